@@ -1,0 +1,42 @@
+# One image, four programs: recado, recado-api, recado-worker, recado-scheduler.
+#
+#   docker build -t recado .
+#   docker run --rm -p 127.0.0.1:8000:8000 --env-file .env -v recado:/var/lib/recado recado
+#
+# The second line runs everything in one process on SQLite; docker-compose.yml runs it on PostgreSQL and Redis.
+
+ARG RUST_VERSION=1.95
+ARG DEBIAN=bookworm
+
+FROM rust:${RUST_VERSION}-slim-${DEBIAN} AS build
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libssl-dev pkg-config \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+# The caches outlive the layer, so a change of one file compiles that file and not 400 crates. What is in a cache is not
+# in the image: hence the copy, in the same step.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked \
+        --bin recado --bin recado-api --bin recado-worker --bin recado-scheduler \
+    && install -D -t /out \
+        target/release/recado target/release/recado-api target/release/recado-worker target/release/recado-scheduler
+
+FROM debian:${DEBIAN}-slim
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates libssl3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --user-group --home-dir /var/lib/recado --create-home --shell /usr/sbin/nologin recado
+COPY --from=build /out/ /usr/local/bin/
+
+# By number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+WORKDIR /var/lib/recado
+ENV RECADO_HOME=/var/lib/recado \
+    LISTEN=0.0.0.0:8000
+EXPOSE 8000
+# No shell between: the program is process 1 and hears SIGTERM, upon which it finishes what it has begun.
+CMD ["recado", "up"]

@@ -1,0 +1,105 @@
+-- The ledger: a job is a row here, written in the same transaction as the business rows that it belongs to.
+-- What travels through Redis is its id. Every state that an operator sees is a state of this row.
+create table tasks (
+    id uuid primary key,
+    -- Which variant of `Job`, and its content.
+    kind text not null,
+    payload jsonb not null,
+    -- `notifications.email`, `sync`, …: the stream that it is rung into. What stands before the dot is the queue.
+    lane text not null,
+    -- 0 high, 1 default, 2 low.
+    priority smallint not null,
+    state text not null,
+    -- Not before this moment.
+    run_at timestamptz not null,
+    -- When its id was last rung into the lane; a queued row whose ring was lost is rung again.
+    rung_at timestamptz,
+    -- Counts claims. It fences: whoever finishes the task must name the number of the claim that is in force.
+    attempt integer not null,
+    -- Counts attempts of the job that ended in our own trouble; the retry policy looks at it.
+    failures integer not null,
+    -- Counts workers that fell silent while they held it; the third time it is dead.
+    lost_leases integer not null,
+    lease_until timestamptz,
+    -- The incarnation of the worker that holds it.
+    worker text,
+    started_at timestamptz,
+    error text,
+    result jsonb,
+    -- At most one task ever carries this key: the tick of a schedule, the due cycle of a reminder.
+    unique_key text,
+    correlation_id uuid,
+    created_at timestamptz not null,
+    finished_at timestamptz,
+    constraint tasks_state check (state in ('scheduled', 'queued', 'started', 'success', 'dead', 'cancelled'))
+);
+
+create unique index tasks_unique_key on tasks (unique_key) where unique_key is not null;
+create index tasks_due on tasks (run_at) where state = 'scheduled';
+create index tasks_queued on tasks (lane, rung_at) where state = 'queued';
+create index tasks_leases on tasks (lease_until) where state = 'started';
+create index tasks_finished on tasks (finished_at) where finished_at is not null;
+create index tasks_dead on tasks (id) where state = 'dead';
+
+-- Who works now: one row per process, renewed by its heartbeat.
+create table workers (
+    -- host:pid:random
+    id text primary key,
+    queues text not null,
+    concurrency integer not null,
+    held integer not null,
+    version text not null,
+    started_at timestamptz not null,
+    seen_at timestamptz not null
+);
+
+-- When recurring work is due. A tick becomes exactly one task, because its unique key names the schedule and the tick.
+create table schedules (
+    id uuid primary key,
+    name text not null,
+    -- Five fields: minute, hour, day of month, month, day of week.
+    cron text not null,
+    time_zone text not null,
+    job text not null,
+    description text not null,
+    enabled boolean not null,
+    -- What happens to ticks that passed while nothing ran: run_once makes up for the latest, skip for none.
+    misfire text not null,
+    last_run_at timestamptz,
+    next_run_at timestamptz,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    constraint schedules_misfire check (misfire in ('run_once', 'skip'))
+);
+
+create unique index schedules_name_key on schedules (name);
+
+-- An answer that was given once is given again for the same key.
+create table idempotency_keys (
+    -- The caller's identity and the header's value.
+    key text primary key,
+    -- SHA-256 of the request, so that the same key with another body is noticed.
+    fingerprint text not null,
+    -- Null while the first request is under way.
+    status integer,
+    response jsonb,
+    created_at timestamptz not null
+);
+
+create index idempotency_keys_age on idempotency_keys (created_at);
+
+-- Keys of the API. Only a digest is kept; the key itself is shown once.
+create table api_keys (
+    id uuid primary key,
+    name text not null,
+    -- The first characters, by which a person recognises it.
+    prefix text not null,
+    -- SHA-256, hexadecimal. A key has 256 random bits, so no salt and no slow hash is needed.
+    digest text not null,
+    scopes text not null,
+    created_at timestamptz not null,
+    last_used_at timestamptz,
+    revoked_at timestamptz
+);
+
+create unique index api_keys_digest_key on api_keys (digest);

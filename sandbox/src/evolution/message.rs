@@ -1,0 +1,34 @@
+//! A WhatsApp message as the sandbox keeps it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// A text that the Evolution API took for sending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WhatsappMessage {
+    /// `key.id` of the answer, and `keyId` of the receipts.
+    pub id: String,
+    /// As the client wrote it.
+    pub number: String,
+    /// What WhatsApp makes of the number: `593991234567@s.whatsapp.net`.
+    pub jid: String,
+    pub text: String,
+    pub at: DateTime<Utc>,
+    /// The newest receipt.
+    pub status: WhatsappStatus,
+    /// All receipts in their order; `PENDING` is not one.
+    pub receipts: Vec<WhatsappStatus>,
+}
+
+/// How far a message has come (Baileys' `WAMessageStatus`, as Evolution spells it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum WhatsappStatus {
+    Error,
+    Pending,
+    ServerAck,
+    DeliveryAck,
+    Read,
+    Played,
+    Deleted,
+}

@@ -1,0 +1,421 @@
+//! A WhatsApp provider: the routes of Evolution API 2.3.6 that a sender needs, with the answers of the real one.
+
+mod fault;
+mod message;
+mod replies;
+
+use std::{io, ops::Deref, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Path, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header::CONTENT_TYPE};
+use serde_json::{Value, json};
+
+pub(crate) use self::fault::check_status;
+use self::replies::{Query, Refusal};
+pub use self::{
+    fault::EvolutionFault,
+    message::{WhatsappMessage, WhatsappStatus},
+};
+use crate::{
+    listen::{HangUp, Listening, bind},
+    stand_in::{KEEP, StandIn, new_id, now},
+};
+
+/// How the Evolution API is set up.
+#[derive(Debug, Clone)]
+pub struct EvolutionOptions {
+    /// What clients send in the header `apikey`.
+    pub api_key: String,
+    /// The one instance that exists; it is connected.
+    pub instance: String,
+    /// `0` is any free port.
+    pub port: u16,
+    /// How many messages are kept; the oldest make room.
+    pub keep: usize,
+}
+
+impl Default for EvolutionOptions {
+    fn default() -> Self {
+        Self {
+            api_key: "sandbox".to_owned(),
+            instance: "sandbox".to_owned(),
+            port: 0,
+            keep: KEEP,
+        }
+    }
+}
+
+/// The Evolution API. It stops when the last clone is dropped.
+#[derive(Clone)]
+pub struct Evolution {
+    url: String,
+    server: Arc<Server>,
+    _listening: Arc<Listening>,
+}
+
+impl Evolution {
+    /// Takes a loopback port and listens.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn start(options: EvolutionOptions) -> io::Result<Self> {
+        let (listener, address) = bind(options.port).await?;
+        let server = Arc::new(Server {
+            stand_in: StandIn::new(options.keep),
+            api_key: options.api_key,
+            instance: options.instance,
+            instance_id: new_id().to_string(),
+        });
+        let listening = Listening::http(listener, routes(&server));
+        Ok(Self {
+            url: format!("http://{address}"),
+            server,
+            _listening: Arc::new(listening),
+        })
+    }
+
+    /// Without a slash at its end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn api_key(&self) -> &str {
+        &self.server.api_key
+    }
+
+    pub fn instance(&self) -> &str {
+        &self.server.instance
+    }
+
+    /// The recipient's telephone reports on a message. Answers the body of the webhook `messages.update` with which
+    /// the real program would tell its client; to post it is the caller's part. `None` when no such message is kept.
+    pub fn receipt(&self, id: &str, status: WhatsappStatus) -> Option<Value> {
+        let message = self.server.stand_in.amend(
+            |message| message.id == id,
+            |message| {
+                message.status = status;
+                message.receipts.push(status);
+                message.clone()
+            },
+        )?;
+        let from = replies::Sender {
+            instance: &self.server.instance,
+            instance_id: &self.server.instance_id,
+            server_url: &self.url,
+            api_key: &self.server.api_key,
+        };
+        Some(replies::receipt(&message, status, now(), &from))
+    }
+}
+
+impl Deref for Evolution {
+    type Target = StandIn<WhatsappMessage, EvolutionFault>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.server.stand_in
+    }
+}
+
+/// What the handlers share.
+struct Server {
+    stand_in: StandIn<WhatsappMessage, EvolutionFault>,
+    api_key: String,
+    instance: String,
+    instance_id: String,
+}
+
+impl Server {
+    /// A fault that concerns everybody, without using it up: only sending counts.
+    fn general_fault(&self) -> Option<EvolutionFault> {
+        self.stand_in.peek_fault(&[], |_| true)
+    }
+
+    fn record(&self, number: &str, text: &str) -> WhatsappMessage {
+        let message = WhatsappMessage {
+            id: new_key_id(),
+            number: number.to_owned(),
+            jid: replies::jid(number),
+            text: text.to_owned(),
+            at: now(),
+            status: WhatsappStatus::Pending,
+            receipts: Vec::new(),
+        };
+        self.stand_in.record(message.clone());
+        message
+    }
+
+    fn accepted(&self, message: &WhatsappMessage) -> Response {
+        let body = replies::accepted(message, &self.instance_id);
+        (StatusCode::CREATED, Json(body)).into_response()
+    }
+}
+
+fn routes(server: &Arc<Server>) -> Router {
+    let reading = Router::new()
+        .route("/instance/connectionState/{instance}", get(connection_state))
+        .route("/chat/findMessages/{instance}", post(find_messages))
+        .route("/chat/findStatusMessage/{instance}", post(find_receipts))
+        .route("/chat/whatsappNumbers/{instance}", post(whatsapp_numbers))
+        .route_layer(from_fn_with_state(Arc::clone(server), outage));
+    Router::new()
+        .route("/message/sendText/{instance}", post(send_text))
+        .merge(reading)
+        .fallback(|method: Method, uri: Uri| async move { replies::unknown_route(method.as_str(), uri.path()) })
+        .with_state(Arc::clone(server))
+}
+
+async fn send_text(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let body = admitted(&server, &instance, &headers, &body)?;
+    let complaints = text_complaints(&body);
+    let (Some(number), Some(text), true) = (body["number"].as_str(), body["text"].as_str(), complaints.is_empty())
+    else {
+        return Err(replies::schema(&complaints));
+    };
+    if text.trim().is_empty() {
+        return Err(replies::bad_request("Text is required"));
+    }
+    match server.stand_in.take_fault(&[number], |_| true) {
+        None => Ok(server.accepted(&server.record(number, text))),
+        Some(fault) => misbehave(&server, fault, number, text).await,
+    }
+}
+
+async fn misbehave(server: &Server, fault: EvolutionFault, number: &str, text: &str) -> Result<Response, Refusal> {
+    match fault {
+        EvolutionFault::NotOnWhatsapp => Err(replies::not_on_whatsapp(number)),
+        EvolutionFault::ConnectionClosed => Err(replies::connection_closed()),
+        EvolutionFault::NeverStarted => Err(replies::never_started()),
+        EvolutionFault::StringifiedError400 => Err(replies::bad_request("Error: Timed Out")),
+        EvolutionFault::Schema400 => Err(replies::schema(&["instance requires property \"text\"".to_owned()])),
+        EvolutionFault::Slow { delay } => {
+            let message = server.record(number, text);
+            tokio::time::sleep(delay).await;
+            Ok(server.accepted(&message))
+        }
+        EvolutionFault::AcceptThenHang => {
+            server.record(number, text);
+            std::future::pending().await
+        }
+        EvolutionFault::AcceptThenDrop => {
+            server.record(number, text);
+            Ok(HangUp.into_response())
+        }
+        EvolutionFault::Unauthorized
+        | EvolutionFault::UnknownInstance
+        | EvolutionFault::Status { .. }
+        | EvolutionFault::Drop => Ok(down(server, &fault)),
+    }
+}
+
+/// The answer of a server that is itself in trouble.
+fn down(server: &Server, fault: &EvolutionFault) -> Response {
+    match fault {
+        EvolutionFault::Unauthorized => replies::unauthorized().into_response(),
+        EvolutionFault::UnknownInstance => replies::unknown_instance(&server.instance).into_response(),
+        EvolutionFault::Status {
+            status,
+            body,
+            retry_after,
+        } => replies::status(*status, body, *retry_after),
+        _ => HangUp.into_response(),
+    }
+}
+
+/// Routes that only read fail with the server as a whole.
+async fn outage(State(server): State<Arc<Server>>, request: Request<Body>, next: Next) -> Response {
+    match server.general_fault() {
+        Some(fault) if fault.is_outage() => down(&server, &fault),
+        _ => next.run(request).await,
+    }
+}
+
+async fn connection_state(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    admitted(&server, &instance, &headers, b"")?;
+    let state = match server.general_fault() {
+        Some(EvolutionFault::ConnectionClosed | EvolutionFault::NeverStarted) => "close",
+        _ => "open",
+    };
+    Ok(Json(replies::connection_state(&instance, state)))
+}
+
+async fn find_messages(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let query = query(&server, &instance, &headers, &body)?;
+    let messages = server.stand_in.messages();
+    Ok(Json(replies::found_messages(&messages, &query, &server.instance_id)))
+}
+
+async fn find_receipts(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let query = query(&server, &instance, &headers, &body)?;
+    let messages = server.stand_in.messages();
+    Ok(Json(replies::found_receipts(&messages, &query, &server.instance_id)))
+}
+
+async fn whatsapp_numbers(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let body = admitted(&server, &instance, &headers, &body)?;
+    let numbers = strings(&body["numbers"]);
+    let numbers =
+        numbers.ok_or_else(|| replies::schema(&["\"numbers\" must be an array of numeric strings".to_owned()]))?;
+    match server.general_fault() {
+        Some(EvolutionFault::ConnectionClosed) => return Ok(replies::precondition_required()),
+        Some(EvolutionFault::NeverStarted) => return Err(replies::never_started()),
+        _ => {}
+    }
+    let rows = numbers.into_iter().map(|number| {
+        let fault = server.stand_in.peek_fault(&[number], |_| true);
+        replies::on_whatsapp(number, fault != Some(EvolutionFault::NotOnWhatsapp))
+    });
+    Ok(Json(rows.collect::<Vec<_>>()).into_response())
+}
+
+/// The order in which the real program looks: the body's JSON, the instance, the key.
+fn admitted(server: &Server, instance: &str, headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
+    let body = body_of(headers, body)?;
+    if instance != server.instance {
+        return Err(replies::unknown_instance(instance));
+    }
+    let key = headers.get("apikey").map(http::HeaderValue::as_bytes);
+    if key != Some(server.api_key.as_bytes()) {
+        return Err(replies::unauthorized());
+    }
+    Ok(body)
+}
+
+fn query(server: &Server, instance: &str, headers: &HeaderMap, body: &[u8]) -> Result<Query, Refusal> {
+    let body = admitted(server, instance, headers, body)?;
+    serde_json::from_value(body).map_err(|error| replies::schema(&[error.to_string()]))
+}
+
+/// Express reads a body only if it says that it is JSON; otherwise the program sees an empty object.
+fn body_of(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    if body.is_empty() || !kind.starts_with("application/json") {
+        return Ok(json!({}));
+    }
+    match serde_json::from_slice(body) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => Ok(value),
+        Ok(_) => Err(replies::invalid_json(0)),
+        Err(error) => Err(replies::invalid_json(position(body, error.line(), error.column()))),
+    }
+}
+
+/// Where in the body a parser stopped, from the line and column that it tells, both counted from one.
+fn position(body: &[u8], line: usize, column: usize) -> usize {
+    let before: usize = body
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(line - 1)
+        .map(<[u8]>::len)
+        .sum();
+    before + column.saturating_sub(1)
+}
+
+/// What the JSON schema of `sendText` says about a body, in its words and its order.
+fn text_complaints(body: &Value) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if body.get("number").is_some_and(|number| !number.is_string()) {
+        complaints.push("Invalid format".to_owned());
+    }
+    if body.get("text").is_some_and(|text| !text.is_string()) {
+        complaints.push("text is not of a type(s) string".to_owned());
+    }
+    let missing = ["number", "text"].into_iter().filter(|name| body.get(name).is_none());
+    complaints.extend(missing.map(|name| format!("instance requires property \"{name}\"")));
+    complaints
+}
+
+fn strings(value: &Value) -> Option<Vec<&str>> {
+    let rows = value.as_array()?;
+    rows.iter().map(Value::as_str).collect()
+}
+
+/// WhatsApp Web's: `3EB0` and 18 hexadecimal digits, by which Evolution knows its source.
+fn new_key_id() -> String {
+    let random = new_id().simple().to_string().to_ascii_uppercase();
+    format!("3EB0{}", &random[..18])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_complains_in_its_own_words() {
+        for (body, complaints) in [
+            (json!({"number": "593", "text": "Hola"}), vec![]),
+            (json!({"number": "593"}), vec!["instance requires property \"text\""]),
+            (
+                json!({"number": "593", "textMessage": {"text": "Hola"}}),
+                vec!["instance requires property \"text\""],
+            ),
+            (json!({"number": 593, "text": "Hola"}), vec!["Invalid format"]),
+            (
+                json!({"text": 1}),
+                vec![
+                    "text is not of a type(s) string",
+                    "instance requires property \"number\"",
+                ],
+            ),
+            (
+                json!([]),
+                vec![
+                    "instance requires property \"number\"",
+                    "instance requires property \"text\"",
+                ],
+            ),
+        ] {
+            assert_eq!(text_complaints(&body), complaints, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_parser_stops_at_a_byte() {
+        for (body, expected) in [("{oops", 1), ("{\"a\":1,\n\"b\" 2}", 12)] {
+            let error = serde_json::from_str::<Value>(body).expect_err("not JSON");
+            assert_eq!(
+                position(body.as_bytes(), error.line(), error.column()),
+                expected,
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn key_ids_look_like_those_of_whatsapp_web() {
+        let id = new_key_id();
+        assert!(id.starts_with("3EB0") && id.len() == 22, "{id}");
+        assert_ne!(id, new_key_id());
+    }
+}

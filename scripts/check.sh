@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# All checks that run no test. A failed check does not keep the others from running; the last lines name those that failed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly COMPOSE_FILES=(docker-compose.yml docker-compose.worker.yml docker-compose.beat.yml)
+failed=()
+
+main() {
+    local features
+    features=$(scripts/setup-build.sh)
+    local -a what=(--workspace ${features:+"$features"})
+
+    # The quick ones first.
+    check "shell scripts" shell_scripts
+    check "compose files" compose_files
+    check "formatting" cargo fmt --all --check
+    check "Cargo.lock" lock_file
+    check "licences and sources" licences
+    check "lints" cargo clippy "${what[@]}" --all-targets -- -D warnings
+    check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc "${what[@]}" --no-deps --document-private-items
+
+    if [ ${#failed[@]} -gt 0 ]; then
+        printf 'Failed: %s\n' "${failed[@]}" >&2
+        exit 1
+    fi
+    echo "All checks passed."
+}
+
+check() {
+    echo "== $1"
+    "${@:2}" || failed+=("$1")
+}
+
+# The functions below run where set -e is off, so each hands its status on by itself.
+
+shell_scripts() {
+    local script status=0
+    for script in scripts/*.sh .ci/run; do
+        bash -n "$script" || status=1
+    done
+    if command -v shellcheck >/dev/null || scripts/apt-install.sh shellcheck; then
+        shellcheck scripts/*.sh .ci/run || status=1
+    else
+        skipped "shellcheck is not installed; only the syntax was checked"
+    fi
+    return $status
+}
+
+# `docker compose config` would say more, but Docker is seldom where the checks run.
+compose_files() {
+    local python
+    python=$(python_with_yaml) || {
+        skipped "there is no python3 with PyYAML (Debian: python3-yaml)"
+        return 0
+    }
+    "$python" - "${COMPOSE_FILES[@]}" <<'EOF'
+import sys, yaml
+
+for name in sys.argv[1:]:
+    with open(name, encoding="utf-8") as file:
+        services = yaml.safe_load(file)["services"]
+    for service, settings in services.items():
+        unknown = set(settings.get("depends_on", ())) - set(services)
+        if unknown or not ("image" in settings or "build" in settings):
+            sys.exit(f"{name}: service {service} has no image, or waits for an unknown one: {sorted(unknown)}")
+    print(f"{name}: {', '.join(services)}")
+EOF
+}
+
+python_with_yaml() {
+    local python
+    for python in python3 /usr/bin/python3; do
+        if "$python" -c 'import yaml' 2>/dev/null; then
+            echo "$python"
+            return 0
+        fi
+    done
+    scripts/apt-install.sh python3-yaml && echo /usr/bin/python3
+}
+
+lock_file() {
+    cargo metadata --locked --format-version 1 >/dev/null || {
+        echo "Cargo.lock does not fit the manifests: run cargo check and commit it." >&2
+        return 1
+    }
+}
+
+# Known vulnerabilities are not looked up here: that needs a database from the network, and changes without any commit.
+licences() {
+    if command -v cargo-deny >/dev/null; then
+        cargo deny check licenses bans sources
+    else
+        skipped "cargo-deny is not installed (cargo install --locked cargo-deny)"
+    fi
+}
+
+skipped() {
+    echo "SKIPPED: $1" >&2
+}
+
+main "$@"

@@ -1,0 +1,64 @@
+//! The ways to a person.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A way to reach a person. The wire and the database write it in lower case (`email`, `whatsapp`, `push`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    Email,
+    Whatsapp,
+    Push,
+}
+
+impl Channel {
+    /// Every channel, in the order in which they are tried where a customer states no preference.
+    pub const ALL: [Self; 3] = [Self::Email, Self::Whatsapp, Self::Push];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Whatsapp => "whatsapp",
+            Self::Push => "push",
+        }
+    }
+
+    /// The name that staff read (`channel_display`, S002-52).
+    pub fn display_name(self) -> &'static str {
+        match self {
+            Self::Email => "Email",
+            Self::Whatsapp => "WhatsApp",
+            Self::Push => "Push",
+        }
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no channel.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a channel; choose email, whatsapp or push")]
+pub struct UnknownChannel(String);
+
+impl FromStr for Channel {
+    type Err = UnknownChannel;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|channel| channel.as_str() == word).ok_or_else(|| UnknownChannel(word.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Channel {
+    type Error = UnknownChannel;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        word.parse()
+    }
+}

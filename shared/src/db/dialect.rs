@@ -1,0 +1,90 @@
+//! Where PostgreSQL and SQLite differ, and nowhere else.
+//!
+//! Statements are written in PostgreSQL's dialect plus one word of our own: `rows($1 as table: a, b)`, a set of rows that
+//! travels as one JSON parameter and takes its types from the table's columns.
+
+use std::fmt::Write;
+
+/// The text as PostgreSQL takes it.
+pub fn postgres(text: &str) -> String {
+    replace_rows(text, |parameter, table, _| format!("json_populate_recordset(null::{table}, {parameter}::text::json)"))
+}
+
+/// The text as SQLite takes it.
+pub fn sqlite(text: &str) -> String {
+    let text = replace_rows(text, |parameter, _, columns| {
+        let mut subquery = String::from("(select ");
+        for (position, column) in columns.split(',').map(str::trim).enumerate() {
+            let comma = if position == 0 { "" } else { ", " };
+            write!(subquery, "{comma}value ->> '{column}' as {column}").expect("writing to a string cannot fail");
+        }
+        write!(subquery, " from json_each({parameter}))").expect("writing to a string cannot fail");
+        subquery
+    });
+    // One writer at a time: there is nobody to skip.
+    replace_any(&text.replace(" for update skip locked", "").replace(" ilike ", " like "))
+}
+
+/// Replaces every `rows($1 as table: a, b)`.
+fn replace_rows(text: &str, render: impl Fn(&str, &str, &str) -> String) -> String {
+    let mut result = String::with_capacity(text.len() + 128);
+    let mut rest = text;
+    while let Some(start) = rest.find("rows($") {
+        let inside = &rest[start + "rows(".len()..];
+        let end = inside.find(')').expect("rows( is closed");
+        let (parameter, table) = inside[..end].split_once(" as ").expect("rows($1 as table: columns)");
+        let (table, columns) = table.split_once(':').expect("rows($1 as table: columns)");
+        result.push_str(&rest[..start]);
+        result.push_str(&render(parameter, table.trim(), columns));
+        rest = &inside[end + 1..];
+    }
+    result.push_str(rest);
+    result
+}
+
+/// Replaces every `= any($1)` by a look into a JSON array.
+fn replace_any(text: &str) -> String {
+    let mut result = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some(start) = rest.find("= any($") {
+        let inside = &rest[start + "= any(".len()..];
+        let end = inside.find(')').expect("any( is closed");
+        result.push_str(&rest[..start]);
+        write!(result, "in (select value from json_each({}))", &inside[..end]).expect("writing to a string cannot fail");
+        rest = &inside[end + 1..];
+    }
+    result.push_str(rest);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_alike_stays_as_it_is() {
+        let text = "select id from tasks where state = $1 order by id limit $2";
+        assert_eq!(postgres(text), text);
+        assert_eq!(sqlite(text), text);
+    }
+
+    #[test]
+    fn lists_and_locks() {
+        let text = "select id from tasks where id = any($1) and lane = any($2) limit 9 for update skip locked";
+        assert_eq!(postgres(text), text);
+        assert_eq!(
+            sqlite(text),
+            "select id from tasks where id in (select value from json_each($1)) and lane in (select value from json_each($2)) limit 9"
+        );
+    }
+
+    #[test]
+    fn rows_travel_as_one_parameter() {
+        let text = "insert into t (a, b) select a, b from rows($1 as t: a, b)";
+        assert_eq!(postgres(text), "insert into t (a, b) select a, b from json_populate_recordset(null::t, $1::text::json)");
+        assert_eq!(
+            sqlite(text),
+            "insert into t (a, b) select a, b from (select value ->> 'a' as a, value ->> 'b' as b from json_each($1))"
+        );
+    }
+}

@@ -1,0 +1,387 @@
+//! The door: an event comes in, and everything about it is decided while the caller waits.
+//!
+//! Which channels, in which order, to which address, in exactly which words. So every mistake of a caller is an answer that
+//! names it, and the worker has nothing left to misunderstand. Events that arrive together share a transaction
+//! ([`crate::group`]): one look-up of customers, one insert per table, one commit, one ring.
+
+mod event;
+mod plan;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use event::{DEFERRED_BY, EVENT_TYPES, Event, MINIMUM_FIELDS};
+pub use plan::Plan;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::catalogue::Catalogue;
+use crate::channels::Channel;
+use crate::clock::Timestamp;
+use crate::context::Context;
+use crate::customers::{self, Customer, CustomerSync, Preference};
+use crate::db::{self, Session};
+use crate::fallback::RetryPolicy;
+use crate::group::{Group, Unanswered};
+use crate::idempotency::{self, IdempotencyKey, Known};
+use crate::ids::Id;
+use crate::notifications::{self, NewNotification, Status};
+use crate::orchestration::SkipReason;
+use crate::push;
+use crate::queue::{Job, Ring};
+use crate::tasks::{self, NewTask};
+
+/// An event and how its sender wants it handled.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub event: Event,
+    pub idempotency: Option<IdempotencyKey>,
+    /// At most one dispatch ever carries this key: the due cycle of a reminder.
+    pub unique_key: Option<String>,
+    pub unknown_customer: crate::config::UnknownCustomer,
+}
+
+/// What was accepted (S002-41).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub success: bool,
+    pub correlation_id: Id,
+    /// How many messages are on their way now: 1, or one per channel in mode `all`, or 0 when every channel was skipped.
+    pub notifications_queued: usize,
+    pub errors: Vec<String>,
+    /// Whose status tells the story; in mode `all` the first of several.
+    pub task_id: Option<Id>,
+    pub notifications: Vec<Planned>,
+    pub skipped: Vec<Skipped>,
+}
+
+/// A message that will be sent, or would be if the ones before it fail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    pub id: Id,
+    pub task_id: Id,
+    pub channel: Channel,
+    pub status: String,
+    pub fallback_order: i32,
+    pub template: String,
+}
+
+/// A channel that will not be used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Skipped {
+    pub channel: Channel,
+    /// A stable word.
+    pub reason: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+impl From<&(Channel, SkipReason)> for Skipped {
+    fn from((channel, reason): &(Channel, SkipReason)) -> Self {
+        Self { channel: *channel, reason: reason.code().to_owned(), detail: reason.explanation().to_owned() }
+    }
+}
+
+/// Why an event was not accepted. All but the last two are the caller's to mend.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Rejection {
+    /// Fields with their errors, in the shape that clients of Django parse.
+    #[error("fields are wrong")]
+    Fields(Vec<(String, String)>),
+    /// The event makes no sense here: no such slug, customer or configuration.
+    #[error("{0}")]
+    Refused(String),
+    /// The context lacks what the words need (S002-42).
+    #[error("variables are missing: {0:?}")]
+    MissingVariables(Vec<String>),
+    /// A template of the workshop cannot be rendered.
+    #[error("the template `{template}` cannot be rendered: {reason}")]
+    Template { template: String, reason: String },
+    /// The key stands for another request.
+    #[error("this Idempotency-Key was used for another request")]
+    KeyReused,
+    /// The batch was lost to trouble of ours; nothing of it was written.
+    #[error("the ledger could not be written")]
+    Unavailable,
+}
+
+/// An accepted event. `replayed` when the answer is an old one, for the same idempotency key.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    pub receipt: Receipt,
+    pub replayed: bool,
+}
+
+pub type Answer = Result<Accepted, Rejection>;
+
+/// The largest number of events that share a transaction.
+const LARGEST_BATCH: usize = 500;
+
+/// Where events are handed in.
+#[derive(Clone)]
+pub struct Door {
+    group: Group<Request, Answer>,
+}
+
+impl Door {
+    pub fn open(context: Context) -> Self {
+        let group = Group::spawn(LARGEST_BATCH, move |requests: Arc<Vec<Request>>| {
+            let context = context.clone();
+            async move { accept(&context, &requests).await }
+        });
+        Self { group }
+    }
+
+    /// Returns when the event is committed, or refused.
+    pub async fn accept(&self, request: Request) -> Answer {
+        self.group.call(request).await.unwrap_or_else(|Unanswered| Err(Rejection::Unavailable))
+    }
+}
+
+/// Accepts a batch of events in one transaction, and rings for what is due.
+///
+/// When the database refuses the batch, each event is tried alone, so that one that is poison costs the others nothing.
+pub async fn accept(context: &Context, requests: &[Request]) -> Vec<Answer> {
+    let error = match commit(context, requests).await {
+        Ok((answers, rings)) => {
+            context.ring(&rings).await;
+            return answers;
+        }
+        Err(error) => error,
+    };
+    if requests.len() == 1 || !matches!(error, sqlx::Error::Database(_)) {
+        tracing::error!(error = %error, events = requests.len(), "{} events could not be written: {error}", requests.len());
+        return requests.iter().map(|_| Err(Rejection::Unavailable)).collect();
+    }
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
+        answers.extend(Box::pin(accept(context, std::slice::from_ref(request))).await);
+    }
+    answers
+}
+
+async fn commit(context: &Context, requests: &[Request]) -> db::Result<(Vec<Answer>, Vec<Ring>)> {
+    let now = context.clock.now();
+    let mut session = context.db.begin().await?;
+    let keys: Vec<&IdempotencyKey> = requests.iter().filter_map(|request| request.idempotency.as_ref()).collect();
+    let mut known = idempotency::take(&mut session, &keys, now).await?;
+    let facts = Facts::gather(context, &mut session, requests, now).await?;
+
+    let mut batch = Batch::default();
+    let answers: Vec<Answer> =
+        requests.iter().map(|request| once(request, &mut known, || batch.decide(&facts, request))).collect();
+    let rings = batch.write(&mut session).await?;
+    idempotency::keep(&mut session, &kept(requests, &answers)).await?;
+    session.commit().await?;
+    Ok((answers, rings))
+}
+
+/// Does the work of a request unless its key says that it is done.
+fn once(request: &Request, known: &mut HashMap<String, Known>, work: impl FnOnce() -> Result<Receipt, Rejection>) -> Answer {
+    let Some(key) = &request.idempotency else {
+        return work().map(|receipt| Accepted { receipt, replayed: false });
+    };
+    if let Some(Known::Seen { fingerprint, answer }) = known.get(&key.key) {
+        if *fingerprint != key.fingerprint {
+            return Err(Rejection::KeyReused);
+        }
+        let receipt = serde_json::from_value(answer.clone()).map_err(|_| Rejection::KeyReused)?;
+        return Ok(Accepted { receipt, replayed: true });
+    }
+    let receipt = work()?;
+    let answer = serde_json::to_value(&receipt).unwrap_or(Value::Null);
+    known.insert(key.key.clone(), Known::Seen { fingerprint: key.fingerprint.clone(), answer });
+    Ok(Accepted { receipt, replayed: false })
+}
+
+/// The answers to remember: the first one of each key, or none where it was refused.
+fn kept<'r>(requests: &'r [Request], answers: &[Answer]) -> Vec<(&'r IdempotencyKey, Option<Value>)> {
+    let mut kept: HashMap<&str, (&IdempotencyKey, Option<Value>)> = HashMap::new();
+    for (request, answer) in requests.iter().zip(answers) {
+        let Some(key) = &request.idempotency else { continue };
+        match answer {
+            Ok(Accepted { replayed: true, .. }) | Err(Rejection::KeyReused) => {}
+            Ok(Accepted { receipt, .. }) => {
+                kept.insert(&key.key, (key, serde_json::to_value(receipt).ok()));
+            }
+            Err(_) => {
+                kept.entry(&key.key).or_insert((key, None));
+            }
+        }
+    }
+    kept.into_values().collect()
+}
+
+/// What the decisions of a batch need to know, gathered with one statement each.
+struct Facts {
+    catalogue: Arc<Catalogue>,
+    customers: HashMap<String, Customer>,
+    preferences: HashMap<String, Vec<Preference>>,
+    devices: HashMap<String, i64>,
+    retry: RetryPolicy,
+    strict_case: bool,
+    now: Timestamp,
+}
+
+impl Facts {
+    async fn gather(context: &Context, session: &mut Session, requests: &[Request], now: Timestamp) -> db::Result<Self> {
+        let mut ids: Vec<String> = requests.iter().map(|request| request.event.customer_id.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        create_unknown(context, session, requests, &ids, now).await?;
+        let customers = customers::find_many(session, &ids).await?;
+        let mut preferences: HashMap<String, Vec<Preference>> = HashMap::new();
+        for preference in customers::preferences(session, &ids).await? {
+            preferences.entry(preference.customer_id.clone()).or_default().push(preference);
+        }
+        Ok(Self {
+            catalogue: context.catalogue.current(session).await?,
+            customers: customers.into_iter().map(|customer| (customer.customer_id.clone(), customer)).collect(),
+            preferences,
+            devices: push::counts(session, &ids).await?.into_iter().collect(),
+            retry: context.config.retry,
+            strict_case: context.config.template_strict_case,
+            now,
+        })
+    }
+}
+
+/// `DISPATCH_UNKNOWN_CUSTOMER=create`: a customer whom we do not know is made from the event's own context (d14).
+async fn create_unknown(
+    context: &Context,
+    session: &mut Session,
+    requests: &[Request],
+    ids: &[String],
+    now: Timestamp,
+) -> db::Result<()> {
+    let creating = |request: &&Request| request.unknown_customer == crate::config::UnknownCustomer::Create;
+    if !requests.iter().any(|request| creating(&request)) {
+        return Ok(());
+    }
+    let known: Vec<String> = customers::find_many(session, ids).await?.into_iter().map(|c| c.customer_id).collect();
+    for request in requests.iter().filter(creating).filter(|request| !known.contains(&request.event.customer_id)) {
+        let new = CustomerSync {
+            customer_id: request.event.customer_id.clone(),
+            name: request.event.text("nombre"),
+            email: request.event.text("email"),
+            phone: request.event.text("telefono").or_else(|| request.event.text("phone")),
+            whatsapp: request.event.text("whatsapp"),
+            ..CustomerSync::default()
+        };
+        // An address that cannot be used is left out; the channel is then skipped with that reason.
+        if let Ok(new) = new.checked(&context.config.default_country) {
+            customers::sync(session, &new, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows that a batch of events becomes.
+#[derive(Default)]
+struct Batch {
+    tasks: Vec<NewTask>,
+    notifications: Vec<NewNotification>,
+}
+
+impl Batch {
+    fn decide(&mut self, facts: &Facts, request: &Request) -> Result<Receipt, Rejection> {
+        let event = &request.event;
+        let correlation_id = event.correlation_id.unwrap_or_else(|| Id::new(facts.now));
+        let Some(customer) = facts.customers.get(&event.customer_id) else {
+            return self.unknown_customer(facts, request, correlation_id);
+        };
+        let preferences = facts.preferences.get(&event.customer_id).map(Vec::as_slice).unwrap_or_default();
+        let devices = facts.devices.get(&event.customer_id).copied().unwrap_or_default();
+        let plan = Plan::of(&facts.catalogue, event, customer, preferences, devices, facts.strict_case)?;
+
+        let mut planned = Vec::with_capacity(plan.messages.len());
+        for chain in plan.chains() {
+            let task_id = Id::new(facts.now);
+            let mut task = NewTask::now(task_id, &Job::SendNotification { channel: chain[0].channel }, facts.now)
+                .correlated(correlation_id);
+            if let Some(key) = &request.unique_key {
+                task = task.unique(format!("{key}:{}", chain[0].channel));
+            }
+            self.tasks.push(task);
+            for (order, message) in chain.iter().enumerate() {
+                let notification = message.notification(facts, event, correlation_id, task_id, order);
+                planned.push(Planned {
+                    id: notification.id,
+                    task_id,
+                    channel: notification.channel,
+                    status: notification.status.as_str().to_owned(),
+                    fallback_order: notification.fallback_order,
+                    template: notification.template_name.clone(),
+                });
+                self.notifications.push(notification);
+            }
+        }
+        Ok(Receipt {
+            success: true,
+            correlation_id,
+            notifications_queued: planned.iter().filter(|planned| planned.status == Status::Queued.as_str()).count(),
+            errors: Vec::new(),
+            task_id: planned.first().map(|planned| planned.task_id),
+            notifications: planned,
+            skipped: plan.skipped.iter().map(Skipped::from).collect(),
+        })
+    }
+
+    /// The customer is refused, or the event waits for the sync that is perhaps under way (d14).
+    fn unknown_customer(&mut self, facts: &Facts, request: &Request, correlation_id: Id) -> Result<Receipt, Rejection> {
+        if request.unknown_customer != crate::config::UnknownCustomer::Defer {
+            let customer_id = &request.event.customer_id;
+            return Err(Rejection::Refused(format!(
+                "No existe el cliente con customer_id `{customer_id}`. Sincronícelo primero en /api/internal/v1/customers/sync/."
+            )));
+        }
+        let task_id = Id::new(facts.now);
+        let event = Event { correlation_id: Some(correlation_id), ..request.event.clone() };
+        let run_at = facts.now + DEFERRED_BY[0];
+        self.tasks.push(
+            NewTask::at(task_id, &Job::DispatchEvent(Box::new(event)), run_at, facts.now).correlated(correlation_id),
+        );
+        Ok(Receipt {
+            success: true,
+            correlation_id,
+            notifications_queued: 0,
+            errors: Vec::new(),
+            task_id: Some(task_id),
+            notifications: Vec::new(),
+            skipped: Vec::new(),
+        })
+    }
+
+    async fn write(mut self, session: &mut Session) -> db::Result<Vec<Ring>> {
+        let inserted = tasks::insert(session, &self.tasks).await?;
+        if inserted.ids.len() < self.tasks.len() {
+            self.notifications.retain(|notification| inserted.ids.contains(&notification.task_id));
+        }
+        notifications::insert(session, &self.notifications).await?;
+        Ok(inserted.rings)
+    }
+}
+
+impl plan::Words {
+    fn notification(&self, facts: &Facts, event: &Event, correlation_id: Id, task_id: Id, order: usize) -> NewNotification {
+        NewNotification {
+            id: Id::new(facts.now),
+            correlation_id,
+            task_id,
+            event_type: event.event_type.clone(),
+            customer_id: event.customer_id.clone(),
+            taller_id: event.taller_id.clone(),
+            target: event.target.as_str(),
+            channel: self.channel,
+            fallback_order: order as i32,
+            status: if order == 0 { Status::Queued } else { Status::Pending },
+            recipient_address: self.address.clone(),
+            template_id: self.template_id,
+            template_name: self.template_name.clone(),
+            subject: self.subject.clone(),
+            body: self.body.clone(),
+            max_retries: facts.retry.max_attempts as i32,
+            created_at: facts.now,
+        }
+    }
+}

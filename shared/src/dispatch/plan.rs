@@ -1,0 +1,194 @@
+//! The decision about one event: pure, from the catalogue and the person to channels, addresses and words.
+
+use super::event::{Event, MINIMUM_FIELDS};
+use super::Rejection;
+use crate::catalogue::{Catalogue, Phase, ServiceType};
+use crate::channels::Channel;
+use crate::customers::{Customer, Preference};
+use crate::ids::Id;
+use crate::orchestration::{self, Cell, DeliveryMode, Orchestration, Person, SkipReason};
+use crate::templates::words::{Context, one_line};
+use crate::templates::Occasion;
+
+/// What an event becomes.
+#[derive(Debug)]
+pub struct Plan {
+    pub delivery_mode: DeliveryMode,
+    /// In the order in which they are tried.
+    pub messages: Vec<Words>,
+    pub skipped: Vec<(Channel, SkipReason)>,
+}
+
+/// A message, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    pub channel: Channel,
+    pub address: String,
+    pub template_id: Option<Id>,
+    pub template_name: String,
+    pub subject: String,
+    pub body: String,
+}
+
+/// What an event is about, once its slugs are understood.
+struct Subject<'c> {
+    service_type: &'c ServiceType,
+    subtype: Option<&'c ServiceType>,
+    phase: &'c Phase,
+    orchestration: &'c Orchestration,
+}
+
+impl Plan {
+    pub fn of(
+        catalogue: &Catalogue,
+        event: &Event,
+        customer: &Customer,
+        preferences: &[Preference],
+        devices: i64,
+        strict_case: bool,
+    ) -> Result<Self, Rejection> {
+        let errors = event.field_errors();
+        if !errors.is_empty() {
+            return Err(Rejection::Fields(errors));
+        }
+        let words = Context::new(&event.context, strict_case)
+            .map_err(|error| Rejection::Fields(vec![("context".to_owned(), error.to_string())]))?;
+        let preferences: Vec<&Preference> = preferences.iter().collect();
+        let person = Person { customer, preferences: &preferences, devices };
+        if event.is_custom() {
+            return custom(event, &person, &words);
+        }
+        let subject = Subject::find(catalogue, event)?;
+        Self::orchestrated(catalogue, event, &subject, &person, words)
+    }
+
+    /// Flow 2 to 4 of seed 002.
+    fn orchestrated(
+        catalogue: &Catalogue,
+        event: &Event,
+        subject: &Subject<'_>,
+        person: &Person<'_>,
+        words: Context,
+    ) -> Result<Self, Rejection> {
+        let words = words.with("Fase", &subject.phase.name);
+        let mut missing: Vec<String> =
+            MINIMUM_FIELDS.iter().filter(|field| words.get(field).is_none()).map(|field| (*field).to_owned()).collect();
+        let mut channels = orchestration::choose(person, |channel| {
+            subject.cell(catalogue, channel).is_some_and(|cell| cell.enabled)
+        });
+        let mut messages = Vec::with_capacity(channels.chosen.len());
+        for channel in channels.chosen {
+            let occasion = subject.occasion(event, channel);
+            let Some((template, compiled)) = catalogue.words(subject.cell(catalogue, channel), &occasion) else {
+                channels.skipped.push((channel, SkipReason::NoTemplate));
+                continue;
+            };
+            missing.extend(compiled.missing(&words));
+            if !missing.is_empty() {
+                continue;
+            }
+            let rendered = compiled
+                .render(&words)
+                .map_err(|error| Rejection::Template { template: template.name.clone(), reason: error.to_string() })?;
+            messages.push(Words {
+                channel,
+                address: person.customer.address(channel).unwrap_or_default().to_owned(),
+                template_id: Some(template.id),
+                template_name: template.name.clone(),
+                subject: rendered.subject,
+                body: rendered.body,
+            });
+        }
+        if !missing.is_empty() {
+            missing.sort_unstable();
+            missing.dedup();
+            return Err(Rejection::MissingVariables(missing));
+        }
+        Ok(Self { delivery_mode: subject.orchestration.delivery_mode, messages, skipped: channels.skipped })
+    }
+
+    /// The messages as chains: one that falls back from channel to channel, or one for each channel.
+    pub fn chains(&self) -> impl Iterator<Item = &[Words]> {
+        let length = match self.delivery_mode {
+            DeliveryMode::Fallback => self.messages.len().max(1),
+            DeliveryMode::All => 1,
+        };
+        self.messages.chunks(length)
+    }
+}
+
+impl<'c> Subject<'c> {
+    fn find(catalogue: &'c Catalogue, event: &Event) -> Result<Self, Rejection> {
+        let slug = |reference: &Option<String>| reference.clone().unwrap_or_default();
+        let service_type = catalogue
+            .service_type(&slug(&event.service_type_id))
+            .ok_or_else(|| unknown("tipo de servicio", "service_type_id", &slug(&event.service_type_id)))?;
+        let subtype = match &event.subtype_id {
+            None => None,
+            Some(reference) => Some(
+                catalogue
+                    .subtype(service_type.id, reference)
+                    .ok_or_else(|| unknown(&format!("subtipo de `{}`", service_type.slug), "subtype_id", reference))?,
+            ),
+        };
+        let phase = catalogue
+            .phase(&slug(&event.phase_id))
+            .ok_or_else(|| unknown("fase", "phase_id", &slug(&event.phase_id)))?;
+        let subtype_id = subtype.map(|subtype| subtype.id);
+        let orchestration = catalogue
+            .orchestration(service_type.id, subtype_id, event.target, event.taller_id.as_deref())
+            .ok_or_else(|| {
+                Rejection::Refused(format!(
+                    "No existe una configuración de orquestación activa para service_type_id `{}` y target `{}`.",
+                    service_type.slug, event.target
+                ))
+            })?;
+        Ok(Self { service_type, subtype, phase, orchestration })
+    }
+
+    fn cell(&self, catalogue: &'c Catalogue, channel: Channel) -> Option<&'c Cell> {
+        catalogue.cell(self.orchestration.id, self.phase.id, channel)
+    }
+
+    fn occasion<'e>(&self, event: &'e Event, channel: Channel) -> Occasion<'e> {
+        Occasion {
+            channel,
+            target: event.target,
+            event_type: &event.event_type,
+            service_type_id: Some(self.service_type.id),
+            subtype_id: self.subtype.map(|subtype| subtype.id),
+            phase_id: Some(self.phase.id),
+            taller_id: event.taller_id.as_deref(),
+        }
+    }
+}
+
+fn unknown(what: &str, field: &str, reference: &str) -> Rejection {
+    Rejection::Refused(format!(
+        "No existe {what} `{}` ({field}). Consulte los slugs disponibles en /api/v1/notifications/catalog/.",
+        reference.escape_debug()
+    ))
+}
+
+/// The caller's own words, on the channels that the person prefers (S002-43).
+fn custom(event: &Event, person: &Person<'_>, words: &Context) -> Result<Plan, Rejection> {
+    let missing: Vec<String> =
+        ["subject", "body"].into_iter().filter(|name| words.get(name).is_none()).map(str::to_owned).collect();
+    let (Some(subject), Some(body)) = (words.get("subject"), words.get("body")) else {
+        return Err(Rejection::MissingVariables(missing));
+    };
+    let channels = orchestration::choose(person, |_| true);
+    let message = |channel| Words {
+        channel,
+        address: person.customer.address(channel).unwrap_or_default().to_owned(),
+        template_id: None,
+        template_name: event.event_type.clone(),
+        subject: one_line(&subject),
+        body: body.clone(),
+    };
+    Ok(Plan {
+        delivery_mode: DeliveryMode::Fallback,
+        messages: channels.chosen.into_iter().map(message).collect(),
+        skipped: channels.skipped,
+    })
+}

@@ -1,0 +1,319 @@
+//! What was sent, is being sent, or will be sent if the channel before it fails.
+//!
+//! A *chain* is the list of notifications that share a task: the same event for the same person, one notification per
+//! channel, in the order in which they are tried. Words and addresses were decided at the door.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::channels::Channel;
+use crate::clock::Timestamp;
+use crate::db::{Ids, Result, Rows, Session};
+use crate::ids::Id;
+use crate::queue::Ring;
+use crate::sql;
+use crate::tasks;
+
+/// Where a notification stands (S002-70, and `cancelled`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Waits for the channels before it to fail.
+    Pending,
+    /// Its turn: being tried, or about to be.
+    Queued,
+    /// The provider took it.
+    Sent,
+    Delivered,
+    Read,
+    Bounced,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Queued,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Bounced,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Bounced => "bounced",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the message may still leave.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Queued)
+    }
+
+    /// Whether a provider took the message.
+    pub fn is_sent(self) -> bool {
+        matches!(self, Self::Sent | Self::Delivered | Self::Read)
+    }
+}
+
+impl TryFrom<String> for Status {
+    type Error = String;
+
+    fn try_from(word: String) -> std::result::Result<Self, String> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word).ok_or(format!("`{word}` is not a status"))
+    }
+}
+
+/// A notification to be written.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewNotification {
+    pub id: Id,
+    pub correlation_id: Id,
+    pub task_id: Id,
+    pub event_type: String,
+    pub customer_id: String,
+    pub taller_id: Option<String>,
+    pub target: &'static str,
+    pub channel: Channel,
+    pub fallback_order: i32,
+    pub status: Status,
+    pub recipient_address: String,
+    pub template_id: Option<Id>,
+    pub template_name: String,
+    pub subject: String,
+    pub body: String,
+    pub max_retries: i32,
+    pub created_at: Timestamp,
+}
+
+pub async fn insert(session: &mut Session, notifications: &[NewNotification]) -> Result<()> {
+    if notifications.is_empty() {
+        return Ok(());
+    }
+    sql!(run, session,
+        "insert into notifications (id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
+             fallback_order, status, recipient_address, template_id, template_name, subject, body, max_retries, retry_count,
+             redrives, created_at, updated_at)
+         select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
+             fallback_order, status, recipient_address, template_id, template_name, subject, body, max_retries, 0,
+             0, created_at, created_at
+         from rows($1 as notifications: id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
+             fallback_order, status, recipient_address, template_id, template_name, subject, body, max_retries, created_at)",
+        Rows::new(notifications)
+    )?;
+    Ok(())
+}
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Notification {
+    pub id: Id,
+    pub correlation_id: Id,
+    pub task_id: Id,
+    pub event_type: String,
+    pub customer_id: String,
+    #[sqlx(try_from = "String")]
+    pub channel: Channel,
+    pub fallback_order: i32,
+    #[sqlx(try_from = "String")]
+    pub status: Status,
+    pub recipient_address: String,
+    pub template_name: String,
+    pub subject: String,
+    pub body: String,
+    pub error_code: Option<String>,
+    pub error_reason: Option<String>,
+    pub retry_count: i32,
+    pub max_retries: i32,
+    pub next_retry_at: Option<Timestamp>,
+    pub unknown_since: Option<Timestamp>,
+    pub provider_message_id: Option<String>,
+    pub redrives: i32,
+    pub sent_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// The chains of these tasks, each in its order.
+pub async fn chains(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Notification>> {
+    sql!(all Notification, session,
+        "select id, correlation_id, task_id, event_type, customer_id, channel, fallback_order, status, recipient_address,
+                template_name, subject, body, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
+                provider_message_id, redrives, sent_at, created_at, updated_at
+         from notifications where task_id = any($1) order by task_id, fallback_order",
+        Ids(task_ids)
+    )
+}
+
+/// What an attempt, or the decision after it, changed. Unset fields are written as null.
+#[derive(Clone, Debug, Serialize)]
+pub struct Change {
+    pub id: Id,
+    pub status: Status,
+    pub error_code: Option<String>,
+    pub error_reason: Option<String>,
+    pub retry_count: i32,
+    pub next_retry_at: Option<Timestamp>,
+    pub unknown_since: Option<Timestamp>,
+    pub provider_message_id: Option<String>,
+    pub sent_at: Option<Timestamp>,
+    pub updated_at: Timestamp,
+}
+
+impl Change {
+    /// The notification as it is, to be altered.
+    pub fn of(notification: &Notification, now: Timestamp) -> Self {
+        Self {
+            id: notification.id,
+            status: notification.status,
+            error_code: notification.error_code.clone(),
+            error_reason: notification.error_reason.clone(),
+            retry_count: notification.retry_count,
+            next_retry_at: None,
+            unknown_since: None,
+            provider_message_id: notification.provider_message_id.clone(),
+            sent_at: notification.sent_at,
+            updated_at: now,
+        }
+    }
+}
+
+/// Applies changes to notifications that are still open. A message that was sent stays sent, whoever comes late.
+pub async fn apply(session: &mut Session, changes: &[Change]) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    sql!(run, session,
+        "update notifications set status = r.status, error_code = r.error_code, error_reason = r.error_reason,
+             retry_count = r.retry_count, next_retry_at = r.next_retry_at, unknown_since = r.unknown_since,
+             provider_message_id = r.provider_message_id, sent_at = r.sent_at, updated_at = r.updated_at
+         from rows($1 as notifications: id, status, error_code, error_reason, retry_count, next_retry_at, unknown_since,
+             provider_message_id, sent_at, updated_at) r
+         where notifications.id = r.id and (notifications.status in ('pending', 'queued') or r.status = 'sent')",
+        Rows::new(changes)
+    )?;
+    Ok(())
+}
+
+/// One attempt, as the provider answered it.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Attempt {
+    pub id: Id,
+    pub notification_id: Id,
+    #[sqlx(try_from = "String")]
+    pub channel: Channel,
+    pub started_at: Timestamp,
+    pub duration_ms: i32,
+    /// `sent`, `transient`, `permanent`, `misconfigured` or `unknown`.
+    pub outcome: String,
+    pub error_code: Option<String>,
+    pub error_reason: Option<String>,
+    /// The code of HTTP or SMTP.
+    pub provider_status: Option<i32>,
+    /// The beginning of the provider's answer.
+    pub provider_answer: Option<String>,
+}
+
+pub async fn record(session: &mut Session, attempts: &[Attempt]) -> Result<()> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    sql!(run, session,
+        "insert into attempts (id, notification_id, channel, started_at, duration_ms, outcome, error_code, error_reason,
+             provider_status, provider_answer)
+         select id, notification_id, channel, started_at, duration_ms, outcome, error_code, error_reason,
+             provider_status, provider_answer
+         from rows($1 as attempts: id, notification_id, channel, started_at, duration_ms, outcome, error_code, error_reason,
+             provider_status, provider_answer)
+         where true
+         on conflict do nothing",
+        Rows::new(attempts)
+    )?;
+    Ok(())
+}
+
+/// The attempts of a task's chain, oldest first.
+pub async fn attempts(session: &mut Session, task_id: Id) -> Result<Vec<Attempt>> {
+    sql!(all Attempt, session,
+        "select a.id, a.notification_id, a.channel, a.started_at, a.duration_ms, a.outcome, a.error_code, a.error_reason,
+                a.provider_status, a.provider_answer
+         from attempts a join notifications n on n.id = a.notification_id
+         where n.task_id = $1 order by a.started_at, a.id",
+        task_id
+    )
+}
+
+/// The messages of these tasks will not leave any more.
+pub async fn close(session: &mut Session, task_ids: &[Id], status: Status, reason: &str, now: Timestamp) -> Result<()> {
+    sql!(run, session,
+        "update notifications set status = $2, error_reason = $3, next_retry_at = null, updated_at = $4
+         where task_id = any($1) and status in ('pending', 'queued')",
+        Ids(task_ids), status.as_str(), reason, now
+    )?;
+    Ok(())
+}
+
+/// The chains of these tasks begin anew: the first channel is queued, the others wait, no attempt counts any more.
+///
+/// A chain of which something was sent is left alone.
+pub async fn restart(session: &mut Session, task_ids: &[Id], now: Timestamp) -> Result<()> {
+    sql!(run, session,
+        "update notifications set status = case when fallback_order = 0 then 'queued' else 'pending' end,
+             retry_count = 0, error_code = null, error_reason = null, next_retry_at = null, unknown_since = null, updated_at = $2
+         where task_id = any($1) and status in ('pending', 'queued', 'failed', 'cancelled')
+           and not exists (select 1 from notifications sent where sent.task_id = notifications.task_id
+                           and sent.status in ('sent', 'delivered', 'read'))",
+        Ids(task_ids), now
+    )?;
+    Ok(())
+}
+
+/// How often the sweep gives a failed notification another chance (d13).
+pub const MOST_REDRIVES: i32 = 3;
+
+/// The sweep looks back this far (d13).
+pub const REDRIVE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Gives chains that failed for passing reasons another chance: younger than 24 hours, at least one channel with a
+/// transient failure, nothing of the event sent, at most three times. Returns their rings (S002-81, d13).
+pub async fn redrive_failed(session: &mut Session, now: Timestamp, limit: i64) -> Result<Vec<Ring>> {
+    let tasks: Vec<(Id,)> = sql!(all (Id,), session,
+        "update notifications set redrives = redrives + 1
+         where fallback_order = 0 and task_id in (
+             select n.task_id from notifications n join tasks t on t.id = n.task_id
+             where n.status = 'failed' and n.fallback_order = 0 and n.redrives < $3 and n.updated_at >= $1 and n.created_at >= $1
+               and t.state = 'dead'
+               and exists (select 1 from attempts a join notifications c on c.id = a.notification_id
+                           where c.task_id = n.task_id and c.status = 'failed' and a.outcome in ('transient', 'unknown'))
+               and not exists (select 1 from notifications s where s.correlation_id = n.correlation_id
+                               and s.customer_id = n.customer_id and s.status in ('sent', 'delivered', 'read'))
+             order by n.updated_at limit $2)
+         returning task_id",
+        now - REDRIVE_WINDOW, limit, MOST_REDRIVES
+    )?;
+    let tasks: Vec<Id> = tasks.into_iter().map(|(id,)| id).collect();
+    let rings = tasks::revive(session, &tasks, now).await?;
+    let revived: Vec<Id> = rings.iter().map(|ring| ring.id).collect();
+    restart(session, &revived, now).await?;
+    Ok(rings)
+}
+
+/// Deletes finished notifications that are older than `before`, with their attempts.
+pub async fn delete_finished(session: &mut Session, before: Timestamp, limit: i64) -> Result<u64> {
+    sql!(run, session,
+        "delete from notifications where id in (
+             select id from notifications where created_at < $1 and status not in ('pending', 'queued') limit $2)",
+        before, limit
+    )
+}

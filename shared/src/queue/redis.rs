@@ -1,0 +1,316 @@
+//! The bell on Redis Streams, with plain commands of Redis 7 (Valkey and a Cluster do as well).
+//!
+//! A lane has three streams, one per priority, in one hash slot; each has the consumer group [`GROUP`]. An entry carries 16
+//! bytes: the task's id. An entry is deleted as soon as the row is claimed, so Redis holds what is waiting now and no more.
+
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamInfoConsumersReply, StreamInfoGroupsReply, StreamRangeReply, StreamReadReply};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, cmd, pipe};
+
+use super::{Lane, Priority, QueueError, Ring, shares};
+use crate::clock::Timestamp;
+use crate::ids::Id;
+
+const GROUP: &str = "workers";
+
+/// The one field of an entry.
+const TASK: &str = "t";
+
+/// An entry that was read this long ago and is still there belongs to a reader that died between read and claim.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+
+/// How often a reader looks for such entries.
+const TAKE_OVER_EVERY: Duration = Duration::from_secs(30);
+
+/// A consumer that has not asked for this long is gone.
+const FORGET_CONSUMER_AFTER: Duration = Duration::from_secs(600);
+
+#[derive(Clone)]
+pub struct RedisQueue {
+    client: Client,
+    connection: ConnectionManager,
+}
+
+fn stream(lane: Lane, priority: Priority) -> String {
+    format!("recado:{{{lane}}}:{}", priority.as_str())
+}
+
+fn streams(lane: Lane) -> [String; 3] {
+    Priority::ALL.map(|priority| stream(lane, priority))
+}
+
+impl RedisQueue {
+    /// Does not wait for the server: a request is safe without it, and it may come later.
+    pub(super) async fn connect(url: &str) -> Result<Self, QueueError> {
+        let client = Client::open(url)?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            .set_response_timeout(Some(Duration::from_secs(2)))
+            .set_max_delay(Duration::from_secs(1));
+        let connection = client.get_connection_manager_lazy(config)?;
+        Ok(Self { client, connection })
+    }
+
+    pub(super) async fn ring(&self, rings: &[Ring]) -> Result<(), QueueError> {
+        let mut pipeline = pipe();
+        for ring in rings {
+            pipeline
+                .cmd("XADD")
+                .arg(stream(ring.lane, ring.priority))
+                .arg("*")
+                .arg(TASK)
+                .arg(ring.id.as_bytes().as_slice())
+                .ignore();
+        }
+        Ok(pipeline.exec_async(&mut self.connection.clone()).await?)
+    }
+
+    pub(super) async fn listen(&self, lane: Lane, consumer: &str) -> Result<Listener, QueueError> {
+        Ok(Listener {
+            client: self.client.clone(),
+            connection: None,
+            streams: streams(lane),
+            consumer: consumer.to_owned(),
+            turn: 0,
+            unreleased: [const { Vec::new() }; 3],
+            took_over: None,
+        })
+    }
+
+    pub(super) async fn oldest_waiting(&self, lane: Lane) -> Result<Option<Timestamp>, QueueError> {
+        let mut connection = self.connection.clone();
+        let mut oldest = None;
+        for stream in streams(lane) {
+            let first = match self.last_delivered(&stream).await? {
+                Some(last) => format!("({last}"),
+                None => "-".to_owned(),
+            };
+            let reply: StreamRangeReply =
+                cmd("XRANGE").arg(&stream).arg(first).arg("+").arg("COUNT").arg(1).query_async(&mut connection).await?;
+            let rung_at = reply.ids.first().and_then(|entry| time_of(&entry.id));
+            oldest = [oldest, rung_at].into_iter().flatten().min();
+        }
+        Ok(oldest)
+    }
+
+    /// The last entry that the group has handed out; `None` without a stream or a group.
+    async fn last_delivered(&self, stream: &str) -> Result<Option<String>, QueueError> {
+        let groups: RedisResult<StreamInfoGroupsReply> =
+            cmd("XINFO").arg("GROUPS").arg(stream).query_async(&mut self.connection.clone()).await;
+        match groups {
+            Ok(reply) => Ok(reply.groups.into_iter().find(|group| group.name == GROUP).map(|group| group.last_delivered_id)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn depths(&self) -> Result<Vec<(Lane, u64)>, QueueError> {
+        let mut pipeline = pipe();
+        for lane in Lane::ALL {
+            for stream in streams(lane) {
+                pipeline.cmd("XLEN").arg(stream);
+            }
+        }
+        let lengths: Vec<u64> = pipeline.query_async(&mut self.connection.clone()).await?;
+        Ok(Lane::ALL.into_iter().zip(lengths.chunks(3).map(|three| three.iter().sum())).collect())
+    }
+
+    pub(super) async fn forget_idle_consumers(&self) -> Result<(), QueueError> {
+        let mut connection = self.connection.clone();
+        for stream in Lane::ALL.into_iter().flat_map(streams) {
+            let consumers: RedisResult<StreamInfoConsumersReply> =
+                cmd("XINFO").arg("CONSUMERS").arg(&stream).arg(GROUP).query_async(&mut connection).await;
+            let consumers = match consumers {
+                Ok(reply) => reply.consumers,
+                Err(error) if is_missing(&error) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let gone = consumers.into_iter().filter(|consumer| {
+                consumer.pending == 0 && consumer.idle as u128 > FORGET_CONSUMER_AFTER.as_millis()
+            });
+            for consumer in gone {
+                let delete = cmd("XGROUP").arg("DELCONSUMER").arg(&stream).arg(GROUP).arg(&consumer.name).to_owned();
+                delete.exec_async(&mut connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn ping(&self) -> Result<Duration, QueueError> {
+        let asked = Instant::now();
+        cmd("PING").exec_async(&mut self.connection.clone()).await?;
+        Ok(asked.elapsed())
+    }
+}
+
+/// Reads one lane over a connection of its own, since a blocking read would hold every other command up.
+pub struct Listener {
+    client: Client,
+    connection: Option<MultiplexedConnection>,
+    streams: [String; 3],
+    consumer: String,
+    /// Counts the places given out, so that the priorities' shares hold over many small reads.
+    turn: usize,
+    /// Entries of the last read, per stream, whose rows may not be claimed yet.
+    unreleased: [Vec<String>; 3],
+    took_over: Option<Instant>,
+}
+
+impl Listener {
+    pub(super) async fn read(&mut self, room: usize, patience: Duration) -> Result<Vec<Id>, QueueError> {
+        let read = self.read_some(room, patience).await;
+        if let Err(QueueError::Redis(error)) = &read {
+            if error.code() == Some("NOGROUP") {
+                self.create_groups().await?;
+                return self.read_some(room, patience).await;
+            }
+            self.connection = None;
+        }
+        read
+    }
+
+    async fn read_some(&mut self, room: usize, patience: Duration) -> Result<Vec<Id>, QueueError> {
+        let mut ids = self.take_over_abandoned(room).await?;
+        let room = room - ids.len();
+        self.turn = self.turn.wrapping_add(room);
+        ids.extend(self.read_now(shares(room, self.turn)).await?);
+        if ids.is_empty() && !patience.is_zero() {
+            ids = self.read_blocking(room, patience).await?;
+        } else if ids.len() < room {
+            let left = room - ids.len();
+            for stream in 0..3 {
+                let mut share = [0; 3];
+                share[stream] = left.min(room - ids.len());
+                ids.extend(self.read_now(share).await?);
+            }
+        }
+        Ok(ids)
+    }
+
+    async fn read_now(&mut self, shares: [usize; 3]) -> Result<Vec<Id>, QueueError> {
+        let wanted: Vec<usize> = (0..3).filter(|stream| shares[*stream] > 0).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = pipe();
+        for stream in &wanted {
+            pipeline.add_command(self.read_group(&[*stream], shares[*stream], None));
+        }
+        let replies: Vec<Option<StreamReadReply>> = pipeline.query_async(&mut self.connection().await?).await?;
+        Ok(replies.into_iter().flatten().flat_map(|reply| self.keep(reply)).collect())
+    }
+
+    async fn read_blocking(&mut self, room: usize, patience: Duration) -> Result<Vec<Id>, QueueError> {
+        let command = self.read_group(&[0, 1, 2], (room / 3).max(1), Some(patience));
+        let reply: Option<StreamReadReply> = command.query_async(&mut self.connection().await?).await?;
+        Ok(reply.map(|reply| self.keep(reply)).unwrap_or_default())
+    }
+
+    fn read_group(&self, streams: &[usize], count: usize, block: Option<Duration>) -> redis::Cmd {
+        let mut command = cmd("XREADGROUP");
+        command.arg("GROUP").arg(GROUP).arg(&self.consumer).arg("COUNT").arg(count);
+        if let Some(patience) = block {
+            command.arg("BLOCK").arg(patience.as_millis().max(1) as u64);
+        }
+        command.arg("STREAMS");
+        for stream in streams {
+            command.arg(&self.streams[*stream]);
+        }
+        for _ in streams {
+            command.arg(">");
+        }
+        command
+    }
+
+    /// Entries of readers that died between read and claim. Their rows may long be done; the claim will tell.
+    async fn take_over_abandoned(&mut self, room: usize) -> Result<Vec<Id>, QueueError> {
+        if self.took_over.is_some_and(|at| at.elapsed() < TAKE_OVER_EVERY) {
+            return Ok(Vec::new());
+        }
+        self.took_over = Some(Instant::now());
+        let mut ids = Vec::new();
+        for stream in 0..3 {
+            let mut command = cmd("XAUTOCLAIM");
+            command.arg(&self.streams[stream]).arg(GROUP).arg(&self.consumer).arg(ABANDONED_AFTER.as_millis() as u64);
+            command.arg("0").arg("COUNT").arg((room - ids.len()).clamp(1, 1000));
+            let reply: StreamAutoClaimReply = command.query_async(&mut self.connection().await?).await?;
+            ids.extend(self.keep_entries(stream, reply.claimed));
+            if ids.len() >= room {
+                break;
+            }
+        }
+        ids.truncate(room);
+        Ok(ids)
+    }
+
+    fn keep(&mut self, reply: StreamReadReply) -> Vec<Id> {
+        let mut ids = Vec::new();
+        for key in reply.keys {
+            if let Some(stream) = self.streams.iter().position(|stream| *stream == key.key) {
+                ids.extend(self.keep_entries(stream, key.ids));
+            }
+        }
+        ids
+    }
+
+    fn keep_entries(&mut self, stream: usize, entries: Vec<StreamId>) -> Vec<Id> {
+        let ids = entries.iter().filter_map(|entry| Id::from_slice(&entry.get::<Vec<u8>>(TASK)?)).collect();
+        self.unreleased[stream].extend(entries.into_iter().map(|entry| entry.id));
+        ids
+    }
+
+    pub(super) async fn release(&mut self) -> Result<(), QueueError> {
+        let mut pipeline = Pipeline::new();
+        for (stream, entries) in self.streams.iter().zip(&self.unreleased) {
+            if !entries.is_empty() {
+                pipeline.cmd("XACK").arg(stream).arg(GROUP).arg(entries).ignore();
+                pipeline.cmd("XDEL").arg(stream).arg(entries).ignore();
+            }
+        }
+        self.unreleased.iter_mut().for_each(Vec::clear);
+        if pipeline.is_empty() {
+            return Ok(());
+        }
+        Ok(pipeline.exec_async(&mut self.connection().await?).await?)
+    }
+
+    /// From the beginning of the stream: what was rung before the first worker came is read too.
+    async fn create_groups(&mut self) -> Result<(), QueueError> {
+        for stream in self.streams.clone() {
+            let mut create = cmd("XGROUP");
+            create.arg("CREATE").arg(stream).arg(GROUP).arg("0").arg("MKSTREAM");
+            match create.exec_async(&mut self.connection().await?).await {
+                Err(error) if error.code() != Some("BUSYGROUP") => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn connection(&mut self) -> Result<MultiplexedConnection, RedisError> {
+        if let Some(connection) = &self.connection {
+            return Ok(connection.clone());
+        }
+        // No time limit for answers: a blocking read is meant to take long.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(2)))
+            .set_response_timeout(None);
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(self.connection.insert(connection).clone())
+    }
+}
+
+/// The stream or its group does not exist (yet, or since a `FLUSHALL`).
+fn is_missing(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ResponseError)) && error.to_string().contains("no such key")
+        || error.code() == Some("NOGROUP")
+}
+
+/// The milliseconds in front of an entry's id.
+fn time_of(entry: &str) -> Option<Timestamp> {
+    let millis: i64 = entry.split('-').next()?.parse().ok()?;
+    Some(Timestamp::from_micros(millis.saturating_mul(1000)))
+}

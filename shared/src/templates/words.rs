@@ -1,0 +1,1045 @@
+//! Words: what a template says to one person. Pure: texts in, texts out.
+//!
+//! A template is written in a small part of Jinja: `{{ Nombre }}`, `{% if Orden %}…{% endif %}`, `{% for %}`, `{% set %}`,
+//! `{% with %}`, `{% filter %}` and the filters of text ([`FILTERS`]). There are no functions, no other templates and no
+//! markup in values, and every render has a budget: an editor can write a wrong template, but not a dangerous one.
+
+mod context;
+mod html;
+mod source;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Object, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+
+use self::context::Values;
+pub use self::context::{Context, ContextError, sample_context};
+pub use self::html::looks_like_html;
+use self::source::Source;
+pub use self::source::{FILTERS, normalise};
+
+/// A variable that every template may use (S002-46).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name on the wire, in `context` and in `missing_fields`.
+    pub id: &'static str,
+    /// As an editor writes it in a template.
+    pub label: &'static str,
+    pub description: &'static str,
+    pub example: &'static str,
+}
+
+impl Variable {
+    /// The label without its braces: `Vehículo`.
+    pub fn name(&self) -> &'static str {
+        self.label.trim_start_matches('{').trim_end_matches('}')
+    }
+}
+
+const fn variable(id: &'static str, label: &'static str, description: &'static str, example: &'static str) -> Variable {
+    Variable {
+        id,
+        label,
+        description,
+        example,
+    }
+}
+
+/// The variables that the documents list, in their order (S002-46).
+pub const VARIABLES: &[Variable] = &[
+    variable("nombre", "{{Nombre}}", "Nombre del cliente", "Carlos Mendoza"),
+    variable("placa", "{{Placa}}", "Placa del vehículo", "ABC123"),
+    variable(
+        "vehiculo",
+        "{{Vehículo}}",
+        "Marca y modelo del vehículo",
+        "Haval H6 2024",
+    ),
+    variable("fase", "{{Fase}}", "Fase actual del servicio", "Recepción"),
+    variable("fecha", "{{Fecha}}", "Fecha programada", "20 de Enero, 2026"),
+    variable("hora", "{{Hora}}", "Hora programada", "14:30"),
+    variable("orden", "{{Orden}}", "Número de orden de trabajo", "OT-2025-001"),
+    variable("tecnico", "{{Técnico}}", "Técnico asignado", "Juan Pérez"),
+    variable("taller", "{{Taller}}", "Nombre del taller", "Ambacar Service"),
+];
+
+/// The longest subject after rendering, in characters: what mail clients and lists still show.
+pub const LONGEST_SUBJECT: usize = 200;
+
+/// The longest body after rendering, in bytes.
+pub const LONGEST_BODY: usize = 100 * 1024;
+
+/// What one render may cost: about one unit per step of the template and per 64 bytes that it handles. The longest
+/// sensible template needs some hundreds; a loop within loops ends here after about a millisecond.
+const FUEL: u64 = 20_000;
+
+/// A template, compiled once and rendered for many people, from any thread.
+pub struct CompiledTemplate {
+    engine: Environment<'static>,
+    variables: Vec<UsedVariable>,
+    html: bool,
+}
+
+/// A variable that a template uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedVariable {
+    /// Its key in a [`Context`], normalised: `vehiculo`.
+    pub id: String,
+    /// As the documents write it, or the template where they do not know it: `Vehículo`.
+    pub label: String,
+    /// Whether the template needs it even when nothing else is known. One that stands only inside
+    /// `{% if Orden %}…{% endif %}`, or has a default, is not required.
+    pub required: bool,
+}
+
+/// The words for one person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// One line, at most [`LONGEST_SUBJECT`] characters, never escaped.
+    pub subject: String,
+    pub body: String,
+    /// Whether the body is HTML. The template decides that; a value with a `<b>` in it does not, so keep this rather
+    /// than look at the body again.
+    pub html: bool,
+}
+
+/// Which text of a template is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Subject,
+    Body,
+}
+
+impl Part {
+    /// The field's name in requests and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// What is wrong with a template, or with what it made of a context.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct TemplateError {
+    pub part: Part,
+    /// The line in that part, counted from 1, where one is to blame.
+    pub line: Option<usize>,
+    /// What is wrong and what to do, without the place.
+    pub problem: String,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}, line {line}: {}", self.part.as_str(), self.problem),
+            None => write!(f, "{}: {}", self.part.as_str(), self.problem),
+        }
+    }
+}
+
+impl CompiledTemplate {
+    /// Compiles the two texts of a template.
+    ///
+    /// Names of variables match without regard to case and accents, `{{ Vehículo }}` and `vehiculo`, unless
+    /// `strict_case` (`TEMPLATE_STRICT_CASE`, d10) wants them exactly as written.
+    ///
+    /// # Errors
+    ///
+    /// The first thing in the texts that could never be rendered, with its line.
+    pub fn compile(subject: &str, body: &str, strict_case: bool) -> Result<Self, TemplateError> {
+        let html = looks_like_html(body);
+        let mut engine = ENGINE.clone();
+        engine.set_auto_escape_callback(move |name| {
+            if html && name == Part::Body.as_str() {
+                AutoEscape::Html
+            } else {
+                AutoEscape::None
+            }
+        });
+        let mut variables = Vec::new();
+        for (part, text) in [(Part::Subject, subject), (Part::Body, body)] {
+            let source = source::read(text, strict_case).map_err(|flaw| TemplateError {
+                part,
+                line: flaw.line,
+                problem: flaw.problem,
+            })?;
+            engine
+                .add_template_owned(part.as_str(), source.text.clone())
+                .map_err(|error| blame(part, &error))?;
+            note_variables(source, strict_case, &mut variables);
+        }
+        let mut template = Self {
+            engine,
+            variables,
+            html,
+        };
+        template.try_out()?;
+        let required = template.missing(&Context::empty(strict_case));
+        for variable in &mut template.variables {
+            variable.required = required.contains(&variable.id);
+        }
+        Ok(template)
+    }
+
+    /// The variables used, in the order of their first appearance, the subject's first.
+    pub fn variables(&self) -> &[UsedVariable] {
+        &self.variables
+    }
+
+    /// The ids of the variables that [`render`](Self::render) would need and the context lacks, all at once, in the order
+    /// of [`variables`](Self::variables).
+    pub fn missing(&self, context: &Context) -> Vec<String> {
+        if self.variables.iter().all(|variable| context.has(&variable.id)) {
+            return Vec::new();
+        }
+        let mut missing = self.missing_in(Part::Subject, context);
+        missing.append(&mut self.missing_in(Part::Body, context));
+        self.variables
+            .iter()
+            .filter(|variable| missing.contains(&variable.id))
+            .map(|variable| variable.id.clone())
+            .collect()
+    }
+
+    /// Renders both texts.
+    ///
+    /// Values are text and nothing else: braces in them are not evaluated, and an HTML body escapes them.
+    ///
+    /// # Errors
+    ///
+    /// When a value is missing (ask [`missing`](Self::missing) first for all of them), or the texts come out too long.
+    pub fn render(&self, context: &Context) -> Result<Rendered, TemplateError> {
+        let subject = one_line(&self.render_part(Part::Subject, context)?);
+        let length = subject.chars().count();
+        if length > LONGEST_SUBJECT {
+            let problem = format!("has {length} characters after rendering: shorten it to {LONGEST_SUBJECT}");
+            return Err(TemplateError {
+                part: Part::Subject,
+                line: None,
+                problem,
+            });
+        }
+        let body = without_control_characters(self.render_part(Part::Body, context)?);
+        if body.len() > LONGEST_BODY {
+            let problem = format!("has {} bytes after rendering: shorten it to {LONGEST_BODY}", body.len());
+            return Err(TemplateError {
+                part: Part::Body,
+                line: None,
+                problem,
+            });
+        }
+        Ok(Rendered {
+            subject,
+            body,
+            html: self.html,
+        })
+    }
+
+    fn render_part(&self, part: Part, context: &Context) -> Result<String, TemplateError> {
+        self.run(part, Value::from_dyn_object(context.values()))
+            .map_err(|error| {
+                let missing = match error.kind() {
+                    ErrorKind::UndefinedError => self.missing(context),
+                    _ => Vec::new(),
+                };
+                let mut blamed = blame(part, &error);
+                if !missing.is_empty() {
+                    blamed.problem = format!("needs values that `context` does not have: {}", missing.join(", "));
+                }
+                blamed
+            })
+    }
+
+    /// Refuses what fails with any values: at the desk of the editor, rather than at the door of the caller.
+    fn try_out(&self) -> Result<(), TemplateError> {
+        let everything: BTreeSet<String> = self.variables.iter().map(|variable| variable.id.clone()).collect();
+        for part in [Part::Subject, Part::Body] {
+            for given in [BTreeSet::new(), everything.clone()] {
+                match self.run(part, Value::from_object(Probe::new(Arc::default(), given))) {
+                    Err(error) if error.kind() == ErrorKind::OutOfFuel => return Err(blame(part, &error)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a part needs and lacks.
+    ///
+    /// The engine stops at the first undefined value and does not say which it was. So the render is repeated with a
+    /// placeholder for the name that it asked for last, until it gets through; then each placeholder is taken away again
+    /// to see whether it was needed, because the last question may have been an `{% if %}`, a default or a test.
+    fn missing_in(&self, part: Part, context: &Context) -> BTreeSet<String> {
+        let mut given = BTreeSet::new();
+        let reached = loop {
+            let (outcome, asked) = self.probe(part, context, &given);
+            match (outcome, asked) {
+                // A name that the template gives a value to itself is not for the caller to give.
+                (Err((ErrorKind::UndefinedError, _)), Some(name)) if self.uses(&name) => given.insert(name),
+                (outcome, _) => break outcome,
+            };
+        };
+        for name in given.clone() {
+            given.remove(&name);
+            if self.probe(part, context, &given).0 != reached {
+                given.insert(name);
+            }
+        }
+        given
+    }
+
+    fn uses(&self, id: &str) -> bool {
+        self.variables.iter().any(|variable| variable.id == id)
+    }
+
+    /// How far a render gets with placeholders for the `given` names, and the last name that it asked for in vain.
+    fn probe(&self, part: Part, context: &Context, given: &BTreeSet<String>) -> (Outcome, Option<String>) {
+        let probe = Arc::new(Probe::new(context.values(), given.clone()));
+        let outcome = self.run(part, Value::from_dyn_object(probe.clone()));
+        let asked = probe.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        (outcome.map(drop).map_err(|error| (error.kind(), error.line())), asked)
+    }
+
+    fn run(&self, part: Part, values: Value) -> Result<String, Error> {
+        self.engine.get_template(part.as_str())?.render(values)
+    }
+}
+
+impl fmt::Debug for CompiledTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompiledTemplate")
+            .field("variables", &self.variables)
+            .field("html", &self.html)
+            .finish()
+    }
+}
+
+/// Success, or the kind and the line of the failure.
+type Outcome = Result<(), (ErrorKind, Option<usize>)>;
+
+/// What all templates share. It knows no function, so that nothing can be called but filters.
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut engine = Environment::new();
+    let functions: Vec<String> = engine.globals().map(|(name, _)| name.to_owned()).collect();
+    for function in functions {
+        engine.remove_global(&function);
+    }
+    // The text outside of tags belongs to the editor, its last line break too.
+    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
+    engine.set_syntax(syntax.expect("the default delimiters are valid"));
+    engine.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    engine.set_formatter(html::write_value);
+    engine.set_fuel(Some(FUEL));
+    engine
+});
+
+/// A context that notes which name it was last asked for in vain, and has placeholders for some.
+#[derive(Debug)]
+struct Probe {
+    values: Arc<Values>,
+    given: BTreeSet<String>,
+    asked: Mutex<Option<String>>,
+}
+
+impl Probe {
+    fn new(values: Arc<Values>, given: BTreeSet<String>) -> Self {
+        Self {
+            values,
+            given,
+            asked: Mutex::new(None),
+        }
+    }
+}
+
+impl Object for Probe {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Value> {
+        if let Some(value) = self.values.get(name) {
+            return Some(value);
+        }
+        if self.given.contains(name) {
+            return Some(Value::from(placeholder(name)));
+        }
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
+        None
+    }
+}
+
+/// A value that stands for any: the example of a known variable, else a text that is also a number.
+fn placeholder(name: &str) -> &'static str {
+    let name = normalise(name);
+    VARIABLES
+        .iter()
+        .find(|variable| variable.id == name)
+        .map_or("1", |variable| variable.example)
+}
+
+fn note_variables(source: Source, strict_case: bool, variables: &mut Vec<UsedVariable>) {
+    for (id, written) in source.variables {
+        if variables.iter().all(|variable| variable.id != id) {
+            // In strict case only what is written counts: `nombre` is then not the documents' `Nombre`.
+            let known = VARIABLES.iter().find(|variable| !strict_case && variable.id == id);
+            let label = known.map_or(written, |variable| variable.name().to_owned());
+            variables.push(UsedVariable {
+                id,
+                label,
+                required: false,
+            });
+        }
+    }
+}
+
+/// The engine's complaint in our words.
+fn blame(part: Part, error: &Error) -> TemplateError {
+    let problem = match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => "does more work than one message may: shorten its loops".to_owned(),
+        (ErrorKind::UndefinedError, _) => {
+            "uses a value that is not there: guard it with `{% if … %}`, or give it a `|default(\"…\")`".to_owned()
+        }
+        (ErrorKind::SyntaxError, Some(detail)) => detail.to_owned(),
+        (kind, Some(detail)) => format!("{kind}: {detail}"),
+        (kind, None) => kind.to_string(),
+    };
+    TemplateError {
+        part,
+        line: error.line(),
+        problem,
+    }
+}
+
+/// A subject is one line: whatever would break it, or a mail's header, becomes a space.
+pub fn one_line(text: &str) -> String {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.replace("\r\n", " ").replace(breaks, " ").trim().to_owned()
+}
+
+/// Control characters are not text; PostgreSQL refuses the first of them. They can only come from an escape such as
+/// `"\x00"` in a template, or from a system value.
+fn without_control_characters(mut text: String) -> String {
+    text.retain(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+    use serde_json::{Map, json};
+
+    fn context(values: serde_json::Value) -> Context {
+        Context::new(values.as_object().expect("a JSON object"), false).expect("a good context")
+    }
+
+    fn compile(body: &str) -> CompiledTemplate {
+        CompiledTemplate::compile("", body, false).unwrap_or_else(|error| panic!("{body}: {error}"))
+    }
+
+    fn body(template: &str, values: serde_json::Value) -> String {
+        compile(template)
+            .render(&context(values))
+            .unwrap_or_else(|error| panic!("{template}: {error}"))
+            .body
+    }
+
+    fn refusal(body: &str) -> TemplateError {
+        CompiledTemplate::compile("", body, false).expect_err(body)
+    }
+
+    /// S002-45, S002-46: every documented variable, by its label, with its example.
+    #[test]
+    fn the_sample_context_fills_every_documented_variable() {
+        for strict_case in [false, true] {
+            for variable in VARIABLES {
+                let template = CompiledTemplate::compile(variable.label, "", strict_case).unwrap();
+                let rendered = template.render(&sample_context(strict_case)).unwrap();
+                assert_eq!(rendered.subject, variable.example);
+                assert_eq!(normalise(variable.name()), variable.id);
+                assert_eq!(template.variables()[0].label, variable.name());
+            }
+        }
+    }
+
+    /// d10: the dispatch sample of the documents sends `nombre`, `placa` and `vehiculo` to such templates.
+    #[test]
+    fn names_match_without_case_and_accents() {
+        let values = || json!({"nombre": "María", "VEHICULO": "Haval", "te\u{301}cnico": "Juan"});
+        assert_eq!(
+            body("{{Nombre}} {{ VEHÍCULO }} {{-Técnico}}", values()),
+            "María HavalJuan"
+        );
+        assert_eq!(body("{{ Vehi\u{301}culo|upper }}", values()), "HAVAL");
+        assert_eq!(body("{{\u{a0}Nombre\u{a0}}}", values()), "María");
+        assert_eq!(body("{% set Año = nombre %}{{ año }}", values()), "María");
+        assert_eq!(
+            body(
+                "{% for Letra in [Nombre, \"Ñ\"] %}{{ LETRA }}{{ loop.index }}{% endfor %}",
+                values()
+            ),
+            "María1Ñ2"
+        );
+        assert_eq!(body("{% with Él = Nombre %}{{ el }}{% endwith %}", values()), "María");
+        assert_eq!(
+            body("{{ Nombre|replace(\"María\", Vehículo, count=1) }}", values()),
+            "Haval"
+        );
+    }
+
+    #[test]
+    fn strict_case_wants_names_as_written() {
+        let template = CompiledTemplate::compile("", "{{ Vehi\u{301}culo }}", true).unwrap();
+        assert_eq!(
+            template.missing(&Context::new(&Map::from_iter([("vehiculo".into(), json!("x"))]), true).unwrap()),
+            ["Vehículo"]
+        );
+        let composed = Context::new(&Map::from_iter([("Vehículo".into(), json!("x"))]), true).unwrap();
+        assert_eq!(template.render(&composed).unwrap().body, "x");
+    }
+
+    #[test]
+    fn text_outside_of_variables_is_untouched() {
+        for text in [
+            "Línea uno\r\n\r\n  { Nombre } {x} 100 % {{ \"Él {{ }} %}\" }}\n",
+            "{# {{ Nombre }} #}fin",
+            "{% raw %}{{ Nombre }} {% if %}{% endraw %}",
+            "Emoji 🚗 y e\u{301} sin componer",
+        ] {
+            assert_eq!(source::read(text, false).unwrap().text, text);
+        }
+        assert_eq!(body("a\n{# nota #}b\n", json!({})), "a\nb\n");
+        assert_eq!(body("{% raw %}{{ Nombre }}{% endraw %}", json!({})), "{{ Nombre }}");
+        assert_eq!(body("{{ 1e2 }} {{ 0xFF }} {{ 1.5 }}", json!({})), "100.0 255 1.5");
+    }
+
+    #[test]
+    fn numbers_and_booleans_are_text_to_read_and_themselves_to_test() {
+        let values = || json!({"km": 45000, "precio": 12.5, "garantia": false, "vip": true, "nota": null});
+        assert_eq!(
+            body("{{ km }} {{ precio }} {{ garantia }} {{ vip }}", values()),
+            "45000 12.5 false true"
+        );
+        assert_eq!(
+            body(
+                "{% if garantia %}sí{% else %}no{% endif %}{% if km > 40000 %}!{% endif %}",
+                values()
+            ),
+            "no!"
+        );
+        assert_eq!(compile("{{ nota }}").missing(&context(values())), ["nota"]);
+        let read = context(values());
+        assert_eq!(
+            (read.get("KM"), read.get("Garantía"), read.get("nota")),
+            (Some("45000".into()), Some("false".into()), None)
+        );
+    }
+
+    #[test]
+    fn missing_names_all_at_once_and_only_what_is_needed() {
+        let cases: &[(&str, serde_json::Value, &[&str])] = &[
+            (
+                "{{ Nombre }} {{ Hora }} {{ Fecha }}",
+                json!({}),
+                &["nombre", "hora", "fecha"],
+            ),
+            (
+                "{{ Nombre }} {{ Hora }} {{ Fecha }}",
+                json!({"hora": ""}),
+                &["nombre", "fecha"],
+            ),
+            ("{% if Orden %}{{ Orden }}{% endif %}", json!({}), &[]),
+            ("{% if Orden %}{{ Orden }} {{ Técnico }}{% endif %}", json!({}), &[]),
+            (
+                "{% if Orden %}{{ Orden }} {{ Técnico }}{% endif %}",
+                json!({"orden": "1"}),
+                &["tecnico"],
+            ),
+            (
+                "{% if Orden %}a{% elif Hora %}b{% else %}{{ Fecha }}{% endif %}",
+                json!({}),
+                &["fecha"],
+            ),
+            ("{{ Orden|default(\"sin orden\") }}{{ Hora if Hora }}", json!({}), &[]),
+            (
+                "{{ Orden is defined }}{{ not Hora }}{{ Fecha and Fase }}",
+                json!({"fecha": "x"}),
+                &["fase"],
+            ),
+            ("{{ Orden|upper ~ Hora }}", json!({}), &["orden", "hora"]),
+            ("{{ Orden ~ (Hora if Fecha) }}", json!({}), &["orden"]),
+            ("{{ Orden ~ (Hora|default(\"\")) }}", json!({}), &["orden"]),
+            (
+                "{{ Orden }}{{ Hora ~ (Fecha if Fase) }}",
+                json!({"fase": "x"}),
+                &["orden", "hora", "fecha"],
+            ),
+            ("{% set Orden = Hora|default(\"ya\") %}{{ Orden }}", json!({}), &[]),
+            ("{% set Hora = Hora %}{{ Hora }}", json!({}), &["hora"]),
+            ("{% for x in [Hora, Fecha] %}{{ x }}{% endfor %}", json!({}), &["hora", "fecha"]),
+            (
+                "{{ Cliente }}{{ Kilometraje|int + 1 }}",
+                json!({}),
+                &["cliente", "kilometraje"],
+            ),
+            ("{% for x in Nombre %}{% endfor %}{{ Hora }}", json!({}), &["nombre"]),
+        ];
+        for (template, values, expected) in cases {
+            assert_eq!(
+                compile(template).missing(&context(values.clone())),
+                *expected,
+                "{template} with {values}"
+            );
+        }
+    }
+
+    #[test]
+    fn missing_looks_into_both_texts_in_order() {
+        let template = CompiledTemplate::compile("{{ Placa }} {{ Hora }}", "{{ Nombre }} {{ Placa }}", false).unwrap();
+        assert_eq!(template.missing(&Context::empty(false)), ["placa", "hora", "nombre"]);
+        let error = template.render(&context(json!({"hora": "8"}))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "subject, line 1: needs values that `context` does not have: placa, nombre"
+        );
+    }
+
+    #[test]
+    fn variables_are_listed_as_the_documents_write_them() {
+        let template =
+            compile("{{ vehiculo }}{% if ORDEN %}{{ orden }}{% endif %}{{ Número_de_guía }}{% set x = Hora %}{{ x }}");
+        let list: Vec<_> = template
+            .variables()
+            .iter()
+            .map(|v| (v.id.as_str(), v.label.as_str(), v.required))
+            .collect();
+        assert_eq!(
+            list,
+            [
+                ("vehiculo", "Vehículo", true),
+                ("orden", "Orden", false),
+                ("numero_de_guia", "Número_de_guía", true),
+                ("hora", "Hora", true),
+            ]
+        );
+    }
+
+    #[test]
+    fn html_bodies_escape_values_and_nothing_else_does() {
+        let values = || context(json!({"nombre": "<b>\"O'Hara\" & Cía</b> 1/2"}));
+        let html = CompiledTemplate::compile("Hola {{ Nombre }}", "<p>{{ Nombre }}</p>", false).unwrap();
+        let rendered = html.render(&values()).unwrap();
+        assert_eq!(rendered.subject, "Hola <b>\"O'Hara\" & Cía</b> 1/2");
+        assert_eq!(
+            rendered.body,
+            "<p>&lt;b&gt;&quot;O&#x27;Hara&quot; &amp; Cía&lt;/b&gt; 1/2</p>"
+        );
+        assert!(rendered.html);
+        let plain = compile("Hola {{ Nombre }}").render(&values()).unwrap();
+        assert_eq!(plain.body, "Hola <b>\"O'Hara\" & Cía</b> 1/2");
+        assert!(!plain.html, "a value does not make a body HTML");
+        for markup in [
+            "<p>{{ Nombre|safe }}</p>",
+            "<p>{% autoescape false %}{{ Nombre }}{% endautoescape %}</p>",
+        ] {
+            refusal(markup);
+        }
+    }
+
+    #[test]
+    fn a_subject_is_one_line_of_bounded_length() {
+        let template = CompiledTemplate::compile(" {{ Nombre }} ", "", false).unwrap();
+        let subject = |name: &str| {
+            template
+                .render(&Context::empty(false).with("nombre", name))
+                .map(|r| r.subject)
+        };
+        assert_eq!(subject("Ana\r\nBcc: todos\n\tx\u{0}y").unwrap(), "Ana Bcc: todos  x y");
+        assert_eq!(subject(&"ñ".repeat(200)).unwrap().chars().count(), 200);
+        let error = subject(&"ñ".repeat(201)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "subject: has 201 characters after rendering: shorten it to 200"
+        );
+    }
+
+    #[test]
+    fn a_body_is_text_of_bounded_length() {
+        assert_eq!(body("a{{ \"\\x00\\x1b\" }}b\r\n\tc", json!({})), "ab\r\n\tc");
+        let long = "x".repeat(10_000);
+        assert_eq!(body(&"{{ x }}".repeat(10), json!({"x": long})).len(), 100_000);
+        let error = compile(&"{{ x }}".repeat(11))
+            .render(&context(json!({"x": long})))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "body: has 110000 bytes after rendering: shorten it to 102400"
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line_and_a_remedy() {
+        let cases: &[(&str, Option<usize>, &str)] = &[
+            ("a\n{{ Nombre", Some(2), "`{{` is never closed: write `}}` after it"),
+            (
+                "{{ Nombre }\n{{ Placa }}",
+                Some(1),
+                "`{{` is not closed before the next `}`: write `}}` after it",
+            ),
+            (
+                "{{ Nombre\n{{ Placa }}",
+                Some(1),
+                "`{{` is not closed before the next `{`: write `}}` after it",
+            ),
+            (
+                "\n\n{{ Nombre Completo }}",
+                Some(3),
+                "unexpected identifier, expected end of variable block",
+            ),
+            ("{{ Hora|default:\"x\" }}", Some(1), "`:` means nothing in a tag"),
+            (
+                "{{ “Hora” }}",
+                Some(1),
+                "the character '“' (U+201C) means nothing in a tag: remove it",
+            ),
+            ("{{ \"Hora }}", Some(1), "a text in quotes is never closed"),
+            (
+                "{{ Nombre|mayusculas }}",
+                Some(1),
+                "there is no filter `mayusculas`: use one of abs, ",
+            ),
+            (
+                "{{ Nombre is vacio }}",
+                Some(1),
+                "there is no test `is vacio`: use one of ",
+            ),
+            (
+                "{{ Cliente.Nombre }}",
+                Some(1),
+                "`.Nombre`: a value is one text and has no parts",
+            ),
+            (
+                "{{ Nombre.upper() }}",
+                Some(1),
+                "`.upper`: a value is one text and has no parts",
+            ),
+            ("{{ range(10) }}", Some(1), "there is no function `range`"),
+            ("{% IF Orden %}", Some(1), "there is no tag `{% IF %}`"),
+            (
+                "{% if Orden AND Hora %}x{% endif %}",
+                Some(1),
+                "`AND` reads like the word `and` of the language",
+            ),
+            ("{% if Orden %}x", Some(1), "unexpected end of input, expected"),
+            ("{% endif %}", Some(1), "unknown statement endif"),
+            ("{# nota", Some(1), "`{#` is never closed"),
+            ("{% raw %}", Some(1), "`{% raw %}` is never closed"),
+            ("a\nb\u{0}", Some(2), "contains the control character U+0000: remove it"),
+        ];
+        for (template, line, problem) in cases {
+            let error = refusal(template);
+            assert_eq!((error.part, error.line), (Part::Body, *line), "{template}");
+            assert!(error.problem.starts_with(problem), "{template}: {}", error.problem);
+        }
+    }
+
+    /// Runs on a stack far smaller than a server's: what would overflow one ends here.
+    fn on_a_small_stack(work: fn()) {
+        let thread = std::thread::Builder::new()
+            .stack_size(1024 * 1024)
+            .spawn(work)
+            .expect("a thread");
+        thread.join().expect("no panic");
+    }
+
+    #[test]
+    fn hostile_templates_are_refused_and_not_obeyed() {
+        on_a_small_stack(|| {
+            let deep = |before: &str, middle: &str, after: &str| {
+                let times = 60_000 / (before.len() + after.len());
+                for times in [times, 150, 50, 5] {
+                    let text = format!("{}{middle}{}", before.repeat(times), after.repeat(times));
+                    // Refused or small enough to be harmless, and in either case we are still here.
+                    if let Ok(template) = CompiledTemplate::compile("", &text, false) {
+                        let _ = template.render(&sample_context(false));
+                        assert!(times < 200, "{}", &text[..40]);
+                    }
+                }
+            };
+            deep("{% if hora %}", "x", "{% endif %}");
+            deep("{% for x in [1] %}", "x", "{% endfor %}");
+            deep("{% with x = [x] %}", "{{ x }}", "{% endwith %}");
+            deep("{% set x %}", "x", "{% endset %}");
+            deep("{% set x|replace(\"a\", \"b\", count=1) %}", "x", "{% endset %}");
+            deep("{% filter upper %}", "x", "{% endfilter %}");
+            deep("{% set x = [x] %}", "{{ x }}", "");
+            deep("{% set x = x, x %}", "{{ x }}", "");
+            deep("{% if a %}1{% elif b %}", "2{% endif %}", "");
+            for (before, middle, after) in [
+                ("(", "1", ")"),
+                ("[", "1", "]"),
+                ("not ", "1", ""),
+                ("-", "1", ""),
+                ("", "1", "|upper"),
+                ("", "a", "~a"),
+                ("", "a", "[0]"),
+                ("", "1", " if 1 else 1"),
+                ("a and ", "1", ""),
+                ("1 in ", "a", ""),
+                ("{", "1", "}"),
+                ("1 + ", "1", ""),
+                ("", "\"a\"", "\"a\""),
+                ("", "a", " is none"),
+                ("(1,", "1", ")"),
+                ("1 ** ", "2", ""),
+            ] {
+                let times = 60_000 / (before.len() + after.len());
+                for times in [times, 98, 48, 9] {
+                    for (opener, closer) in [
+                        ("{{ ", " }}"),
+                        ("{% if ", " %}{% endif %}"),
+                        ("{% set x = ", " %}{{ x }}"),
+                    ] {
+                        let text = format!(
+                            "{opener}{}{middle}{}{closer}",
+                            before.repeat(times),
+                            after.repeat(times)
+                        );
+                        if let Ok(template) = CompiledTemplate::compile("", &text, false) {
+                            let _ = template.render(&sample_context(false));
+                            assert!(times < 100, "{}", &text[..40]);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn hostile_templates_have_a_budget() {
+        let ones = "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]";
+        let loops = format!(
+            "{}x{}",
+            format!("{{% for x in {ones} %}}").repeat(4),
+            "{% endfor %}".repeat(4)
+        );
+        let error = refusal(&loops);
+        assert_eq!(error.problem, "does more work than one message may: shorten its loops");
+        for bomb in [
+            "{{ \"x\" * 99999999 }}",
+            "{{ Nombre * 99999999 }}",
+            "{{ Nombre|replace(\"\", Nombre * 9999) }}",
+            &format!(
+                "{{% set x = \"xxxxxxxx\" %}}{}{{{{ x }}}}",
+                "{% set x = x ~ x %}".repeat(60)
+            ),
+            &format!(
+                "{{% set x = Nombre|split(\"\") %}}{}{{{{ x|join }}}}{{{{ x|length }}}}",
+                "{% set x = x + x %}".repeat(100)
+            ),
+        ] {
+            let outcome =
+                CompiledTemplate::compile("", bomb, false).and_then(|template| template.render(&sample_context(false)));
+            assert!(outcome.is_err(), "{bomb}");
+        }
+        for closed in [
+            "{% include \"x\" %}",
+            "{% import \"x\" as x %}",
+            "{% extends \"x\" %}",
+            "{% macro x() %}{% endmacro %}",
+            "{% block x %}{% endblock %}",
+            "{{ namespace(x=1) }}",
+            "{{ debug() }}",
+            "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}",
+        ] {
+            refusal(closed);
+        }
+        assert_eq!(
+            refusal(&"x".repeat(64 * 1024 + 1)).problem,
+            "has 65537 bytes: shorten it to 65536"
+        );
+        let many: String = (0..101).map(|n| format!("{{{{ v{n} }}}}")).collect();
+        assert_eq!(refusal(&many).problem, "more than 100 different variables: use fewer");
+    }
+
+    #[test]
+    fn a_template_serves_all_threads() {
+        fn shared<T: Send + Sync + 'static>() {}
+        shared::<CompiledTemplate>();
+        shared::<Context>();
+    }
+
+    #[test]
+    fn errors_and_logs_tell_no_values() {
+        let context = context(json!({"nombre": "María", "placa": "ABC123"}));
+        assert_eq!(format!("{context:?}"), "[\"nombre\", \"placa\"]");
+    }
+
+    /// Pieces that often stand in templates, and often do not stand there rightly.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = proptest::sample::select(vec![
+            "{{",
+            "}}",
+            "{%",
+            "%}",
+            "{#",
+            "#}",
+            "-",
+            "+",
+            "(",
+            ")",
+            "[",
+            "]",
+            "|",
+            ".",
+            ",",
+            "=",
+            "==",
+            "~",
+            "*",
+            "**",
+            "/",
+            "//",
+            "%",
+            "<",
+            " ",
+            "\n",
+            "\"",
+            "'",
+            "\\",
+            "1",
+            "1e9",
+            "0",
+            "9223372036854775807",
+            "\"x\"",
+            "if ",
+            "endif",
+            "for ",
+            "in ",
+            "endfor",
+            "set ",
+            "endset",
+            "with ",
+            "endwith",
+            "filter ",
+            "endfilter",
+            "raw",
+            "endraw",
+            "is ",
+            "not ",
+            "and ",
+            "or ",
+            "else ",
+            "elif ",
+            "none ",
+            "loop",
+            "loop.index",
+            "Nombre",
+            "Técnico",
+            "x",
+            "upper",
+            "round",
+            "int",
+            "abs",
+            "split",
+            "first",
+            "last",
+            "join",
+            "default(1)",
+            "replace(\"a\",x)",
+            "<p>",
+            "é",
+            "e\u{301}",
+            "{{ Nombre }}",
+            "{{ x|",
+            "{% if x %}",
+            "{% else %}",
+            "{% endif %}",
+            "{% for x in [1, Nombre] %}",
+            "{% endfor %}",
+            "{% set x = ",
+            " %}",
+            " }}",
+        ]);
+        proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+    }
+
+    fn values() -> impl Strategy<Value = Map<String, serde_json::Value>> {
+        let value = prop_oneof![
+            any::<bool>().prop_map(serde_json::Value::from),
+            any::<i64>().prop_map(serde_json::Value::from),
+            any::<f64>().prop_map(serde_json::Value::from),
+            "[ -~áéñ\n]{0,20}".prop_map(serde_json::Value::from),
+        ];
+        proptest::collection::btree_map(
+            proptest::sample::select(vec!["nombre", "tecnico", "x", "y"]),
+            value,
+            0..4,
+        )
+        .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn nothing_makes_it_panic(subject in ".*", text in pieces(), values in values(), strict_case: bool) {
+            let context = Context::new(&values, strict_case).expect("a good context");
+            for (subject, body) in [(subject.as_str(), text.as_str()), (text.as_str(), subject.as_str())] {
+                if let Ok(template) = CompiledTemplate::compile(subject, body, strict_case) {
+                    let missing = template.missing(&context);
+                    let rendered = template.render(&context);
+                    prop_assert!(missing.is_empty() || rendered.is_err());
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_missing_is_all_that_is_missing(text in pieces(), values in values()) {
+            if let Ok(template) = CompiledTemplate::compile("", &text, false) {
+                let mut context = Context::new(&values, false).expect("a good context");
+                for name in template.missing(&context) {
+                    prop_assert_eq!(context.get(&name), None);
+                    context = context.with(&name, placeholder(&name));
+                }
+                prop_assert_eq!(template.missing(&context), Vec::<String>::new());
+            }
+        }
+
+        #[test]
+        fn values_are_never_evaluated(before in "[{}%# a-z\"]{0,10}", after in "[{}%# a-z\"]{0,10}") {
+            let hostile = format!("{before}{{{{ otro }}}}{{% if x %}}{after}");
+            let context = Context::empty(false).with("nombre", &hostile).with("otro", "EVALUATED");
+            prop_assert_eq!(compile("¡{{ Nombre }}!").render(&context).unwrap().body, format!("¡{hostile}!"));
+        }
+
+        #[test]
+        fn values_never_become_markup(value in "[<>&\"'a-z/= ]{0,30}") {
+            let context = Context::empty(false).with("nombre", &value);
+            let html = compile("<p>{{ Nombre }}{{ Nombre|upper }}{{ Nombre ~ \"\" }}{{ Nombre|replace(\"a\", \"b\") }}</p>");
+            let body = html.render(&context).unwrap().body;
+            let inside = &body["<p>".len()..body.len() - "</p>".len()];
+            prop_assert!(!inside.contains(['<', '>', '"', '\'']), "{}", inside);
+        }
+
+        #[test]
+        fn normalise_is_idempotent(name in "\\PC*") {
+            let once = normalise(&name);
+            prop_assert_eq!(normalise(&once), once);
+        }
+
+        #[test]
+        fn composed_and_decomposed_names_are_one(name in "[a-zA-ZáéíóúñüÁÉÍÓÚÑÜ]{1,12}") {
+            use unicode_normalization::UnicodeNormalization as _;
+            prop_assert_eq!(normalise(&name.nfd().collect::<String>()), normalise(&name));
+            prop_assert_eq!(source::spell(&name.nfd().collect::<String>(), true), name);
+        }
+    }
+}

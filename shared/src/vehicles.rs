@@ -1,0 +1,158 @@
+//! Vehicles: a projection of the Core service.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::customers::{LONGEST_CUSTOMER_ID, Synced, check_text};
+use crate::db::{Result, Session};
+use crate::ids::Id;
+use crate::sql;
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Vehicle {
+    pub id: Id,
+    pub vehicle_id: Option<String>,
+    pub customer_id: String,
+    pub brand: String,
+    pub model: String,
+    pub year: Option<i32>,
+    pub plate: String,
+    pub current_kilometers: Option<i32>,
+    pub last_service_date: Option<NaiveDate>,
+    pub next_service_kilometers: Option<i32>,
+    pub image_url: Option<String>,
+    #[serde(skip)]
+    pub sync_version: Option<i64>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Vehicle {
+    /// Brand, model and year, as far as they are known.
+    pub fn display_name(&self) -> String {
+        let year = self.year.map(|year| year.to_string()).unwrap_or_default();
+        [self.brand.as_str(), &self.model, &year].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+pub async fn find_by_plate(session: &mut Session, plate: &str) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session, "select * from vehicles where plate = $1", plate)
+}
+
+/// A vehicle as the Core service sends it (S002-61).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VehicleSync {
+    #[serde(default)]
+    pub vehicle_id: Option<String>,
+    pub customer_id: String,
+    pub plate: String,
+    #[serde(default)]
+    pub brand: Option<String>,
+    #[serde(default)]
+    pub model: Option<String>,
+    #[serde(default)]
+    pub year: Option<i32>,
+    #[serde(default)]
+    pub current_kilometers: Option<i32>,
+    #[serde(default)]
+    pub last_service_date: Option<NaiveDate>,
+    #[serde(default)]
+    pub next_service_kilometers: Option<i32>,
+    #[serde(default)]
+    pub image_url: Option<String>,
+    #[serde(default)]
+    pub sync_version: Option<i64>,
+}
+
+impl VehicleSync {
+    /// Checks what the caller sent; every error names its field. Plates are compared in upper case and without blanks.
+    pub fn checked(mut self) -> std::result::Result<Self, Vec<(&'static str, String)>> {
+        let mut errors = Vec::new();
+        self.plate = self.plate.trim().to_uppercase();
+        for (field, value) in [("customer_id", &self.customer_id), ("plate", &self.plate)] {
+            if value.trim().is_empty() {
+                errors.push((field, "Este campo es requerido.".to_owned()));
+            }
+        }
+        check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
+        check_text(&mut errors, "vehicle_id", self.vehicle_id.as_deref(), 100);
+        check_text(&mut errors, "plate", Some(&self.plate), 20);
+        check_text(&mut errors, "brand", self.brand.as_deref(), 100);
+        check_text(&mut errors, "model", self.model.as_deref(), 100);
+        check_text(&mut errors, "image_url", self.image_url.as_deref(), 2000);
+        let counts = [
+            ("year", self.year, 1886..=2200),
+            ("current_kilometers", self.current_kilometers, 0..=10_000_000),
+            ("next_service_kilometers", self.next_service_kilometers, 0..=10_000_000),
+        ];
+        for (field, value, range) in counts {
+            if value.is_some_and(|value| !range.contains(&value)) {
+                errors.push((field, format!("Debe estar entre {} y {}.", range.start(), range.end())));
+            }
+        }
+        if errors.is_empty() { Ok(self) } else { Err(errors) }
+    }
+}
+
+/// Creates or updates, by the Core service's id or else by plate. What is absent erases nothing, and an older version is
+/// ignored (d29). A plate that belongs to another vehicle violates `vehicles_plate_key`.
+pub async fn sync(session: &mut Session, sync: &VehicleSync, now: Timestamp) -> Result<(Synced, Id)> {
+    let known: Option<(Id, Option<i64>)> = sql!(one (Id, Option<i64>), session,
+        "select id, sync_version from vehicles where vehicle_id = $1 or plate = $2
+         order by case when vehicle_id = $1 then 0 else 1 end limit 1 for update skip locked",
+        sync.vehicle_id.as_deref(), sync.plate.as_str()
+    )?;
+    match known {
+        Some((id, version)) if version.zip(sync.sync_version).is_some_and(|(have, sent)| sent < have) => Ok((Synced::Stale, id)),
+        Some((id, _)) => update(session, id, sync, now).await.map(|()| (Synced::Updated, id)),
+        None => create(session, sync, now).await.map(|id| (Synced::Created, id)),
+    }
+}
+
+async fn update(session: &mut Session, id: Id, sync: &VehicleSync, now: Timestamp) -> Result<()> {
+    sql!(run, session,
+        "update vehicles set vehicle_id = coalesce($2, vehicle_id), customer_id = $3, plate = $4, brand = coalesce($5, brand),
+             model = coalesce($6, model), year = coalesce($7, year), current_kilometers = coalesce($8, current_kilometers),
+             last_service_date = coalesce($9, last_service_date),
+             next_service_kilometers = coalesce($10, next_service_kilometers), image_url = coalesce($11, image_url),
+             sync_version = coalesce($12, sync_version), updated_at = $13
+         where id = $1",
+        id, sync.vehicle_id.as_deref(), sync.customer_id.as_str(), sync.plate.as_str(), sync.brand.as_deref(),
+        sync.model.as_deref(), sync.year, sync.current_kilometers, sync.last_service_date, sync.next_service_kilometers,
+        sync.image_url.as_deref(), sync.sync_version, now
+    )?;
+    Ok(())
+}
+
+async fn create(session: &mut Session, sync: &VehicleSync, now: Timestamp) -> Result<Id> {
+    let id = Id::new(now);
+    sql!(run, session,
+        "insert into vehicles (id, vehicle_id, customer_id, plate, brand, model, year, current_kilometers, last_service_date,
+             next_service_kilometers, image_url, sync_version, created_at, updated_at)
+         values ($1, $2, $3, $4, coalesce($5, ''), coalesce($6, ''), $7, $8, $9, $10, $11, $12, $13, $13)",
+        id, sync.vehicle_id.as_deref(), sync.customer_id.as_str(), sync.plate.as_str(), sync.brand.as_deref(),
+        sync.model.as_deref(), sync.year, sync.current_kilometers, sync.last_service_date, sync.next_service_kilometers,
+        sync.image_url.as_deref(), sync.sync_version, now
+    )?;
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        let sync = VehicleSync {
+            customer_id: "customer-001".into(),
+            plate: " ".into(),
+            brand: Some("Haval\0".into()),
+            year: Some(3),
+            current_kilometers: Some(-1),
+            ..VehicleSync::default()
+        };
+        let errors = sync.checked().expect_err("four fields are wrong");
+        assert_eq!(errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(), ["plate", "brand", "year", "current_kilometers"]);
+    }
+}

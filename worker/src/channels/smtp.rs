@@ -1,0 +1,364 @@
+//! Conversations with the SMTP server, and the connections that wait for the next one.
+//!
+//! lettre speaks the protocol; the conversation is led here. lettre's own pool takes back a connection whose
+//! conversation a timeout broke off, and the next mail then reads the answers to the previous one: a refused mail would
+//! count as sent. Here a connection that was not led to its end is closed, and the caller learns how far it came.
+
+use std::fmt;
+use std::fs;
+use std::mem;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use lettre::Address;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::response::Response;
+use recado_shared::config::{EmailSecurity, EmailSettings};
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, timeout};
+
+use super::ProviderError;
+
+/// A connection that nobody needed for this long is closed. Servers close theirs after 5 minutes (RFC 5321, section
+/// 4.5.3.2.7), routers forget them earlier.
+const LONGEST_IDLE: Duration = Duration::from_secs(30);
+
+/// How long a waiting connection may take to answer before a fresh one is made instead.
+const REUSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Per address of the server; a name may have several.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long we wait for the answer to our QUIT, in the background.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The server that takes our mails.
+pub(super) struct Relay {
+    host: String,
+    port: u16,
+    encryption: Encryption,
+    credentials: Option<Credentials>,
+    hello: ClientId,
+    /// For a whole mail, connecting included.
+    timeout: Duration,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// A mail for one recipient, ready to travel.
+pub(super) struct Parcel {
+    pub(super) from: Address,
+    pub(super) to: Address,
+    /// Header and body with CRLF line ends.
+    pub(super) content: String,
+}
+
+/// How far the conversation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// TCP, TLS, greeting, EHLO.
+    Connect,
+    Auth,
+    Sender,
+    /// RCPT and DATA: the server may still refuse before it has seen the mail.
+    Recipient,
+    /// The mail was on its way, or whole in the server's hands.
+    Content,
+}
+
+/// Why a mail was not taken.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) stage: Stage,
+    pub(super) cause: Cause,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The server said no. The text may name the recipient.
+    Reply { code: u16, text: String },
+    /// The time was up.
+    Silence,
+    /// The server's certificate is not one that we trust.
+    Certificate,
+    /// The server cannot do what the settings or the address ask for.
+    Lacks(Ability),
+    /// No connection, or one that broke.
+    Broken(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ability {
+    StartTls,
+    Auth,
+    SmtpUtf8,
+}
+
+enum Encryption {
+    None,
+    StartTls(TlsParameters),
+    Implicit(TlsParameters),
+}
+
+impl Relay {
+    /// # Errors
+    /// When the certificate authority cannot be read or TLS cannot be set up.
+    pub(super) fn new(settings: &EmailSettings) -> Result<Self, ProviderError> {
+        let encryption = match settings.security {
+            EmailSecurity::Plain => Encryption::None,
+            EmailSecurity::StartTls => Encryption::StartTls(tls(settings)?),
+            EmailSecurity::ImplicitTls => Encryption::Implicit(tls(settings)?),
+        };
+        let credentials = match (&settings.user, &settings.password) {
+            (Some(user), Some(password)) => Some(Credentials::new(user.clone(), password.expose_secret().to_owned())),
+            _ => None,
+        };
+        Ok(Self {
+            host: settings.host.clone(),
+            port: settings.port,
+            encryption,
+            credentials,
+            hello: ClientId::default(),
+            timeout: settings.timeout,
+            waiting: Arc::default(),
+        })
+    }
+
+    /// Delivers a mail and returns the server's last words, code first.
+    pub(super) async fn send(&self, parcel: &Parcel) -> Result<(u16, String), Trouble> {
+        let mut stage = Stage::Connect;
+        match timeout(self.timeout, self.converse(parcel, &mut stage)).await {
+            Ok(Ok(response)) => Ok((response.code().into(), words(&response))),
+            Ok(Err(cause)) => Err(Trouble { stage, cause }),
+            Err(_) => Err(Trouble { stage, cause: Cause::Silence }),
+        }
+    }
+
+    /// Dropping this future at any point closes the connection.
+    async fn converse(&self, parcel: &Parcel, stage: &mut Stage) -> Result<Response, Cause> {
+        let mut connection = self.begin(parcel, stage).await?;
+        let outcome = transmit(&mut connection, parcel, stage).await;
+        match &outcome {
+            Ok(_) => self.keep(connection),
+            Err(Cause::Reply { .. }) => dismiss(connection),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// A connection on which the server has accepted our sender.
+    ///
+    /// One that waited may have been closed by the server in the meantime, which must not cost an attempt. Asking with
+    /// NOOP first would cost every mail a round trip and leave a gap; so MAIL itself is the question, and whatever goes
+    /// wrong is tried again on a fresh connection.
+    async fn begin(&self, parcel: &Parcel, stage: &mut Stage) -> Result<AsyncSmtpConnection, Cause> {
+        if let Some(mut waiting) = self.reuse()
+            && let Ok(Ok(())) = timeout(REUSE_PATIENCE, introduce(&mut waiting, parcel)).await
+        {
+            *stage = Stage::Sender;
+            return Ok(waiting);
+        }
+        let mut connection = self.connect(stage).await?;
+        *stage = Stage::Sender;
+        match introduce(&mut connection, parcel).await {
+            Ok(()) => Ok(connection),
+            Err(cause) => {
+                dismiss(connection);
+                Err(cause)
+            }
+        }
+    }
+
+    async fn connect(&self, stage: &mut Stage) -> Result<AsyncSmtpConnection, Cause> {
+        let implicit = match &self.encryption {
+            Encryption::Implicit(parameters) => Some(parameters.clone()),
+            Encryption::None | Encryption::StartTls(_) => None,
+        };
+        let server = (self.host.as_str(), self.port);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_TIMEOUT), &self.hello, implicit, None).await?;
+        if let Encryption::StartTls(parameters) = &self.encryption {
+            if !connection.can_starttls() {
+                return Err(Cause::Lacks(Ability::StartTls));
+            }
+            connection.starttls(parameters.clone(), &self.hello).await?;
+        }
+        if let Some(credentials) = &self.credentials {
+            *stage = Stage::Auth;
+            let mechanisms = [Mechanism::Plain, Mechanism::Login];
+            if connection.server_info().get_auth_mechanism(&mechanisms).is_none() {
+                return Err(Cause::Lacks(Ability::Auth));
+            }
+            connection.auth(&mechanisms, credentials).await?;
+        }
+        Ok(connection)
+    }
+
+    /// The connection that waited the shortest time, so that those too many grow old.
+    fn reuse(&self) -> Option<AsyncSmtpConnection> {
+        let parked = lock(&self.waiting).connections.pop()?;
+        if parked.since.elapsed() < LONGEST_IDLE {
+            return Some(parked.connection);
+        }
+        dismiss(parked.connection);
+        None
+    }
+
+    /// Keeps a connection for the next mail. There are never more than mails that were under way at once.
+    fn keep(&self, connection: AsyncSmtpConnection) {
+        let mut waiting = lock(&self.waiting);
+        waiting.connections.push(Parked { connection, since: Instant::now() });
+        if !mem::replace(&mut waiting.reaping, true) {
+            tokio::spawn(reap(Arc::downgrade(&self.waiting)));
+        }
+    }
+}
+
+/// MAIL FROM, with what this mail asks of the server.
+async fn introduce(connection: &mut AsyncSmtpConnection, parcel: &Parcel) -> Result<(), Cause> {
+    let mut parameters = Vec::new();
+    // lettre encodes headers and bodies to ASCII; only addresses stay as they are (RFC 6531).
+    let international = [&parcel.from, &parcel.to].into_iter().any(|address| !AsRef::<str>::as_ref(address).is_ascii());
+    if international {
+        if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+            return Err(Cause::Lacks(Ability::SmtpUtf8));
+        }
+        parameters.extend([MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)]);
+    }
+    connection.command(Mail::new(Some(parcel.from.clone()), parameters)).await?;
+    Ok(())
+}
+
+async fn transmit(connection: &mut AsyncSmtpConnection, parcel: &Parcel, stage: &mut Stage) -> Result<Response, Cause> {
+    *stage = Stage::Recipient;
+    connection.command(Rcpt::new(parcel.to.clone(), Vec::new())).await?;
+    connection.command(Data).await?;
+    *stage = Stage::Content;
+    Ok(connection.command(Transparent(&parcel.content)).await?)
+}
+
+/// A mail as it stands after DATA: dots doubled at the start of lines, a lone dot at the end (RFC 5321, section 4.5.2).
+///
+/// lettre would write the mail and the final dot one after the other, and the second write then waits for the server's
+/// acknowledgement of the first (Nagle's algorithm): up to 40 ms for each mail.
+struct Transparent<'a>(&'a str);
+
+impl fmt::Display for Transparent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.starts_with('.') {
+            f.write_str(".")?;
+        }
+        f.write_str(&self.0.replace("\r\n.", "\r\n.."))?;
+        f.write_str(if self.0.ends_with("\r\n") { ".\r\n" } else { "\r\n.\r\n" })
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    connections: Vec<Parked>,
+    /// Whether somebody already closes the old ones.
+    reaping: bool,
+}
+
+struct Parked {
+    connection: AsyncSmtpConnection,
+    since: Instant,
+}
+
+/// Closes what waited too long, until nothing waits.
+async fn reap(waiting: Weak<Mutex<Waiting>>) {
+    loop {
+        tokio::time::sleep(LONGEST_IDLE).await;
+        let Some(waiting) = waiting.upgrade() else { return };
+        let mut guard = lock(&waiting);
+        let (old, young) = mem::take(&mut guard.connections).into_iter().partition(|parked| parked.since.elapsed() >= LONGEST_IDLE);
+        guard.connections = young;
+        guard.reaping = !guard.connections.is_empty();
+        let finished = !guard.reaping;
+        drop(guard);
+        let old: Vec<Parked> = old;
+        old.into_iter().for_each(|parked| dismiss(parked.connection));
+        if finished {
+            return;
+        }
+    }
+}
+
+/// Says goodbye in the background: RFC 5321 asks for a QUIT, but nobody needs to wait for its answer.
+fn dismiss(mut connection: AsyncSmtpConnection) {
+    tokio::spawn(async move { timeout(FAREWELL, connection.quit()).await.map(drop) });
+}
+
+/// Nothing under this lock can panic half-way, so a poisoned one is as good as new.
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tls(settings: &EmailSettings) -> Result<TlsParameters, ProviderError> {
+    let mut builder = TlsParameters::builder(settings.host.clone());
+    if let Some(path) = &settings.ca_file {
+        for certificate in certificates(path)? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build().map_err(|error| ProviderError::Tls(error.into()))
+}
+
+/// Every certificate of a PEM file; lettre itself would read only the first.
+fn certificates(path: &Path) -> Result<Vec<Certificate>, ProviderError> {
+    let pem = fs::read_to_string(path).map_err(|source| ProviderError::CaFile { path: path.to_owned(), source })?;
+    let unusable = |problem: &str| ProviderError::Setting {
+        variable: "EMAIL_SSL_CAFILE",
+        problem: format!("({}) {problem}; name a PEM file with -----BEGIN CERTIFICATE-----", path.display()),
+    };
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let blocks: Vec<_> = pem.split(BEGIN).skip(1).map(|block| format!("{BEGIN}{block}")).collect();
+    if blocks.is_empty() {
+        return Err(unusable("holds no certificate"));
+    }
+    blocks.iter().map(|block| Certificate::from_pem(block.as_bytes()).map_err(|_| unusable("holds a broken certificate"))).collect()
+}
+
+fn words(response: &Response) -> String {
+    let text = response.message().collect::<Vec<_>>().join(" ");
+    format!("{} {text}", response.code())
+}
+
+impl From<lettre::transport::smtp::Error> for Cause {
+    fn from(error: lettre::transport::smtp::Error) -> Self {
+        let sources = || std::iter::successors(std::error::Error::source(&error), |source| source.source());
+        let innermost = || sources().last().map_or_else(|| error.to_string(), ToString::to_string);
+        if let Some(code) = error.status() {
+            return Self::Reply { code: code.into(), text: innermost() };
+        }
+        if sources().any(|source| source.to_string().contains("certificate verify failed")) {
+            return Self::Certificate;
+        }
+        if error.is_response() {
+            // lettre's own text quotes the answer, which may name the recipient.
+            return Self::Broken("the server ended the connection or does not speak SMTP".to_owned());
+        }
+        Self::Broken(innermost())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_at_the_start_of_lines_are_doubled_and_one_ends_the_mail() {
+        let table = [
+            ("a\r\nb", "a\r\nb\r\n.\r\n"),
+            ("a\r\n", "a\r\n.\r\n"),
+            (".a\r\n.\r\n..b\r\nc.d", "..a\r\n..\r\n...b\r\nc.d\r\n.\r\n"),
+            ("", "\r\n.\r\n"),
+        ];
+        for (content, wire) in table {
+            assert_eq!(Transparent(content).to_string(), wire);
+        }
+    }
+}

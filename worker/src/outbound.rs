@@ -1,0 +1,152 @@
+//! HTTP clients for what leaves the house, and what their answers have in common.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use recado_shared::clock::Timestamp;
+use recado_shared::outbound::{OutboundError, is_allowed};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Response};
+
+/// A connection that does not stand after this long will not stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Node.js closes an idle connection after 5 s. We close ours before, so that a request does not cross the server's
+/// goodbye: that would look like a message of which nobody knows whether it left.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A client for URLs that customers chose: push endpoints and webhooks.
+///
+/// It only connects to addresses that [`is_allowed`] lets pass, and to the very address that was judged, so a name that
+/// resolves differently a moment later (DNS rebinding) gains nothing. It follows no redirect and uses no proxy. A URL
+/// with a literal address does not pass the resolver: call [`recado_shared::outbound::check_url`] as well.
+///
+/// # Errors
+/// When the TLS library cannot be set up, e.g. because the system's trust store is unreadable.
+pub fn client(allow_private: bool, timeout: Duration) -> Result<Client, reqwest::Error> {
+    builder(timeout).dns_resolver(Arc::new(GuardedResolver { allow_private })).no_proxy().build()
+}
+
+/// A client for URLs that the operator configured (Evolution API), wherever they are, through the operator's proxy.
+///
+/// # Errors
+/// As [`client`].
+pub fn trusted_client(timeout: Duration) -> Result<Client, reqwest::Error> {
+    builder(timeout).build()
+}
+
+fn builder(timeout: Duration) -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")))
+        .timeout(timeout)
+        // Shorter than the whole, so that a timeout says which it was: before connecting nothing can have been sent.
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout / 2))
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .redirect(Policy::none())
+}
+
+/// Looks names up and keeps only the addresses to which we may connect.
+struct GuardedResolver {
+    allow_private: bool,
+}
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allow_private = self.allow_private;
+        Box::pin(async move {
+            // The port is the URL's; 0 lets the client fill it in.
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let allowed: Vec<_> = found.into_iter().filter(|address| is_allowed(address.ip(), allow_private)).collect();
+            if allowed.is_empty() {
+                return Err(OutboundError::NotPublic.into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// The guard's refusal, where that is why a request failed.
+pub fn refusal(error: &reqwest::Error) -> Option<&OutboundError> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// What went wrong, in the words of the innermost cause. The URL is left out: a push endpoint's is a secret.
+pub fn explain(error: &reqwest::Error) -> String {
+    match causes(error).last() {
+        Some(cause) => cause.to_string(),
+        None => "the request failed".to_owned(),
+    }
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
+/// The first `limit` bytes of an answer: what a stranger's server sends must not fill our memory. `None` when the
+/// connection broke or the time was up before the end.
+pub async fn read(mut response: Response, limit: usize) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while body.len() < limit {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(limit - body.len())]),
+            Ok(None) => break,
+            Err(_) => return None,
+        }
+    }
+    Some(body)
+}
+
+/// How long the server asks us to wait: `Retry-After` in seconds or as an HTTP date (RFC 9110, section 10.2.3).
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => DateTime::parse_from_rfc2822(value).ok().map(|date| Timestamp::from(date.to_utc()).since(now)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let now: Timestamp = DateTime::parse_from_rfc3339("2026-01-20T14:30:00Z").unwrap().to_utc().into();
+        let read = |value: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(read(" 0 "), Some(Duration::ZERO));
+        assert_eq!(read("Tue, 20 Jan 2026 14:31:30 GMT"), Some(Duration::from_secs(90)));
+        assert_eq!(read("Tue, 20 Jan 2026 14:00:00 GMT"), Some(Duration::ZERO), "a date in the past means now");
+        for nonsense in ["soon", "-5", "1.5", "", "99999999999999999999999999"] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_inside_is_refused_before_connecting() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
+
+        let guarded = client(false, Duration::from_secs(5)).unwrap();
+        let error = guarded.get(&url).send().await.expect_err("localhost is not public");
+        assert_eq!(refusal(&error), Some(&OutboundError::NotPublic));
+        assert!(error.is_connect(), "nothing was sent");
+
+        let open = client(true, Duration::from_secs(5)).unwrap();
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            answer = open.get(&url).send() => panic!("nobody answers, and yet: {answer:?}"),
+        };
+        accepted.expect("with private networks allowed the connection arrives");
+    }
+}
