@@ -29,7 +29,8 @@ FROM debian:${DEBIAN}-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libssl3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --user-group --home-dir /var/lib/recado --create-home --shell /usr/sbin/nologin recado
+    && useradd --system --uid 10001 --user-group --create-home --home-dir /var/lib/recado \
+        --shell /usr/sbin/nologin recado
 COPY --from=build /out/ /usr/local/bin/
 
 # By number, so that Kubernetes can see that it is not root.

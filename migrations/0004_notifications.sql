@@ -26,6 +26,8 @@ create table notifications (
     next_retry_at timestamptz,
     -- Since when an attempt without an answer is being looked up at the provider.
     unknown_since timestamptz,
+    -- The moment that was reserved for it at a paced provider.
+    paced_until timestamptz,
     -- The provider's own id, by which its receipts find this row.
     provider_message_id text,
     -- How often the sweep of failed notifications has tried it again.
@@ -63,5 +65,6 @@ create index attempts_notification on attempts (notification_id, started_at);
 -- The next free moment of a paced provider, e.g. one WhatsApp instance over all workers.
 create table pacing (
     key text primary key,
-    next_free_at timestamptz not null
+    -- Microseconds since 1970, so that both engines can count on from it.
+    next_free_us bigint not null
 );

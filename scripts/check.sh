@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks that run no test. A failed check does not keep the others from running; the last lines name those that failed.
+# All checks that run no test. A failed check does not keep the others from running; the last lines name what failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,1 +1,122 @@
+//! Who may ask, and how: the HTTP door of Recado.
+//!
+//! All URLs stand on one page, [`routes`]. A handler's signature says what it needs: who may call is an extractor
+//! ([`auth::May`]), and so is a body that was read and checked ([`body::Json`]). Whatever goes wrong is a
+//! [`problem::Problem`], and its answer is chosen in one exhaustive match.
 
+pub mod cli;
+
+mod auth;
+mod body;
+mod json;
+mod observe;
+mod path;
+mod problem;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::future::IntoFuture;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use axum::{Router, ServiceExt};
+use recado_shared::context::Context;
+use recado_shared::dispatch::Door;
+use recado_shared::sync::Inbox;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::Layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
+
+use crate::auth::KeyRing;
+use crate::problem::Problem;
+
+/// How long a request may take. The slowest thing here is a commit, so whoever waits longer waits for trouble.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a stopping server lets its requests finish.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The whole API as a service: cheap to clone, and the same for tests and for [`serve`].
+///
+/// It lies around the router and not inside, because a router chooses the route before its layers run: every URL is
+/// understood with and without a slash at its end, and nobody is redirected (d24).
+pub type App = NormalizePath<Router>;
+
+/// What every handler may use.
+struct Api {
+    context: Context,
+    door: Door,
+    inbox: Inbox,
+    keys: KeyRing,
+}
+
+/// Builds the API. It must be called inside a Tokio runtime, because the group commit runs as a task there.
+pub fn router(context: Context) -> App {
+    let api = Arc::new(Api {
+        door: Door::open(context.clone()),
+        inbox: Inbox::open(context.clone()),
+        keys: KeyRing::new(context.clone()),
+        context,
+    });
+    let router = routes::all()
+        .layer(middleware::from_fn(limit_time))
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(middleware::from_fn_with_state(api.clone(), observe::observe))
+        .with_state(api);
+    NormalizePathLayer::trim_trailing_slash().layer(router)
+}
+
+/// Serves the API on every listener until `stop`; then accepts nothing more and finishes what runs, for at most 10 s.
+///
+/// # Errors
+///
+/// When a listener fails for good.
+pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
+    let app = router(context);
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        // Answers are small and written at once; Nagle's algorithm would only hold them back.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let service = ServiceExt::<Request>::into_make_service(app.clone());
+        let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+        servers.spawn(server.into_future());
+    }
+    let too_late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    let all_ended = async {
+        while let Some(ended) = servers.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        result = all_ended => result,
+        () = too_late => {
+            tracing::warn!("requests were still running {} s after the stop; they are cut off", DRAIN.as_secs());
+            Ok(())
+        }
+    }
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    tokio::time::timeout(TIME_LIMIT, next.run(request)).await.unwrap_or_else(|_| Problem::TimedOut.into_response())
+}
+
+/// A panic is a bug of ours; it costs one answer and not the process.
+fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    tracing::error!("a request handler panicked: {}", text.unwrap_or("without a text"));
+    Problem::Panicked.into_response()
+}

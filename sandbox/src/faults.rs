@@ -22,6 +22,7 @@ pub trait Fault: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
 /// One instruction: misbehave like this, so many times, for this recipient.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule<F> {
+    /// What goes wrong.
     pub fault: F,
     /// How many more times; `None` is until told to behave.
     pub times: Option<u32>,

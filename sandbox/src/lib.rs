@@ -50,8 +50,11 @@ pub use crate::{
 
 /// A set of providers on loopback ports. Dropping it stops them, unless somebody keeps a clone of one.
 pub struct Sandbox {
+    /// For e-mail.
     pub smtp: Smtp,
+    /// For WhatsApp.
     pub evolution: Evolution,
+    /// For web push.
     pub push: Push,
     inbox: Inbox,
 }
@@ -59,10 +62,13 @@ pub struct Sandbox {
 /// How the providers are set up; by default on free ports, without TLS and authentication.
 #[derive(Debug, Clone, Default)]
 pub struct SandboxOptions {
+    /// The mail server.
     pub smtp: SmtpOptions,
+    /// The Evolution API.
     pub evolution: EvolutionOptions,
+    /// The push service.
     pub push: PushOptions,
-    /// `0` is any free port.
+    /// The inbox; `0` is any free port.
     pub inbox_port: u16,
 }
 

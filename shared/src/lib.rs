@@ -4,6 +4,7 @@
 
 // Use cases
 pub mod dispatch;
+pub mod operations;
 pub mod seed;
 pub mod sync;
 
@@ -26,6 +27,7 @@ pub mod vehicles;
 // Work
 pub mod queue;
 pub mod tasks;
+pub mod workers;
 
 // Ground
 pub mod clock;

@@ -138,6 +138,7 @@ pub struct Notification {
     pub max_retries: i32,
     pub next_retry_at: Option<Timestamp>,
     pub unknown_since: Option<Timestamp>,
+    pub paced_until: Option<Timestamp>,
     pub provider_message_id: Option<String>,
     pub redrives: i32,
     pub sent_at: Option<Timestamp>,
@@ -150,7 +151,7 @@ pub async fn chains(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Notifi
     sql!(all Notification, session,
         "select id, correlation_id, task_id, event_type, customer_id, channel, fallback_order, status, recipient_address,
                 template_name, subject, body, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
-                provider_message_id, redrives, sent_at, created_at, updated_at
+                paced_until, provider_message_id, redrives, sent_at, created_at, updated_at
          from notifications where task_id = any($1) order by task_id, fallback_order",
         Ids(task_ids)
     )
@@ -166,6 +167,7 @@ pub struct Change {
     pub retry_count: i32,
     pub next_retry_at: Option<Timestamp>,
     pub unknown_since: Option<Timestamp>,
+    pub paced_until: Option<Timestamp>,
     pub provider_message_id: Option<String>,
     pub sent_at: Option<Timestamp>,
     pub updated_at: Timestamp,
@@ -182,6 +184,7 @@ impl Change {
             retry_count: notification.retry_count,
             next_retry_at: None,
             unknown_since: None,
+            paced_until: None,
             provider_message_id: notification.provider_message_id.clone(),
             sent_at: notification.sent_at,
             updated_at: now,
@@ -197,9 +200,9 @@ pub async fn apply(session: &mut Session, changes: &[Change]) -> Result<()> {
     sql!(run, session,
         "update notifications set status = r.status, error_code = r.error_code, error_reason = r.error_reason,
              retry_count = r.retry_count, next_retry_at = r.next_retry_at, unknown_since = r.unknown_since,
-             provider_message_id = r.provider_message_id, sent_at = r.sent_at, updated_at = r.updated_at
+             paced_until = r.paced_until, provider_message_id = r.provider_message_id, sent_at = r.sent_at, updated_at = r.updated_at
          from rows($1 as notifications: id, status, error_code, error_reason, retry_count, next_retry_at, unknown_since,
-             provider_message_id, sent_at, updated_at) r
+             paced_until, provider_message_id, sent_at, updated_at) r
          where notifications.id = r.id and (notifications.status in ('pending', 'queued') or r.status = 'sent')",
         Rows::new(changes)
     )?;
@@ -316,4 +319,17 @@ pub async fn delete_finished(session: &mut Session, before: Timestamp, limit: i6
              select id from notifications where created_at < $1 and status not in ('pending', 'queued') limit $2)",
         before, limit
     )
+}
+
+/// Reserves the next free moment of a provider that takes `per_minute` messages: now, or later. All workers share it.
+pub async fn reserve(session: &mut Session, provider: &str, per_minute: u32, now: Timestamp) -> Result<Timestamp> {
+    let interval = 60_000_000 / i64::from(per_minute.max(1));
+    let row: Option<(i64,)> = sql!(one (i64,), session,
+        "insert into pacing (key, next_free_us) values ($1, $2 + $3)
+         on conflict (key) do update set
+             next_free_us = case when pacing.next_free_us > $2 then pacing.next_free_us else $2 end + $3
+         returning next_free_us",
+        provider, now.as_micros(), interval
+    )?;
+    Ok(row.map_or(now, |(next_free,)| Timestamp::from_micros(next_free - interval)))
 }

@@ -19,7 +19,9 @@ pub enum OutboundError {
     Credentials,
     #[error("the address is not on the public internet; use a public one, or set OUTBOUND_ALLOW_PRIVATE_NETWORKS=true")]
     NotPublic,
-    #[error("this address is never connected to: it is link-local, multicast, unspecified, or a cloud's metadata service")]
+    #[error(
+        "this address is never connected to: it is link-local, multicast, unspecified, or a cloud's metadata service"
+    )]
     Forbidden,
 }
 
@@ -68,11 +70,20 @@ pub fn is_allowed(ip: IpAddr, allow_private: bool) -> bool {
 /// NAT64, 6to4, Teredo) is judged by the address within.
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(ip) => !RESERVED_V4.iter().any(|&(network, length)| contains_v4(network, length, ip)),
+        IpAddr::V4(ip) => !RESERVED_V4
+            .iter()
+            .any(|&(network, length)| contains_v4(network, length, ip)),
         IpAddr::V6(ip) => {
             let within = embedded_v4(ip);
-            let global = contains_v6([0x2000, 0], 3, ip) && !RESERVED_V6.iter().any(|&(network, length)| contains_v6(network, length, ip));
-            if within.is_empty() { global } else { within.into_iter().all(|ip| is_public(ip.into())) }
+            let global = contains_v6([0x2000, 0], 3, ip)
+                && !RESERVED_V6
+                    .iter()
+                    .any(|&(network, length)| contains_v6(network, length, ip));
+            if within.is_empty() {
+                global
+            } else {
+                within.into_iter().all(|ip| is_public(ip.into()))
+            }
         }
     }
 }
@@ -83,7 +94,9 @@ fn is_private_network(ip: IpAddr) -> bool {
         return false;
     }
     match ip {
-        IpAddr::V4(ip) => PRIVATE_V4.iter().any(|&(network, length)| contains_v4(network, length, ip)),
+        IpAddr::V4(ip) => PRIVATE_V4
+            .iter()
+            .any(|&(network, length)| contains_v4(network, length, ip)),
         IpAddr::V6(ip) => {
             let mapped = ip.to_ipv4_mapped().is_some_and(|ip| is_private_network(ip.into()));
             mapped || ip.is_loopback() || contains_v6([0xfc00, 0], 7, ip)
@@ -105,8 +118,13 @@ const METADATA_SERVICES: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-const PRIVATE_V4: [([u8; 4], u32); 5] =
-    [([10, 0, 0, 0], 8), ([100, 64, 0, 0], 10), ([127, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16)];
+const PRIVATE_V4: [([u8; 4], u32); 5] = [
+    ([10, 0, 0, 0], 8),
+    ([100, 64, 0, 0], 10),
+    ([127, 0, 0, 0], 8),
+    ([172, 16, 0, 0], 12),
+    ([192, 168, 0, 0], 16),
+];
 
 /// The IANA registry of special-purpose IPv4 addresses (RFC 6890), plus multicast and the former class E.
 const RESERVED_V4: [([u8; 4], u32); 15] = [
@@ -140,8 +158,10 @@ fn embedded_v4(ip: Ipv6Addr) -> Vec<Ipv4Addr> {
     let words = ip.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
     match words {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => vec![v4(high, low)],
-        [0x2002, high, low, ..] => vec![v4(high, low)],
+        // Mapped (RFC 4291), NAT64 (RFC 6052), 6to4 (RFC 3056).
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            vec![v4(high, low)]
+        }
         // Teredo (RFC 4380, section 4): the server, and the client with its bits inverted.
         [0x2001, 0, server_high, server_low, _, _, high, low] => vec![v4(server_high, server_low), v4(!high, !low)],
         _ => Vec::new(),
@@ -166,10 +186,30 @@ mod tests {
     #[test]
     fn public_addresses_are_public() {
         let public = [
-            "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.1",
-            "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255", "192.169.0.0",
-            "198.17.255.255", "198.20.0.0", "223.255.255.255", "2606:4700:4700::1111", "2a00:1450:4001::200e",
-            "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1", "2001:0:808:808:0:0:f7f7:f7f7",
+            "1.1.1.1",
+            "8.8.8.8",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.1",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2606:4700:4700::1111",
+            "2a00:1450:4001::200e",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+            "2002:808:808::1",
+            "2001:0:808:808:0:0:f7f7:f7f7",
         ];
         for ip in public {
             assert!(is_public(ip.parse().unwrap()), "{ip} is public");
@@ -179,14 +219,53 @@ mod tests {
     #[test]
     fn addresses_that_are_not_public_are_not() {
         let special = [
-            "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.255.255.254",
-            "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.88.99.1", "192.168.0.1", "198.18.0.1",
-            "198.19.255.255", "198.51.100.7", "203.0.113.9", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
-            "::", "::1", "::7f00:1", "fc00::1", "fd12:3456::1", "fe80::1", "fec0::1", "ff02::1", "2001:db8::1", "2001:2::1",
-            "2001:10::1", "3fff::1", "100::1", "5f00::1", "64:ff9b:1::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:c0a8:1::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "10.255.255.255",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.255.255.254",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.0.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::7f00:1",
+            "fc00::1",
+            "fd12:3456::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "2001:db8::1",
+            "2001:2::1",
+            "2001:10::1",
+            "3fff::1",
+            "100::1",
+            "5f00::1",
+            "64:ff9b:1::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "2002:c0a8:1::1",
             // Teredo: a private client behind a public server, and the other way round.
-            "2001:0:808:808:0:0:3f57:fefe", "2001:0:a00:1:0:0:f7f7:f7f7",
+            "2001:0:808:808:0:0:3f57:fefe",
+            "2001:0:a00:1:0:0:f7f7:f7f7",
         ];
         for ip in special {
             assert!(!is_public(ip.parse().unwrap()), "{ip} is not public");
@@ -195,12 +274,30 @@ mod tests {
 
     #[test]
     fn private_networks_are_allowed_when_the_operator_says_so_but_metadata_services_never() {
-        for ip in ["127.0.0.1", "10.1.2.3", "192.168.1.1", "172.20.0.5", "100.64.0.1", "::1", "fd12::1", "::ffff:127.0.0.1"] {
+        for ip in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.1.1",
+            "172.20.0.5",
+            "100.64.0.1",
+            "::1",
+            "fd12::1",
+            "::ffff:127.0.0.1",
+        ] {
             let ip = ip.parse().unwrap();
             assert_eq!(check_ip(ip, false), Err(OutboundError::NotPublic), "{ip}");
             assert_eq!(check_ip(ip, true), Ok(()), "{ip}");
         }
-        for ip in ["169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "::ffff:169.254.169.254"] {
+        for ip in [
+            "169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "100.100.100.200",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "::ffff:169.254.169.254",
+        ] {
             let ip = ip.parse().unwrap();
             assert_eq!(check_ip(ip, false), Err(OutboundError::Forbidden), "{ip}");
             assert_eq!(check_ip(ip, true), Err(OutboundError::Forbidden), "{ip}");
@@ -213,20 +310,48 @@ mod tests {
             ("https://example.com/hook", Ok(()), Ok(())),
             ("  https://example.com:8443/hook?a=b ", Ok(()), Ok(())),
             ("http://example.com/hook", Err(OutboundError::NotHttps), Ok(())),
-            ("ftp://example.com/", Err(OutboundError::NotHttps), Err(OutboundError::NotHttps)),
-            ("file:///etc/passwd", Err(OutboundError::NotHttps), Err(OutboundError::NotHttps)),
-            ("example.com/hook", Err(OutboundError::NotAUrl), Err(OutboundError::NotAUrl)),
+            (
+                "ftp://example.com/",
+                Err(OutboundError::NotHttps),
+                Err(OutboundError::NotHttps),
+            ),
+            (
+                "file:///etc/passwd",
+                Err(OutboundError::NotHttps),
+                Err(OutboundError::NotHttps),
+            ),
+            (
+                "example.com/hook",
+                Err(OutboundError::NotAUrl),
+                Err(OutboundError::NotAUrl),
+            ),
             ("", Err(OutboundError::NotAUrl), Err(OutboundError::NotAUrl)),
             ("https://", Err(OutboundError::NotAUrl), Err(OutboundError::NotAUrl)),
-            ("https://user:secret@example.com/", Err(OutboundError::Credentials), Err(OutboundError::Credentials)),
-            ("https://user@example.com/", Err(OutboundError::Credentials), Err(OutboundError::Credentials)),
+            (
+                "https://user:secret@example.com/",
+                Err(OutboundError::Credentials),
+                Err(OutboundError::Credentials),
+            ),
+            (
+                "https://user@example.com/",
+                Err(OutboundError::Credentials),
+                Err(OutboundError::Credentials),
+            ),
             ("https://localhost:8001/", Err(OutboundError::NotPublic), Ok(())),
             ("https://LOCALHOST./", Err(OutboundError::NotPublic), Ok(())),
             ("https://a.localhost/", Err(OutboundError::NotPublic), Ok(())),
             ("https://127.0.0.1/", Err(OutboundError::NotPublic), Ok(())),
             ("https://[::1]/", Err(OutboundError::NotPublic), Ok(())),
-            ("https://169.254.169.254/latest/meta-data/", Err(OutboundError::Forbidden), Err(OutboundError::Forbidden)),
-            ("https://[::ffff:a9fe:a9fe]/", Err(OutboundError::Forbidden), Err(OutboundError::Forbidden)),
+            (
+                "https://169.254.169.254/latest/meta-data/",
+                Err(OutboundError::Forbidden),
+                Err(OutboundError::Forbidden),
+            ),
+            (
+                "https://[::ffff:a9fe:a9fe]/",
+                Err(OutboundError::Forbidden),
+                Err(OutboundError::Forbidden),
+            ),
         ];
         for (url, guarded, open) in table {
             assert_eq!(check_url(url, false).map(drop), guarded, "{url}");
@@ -236,7 +361,13 @@ mod tests {
 
     #[test]
     fn numbers_that_browsers_read_as_an_address_are_addresses() {
-        for url in ["https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://127.1/", "https://１２７.０.０.１/"] {
+        for url in [
+            "https://2130706433/",
+            "https://0x7f000001/",
+            "https://0177.0.0.1/",
+            "https://127.1/",
+            "https://１２７.０.０.１/",
+        ] {
             assert_eq!(check_url(url, false), Err(OutboundError::NotPublic), "{url}");
         }
     }

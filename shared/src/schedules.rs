@@ -84,6 +84,23 @@ pub async fn all(session: &mut Session) -> Result<Vec<Schedule>> {
     )
 }
 
+pub async fn find(session: &mut Session, name: &str) -> Result<Option<Schedule>> {
+    sql!(one Schedule, session,
+        "select id, name, cron, time_zone, job, description, enabled, misfire, last_run_at, next_run_at from schedules where name = $1",
+        name
+    )
+}
+
+/// Whether there is such a schedule. One that is enabled again begins with its next tick: what it missed was not wanted.
+pub async fn set_enabled(session: &mut Session, name: &str, enabled: bool, now: Timestamp) -> Result<bool> {
+    let changed = sql!(run, session,
+        "update schedules set next_run_at = case when enabled and $2 then next_run_at end, enabled = $2, updated_at = $3
+         where name = $1",
+        name, enabled, now
+    )?;
+    Ok(changed > 0)
+}
+
 /// Turns every tick that is due into a task. Schedulers that look at the same time pass over each other's rows, and the
 /// task's unique key stands in the way of the rest.
 pub async fn tick(session: &mut Session, now: Timestamp) -> Result<Vec<Ring>> {

@@ -115,8 +115,20 @@ pub struct Claimed {
     pub attempt: i32,
     pub failures: i32,
     pub lost_leases: i32,
+    /// How the claim before this one ended, when it did not end well.
+    pub error: Option<String>,
     pub correlation_id: Option<Id>,
     pub created_at: Timestamp,
+}
+
+/// What stands in the row when a worker stopped in the middle of a run.
+const INTERRUPTED: &str = "the worker stopped while it ran";
+
+impl Claimed {
+    /// Whether an earlier run was cut off, so that what it did outside is unknown.
+    pub fn was_cut_off(&self) -> bool {
+        self.lost_leases > 0 || self.error.as_deref() == Some(INTERRUPTED)
+    }
 }
 
 /// Takes the tasks that are still to be had, for as long as the lease lasts.
@@ -124,7 +136,7 @@ pub async fn claim(session: &mut Session, ids: &[Id], worker: &str, now: Timesta
     sql!(all Claimed, session,
         "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4
          where id in (select id from tasks where id = any($1) and state = 'queued' for update skip locked)
-         returning id, kind, payload, attempt, failures, lost_leases, correlation_id, created_at",
+         returning id, kind, payload, attempt, failures, lost_leases, error, correlation_id, created_at",
         Ids(ids), now + lease, worker, now
     )
 }
@@ -242,12 +254,18 @@ fn rings(rows: Vec<RingRow>) -> Vec<Ring> {
 }
 
 /// Gives unfinished claims back at once: the worker is stopping. It costs no attempt and no lost lease.
-pub async fn hand_back(session: &mut Session, ids: &[Id], worker: &str, now: Timestamp) -> Result<Vec<Ring>> {
+pub async fn hand_back(
+    session: &mut Session,
+    ids: &[Id],
+    worker: &str,
+    running: bool,
+    now: Timestamp,
+) -> Result<Vec<Ring>> {
     let rows = sql!(all RingRow, session,
-        "update tasks set state = 'queued', rung_at = $3, lease_until = null, worker = null
+        "update tasks set state = 'queued', rung_at = $3, lease_until = null, worker = null, error = coalesce($4, error)
          where id = any($1) and worker = $2 and state = 'started'
          returning id, lane, priority",
-        Ids(ids), worker, now
+        Ids(ids), worker, now, running.then_some(INTERRUPTED)
     )?;
     Ok(rings(rows))
 }
@@ -395,6 +413,16 @@ pub async fn list(session: &mut Session, filter: &Filter, limit: i64) -> Result<
         filter.ids.len() as i32, Ids(&filter.ids), filter.state.map_or("", State::as_str), Texts(&filter.lanes()),
         filter.kind.as_deref().unwrap_or_default(), limit
     )
+}
+
+/// Dead tasks of these lanes, or of all when there are none, by id: the next `limit` after one.
+pub async fn dead(session: &mut Session, lanes: &[Lane], after: Option<Id>, limit: i64) -> Result<Vec<Id>> {
+    let filter = Filter { lanes: lanes.to_vec(), ..Filter::default() };
+    let dead: Vec<(Id,)> = sql!(all (Id,), session,
+        "select id from tasks where state = 'dead' and lane = any($1) and ($2 or id > $3) order by id limit $4",
+        Texts(&filter.lanes()), after.is_none(), after.unwrap_or_else(|| Id::of_name("")), limit
+    )?;
+    Ok(dead.into_iter().map(|(id,)| id).collect())
 }
 
 /// Dead or cancelled tasks get a new life: their failures are forgotten, and a delivery begins at its first channel again.

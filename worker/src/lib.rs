@@ -1,1 +1,188 @@
+//! What happens: a worker takes tasks from its lanes, runs them, and writes down how they ended.
+//!
+//! ```text
+//! reader (per lane): read rings ─► claim rows ─► apalis worker ─► run ─► completer: finish rows in batches, ring again
+//!                                                                          heartbeat: renew the leases of all that is held
+//! ```
 
+pub mod channels;
+pub mod cli;
+mod completer;
+mod drain;
+mod held;
+mod jobs;
+mod lane;
+pub mod outbound;
+mod run;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use drain::drain;
+use recado_shared::clock::Timestamp;
+use recado_shared::config::Config;
+use recado_shared::context::Context;
+use recado_shared::ids::Id;
+use recado_shared::queue::Lane;
+use recado_shared::{tasks, workers};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::channels::{ProviderError, Providers};
+use crate::completer::Completer;
+use crate::held::Held;
+use crate::run::Runner;
+
+/// Which lanes a worker serves, and with how many jobs at once in each.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub lanes: Vec<Lane>,
+    /// Jobs at once, per lane.
+    pub concurrency: usize,
+}
+
+impl From<&Config> for Options {
+    fn from(config: &Config) -> Self {
+        Self { lanes: Lane::ALL.to_vec(), concurrency: config.worker.concurrency }
+    }
+}
+
+/// A worker process.
+pub struct Worker {
+    context: Context,
+    options: Options,
+    /// This incarnation: host, process, and something random, so that a restart is never taken for its predecessor.
+    name: String,
+    started_at: Timestamp,
+    held: Arc<Held>,
+    completer: Completer,
+    runner: Arc<Runner>,
+}
+
+impl Worker {
+    /// Sets up the providers; a setting that cannot work is told now and not at three in the morning.
+    pub fn new(context: Context, options: Options) -> Result<Self, ProviderError> {
+        let held = Arc::new(Held::new(&options.lanes));
+        let completer = Completer::spawn(context.clone(), held.clone());
+        let providers = Providers::new(&context.config, &context.clock)?;
+        let runner = Arc::new(Runner::new(context.clone(), providers));
+        let started_at = context.clock.now();
+        Ok(Self { name: incarnation(started_at), context, options, started_at, held, completer, runner })
+    }
+
+    /// Works until `stop`, then lets what runs finish for as long as the configuration says, and hands the rest back.
+    pub async fn run(self, stop: CancellationToken) {
+        tracing::info!(worker = self.name, lanes = ?self.options.lanes, "worker {} takes tasks", self.name);
+        let mut lanes = JoinSet::new();
+        for lane in &self.options.lanes {
+            lanes.spawn(lane::serve(self.lane(*lane), stop.clone()));
+        }
+        let worker = Arc::new(self);
+        let silent = CancellationToken::new();
+        let heartbeat = tokio::spawn(worker.clone().heartbeat(silent.clone()));
+
+        stop.cancelled().await;
+        let drained = tokio::time::timeout(worker.context.config.worker.drain, async {
+            while lanes.join_next().await.is_some() {}
+            worker.held.empty().await;
+        });
+        if drained.await.is_err() {
+            lanes.abort_all();
+            worker.hand_back().await;
+        }
+        worker.completer.flush().await;
+        silent.cancel();
+        let _ = heartbeat.await;
+        tracing::info!(worker = worker.name, "worker {} has stopped", worker.name);
+    }
+
+    fn lane(&self, lane: Lane) -> lane::LaneWorker {
+        lane::LaneWorker {
+            context: self.context.clone(),
+            lane,
+            slots: self.options.concurrency,
+            worker: self.name.clone(),
+            held: self.held.clone(),
+            runner: self.runner.clone(),
+            completer: self.completer.clone(),
+        }
+    }
+
+    /// Three times in the length of a lease: renews what is held, and says that this worker lives.
+    async fn heartbeat(self: Arc<Self>, stop: CancellationToken) {
+        let mut every = tokio::time::interval(self.context.config.worker.lease / 3);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(every.tick()).await.is_some() {
+            if let Err(error) = self.beat().await {
+                tracing::warn!(%error, "the heartbeat could not be written: {error}");
+            }
+        }
+        if let Err(error) = self.leave().await {
+            tracing::debug!(%error, "the worker's row stays until it is forgotten");
+        }
+    }
+
+    async fn beat(&self) -> recado_shared::db::Result<()> {
+        let now = self.context.clock.now();
+        let ids = self.held.ids();
+        let mut session = self.context.db.begin().await?;
+        workers::upsert(&mut session, &self.row(ids.len(), now)).await?;
+        if !ids.is_empty() {
+            let until = now + self.context.config.worker.lease;
+            let renewed = tasks::heartbeat(&mut session, &ids, &self.name, until).await?;
+            session.commit().await?;
+            for id in self.held.lose_all_but(&ids, &renewed) {
+                tracing::warn!(task.id = %id, "task {id} was cancelled or given to another; its run is stopped");
+            }
+            return Ok(());
+        }
+        session.commit().await
+    }
+
+    fn row(&self, held: usize, now: Timestamp) -> workers::WorkerRow {
+        let mut queues: Vec<&str> = self.options.lanes.iter().map(|lane| lane.queue()).collect();
+        queues.dedup();
+        workers::WorkerRow {
+            id: self.name.clone(),
+            queues: queues.join(","),
+            concurrency: i32::try_from(self.options.concurrency).unwrap_or(i32::MAX),
+            held: i32::try_from(held).unwrap_or(i32::MAX),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            seen_at: now,
+        }
+    }
+
+    async fn leave(&self) -> recado_shared::db::Result<()> {
+        let mut session = self.context.db.begin().await?;
+        workers::remove(&mut session, &self.name).await?;
+        session.commit().await
+    }
+
+    /// Another worker takes over at once. What was running is marked, so that it asks the provider before it sends again.
+    async fn hand_back(&self) {
+        let (waiting, running) = self.held.give_up();
+        tracing::warn!(waiting = waiting.len(), running = running.len(), "time is up: tasks are handed back");
+        let handed_back = async {
+            let now = self.context.clock.now();
+            let mut session = self.context.db.begin().await?;
+            let mut rings = tasks::hand_back(&mut session, &waiting, &self.name, false, now).await?;
+            rings.extend(tasks::hand_back(&mut session, &running, &self.name, true, now).await?);
+            session.commit().await?;
+            self.context.ring(&rings).await;
+            Ok::<_, sqlx::Error>(())
+        };
+        if let Err(error) = handed_back.await {
+            tracing::error!(%error, "tasks could not be handed back; their leases will run out: {error}");
+        }
+    }
+}
+
+fn incarnation(now: Timestamp) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let random = Id::new(now).to_string();
+    format!("{}:{}:{}", host.trim(), std::process::id(), &random[random.len() - 8..])
+}
+
+/// How long a reader waits for a ring before it looks whether it should stop.
+const PATIENCE: Duration = Duration::from_secs(1);

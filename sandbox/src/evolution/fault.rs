@@ -12,7 +12,7 @@ use crate::faults::{Fault, milliseconds};
 /// it deserves, and does not use a fault up.
 ///
 /// Faults for everybody that are about the server or the session, and not about one message, show on the other routes
-/// too.
+/// too, without being used up there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum EvolutionFault {

@@ -12,7 +12,9 @@ pub struct WhatsappMessage {
     pub number: String,
     /// What WhatsApp makes of the number: `593991234567@s.whatsapp.net`.
     pub jid: String,
+    /// With its line breaks and emoji.
     pub text: String,
+    /// When it was taken.
     pub at: DateTime<Utc>,
     /// The newest receipt.
     pub status: WhatsappStatus,
@@ -24,11 +26,18 @@ pub struct WhatsappMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum WhatsappStatus {
+    /// WhatsApp refused it.
     Error,
+    /// Taken by Evolution, not yet by WhatsApp.
     Pending,
+    /// WhatsApp has it: one tick.
     ServerAck,
+    /// The recipient's telephone has it: two ticks.
     DeliveryAck,
+    /// The recipient has seen it: two blue ticks.
     Read,
+    /// A voice message was listened to.
     Played,
+    /// Withdrawn.
     Deleted,
 }

@@ -86,16 +86,18 @@ impl Evolution {
         &self.url
     }
 
+    /// What to send in the header `apikey`.
     pub fn api_key(&self) -> &str {
         &self.server.api_key
     }
 
+    /// The last part of each route.
     pub fn instance(&self) -> &str {
         &self.server.instance
     }
 
     /// The recipient's telephone reports on a message. Answers the body of the webhook `messages.update` with which
-    /// the real program would tell its client; to post it is the caller's part. `None` when no such message is kept.
+    /// the real program would tell its client, all but the `destination`; to post it is the caller's part. `None` when no such message is kept.
     pub fn receipt(&self, id: &str, status: WhatsappStatus) -> Option<Value> {
         let message = self.server.stand_in.amend(
             |message| message.id == id,

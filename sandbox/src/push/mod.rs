@@ -59,6 +59,7 @@ impl Default for PushOptions {
 /// padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushSubscription {
+    /// Where to `POST`.
     pub endpoint: String,
     /// The browser's public key.
     pub p256dh: String,
@@ -84,6 +85,7 @@ pub struct PushMessage {
     pub id: String,
     /// The last part of the subscription's endpoint.
     pub token: String,
+    /// When it was delivered.
     pub at: DateTime<Utc>,
     /// Decrypted.
     pub payload: String,
@@ -91,6 +93,7 @@ pub struct PushMessage {
     pub ttl: u64,
     /// `very-low`, `low`, `normal` or `high`.
     pub urgency: String,
+    /// Replaces an undelivered message of the same topic (RFC 8030 §5.4); here every message is delivered at once.
     pub topic: Option<String>,
     /// What the sender signed.
     pub vapid_claims: Value,

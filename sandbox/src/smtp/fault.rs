@@ -73,10 +73,15 @@ pub enum SmtpFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SmtpStage {
+    /// The greeting.
     Connect,
+    /// `EHLO` or `HELO`.
     Ehlo,
+    /// The end of an authentication exchange.
     Auth,
+    /// `MAIL FROM`.
     MailFrom,
+    /// `RCPT TO`.
     Recipient,
     /// The command `DATA`.
     Data,
@@ -125,7 +130,7 @@ impl SmtpFault {
             | Self::Reply { code, text, .. } => (*code, text.as_str()),
         };
         let text = if text.is_empty() { usual_text(code) } else { text };
-        Some(Reply::new(code, text.to_owned()))
+        Some(Reply::new(code, text.replace('\r', "")))
     }
 
     fn code(&self) -> Option<u16> {

@@ -38,6 +38,7 @@ use crate::{
 /// How the mail server is set up.
 #[derive(Debug, Clone)]
 pub struct SmtpOptions {
+    /// Whether and when the connection is encrypted.
     pub tls: SmtpTls,
     /// User and password; required from clients when set.
     pub auth: Option<(String, String)>,
@@ -61,6 +62,7 @@ impl Default for SmtpOptions {
 /// Whether and when the connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpTls {
+    /// Never, like port 25 of old.
     Plain,
     /// Offered, and required before anything is sent (RFC 3207), like port 587.
     StartTls,
@@ -108,6 +110,7 @@ impl Smtp {
         })
     }
 
+    /// Where it listens; the port is the real one.
     pub fn addr(&self) -> SocketAddr {
         self.address
     }

@@ -22,7 +22,7 @@ pub const EVENT_TYPES: [&str; 8] = [
 ];
 
 /// The event whose words the caller brings along.
-pub const CUSTOM: &str = "custom";
+pub(super) const CUSTOM: &str = "custom";
 
 /// What the context of every event but `custom` holds (S002-42).
 pub const MINIMUM_FIELDS: [&str; 3] = ["nombre", "placa", "vehiculo"];

@@ -425,7 +425,11 @@ pub fn one_line(text: &str) -> String {
 /// Control characters are not text; PostgreSQL refuses the first of them. They can only come from an escape such as
 /// `"\x00"` in a template, or from a system value.
 fn without_control_characters(mut text: String) -> String {
-    text.retain(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'));
+    // 0xC2 begins the control characters from U+0080 on, and `¿` and `¡` with them.
+    let suspicious = |byte: u8| (byte < b' ' && !matches!(byte, b'\n' | b'\r' | b'\t')) || matches!(byte, 0x7F | 0xC2);
+    if text.bytes().any(suspicious) {
+        text.retain(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'));
+    }
     text
 }
 
@@ -436,7 +440,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, json};
 
-    fn context(values: serde_json::Value) -> Context {
+    fn context(values: &serde_json::Value) -> Context {
         Context::new(values.as_object().expect("a JSON object"), false).expect("a good context")
     }
 
@@ -444,7 +448,7 @@ mod tests {
         CompiledTemplate::compile("", body, false).unwrap_or_else(|error| panic!("{body}: {error}"))
     }
 
-    fn body(template: &str, values: serde_json::Value) -> String {
+    fn body(template: &str, values: &serde_json::Value) -> String {
         compile(template)
             .render(&context(values))
             .unwrap_or_else(|error| panic!("{template}: {error}"))
@@ -474,22 +478,22 @@ mod tests {
     fn names_match_without_case_and_accents() {
         let values = || json!({"nombre": "María", "VEHICULO": "Haval", "te\u{301}cnico": "Juan"});
         assert_eq!(
-            body("{{Nombre}} {{ VEHÍCULO }} {{-Técnico}}", values()),
+            body("{{Nombre}} {{ VEHÍCULO }} {{-Técnico}}", &values()),
             "María HavalJuan"
         );
-        assert_eq!(body("{{ Vehi\u{301}culo|upper }}", values()), "HAVAL");
-        assert_eq!(body("{{\u{a0}Nombre\u{a0}}}", values()), "María");
-        assert_eq!(body("{% set Año = nombre %}{{ año }}", values()), "María");
+        assert_eq!(body("{{ Vehi\u{301}culo|upper }}", &values()), "HAVAL");
+        assert_eq!(body("{{\u{a0}Nombre\u{a0}}}", &values()), "María");
+        assert_eq!(body("{% set Año = nombre %}{{ año }}", &values()), "María");
         assert_eq!(
             body(
                 "{% for Letra in [Nombre, \"Ñ\"] %}{{ LETRA }}{{ loop.index }}{% endfor %}",
-                values()
+                &values()
             ),
             "María1Ñ2"
         );
-        assert_eq!(body("{% with Él = Nombre %}{{ el }}{% endwith %}", values()), "María");
+        assert_eq!(body("{% with Él = Nombre %}{{ el }}{% endwith %}", &values()), "María");
         assert_eq!(
-            body("{{ Nombre|replace(\"María\", Vehículo, count=1) }}", values()),
+            body("{{ Nombre|replace(\"María\", Vehículo, count=1) }}", &values()),
             "Haval"
         );
     }
@@ -507,35 +511,30 @@ mod tests {
 
     #[test]
     fn text_outside_of_variables_is_untouched() {
-        for text in [
-            "Línea uno\r\n\r\n  { Nombre } {x} 100 % {{ \"Él {{ }} %}\" }}\n",
-            "{# {{ Nombre }} #}fin",
-            "{% raw %}{{ Nombre }} {% if %}{% endraw %}",
-            "Emoji 🚗 y e\u{301} sin componer",
-        ] {
-            assert_eq!(source::read(text, false).unwrap().text, text);
-        }
-        assert_eq!(body("a\n{# nota #}b\n", json!({})), "a\nb\n");
-        assert_eq!(body("{% raw %}{{ Nombre }}{% endraw %}", json!({})), "{{ Nombre }}");
-        assert_eq!(body("{{ 1e2 }} {{ 0xFF }} {{ 1.5 }}", json!({})), "100.0 255 1.5");
+        assert_eq!(body("a\n{# nota #}b\r\n\n", &json!({})), "a\nb\r\n\n");
+        assert_eq!(body("{% raw %}{{ Nombre }}{% endraw %}", &json!({})), "{{ Nombre }}");
+        assert_eq!(
+            body("{{ \"Él\" }} {{ 1e2 }} {{ 0xFF }} {{ 1.5 }}", &json!({})),
+            "Él 100.0 255 1.5"
+        );
     }
 
     #[test]
     fn numbers_and_booleans_are_text_to_read_and_themselves_to_test() {
         let values = || json!({"km": 45000, "precio": 12.5, "garantia": false, "vip": true, "nota": null});
         assert_eq!(
-            body("{{ km }} {{ precio }} {{ garantia }} {{ vip }}", values()),
+            body("{{ km }} {{ precio }} {{ garantia }} {{ vip }}", &values()),
             "45000 12.5 false true"
         );
         assert_eq!(
             body(
                 "{% if garantia %}sí{% else %}no{% endif %}{% if km > 40000 %}!{% endif %}",
-                values()
+                &values()
             ),
             "no!"
         );
-        assert_eq!(compile("{{ nota }}").missing(&context(values())), ["nota"]);
-        let read = context(values());
+        assert_eq!(compile("{{ nota }}").missing(&context(&values())), ["nota"]);
+        let read = context(&values());
         assert_eq!(
             (read.get("KM"), read.get("Garantía"), read.get("nota")),
             (Some("45000".into()), Some("false".into()), None)
@@ -583,17 +582,25 @@ mod tests {
             ),
             ("{% set Orden = Hora|default(\"ya\") %}{{ Orden }}", json!({}), &[]),
             ("{% set Hora = Hora %}{{ Hora }}", json!({}), &["hora"]),
-            ("{% for x in [Hora, Fecha] %}{{ x }}{% endfor %}", json!({}), &["hora", "fecha"]),
+            (
+                "{% for x in [Hora, Fecha] %}{{ x }}{% endfor %}",
+                json!({}),
+                &["hora", "fecha"],
+            ),
             (
                 "{{ Cliente }}{{ Kilometraje|int + 1 }}",
                 json!({}),
                 &["cliente", "kilometraje"],
             ),
-            ("{% for x in Nombre %}{% endfor %}{{ Hora }}", json!({}), &["nombre"]),
+            (
+                "{% for x in Nombre %}{% endfor %}{{ Hora }}",
+                json!({}),
+                &["nombre", "hora"],
+            ),
         ];
         for (template, values, expected) in cases {
             assert_eq!(
-                compile(template).missing(&context(values.clone())),
+                compile(template).missing(&context(values)),
                 *expected,
                 "{template} with {values}"
             );
@@ -604,7 +611,7 @@ mod tests {
     fn missing_looks_into_both_texts_in_order() {
         let template = CompiledTemplate::compile("{{ Placa }} {{ Hora }}", "{{ Nombre }} {{ Placa }}", false).unwrap();
         assert_eq!(template.missing(&Context::empty(false)), ["placa", "hora", "nombre"]);
-        let error = template.render(&context(json!({"hora": "8"}))).unwrap_err();
+        let error = template.render(&context(&json!({"hora": "8"}))).unwrap_err();
         assert_eq!(
             error.to_string(),
             "subject, line 1: needs values that `context` does not have: placa, nombre"
@@ -633,7 +640,7 @@ mod tests {
 
     #[test]
     fn html_bodies_escape_values_and_nothing_else_does() {
-        let values = || context(json!({"nombre": "<b>\"O'Hara\" & Cía</b> 1/2"}));
+        let values = || context(&json!({"nombre": "<b>\"O'Hara\" & Cía</b> 1/2"}));
         let html = CompiledTemplate::compile("Hola {{ Nombre }}", "<p>{{ Nombre }}</p>", false).unwrap();
         let rendered = html.render(&values()).unwrap();
         assert_eq!(rendered.subject, "Hola <b>\"O'Hara\" & Cía</b> 1/2");
@@ -672,11 +679,11 @@ mod tests {
 
     #[test]
     fn a_body_is_text_of_bounded_length() {
-        assert_eq!(body("a{{ \"\\x00\\x1b\" }}b\r\n\tc", json!({})), "ab\r\n\tc");
+        assert_eq!(body("a{{ \"\\x00\\x1b\" }}b\r\n\tc", &json!({})), "ab\r\n\tc");
         let long = "x".repeat(10_000);
-        assert_eq!(body(&"{{ x }}".repeat(10), json!({"x": long})).len(), 100_000);
+        assert_eq!(body(&"{{ x }}".repeat(10), &json!({"x": long})).len(), 100_000);
         let error = compile(&"{{ x }}".repeat(11))
-            .render(&context(json!({"x": long})))
+            .render(&context(&json!({"x": long})))
             .unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -685,73 +692,43 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_with_their_line_and_a_remedy() {
-        let cases: &[(&str, Option<usize>, &str)] = &[
-            ("a\n{{ Nombre", Some(2), "`{{` is never closed: write `}}` after it"),
-            (
-                "{{ Nombre }\n{{ Placa }}",
-                Some(1),
-                "`{{` is not closed before the next `}`: write `}}` after it",
-            ),
-            (
-                "{{ Nombre\n{{ Placa }}",
-                Some(1),
-                "`{{` is not closed before the next `{`: write `}}` after it",
-            ),
+    fn mistakes_are_named_with_their_part_their_line_and_a_remedy() {
+        let error = CompiledTemplate::compile("{{ Hora|mayusculas }}", "", false).unwrap_err();
+        assert_eq!((error.part, error.line), (Part::Subject, Some(1)));
+        let cases = [
             (
                 "\n\n{{ Nombre Completo }}",
-                Some(3),
-                "unexpected identifier, expected end of variable block",
-            ),
-            ("{{ Hora|default:\"x\" }}", Some(1), "`:` means nothing in a tag"),
-            (
-                "{{ “Hora” }}",
-                Some(1),
-                "the character '“' (U+201C) means nothing in a tag: remove it",
-            ),
-            ("{{ \"Hora }}", Some(1), "a text in quotes is never closed"),
-            (
-                "{{ Nombre|mayusculas }}",
-                Some(1),
-                "there is no filter `mayusculas`: use one of abs, ",
+                "body, line 3: unexpected identifier, expected end of variable block",
             ),
             (
-                "{{ Nombre is vacio }}",
-                Some(1),
-                "there is no test `is vacio`: use one of ",
+                "a\n{% if Orden %}x",
+                "body, line 2: unexpected end of input, expected end of block",
             ),
-            (
-                "{{ Cliente.Nombre }}",
-                Some(1),
-                "`.Nombre`: a value is one text and has no parts",
-            ),
-            (
-                "{{ Nombre.upper() }}",
-                Some(1),
-                "`.upper`: a value is one text and has no parts",
-            ),
-            ("{{ range(10) }}", Some(1), "there is no function `range`"),
-            ("{% IF Orden %}", Some(1), "there is no tag `{% IF %}`"),
-            (
-                "{% if Orden AND Hora %}x{% endif %}",
-                Some(1),
-                "`AND` reads like the word `and` of the language",
-            ),
-            ("{% if Orden %}x", Some(1), "unexpected end of input, expected"),
-            ("{% endif %}", Some(1), "unknown statement endif"),
-            ("{# nota", Some(1), "`{#` is never closed"),
-            ("{% raw %}", Some(1), "`{% raw %}` is never closed"),
-            ("a\nb\u{0}", Some(2), "contains the control character U+0000: remove it"),
+            ("{% endif %}", "body, line 1: unknown statement endif"),
+            ("{{ Nombre", "body, line 1: `{{` is never closed: write `}}` after it"),
         ];
-        for (template, line, problem) in cases {
-            let error = refusal(template);
-            assert_eq!((error.part, error.line), (Part::Body, *line), "{template}");
-            assert!(error.problem.starts_with(problem), "{template}: {}", error.problem);
+        for (template, message) in cases {
+            assert_eq!(refusal(template).to_string(), message);
         }
+        let error = compile("a\n{{ Nombre - 1 }}")
+            .render(&sample_context(false))
+            .unwrap_err();
+        assert_eq!((error.part, error.line), (Part::Body, Some(2)));
+        let error = compile("{% for x in [1] %}{% endfor %}{{ x }}")
+            .render(&sample_context(false))
+            .unwrap_err();
+        assert!(error.problem.starts_with("uses a value that is not there"), "{error}");
     }
 
-    /// Runs on a stack far smaller than a server's: what would overflow one ends here.
-    fn on_a_small_stack(work: fn()) {
+    /// Compiles and renders on a stack half the size of a server's: what would overflow one ends the test here.
+    fn survive(texts: Vec<String>) {
+        let work = move || {
+            for text in texts {
+                if let Ok(template) = CompiledTemplate::compile("", &text, false) {
+                    let _ = template.render(&sample_context(false));
+                }
+            }
+        };
         let thread = std::thread::Builder::new()
             .stack_size(1024 * 1024)
             .spawn(work)
@@ -759,114 +736,89 @@ mod tests {
         thread.join().expect("no panic");
     }
 
-    #[test]
-    fn hostile_templates_are_refused_and_not_obeyed() {
-        on_a_small_stack(|| {
-            let deep = |before: &str, middle: &str, after: &str| {
-                let times = 60_000 / (before.len() + after.len());
-                for times in [times, 150, 50, 5] {
-                    let text = format!("{}{middle}{}", before.repeat(times), after.repeat(times));
-                    // Refused or small enough to be harmless, and in either case we are still here.
-                    if let Ok(template) = CompiledTemplate::compile("", &text, false) {
-                        let _ = template.render(&sample_context(false));
-                        assert!(times < 200, "{}", &text[..40]);
-                    }
-                }
-            };
-            deep("{% if hora %}", "x", "{% endif %}");
-            deep("{% for x in [1] %}", "x", "{% endfor %}");
-            deep("{% with x = [x] %}", "{{ x }}", "{% endwith %}");
-            deep("{% set x %}", "x", "{% endset %}");
-            deep("{% set x|replace(\"a\", \"b\", count=1) %}", "x", "{% endset %}");
-            deep("{% filter upper %}", "x", "{% endfilter %}");
-            deep("{% set x = [x] %}", "{{ x }}", "");
-            deep("{% set x = x, x %}", "{{ x }}", "");
-            deep("{% if a %}1{% elif b %}", "2{% endif %}", "");
-            for (before, middle, after) in [
-                ("(", "1", ")"),
-                ("[", "1", "]"),
-                ("not ", "1", ""),
-                ("-", "1", ""),
-                ("", "1", "|upper"),
-                ("", "a", "~a"),
-                ("", "a", "[0]"),
-                ("", "1", " if 1 else 1"),
-                ("a and ", "1", ""),
-                ("1 in ", "a", ""),
-                ("{", "1", "}"),
-                ("1 + ", "1", ""),
-                ("", "\"a\"", "\"a\""),
-                ("", "a", " is none"),
-                ("(1,", "1", ")"),
-                ("1 ** ", "2", ""),
-            ] {
-                let times = 60_000 / (before.len() + after.len());
-                for times in [times, 98, 48, 9] {
-                    for (opener, closer) in [
-                        ("{{ ", " }}"),
-                        ("{% if ", " %}{% endif %}"),
-                        ("{% set x = ", " %}{{ x }}"),
-                    ] {
-                        let text = format!(
-                            "{opener}{}{middle}{}{closer}",
-                            before.repeat(times),
-                            after.repeat(times)
-                        );
-                        if let Ok(template) = CompiledTemplate::compile("", &text, false) {
-                            let _ = template.render(&sample_context(false));
-                            assert!(times < 100, "{}", &text[..40]);
-                        }
-                    }
-                }
-            }
-        });
+    fn nested(before: &str, middle: &str, after: &str, times: usize) -> String {
+        format!("{}{middle}{}", before.repeat(times), after.repeat(times))
     }
 
     #[test]
-    fn hostile_templates_have_a_budget() {
-        let ones = "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]";
-        let loops = format!(
-            "{}x{}",
-            format!("{{% for x in {ones} %}}").repeat(4),
-            "{% endfor %}".repeat(4)
+    fn nested_tags_do_not_overflow_the_stack() {
+        for (before, middle, after) in [
+            ("{% if hora %}", "x", "{% endif %}"),
+            ("{% for x in [1] %}", "x", "{% endfor %}"),
+            ("{% set x %}", "x", "{% endset %}"),
+            ("{% set x|replace(\"a\", \"b\", count=1) %}", "x", "{% endset %}"),
+            ("{% with x = x ~ 1 %}", "{{ x }}", "{% endwith %}"),
+            ("{% if a %}1{% elif b %}", "2", ""),
+            ("{% set x = x ~ 1 %}", "{{ x }}", ""),
+        ] {
+            assert!(CompiledTemplate::compile("", &nested(before, middle, after, 10_000), false).is_err());
+            let most = 60_000 / (before.len() + after.len());
+            assert!(CompiledTemplate::compile("", &nested(before, middle, after, most), false).is_err());
+            survive(
+                [most, 199, 99, 10, 5]
+                    .map(|times| nested(before, middle, after, times))
+                    .into(),
+            );
+        }
+    }
+
+    #[test]
+    fn nested_expressions_do_not_overflow_the_stack() {
+        for (before, middle, after) in [
+            ("(", "1", ")"),
+            ("[", "1", "]"),
+            ("{", "1", "}"),
+            ("not ", "1", ""),
+            ("- ", "1", ""),
+            ("a and ", "1", ""),
+            ("1 in ", "a", ""),
+            ("1 ** ", "2", ""),
+            ("\"a\" ~ ", "a", ""),
+            ("(1, ", "1", ")"),
+            ("", "a", "|upper"),
+            ("", "a", "[0]"),
+            ("", "a", " is none"),
+            ("", "a", " if b else c"),
+            ("", "\"a\"", "\"a\""),
+        ] {
+            for (opener, closer) in [
+                ("{{ ", " }}"),
+                ("{% if ", " %}{% endif %}"),
+                ("{% set x = ", " %}{{ x }}"),
+            ] {
+                let text = |times| format!("{opener}{}{closer}", nested(before, middle, after, times));
+                assert!(
+                    CompiledTemplate::compile("", &text(10_000), false).is_err(),
+                    "{}",
+                    text(3)
+                );
+                survive([98, 48, 32, 24, 19, 9].map(text).into());
+            }
+        }
+    }
+
+    #[test]
+    fn a_render_has_a_budget() {
+        let ones = "1,".repeat(40);
+        let loops = nested(&format!("{{% for x in [{ones}] %}}"), "x", "{% endfor %}", 4);
+        assert_eq!(
+            refusal(&loops).problem,
+            "does more work than one message may: shorten its loops"
         );
-        let error = refusal(&loops);
-        assert_eq!(error.problem, "does more work than one message may: shorten its loops");
         for bomb in [
             "{{ \"x\" * 99999999 }}",
             "{{ Nombre * 99999999 }}",
             "{{ Nombre|replace(\"\", Nombre * 9999) }}",
-            &format!(
-                "{{% set x = \"xxxxxxxx\" %}}{}{{{{ x }}}}",
-                "{% set x = x ~ x %}".repeat(60)
-            ),
-            &format!(
-                "{{% set x = Nombre|split(\"\") %}}{}{{{{ x|join }}}}{{{{ x|length }}}}",
-                "{% set x = x + x %}".repeat(100)
-            ),
+            &format!("{{% set x = Nombre %}}{}{{{{ x }}}}", "{% set x = x ~ x %}".repeat(60)),
         ] {
-            let outcome =
-                CompiledTemplate::compile("", bomb, false).and_then(|template| template.render(&sample_context(false)));
-            assert!(outcome.is_err(), "{bomb}");
+            let template = CompiledTemplate::compile("", bomb, false);
+            assert!(
+                template
+                    .and_then(|template| template.render(&sample_context(false)))
+                    .is_err(),
+                "{bomb}"
+            );
         }
-        for closed in [
-            "{% include \"x\" %}",
-            "{% import \"x\" as x %}",
-            "{% extends \"x\" %}",
-            "{% macro x() %}{% endmacro %}",
-            "{% block x %}{% endblock %}",
-            "{{ namespace(x=1) }}",
-            "{{ debug() }}",
-            "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}",
-        ] {
-            refusal(closed);
-        }
-        assert_eq!(
-            refusal(&"x".repeat(64 * 1024 + 1)).problem,
-            "has 65537 bytes: shorten it to 65536"
-        );
-        let many: String = (0..101).map(|n| format!("{{{{ v{n} }}}}")).collect();
-        assert_eq!(refusal(&many).problem, "more than 100 different variables: use fewer");
     }
 
     #[test]
@@ -878,96 +830,19 @@ mod tests {
 
     #[test]
     fn errors_and_logs_tell_no_values() {
-        let context = context(json!({"nombre": "María", "placa": "ABC123"}));
+        let context = context(&json!({"nombre": "María", "placa": "ABC123"}));
         assert_eq!(format!("{context:?}"), "[\"nombre\", \"placa\"]");
     }
 
+    const PIECES: &str = "{{¦}}¦{%¦%}¦{#¦#}¦-¦+¦(¦)¦[¦]¦|¦.¦,¦=¦==¦~¦*¦**¦/¦//¦%¦<¦ ¦\n¦\"¦'¦\\¦1¦1e9¦0¦9223372036854775807¦\"x\"¦if ¦\
+        endif¦for ¦in ¦endfor¦set ¦endset¦with ¦endwith¦filter ¦endfilter¦raw¦endraw¦is ¦not ¦and ¦or ¦else ¦elif ¦none ¦loop¦\
+        loop.index¦Nombre¦Técnico¦x¦upper¦round¦int¦abs¦first¦last¦default(1)¦replace(\"a\",x)¦<p>¦é¦e\u{301}¦{{ Nombre }}¦{{ x|¦\
+        {% if x %}¦{% else %}¦{% endif %}¦{% for x in [1, Nombre] %}¦{% endfor %}¦{% set x = ¦ %}¦ }}";
+
     /// Pieces that often stand in templates, and often do not stand there rightly.
     fn pieces() -> impl Strategy<Value = String> {
-        let piece = proptest::sample::select(vec![
-            "{{",
-            "}}",
-            "{%",
-            "%}",
-            "{#",
-            "#}",
-            "-",
-            "+",
-            "(",
-            ")",
-            "[",
-            "]",
-            "|",
-            ".",
-            ",",
-            "=",
-            "==",
-            "~",
-            "*",
-            "**",
-            "/",
-            "//",
-            "%",
-            "<",
-            " ",
-            "\n",
-            "\"",
-            "'",
-            "\\",
-            "1",
-            "1e9",
-            "0",
-            "9223372036854775807",
-            "\"x\"",
-            "if ",
-            "endif",
-            "for ",
-            "in ",
-            "endfor",
-            "set ",
-            "endset",
-            "with ",
-            "endwith",
-            "filter ",
-            "endfilter",
-            "raw",
-            "endraw",
-            "is ",
-            "not ",
-            "and ",
-            "or ",
-            "else ",
-            "elif ",
-            "none ",
-            "loop",
-            "loop.index",
-            "Nombre",
-            "Técnico",
-            "x",
-            "upper",
-            "round",
-            "int",
-            "abs",
-            "split",
-            "first",
-            "last",
-            "join",
-            "default(1)",
-            "replace(\"a\",x)",
-            "<p>",
-            "é",
-            "e\u{301}",
-            "{{ Nombre }}",
-            "{{ x|",
-            "{% if x %}",
-            "{% else %}",
-            "{% endif %}",
-            "{% for x in [1, Nombre] %}",
-            "{% endfor %}",
-            "{% set x = ",
-            " %}",
-            " }}",
-        ]);
+        let pieces: Vec<&str> = PIECES.split('¦').collect();
+        let piece = proptest::sample::select(pieces);
         proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
     }
 
@@ -1027,19 +902,6 @@ mod tests {
             let body = html.render(&context).unwrap().body;
             let inside = &body["<p>".len()..body.len() - "</p>".len()];
             prop_assert!(!inside.contains(['<', '>', '"', '\'']), "{}", inside);
-        }
-
-        #[test]
-        fn normalise_is_idempotent(name in "\\PC*") {
-            let once = normalise(&name);
-            prop_assert_eq!(normalise(&once), once);
-        }
-
-        #[test]
-        fn composed_and_decomposed_names_are_one(name in "[a-zA-ZáéíóúñüÁÉÍÓÚÑÜ]{1,12}") {
-            use unicode_normalization::UnicodeNormalization as _;
-            prop_assert_eq!(normalise(&name.nfd().collect::<String>()), normalise(&name));
-            prop_assert_eq!(source::spell(&name.nfd().collect::<String>(), true), name);
         }
     }
 }

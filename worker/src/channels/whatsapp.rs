@@ -60,10 +60,11 @@ impl Whatsapp {
             variable: "EVOLUTION_API_URL",
             problem: "is not a URL; write e.g. https://evolution.example.com".to_owned(),
         })?;
-        let mut api_key = HeaderValue::from_str(settings.api_key.expose_secret()).map_err(|_| ProviderError::Setting {
-            variable: "EVOLUTION_API_KEY",
-            problem: "holds characters that no HTTP header may have; copy it again".to_owned(),
-        })?;
+        let mut api_key =
+            HeaderValue::from_str(settings.api_key.expose_secret()).map_err(|_| ProviderError::Setting {
+                variable: "EVOLUTION_API_KEY",
+                problem: "holds characters that no HTTP header may have; copy it again".to_owned(),
+            })?;
         api_key.set_sensitive(true);
         let route = |group, action| {
             let mut url = base.clone();
@@ -76,7 +77,8 @@ impl Whatsapp {
         Ok(Self {
             send_text: route("message", "sendText"),
             find_messages: route("chat", "findMessages"),
-            http: outbound::trusted_client(settings.timeout).map_err(|error| ProviderError::Tls(error.into()))?,
+            http: outbound::trusted_client(&base, settings.timeout)
+                .map_err(|error| ProviderError::Tls(error.into()))?,
             api_key,
             clock: clock.clone(),
         })
@@ -90,7 +92,13 @@ impl Whatsapp {
         let whole = body.is_some();
         let body = body.unwrap_or_default();
         let text = excerpt(&String::from_utf8_lossy(&body), self.api_key.to_str().ok());
-        Ok(Answer { status, json: serde_json::from_slice(&body).unwrap_or_default(), text, whole, retry_after })
+        Ok(Answer {
+            status,
+            json: serde_json::from_slice(&body).unwrap_or_default(),
+            text,
+            whole,
+            retry_after,
+        })
     }
 
     /// The record of a message in a chat, where Evolution has one.
@@ -100,14 +108,16 @@ impl Whatsapp {
             return Lookup::CannotTell;
         };
         match answer.json.pointer("/messages/records").and_then(Value::as_array) {
-            Some(records) if answer.status < 300 => match records.iter().find(|record| is_record_of(record, chat, text, since)) {
-                Some(record) => Lookup::Sent(Receipt {
-                    provider_message_id: key_id(record),
-                    answer: "found in the chat after an answer that never came".to_owned(),
-                    ..Receipt::default()
-                }),
-                None => Lookup::NotFound,
-            },
+            Some(records) if answer.status < 300 => {
+                match records.iter().find(|record| is_record_of(record, chat, text, since)) {
+                    Some(record) => Lookup::Sent(Receipt {
+                        provider_message_id: key_id(record),
+                        answer: "found in the chat after an answer that never came".to_owned(),
+                        ..Receipt::default()
+                    }),
+                    None => Lookup::NotFound,
+                }
+            }
             _ => Lookup::CannotTell,
         }
     }
@@ -126,9 +136,14 @@ impl Provider for Whatsapp {
     }
 
     async fn find(&self, message: &Message, since: Timestamp) -> Lookup {
-        let Ok(number) = number(message) else { return Lookup::NotFound };
+        let Ok(number) = number(message) else {
+            return Lookup::NotFound;
+        };
         // WhatsApp Web's chats bear the suffix; Evolution's own channel does without.
-        match self.find_in(&format!("{number}@s.whatsapp.net"), &message.body, since).await {
+        match self
+            .find_in(&format!("{number}@s.whatsapp.net"), &message.body, since)
+            .await
+        {
             Lookup::NotFound => self.find_in(&number, &message.body, since).await,
             found => found,
         }
@@ -142,7 +157,11 @@ fn number(message: &Message) -> Result<String, SendFailure> {
     };
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
     if digits.is_empty() {
-        return Err(SendFailure::new(FailureClass::Permanent, API_ERROR, "the recipient's number has no digits"));
+        return Err(SendFailure::new(
+            FailureClass::Permanent,
+            API_ERROR,
+            "the recipient's number has no digits",
+        ));
     }
     Ok(digits)
 }
@@ -159,46 +178,85 @@ fn conclude(answer: Answer) -> Result<Receipt, SendFailure> {
         });
     }
     let (class, code, reason) = classify(answer.status, &answer.json);
-    let mut failure = SendFailure::new(class, code, reason);
+    let mut failure = SendFailure::new(class, code, format!("{reason} (HTTP {})", answer.status));
     failure.status = Some(answer.status);
     failure.answer = Some(answer.text);
     failure.retry_after = answer.retry_after;
     Err(failure)
 }
 
-/// What an answer that is no receipt means. The shapes are Evolution 2.3's, whose `response.message` is text, a list of
-/// texts, a list of lists of texts (its JSON schema), or a list of objects (numbers that WhatsApp does not know).
-fn classify(status: u16, answer: &Value) -> (FailureClass, &'static str, String) {
+/// What an answer that is no receipt means.
+fn classify(status: u16, answer: &Value) -> (FailureClass, &'static str, &'static str) {
     use FailureClass::{Misconfigured, Permanent, Transient, Unknown};
-    let message = answer.pointer("/response/message").unwrap_or(&Value::Null);
-    let says = |words: &str| mentions(message, words);
-    match status {
-        200..300 => (Misconfigured, HTTP_ERROR, "the answer is not Evolution's; check EVOLUTION_API_URL".to_owned()),
-        300..400 => (Misconfigured, HTTP_ERROR, format!("the server redirects ({status}); set EVOLUTION_API_URL to where it leads")),
-        401 | 403 => (Misconfigured, API_ERROR, format!("Evolution refuses the key ({status}); check EVOLUTION_API_KEY")),
-        404 => (Misconfigured, API_ERROR, "Evolution does not know the instance; check EVOLUTION_INSTANCE and EVOLUTION_API_URL".to_owned()),
-        _ if says("Connection Closed") || says("reading 'onWhatsApp'") => {
-            (Transient, API_ERROR, "the WhatsApp session is down; connect the instance again with its QR code".to_owned())
-        }
-        400 if is_unregistered(message) => (Permanent, API_ERROR, "the number is not on WhatsApp".to_owned()),
-        400 if is_schema(message) || says("Text is required") => {
-            (Permanent, API_ERROR, "Evolution refuses the request as malformed (400)".to_owned())
-        }
-        // Whatever WhatsApp threw, put into a text: nothing says that it would be thrown again.
-        400 => (Transient, API_ERROR, "WhatsApp failed to send (400)".to_owned()),
-        408 | 425 | 429 => (Transient, HTTP_ERROR, format!("Evolution asks us to try later ({status})")),
-        // A proxy gave up waiting for Evolution, which may well be sending.
-        504 | 524 => (Unknown, TIMEOUT, format!("a proxy before Evolution had no answer in time ({status}); the message may have left")),
-        500.. => (Transient, HTTP_ERROR, format!("Evolution failed ({status})")),
-        _ => (Permanent, HTTP_ERROR, format!("Evolution refuses the message ({status})")),
+    if let Some((class, reason)) = read_complaint(status, answer.pointer("/response/message")) {
+        return (class, API_ERROR, reason);
     }
+    match status {
+        200..300 => (
+            Misconfigured,
+            HTTP_ERROR,
+            "the answer is not Evolution's; check EVOLUTION_API_URL",
+        ),
+        300..400 => (
+            Misconfigured,
+            HTTP_ERROR,
+            "the server redirects; set EVOLUTION_API_URL to where it leads",
+        ),
+        401 | 403 => (
+            Misconfigured,
+            API_ERROR,
+            "Evolution refuses the key; check EVOLUTION_API_KEY",
+        ),
+        404 => (
+            Misconfigured,
+            API_ERROR,
+            "no such instance; check EVOLUTION_INSTANCE and EVOLUTION_API_URL",
+        ),
+        // Whatever WhatsApp threw, put into a text: nothing says that it would be thrown again.
+        400 => (Transient, API_ERROR, "WhatsApp failed to send"),
+        408 | 425 | 429 => (Transient, HTTP_ERROR, "Evolution asks us to try later"),
+        // A proxy gave up waiting for Evolution, which may well be sending.
+        504 | 524 => (
+            Unknown,
+            TIMEOUT,
+            "a proxy before Evolution had no answer in time; the message may have left",
+        ),
+        500.. => (Transient, HTTP_ERROR, "Evolution failed"),
+        _ => (Permanent, HTTP_ERROR, "Evolution refuses the message"),
+    }
+}
+
+/// What Evolution's own words say beyond the status. `response.message` is a text, a list of texts, a list of lists of
+/// texts (from the JSON schema), or a list of objects (about numbers).
+fn read_complaint(status: u16, message: Option<&Value>) -> Option<(FailureClass, &'static str)> {
+    use FailureClass::{Permanent, Transient};
+    let message = message?;
+    if status < 500 && status != 400 {
+        return None;
+    }
+    if mentions(message, "Connection Closed") || mentions(message, "reading 'onWhatsApp'") {
+        return Some((
+            Transient,
+            "the WhatsApp session is down; connect the instance again with its QR code",
+        ));
+    }
+    let parts = message.as_array().filter(|_| status == 400)?;
+    if parts.iter().any(|part| part["exists"] == Value::Bool(false)) {
+        return Some((Permanent, "the number is not on WhatsApp"));
+    }
+    let is_schema = parts.iter().any(Value::is_array) || mentions(message, "Text is required");
+    is_schema.then_some((Permanent, "Evolution refuses the request as malformed"))
 }
 
 /// What a request without an answer means: before there was a connection nothing left; afterwards nobody knows.
 fn unanswered(error: &reqwest::Error) -> SendFailure {
     let why = outbound::explain(error);
     if error.is_connect() {
-        return SendFailure::new(FailureClass::Transient, HTTP_ERROR, format!("no connection to Evolution: {why}"));
+        return SendFailure::new(
+            FailureClass::Transient,
+            HTTP_ERROR,
+            format!("no connection to Evolution: {why}"),
+        );
     }
     let reason = if error.is_timeout() {
         "Evolution did not answer in time; the message may have left".to_owned()
@@ -220,21 +278,13 @@ fn mentions(message: &Value, words: &str) -> bool {
     }
 }
 
-/// `[{"jid": …, "exists": false, "number": …}]`
-fn is_unregistered(message: &Value) -> bool {
-    message.as_array().is_some_and(|parts| parts.iter().any(|part| part["exists"] == Value::Bool(false)))
-}
-
-/// `[["instance requires property \"text\""]]`
-fn is_schema(message: &Value) -> bool {
-    message.as_array().is_some_and(|parts| parts.iter().any(Value::is_array))
-}
-
 /// Whether a record of findMessages is our message: same chat, same words, not older than our first attempt.
 fn is_record_of(record: &Value, chat: &str, text: &str, since: Timestamp) -> bool {
     let jid = record.pointer("/key/remoteJid").and_then(Value::as_str).unwrap_or(chat);
     let digits = |jid: &str| jid.split('@').next().unwrap_or_default().to_owned();
-    let words = ["/message/conversation", "/message/extendedTextMessage/text"].into_iter().find_map(|path| record.pointer(path)?.as_str());
+    let words = ["/message/conversation", "/message/extendedTextMessage/text"]
+        .into_iter()
+        .find_map(|path| record.pointer(path)?.as_str());
     let sent_at = match &record["messageTimestamp"] {
         Value::String(seconds) => seconds.parse().ok(),
         seconds => seconds.as_i64(),
@@ -242,4 +292,376 @@ fn is_record_of(record: &Value, chat: &str, text: &str, since: Timestamp) -> boo
     let ours = record.pointer("/key/fromMe") != Some(&Value::Bool(false));
     let earliest = (since - CLOCK_SKEW).as_micros() / 1_000_000;
     ours && digits(jid) == digits(chat) && words == Some(text) && sent_at.is_some_and(|sent_at| sent_at >= earliest)
+}
+
+#[cfg(test)]
+mod tests {
+    use recado_sandbox::{Evolution, EvolutionFault, EvolutionOptions};
+    use recado_shared::ids::Id;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn message(text: &str) -> Message {
+        Message {
+            notification_id: Id::of_name(text),
+            correlation_id: Id::of_name("correlation"),
+            recipient: Recipient::Whatsapp("+593991234567".to_owned()),
+            subject: String::new(),
+            body: text.to_owned(),
+            click_url: None,
+        }
+    }
+
+    async fn evolution() -> Evolution {
+        let options = EvolutionOptions {
+            instance: "Taller Norte/1".to_owned(),
+            api_key: "K-123".to_owned(),
+            ..EvolutionOptions::default()
+        };
+        Evolution::start(options).await.unwrap()
+    }
+
+    fn settings(evolution: &Evolution) -> WhatsappSettings {
+        WhatsappSettings {
+            url: evolution.url().to_owned(),
+            api_key: evolution.api_key().into(),
+            instance: evolution.instance().to_owned(),
+            timeout: PATIENCE,
+        }
+    }
+
+    fn whatsapp(settings: &WhatsappSettings) -> Whatsapp {
+        Whatsapp::new(settings, &Clock::system()).expect("usable settings")
+    }
+
+    #[tokio::test]
+    async fn a_message_arrives_with_every_letter_intact() {
+        let evolution = evolution().await;
+        let text = "Hola, *María* 👋\n\n🚗 Ñandú, placa *ABC-1234* \"lista\"";
+        let receipt = whatsapp(&settings(&evolution))
+            .send(&message(text))
+            .await
+            .expect("accepted");
+        let messages = evolution.wait_for(1, PATIENCE).await;
+        assert_eq!(
+            (messages[0].number.as_str(), messages[0].text.as_str()),
+            ("593991234567", text)
+        );
+        assert_eq!(receipt.provider_message_id.as_deref(), Some(messages[0].id.as_str()));
+        assert_eq!(receipt.status, Some(201));
+    }
+
+    #[tokio::test]
+    async fn every_fault_has_its_class_and_code() {
+        use FailureClass::{Misconfigured, Permanent, Transient, Unknown};
+        let table = [
+            (
+                EvolutionFault::NotOnWhatsapp,
+                Permanent,
+                "WHATSAPP_API_ERROR",
+                Some(400),
+            ),
+            (EvolutionFault::Schema400, Permanent, "WHATSAPP_API_ERROR", Some(400)),
+            (
+                EvolutionFault::StringifiedError400,
+                Transient,
+                "WHATSAPP_API_ERROR",
+                Some(400),
+            ),
+            (
+                EvolutionFault::Unauthorized,
+                Misconfigured,
+                "WHATSAPP_API_ERROR",
+                Some(401),
+            ),
+            (
+                EvolutionFault::UnknownInstance,
+                Misconfigured,
+                "WHATSAPP_API_ERROR",
+                Some(404),
+            ),
+            (
+                EvolutionFault::ConnectionClosed,
+                Transient,
+                "WHATSAPP_API_ERROR",
+                Some(500),
+            ),
+            (EvolutionFault::NeverStarted, Transient, "WHATSAPP_API_ERROR", Some(500)),
+            (
+                EvolutionFault::status(403),
+                Misconfigured,
+                "WHATSAPP_API_ERROR",
+                Some(403),
+            ),
+            (EvolutionFault::status(502), Transient, "WHATSAPP_HTTP_ERROR", Some(502)),
+            (EvolutionFault::status(504), Unknown, "WHATSAPP_TIMEOUT", Some(504)),
+            (EvolutionFault::status(413), Permanent, "WHATSAPP_HTTP_ERROR", Some(413)),
+            (
+                EvolutionFault::status(302),
+                Misconfigured,
+                "WHATSAPP_HTTP_ERROR",
+                Some(302),
+            ),
+            (EvolutionFault::Drop, Unknown, "WHATSAPP_TIMEOUT", None),
+            (EvolutionFault::AcceptThenDrop, Unknown, "WHATSAPP_TIMEOUT", None),
+        ];
+        let evolution = evolution().await;
+        let whatsapp = whatsapp(&settings(&evolution));
+        for (fault, class, code, status) in table {
+            evolution.misbehave(fault.clone());
+            let failure = whatsapp.send(&message("Hola")).await.unwrap_err();
+            assert_eq!(
+                (failure.class, failure.code, failure.status),
+                (class, code, status),
+                "{fault:?}"
+            );
+            assert!(
+                !failure.reason.contains("593"),
+                "a reason may be logged: {}",
+                failure.reason
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_servers_wish_to_wait_is_passed_on() {
+        let evolution = evolution().await;
+        evolution.misbehave(EvolutionFault::Status {
+            status: 429,
+            body: Value::Null,
+            retry_after: Some(90),
+        });
+        let failure = whatsapp(&settings(&evolution))
+            .send(&message("Hola"))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (failure.class, failure.retry_after),
+            (FailureClass::Transient, Some(Duration::from_secs(90)))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_page_of_somebody_else_is_no_receipt() {
+        let evolution = evolution().await;
+        for body in [json!("<h1>Bienvenido</h1>"), json!({"status": "ok"})] {
+            evolution.misbehave(EvolutionFault::Status {
+                status: 200,
+                body,
+                retry_after: None,
+            });
+            let failure = whatsapp(&settings(&evolution))
+                .send(&message("Hola"))
+                .await
+                .unwrap_err();
+            assert_eq!(failure.class, FailureClass::Misconfigured);
+            assert!(failure.reason.contains("EVOLUTION_API_URL"), "{}", failure.reason);
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_silence_the_message_is_found_or_known_to_be_missing() {
+        let evolution = evolution().await;
+        let hasty = WhatsappSettings {
+            timeout: Duration::from_secs(1),
+            ..settings(&evolution)
+        };
+        let (hasty, whatsapp) = (whatsapp(&hasty), whatsapp(&settings(&evolution)));
+        let before = Clock::system().now();
+
+        evolution.misbehave_times(EvolutionFault::AcceptThenHang, 1);
+        let left = message("Su vehículo está listo 🚗");
+        let failure = hasty.send(&left).await.unwrap_err();
+        assert_eq!(
+            (failure.class, failure.code, failure.status),
+            (FailureClass::Unknown, "WHATSAPP_TIMEOUT", None)
+        );
+        let sent = evolution.wait_for(1, PATIENCE).await;
+        match whatsapp.find(&left, before).await {
+            Lookup::Sent(receipt) => assert_eq!(receipt.provider_message_id.as_deref(), Some(sent[0].id.as_str())),
+            other => panic!("the message left, but: {other:?}"),
+        }
+        assert_eq!(
+            whatsapp.find(&left, before + Duration::from_secs(60)).await,
+            Lookup::NotFound,
+            "that one was earlier"
+        );
+
+        evolution.misbehave_times(EvolutionFault::Drop, 1);
+        let lost = message("Su cita es mañana");
+        assert_eq!(whatsapp.send(&lost).await.unwrap_err().class, FailureClass::Unknown);
+        assert_eq!(whatsapp.find(&lost, before).await, Lookup::NotFound);
+
+        for fault in [
+            EvolutionFault::status(503),
+            EvolutionFault::Drop,
+            EvolutionFault::Unauthorized,
+        ] {
+            evolution.misbehave(fault);
+            assert_eq!(whatsapp.find(&left, before).await, Lookup::CannotTell);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_nothing_has_left() {
+        let evolution = evolution().await;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let settings = WhatsappSettings {
+            url: closed,
+            ..settings(&evolution)
+        };
+        let failure = whatsapp(&settings).send(&message("Hola")).await.unwrap_err();
+        assert_eq!(
+            (failure.class, failure.code),
+            (FailureClass::Transient, "WHATSAPP_HTTP_ERROR")
+        );
+        assert_eq!(
+            whatsapp(&settings).find(&message("Hola"), Clock::system().now()).await,
+            Lookup::CannotTell
+        );
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        let settings = |url: &str, key: &str| WhatsappSettings {
+            url: url.to_owned(),
+            api_key: key.to_owned().into(),
+            instance: "taller".to_owned(),
+            timeout: PATIENCE,
+        };
+        let refused = |settings| {
+            Whatsapp::new(&settings, &Clock::system())
+                .err()
+                .expect("refused")
+                .to_string()
+        };
+        assert!(refused(settings("http://", "key")).contains("EVOLUTION_API_URL"));
+        assert!(refused(settings("http://evolution:8080", "key\n")).contains("EVOLUTION_API_KEY"));
+        let behind_a_path = Whatsapp::new(&settings("https://example.com/evolution", "key"), &Clock::system()).unwrap();
+        assert_eq!(
+            behind_a_path.send_text.as_str(),
+            "https://example.com/evolution/message/sendText/taller"
+        );
+    }
+
+    /// The answers of Evolution API 2.3.6 as recorded from the real program.
+    #[test]
+    fn recorded_answers() {
+        use FailureClass::{Misconfigured, Permanent, Transient};
+        let error =
+            |status: u16, message: Value| json!({"status": status, "error": "…", "response": {"message": message}});
+        let table = [
+            (401, error(401, json!("Unauthorized")), Misconfigured),
+            (
+                403,
+                error(403, json!(["This name \"taller\" is already in use."])),
+                Misconfigured,
+            ),
+            (
+                404,
+                error(404, json!(["The \"noexiste\" instance does not exist"])),
+                Misconfigured,
+            ),
+            (404, error(404, json!(["Cannot GET /no/such"])), Misconfigured),
+            (
+                400,
+                error(400, json!([["instance requires property \"text\""]])),
+                Permanent,
+            ),
+            (400, error(400, json!([["Invalid format"]])), Permanent),
+            (400, error(400, json!(["Text is required"])), Permanent),
+            (
+                400,
+                error(
+                    400,
+                    json!([{"jid": "593@s.whatsapp.net", "exists": false, "number": "593"}]),
+                ),
+                Permanent,
+            ),
+            (
+                400,
+                error(400, json!("Expected property name or '}' in JSON at position 1")),
+                Transient,
+            ),
+            (400, error(400, json!(["Error: Timed Out"])), Transient),
+            (400, error(400, json!(["Error: Connection Closed"])), Transient),
+            (500, error(500, json!("Connection Closed")), Transient),
+            (
+                500,
+                error(500, json!("Cannot read properties of undefined (reading 'onWhatsApp')")),
+                Transient,
+            ),
+            (500, Value::Null, Transient),
+        ];
+        for (status, answer, class) in table {
+            let (found, code, reason) = classify(status, &answer);
+            assert_eq!(found, class, "{status} {answer}");
+            let session = answer.to_string().contains("Connection Closed") || answer.to_string().contains("onWhatsApp");
+            assert_eq!(reason.contains("session is down"), session, "{reason}");
+            assert_eq!(
+                code,
+                if answer.is_null() {
+                    "WHATSAPP_HTTP_ERROR"
+                } else {
+                    "WHATSAPP_API_ERROR"
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn records_are_told_apart() {
+        let since = Timestamp::from_micros(1_795_386_953_700_000);
+        let record = |jid: &str, from_me: bool, message: Value, at: Value| json!({"id": "1", "key": {"id": "3EB0", "fromMe": from_me, "remoteJid": jid}, "message": message, "messageTimestamp": at});
+        let plain = json!({"conversation": "Hola"});
+        let table = [
+            (
+                record("593991234567@s.whatsapp.net", true, plain.clone(), json!(1_795_386_953)),
+                true,
+            ),
+            (record("593991234567", true, plain.clone(), json!(1_795_386_953)), true),
+            (
+                record(
+                    "593991234567",
+                    true,
+                    json!({"extendedTextMessage": {"text": "Hola"}}),
+                    json!("1795386954"),
+                ),
+                true,
+            ),
+            (record("593991234567", true, plain.clone(), json!(1_795_386_948)), true),
+            (record("593991234567", true, plain.clone(), json!(1_795_386_947)), false),
+            (
+                record("593991234567", false, plain.clone(), json!(1_795_386_953)),
+                false,
+            ),
+            (record("593990000000", true, plain.clone(), json!(1_795_386_953)), false),
+            (
+                record(
+                    "593991234567",
+                    true,
+                    json!({"conversation": "Hola "}),
+                    json!(1_795_386_953),
+                ),
+                false,
+            ),
+            (
+                record("593991234567", true, json!({"imageMessage": {}}), json!(1_795_386_953)),
+                false,
+            ),
+            (record("593991234567", true, plain, Value::Null), false),
+            (Value::Null, false),
+        ];
+        for (record, ours) in table {
+            assert_eq!(
+                is_record_of(&record, "593991234567@s.whatsapp.net", "Hola", since),
+                ours,
+                "{record}"
+            );
+        }
+    }
 }

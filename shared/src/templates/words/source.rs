@@ -208,10 +208,9 @@ impl<'s> Reader<'s> {
                 Role::Variable | Role::Target => {
                     let name = self.name(&tag, token)?;
                     self.out.push_str(&name);
-                    if role == Role::Target {
-                        targets.push(name)
-                    } else {
-                        self.note(&tag, name, token.text)?
+                    match role {
+                        Role::Target => targets.push(name),
+                        _ => self.note(&tag, name, token.text)?,
                     }
                 }
                 _ => self.out.push_str(token.text),
@@ -494,7 +493,11 @@ fn check_lists(tag: &Tag) -> Result<(), Flaw> {
     for (at, token) in tag.tokens.iter().enumerate() {
         let before = at.checked_sub(1);
         let is_call = || before.is_some_and(|at| matches!(tag.role(at), Role::Filter | Role::Test | Role::Attribute));
-        let ends_well = || tag.tokens.get(at + 1).is_none_or(|next| next.kind == Kind::Name || next.text == ")");
+        let ends_well = || {
+            tag.tokens
+                .get(at + 1)
+                .is_none_or(|next| next.kind == Kind::Name || next.text == ")")
+        };
         match token.text {
             "(" if is_call() => open.push(Bracket::Call),
             "(" => open.push(Bracket::Group),
@@ -504,7 +507,9 @@ fn check_lists(tag: &Tag) -> Result<(), Flaw> {
             "," if matches!(open.last(), Some(Bracket::Call | Bracket::List)) => {}
             "," if open.is_empty() && tag.keyword() == Some("with") => {}
             sign @ ("," | "[" | "]") => {
-                return tag.flaw(format!("`{sign}`: a list can only stand alone after `in`, as in `in [\"a\", \"b\"]`"));
+                return tag.flaw(format!(
+                    "`{sign}`: a list can only stand alone after `in`, as in `in [\"a\", \"b\"]`"
+                ));
             }
             _ => {}
         }
@@ -629,4 +634,259 @@ fn continues_name(c: char) -> bool {
 /// Editors of web pages like to put no-break spaces into tags; the engine knows only plain ones.
 fn push_space(out: &mut String, space: &str) {
     out.extend(space.chars().map(|c| if c.is_ascii_whitespace() { c } else { ' ' }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_the_names_of_variables_change() {
+        let cases = [
+            (
+                "{{Vehículo}} {{- PLACA -}} {{+ Vehi\u{301}culo +}}",
+                "{{vehiculo}} {{- placa -}} {{+ vehiculo +}}",
+            ),
+            ("{{\u{a0}Año\u{2003}|upper }}", "{{ ano |upper }}"),
+            (
+                "{{ \"Él {{ }} %} \\\" Él\" ~ 'É\"' ~ Él }}",
+                "{{ \"Él {{ }} %} \\\" Él\" ~ 'É\"' ~ el }}",
+            ),
+            (
+                "{% if Él is not none and not Ella %}{% endif %}",
+                "{% if el is not none and not ella %}{% endif %}",
+            ),
+            (
+                "{% for Á in [É, 1] if Á %}{{ loop.index }}{% endfor %}",
+                "{% for a in [e, 1] if a %}{{ loop.index }}{% endfor %}",
+            ),
+            (
+                "{% set Á = É|replace(Í, \"Ó\", count=Ú) %}",
+                "{% set a = e|replace(i, \"Ó\", count=u) %}",
+            ),
+            (
+                "{% with Á = (É), B = Í %}{% endwith %}",
+                "{% with a = (e), b = i %}{% endwith %}",
+            ),
+            ("{{ 1E5 + 0XfF + 1.5 + True }}", "{{ 1E5 + 0XfF + 1.5 + True }}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text, false).unwrap().text, expected);
+        }
+        for text in [
+            "Línea uno\r\n\r\n  { Nombre } {x} 100 %} }} #}\n",
+            "{# {{ Nombre }} {% #}fin {#-#}",
+            "{% raw %}{{ Nombre }} {% if %}{% endraw %}{%-raw-%}{{ É {%+ endraw +%}",
+            "Emoji 🚗 y e\u{301} sin componer",
+            "{",
+        ] {
+            assert_eq!(read(text, false).unwrap().text, text);
+        }
+        assert_eq!(read("{{ Vehi\u{301}culo }}", true).unwrap().text, "{{ Vehículo }}");
+    }
+
+    #[test]
+    fn variables_are_what_a_text_reads_and_does_not_set() {
+        let names = |text: &str| {
+            read(text, false)
+                .unwrap()
+                .variables
+                .into_iter()
+                .map(|(id, _)| id)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names("{{ B }}{{ a }}{% if B is defined %}{{ 1e5 }}{% endif %}"),
+            ["b", "a"]
+        );
+        assert_eq!(
+            names("{% set x = y %}{{ x }}{% set z %}{{ w }}{% endset %}{{ z }}"),
+            ["y", "w"]
+        );
+        assert_eq!(names("{% set x = x|default(1) %}{{ x }}"), ["x"]);
+        assert_eq!(
+            names("{% for x in [a] if x %}{{ x ~ loop.index }}{% endfor %}"),
+            ["a", "x"]
+        );
+        assert_eq!(
+            names("{% with x = a, y = b %}{{ x }}{% endwith %}{% filter replace(old, \"\") %}{% endfilter %}"),
+            ["a", "b", "old"]
+        );
+    }
+
+    #[test]
+    fn flaws_have_a_line_and_a_remedy() {
+        let cases: &[(&str, usize, &str)] = &[
+            ("a\n{{ Nombre", 2, "`{{` is never closed: write `}}` after it"),
+            (
+                "{{ Nombre }\n{{ Placa }}",
+                1,
+                "`{{` is not closed before the next `}`: write `}}` after it",
+            ),
+            (
+                "{{ Nombre\n{{ Placa }}",
+                1,
+                "`{{` is not closed before the next `{`: write `}}` after it",
+            ),
+            (
+                "{{ Hora|default:\"x\" }}",
+                1,
+                "`:` means nothing in a tag: an argument is written in brackets",
+            ),
+            (
+                "{{ “Hora” }}",
+                1,
+                "the character '“' (U+201C) means nothing in a tag: remove it",
+            ),
+            (
+                "{{ \"Hora }}",
+                1,
+                "a text in quotes is never closed: write `\"` after it",
+            ),
+            ("{{ Hora) }}", 1, "`)` closes nothing: remove it"),
+            (
+                "{{ Nombre|mayusculas }}",
+                1,
+                "there is no filter `mayusculas`: use one of abs, ",
+            ),
+            ("{{ Nombre|upper.x }}", 1, "there is no filter `upper`"),
+            ("{% filter mayusculas %}", 1, "there is no filter `mayusculas`"),
+            ("{{ Nombre|safe }}", 1, "there is no filter `safe`"),
+            (
+                "{{ Nombre is not vacio }}",
+                1,
+                "there is no test `is vacio`: use one of ",
+            ),
+            (
+                "{{ Cliente.Nombre }}",
+                1,
+                "`.Nombre`: a value is one text and has no parts",
+            ),
+            (
+                "{{ Nombre.upper() }}",
+                1,
+                "`.upper`: a value is one text and has no parts",
+            ),
+            ("{{ range(10) }}", 1, "there is no function `range`"),
+            ("{% for x in [1] recursive %}", 1, "a loop cannot call itself"),
+            ("{{ loop(1) }}", 1, "a loop cannot call itself"),
+            ("{% IF Orden %}", 1, "there is no tag `{% IF %}`: use if, "),
+            ("{% include \"x\" %}", 1, "there is no tag `{% include %}`"),
+            ("{% autoescape false %}", 1, "there is no tag `{% autoescape %}`"),
+            ("{% %}", 1, "there is no tag `{%  %}`"),
+            (
+                "{% if Orden AND Hora %}",
+                1,
+                "`AND` reads like the word `and` of the language",
+            ),
+            ("\n{# nota", 2, "`{#` is never closed: write `#}` after the comment"),
+            (
+                "{% raw %}{% endif %}",
+                1,
+                "`{% raw %}` is never closed: write `{% endraw %}` after it",
+            ),
+            ("a\nb\u{0}", 2, "contains the control character U+0000: remove it"),
+        ];
+        for (text, line, problem) in cases {
+            let flaw = read(text, false).expect_err(text);
+            assert_eq!(flaw.line, Some(*line), "{text}");
+            assert!(flaw.problem.starts_with(problem), "{text}: {}", flaw.problem);
+        }
+    }
+
+    #[test]
+    fn lists_stand_alone_after_in() {
+        for text in [
+            "{% for x in [\"a\", 1] %}",
+            "{% if (Fase in [\"a\", (Hora|replace(\"a\", \"b\"))]) and Hora not in [] %}",
+            "{% with a = 1, b = 2 %}",
+        ] {
+            assert!(read(text, false).is_ok(), "{text}");
+        }
+        for text in [
+            "{{ [1] }}",
+            "{{ x[0] }}",
+            "{% set x = [x] %}",
+            "{% set x = 1, 2 %}",
+            "{% with x = (x, 1) %}",
+            "{% for x in [[1]] %}",
+            "{% for x in [1] + [1] %}",
+            "{% for x in [1] * 9 %}",
+            "{% for x in [1]|last %}",
+            "{% for x in ([1]) %}",
+            "{% if 1 in (1, 2) %}",
+            "{{ x|default([1]) }}",
+        ] {
+            assert!(
+                read(text, false)
+                    .expect_err(text)
+                    .problem
+                    .contains("a list can only stand alone after `in`")
+            );
+        }
+    }
+
+    #[test]
+    fn texts_have_limits() {
+        let problem = |text: &str| read(text, false).map_err(|flaw| flaw.problem).map(drop);
+        assert!(problem(&"x".repeat(LONGEST_SOURCE)).is_ok());
+        assert_eq!(
+            problem(&"x".repeat(LONGEST_SOURCE + 1)).unwrap_err(),
+            "has 65537 bytes: shorten it to 65536"
+        );
+        let variables = |count: usize| (0..count).map(|n| format!("{{{{ v{n} }}}}")).collect::<String>();
+        assert!(problem(&variables(100)).is_ok());
+        assert_eq!(
+            problem(&variables(101)).unwrap_err(),
+            "more than 100 different variables: use fewer"
+        );
+        assert!(problem(&"{% set x = 1 %}".repeat(200)).is_ok());
+        assert_eq!(
+            problem(&"{% set x = 1 %}".repeat(201)).unwrap_err(),
+            "more than 200 tags `{% … %}`: use fewer"
+        );
+        assert!(problem(&"{% if x %}".repeat(10)).is_ok());
+        assert_eq!(
+            problem(&"{% if x %}".repeat(11)).unwrap_err(),
+            "tags are nested deeper than 10: take some out"
+        );
+        let brackets = |count: usize| format!("{{{{ {}1{} }}}}", "(".repeat(count), ")".repeat(count));
+        assert!(problem(&brackets(10)).is_ok());
+        assert_eq!(
+            problem(&brackets(11)).unwrap_err(),
+            "brackets are nested deeper than 10: take some out"
+        );
+        let long = |count: usize| format!("{{{{ {}1 }}}}", "not ".repeat(count - 1));
+        assert!(problem(&long(100)).is_ok());
+        assert_eq!(
+            problem(&long(101)).unwrap_err(),
+            "a tag of more than 100 words and signs: split it"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn normalise_is_idempotent(name in "\\PC*") {
+            let once = normalise(&name);
+            prop_assert_eq!(normalise(&once), once);
+        }
+
+        #[test]
+        fn composed_and_decomposed_names_are_one(name in "[a-zA-ZáéíóúñüÁÉÍÓÚÑÜ]{1,12}") {
+            let decomposed: String = name.nfd().collect();
+            prop_assert_eq!(normalise(&decomposed), normalise(&name));
+            prop_assert_eq!(spell(&decomposed, true), name);
+        }
+
+        /// A text that was read once is read again without a change: what the engine gets, it gets as we understood it.
+        #[test]
+        fn reading_is_idempotent(text in "([{}%#a-zÉ \"'|()\\-]|\\{\\{ Él \\}\\}){0,30}") {
+            if let Ok(source) = read(&text, false) {
+                let again = read(&source.text, false);
+                prop_assert_eq!(again.map(|source| source.text), Ok(source.text));
+            }
+        }
+    }
 }

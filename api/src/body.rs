@@ -1,0 +1,318 @@
+//! Request bodies, read field by field, so that one answer names everything that is wrong with them.
+//!
+//! The complaints are those of Django REST framework in Spanish, because the clients of seed 002 parse them (d23).
+
+use axum::body::{Body as HttpBody, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use futures::StreamExt;
+use recado_shared::ids::Id;
+use recado_shared::orchestration::Target;
+use serde_json::{Map, Value};
+
+use crate::json;
+use crate::problem::{FieldErrors, Problem};
+
+/// The largest body that is read, in bytes.
+pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
+
+/// How much of a body that is too large is still taken and thrown away, in bytes. Most clients only read the answer
+/// after they have sent everything; if we hung up on them they would see a broken connection instead of a 413.
+const MOST_DISCARDED: usize = 32 * 1024 * 1024;
+
+/// The body of a request: a JSON object from which a `T` was read without any error.
+pub(crate) struct Json<T>(pub(crate) T);
+
+/// What can be read from the fields of a JSON object. Fields that nobody asks for are ignored.
+pub(crate) trait Body: Sized {
+    /// Reads all fields, also after one was wrong: the errors are gathered in `fields`, and the value is only used when
+    /// there are none.
+    fn read(fields: &mut Fields) -> Self;
+}
+
+impl<T: Body, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        check_content_type(request.headers())?;
+        let bytes = collect(request).await?;
+        let mut fields = Fields::of(object(json::parse(&bytes).map_err(Problem::Malformed)?)?);
+        let body = T::read(&mut fields);
+        fields.errors.none_or_problem()?;
+        Ok(Self(body))
+    }
+}
+
+/// The fields of an object, and what was wrong with those that were read.
+pub(crate) struct Fields {
+    values: Map<String, Value>,
+    errors: FieldErrors,
+}
+
+impl Fields {
+    fn of(values: Map<String, Value>) -> Self {
+        Self { values, errors: FieldErrors::default() }
+    }
+
+    /// A field that must be there and not be null.
+    pub(crate) fn required<T: Field + Default>(&mut self, name: &'static str) -> T {
+        let value = match self.values.remove(name) {
+            None => Err("Este campo es requerido.".to_owned()),
+            Some(Value::Null) => Err("Este campo no puede ser nulo.".to_owned()),
+            Some(value) => T::read(value),
+        };
+        value.unwrap_or_else(|error| {
+            self.errors.add(name, error);
+            T::default()
+        })
+    }
+
+    /// A field that may be absent or null.
+    pub(crate) fn optional<T: Field>(&mut self, name: &'static str) -> Option<T> {
+        match self.values.remove(name)? {
+            Value::Null => None,
+            value => T::read(value).map_err(|error| self.errors.add(name, error)).ok(),
+        }
+    }
+
+    /// The fields of an object inside this one. Its errors are nested too.
+    pub(crate) fn within<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let mut inner = Self::of(self.required(name));
+        let value = read(&mut inner);
+        // When the object itself is missing or of the wrong kind, what is missing inside says nothing new.
+        if !self.errors.name(name) {
+            for (field, error) in inner.errors {
+                self.errors.add(format!("{name}.{field}"), error);
+            }
+        }
+        value
+    }
+
+    /// Adds what a later check found. Fields that could not even be read keep that one error.
+    pub(crate) fn check(&mut self, errors: Vec<(String, String)>) {
+        let new = errors.into_iter().filter(|(field, _)| !self.errors.name(field)).collect::<Vec<_>>();
+        self.errors.extend(new);
+    }
+}
+
+/// A type that a field may have, and the complaint when it has another.
+pub(crate) trait Field: Sized {
+    fn read(value: Value) -> Result<Self, String>;
+}
+
+impl Field for String {
+    fn read(value: Value) -> Result<Self, String> {
+        match value {
+            Value::String(text) => Ok(text),
+            _ => Err("No es una cadena válida.".to_owned()),
+        }
+    }
+}
+
+impl Field for i64 {
+    fn read(value: Value) -> Result<Self, String> {
+        value.as_i64().ok_or_else(|| "Introduzca un número entero válido.".to_owned())
+    }
+}
+
+impl Field for i32 {
+    fn read(value: Value) -> Result<Self, String> {
+        let number = i64::read(value)?;
+        Self::try_from(number).map_err(|_| format!("Asegúrese de que este valor esté entre {} y {}.", Self::MIN, Self::MAX))
+    }
+}
+
+impl Field for Map<String, Value> {
+    fn read(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Object(object) => Ok(object),
+            other => Err(format!("Se esperaba un objeto en vez de {}.", kind(&other))),
+        }
+    }
+}
+
+impl Field for Id {
+    fn read(value: Value) -> Result<Self, String> {
+        let id = value.as_str().and_then(|text| text.parse().ok());
+        id.ok_or_else(|| "Debe ser un UUID válido.".to_owned())
+    }
+}
+
+impl Field for Target {
+    fn read(value: Value) -> Result<Self, String> {
+        let word = String::read(value)?;
+        word.parse().map_err(|_| format!("\"{}\" no es una elección válida. Use: clients, staff.", word.escape_debug()))
+    }
+}
+
+impl Field for NaiveDate {
+    /// A date, or the date of a date and time as it is written: whoever sends the hour as well means their own calendar.
+    fn read(value: Value) -> Result<Self, String> {
+        let text = String::read(value)?;
+        let text = text.trim();
+        let date = text.parse().ok();
+        let moment = || DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.date_naive());
+        let local = || text.replacen(' ', "T", 1).parse::<NaiveDateTime>().ok().map(|local| local.date());
+        date.or_else(moment).or_else(local).ok_or_else(|| {
+            "Fecha con formato erróneo. Use uno de los siguientes formatos: YYYY-MM-DD, YYYY-MM-DDThh:mm:ss.".to_owned()
+        })
+    }
+}
+
+fn object(value: Value) -> Result<Map<String, Value>, Problem> {
+    match value {
+        Value::Object(object) => Ok(object),
+        other => {
+            let error = format!("Datos inválidos. Se esperaba un objeto JSON pero es {}.", kind(&other));
+            Err(FieldErrors::one("non_field_errors", error).into())
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "un booleano",
+        Value::Number(_) => "un número",
+        Value::String(_) => "un texto",
+        Value::Array(_) => "una lista",
+        Value::Object(_) => "un objeto",
+    }
+}
+
+/// JSON by its name, or no name at all. curl's own default for `-d` is a form, which deserves a clear word.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
+    if is_json || media_type.is_empty() { Ok(()) } else { Err(Problem::UnsupportedMediaType(media_type)) }
+}
+
+async fn collect(request: Request) -> Result<Bytes, Problem> {
+    let declared = declared_length(request.headers());
+    // Who asks before sending (curl does, for large bodies) need not send.
+    if declared > MOST_DISCARDED || (declared > LARGEST_BODY && request.headers().contains_key(EXPECT)) {
+        return Err(Problem::TooLarge);
+    }
+    let mut bytes = Vec::with_capacity(declared.min(LARGEST_BODY));
+    let mut discarded = 0;
+    let mut chunks = HttpBody::into_data_stream(request.into_body());
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::Malformed("El cuerpo llegó incompleto.".to_owned()))?;
+        if discarded > 0 || bytes.len() + chunk.len() > LARGEST_BODY {
+            discarded += chunk.len();
+            bytes = Vec::new();
+        } else {
+            bytes.extend_from_slice(&chunk);
+        }
+        if discarded > MOST_DISCARDED {
+            break;
+        }
+    }
+    if discarded > 0 { Err(Problem::TooLarge) } else { Ok(bytes.into()) }
+}
+
+fn declared_length(headers: &HeaderMap) -> usize {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(value: Value) -> Fields {
+        Fields::of(object(value).expect("an object"))
+    }
+
+    fn errors(fields: Fields) -> Value {
+        fields.errors.to_json()
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_at_once() {
+        let mut fields = fields(json!({"b": null, "c": 5, "d": "x", "e": "x", "f": [1], "g": "nobody", "h": "ayer", "i": 1e12}));
+        fields.required::<String>("a");
+        fields.required::<String>("b");
+        fields.optional::<String>("c");
+        fields.optional::<i64>("d");
+        fields.optional::<Id>("e");
+        fields.optional::<Map<String, Value>>("f");
+        fields.optional::<Target>("g");
+        fields.optional::<NaiveDate>("h");
+        fields.optional::<i32>("i");
+        assert_eq!(
+            errors(fields),
+            json!({
+                "a": ["Este campo es requerido."],
+                "b": ["Este campo no puede ser nulo."],
+                "c": ["No es una cadena válida."],
+                "d": ["Introduzca un número entero válido."],
+                "e": ["Debe ser un UUID válido."],
+                "f": ["Se esperaba un objeto en vez de una lista."],
+                "g": ["\"nobody\" no es una elección válida. Use: clients, staff."],
+                "h": ["Fecha con formato erróneo. Use uno de los siguientes formatos: YYYY-MM-DD, YYYY-MM-DDThh:mm:ss."],
+                "i": ["Introduzca un número entero válido."],
+            })
+        );
+    }
+
+    #[test]
+    fn null_and_absent_are_alike_where_a_field_is_optional() {
+        let mut fields = fields(json!({"a": null}));
+        assert_eq!((fields.optional::<String>("a"), fields.optional::<String>("b")), (None, None));
+        assert_eq!(errors(fields), json!({}));
+    }
+
+    #[test]
+    fn errors_inside_an_object_are_nested() {
+        let read = |value: Value| {
+            let mut fields = fields(value);
+            fields.within("keys", |keys| keys.required::<String>("auth"));
+            errors(fields)
+        };
+        assert_eq!(read(json!({"keys": {}})), json!({"keys": {"auth": ["Este campo es requerido."]}}));
+        assert_eq!(read(json!({"keys": 1})), json!({"keys": ["Se esperaba un objeto en vez de un número."]}));
+        assert_eq!(read(json!({})), json!({"keys": ["Este campo es requerido."]}));
+    }
+
+    #[test]
+    fn a_later_check_does_not_blame_a_field_twice() {
+        let mut fields = fields(json!({}));
+        fields.required::<String>("a");
+        fields.check(vec![("a".to_owned(), "blank".to_owned()), ("b".to_owned(), "wrong".to_owned())]);
+        assert_eq!(errors(fields), json!({"a": ["Este campo es requerido."], "b": ["wrong"]}));
+    }
+
+    #[test]
+    fn a_date_may_carry_an_hour() {
+        let date = NaiveDate::from_ymd_opt(2026, 1, 20).unwrap();
+        for text in ["2026-01-20", "2026-01-20T23:30:00Z", "2026-01-20T23:30:00.123-05:00", "2026-01-20T23:30:00", "2026-01-20 23:30:00"] {
+            assert_eq!(NaiveDate::read(text.into()), Ok(date), "{text}");
+        }
+        for text in ["", "20/01/2026", "2026-02-30", "2026-01-20T", "99999-99-99"] {
+            NaiveDate::read(text.into()).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn the_content_type_is_json_or_nothing() {
+        let check = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, value.parse().unwrap());
+            check_content_type(&headers).is_ok()
+        };
+        assert!(check_content_type(&HeaderMap::new()).is_ok());
+        for good in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json", ""] {
+            assert!(check(good), "{good}");
+        }
+        for bad in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx"] {
+            assert!(!check(bad), "{bad}");
+        }
+    }
+}

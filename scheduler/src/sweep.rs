@@ -1,0 +1,227 @@
+//! One pass: what is due, and what was lost. Each step is a short transaction of its own.
+
+use std::time::Duration;
+
+use recado_shared::clock::Timestamp;
+use recado_shared::context::Context;
+use recado_shared::db::Result;
+use recado_shared::notifications::{self, Status};
+use recado_shared::queue::{Lane, QueueError};
+use recado_shared::{process, schedules, tasks, workers};
+use tokio::time::Instant;
+
+use crate::{Intervals, SHORTEST_WAIT};
+
+/// Rows per transaction: few enough that locks are short, many enough that a burst is over soon.
+const BATCH: i64 = 1000;
+
+/// A ring is not looked for before this has passed: whoever committed the row may be about to ring.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// While Redis is away, it is said once in this time.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// A worker that was last heard of this long ago is no longer shown as one that fell silent.
+const FORGET_WORKER_AFTER: Duration = Duration::from_secs(3600);
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Ticks of schedules that became tasks.
+    pub ticked: usize,
+    /// Scheduled tasks whose time had come.
+    pub promoted: usize,
+    /// Tasks taken from workers that fell silent, to be tried by others.
+    pub recovered: usize,
+    /// Tasks that lost their worker too often and are dead now.
+    pub poisoned: usize,
+    /// Tasks whose ring was lost.
+    pub rung_again: usize,
+}
+
+pub(crate) struct Sweeper {
+    context: Context,
+    intervals: Intervals,
+    recovered_at: Option<Instant>,
+    forgot_workers_at: Option<Instant>,
+    warned_at: Option<Instant>,
+}
+
+impl Sweeper {
+    pub(crate) fn new(context: Context, intervals: Intervals) -> Self {
+        Self { context, intervals, recovered_at: None, forgot_workers_at: None, warned_at: None }
+    }
+
+    /// Does what is due, and says how long to wait.
+    pub(crate) async fn pass(&mut self) -> Result<Duration> {
+        self.tick_schedules().await?;
+        self.promote_due().await?;
+        if is_over(self.recovered_at, self.intervals.recover) {
+            self.recover(&mut Swept::default()).await?;
+            self.recovered_at = Some(Instant::now());
+        }
+        if is_over(self.forgot_workers_at, self.intervals.forget_workers) {
+            self.forget_workers().await?;
+            self.forgot_workers_at = Some(Instant::now());
+        }
+        self.wait().await
+    }
+
+    /// Does everything, due or not.
+    pub(crate) async fn everything(mut self) -> Result<Swept> {
+        let mut swept = Swept { ticked: self.tick_schedules().await?, promoted: self.promote_due().await?, ..Swept::default() };
+        self.recover(&mut swept).await?;
+        self.forget_workers().await?;
+        Ok(swept)
+    }
+
+    async fn tick_schedules(&self) -> Result<usize> {
+        let mut session = self.context.db.begin().await?;
+        let rings = schedules::tick(&mut session, self.context.clock.now()).await?;
+        session.commit().await?;
+        self.context.ring(&rings).await;
+        metrics::counter!("recado_scheduler_ticks_total").increment(rings.len() as u64);
+        Ok(rings.len())
+    }
+
+    async fn promote_due(&self) -> Result<usize> {
+        let mut promoted = 0;
+        loop {
+            let mut session = self.context.db.begin().await?;
+            let rings = tasks::promote_due(&mut session, self.context.clock.now(), BATCH).await?;
+            session.commit().await?;
+            self.context.ring(&rings).await;
+            metrics::counter!("recado_scheduler_promoted_total").increment(rings.len() as u64);
+            promoted += rings.len();
+            if is_last(rings.len()) {
+                return Ok(promoted);
+            }
+        }
+    }
+
+    async fn recover(&mut self, swept: &mut Swept) -> Result<()> {
+        self.expire_leases(swept).await?;
+        for lane in Lane::ALL {
+            match self.context.queue.oldest_waiting(lane).await {
+                Ok(oldest) => swept.rung_again += self.ring_lost(lane, oldest).await?,
+                Err(error) => {
+                    self.warn_of_queue(&error);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire_leases(&self, swept: &mut Swept) -> Result<()> {
+        loop {
+            let now = self.context.clock.now();
+            let mut session = self.context.db.begin().await?;
+            let expired = tasks::expire_leases(&mut session, now, BATCH).await?;
+            if !expired.dead.is_empty() {
+                let reason = "its workers died or fell silent three times";
+                notifications::close(&mut session, &expired.dead, Status::Failed, reason, now).await?;
+            }
+            session.commit().await?;
+            self.context.ring(&expired.rings).await;
+            metrics::counter!("recado_scheduler_leases_expired_total").increment(expired.rings.len() as u64);
+            metrics::counter!("recado_scheduler_poisoned_total").increment(expired.dead.len() as u64);
+            for id in &expired.dead {
+                tracing::error!(task = %id, "task {id} is dead: its workers died or fell silent three times");
+            }
+            swept.recovered += expired.rings.len();
+            swept.poisoned += expired.dead.len();
+            if is_last(expired.rings.len() + expired.dead.len()) {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn ring_lost(&self, lane: Lane, oldest_waiting: Option<Timestamp>) -> Result<usize> {
+        let now = self.context.clock.now();
+        let age = oldest_waiting.map_or(Duration::ZERO, |oldest| now.since(oldest));
+        metrics::gauge!("recado_queue_oldest_seconds", "lane" => lane.as_str()).set(age.as_secs_f64());
+        let mut rung = 0;
+        loop {
+            let mut session = self.context.db.begin().await?;
+            let rings = tasks::ring_lost(&mut session, lane, oldest_waiting, now, GRACE, BATCH).await?;
+            session.commit().await?;
+            self.context.ring(&rings).await;
+            metrics::counter!("recado_scheduler_rung_again_total").increment(rings.len() as u64);
+            rung += rings.len();
+            if is_last(rings.len()) {
+                break;
+            }
+        }
+        if rung > 0 {
+            tracing::info!(lane = lane.as_str(), tasks = rung, "{rung} tasks of {lane} had lost their ring");
+        }
+        Ok(rung)
+    }
+
+    /// Rows and readers of workers that died without a goodbye.
+    async fn forget_workers(&mut self) -> Result<()> {
+        let mut session = self.context.db.begin().await?;
+        workers::forget_gone(&mut session, self.context.clock.now() - FORGET_WORKER_AFTER).await?;
+        session.commit().await?;
+        if let Err(error) = self.context.queue.forget_idle_consumers().await {
+            self.warn_of_queue(&error);
+        }
+        Ok(())
+    }
+
+    fn warn_of_queue(&mut self, error: &QueueError) {
+        metrics::counter!("recado_scheduler_queue_errors_total").increment(1);
+        if is_over(self.warned_at, WARN_EVERY) {
+            self.warned_at = Some(Instant::now());
+            let reason = process::explain(error);
+            tracing::warn!(error = %reason, "lost rings are looked for when Redis is back: {reason}");
+        }
+    }
+
+    async fn wait(&self) -> Result<Duration> {
+        let mut session = self.context.db.read().await?;
+        let task = tasks::next_due(&mut session).await?;
+        let schedule = schedules::next_due(&mut session).await?;
+        Ok(wait_for(task, schedule, self.context.clock.now(), self.intervals.longest_wait))
+    }
+}
+
+/// A batch that is not full was the last.
+fn is_last(rows: usize) -> bool {
+    rows < BATCH as usize
+}
+
+fn is_over(last: Option<Instant>, interval: Duration) -> bool {
+    last.is_none_or(|at| at.elapsed() >= interval)
+}
+
+/// How long until the next task or schedule is due. A schedule that is overdue after the pass cannot run (its row says
+/// why in the log), and is no reason to hurry.
+fn wait_for(task: Option<Timestamp>, schedule: Option<Timestamp>, now: Timestamp, longest: Duration) -> Duration {
+    let schedule = schedule.filter(|due| *due > now);
+    let next = [task, schedule].into_iter().flatten().min();
+    next.map_or(longest, |due| due.since(now)).clamp(SHORTEST_WAIT, longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_next_due_moment_ends_the_wait() {
+        let at = |millis: i64| Timestamp::from_micros(millis * 1000);
+        let now = at(10_000);
+        let millis = Duration::from_millis;
+        assert_eq!(wait_for(None, None, now, LONGEST), LONGEST);
+        assert_eq!(wait_for(Some(at(10_200)), None, now, LONGEST), millis(200));
+        assert_eq!(wait_for(Some(at(10_200)), Some(at(10_100)), now, LONGEST), millis(100));
+        assert_eq!(wait_for(Some(at(10_001)), None, now, LONGEST), SHORTEST_WAIT);
+        assert_eq!(wait_for(Some(at(9_000)), None, now, LONGEST), SHORTEST_WAIT);
+        assert_eq!(wait_for(Some(at(99_000)), None, now, LONGEST), LONGEST);
+        // A schedule that cannot run.
+        assert_eq!(wait_for(None, Some(at(9_000)), now, LONGEST), LONGEST);
+    }
+}

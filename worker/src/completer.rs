@@ -1,0 +1,137 @@
+//! Writes down how tasks ended, many at a time: one statement per table, one commit, one ring.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use recado_shared::context::Context;
+use recado_shared::db;
+use recado_shared::ids::Id;
+use recado_shared::notifications::{self, Attempt, Change, Status};
+use recado_shared::push;
+use recado_shared::queue::Ring;
+use recado_shared::tasks::{self, Finish};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::held::Held;
+
+/// How a task ended, and what that changes besides its own row.
+#[derive(Clone, Debug)]
+pub(crate) struct Completion {
+    pub(crate) finish: Finish,
+    /// To be rung when the task goes on at once, in another lane.
+    pub(crate) ring: Option<Ring>,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) attempts: Vec<Attempt>,
+    /// Push subscriptions that no longer exist.
+    pub(crate) gone: Vec<Id>,
+}
+
+enum Order {
+    Complete(Box<Completion>),
+    /// Answered when everything before it is written.
+    Flush(oneshot::Sender<()>),
+}
+
+const LARGEST_BATCH: usize = 1_000;
+
+/// The task that writes.
+#[derive(Clone)]
+pub(crate) struct Completer {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Completer {
+    pub(crate) fn spawn(context: Context, held: Arc<Held>) -> Self {
+        let (orders, mut waiting) = mpsc::channel(2 * LARGEST_BATCH);
+        tokio::spawn(async move {
+            let mut batch = Vec::with_capacity(LARGEST_BATCH);
+            while waiting.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
+                let (mut completions, mut flushes) = (Vec::with_capacity(batch.len()), Vec::new());
+                for order in batch.drain(..) {
+                    match order {
+                        Order::Complete(completion) => completions.push(*completion),
+                        Order::Flush(done) => flushes.push(done),
+                    }
+                }
+                complete_patiently(&context, &completions).await;
+                held.let_go(completions.iter().map(|completion| completion.finish.id));
+                for done in flushes {
+                    let _ = done.send(());
+                }
+            }
+        });
+        Self { orders }
+    }
+
+    /// Hands a completion over; the slot is free for the next task before it is written.
+    pub(crate) async fn submit(&self, completion: Completion) {
+        let _ = self.orders.send(Order::Complete(Box::new(completion))).await;
+    }
+
+    /// Returns when everything that was submitted is written.
+    pub(crate) async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.orders.send(Order::Flush(done)).await.is_ok() {
+            let _ = written.await;
+        }
+    }
+}
+
+/// What a provider took must not be forgotten because the database was away for a while: this tries until it is written.
+/// When the database refuses a batch, each completion is written alone; one that is refused alone is left to its lease.
+async fn complete_patiently(context: &Context, completions: &[Completion]) {
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match complete(context, completions).await {
+            Ok(()) => return,
+            Err(error @ sqlx::Error::Database(_)) if completions.len() == 1 => {
+                let id = completions[0].finish.id;
+                return tracing::error!(task.id = %id, %error, "how task {id} ended cannot be written: {error}");
+            }
+            Err(sqlx::Error::Database(_)) => {
+                for completion in completions {
+                    Box::pin(complete_patiently(context, std::slice::from_ref(completion))).await;
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, tasks = completions.len(), "the ledger cannot be written, trying again: {error}");
+                tokio::time::sleep(wait).await;
+                wait = (2 * wait).min(Duration::from_secs(5));
+            }
+        }
+    }
+}
+
+/// Writes a batch in one transaction.
+pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> db::Result<()> {
+    if completions.is_empty() {
+        return Ok(());
+    }
+    let finishes: Vec<Finish> = completions.iter().map(|completion| completion.finish.clone()).collect();
+    let mut session = context.db.begin().await?;
+    let accepted: HashSet<Id> = tasks::finish(&mut session, &finishes).await?.into_iter().collect();
+    let in_force = |completion: &&Completion| accepted.contains(&completion.finish.id);
+
+    // That a message was sent is true even when the claim is lost; everything else is for the claim in force to decide.
+    let changes: Vec<Change> = completions
+        .iter()
+        .flat_map(|completion| {
+            let decides = in_force(&completion);
+            completion.changes.iter().filter(move |change| decides || change.status == Status::Sent).cloned()
+        })
+        .collect();
+    let attempts: Vec<Attempt> = completions.iter().flat_map(|completion| completion.attempts.iter().cloned()).collect();
+    let gone: Vec<Id> = completions.iter().flat_map(|completion| completion.gone.iter().copied()).collect();
+    notifications::apply(&mut session, &changes).await?;
+    notifications::record(&mut session, &attempts).await?;
+    if !gone.is_empty() {
+        push::remove(&mut session, &gone).await?;
+    }
+    session.commit().await?;
+
+    let rings: Vec<Ring> = completions.iter().filter(in_force).filter_map(|completion| completion.ring).collect();
+    context.ring(&rings).await;
+    Ok(())
+}

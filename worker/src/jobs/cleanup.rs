@@ -1,0 +1,45 @@
+//! Weekly: deletes what is past its retention (S002-82), in small steps, so that nobody waits for it.
+
+use recado_shared::context::Context;
+use recado_shared::{idempotency, notifications, tasks};
+use serde_json::json;
+
+use crate::run::{Outcome, Trouble};
+
+const STEP: i64 = 1_000;
+
+/// Dead tasks stay this many times longer: somebody may still want to know, or retry.
+const DEAD_STAY: u32 = 4;
+
+pub(crate) async fn run(context: &Context) -> Result<Outcome, Trouble> {
+    let now = context.clock.now();
+    let tasks_before = now - context.config.task_retention;
+    let dead_before = now - context.config.task_retention * DEAD_STAY;
+    let notifications_before = now - context.config.notification_retention;
+    let mut deleted = [0, 0];
+    for (what, deleted) in [What::Tasks, What::Notifications].into_iter().zip(&mut deleted) {
+        loop {
+            let mut session = context.db.begin().await?;
+            let step = match what {
+                What::Tasks => tasks::delete_finished(&mut session, tasks_before, dead_before, STEP).await?,
+                What::Notifications => notifications::delete_finished(&mut session, notifications_before, STEP).await?,
+            };
+            session.commit().await?;
+            *deleted += step;
+            if step < STEP as u64 {
+                break;
+            }
+        }
+    }
+    let mut session = context.db.begin().await?;
+    let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
+    session.commit().await?;
+    let [tasks, notifications] = deleted;
+    Ok(Outcome::Done(json!({ "tasks": tasks, "notifications": notifications, "idempotency_keys": idempotency_keys })))
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Tasks,
+    Notifications,
+}
