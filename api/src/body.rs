@@ -53,7 +53,10 @@ pub(crate) struct Fields {
 
 impl Fields {
     fn of(values: Map<String, Value>) -> Self {
-        Self { values, errors: FieldErrors::default() }
+        Self {
+            values,
+            errors: FieldErrors::default(),
+        }
     }
 
     /// A field that must be there and not be null.
@@ -92,7 +95,10 @@ impl Fields {
 
     /// Adds what a later check found. Fields that could not even be read keep that one error.
     pub(crate) fn check(&mut self, errors: Vec<(String, String)>) {
-        let new = errors.into_iter().filter(|(field, _)| !self.errors.name(field)).collect::<Vec<_>>();
+        let new = errors
+            .into_iter()
+            .filter(|(field, _)| !self.errors.name(field))
+            .collect::<Vec<_>>();
         self.errors.extend(new);
     }
 }
@@ -113,14 +119,17 @@ impl Field for String {
 
 impl Field for i64 {
     fn read(value: Value) -> Result<Self, String> {
-        value.as_i64().ok_or_else(|| "Introduzca un número entero válido.".to_owned())
+        value
+            .as_i64()
+            .ok_or_else(|| "Introduzca un número entero válido.".to_owned())
     }
 }
 
 impl Field for i32 {
     fn read(value: Value) -> Result<Self, String> {
         let number = i64::read(value)?;
-        Self::try_from(number).map_err(|_| format!("Asegúrese de que este valor esté entre {} y {}.", Self::MIN, Self::MAX))
+        Self::try_from(number)
+            .map_err(|_| format!("Asegúrese de que este valor esté entre {} y {}.", Self::MIN, Self::MAX))
     }
 }
 
@@ -143,7 +152,12 @@ impl Field for Id {
 impl Field for Target {
     fn read(value: Value) -> Result<Self, String> {
         let word = String::read(value)?;
-        word.parse().map_err(|_| format!("\"{}\" no es una elección válida. Use: clients, staff.", word.escape_debug()))
+        word.parse().map_err(|_| {
+            format!(
+                "\"{}\" no es una elección válida. Use: clients, staff.",
+                word.escape_debug()
+            )
+        })
     }
 }
 
@@ -153,8 +167,17 @@ impl Field for NaiveDate {
         let text = String::read(value)?;
         let text = text.trim();
         let date = text.parse().ok();
-        let moment = || DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.date_naive());
-        let local = || text.replacen(' ', "T", 1).parse::<NaiveDateTime>().ok().map(|local| local.date());
+        let moment = || {
+            DateTime::parse_from_rfc3339(text)
+                .ok()
+                .map(|moment| moment.date_naive())
+        };
+        let local = || {
+            text.replacen(' ', "T", 1)
+                .parse::<NaiveDateTime>()
+                .ok()
+                .map(|local| local.date())
+        };
         date.or_else(moment).or_else(local).ok_or_else(|| {
             "Fecha con formato erróneo. Use uno de los siguientes formatos: YYYY-MM-DD, YYYY-MM-DDThh:mm:ss.".to_owned()
         })
@@ -184,11 +207,18 @@ fn kind(value: &Value) -> &'static str {
 
 /// JSON by its name, or no name at all. curl's own default for `-d` is a form, which deserves a clear word.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
     let value = String::from_utf8_lossy(value.as_bytes());
     let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
-    if is_json || media_type.is_empty() { Ok(()) } else { Err(Problem::UnsupportedMediaType(media_type)) }
+    let is_json =
+        media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
+    if is_json || media_type.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::UnsupportedMediaType(media_type))
+    }
 }
 
 async fn collect(request: Request) -> Result<Bytes, Problem> {
@@ -212,7 +242,11 @@ async fn collect(request: Request) -> Result<Bytes, Problem> {
             break;
         }
     }
-    if discarded > 0 { Err(Problem::TooLarge) } else { Ok(bytes.into()) }
+    if discarded > 0 {
+        Err(Problem::TooLarge)
+    } else {
+        Ok(bytes.into())
+    }
 }
 
 fn declared_length(headers: &HeaderMap) -> usize {
@@ -236,7 +270,8 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named_at_once() {
-        let mut fields = fields(json!({"b": null, "c": 5, "d": "x", "e": "x", "f": [1], "g": "nobody", "h": "ayer", "i": 1e12}));
+        let mut fields =
+            fields(json!({"b": null, "c": 5, "d": "x", "e": "x", "f": [1], "g": "nobody", "h": "ayer", "i": 1e12}));
         fields.required::<String>("a");
         fields.required::<String>("b");
         fields.optional::<String>("c");
@@ -265,7 +300,10 @@ mod tests {
     #[test]
     fn null_and_absent_are_alike_where_a_field_is_optional() {
         let mut fields = fields(json!({"a": null}));
-        assert_eq!((fields.optional::<String>("a"), fields.optional::<String>("b")), (None, None));
+        assert_eq!(
+            (fields.optional::<String>("a"), fields.optional::<String>("b")),
+            (None, None)
+        );
         assert_eq!(errors(fields), json!({}));
     }
 
@@ -276,8 +314,14 @@ mod tests {
             fields.within("keys", |keys| keys.required::<String>("auth"));
             errors(fields)
         };
-        assert_eq!(read(json!({"keys": {}})), json!({"keys": {"auth": ["Este campo es requerido."]}}));
-        assert_eq!(read(json!({"keys": 1})), json!({"keys": ["Se esperaba un objeto en vez de un número."]}));
+        assert_eq!(
+            read(json!({"keys": {}})),
+            json!({"keys": {"auth": ["Este campo es requerido."]}})
+        );
+        assert_eq!(
+            read(json!({"keys": 1})),
+            json!({"keys": ["Se esperaba un objeto en vez de un número."]})
+        );
         assert_eq!(read(json!({})), json!({"keys": ["Este campo es requerido."]}));
     }
 
@@ -285,14 +329,26 @@ mod tests {
     fn a_later_check_does_not_blame_a_field_twice() {
         let mut fields = fields(json!({}));
         fields.required::<String>("a");
-        fields.check(vec![("a".to_owned(), "blank".to_owned()), ("b".to_owned(), "wrong".to_owned())]);
-        assert_eq!(errors(fields), json!({"a": ["Este campo es requerido."], "b": ["wrong"]}));
+        fields.check(vec![
+            ("a".to_owned(), "blank".to_owned()),
+            ("b".to_owned(), "wrong".to_owned()),
+        ]);
+        assert_eq!(
+            errors(fields),
+            json!({"a": ["Este campo es requerido."], "b": ["wrong"]})
+        );
     }
 
     #[test]
     fn a_date_may_carry_an_hour() {
         let date = NaiveDate::from_ymd_opt(2026, 1, 20).unwrap();
-        for text in ["2026-01-20", "2026-01-20T23:30:00Z", "2026-01-20T23:30:00.123-05:00", "2026-01-20T23:30:00", "2026-01-20 23:30:00"] {
+        for text in [
+            "2026-01-20",
+            "2026-01-20T23:30:00Z",
+            "2026-01-20T23:30:00.123-05:00",
+            "2026-01-20T23:30:00",
+            "2026-01-20 23:30:00",
+        ] {
             assert_eq!(NaiveDate::read(text.into()), Ok(date), "{text}");
         }
         for text in ["", "20/01/2026", "2026-02-30", "2026-01-20T", "99999-99-99"] {
@@ -308,10 +364,20 @@ mod tests {
             check_content_type(&headers).is_ok()
         };
         assert!(check_content_type(&HeaderMap::new()).is_ok());
-        for good in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json", ""] {
+        for good in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/cloudevents+json",
+            "",
+        ] {
             assert!(check(good), "{good}");
         }
-        for bad in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx"] {
+        for bad in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/jsonx",
+        ] {
             assert!(!check(bad), "{bad}");
         }
     }

@@ -49,7 +49,13 @@ pub(crate) struct Sweeper {
 
 impl Sweeper {
     pub(crate) fn new(context: Context, intervals: Intervals) -> Self {
-        Self { context, intervals, recovered_at: None, forgot_workers_at: None, warned_at: None }
+        Self {
+            context,
+            intervals,
+            recovered_at: None,
+            forgot_workers_at: None,
+            warned_at: None,
+        }
     }
 
     /// Does what is due, and says how long to wait.
@@ -69,7 +75,11 @@ impl Sweeper {
 
     /// Does everything, due or not.
     pub(crate) async fn everything(mut self) -> Result<Swept> {
-        let mut swept = Swept { ticked: self.tick_schedules().await?, promoted: self.promote_due().await?, ..Swept::default() };
+        let mut swept = Swept {
+            ticked: self.tick_schedules().await?,
+            promoted: self.promote_due().await?,
+            ..Swept::default()
+        };
         self.recover(&mut swept).await?;
         self.forget_workers().await?;
         Ok(swept)
@@ -154,7 +164,11 @@ impl Sweeper {
             }
         }
         if rung > 0 {
-            tracing::info!(lane = lane.as_str(), tasks = rung, "{rung} tasks of {lane} had lost their ring");
+            tracing::info!(
+                lane = lane.as_str(),
+                tasks = rung,
+                "{rung} tasks of {lane} had lost their ring"
+            );
         }
         Ok(rung)
     }
@@ -183,7 +197,12 @@ impl Sweeper {
         let mut session = self.context.db.read().await?;
         let task = tasks::next_due(&mut session).await?;
         let schedule = schedules::next_due(&mut session).await?;
-        Ok(wait_for(task, schedule, self.context.clock.now(), self.intervals.longest_wait))
+        Ok(wait_for(
+            task,
+            schedule,
+            self.context.clock.now(),
+            self.intervals.longest_wait,
+        ))
     }
 }
 

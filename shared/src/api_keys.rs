@@ -29,7 +29,8 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
 }
 
-fn digest(key: &str) -> String {
+/// What is stored in a key's place: SHA-256, hexadecimal.
+pub fn digest(key: &str) -> String {
     hex::encode(Sha256::digest(key.as_bytes()))
 }
 

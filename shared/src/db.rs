@@ -23,7 +23,12 @@ use sqlx::{Encode, Postgres, Sqlite, Transaction, Type};
 use crate::config::Config;
 use crate::ids::Id;
 
-pub type Result<T> = std::result::Result<T, sqlx::Error>;
+pub type Error = sqlx::Error;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A connection is replaced at this age, so that a pooler or a new primary behind the same name is noticed.
+pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(600);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
@@ -61,7 +66,7 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(10))
-            .max_lifetime(Duration::from_secs(600))
+            .max_lifetime(MAX_CONNECTION_AGE)
             .connect_with(options)
             .await?;
         Ok(Self::Postgres { pool, persistent })
@@ -114,6 +119,36 @@ impl Db {
         })
     }
 
+    /// Asks the server who it is; so it is also the check whether it answers.
+    pub async fn server(&self) -> Result<Server> {
+        let mut session = self.read().await?;
+        Ok(match self {
+            Self::Postgres { pool, .. } => {
+                let options = pool.connect_options();
+                let version: Option<(String,)> = crate::sql!(one (String,), &mut session, "select version()")?;
+                Server {
+                    engine: "postgresql",
+                    name: options.get_database().unwrap_or_else(|| options.get_username()).to_owned(),
+                    host: options.get_host().to_owned(),
+                    port: options.get_port(),
+                    user: options.get_username().to_owned(),
+                    version: version.map(|(version,)| version).unwrap_or_default(),
+                }
+            }
+            Self::Sqlite { readers, .. } => {
+                let version: Option<(String,)> = crate::sql!(one (String,), &mut session, "select sqlite_version()")?;
+                Server {
+                    engine: "sqlite",
+                    name: readers.connect_options().get_filename().display().to_string(),
+                    host: String::new(),
+                    port: 0,
+                    user: String::new(),
+                    version: version.map(|(version,)| version).unwrap_or_default(),
+                }
+            }
+        })
+    }
+
     pub async fn close(&self) {
         match self {
             Self::Postgres { pool, .. } => pool.close().await,
@@ -123,6 +158,17 @@ impl Db {
             }
         }
     }
+}
+
+/// What a database says of itself (S002-59). The embedded one has no host, port or user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub engine: &'static str,
+    pub name: String,
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub version: String,
 }
 
 /// A connection or a transaction. Features take `&mut Session` and need not know which.
@@ -274,6 +320,26 @@ impl Type<Sqlite> for Rows {
 impl Encode<'_, Sqlite> for Rows {
     fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> std::result::Result<IsNull, BoxDynError> {
         <String as Encode<'_, Sqlite>>::encode(self.0.clone(), buffer)
+    }
+}
+
+/// Whether the database itself is in trouble, so that the same statement may well succeed a little later. Everything else is
+/// the statement's or its data's own fault and will fail again.
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        // PostgreSQL: lost connection, serialisation and deadlock, no resources, shutdown. SQLite: busy, locked, disk full.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || ["5", "6", "13", "261", "517"].contains(&code.as_ref())
+        }),
+        _ => false,
     }
 }
 

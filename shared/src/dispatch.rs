@@ -149,7 +149,7 @@ pub async fn accept(context: &Context, requests: &[Request]) -> Vec<Answer> {
         }
         Err(error) => error,
     };
-    if requests.len() == 1 || !matches!(error, sqlx::Error::Database(_)) {
+    if requests.len() == 1 || db::is_outage(&error) {
         tracing::error!(error = %error, events = requests.len(), "{} events could not be written: {error}", requests.len());
         return requests.iter().map(|_| Err(Rejection::Unavailable)).collect();
     }

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clock::Timestamp;
+use crate::customers::{LONGEST_CUSTOMER_ID, check_text};
 use crate::db::{Ids, Result, Session, Texts};
 use crate::ids::Id;
 use crate::sql;
@@ -21,14 +22,17 @@ pub struct NewSubscription {
 }
 
 impl NewSubscription {
-    /// Checks the keys and brings them into the form that encryption needs (base64url without padding).
+    /// Checks every field, and brings the keys into the form that encryption needs (base64url without padding).
     pub fn checked(mut self) -> std::result::Result<Self, Vec<(&'static str, String)>> {
         let mut errors = Vec::new();
         self.p256dh = check_key(&mut errors, "p256dh", &self.p256dh, |bytes| bytes.len() == 65 && bytes[0] == 4);
         self.auth = check_key(&mut errors, "auth", &self.auth, |bytes| bytes.len() == 16);
-        if self.endpoint.len() > 2000 {
-            errors.push(("endpoint", "Asegúrese de que este campo no tenga más de 2000 caracteres.".to_owned()));
+        check_text(&mut errors, "endpoint", Some(&self.endpoint), 2000);
+        check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
+        if self.customer_id.trim().is_empty() {
+            errors.push(("customer_id", "Este campo no puede estar en blanco.".to_owned()));
         }
+        check_text(&mut errors, "user_agent", self.user_agent.as_deref(), 1000);
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
 }

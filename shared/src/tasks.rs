@@ -466,6 +466,19 @@ pub async fn counts(session: &mut Session) -> Result<Vec<Count>> {
     )
 }
 
+/// The same for tasks that are not finished, and for dead ones: bounded by what is waiting now, so it may be asked every few
+/// seconds. One select per state, because each has its own partial index.
+pub async fn count_unfinished(session: &mut Session) -> Result<Vec<Count>> {
+    sql!(all Count, session,
+        "select lane, state, count(*) as count, min(run_at) as oldest from (
+             select lane, state, run_at from tasks where state = 'scheduled'
+             union all select lane, state, run_at from tasks where state = 'queued'
+             union all select lane, state, run_at from tasks where state = 'started'
+             union all select lane, state, run_at from tasks where state = 'dead') unfinished
+         group by lane, state order by lane, state"
+    )
+}
+
 /// Deletes tasks that ended before `before`; dead ones only when they ended before `dead_before`.
 pub async fn delete_finished(session: &mut Session, before: Timestamp, dead_before: Timestamp, limit: i64) -> Result<u64> {
     sql!(run, session,

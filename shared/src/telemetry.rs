@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -20,15 +21,32 @@ pub fn start_logging(json: bool, default_filter: &str) {
     let _ = if json { logs.json().flatten_event(true).try_init() } else { logs.with_target(false).try_init() };
 }
 
-/// Starts counting. Later calls change nothing.
+/// Upper bounds of the histograms, in seconds: from a commit to the longest WhatsApp call.
+const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
+
+/// Starts counting; inside a Tokio runtime also the upkeep that keeps memory bounded where nobody scrapes. Later calls
+/// change nothing.
 pub fn start_metrics() {
     METRICS.get_or_init(|| {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let seconds = Matcher::Suffix("_seconds".to_owned());
+        let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, &BUCKETS);
+        let recorder = builder.expect("the buckets are a list that is not empty").build_recorder();
         let handle = recorder.handle();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(keep_up(handle.clone()));
+        }
         // Another recorder can only be one that a test installed.
         let _ = metrics::set_global_recorder(recorder);
         handle
     });
+}
+
+/// What histograms record is kept one by one until somebody looks; this folds it into their buckets.
+async fn keep_up(handle: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        handle.run_upkeep();
+    }
 }
 
 /// The metrics in Prometheus' text format; empty before [`start_metrics`].

@@ -100,7 +100,7 @@ impl VehicleSync {
 pub async fn sync(session: &mut Session, sync: &VehicleSync, now: Timestamp) -> Result<(Synced, Id)> {
     let known: Option<(Id, Option<i64>)> = sql!(one (Id, Option<i64>), session,
         "select id, sync_version from vehicles where vehicle_id = $1 or plate = $2
-         order by case when vehicle_id = $1 then 0 else 1 end limit 1 for update skip locked",
+         order by case when vehicle_id = $1 then 0 else 1 end limit 1 for update",
         sync.vehicle_id.as_deref(), sync.plate.as_str()
     )?;
     match known {

@@ -85,20 +85,20 @@ async fn complete_patiently(context: &Context, completions: &[Completion]) {
     loop {
         match complete(context, completions).await {
             Ok(()) => return,
-            Err(error @ sqlx::Error::Database(_)) if completions.len() == 1 => {
+            Err(error) if db::is_outage(&error) => {
+                tracing::warn!(%error, tasks = completions.len(), "the ledger cannot be written, trying again: {error}");
+                tokio::time::sleep(wait).await;
+                wait = (2 * wait).min(Duration::from_secs(5));
+            }
+            Err(error) if completions.len() == 1 => {
                 let id = completions[0].finish.id;
                 return tracing::error!(task.id = %id, %error, "how task {id} ended cannot be written: {error}");
             }
-            Err(sqlx::Error::Database(_)) => {
+            Err(_) => {
                 for completion in completions {
                     Box::pin(complete_patiently(context, std::slice::from_ref(completion))).await;
                 }
                 return;
-            }
-            Err(error) => {
-                tracing::warn!(%error, tasks = completions.len(), "the ledger cannot be written, trying again: {error}");
-                tokio::time::sleep(wait).await;
-                wait = (2 * wait).min(Duration::from_secs(5));
             }
         }
     }

@@ -90,7 +90,9 @@ impl Backend for ClaimedTasks {
         self.tasks.poll_recv(cx).map(|claimed| claimed.map(|claimed| Ok(Task::new(claimed))))
     }
 
-    fn poll_close(&mut self, _: &mut TaskContext<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+    /// The reader has ended and every task has run. apalis goes home only when it is told.
+    fn poll_close(&mut self, _: &mut TaskContext<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        let _ = worker.stop();
         Poll::Ready(Ok(()))
     }
 }

@@ -63,15 +63,15 @@ impl Runner {
         let job = match Job::decode(&task.kind, task.payload.0.clone()) {
             Ok(job) => job,
             // Parked with the reason: perhaps a newer version can read it.
-            Err(error) => return self.finish(&task, None, Outcome::Failed(error.to_string()).into()),
+            Err(error) => return self.finish(&task, None, Outcome::Failed(error.to_string()).into(), task.failures),
         };
         let started = self.context.clock.now();
-        let performed = match self.perform(&task, &job).await {
-            Ok(performed) => performed,
-            Err(trouble) => self.after_trouble(&task, &job, &trouble),
+        let (performed, failures) = match self.perform(&task, &job).await {
+            Ok(performed) => (performed, task.failures),
+            Err(trouble) => (self.after_trouble(&task, &job, &trouble), task.failures + 1),
         };
         observe(&task, &performed.outcome, self.context.clock.now().since(started));
-        self.finish(&task, Some(&job), performed)
+        self.finish(&task, Some(&job), performed, failures)
     }
 
     /// The job itself, within its time; a panic is trouble like any other.
@@ -97,7 +97,7 @@ impl Runner {
     }
 
     /// Turns an outcome into the row's new state.
-    fn finish(&self, task: &Claimed, job: Option<&Job>, performed: Performed) -> Completion {
+    fn finish(&self, task: &Claimed, job: Option<&Job>, performed: Performed, failures: i32) -> Completion {
         let now = self.context.clock.now();
         let lane = job.map_or(Lane::Maintenance, Job::lane);
         let priority = job.map_or(Priority::Default, Job::priority);
@@ -108,7 +108,7 @@ impl Runner {
             run_at: now,
             rung_at: None,
             lane: lane.as_str(),
-            failures: task.failures,
+            failures,
             error: None,
             result: None,
             finished_at: Some(now),
@@ -118,7 +118,6 @@ impl Runner {
             Outcome::Done(result) => finish.result = Some(result),
             Outcome::Failed(reason) => {
                 finish.state = State::Dead;
-                finish.failures += 1;
                 finish.error = Some(reason);
             }
             Outcome::Later { at, lane, because } => {
@@ -127,7 +126,6 @@ impl Runner {
                 finish.run_at = at;
                 finish.rung_at = due.then_some(now);
                 finish.lane = lane.as_str();
-                finish.failures += i32::from(because.is_some());
                 finish.error = because;
                 finish.finished_at = None;
                 ring = due.then_some(Ring { id: task.id, lane, priority });

@@ -21,8 +21,9 @@ pub fn sqlite(text: &str) -> String {
         write!(subquery, " from json_each({parameter}))").expect("writing to a string cannot fail");
         subquery
     });
-    // One writer at a time: there is nobody to skip.
-    replace_any(&text.replace(" for update skip locked", "").replace(" ilike ", " like "))
+    // One writer at a time: there is nobody to lock out and nobody to skip.
+    let text = text.replace(" for update skip locked", "").replace(" for update", "");
+    replace_any(&text.replace(" ilike ", " like "))
 }
 
 /// Replaces every `rows($1 as table: a, b)`.

@@ -137,7 +137,7 @@ pub struct TemplateError {
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
-            Some(line) => write!(f, "{}, line {line}: {}", self.part.as_str(), self.problem),
+            Some(line) => write!(f, "{}, línea {line}: {}", self.part.as_str(), self.problem),
             None => write!(f, "{}: {}", self.part.as_str(), self.problem),
         }
     }
@@ -218,7 +218,7 @@ impl CompiledTemplate {
         let subject = one_line(&self.render_part(Part::Subject, context)?);
         let length = subject.chars().count();
         if length > LONGEST_SUBJECT {
-            let problem = format!("has {length} characters after rendering: shorten it to {LONGEST_SUBJECT}");
+            let problem = format!("El texto terminado tiene {length} caracteres: acórtelo a {LONGEST_SUBJECT}.");
             return Err(TemplateError {
                 part: Part::Subject,
                 line: None,
@@ -227,7 +227,10 @@ impl CompiledTemplate {
         }
         let body = without_control_characters(self.render_part(Part::Body, context)?);
         if body.len() > LONGEST_BODY {
-            let problem = format!("has {} bytes after rendering: shorten it to {LONGEST_BODY}", body.len());
+            let problem = format!(
+                "El texto terminado tiene {} bytes: acórtelo a {LONGEST_BODY}.",
+                body.len()
+            );
             return Err(TemplateError {
                 part: Part::Body,
                 line: None,
@@ -250,7 +253,7 @@ impl CompiledTemplate {
                 };
                 let mut blamed = blame(part, &error);
                 if !missing.is_empty() {
-                    blamed.problem = format!("needs values that `context` does not have: {}", missing.join(", "));
+                    blamed.problem = format!("Faltan valores en `context`: {}.", missing.join(", "));
                 }
                 blamed
             })
@@ -401,18 +404,45 @@ fn note_variables(source: Source, strict_case: bool, variables: &mut Vec<UsedVar
 /// The engine's complaint in our words.
 fn blame(part: Part, error: &Error) -> TemplateError {
     let problem = match (error.kind(), error.detail()) {
-        (ErrorKind::OutOfFuel, _) => "does more work than one message may: shorten its loops".to_owned(),
-        (ErrorKind::UndefinedError, _) => {
-            "uses a value that is not there: guard it with `{% if … %}`, or give it a `|default(\"…\")`".to_owned()
+        (ErrorKind::OutOfFuel, _) => {
+            "Exige más trabajo del que un mensaje puede costar: acorte sus `{% for %}`.".to_owned()
         }
-        (ErrorKind::SyntaxError, Some(detail)) => detail.to_owned(),
-        (kind, Some(detail)) => format!("{kind}: {detail}"),
-        (kind, None) => kind.to_string(),
+        (ErrorKind::UndefinedError, _) => {
+            "Usa un valor que no existe: póngalo dentro de un `{% if … %}` o dele un `|default(\"…\")`.".to_owned()
+        }
+        (ErrorKind::SyntaxError, Some(detail)) => syntax_problem(detail),
+        (kind, Some(detail)) => format!("No se puede evaluar ({kind}: {detail})."),
+        (kind, None) => format!("No se puede evaluar ({kind})."),
     };
     TemplateError {
         part,
         line: error.line(),
         problem,
+    }
+}
+
+/// The engine's `unexpected …, expected …` for people who write templates.
+fn syntax_problem(detail: &str) -> String {
+    let said = |thing: &str| match thing {
+        "identifier" => "un nombre".to_owned(),
+        "string" => "un texto entre comillas".to_owned(),
+        "integer" | "float" => "un número".to_owned(),
+        "expression" => "una expresión".to_owned(),
+        "end of variable block" => "`}}`".to_owned(),
+        "end of block" => "`%}`".to_owned(),
+        "assignment operator" => "`=`".to_owned(),
+        sign => sign.to_owned(),
+    };
+    match detail
+        .strip_prefix("unexpected ")
+        .map(|rest| rest.split_once(", expected ").unwrap_or((rest, "expression")))
+    {
+        Some((found, expected)) => format!(
+            "No se entiende: hay {} donde se espera {}.",
+            said(found),
+            said(expected)
+        ),
+        None => format!("No se entiende ({detail})."),
     }
 }
 
@@ -614,7 +644,7 @@ mod tests {
         let error = template.render(&context(&json!({"hora": "8"}))).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "subject, line 1: needs values that `context` does not have: placa, nombre"
+            "subject, línea 1: Faltan valores en `context`: placa, nombre."
         );
     }
 
@@ -673,7 +703,7 @@ mod tests {
         let error = subject(&"ñ".repeat(201)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "subject: has 201 characters after rendering: shorten it to 200"
+            "subject: El texto terminado tiene 201 caracteres: acórtelo a 200."
         );
     }
 
@@ -687,7 +717,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "body: has 110000 bytes after rendering: shorten it to 102400"
+            "body: El texto terminado tiene 110000 bytes: acórtelo a 102400."
         );
     }
 
@@ -698,14 +728,24 @@ mod tests {
         let cases = [
             (
                 "\n\n{{ Nombre Completo }}",
-                "body, line 3: unexpected identifier, expected end of variable block",
+                "body, línea 3: No se entiende: hay un nombre donde se espera `}}`.",
+            ),
+            (
+                "{{ Nombre ~ }}",
+                "body, línea 1: No se entiende: hay `}}` donde se espera una expresión.",
+            ),
+            (
+                "{% if %}x{% endif %}",
+                "body, línea 1: No se entiende: hay `%}` donde se espera una expresión.",
+            ),
+            (
+                "{{ \"\\q\" }}",
+                "body, línea 1: No se puede evaluar (bad string escape).",
             ),
             (
                 "a\n{% if Orden %}x",
-                "body, line 2: unexpected end of input, expected end of block",
+                "body, línea 2: `{% if %}` no se cierra: escriba después `{% endif %}`.",
             ),
-            ("{% endif %}", "body, line 1: unknown statement endif"),
-            ("{{ Nombre", "body, line 1: `{{` is never closed: write `}}` after it"),
         ];
         for (template, message) in cases {
             assert_eq!(refusal(template).to_string(), message);
@@ -717,7 +757,7 @@ mod tests {
         let error = compile("{% for x in [1] %}{% endfor %}{{ x }}")
             .render(&sample_context(false))
             .unwrap_err();
-        assert!(error.problem.starts_with("uses a value that is not there"), "{error}");
+        assert!(error.problem.starts_with("Usa un valor que no existe"), "{error}");
     }
 
     /// Compiles and renders on a stack half the size of a server's: what would overflow one ends the test here.
@@ -803,7 +843,7 @@ mod tests {
         let loops = nested(&format!("{{% for x in [{ones}] %}}"), "x", "{% endfor %}", 4);
         assert_eq!(
             refusal(&loops).problem,
-            "does more work than one message may: shorten its loops"
+            "Exige más trabajo del que un mensaje puede costar: acorte sus `{% for %}`."
         );
         for bomb in [
             "{{ \"x\" * 99999999 }}",

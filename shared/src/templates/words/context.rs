@@ -24,22 +24,22 @@ pub struct Context {
     strict_case: bool,
 }
 
-/// Why a caller's `context` cannot be used.
+/// Why a caller's `context` cannot be used; reads as an error of the field `context`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContextError {
-    #[error("`context` has {0} keys: send at most {MOST_KEYS}")]
+    #[error("Tiene {0} claves: envíe como máximo {MOST_KEYS}.")]
     TooManyKeys(usize),
-    #[error("`context` has a key of {length} characters (`{key}`…): shorten it to {LONGEST_KEY}")]
+    #[error("Una clave tiene {length} caracteres (`{key}`…): acórtela a {LONGEST_KEY}.")]
     KeyTooLong { key: String, length: usize },
-    #[error("`context.{key}` has {length} characters: shorten it to {LONGEST_VALUE}")]
+    #[error("`{key}` tiene {length} caracteres: acórtelo a {LONGEST_VALUE}.")]
     ValueTooLong { key: String, length: usize },
-    #[error("`context.{key}` is {found}: send a text, a number, true, false or null")]
+    #[error("`{key}` es {found}: envíe un texto, un número, true, false o null.")]
     NotAText { key: String, found: &'static str },
     #[error(
-        "`context.{key}` contains the control character {character}: remove it; only line breaks (\\n) and tabs may stay"
+        "`{key}` contiene el carácter de control {character}: quítelo. Solo se admiten saltos de línea (\\n) y tabuladores."
     )]
     ControlCharacter { key: String, character: String },
-    #[error("`context.{first}` and `context.{second}` are the same variable `{name}`: send only one of them")]
+    #[error("`{first}` y `{second}` son la misma variable, `{name}`: envíe solo una.")]
     SameName {
         first: String,
         second: String,
@@ -179,8 +179,8 @@ fn read_value(key: &str, value: &serde_json::Value) -> Result<Option<Value>, Con
         Json::Bool(value) => Ok(Some(Value::from(*value))),
         Json::Number(number) => Ok(Some(read_number(number))),
         Json::String(text) => check_text(key, text).map(|()| Some(Value::from(text.as_str()))),
-        Json::Array(_) => not_a_text("a list"),
-        Json::Object(_) => not_a_text("an object"),
+        Json::Array(_) => not_a_text("una lista"),
+        Json::Object(_) => not_a_text("un objeto"),
     }
 }
 
@@ -234,49 +234,53 @@ mod tests {
         let cases = [
             (
                 json!({"nombre": {"a": 1}}),
-                "`context.nombre` is an object: send a text, a number, true, false or null",
+                "`nombre` es un objeto: envíe un texto, un número, true, false o null.",
             ),
             (
                 json!({"nombre": ["a"]}),
-                "`context.nombre` is a list: send a text, a number, true, false or null",
+                "`nombre` es una lista: envíe un texto, un número, true, false o null.",
             ),
             (
                 json!({"Vehículo": "a", "vehiculo": "b"}),
-                "`context.Vehículo` and `context.vehiculo` are the same variable `vehiculo`: send only one of them",
-            ),
-            (
-                json!({"nombre": "a\u{0}"}),
-                "`context.nombre` contains the control character U+0000: remove it; only line breaks (\\n) and tabs may stay",
-            ),
-            (
-                json!({"nombre": "a\r\n"}),
-                "`context.nombre` contains the control character U+000D: remove it; only line breaks (\\n) and tabs may stay",
-            ),
-            (
-                json!({"a\u{7}b": "x"}),
-                "`context.a\\u{7}b` contains the control character U+0007: remove it; only line breaks (\\n) and tabs may stay",
+                "`Vehículo` y `vehiculo` son la misma variable, `vehiculo`: envíe solo una.",
             ),
             (
                 json!({"nombre": "ñ".repeat(10_001)}),
-                "`context.nombre` has 10001 characters: shorten it to 10000",
+                "`nombre` tiene 10001 caracteres: acórtelo a 10000.",
             ),
         ];
         for (values, message) in cases {
             assert_eq!(read(&values).unwrap_err(), message);
         }
+        let control = |key: &str, character: &str| {
+            format!(
+                "`{key}` contiene el carácter de control {character}: quítelo. \
+                 Solo se admiten saltos de línea (\\n) y tabuladores."
+            )
+        };
+        assert_eq!(
+            read(&json!({"nombre": "a\u{0}"})).unwrap_err(),
+            control("nombre", "U+0000")
+        );
+        assert_eq!(
+            read(&json!({"nombre": "a\r\n"})).unwrap_err(),
+            control("nombre", "U+000D")
+        );
+        assert_eq!(
+            read(&json!({"a\u{7}b": "x"})).unwrap_err(),
+            control("a\\u{7}b", "U+0007")
+        );
         let error = read(&json!({"k".repeat(101): "x"})).unwrap_err();
         assert_eq!(
             error,
             format!(
-                "`context` has a key of 101 characters (`{}`…): shorten it to 100",
+                "Una clave tiene 101 caracteres (`{}`…): acórtela a 100.",
                 "k".repeat(40)
             )
         );
         let many = (0..101).map(|n| (format!("k{n}"), json!("x"))).collect::<Map<_, _>>();
-        assert_eq!(
-            Context::new(&many, false).unwrap_err().to_string(),
-            "`context` has 101 keys: send at most 100"
-        );
+        let error = Context::new(&many, false).unwrap_err();
+        assert_eq!(error.to_string(), "Tiene 101 claves: envíe como máximo 100.");
     }
 
     #[test]

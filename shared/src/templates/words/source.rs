@@ -156,10 +156,7 @@ pub(super) fn read(text: &str, strict_case: bool) -> Result<Source, Flaw> {
         };
     }
     reader.out.push_str(&text[at..]);
-    Ok(Source {
-        text: reader.out,
-        variables: reader.variables,
-    })
+    reader.finish()
 }
 
 /// What has been read so far.
@@ -171,7 +168,8 @@ struct Reader<'s> {
     /// Names that the template gives values to itself.
     assigned: Vec<String>,
     statements: usize,
-    nesting: usize,
+    /// The tags that wait for their end, and their lines.
+    open: Vec<(&'s str, usize)>,
 }
 
 impl<'s> Reader<'s> {
@@ -184,7 +182,7 @@ impl<'s> Reader<'s> {
             variables: Vec::new(),
             assigned: Vec::new(),
             statements: 0,
-            nesting: 0,
+            open: Vec::new(),
         }
     }
 
@@ -228,7 +226,7 @@ impl<'s> Reader<'s> {
         if WORDS.contains(&name.as_str()) {
             let text = token.text;
             return tag.flaw(format!(
-                "`{text}` reads like the word `{name}` of the language: write `{name}`, or rename the variable"
+                "`{text}` se confunde con la palabra `{name}` del lenguaje: escriba `{name}` o cambie el nombre de la variable."
             ));
         }
         Ok(name)
@@ -239,35 +237,73 @@ impl<'s> Reader<'s> {
             return Ok(());
         }
         if self.variables.len() == MOST_VARIABLES {
-            return tag.flaw(format!("more than {MOST_VARIABLES} different variables: use fewer"));
+            return tag.flaw(format!("Hay más de {MOST_VARIABLES} variables distintas: use menos."));
         }
         self.variables.push((name, written.nfc().collect()));
         Ok(())
     }
 
-    /// Keeps count of the tags `{% … %}` and of their nesting. Whether each is closed by its own end, the engine checks.
-    fn check_statement(&mut self, tag: &Tag) -> Result<(), Flaw> {
+    /// Checks that a tag `{% … %}` exists and stands where it may.
+    fn check_statement(&mut self, tag: &Tag<'s>) -> Result<(), Flaw> {
         let Some(keyword) = tag.keyword() else { return Ok(()) };
         if !STATEMENTS.contains(&keyword) {
             let known = "if, elif, else, for, set, with, filter, raw";
             return tag.flaw(format!(
-                "there is no tag `{{% {keyword} %}}`: use {known}, and their ends"
+                "No existe la etiqueta `{{% {keyword} %}}`: use {known} y sus finales."
             ));
         }
         self.statements += 1;
         if self.statements > MOST_STATEMENTS {
-            return tag.flaw(format!("more than {MOST_STATEMENTS} tags `{{% … %}}`: use fewer"));
+            return tag.flaw(format!(
+                "Hay más de {MOST_STATEMENTS} etiquetas `{{% … %}}`: use menos."
+            ));
         }
-        let opens_block = keyword != "set" || !tag.tokens.iter().any(|token| token.text == "=" && token.depth == 0);
+        let around = self.open.last().map(|(keyword, _)| *keyword);
+        let sets_at_once = || tag.tokens.iter().any(|token| token.text == "=" && token.depth == 0);
         match keyword {
-            "if" | "for" | "with" | "filter" | "set" if opens_block => self.nesting += 1,
-            _ if keyword.starts_with("end") => self.nesting = self.nesting.saturating_sub(1),
-            _ => {}
+            "set" if sets_at_once() => {}
+            "if" | "for" | "set" | "with" | "filter" => self.open.push((keyword, tag.line)),
+            "elif" if around == Some("if") => {}
+            "else" if matches!(around, Some("if" | "for")) => {}
+            "elif" | "else" => {
+                return tag.flaw(format!(
+                    "`{{% {keyword} %}}` no está dentro de un `{{% if %}}`: quítelo."
+                ));
+            }
+            end => self.close(tag, end)?,
         }
-        if self.nesting > DEEPEST {
-            return tag.flaw(format!("tags are nested deeper than {DEEPEST}: take some out"));
+        match self.open.len() > DEEPEST {
+            true => tag.flaw(format!(
+                "Hay más de {DEEPEST} etiquetas una dentro de otra: quite algunas."
+            )),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    fn close(&mut self, tag: &Tag, end: &str) -> Result<(), Flaw> {
+        match self.open.pop() {
+            Some((keyword, _)) if end.strip_prefix("end") == Some(keyword) => Ok(()),
+            Some((keyword, line)) => tag.flaw(format!(
+                "`{{% {end} %}}` no cierra el `{{% {keyword} %}}` de la línea {line}: escriba antes `{{% end{keyword} %}}`."
+            )),
+            None => tag.flaw(format!("`{{% {end} %}}` no cierra nada: quítelo.")),
+        }
+    }
+
+    fn finish(mut self) -> Result<Source, Flaw> {
+        match self.open.pop() {
+            Some((keyword, line)) => {
+                let problem = format!("`{{% {keyword} %}}` no se cierra: escriba después `{{% end{keyword} %}}`.");
+                Err(Flaw {
+                    line: Some(line),
+                    problem,
+                })
+            }
+            None => Ok(Source {
+                text: self.out,
+                variables: self.variables,
+            }),
+        }
     }
 }
 
@@ -353,7 +389,9 @@ impl<'s> Tag<'s> {
                 depth,
             });
             if tag.tokens.len() > MOST_TOKENS {
-                return tag.flaw(format!("a tag of more than {MOST_TOKENS} words and signs: split it"));
+                return tag.flaw(format!(
+                    "La etiqueta tiene más de {MOST_TOKENS} palabras y signos: divídala."
+                ));
             }
             at += length;
         }
@@ -363,13 +401,13 @@ impl<'s> Tag<'s> {
     fn token(&self, rest: &str, braces: &str) -> Result<(Kind, usize), Flaw> {
         let opener = self.opener;
         let Some(first) = rest.chars().next() else {
-            return self.flaw(format!("`{opener}` is never closed: write `{braces}` after it"));
+            return self.flaw(format!("`{opener}` no se cierra: escriba después `{braces}`."));
         };
         let until = |ends: fn(char) -> bool| rest.find(ends).unwrap_or(rest.len());
         match first {
             '"' | '\'' => match string_length(rest, first) {
                 Some(length) => Ok((Kind::Text, length)),
-                None => self.flaw(format!("a text in quotes is never closed: write `{first}` after it")),
+                None => self.flaw(format!("Un texto entre comillas no se cierra: escriba después `{first}`.")),
             },
             '0'..='9' => Ok((Kind::Number, until(|c| !c.is_ascii_digit() && c != '_'))),
             _ if first.is_alphabetic() || first == '_' => Ok((Kind::Name, until(|c| !continues_name(c)))),
@@ -383,13 +421,13 @@ impl<'s> Tag<'s> {
                 Ok((Kind::Sign, 1))
             }
             '{' | '}' => self.flaw(format!(
-                "`{opener}` is not closed before the next `{first}`: write `{braces}` after it"
+                "`{opener}` no se cierra antes del siguiente `{first}`: escriba antes `{braces}`."
             )),
             ':' => self.flaw(
-                "`:` means nothing in a tag: an argument is written in brackets, as in `|default(\"…\")`".to_owned(),
+                "`:` no significa nada en una etiqueta: los argumentos van entre paréntesis, como en `|default(\"…\")`.".to_owned(),
             ),
             _ => self.flaw(format!(
-                "the character {first:?} (U+{:04X}) means nothing in a tag: remove it",
+                "El carácter {first:?} (U+{:04X}) no significa nada en una etiqueta: quítelo.",
                 u32::from(first)
             )),
         }
@@ -397,11 +435,11 @@ impl<'s> Tag<'s> {
 
     fn depth_after(&self, depth: usize, token: &str) -> Result<usize, Flaw> {
         match token {
-            "(" | "[" if depth == DEEPEST => {
-                self.flaw(format!("brackets are nested deeper than {DEEPEST}: take some out"))
-            }
+            "(" | "[" if depth == DEEPEST => self.flaw(format!(
+                "Hay más de {DEEPEST} paréntesis uno dentro de otro: quite algunos."
+            )),
             "(" | "[" => Ok(depth + 1),
-            ")" | "]" if depth == 0 => self.flaw(format!("`{token}` closes nothing: remove it")),
+            ")" | "]" if depth == 0 => self.flaw(format!("`{token}` no cierra nada: quítelo.")),
             ")" | "]" => Ok(depth - 1),
             _ => Ok(depth),
         }
@@ -465,20 +503,21 @@ fn check_role(tag: &Tag, at: usize, role: Role) -> Result<(), Flaw> {
     let after = tag.text(Some(at + 1));
     match role {
         Role::Filter if !FILTERS.contains(&name) || after == "." => tag.flaw(format!(
-            "there is no filter `{name}`: use one of {}",
+            "No existe el filtro `{name}`: use uno de {}.",
             FILTERS.join(", ")
         )),
-        Role::Test if !TESTS.contains(&name) || after == "." => {
-            tag.flaw(format!("there is no test `is {name}`: use one of {}", TESTS.join(", ")))
-        }
+        Role::Test if !TESTS.contains(&name) || after == "." => tag.flaw(format!(
+            "No existe la prueba `is {name}`: use una de {}.",
+            TESTS.join(", ")
+        )),
         Role::Attribute if tag.text(at.checked_sub(2)) != "loop" => tag.flaw(format!(
-            "`.{name}`: a value is one text and has no parts; use a variable of its own, or a filter as in `|upper`"
+            "`.{name}`: un valor es un solo texto y no tiene partes. Use otra variable, o un filtro como en `|upper`."
         )),
         Role::Variable if after == "(" => tag.flaw(format!(
-            "there is no function `{name}`: use a variable, or a filter as in `|upper`"
+            "No existe la función `{name}`: use una variable, o un filtro como en `|upper`."
         )),
         Role::Plain if (name == "loop" && after == "(") || name == "recursive" => {
-            tag.flaw("a loop cannot call itself: write the loops into each other".to_owned())
+            tag.flaw("Un `for` no puede llamarse a sí mismo: escriba uno dentro del otro.".to_owned())
         }
         _ => Ok(()),
     }
@@ -508,7 +547,7 @@ fn check_lists(tag: &Tag) -> Result<(), Flaw> {
             "," if open.is_empty() && tag.keyword() == Some("with") => {}
             sign @ ("," | "[" | "]") => {
                 return tag.flaw(format!(
-                    "`{sign}`: a list can only stand alone after `in`, as in `in [\"a\", \"b\"]`"
+                    "`{sign}`: una lista solo puede estar sola después de `in`, como en `in [\"a\", \"b\"]`."
                 ));
             }
             _ => {}
@@ -528,7 +567,7 @@ fn check_text(text: &str) -> Result<(), Flaw> {
     if text.len() > LONGEST_SOURCE {
         return Err(Flaw {
             line: None,
-            problem: format!("has {} bytes: shorten it to {LONGEST_SOURCE}", text.len()),
+            problem: format!("Tiene {} bytes: acórtelo a {LONGEST_SOURCE}.", text.len()),
         });
     }
     match text
@@ -536,7 +575,7 @@ fn check_text(text: &str) -> Result<(), Flaw> {
         .find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
     {
         Some((at, c)) => {
-            let problem = format!("contains the control character U+{:04X}: remove it", u32::from(c));
+            let problem = format!("Contiene el carácter de control U+{:04X}: quítelo.", u32::from(c));
             Err(Flaw {
                 line: Some(line_at(text, at)),
                 problem,
@@ -576,7 +615,7 @@ fn comment_end(text: &str, start: usize) -> Result<usize, Flaw> {
         Some(at) => Ok(inside + at + 2),
         None => Err(Flaw {
             line: Some(line_at(text, start)),
-            problem: "`{#` is never closed: write `#}` after the comment".to_owned(),
+            problem: "`{#` no se cierra: escriba `#}` después del comentario.".to_owned(),
         }),
     }
 }
@@ -599,7 +638,7 @@ fn raw_end(text: &str, start: usize) -> Result<Option<usize>, Flaw> {
             return Ok(Some(at + signed + length));
         }
     }
-    let problem = "`{% raw %}` is never closed: write `{% endraw %}` after it".to_owned();
+    let problem = "`{% raw %}` no se cierra: escriba después `{% endraw %}`.".to_owned();
     Err(Flaw {
         line: Some(line_at(text, start)),
         problem,
@@ -719,75 +758,104 @@ mod tests {
     #[test]
     fn flaws_have_a_line_and_a_remedy() {
         let cases: &[(&str, usize, &str)] = &[
-            ("a\n{{ Nombre", 2, "`{{` is never closed: write `}}` after it"),
+            ("a\n{{ Nombre", 2, "`{{` no se cierra: escriba después `}}`."),
             (
                 "{{ Nombre }\n{{ Placa }}",
                 1,
-                "`{{` is not closed before the next `}`: write `}}` after it",
+                "`{{` no se cierra antes del siguiente `}`: escriba antes `}}`.",
             ),
             (
                 "{{ Nombre\n{{ Placa }}",
                 1,
-                "`{{` is not closed before the next `{`: write `}}` after it",
+                "`{{` no se cierra antes del siguiente `{`: escriba antes `}}`.",
             ),
             (
                 "{{ Hora|default:\"x\" }}",
                 1,
-                "`:` means nothing in a tag: an argument is written in brackets",
+                "`:` no significa nada en una etiqueta: los argumentos van",
             ),
             (
                 "{{ “Hora” }}",
                 1,
-                "the character '“' (U+201C) means nothing in a tag: remove it",
+                "El carácter '“' (U+201C) no significa nada en una etiqueta: quítelo.",
             ),
             (
                 "{{ \"Hora }}",
                 1,
-                "a text in quotes is never closed: write `\"` after it",
+                "Un texto entre comillas no se cierra: escriba después `\"`.",
             ),
-            ("{{ Hora) }}", 1, "`)` closes nothing: remove it"),
+            ("{{ Hora) }}", 1, "`)` no cierra nada: quítelo."),
             (
                 "{{ Nombre|mayusculas }}",
                 1,
-                "there is no filter `mayusculas`: use one of abs, ",
+                "No existe el filtro `mayusculas`: use uno de abs, ",
             ),
-            ("{{ Nombre|upper.x }}", 1, "there is no filter `upper`"),
-            ("{% filter mayusculas %}", 1, "there is no filter `mayusculas`"),
-            ("{{ Nombre|safe }}", 1, "there is no filter `safe`"),
+            ("{{ Nombre|upper.x }}", 1, "No existe el filtro `upper`"),
+            ("{% filter mayusculas %}", 1, "No existe el filtro `mayusculas`"),
+            ("{{ Nombre|safe }}", 1, "No existe el filtro `safe`"),
             (
                 "{{ Nombre is not vacio }}",
                 1,
-                "there is no test `is vacio`: use one of ",
+                "No existe la prueba `is vacio`: use una de ",
             ),
             (
                 "{{ Cliente.Nombre }}",
                 1,
-                "`.Nombre`: a value is one text and has no parts",
+                "`.Nombre`: un valor es un solo texto y no tiene partes.",
             ),
             (
                 "{{ Nombre.upper() }}",
                 1,
-                "`.upper`: a value is one text and has no parts",
+                "`.upper`: un valor es un solo texto y no tiene partes.",
             ),
-            ("{{ range(10) }}", 1, "there is no function `range`"),
-            ("{% for x in [1] recursive %}", 1, "a loop cannot call itself"),
-            ("{{ loop(1) }}", 1, "a loop cannot call itself"),
-            ("{% IF Orden %}", 1, "there is no tag `{% IF %}`: use if, "),
-            ("{% include \"x\" %}", 1, "there is no tag `{% include %}`"),
-            ("{% autoescape false %}", 1, "there is no tag `{% autoescape %}`"),
-            ("{% %}", 1, "there is no tag `{%  %}`"),
+            ("{{ range(10) }}", 1, "No existe la función `range`"),
+            (
+                "{% for x in [1] recursive %}",
+                1,
+                "Un `for` no puede llamarse a sí mismo",
+            ),
+            ("{{ loop(1) }}", 1, "Un `for` no puede llamarse a sí mismo"),
+            ("{% IF Orden %}", 1, "No existe la etiqueta `{% IF %}`: use if, "),
+            ("{% include \"x\" %}", 1, "No existe la etiqueta `{% include %}`"),
+            ("{% autoescape false %}", 1, "No existe la etiqueta `{% autoescape %}`"),
+            ("{% %}", 1, "No existe la etiqueta `{%  %}`"),
             (
                 "{% if Orden AND Hora %}",
                 1,
-                "`AND` reads like the word `and` of the language",
+                "`AND` se confunde con la palabra `and` del lenguaje",
             ),
-            ("\n{# nota", 2, "`{#` is never closed: write `#}` after the comment"),
+            (
+                "a\n{% if Orden %}\nx",
+                2,
+                "`{% if %}` no se cierra: escriba después `{% endif %}`.",
+            ),
+            (
+                "{% set x %}",
+                1,
+                "`{% set %}` no se cierra: escriba después `{% endset %}`.",
+            ),
+            ("x{% endif %}", 1, "`{% endif %}` no cierra nada: quítelo."),
+            (
+                "{% for x in y %}\n{% endif %}",
+                2,
+                "`{% endif %}` no cierra el `{% for %}` de la línea 1: escriba antes `{% endfor %}`.",
+            ),
+            (
+                "{% with x = 1 %}{% else %}",
+                1,
+                "`{% else %}` no está dentro de un `{% if %}`: quítelo.",
+            ),
+            (
+                "\n{# nota",
+                2,
+                "`{#` no se cierra: escriba `#}` después del comentario.",
+            ),
             (
                 "{% raw %}{% endif %}",
                 1,
-                "`{% raw %}` is never closed: write `{% endraw %}` after it",
+                "`{% raw %}` no se cierra: escriba después `{% endraw %}`.",
             ),
-            ("a\nb\u{0}", 2, "contains the control character U+0000: remove it"),
+            ("a\nb\u{0}", 2, "Contiene el carácter de control U+0000: quítelo."),
         ];
         for (text, line, problem) in cases {
             let flaw = read(text, false).expect_err(text);
@@ -799,9 +867,9 @@ mod tests {
     #[test]
     fn lists_stand_alone_after_in() {
         for text in [
-            "{% for x in [\"a\", 1] %}",
-            "{% if (Fase in [\"a\", (Hora|replace(\"a\", \"b\"))]) and Hora not in [] %}",
-            "{% with a = 1, b = 2 %}",
+            "{% for x in [\"a\", 1] %}{% endfor %}",
+            "{% if (Fase in [\"a\", (Hora|replace(\"a\", \"b\"))]) and Hora not in [] %}{% endif %}",
+            "{% with a = 1, b = 2 %}{% endwith %}",
         ] {
             assert!(read(text, false).is_ok(), "{text}");
         }
@@ -823,46 +891,40 @@ mod tests {
                 read(text, false)
                     .expect_err(text)
                     .problem
-                    .contains("a list can only stand alone after `in`")
+                    .contains("una lista solo puede estar sola")
             );
         }
     }
 
     #[test]
     fn texts_have_limits() {
-        let problem = |text: &str| read(text, false).map_err(|flaw| flaw.problem).map(drop);
-        assert!(problem(&"x".repeat(LONGEST_SOURCE)).is_ok());
-        assert_eq!(
-            problem(&"x".repeat(LONGEST_SOURCE + 1)).unwrap_err(),
-            "has 65537 bytes: shorten it to 65536"
+        let check = |most: usize, problem: &str, text: &dyn Fn(usize) -> String| {
+            assert!(read(&text(most), false).is_ok());
+            assert_eq!(read(&text(most + 1), false).unwrap_err().problem, problem);
+        };
+        check(LONGEST_SOURCE, "Tiene 65537 bytes: acórtelo a 65536.", &|count| {
+            "x".repeat(count)
+        });
+        check(100, "Hay más de 100 variables distintas: use menos.", &|count| {
+            (0..count).map(|n| format!("{{{{ v{n} }}}}")).collect()
+        });
+        check(200, "Hay más de 200 etiquetas `{% … %}`: use menos.", &|count| {
+            "{% set x = 1 %}".repeat(count)
+        });
+        check(
+            10,
+            "Hay más de 10 etiquetas una dentro de otra: quite algunas.",
+            &|count| format!("{}{}", "{% if x %}".repeat(count), "{% endif %}".repeat(count)),
         );
-        let variables = |count: usize| (0..count).map(|n| format!("{{{{ v{n} }}}}")).collect::<String>();
-        assert!(problem(&variables(100)).is_ok());
-        assert_eq!(
-            problem(&variables(101)).unwrap_err(),
-            "more than 100 different variables: use fewer"
+        check(
+            10,
+            "Hay más de 10 paréntesis uno dentro de otro: quite algunos.",
+            &|count| format!("{{{{ {}1{} }}}}", "(".repeat(count), ")".repeat(count)),
         );
-        assert!(problem(&"{% set x = 1 %}".repeat(200)).is_ok());
-        assert_eq!(
-            problem(&"{% set x = 1 %}".repeat(201)).unwrap_err(),
-            "more than 200 tags `{% … %}`: use fewer"
-        );
-        assert!(problem(&"{% if x %}".repeat(10)).is_ok());
-        assert_eq!(
-            problem(&"{% if x %}".repeat(11)).unwrap_err(),
-            "tags are nested deeper than 10: take some out"
-        );
-        let brackets = |count: usize| format!("{{{{ {}1{} }}}}", "(".repeat(count), ")".repeat(count));
-        assert!(problem(&brackets(10)).is_ok());
-        assert_eq!(
-            problem(&brackets(11)).unwrap_err(),
-            "brackets are nested deeper than 10: take some out"
-        );
-        let long = |count: usize| format!("{{{{ {}1 }}}}", "not ".repeat(count - 1));
-        assert!(problem(&long(100)).is_ok());
-        assert_eq!(
-            problem(&long(101)).unwrap_err(),
-            "a tag of more than 100 words and signs: split it"
+        check(
+            100,
+            "La etiqueta tiene más de 100 palabras y signos: divídala.",
+            &|count| format!("{{{{ {}1 }}}}", "not ".repeat(count - 1)),
         );
     }
 

@@ -1,0 +1,227 @@
+//! Who may call. Each kind of permission is an extractor, so a handler that forgot to ask would have nothing to hold.
+//!
+//! `/api/v1` takes a key as `Authorization: Bearer <key>`, or anybody where `ALLOW_ANONYMOUS_API` opened it (d21).
+//! `/api/internal/v1` takes `X-Internal-Secret` (S002-63).
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use moka::future::Cache;
+use recado_shared::api_keys;
+use recado_shared::config::Access;
+use recado_shared::context::Context;
+
+use crate::Api;
+use crate::problem::{Credential, Problem};
+
+/// Proof that the caller may do what `S` says.
+pub(crate) struct May<S> {
+    pub(crate) caller: Caller,
+    scope: PhantomData<S>,
+}
+
+/// What a key may be allowed to do; the words are those of [`api_keys::SCOPES`].
+pub(crate) trait Scope: Send {
+    const NAME: &'static str;
+}
+
+/// Sending: events, and the subscriptions of browsers.
+pub(crate) struct Dispatch;
+
+/// Looking.
+pub(crate) struct Read;
+
+impl Scope for Dispatch {
+    const NAME: &'static str = "dispatch";
+}
+
+impl Scope for Read {
+    const NAME: &'static str = "read";
+}
+
+/// Which caller it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Tells callers apart without telling a secret: the beginning of the key's digest, or `anonymous`.
+    pub(crate) name: String,
+    scopes: Scopes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Scopes {
+    /// Keys of the environment are the operator's own, and an open API is open.
+    All,
+    /// As they stand in the row, separated by blanks.
+    Some(String),
+}
+
+impl Caller {
+    fn with_all_scopes(name: String) -> Self {
+        Self {
+            name,
+            scopes: Scopes::All,
+        }
+    }
+
+    /// Whether the caller has the scope; `admin` includes the others.
+    fn may(&self, scope: &str) -> bool {
+        match &self.scopes {
+            Scopes::All => true,
+            Scopes::Some(words) => words.split_whitespace().any(|word| word == scope || word == "admin"),
+        }
+    }
+}
+
+impl<S: Scope> FromRequestParts<Arc<Api>> for May<S> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let caller = api.keys.caller(&parts.headers).await?;
+        if !caller.may(S::NAME) {
+            return Err(Problem::Forbidden { scope: S::NAME });
+        }
+        Ok(Self {
+            caller,
+            scope: PhantomData,
+        })
+    }
+}
+
+/// Proof that another service of the same house calls.
+pub(crate) struct InternalCaller;
+
+impl FromRequestParts<Arc<Api>> for InternalCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let secret = parts
+            .headers
+            .get("x-internal-secret")
+            .and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+        if is_internal(&api.context.config.access, secret) {
+            Ok(Self)
+        } else {
+            Err(Problem::Unauthenticated(Credential::InternalSecret))
+        }
+    }
+}
+
+/// A missing secret of ours opens nothing, except where the whole API is open and no secret was ever set.
+fn is_internal(access: &Access, secret: Option<&str>) -> bool {
+    if access.internal_secrets.is_empty() {
+        return access.anonymous;
+    }
+    secret.is_some_and(|secret| api_keys::is_one_of(&access.internal_secrets, secret))
+}
+
+/// The keys that are in force: those of the environment, and those of the database with a short memory.
+pub(crate) struct KeyRing {
+    context: Context,
+    /// By digest, so that no key rests in memory. Only keys in force are remembered: a new one works at once, and a
+    /// revoked one for 30 s at most.
+    known: Cache<String, Caller>,
+}
+
+impl KeyRing {
+    pub(crate) fn new(context: Context) -> Self {
+        let known = Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(Duration::from_secs(30))
+            .build();
+        Self { context, known }
+    }
+
+    async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let access = &self.context.config.access;
+        if access.anonymous {
+            return Ok(Caller::with_all_scopes("anonymous".to_owned()));
+        }
+        let key = bearer(headers).ok_or(Problem::Unauthenticated(Credential::ApiKey))?;
+        let digest = api_keys::digest(key);
+        if api_keys::is_one_of(&access.api_keys, key) {
+            return Ok(Caller::with_all_scopes(short(&digest)));
+        }
+        if let Some(caller) = self.known.get(&digest).await {
+            return Ok(caller);
+        }
+        let found = api_keys::find(&mut self.context.db.read().await?, key).await?;
+        let row = found.ok_or(Problem::Unauthenticated(Credential::ApiKey))?;
+        let caller = Caller {
+            name: short(&digest),
+            scopes: Scopes::Some(row.scopes),
+        };
+        self.known.insert(digest, caller.clone()).await;
+        Ok(caller)
+    }
+}
+
+/// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1); the scheme's case does not matter.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take(16).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_includes_the_other_scopes() {
+        let caller = |words: &str| Caller {
+            name: "x".into(),
+            scopes: Scopes::Some(words.into()),
+        };
+        assert!(caller("dispatch read").may("read"));
+        assert!(caller("admin").may("dispatch"));
+        assert!(!caller("dispatch").may("read"));
+        assert!(!caller("").may("read"));
+        assert!(!caller("readers").may("read"));
+        assert!(Caller::with_all_scopes("x".into()).may("admin"));
+    }
+
+    /// S002-63: missing or wrong is refused, whatever else is configured.
+    #[test]
+    fn the_internal_secret() {
+        let access = |anonymous, secrets: &[&str]| Access {
+            anonymous,
+            api_keys: Vec::new(),
+            internal_secrets: secrets.iter().map(|secret| (*secret).into()).collect(),
+        };
+        for anonymous in [false, true] {
+            let two = access(anonymous, &["old-secret", "new-secret"]);
+            assert!(is_internal(&two, Some("old-secret")) && is_internal(&two, Some("new-secret")));
+            for wrong in [None, Some(""), Some("old-secre"), Some("old-secret ")] {
+                assert!(!is_internal(&two, wrong), "{wrong:?}");
+            }
+        }
+        assert!(!is_internal(&access(false, &[]), None) && !is_internal(&access(false, &[]), Some("")));
+        assert!(is_internal(&access(true, &[]), None));
+    }
+
+    #[test]
+    fn a_bearer_token() {
+        let token = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(token("Bearer abc"), Some("abc".into()));
+        assert_eq!(token("bearer  abc "), Some("abc".into()));
+        for wrong in ["abc", "Basic abc", "Bearer", "Bearer ", ""] {
+            assert_eq!(token(wrong), None, "{wrong}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! The program: `recado-api`, which is also `recado api`.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+
+use recado_shared::api_keys;
+use recado_shared::context::Context;
+use recado_shared::db;
+use recado_shared::process;
+use tokio::net::TcpListener;
+
+/// Serves the HTTP API. Settings come from the environment and from .env.
+#[derive(Debug, clap::Args)]
+pub struct ApiArgs {
+    /// Where to listen, e.g. 0.0.0.0:8000; several addresses are separated by commas. Default: LISTEN.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+}
+
+/// Runs until SIGTERM or Ctrl-C.
+///
+/// # Errors
+///
+/// When the configuration is wrong, the database or Redis cannot be reached, nobody could get in, or an address is taken.
+pub async fn run(args: ApiArgs) -> Result<(), Box<dyn Error>> {
+    let mut config = process::configure()?;
+    if !args.listen.is_empty() {
+        config.listen = args.listen;
+    }
+    let context = process::open_for_fleet(config).await?;
+    context.db.migrate().await?;
+    check_access(&context).await?;
+    let listeners = bind(&context.config.listen).await?;
+    for listener in &listeners {
+        tracing::info!("listening on http://{}", listener.local_addr()?);
+    }
+    crate::serve(context.clone(), listeners, process::until_signal()).await?;
+    context.db.close().await;
+    Ok(())
+}
+
+/// Nobody could call this API.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "nobody could call this API: there is no key. Make one with `recado api-key create NAME`, or set API_KEYS, or open \
+     the API to everybody with ALLOW_ANONYMOUS_API=true"
+)]
+struct NoWayIn;
+
+/// Refuses to start without a way in (d21), and says loudly what stands open.
+async fn check_access(context: &Context) -> Result<(), Box<dyn Error>> {
+    let access = &context.config.access;
+    if access.anonymous {
+        tracing::warn!("================================================================================");
+        tracing::warn!("THE API IS OPEN: everybody who reaches it may send messages, without a key.");
+        tracing::warn!("For production unset ALLOW_ANONYMOUS_API and DEBUG, and use `recado api-key create`.");
+        tracing::warn!("================================================================================");
+    } else if access.api_keys.is_empty() && !has_key(context).await? {
+        return Err(NoWayIn.into());
+    }
+    if access.internal_secrets.is_empty() {
+        let effect = if access.anonymous {
+            "open to everybody"
+        } else {
+            "closed to everybody"
+        };
+        tracing::warn!("INTERNAL_API_SECRET_KEY is not set: /api/internal/v1 is {effect}");
+    }
+    Ok(())
+}
+
+async fn has_key(context: &Context) -> db::Result<bool> {
+    api_keys::any(&mut context.db.read().await?).await
+}
+
+async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            let remedy = "choose another address with --listen or LISTEN";
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}; {remedy}"))
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}

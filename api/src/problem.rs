@@ -1,0 +1,382 @@
+//! Everything that can go wrong with a request, and the answer to each: one enum, one exhaustive match.
+//!
+//! The façade of seed 002 keeps the envelopes that its clients parse (d23): Django REST framework's `{"field": ["…"]}` and
+//! `{"detail": "…"}`, and the envelope of the dispatch (S002-42). What is new here is a problem of RFC 9457.
+
+use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use recado_shared::db;
+use recado_shared::dispatch::Rejection;
+use recado_shared::sync::Unavailable;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::body::LARGEST_BODY;
+use crate::observe;
+
+/// A request that cannot be answered as its caller hoped.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// 400. Fields with their errors.
+    Fields(FieldErrors),
+    /// 400. The body is no JSON, or none that is taken in; the text says what and where.
+    Malformed(String),
+    /// 400, 422, 500 or 503. An event was not accepted.
+    Dispatch {
+        rejection: Rejection,
+        minimum_fields: &'static [&'static str],
+    },
+    /// 401. No key or secret, or one that is not in force.
+    Unauthenticated(Credential),
+    /// 403. The key is good but lacks this scope.
+    Forbidden { scope: &'static str },
+    /// 404.
+    NotFound,
+    /// 405. The router adds `Allow`.
+    MethodNotAllowed(Method),
+    /// 413.
+    TooLarge,
+    /// 415.
+    UnsupportedMediaType(String),
+    /// 500 or 503. The database did not do its part.
+    Database(db::Error),
+    /// 503. Nothing was written; the same request may work in a moment.
+    Unavailable,
+    /// 503.
+    TimedOut,
+    /// 500. A bug of ours.
+    Panicked,
+}
+
+/// What a caller shows to get in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// `Authorization: Bearer …`
+    ApiKey,
+    /// `X-Internal-Secret: …`
+    InternalSecret,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Fields(errors) => answer(StatusCode::BAD_REQUEST, errors.to_json()),
+            Self::Malformed(text) => detail(StatusCode::BAD_REQUEST, &text),
+            Self::Dispatch {
+                rejection,
+                minimum_fields,
+            } => dispatch(rejection, minimum_fields),
+            Self::Unauthenticated(credential) => unauthenticated(credential),
+            Self::Forbidden { scope } => detail(
+                StatusCode::FORBIDDEN,
+                &format!("La clave no tiene el permiso \"{scope}\". Cree otra con él."),
+            ),
+            Self::NotFound => detail(StatusCode::NOT_FOUND, "No encontrado."),
+            Self::MethodNotAllowed(method) => detail(
+                StatusCode::METHOD_NOT_ALLOWED,
+                &format!("Método \"{method}\" no permitido."),
+            ),
+            Self::TooLarge => {
+                let text = format!("El cuerpo supera el máximo de {LARGEST_BODY} bytes.");
+                detail(StatusCode::PAYLOAD_TOO_LARGE, &text)
+            }
+            Self::UnsupportedMediaType(media_type) => {
+                let text =
+                    format!("Tipo de medio \"{media_type}\" incompatible en la solicitud. Envíe application/json.");
+                detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text)
+            }
+            Self::Database(error) => database(&error),
+            Self::Unavailable => again_in_a_moment(json!({ "detail": UNAVAILABLE })),
+            Self::TimedOut => {
+                again_in_a_moment(json!({ "detail": "La solicitud tardó demasiado. Inténtelo de nuevo." }))
+            }
+            Self::Panicked => document(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal-error",
+                "Error interno",
+                "Ocurrió un error inesperado. Indique el valor de `instance` a quien opera el servicio.",
+            ),
+        }
+    }
+}
+
+const UNAVAILABLE: &str = "El servicio no está disponible por el momento y nada se ha guardado. Inténtelo de nuevo.";
+
+/// S002-42, and what the door says besides.
+fn dispatch(rejection: Rejection, minimum_fields: &[&str]) -> Response {
+    match rejection {
+        Rejection::Fields(errors) => Problem::Fields(errors.into()).into_response(),
+        Rejection::Refused(error) => answer(StatusCode::BAD_REQUEST, Envelope::of(&error, minimum_fields)),
+        Rejection::MissingVariables(missing) => {
+            let hint = format!("Agregue a `context`: {}.", missing.join(", "));
+            let envelope = Envelope {
+                missing_fields: &missing,
+                hint: Some(&hint),
+                ..Envelope::of("Faltan variables de contexto requeridas", minimum_fields)
+            };
+            answer(StatusCode::BAD_REQUEST, envelope)
+        }
+        Rejection::Template { template, reason } => {
+            tracing::error!(%template, "the template `{template}` cannot be rendered: {reason}");
+            let error = format!("La plantilla \"{template}\" no se puede renderizar: {reason}");
+            answer(StatusCode::INTERNAL_SERVER_ERROR, Envelope::of(&error, minimum_fields))
+        }
+        Rejection::KeyReused => document(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "La clave de idempotencia ya se usó con otra solicitud",
+            "Use un Idempotency-Key nuevo para cada solicitud distinta; repita el mismo solo con el mismo contenido.",
+        ),
+        Rejection::Unavailable => again_in_a_moment(Envelope::of(UNAVAILABLE, minimum_fields)),
+    }
+}
+
+/// The answer of the dispatch when it did not work (S002-42).
+#[derive(Serialize)]
+struct Envelope<'a> {
+    success: bool,
+    error: &'a str,
+    errors: [&'a str; 1],
+    missing_fields: &'a [String],
+    hint: Option<&'a str>,
+    minimum_fields: &'a [&'a str],
+    correlation_id: Option<&'a str>,
+    notifications_queued: usize,
+}
+
+impl<'a> Envelope<'a> {
+    fn of(error: &'a str, minimum_fields: &'a [&'a str]) -> Self {
+        Self {
+            success: false,
+            error,
+            errors: [error],
+            missing_fields: &[],
+            hint: None,
+            minimum_fields,
+            correlation_id: None,
+            notifications_queued: 0,
+        }
+    }
+}
+
+fn unauthenticated(credential: Credential) -> Response {
+    let (challenge, text) = match credential {
+        Credential::ApiKey => (
+            "Bearer",
+            "Falta una clave de API válida. Envíe el encabezado Authorization: Bearer <clave>.",
+        ),
+        Credential::InternalSecret => (
+            "X-Internal-Secret",
+            "Falta el encabezado X-Internal-Secret, o su valor no es INTERNAL_API_SECRET_KEY.",
+        ),
+    };
+    with(detail(StatusCode::UNAUTHORIZED, text), WWW_AUTHENTICATE, challenge)
+}
+
+/// An outage passes; anything else is a mistake of ours, and trying again does not help.
+fn database(error: &db::Error) -> Response {
+    tracing::error!(%error, "the database did not do its part: {error}");
+    if db::is_outage(error) {
+        return Problem::Unavailable.into_response();
+    }
+    document(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal-error",
+        "Error interno",
+        "La base de datos rechazó la operación.",
+    )
+}
+
+/// `{"detail": "…"}`
+fn detail(status: StatusCode, text: &str) -> Response {
+    answer(status, json!({ "detail": text }))
+}
+
+fn again_in_a_moment(body: impl Serialize) -> Response {
+    with(answer(StatusCode::SERVICE_UNAVAILABLE, body), RETRY_AFTER, "1")
+}
+
+/// RFC 9457. `code` is for programs; `instance` is the request's id, by which the logs are searched.
+fn document(status: StatusCode, code: &str, title: &str, detail: &str) -> Response {
+    let body = json!({
+        "type": format!("urn:recado:problem:{code}"),
+        "title": title,
+        "status": status.as_u16(),
+        "detail": detail,
+        "instance": observe::request_id(),
+        "code": code.replace('-', "_"),
+    });
+    with(answer(status, body), CONTENT_TYPE, "application/problem+json")
+}
+
+fn answer(status: StatusCode, body: impl Serialize) -> Response {
+    (status, axum::Json(body)).into_response()
+}
+
+fn with(mut response: Response, name: HeaderName, value: &'static str) -> Response {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}
+
+/// What is wrong with which fields. A dot in a name descends into an object: `subscription.keys.auth`.
+#[derive(Debug, Default)]
+pub(crate) struct FieldErrors(Vec<(String, String)>);
+
+impl FieldErrors {
+    pub(crate) fn one(field: &str, error: impl Into<String>) -> Self {
+        Self(vec![(field.to_owned(), error.into())])
+    }
+
+    pub(crate) fn add(&mut self, field: impl Into<String>, error: impl Into<String>) {
+        self.0.push((field.into(), error.into()));
+    }
+
+    /// Whether something is wrong with this field.
+    pub(crate) fn name(&self, field: &str) -> bool {
+        self.0.iter().any(|(named, _)| named == field)
+    }
+
+    /// `Ok` when nothing is wrong.
+    pub(crate) fn none_or_problem(self) -> Result<(), Problem> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::Fields(self))
+        }
+    }
+
+    /// Django REST framework's shape: lists of texts, nested as the fields are.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut fields = Map::new();
+        for (path, error) in &self.0 {
+            insert(&mut fields, path, error);
+        }
+        Value::Object(fields)
+    }
+}
+
+fn insert(fields: &mut Map<String, Value>, path: &str, error: &str) {
+    let Some((outer, inner)) = path.split_once('.') else {
+        if let Value::Array(errors) = fields.entry(path).or_insert_with(|| json!([])) {
+            errors.push(error.into());
+        }
+        return;
+    };
+    if let Value::Object(object) = fields.entry(outer).or_insert_with(|| json!({})) {
+        insert(object, inner, error);
+    }
+}
+
+impl Extend<(String, String)> for FieldErrors {
+    fn extend<I: IntoIterator<Item = (String, String)>>(&mut self, errors: I) {
+        self.0.extend(errors);
+    }
+}
+
+impl IntoIterator for FieldErrors {
+    type Item = (String, String);
+    type IntoIter = std::vec::IntoIter<(String, String)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl From<Vec<(String, String)>> for FieldErrors {
+    fn from(errors: Vec<(String, String)>) -> Self {
+        Self(errors)
+    }
+}
+
+impl From<FieldErrors> for Problem {
+    fn from(errors: FieldErrors) -> Self {
+        Self::Fields(errors)
+    }
+}
+
+/// The form in which `shared` reports what is wrong with a record.
+impl From<Vec<(&'static str, String)>> for Problem {
+    fn from(errors: Vec<(&'static str, String)>) -> Self {
+        Self::Fields(FieldErrors(
+            errors
+                .into_iter()
+                .map(|(field, error)| (field.to_owned(), error))
+                .collect(),
+        ))
+    }
+}
+
+impl From<db::Error> for Problem {
+    fn from(error: db::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Unavailable> for Problem {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_has_its_status() {
+        let rejected = |rejection| Problem::Dispatch {
+            rejection,
+            minimum_fields: &[],
+        };
+        let template = || Rejection::Template {
+            template: "t".into(),
+            reason: "r".into(),
+        };
+        let table = [
+            (Problem::Fields(FieldErrors::one("a", "b")), 400),
+            (Problem::Malformed("x".into()), 400),
+            (rejected(Rejection::Fields(vec![])), 400),
+            (rejected(Rejection::Refused("x".into())), 400),
+            (rejected(Rejection::MissingVariables(vec!["hora".into()])), 400),
+            (rejected(template()), 500),
+            (rejected(Rejection::KeyReused), 422),
+            (rejected(Rejection::Unavailable), 503),
+            (Problem::Unauthenticated(Credential::ApiKey), 401),
+            (Problem::Unauthenticated(Credential::InternalSecret), 401),
+            (Problem::Forbidden { scope: "admin" }, 403),
+            (Problem::NotFound, 404),
+            (Problem::MethodNotAllowed(Method::PUT), 405),
+            (Problem::TooLarge, 413),
+            (Problem::UnsupportedMediaType("text/plain".into()), 415),
+            (Problem::Database(db::Error::PoolTimedOut), 503),
+            (Problem::Database(db::Error::RowNotFound), 500),
+            (Problem::Unavailable, 503),
+            (Problem::TimedOut, 503),
+            (Problem::Panicked, 500),
+        ];
+        for (problem, status) in table {
+            let shown = format!("{problem:?}");
+            let response = problem.into_response();
+            assert_eq!(response.status(), status, "{shown}");
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503, "{shown}");
+            assert_eq!(
+                response.headers().contains_key(WWW_AUTHENTICATE),
+                status == 401,
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_of_a_field_are_a_list_and_dots_descend() {
+        let mut errors = FieldErrors::one("a", "1");
+        errors.add("a", "2");
+        errors.add("b.c.d", "3");
+        errors.add("b.e", "4");
+        assert_eq!(
+            errors.to_json(),
+            json!({"a": ["1", "2"], "b": {"c": {"d": ["3"]}, "e": ["4"]}})
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! All URLs on one page. A slash at their end makes no difference (d24).
+
+mod catalogue;
+mod dispatch;
+mod health;
+mod metrics;
+mod push;
+mod sync;
+mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, Method};
+use axum::routing::{get, post};
+use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
+
+use crate::Api;
+use crate::observe::REQUEST_ID;
+use crate::problem::Problem;
+
+pub(crate) fn all() -> Router<Arc<Api>> {
+    Router::new()
+        // Applications, with an API key
+        .route("/api/v1/notifications/events/dispatch", post(dispatch::accept))
+        .route("/api/v1/tasks/{task_id}", get(tasks::show))
+        .merge(for_browsers())
+        // Services of the same house, with X-Internal-Secret
+        .route("/api/internal/v1/customers/sync", post(sync::customer))
+        .route("/api/internal/v1/vehicles/sync", post(sync::vehicle))
+        .route("/api/internal/v1/tasks/{task_id}/status", get(tasks::show_internal))
+        // Probes, without a key
+        .route("/health", get(health::ready))
+        .route("/api/v1/health/database", get(health::database))
+        .route("/api/v1/health/redis", get(health::redis))
+        .route("/metrics", get(metrics::render))
+        .fallback(|| async { Problem::NotFound })
+        .method_not_allowed_fallback(|method: Method| async { Problem::MethodNotAllowed(method) })
+}
+
+/// What a PWA asks for by itself, from whatever origin it was loaded. Nothing else is any business of a browser on
+/// another site.
+fn for_browsers() -> Router<Arc<Api>> {
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(AllowMethods::mirror_request())
+        // A wildcard would not cover `Authorization` (Fetch standard, section 3.3.5).
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([REQUEST_ID, HeaderName::from_static("retry-after")])
+        .max_age(Duration::from_secs(3600));
+    Router::new()
+        .route("/api/v1/notifications/catalog", get(catalogue::show))
+        .route(
+            "/api/v1/notifications/push/subscribe",
+            post(push::subscribe).delete(push::unsubscribe),
+        )
+        .route("/api/v1/notifications/push/status/{customer_id}", get(push::status))
+        .route(
+            "/api/v1/notifications/push/vapid-public-key",
+            get(push::vapid_public_key),
+        )
+        .layer(cors)
+}

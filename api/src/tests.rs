@@ -1,0 +1,654 @@
+//! The whole service over the embedded database, as a client sees it.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use recado_shared::api_keys;
+use recado_shared::clock::Clock;
+use recado_shared::config::Config;
+use recado_shared::context::Context;
+use recado_shared::customers::{self, CustomerSync};
+use recado_shared::seed;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use crate::{App, router};
+
+const DISPATCH: &str = "/api/v1/notifications/events/dispatch/";
+const SECRET: (&str, &str) = ("x-internal-secret", "the-internal-secret");
+
+struct TestApi {
+    app: App,
+    context: Context,
+    /// Deleted at the end of the test.
+    _folder: TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl TestApi {
+    /// An API that anybody may call, with the seed and its customer.
+    async fn open() -> Self {
+        Self::with("true").await
+    }
+
+    async fn with(anonymous: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::from_pairs([
+            ("RECADO_HOME", folder.path().to_str().unwrap()),
+            ("ALLOW_ANONYMOUS_API", anonymous),
+            ("API_KEYS", "a-key-of-the-environment"),
+            ("INTERNAL_API_SECRET_KEY", SECRET.1),
+        ]);
+        let context = Context::open(config.unwrap(), Clock::system()).await.unwrap();
+        context.db.migrate().await.unwrap();
+        let now = context.clock.now();
+        let mut session = context.db.begin().await.unwrap();
+        seed::load(&mut session, false, now).await.unwrap();
+        let carlos = CustomerSync {
+            customer_id: "customer-001".into(),
+            name: Some("Carlos Mendoza".into()),
+            email: Some("carlos@example.com".into()),
+            phone: Some("+593991234567".into()),
+            ..CustomerSync::default()
+        };
+        customers::sync(&mut session, &carlos, now).await.unwrap();
+        session.commit().await.unwrap();
+        Self {
+            app: router(context.clone()),
+            context,
+            _folder: folder,
+        }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        assert!(!parts.headers["x-request-id"].is_empty(), "every answer has an id");
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text,
+        }
+    }
+
+    async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, &[], Body::empty()).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.call(
+            Method::POST,
+            path,
+            &[("content-type", "application/json"), SECRET],
+            body.to_string(),
+        )
+        .await
+    }
+}
+
+/// The sample of seed 002.
+fn sample() -> Value {
+    json!({
+        "event_type": "appointment_scheduled",
+        "service_type_id": "mantenimiento-preventivo",
+        "phase_id": "phase-schedule",
+        "customer_id": "customer-001",
+        "target": "clients",
+        "context": {
+            "nombre": "Carlos Mendoza",
+            "placa": "ABC123",
+            "vehiculo": "Haval H6 2024",
+            "fecha": "20 de Enero, 2026",
+            "hora": "14:30"
+        }
+    })
+}
+
+fn changed(key: &str, value: Value) -> Value {
+    let mut event = sample();
+    event[key] = value;
+    event
+}
+
+/// S002-1, S002-41 and S002-62.
+#[tokio::test]
+async fn an_event_is_accepted_and_its_task_can_be_looked_up() {
+    let api = TestApi::open().await;
+    let accepted = api.post(DISPATCH, &sample()).await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.text);
+    let receipt = accepted.json();
+    assert_eq!(
+        (&receipt["success"], &receipt["notifications_queued"]),
+        (&json!(true), &json!(1))
+    );
+
+    let task_id = receipt["task_id"].as_str().unwrap();
+    let internal = format!("/api/internal/v1/tasks/{task_id}/status/");
+    let task = api.call(Method::GET, &internal, &[SECRET], "").await.json();
+    assert_eq!(task, api.get(&format!("/api/v1/tasks/{task_id}")).await.json());
+    assert_eq!(task["status"], "PENDING");
+    assert_eq!(
+        (&task["ready"], &task["successful"], &task["failed"]),
+        (&json!(false), &json!(false), &json!(false))
+    );
+    assert_eq!(
+        (&task["kind"], &task["queue"]),
+        (&json!("send_notification"), &json!("notifications"))
+    );
+    assert_eq!(task["correlation_id"], receipt["correlation_id"]);
+    assert_eq!(
+        (&task["channel"], &task["notifications"][0]["status"]),
+        (&json!("email"), &json!("queued"))
+    );
+    assert_eq!(task["notifications"][0]["recipient"], "c***@example.com");
+    assert_eq!(task["notifications"][1]["recipient"], "+593*****4567");
+    assert!(task.get("result").is_none() && task.get("error").is_none());
+}
+
+/// S002-33, S002-62 and S002-63.
+#[tokio::test]
+async fn a_task_that_is_not_there_is_not_found_and_the_secret_is_asked_first() {
+    let api = TestApi::open().await;
+    for id in ["0192f0c1-2345-7000-8000-000000000000", "not-a-uuid", "%FF", "%00", "1"] {
+        let path = format!("/api/internal/v1/tasks/{id}/status/");
+        let found = api.call(Method::GET, &path, &[SECRET], "").await;
+        assert_eq!(
+            (found.status, found.json()),
+            (StatusCode::NOT_FOUND, json!({"detail": "No encontrado."})),
+            "{id}"
+        );
+        for headers in [&[][..], &[("x-internal-secret", "wrong")]] {
+            let refused = api.call(Method::GET, &path, headers, "").await;
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{id}");
+            assert!(refused.json()["detail"].is_string());
+        }
+    }
+}
+
+/// S002-42: every mistake is a 400 that names it.
+#[tokio::test]
+async fn mistakes_of_a_caller_are_named() {
+    let api = TestApi::open().await;
+    let fields = [
+        ("customer_id", json!(5)),
+        ("customer_id", json!("a\r\nb")),
+        ("event_type", json!("explosion")),
+        ("target", json!("everybody")),
+        ("context", json!("nombre")),
+        ("correlation_id", json!("1")),
+        ("phase_id", json!({"id": 1})),
+    ];
+    for (field, value) in fields {
+        let answer = api.post(DISPATCH, &changed(field, value)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.json()[field][0].is_string(), "{field}: {}", answer.text);
+    }
+    let empty = api.post(DISPATCH, &json!({})).await.json();
+    let named: Vec<&String> = empty.as_object().unwrap().keys().collect();
+    assert_eq!(named, ["customer_id", "event_type", "phase_id", "service_type_id"]);
+
+    for (field, value) in [
+        ("customer_id", "nobody"),
+        ("service_type_id", "nothing"),
+        ("phase_id", "nowhere"),
+    ] {
+        let answer = api.post(DISPATCH, &changed(field, json!(value))).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        let body = answer.json();
+        assert!(body["error"].as_str().unwrap().contains(value), "{body}");
+        assert_eq!(
+            (&body["success"], &body["notifications_queued"]),
+            (&json!(false), &json!(0))
+        );
+    }
+
+    let incomplete = api
+        .post(DISPATCH, &changed("context", json!({"nombre": "Carlos"})))
+        .await;
+    assert_eq!(incomplete.status, StatusCode::BAD_REQUEST);
+    let body = incomplete.json();
+    assert_eq!(body["error"], "Faltan variables de contexto requeridas");
+    assert_eq!(body["minimum_fields"], json!(["nombre", "placa", "vehiculo"]));
+    assert!(
+        body["missing_fields"].as_array().unwrap().contains(&json!("placa")),
+        "{body}"
+    );
+}
+
+/// S002-43: the caller brings the words, and no slugs.
+#[tokio::test]
+async fn an_event_of_ones_own_needs_a_subject_and_a_body() {
+    let api = TestApi::open().await;
+    let custom = |context: Value| {
+        json!({
+            "event_type": "custom", "service_type_id": null, "phase_id": null, "customer_id": "customer-001", "context": context,
+        })
+    };
+    let accepted = api
+        .post(DISPATCH, &custom(json!({"subject": "Aviso", "body": "Hola"})))
+        .await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.text);
+    let refused = api.post(DISPATCH, &custom(json!({"subject": "Aviso"}))).await.json();
+    assert_eq!(
+        (&refused["missing_fields"], &refused["minimum_fields"]),
+        (&json!(["body"]), &json!(["subject", "body"]))
+    );
+}
+
+#[tokio::test]
+async fn the_same_idempotency_key_gets_the_same_answer() {
+    let api = TestApi::open().await;
+    let send = async |key: &str, event: Value| {
+        api.call(Method::POST, DISPATCH, &[("idempotency-key", key)], event.to_string())
+            .await
+    };
+    let first = send("k-1", sample()).await;
+    let again = send("k-1", sample()).await;
+    assert_eq!(
+        (first.header("idempotent-replayed"), again.header("idempotent-replayed")),
+        ("", "true")
+    );
+    assert_eq!((again.status, again.json()), (first.status, first.json()));
+    assert_ne!(send("k-2", sample()).await.json()["task_id"], first.json()["task_id"]);
+
+    let conflict = send("k-1", changed("phase_id", json!("phase-delivery"))).await;
+    assert_eq!(conflict.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(conflict.header("content-type"), "application/problem+json");
+    assert_eq!(conflict.json()["instance"], conflict.header("x-request-id"));
+    for bad in ["", "with blank", &"x".repeat(256)] {
+        let answer = send(bad, sample()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.json()["Idempotency-Key"].is_array());
+    }
+}
+
+/// S002-2.
+#[tokio::test]
+async fn the_catalogue_looks_as_in_the_seed() {
+    let api = TestApi::open().await;
+    let catalogue = api.get("/api/v1/notifications/catalog/").await;
+    let start = r#"{"service_types":[{"slug":"mantenimiento-preventivo","name":"Mantenimiento Preventivo","icon":"Settings"},{"slug":"averia-revision","name":"Avería/Revisión","icon":"AlertTriangle","subtypes":[{"slug":"averia-frenos","name":"Frenos","icon":"Circle"},{"slug":"averia-diagnostico","name":"Diagnóstico","icon":"Search"},"#;
+    assert!(catalogue.text.starts_with(start), "{}", catalogue.text);
+    let phases = r#""phases":[{"slug":"phase-schedule","name":"Agendar Cita","icon":"Calendar","order":1},{"slug":"phase-reception","name":"Recepción","icon":"ClipboardCheck","order":2},"#;
+    assert!(catalogue.text.contains(phases), "{}", catalogue.text);
+}
+
+/// S002-60, S002-61 and S002-63.
+#[tokio::test]
+async fn customers_and_vehicles_are_taken_in() {
+    let api = TestApi::open().await;
+    let customer = json!({"customer_id": "c-9", "name": "Ana", "email": "ana@example.com", "phone": "+593991234567"});
+    let answer = api.post("/api/internal/v1/customers/sync/", &customer).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let body = answer.json();
+    assert_eq!(
+        (&body["status"], &body["message"]),
+        (&json!("accepted"), &json!("Customer sync queued"))
+    );
+    assert_eq!(body["customer_id"], "c-9");
+
+    let vehicle =
+        json!({"customer_id": "c-9", "plate": " abc123", "year": 2024, "last_service_date": "2026-01-20T10:00:00Z"});
+    let answer = api.post("/api/internal/v1/vehicles/sync", &vehicle).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        (&answer.json()["message"], &answer.json()["plate"]),
+        (&json!("Vehicle sync queued"), &json!("ABC123"))
+    );
+    let path = format!(
+        "/api/internal/v1/tasks/{}/status/",
+        answer.json()["task_id"].as_str().unwrap()
+    );
+    let task = api.call(Method::GET, &path, &[SECRET], "").await.json();
+    assert_eq!(
+        (&task["kind"], &task["queue"]),
+        (&json!("sync_vehicle"), &json!("sync"))
+    );
+
+    let wrong = api
+        .post(
+            "/api/internal/v1/vehicles/sync/",
+            &json!({"plate": 7, "year": "MMXX", "brand": "a\nb"}),
+        )
+        .await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    let named: Vec<String> = wrong.json().as_object().unwrap().keys().cloned().collect();
+    assert_eq!(named, ["customer_id", "plate", "year"]);
+    let wrong = api
+        .post(
+            "/api/internal/v1/customers/sync/",
+            &json!({"customer_id": "c", "email": "nobody"}),
+        )
+        .await;
+    assert!(wrong.json()["email"].is_array(), "{}", wrong.text);
+
+    for headers in [&[][..], &[("x-internal-secret", "wrong")]] {
+        let answer = api
+            .call(
+                Method::POST,
+                "/api/internal/v1/customers/sync/",
+                headers,
+                customer.to_string(),
+            )
+            .await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+/// S002-25 to S002-27, S002-55, d16.
+#[tokio::test]
+async fn a_browser_subscribes_and_leaves() {
+    let api = TestApi::open().await;
+    let path = "/api/v1/notifications/push/subscribe/";
+    let point = format!("BA{}", "A".repeat(85));
+    let subscription = |endpoint: &str, auth: &str| {
+        json!({
+            "customer_id": "customer-001",
+            "subscription": {"endpoint": endpoint, "keys": {"p256dh": point, "auth": auth}},
+        })
+    };
+    let auth = "AAAAAAAAAAAAAAAAAAAAAA";
+    let status = async || api.get("/api/v1/notifications/push/status/customer-001/").await.json();
+    assert_eq!(
+        status().await,
+        json!({"has_subscription": false, "subscription_count": 0})
+    );
+    let first = api.post(path, &subscription("https://push.example.com/1", auth)).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
+    let again = api.post(path, &subscription("https://push.example.com/1", auth)).await;
+    assert_eq!((again.status, again.json()), (StatusCode::CREATED, first.json()));
+    assert_eq!(
+        status().await,
+        json!({"has_subscription": true, "subscription_count": 1})
+    );
+
+    let private = api.post(path, &subscription("https://127.0.0.1/1", auth)).await;
+    assert_eq!(private.status, StatusCode::BAD_REQUEST);
+    assert!(
+        private.json()["subscription"]["endpoint"].is_array(),
+        "{}",
+        private.text
+    );
+    let short = api
+        .post(path, &subscription("https://push.example.com/2", "AAAA"))
+        .await;
+    assert!(
+        short.json()["subscription"]["keys"]["auth"].is_array(),
+        "{}",
+        short.text
+    );
+
+    let farewell = json!({"endpoint": "https://push.example.com/1"}).to_string();
+    for expected in [StatusCode::NO_CONTENT, StatusCode::NOT_FOUND] {
+        assert_eq!(
+            api.call(Method::DELETE, path, &[], farewell.clone()).await.status,
+            expected
+        );
+    }
+    assert_eq!(
+        api.get("/api/v1/notifications/push/status/nobody/").await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        api.get("/api/v1/notifications/push/vapid-public-key/").await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+/// d21.
+#[tokio::test]
+async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
+    let api = TestApi::with("false").await;
+    let mut session = api.context.db.begin().await.unwrap();
+    let (_, reader) = api_keys::create(&mut session, "reader", &["read"], api.context.clock.now())
+        .await
+        .unwrap();
+    session.commit().await.unwrap();
+    let reader = format!("Bearer {}", reader.expose_secret());
+
+    let send = async |key: &str| {
+        let headers: &[(&str, &str)] = if key.is_empty() { &[] } else { &[("authorization", key)] };
+        let catalogue = api
+            .call(Method::GET, "/api/v1/notifications/catalog/", headers, "")
+            .await;
+        let dispatch = api.call(Method::POST, DISPATCH, headers, sample().to_string()).await;
+        (catalogue.status.as_u16(), dispatch.status.as_u16())
+    };
+    assert_eq!(send("").await, (401, 401));
+    assert_eq!(send("Bearer wrong").await, (401, 401));
+    assert_eq!(send("Bearer a-key-of-the-environment").await, (200, 202));
+    assert_eq!(send(&reader).await, (200, 403));
+    assert_eq!(send(&reader).await, (200, 403), "from memory too");
+    let open = [
+        "/health",
+        "/api/v1/health/database/",
+        "/api/v1/health/redis/",
+        "/metrics",
+    ];
+    for path in open {
+        assert_eq!(api.get(path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+/// S002-59.
+#[tokio::test]
+async fn health_tells_what_stands_behind() {
+    let api = TestApi::open().await;
+    assert_eq!(api.get("/health/").await.json()["status"], "ok");
+    let database = api.get("/api/v1/health/database/").await.json();
+    assert_eq!(
+        (&database["status"], &database["database"]["engine"]),
+        (&json!("healthy"), &json!("sqlite"))
+    );
+    assert!(database["database"]["name"].as_str().unwrap().ends_with("recado.db"));
+    api.post(DISPATCH, &sample()).await;
+    let redis = api.get("/api/v1/health/redis/").await.json();
+    assert_eq!(
+        (&redis["mode"], &redis["queues"]["notifications"]),
+        (&json!("in-process"), &json!(1))
+    );
+    assert_eq!(redis["lanes"]["notifications.email"], 1);
+    api.context.db.close().await;
+    for path in ["/health", "/api/v1/health/database/"] {
+        let answer = api.get(path).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["status"]),
+            (503, &json!("unhealthy")),
+            "{path}"
+        );
+    }
+    let lost = api.post(DISPATCH, &sample()).await;
+    assert_eq!((lost.status.as_u16(), lost.header("retry-after")), (503, "1"));
+    assert_eq!(lost.json()["success"], false);
+    assert_eq!(api.get("/api/v1/notifications/catalog/").await.status.as_u16(), 503);
+}
+
+#[tokio::test]
+async fn requests_and_tasks_are_counted() {
+    recado_shared::telemetry::start_metrics();
+    let api = TestApi::open().await;
+    api.post(DISPATCH, &sample()).await;
+    let metrics = api.get("/metrics").await.text;
+    let route =
+        r#"recado_http_requests_total{method="POST",route="/api/v1/notifications/events/dispatch",status="202"} 1"#;
+    let task = r#"recado_tasks{queue="notifications",lane="notifications.email",state="queued"} 1"#;
+    for line in [
+        route,
+        task,
+        "recado_http_request_duration_seconds_bucket",
+        "recado_queue_depth",
+        "recado_oldest_task_seconds",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn hostile_bodies_get_a_4xx() {
+    let api = TestApi::open().await;
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let sampled = |from: &str, to: &str| sample().to_string().replace(from, to).into_bytes();
+    let bodies: Vec<(&str, Vec<u8>, u16)> = vec![
+        ("empty", vec![], 400),
+        ("null", b"null".to_vec(), 400),
+        ("a list", b"[]".to_vec(), 400),
+        ("a number", b"1e400".to_vec(), 400),
+        ("broken", b"{\"event_type\":".to_vec(), 400),
+        ("deep", format!("{{\"context\":{deep}}}").into_bytes(), 400),
+        ("not UTF-8", b"{\"event_type\":\"\xff\"}".to_vec(), 400),
+        ("NUL", sampled("ABC123", "A\\u0000"), 400),
+        ("half a surrogate", sampled("ABC123", "\\ud800"), 400),
+        ("a key twice", b"{\"a\":1,\"a\":2}".to_vec(), 400),
+        (
+            "huge number",
+            sampled("\"customer-001\"", "99999999999999999999999999999"),
+            400,
+        ),
+        ("10 MB", vec![b' '; 10 * 1024 * 1024], 413),
+        (
+            "a line break in an id",
+            sampled("customer-001", "a\\r\\nSubject: b"),
+            400,
+        ),
+    ];
+    for (name, body, status) in bodies {
+        let answer = api
+            .call(Method::POST, DISPATCH, &[("content-type", "application/json")], body)
+            .await;
+        assert_eq!(answer.status.as_u16(), status, "{name}: {}", answer.text);
+        assert!(answer.json().is_object());
+    }
+    for (content_type, status) in [
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("application/json;x", 202),
+    ] {
+        let answer = api
+            .call(
+                Method::POST,
+                DISPATCH,
+                &[("content-type", content_type)],
+                sample().to_string(),
+            )
+            .await;
+        assert_eq!(answer.status.as_u16(), status, "{content_type}");
+    }
+}
+
+#[tokio::test]
+async fn urls_and_methods_that_do_not_exist() {
+    let api = TestApi::open().await;
+    let wrong = api.call(Method::PUT, DISPATCH, &[], "").await;
+    assert_eq!((wrong.status.as_u16(), wrong.header("allow")), (405, "POST"));
+    assert_eq!(wrong.json(), json!({"detail": "Método \"PUT\" no permitido."}));
+    for path in [
+        "/",
+        "/nothing",
+        "/api/v1/notifications/events/dispatch/x",
+        "//",
+        "/%2e%2e/etc/passwd",
+        "/api/v1/%FF",
+    ] {
+        let answer = api.get(path).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()),
+            (404, json!({"detail": "No encontrado."})),
+            "{path}"
+        );
+    }
+    for path in [
+        "/api/v1/notifications/push/status/%FF/",
+        "/api/v1/notifications/push/status/%00",
+        "/api/v1/tasks/%C3%28",
+    ] {
+        assert_eq!(api.get(path).await.status.as_u16(), 404, "{path}");
+    }
+    let head = api.call(Method::HEAD, "/health", &[], "").await;
+    assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
+    let preflight = [
+        ("origin", "https://pwa.example.com"),
+        ("access-control-request-headers", "authorization"),
+    ];
+    let options = api
+        .call(Method::OPTIONS, "/api/v1/notifications/push/subscribe/", &preflight, "")
+        .await;
+    assert_eq!(options.header("access-control-allow-origin"), "*");
+    assert_eq!(options.header("access-control-allow-headers"), "authorization");
+    assert_eq!(
+        api.call(Method::OPTIONS, DISPATCH, &preflight, "")
+            .await
+            .header("access-control-allow-origin"),
+        ""
+    );
+}
+
+#[tokio::test]
+async fn a_request_keeps_its_id() {
+    let api = TestApi::open().await;
+    let with_id = async |id: &str| api.call(Method::GET, "/nothing", &[("x-request-id", id)], "").await;
+    assert_eq!(with_id("my-own-id").await.header("x-request-id"), "my-own-id");
+    assert_ne!(with_id("my own id").await.header("x-request-id"), "my own id");
+}
+
+/// A panic costs one answer; what follows is served.
+#[tokio::test]
+async fn a_panic_is_an_answer() {
+    let response = crate::answer_panic(Box::new("boom"));
+    assert_eq!(response.status().as_u16(), 500);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+}
+
+/// d24, and the graceful stop.
+#[tokio::test]
+async fn it_listens_on_several_addresses_until_it_is_told_to_stop() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let api = TestApi::open().await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut listeners = Vec::new();
+    for _ in 0..2 {
+        listeners.push(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let addresses: Vec<_> = listeners
+        .iter()
+        .map(|listener| listener.local_addr().unwrap())
+        .collect();
+    let server = tokio::spawn(crate::serve(api.context.clone(), listeners, stop.clone()));
+    for address in addresses {
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET /health/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    }
+    stop.cancel();
+    server.await.unwrap().unwrap();
+}

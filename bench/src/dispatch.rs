@@ -1,0 +1,114 @@
+//! Events: through the door, and on to the SMTP server.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream;
+use recado_shared::config::UnknownCustomer;
+use recado_shared::dispatch::{Door, Event, Request};
+use recado_worker::{Options, Worker};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::report;
+use crate::stage::{Stage, customer_id};
+
+const EVENTS: usize = 20_000;
+const MAILS: usize = 5_000;
+
+/// Callers that wait for their answer at the same time.
+const CALLERS: usize = 128;
+
+fn request(number: usize) -> Request {
+    let event: Event = serde_json::from_value(json!({
+        "event_type": "appointment_scheduled",
+        "service_type_id": "mantenimiento-preventivo",
+        "phase_id": "phase-schedule",
+        "customer_id": customer_id(number),
+        "target": "clients",
+        "context": {
+            "nombre": "Carlos Mendoza", "placa": "ABC123", "vehiculo": "Haval H6 2024",
+            "fecha": "20 de Enero, 2026", "hora": "14:30",
+        },
+    }))
+    .expect("the sample event of the documents");
+    Request { event, idempotency: None, unique_key: None, unknown_customer: UnknownCustomer::Reject }
+}
+
+async fn accept(door: &Door, events: usize) -> f64 {
+    let started = Instant::now();
+    let accepted = stream::iter(0..events)
+        .map(|number| door.accept(request(number)))
+        .buffer_unordered(CALLERS)
+        .filter(|answer| std::future::ready(answer.is_ok()))
+        .count()
+        .await;
+    assert_eq!(accepted, events, "every event of the benchmark is a good one");
+    events as f64 / started.elapsed().as_secs_f64()
+}
+
+pub(crate) async fn measure_door(stage: &Stage, runs: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let door = Door::open(stage.context.clone());
+    let mut figures = Vec::new();
+    for _ in 0..runs {
+        figures.push(accept(&door, EVENTS).await);
+        forget(stage).await?;
+    }
+    report("events accepted at the door, 128 callers", "/s", figures);
+    Ok(())
+}
+
+pub(crate) async fn measure_latency(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (stop, working) = start_worker(stage)?;
+    let door = Door::open(stage.context.clone());
+    let mut figures = Vec::new();
+    for number in 0..100 {
+        stage.sandbox.smtp.clear();
+        door.accept(request(number)).await.map_err(|rejection| rejection.to_string())?;
+        let accepted = Instant::now();
+        stage.sandbox.smtp.wait_for(1, Duration::from_secs(10)).await;
+        figures.push(accepted.elapsed().as_secs_f64() * 1_000.0);
+    }
+    stop.cancel();
+    working.await?;
+    figures.sort_by(f64::total_cmp);
+    println!("from the answer to the mail, idle machine: median {:.1} ms, p99 {:.1} ms", figures[50], figures[98]);
+    forget(stage).await
+}
+
+pub(crate) async fn measure_delivery(stage: &Stage, runs: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut figures = Vec::new();
+    for _ in 0..runs {
+        stage.sandbox.smtp.clear();
+        let door = Door::open(stage.context.clone());
+        accept(&door, MAILS).await;
+        let started = Instant::now();
+        let (stop, working) = start_worker(stage)?;
+        let mails = stage.sandbox.smtp.wait_for(MAILS, Duration::from_secs(120)).await.len();
+        assert_eq!(mails, MAILS, "every accepted event becomes a mail");
+        figures.push(MAILS as f64 / started.elapsed().as_secs_f64());
+        stop.cancel();
+        working.await?;
+        forget(stage).await?;
+    }
+    report("mails delivered by one worker", "/s", figures);
+    Ok(())
+}
+
+type Working = tokio::task::JoinHandle<()>;
+
+fn start_worker(stage: &Stage) -> Result<(CancellationToken, Working), Box<dyn Error + Send + Sync>> {
+    let stop = CancellationToken::new();
+    let worker = Worker::new(stage.context.clone(), Options::from(stage.context.config.as_ref()))?;
+    Ok((stop.clone(), tokio::spawn(worker.run(stop))))
+}
+
+/// Empties the ledger and the bell, so that every run begins alike.
+async fn forget(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut session = stage.context.db.begin().await?;
+    recado_shared::sql!(run, &mut session, "truncate table tasks")?;
+    recado_shared::sql!(run, &mut session, "truncate table attempts, notifications")?;
+    session.commit().await?;
+    Ok(())
+}

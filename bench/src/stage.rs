@@ -1,0 +1,72 @@
+//! A fresh database, an empty Redis, a sandbox, and a context that uses them.
+
+use std::error::Error;
+
+use recado_sandbox::Sandbox;
+use recado_shared::clock::Clock;
+use recado_shared::config::Config;
+use recado_shared::context::Context;
+use recado_shared::customers::{self, CustomerSync};
+use recado_shared::seed;
+
+pub(crate) struct Stage {
+    pub(crate) context: Context,
+    pub(crate) sandbox: Sandbox,
+}
+
+/// Customers of the benchmarks.
+pub(crate) const CUSTOMERS: usize = 1_000;
+
+impl Stage {
+    pub(crate) async fn set() -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let database = variable("TEST_DATABASE_URL")?;
+        let redis = variable("TEST_REDIS_URL")?;
+        redis::cmd("FLUSHDB").exec_async(&mut redis::Client::open(redis.as_str())?.get_multiplexed_async_connection().await?).await?;
+        let sandbox = Sandbox::start().await?;
+        let smtp = sandbox.smtp.addr();
+        let (host, port) = (smtp.ip().to_string(), smtp.port().to_string());
+        let config = Config::from_pairs([
+            ("DATABASE_URL", &fresh_database(&database).await?),
+            ("REDIS_URL", &redis),
+            ("EMAIL_HOST", &host),
+            ("EMAIL_PORT", &port),
+            ("DEFAULT_FROM_EMAIL", "Taller <taller@example.com>"),
+        ])?;
+        let context = Context::open(config, Clock::system()).await?;
+        context.db.migrate().await?;
+        let now = context.clock.now();
+        let mut session = context.db.begin().await?;
+        seed::load(&mut session, false, now).await?;
+        for number in 0..CUSTOMERS {
+            let customer = CustomerSync {
+                customer_id: customer_id(number),
+                name: Some("Carlos Mendoza".into()),
+                email: Some(format!("carlos.{number}@example.com")),
+                ..CustomerSync::default()
+            };
+            customers::sync(&mut session, &customer, now).await?;
+        }
+        session.commit().await?;
+        Ok(Self { context, sandbox })
+    }
+}
+
+pub(crate) fn customer_id(number: usize) -> String {
+    format!("customer-{:04}", number % CUSTOMERS)
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    #[expect(clippy::disallowed_methods, reason = "set by scripts/peers.sh, and no setting of the product")]
+    std::env::var(name).map_err(|_| format!("{name} is not set; run `make bench`"))
+}
+
+/// A database of its own on the server of `url`, so that every run begins alike.
+async fn fresh_database(url: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let name = format!("bench_{}", std::process::id());
+    let pool = sqlx::PgPool::connect(url).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop database if exists {name}"))).execute(&pool).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&pool).await?;
+    pool.close().await;
+    let (server, _) = url.rsplit_once('/').ok_or("TEST_DATABASE_URL names no database")?;
+    Ok(format!("{server}/{name}"))
+}

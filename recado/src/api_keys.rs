@@ -1,0 +1,99 @@
+//! `recado api-key`: who may call the API.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
+use recado_shared::api_keys::{self, SCOPES};
+use recado_shared::context::Context;
+use secrecy::ExposeSecret;
+
+use crate::ledger;
+use crate::moments::{relative, relative_or_dash};
+use crate::output::{Outcome, print, print_json, say};
+use crate::table::Table;
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Make a key and show it once; only a digest of it is kept
+    #[command(
+        after_help = "Examples:\n  recado api-key create crm\n  KEY=$(recado api-key create dashboard --scopes read)\n  curl -H \"Authorization: Bearer $KEY\" http://127.0.0.1:8000/api/v1/notifications/catalog/"
+    )]
+    Create {
+        /// Who will use it
+        name: String,
+        /// What it may do
+        #[arg(long, value_delimiter = ',', default_value = "dispatch,read", value_parser = PossibleValuesParser::new(SCOPES))]
+        scopes: Vec<String>,
+    },
+    /// List keys; what is shown of each is only its beginning
+    List,
+    /// Revoke a key; whoever uses it gets 401 from now on
+    #[command(after_help = "Example:\n  recado api-key revoke rk_Zm9vYmF")]
+    Revoke {
+        /// Its id, or its beginning as `recado api-key list` shows it
+        #[arg(value_name = "ID|PREFIX")]
+        reference: String,
+    },
+}
+
+pub(crate) async fn run(command: Command, json: bool) -> Outcome {
+    let context = ledger::open().await?;
+    match command {
+        Command::Create { name, scopes } => create(&context, &name, &scopes, json).await,
+        Command::List => list(&context, json).await,
+        Command::Revoke { reference } => revoke(&context, &reference).await,
+    }
+}
+
+async fn create(context: &Context, name: &str, scopes: &[String], json: bool) -> Outcome {
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    let mut session = context.db.begin().await?;
+    let (id, key) = api_keys::create(&mut session, name, &scopes, context.clock.now()).await?;
+    session.commit().await?;
+    if json {
+        print_json(&serde_json::json!({ "id": id, "name": name, "scopes": scopes, "key": key.expose_secret() }))?;
+    } else {
+        // The key alone on standard output, so that $(recado api-key create …) is the key.
+        eprintln!("Key for {name} ({}). It is shown now and never again:", scopes.join(", "));
+        say(key.expose_secret());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(context: &Context, json: bool) -> Outcome {
+    let keys = api_keys::list(&mut context.db.read().await?).await?;
+    if json {
+        print_json(&keys)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = context.clock.now();
+    let mut table = Table::new(&["PREFIX", "NAME", "SCOPES", "CREATED", "LAST USED", "REVOKED", "ID"]);
+    for key in keys {
+        table.row([
+            key.prefix,
+            key.name,
+            key.scopes,
+            relative(key.created_at, now),
+            relative_or_dash(key.last_used_at, now),
+            relative_or_dash(key.revoked_at, now),
+            key.id.to_string(),
+        ]);
+    }
+    if table.is_empty() {
+        say("no keys; make one with `recado api-key create NAME`");
+    } else {
+        print(&table.render());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(context: &Context, reference: &str) -> Outcome {
+    let mut session = context.db.begin().await?;
+    if !api_keys::revoke(&mut session, reference, context.clock.now()).await? {
+        return Err(format!("no key in force has the id or prefix `{reference}`; see `recado api-key list`").into());
+    }
+    session.commit().await?;
+    say(&format!("{reference} is revoked"));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,44 @@
+//! How the operator's commands reach the ledger.
+
+use std::path::PathBuf;
+
+use recado_shared::clock::Clock;
+use recado_shared::config::{Config, ConfigError};
+use recado_shared::context::{Context, StartError};
+use recado_shared::telemetry;
+use secrecy::ExposeSecret;
+
+/// The ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("there is no database at {}; `recado up` and `recado migrate` make one, DATABASE_URL and RECADO_HOME say where", .0.display())]
+    NoDatabase(PathBuf),
+}
+
+/// Reads `.env` and the environment. Commands for people log only what goes wrong; `RUST_LOG` says otherwise.
+pub(crate) fn configure() -> Result<Config, ConfigError> {
+    // A missing .env is the normal case in production.
+    let _ = dotenvy::dotenv();
+    let config = Config::from_env()?;
+    telemetry::start_logging(config.log_json, "warn");
+    Ok(config)
+}
+
+/// Opens a ledger that exists already. A mistyped path shall not come out as an empty ledger.
+pub(crate) async fn open() -> Result<Context, OpenError> {
+    let config = configure()?;
+    if let Some(path) = embedded_file(&config).filter(|path| !path.exists()) {
+        return Err(OpenError::NoDatabase(path));
+    }
+    Ok(Context::open(config, Clock::system()).await?)
+}
+
+/// The file of the embedded database.
+pub(crate) fn embedded_file(config: &Config) -> Option<PathBuf> {
+    let path = config.database_url.expose_secret().strip_prefix("sqlite:")?;
+    Some(PathBuf::from(path.trim_start_matches("//")))
+}

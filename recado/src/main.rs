@@ -1,0 +1,172 @@
+//! The one binary: `recado up` runs everything, and the rest are the operator's commands.
+
+mod api_keys;
+mod database;
+mod demo;
+mod health;
+mod ledger;
+mod moments;
+mod output;
+mod providers;
+mod queues;
+mod sample;
+mod schedules;
+mod settings;
+mod table;
+mod tasks;
+mod up;
+mod vapid;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use recado_shared::process::explain;
+
+use crate::output::Outcome;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const EXAMPLES: &str = "\
+Examples:
+  recado up                          everything in one process, nothing to configure
+  recado tasks list --state dead     what went wrong
+  recado tasks show ID               why María did not get her message
+  recado tasks retry --all-dead      try it again
+  recado config example > .env       every setting, with its default and meaning
+
+The environment (and a file .env) configures everything; `recado config` shows what it decided.
+Exit status: 0 it went well, 1 it did not, 2 the command line is wrong.";
+
+/// Background jobs and notifications: by e-mail, WhatsApp, Web Push and webhook
+#[derive(Parser)]
+#[command(name = "recado", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Program {
+    /// Print JSON instead of tables, where a command prints data
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything in one process: the API, a worker, the scheduler, and stand-ins for missing providers
+    #[command(
+        after_help = "Examples:\n  recado up\n  recado up --listen 127.0.0.1:8001 --no-sample\n  DATABASE_URL=postgresql://… REDIS_URL=redis://… recado up"
+    )]
+    Up(up::Up),
+    /// Send one sample message in a temporary folder; status 0 when it was delivered
+    #[command(after_help = "Example:\n  recado demo && echo it works")]
+    Demo,
+    /// Serve the HTTP API; the same program as recado-api
+    #[command(
+        after_help = "Example:\n  DATABASE_URL=postgresql://… REDIS_URL=redis://… LISTEN=0.0.0.0:8000 recado api"
+    )]
+    Api(recado_api::cli::ApiArgs),
+    /// Run jobs; the same program as recado-worker
+    #[command(
+        after_help = "Examples:\n  recado worker\n  recado worker -Q notifications,sync,maintenance --concurrency 64"
+    )]
+    Worker(recado_worker::cli::WorkerArgs),
+    /// Decide when things happen; the same program as recado-scheduler
+    #[command(after_help = "Examples:\n  recado scheduler\n  recado scheduler --once")]
+    Scheduler(recado_scheduler::cli::SchedulerArgs),
+    /// Bring the database's schema up to date
+    #[command(after_help = "Example:\n  DATABASE_URL=postgresql://… recado migrate")]
+    Migrate,
+    /// Load the catalogue that a workshop starts with; what is there already stays
+    #[command(
+        name = "seed_initial_data",
+        alias = "seed-initial-data",
+        after_help = "Examples:\n  recado seed_initial_data\n  recado seed_initial_data --force"
+    )]
+    SeedInitialData(database::Seed),
+    /// Do nothing: the static files are part of the program
+    #[command(name = "collectstatic", hide = true)]
+    CollectStatic(database::CollectStatic),
+    /// Look at tasks, retry them, cancel them
+    #[command(subcommand)]
+    Tasks(tasks::Command),
+    /// Show where work waits and who does it
+    #[command(
+        after_help = "Examples:\n  recado queues\n  watch recado queues\n  recado --json queues | jq '.unattended'"
+    )]
+    Queues,
+    /// List recurring work, run it, switch it on and off
+    #[command(subcommand)]
+    Schedules(schedules::Command),
+    /// Make, list and revoke keys of the API
+    #[command(name = "api-key", subcommand)]
+    ApiKey(api_keys::Command),
+    /// Generate a pair of keys for Web Push
+    #[command(after_help = "Example:\n  recado vapid-keys >> .env")]
+    VapidKeys,
+    /// Ask a process whether it is ready; status 0 when it answers 200
+    #[command(after_help = "Examples:\n  recado health\n  recado health http://127.0.0.1:9100")]
+    Health(health::Health),
+    /// Show the configuration in force, with secrets masked
+    #[command(after_help = "Examples:\n  recado config\n  recado config example > .env")]
+    Config {
+        #[command(subcommand)]
+        command: Option<settings::Command>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Program { json, command } = Program::parse();
+    match Box::pin(run(command, json)).await {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("recado: {}", explain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command, json: bool) -> Outcome {
+    match command {
+        Command::Up(options) => up::run(options).await,
+        Command::Demo => demo::run().await,
+        Command::Api(args) => {
+            recado_api::cli::run(args).await.map_err(|error| explain(error.as_ref()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Worker(args) => recado_worker::cli::run(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Scheduler(args) => {
+            recado_scheduler::cli::run(&args).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Migrate => database::migrate().await,
+        Command::SeedInitialData(options) => database::seed(options, json).await,
+        Command::CollectStatic(_) => database::collect_static(),
+        Command::Tasks(command) => tasks::run(command, json).await,
+        Command::Queues => queues::run(json).await,
+        Command::Schedules(command) => schedules::run(command, json).await,
+        Command::ApiKey(command) => api_keys::run(command, json).await,
+        Command::VapidKeys => vapid::run(json),
+        Command::Health(options) => health::run(options).await,
+        Command::Config { command } => settings::run(command.as_ref(), json),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Program::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in Program::command().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(about.len() > 10, "{} says nothing", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What is printed, and how a command ends.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// How a command ends: with an exit status, or with an error that is printed with its causes and ends in status 1.
+pub(crate) type Outcome = Result<ExitCode, Box<dyn Error + Send + Sync>>;
+
+/// Prints a text. When the reader has gone (`recado tasks list | head -1`) the process ends as `cat` would.
+pub(crate) fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Prints a line.
+pub(crate) fn say(line: &str) {
+    print(&format!("{line}\n"));
+}
+
+/// Prints a value for programs.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), serde_json::Error> {
+    say(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// `1 task`, `2 tasks`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}

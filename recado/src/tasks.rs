@@ -1,0 +1,298 @@
+//! `recado tasks`: what the ledger holds, and what an operator does about it.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use recado_shared::clock::Timestamp;
+use recado_shared::context::Context;
+use recado_shared::db::Session;
+use recado_shared::ids::Id;
+use recado_shared::notifications::{self, Attempt, Notification};
+use recado_shared::operations;
+use recado_shared::queue::Lane;
+use recado_shared::tasks::{self, Filter, State, Task};
+use serde::Serialize;
+
+use crate::ledger;
+use crate::moments::{relative, relative_or_dash, span};
+use crate::output::{Outcome, count, print, print_json, say};
+use crate::table::{Table, shorten};
+
+/// How much of an error fits into a line.
+const LONGEST_ERROR: usize = 60;
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// List tasks, the newest first
+    #[command(
+        after_help = "Examples:\n  recado tasks list --state dead\n  recado tasks list --queue notifications --limit 100"
+    )]
+    List(List),
+    /// Show the whole story of a task: its state, its messages and every attempt
+    #[command(after_help = "Example:\n  recado tasks show 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a")]
+    Show {
+        /// The task's id, as the answer to the dispatch names it
+        id: Id,
+    },
+    /// Give dead or cancelled tasks a new life: a delivery begins at its first channel again
+    #[command(
+        after_help = "Examples:\n  recado tasks retry 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a\n  recado tasks retry --all-dead --queue sync"
+    )]
+    Retry(Retry),
+    /// Cancel tasks that are not finished; what was sent stays sent
+    #[command(after_help = "Example:\n  recado tasks cancel 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a")]
+    Cancel {
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<Id>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// scheduled, queued, started, success, dead or cancelled
+    #[arg(long, value_parser = parse_state)]
+    state: Option<State>,
+    /// A queue (notifications, sync, maintenance) or a lane (notifications.email)
+    #[arg(long, short = 'Q', value_parser = parse_queue)]
+    queue: Option<Queue>,
+    /// For example send_notification
+    #[arg(long)]
+    kind: Option<String>,
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    limit: i64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Retry {
+    #[arg(required_unless_present = "all_dead", value_name = "ID")]
+    ids: Vec<Id>,
+    /// Every dead task instead of named ones
+    #[arg(long, conflicts_with = "ids")]
+    all_dead: bool,
+    /// With --all-dead: only those of this queue
+    #[arg(long, short = 'Q', requires = "all_dead", value_parser = parse_queue)]
+    queue: Option<Queue>,
+}
+
+/// The lanes that a word of the command line means.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue(Vec<Lane>);
+
+fn parse_queue(word: &str) -> Result<Queue, String> {
+    match Lane::named(word) {
+        lanes if lanes.is_empty() => {
+            let known: Vec<&str> = Lane::ALL.into_iter().map(Lane::as_str).collect();
+            Err(format!("no such queue; choose notifications, or one of {}", known.join(", ")))
+        }
+        lanes => Ok(Queue(lanes)),
+    }
+}
+
+fn parse_state(word: &str) -> Result<State, String> {
+    State::try_from(word.to_owned())
+}
+
+pub(crate) async fn run(command: Command, json: bool) -> Outcome {
+    let context = ledger::open().await?;
+    match command {
+        Command::List(options) => list(&context, options, json).await,
+        Command::Show { id } => show(&context, id, json).await,
+        Command::Retry(Retry { all_dead: true, queue, .. }) => {
+            let lanes = queue.map(|queue| queue.0).unwrap_or_default();
+            let revived = operations::retry_all_dead(&context, &lanes).await?;
+            if json {
+                print_json(&serde_json::json!({ "retried": revived }))?;
+            } else {
+                say(&format!("{} retried", count(revived, "task")));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Retry(Retry { ids, .. }) => {
+            let revived = operations::retry(&context, &ids).await?;
+            report(&context, "retried", &ids, &revived, json).await
+        }
+        Command::Cancel { ids } => {
+            let cancelled = operations::cancel(&context, &ids).await?;
+            report(&context, "cancelled", &ids, &cancelled, json).await
+        }
+    }
+}
+
+async fn list(context: &Context, options: List, json: bool) -> Outcome {
+    let filter = Filter {
+        state: options.state,
+        lanes: options.queue.map(|queue| queue.0).unwrap_or_default(),
+        kind: options.kind,
+        ..Filter::default()
+    };
+    let tasks = tasks::list(&mut context.db.read().await?, &filter, options.limit).await?;
+    if json {
+        print_json(&tasks)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = context.clock.now();
+    let mut table = Table::new(&["ID", "KIND", "LANE", "STATE", ">ATTEMPT", "CREATED", "DUE", "ERROR"]);
+    for task in tasks {
+        let due = if task.state == State::Scheduled { relative(task.run_at, now) } else { String::new() };
+        table.row([
+            task.id.to_string(),
+            task.kind,
+            task.lane,
+            task.state.as_str().to_owned(),
+            task.attempt.to_string(),
+            relative(task.created_at, now),
+            due,
+            shorten(task.error.as_deref().unwrap_or_default(), LONGEST_ERROR),
+        ]);
+    }
+    if table.is_empty() {
+        say("no tasks");
+    } else {
+        print(&table.render());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All that is known about a task.
+#[derive(Serialize)]
+pub(crate) struct Story {
+    pub(crate) task: Task,
+    pub(crate) notifications: Vec<Notification>,
+    pub(crate) attempts: Vec<Attempt>,
+}
+
+impl Story {
+    pub(crate) async fn read(session: &mut Session, id: Id) -> recado_shared::db::Result<Option<Self>> {
+        let Some(task) = tasks::find(session, id).await? else {
+            return Ok(None);
+        };
+        let notifications = notifications::chains(session, &[id]).await?;
+        let attempts = notifications::attempts(session, id).await?;
+        Ok(Some(Self { task, notifications, attempts }))
+    }
+}
+
+async fn show(context: &Context, id: Id, json: bool) -> Outcome {
+    let Some(story) = Story::read(&mut context.db.read().await?, id).await? else {
+        return Err(format!("there is no task {id}; finished ones are deleted after TASK_RETENTION_DAYS").into());
+    };
+    if json {
+        print_json(&story)?;
+    } else {
+        print(&describe(&story, context.clock.now()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(story: &Story, now: Timestamp) -> String {
+    let mut text = describe_task(&story.task, now);
+    if !story.notifications.is_empty() {
+        text.push_str("\nMessages, in the order in which they are tried\n");
+        text.push_str(&describe_chain(&story.notifications, now));
+    }
+    if !story.attempts.is_empty() {
+        text.push_str("\nAttempts\n");
+        text.push_str(&describe_attempts(&story.attempts, now));
+    }
+    text
+}
+
+fn describe_task(task: &Task, now: Timestamp) -> String {
+    let mut text = format!("Task {}\n", task.id);
+    let mut line = |label: &str, value: String| text.push_str(&format!("  {label:<9} {value}\n"));
+    line("state", format!("{}, attempt {}, {} lost leases", task.state.as_str(), task.attempt, task.lost_leases));
+    line("kind", task.kind.clone());
+    line("lane", task.lane.clone());
+    line("created", format!("{} ({})", relative(task.created_at, now), task.created_at));
+    if task.state == State::Scheduled {
+        line("due", format!("{} ({})", relative(task.run_at, now), task.run_at));
+    }
+    if let Some(started_at) = task.started_at {
+        line("started", format!("{} ({started_at})", relative(started_at, now)));
+    }
+    if let Some(finished_at) = task.finished_at {
+        let took = span(finished_at.since(task.created_at));
+        line("finished", format!("{}, {took} after it was created", relative(finished_at, now)));
+    }
+    if let Some(worker) = &task.worker {
+        line("worker", format!("{worker}, lease ends {}", relative_or_dash(task.lease_until, now)));
+    }
+    if let Some(error) = &task.error {
+        line("error", error.clone());
+    }
+    if let Some(result) = &task.result {
+        line("result", result.to_string());
+    }
+    line("payload", task.payload.to_string());
+    text
+}
+
+fn describe_chain(notifications: &[Notification], now: Timestamp) -> String {
+    let mut table = Table::new(&["  CHANNEL", "STATUS", "TO", ">FAILED", "NEXT RETRY", "TEMPLATE", "REASON"]);
+    for notification in notifications {
+        let reason = [&notification.error_code, &notification.error_reason].into_iter().flatten();
+        table.row([
+            format!("  {}", notification.channel),
+            notification.status.as_str().to_owned(),
+            notification.recipient_address.clone(),
+            format!("{}/{}", notification.retry_count, notification.max_retries),
+            relative_or_dash(notification.next_retry_at, now),
+            notification.template_name.clone(),
+            reason.cloned().collect::<Vec<_>>().join(": "),
+        ]);
+    }
+    table.render()
+}
+
+fn describe_attempts(attempts: &[Attempt], now: Timestamp) -> String {
+    let mut table = Table::new(&["  WHEN", "CHANNEL", "OUTCOME", ">TOOK", ">CODE", "REASON"]);
+    for attempt in attempts {
+        let reason = [&attempt.error_code, &attempt.error_reason].into_iter().flatten();
+        table.row([
+            format!("  {}", relative(attempt.started_at, now)),
+            attempt.channel.to_string(),
+            attempt.outcome.clone(),
+            format!("{} ms", attempt.duration_ms),
+            attempt.provider_status.map_or_else(|| "-".to_owned(), |code| code.to_string()),
+            reason.cloned().collect::<Vec<_>>().join(": "),
+        ]);
+    }
+    table.render()
+}
+
+/// Says what became of each task that was named. Status 1 when one of them was left alone.
+async fn report(context: &Context, done: &str, named: &[Id], changed: &[Id], json: bool) -> Outcome {
+    let left: Vec<Id> = named.iter().filter(|id| !changed.contains(id)).copied().collect();
+    if json {
+        print_json(&serde_json::json!({ done: changed, "unchanged": left }))?;
+    } else {
+        for id in changed {
+            say(&format!("{id} {done}"));
+        }
+        let filter = Filter { ids: left.clone(), ..Filter::default() };
+        let known = match left.len() {
+            0 => Vec::new(),
+            many => tasks::list(&mut context.db.read().await?, &filter, many as i64).await?,
+        };
+        for id in &left {
+            let state = known.iter().find(|task| task.id == *id).map(|task| task.state.as_str());
+            let reason = state.map_or_else(|| "there is no such task".to_owned(), |state| format!("it is {state}"));
+            eprintln!("{id} not {done}: {reason}");
+        }
+    }
+    Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_are_named_as_celery_names_them() {
+        assert_eq!(parse_queue("sync").expect("a queue").0, [Lane::Sync]);
+        assert_eq!(parse_queue("notifications").expect("a queue").0.len(), 3);
+        let error = parse_queue("emails").expect_err("no queue");
+        assert!(error.contains("notifications.email") && error.contains("sync"), "{error}");
+    }
+}

@@ -1,0 +1,299 @@
+//! `recado up`: the API, a worker and the scheduler in one process, and stand-ins for providers that are not configured.
+
+use std::error::Error;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::DirBuilderExt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use recado_shared::clock::Clock;
+use recado_shared::config::Config;
+use recado_shared::context::{Context, StartError};
+use recado_shared::{api_keys, process, seed, telemetry};
+use recado_worker::{Options, Worker};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::health::reachable;
+use crate::output::{Outcome, say};
+use crate::providers::StandIns;
+use crate::{database, ledger, providers, sample};
+
+/// How long the sample may take before `recado up` stops watching it.
+pub(crate) const SAMPLE_PATIENCE: Duration = Duration::from_secs(30);
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// What runs, each with its name and how it ended.
+type Services = JoinSet<(&'static str, Result<(), Failure>)>;
+
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    /// Where the API listens, instead of LISTEN; port 0 is any free one
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_address)]
+    listen: Vec<SocketAddr>,
+    /// Do not send the sample message
+    #[arg(long)]
+    no_sample: bool,
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    found.ok_or_else(|| "write host:port, e.g. 127.0.0.1:8001".to_owned())
+}
+
+pub(crate) async fn run(options: Up) -> Outcome {
+    let mut config = ledger::configure()?;
+    if !options.listen.is_empty() {
+        config.listen = options.listen;
+    }
+    let stop = process::until_signal();
+    let installation = Box::pin(Installation::start(config, stop.clone())).await?;
+    if !options.no_sample {
+        let sent = stop.run_until_cancelled(Box::pin(sample::send(&installation, SAMPLE_PATIENCE))).await;
+        if let Some(Err(error)) = sent {
+            say(&format!("! The sample could not be sent: {}", process::explain(error.as_ref())));
+        }
+    }
+    installation.say_what_to_try();
+    installation.until_stopped().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything, running in this process.
+pub(crate) struct Installation {
+    pub(crate) context: Context,
+    /// Where the API is reached.
+    pub(crate) url: String,
+    pub(crate) stand_ins: Option<StandIns>,
+    services: Services,
+    stop: CancellationToken,
+}
+
+impl Installation {
+    /// Starts everything and says so step by step.
+    pub(crate) async fn start(mut config: Config, stop: CancellationToken) -> Result<Self, Failure> {
+        telemetry::start_metrics();
+        say(&format!("Recado {}: everything in one process\n", env!("CARGO_PKG_VERSION")));
+        // First of all, because it is what most often goes wrong.
+        let listeners = listen(&config.listen).await?;
+        let addresses: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+        create_folder(&config)?;
+        let stand_ins = StandIns::start_for(&mut config).await?;
+        let context = open_ledger(config, &addresses).await?;
+        if !providers::reach_the_world(&context.config) {
+            providers::introduce_customer(&context, stand_ins.as_ref()).await?;
+        }
+        let url = format!("http://{}", reachable(addresses[0]));
+        let services = start_services(&context, listeners, &stop)?;
+        say_access(&context, &url);
+        Ok(Self { context, url, stand_ins, services, stop })
+    }
+
+    /// Until a signal, or until one of the services ends by itself, which none should.
+    pub(crate) async fn until_stopped(mut self) -> Result<(), Failure> {
+        let mut failure = None;
+        while let Some(ended) = self.services.join_next().await {
+            let was_asked = self.stop.is_cancelled();
+            let (name, result) = ended?;
+            match result {
+                Err(error) => {
+                    failure = failure.or(Some(format!("{name} failed: {}", process::explain(error.as_ref()))));
+                }
+                Ok(()) if !was_asked => failure = failure.or(Some(format!("{name} ended by itself"))),
+                Ok(()) => {}
+            }
+            self.stop.cancel();
+        }
+        self.context.db.close().await;
+        failure.map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// Asks all services to stop and waits for them.
+    pub(crate) async fn shut_down(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        self.until_stopped().await
+    }
+
+    fn say_what_to_try(&self) {
+        let url = &self.url;
+        let authorization =
+            if self.context.config.access.anonymous { "" } else { " -H \"Authorization: Bearer $KEY\"" };
+        say(&format!("\nAPI      {url}/api/v1/    health {url}/health    metrics {url}/metrics"));
+        if let Some(stand_ins) = &self.stand_ins {
+            say(&format!("Sandbox  {}messages holds what arrived", stand_ins.inbox_url()));
+        }
+        say("\nSend one yourself");
+        say(&format!("  curl{authorization} {url}{} --json '{}'", sample::PATH, sample::event()));
+        if let Some(stand_ins) = &self.stand_ins {
+            let faults = format!("{}faults", stand_ins.inbox_url());
+            say("\nMake a provider fail, and see the next channel take over");
+            say(&format!(
+                "  curl -X PUT {faults} --json '{{\"email\": {{\"fault\": \"reject_recipient\", \"code\": 550}}}}'"
+            ));
+            say(&format!("  curl -X DELETE {faults}"));
+        }
+        say("\nIn another terminal: recado tasks list, recado queues. More log: RUST_LOG=info. Ctrl-C ends.");
+    }
+}
+
+async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(TcpListener::bind(address).await.map_err(|error| explain_bind(*address, &error))?);
+    }
+    Ok(listeners)
+}
+
+fn explain_bind(address: SocketAddr, error: &io::Error) -> String {
+    let elsewhere = SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or(8001));
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "{address} is in use: another program listens there, perhaps a Recado that is still running. Choose another \
+             address with --listen {elsewhere} or LISTEN"
+        ),
+        _ => format!("cannot listen on {address}: {error}. Choose another address with --listen {elsewhere} or LISTEN"),
+    }
+}
+
+/// The data folder holds people's addresses and a private key: nobody else's to read.
+fn create_folder(config: &Config) -> Result<(), String> {
+    let folder = &config.home;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| format!("RECADO_HOME={} cannot be made: {error}", folder.display()))
+}
+
+/// Opens the database, brings its schema up to date, and loads the catalogue where there is none.
+async fn open_ledger(mut config: Config, addresses: &[SocketAddr]) -> Result<Context, Failure> {
+    let step = Step::begin("database");
+    let engine = match ledger::embedded_file(&config) {
+        Some(file) => format!("SQLite in {}", file.display()),
+        None => "PostgreSQL".to_owned(),
+    };
+    let context = Context::open(config.clone(), Clock::system()).await?;
+    context.db.migrate().await.map_err(StartError::from)?;
+    step.done(&format!("{engine}, schema up to date"));
+    load_catalogue(&context).await?;
+
+    let step = Step::begin("queue");
+    match &config.redis_url {
+        None => step.done("in this process"),
+        Some(_) => match context.queue.ping().await {
+            Ok(_) => step.done("Redis"),
+            Err(error) => {
+                step.failed(&format!("Redis does not answer, work waits until it does: {}", process::explain(&error)))
+            }
+        },
+    }
+    let has_keys = !config.access.api_keys.is_empty() || api_keys::any(&mut context.db.read().await?).await?;
+    if !has_keys && addresses.iter().all(|address| address.ip().is_loopback()) {
+        config.access.anonymous = true;
+    }
+    Ok(Context { config: config.into(), ..context })
+}
+
+async fn load_catalogue(context: &Context) -> Result<(), Failure> {
+    let step = Step::begin("catalogue");
+    let mut session = context.db.begin().await?;
+    let mut totals = seed::totals(&mut session).await?;
+    if totals.phases == 0 {
+        seed::load(&mut session, false, context.clock.now()).await?;
+        totals = seed::totals(&mut session).await?;
+    }
+    session.commit().await?;
+    step.done(&database::describe(&totals));
+    Ok(())
+}
+
+fn start_services(
+    context: &Context,
+    listeners: Vec<TcpListener>,
+    stop: &CancellationToken,
+) -> Result<Services, Failure> {
+    let mut services = JoinSet::new();
+    let addresses: Vec<String> =
+        listeners.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?))).collect::<io::Result<_>>()?;
+
+    let step = Step::begin("worker");
+    let options = Options::from(&*context.config);
+    let concurrency = options.concurrency;
+    let worker = Worker::new(context.clone(), options)?;
+    let stopping = stop.clone();
+    services.spawn(async move {
+        worker.run(stopping).await;
+        ("worker", Ok(()))
+    });
+    step.done(&format!("up to {concurrency} jobs at once on each channel"));
+
+    let step = Step::begin("scheduler");
+    let (scheduled, stopping) = (context.clone(), stop.clone());
+    services.spawn(async move {
+        recado_scheduler::run(scheduled, stopping).await;
+        ("scheduler", Ok(()))
+    });
+    step.done("retries, recurring work, lost work");
+
+    let step = Step::begin("api");
+    let (served, stopping) = (context.clone(), stop.clone());
+    services.spawn(async move {
+        let served = recado_api::serve(served, listeners, stopping).await;
+        ("api", served.map_err(Failure::from))
+    });
+    step.done(&addresses.join(", "));
+    Ok(services)
+}
+
+fn say_access(context: &Context, url: &str) {
+    let access = &context.config.access;
+    if access.anonymous {
+        say("\n! The API is OPEN: whoever reaches it needs no key.");
+        say("! Before anybody else can reach it, make a key: `recado api-key create NAME`, and restart.");
+    } else if access.api_keys.is_empty() {
+        say(&format!("\n{url} wants a key: `recado api-key create NAME` makes one."));
+    }
+}
+
+/// A step of the start, with its duration.
+pub(crate) struct Step {
+    name: &'static str,
+    began: Instant,
+}
+
+impl Step {
+    pub(crate) fn begin(name: &'static str) -> Self {
+        Self { name, began: Instant::now() }
+    }
+
+    pub(crate) fn done(self, detail: &str) {
+        self.end('✓', detail);
+    }
+
+    /// Something to mend later; the start goes on.
+    pub(crate) fn failed(self, detail: &str) {
+        self.end('!', detail);
+    }
+
+    fn end(self, mark: char, detail: &str) {
+        say(&format!("{mark} {:<9}  {detail} ({:.2} s)", self.name, self.began.elapsed().as_secs_f64()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_explained_with_the_remedy() {
+        let held = listen(&["127.0.0.1:0".parse().expect("an address")]).await.expect("a free port");
+        let address = held[0].local_addr().expect("bound");
+        let error = listen(&[address]).await.expect_err("in use").to_string();
+        assert!(error.contains(&address.to_string()) && error.contains("--listen"), "{error}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Stories through the front door: what callers, customers and operators see, over HTTP and at the providers.
+//!
+//! Every story is told twice, on PostgreSQL with Redis and on the embedded pair ([`pair::story`]), because two
+//! implementations that are not held to the same stories drift apart. A story's comment names the lines of the contract
+//! that it proves.
+
+mod answer;
+mod app;
+mod pair;
+mod sample;
+
+mod delivery;
