@@ -18,6 +18,8 @@ create table notifications (
     template_name text not null,
     subject text not null,
     body text not null,
+    -- The template is HTML: its variables were escaped, and an email sends it as such.
+    is_html boolean not null,
     error_code text,
     error_reason text,
     -- Failed attempts on this channel.

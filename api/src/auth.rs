@@ -12,9 +12,10 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use moka::future::Cache;
-use recado_shared::api_keys;
+use recado_shared::api_keys::{self, ApiKey};
 use recado_shared::config::Access;
 use recado_shared::context::Context;
+use recado_shared::db;
 
 use crate::Api;
 use crate::problem::{Credential, Problem};
@@ -62,10 +63,7 @@ enum Scopes {
 
 impl Caller {
     fn with_all_scopes(name: String) -> Self {
-        Self {
-            name,
-            scopes: Scopes::All,
-        }
+        Self { name, scopes: Scopes::All }
     }
 
     /// Whether the caller has the scope; `admin` includes the others.
@@ -85,10 +83,7 @@ impl<S: Scope> FromRequestParts<Arc<Api>> for May<S> {
         if !caller.may(S::NAME) {
             return Err(Problem::Forbidden { scope: S::NAME });
         }
-        Ok(Self {
-            caller,
-            scope: PhantomData,
-        })
+        Ok(Self { caller, scope: PhantomData })
     }
 }
 
@@ -99,10 +94,8 @@ impl FromRequestParts<Arc<Api>> for InternalCaller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let secret = parts
-            .headers
-            .get("x-internal-secret")
-            .and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+        let secret =
+            parts.headers.get("x-internal-secret").and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
         if is_internal(&api.context.config.access, secret) {
             Ok(Self)
         } else {
@@ -127,12 +120,17 @@ pub(crate) struct KeyRing {
     known: Cache<String, Caller>,
 }
 
+/// Why a key opens nothing.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    Unknown,
+    /// The database could not be asked.
+    Unavailable,
+}
+
 impl KeyRing {
     pub(crate) fn new(context: Context) -> Self {
-        let known = Cache::builder()
-            .max_capacity(10_000)
-            .time_to_live(Duration::from_secs(30))
-            .build();
+        let known = Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(30)).build();
         Self { context, known }
     }
 
@@ -146,27 +144,37 @@ impl KeyRing {
         if api_keys::is_one_of(&access.api_keys, key) {
             return Ok(Caller::with_all_scopes(short(&digest)));
         }
-        if let Some(caller) = self.known.get(&digest).await {
-            return Ok(caller);
-        }
-        let found = api_keys::find(&mut self.context.db.read().await?, key).await?;
-        let row = found.ok_or(Problem::Unauthenticated(Credential::ApiKey))?;
-        let caller = Caller {
-            name: short(&digest),
-            scopes: Scopes::Some(row.scopes),
-        };
-        self.known.insert(digest, caller.clone()).await;
-        Ok(caller)
+        let name = short(&digest);
+        // Requests that come while the key is being looked up wait for that one answer.
+        self.known.try_get_with(digest, self.look_up(key, name)).await.map_err(|refusal| match *refusal {
+            Refusal::Unknown => Problem::Unauthenticated(Credential::ApiKey),
+            Refusal::Unavailable => Problem::Unavailable,
+        })
+    }
+
+    async fn look_up(&self, key: &str, name: String) -> Result<Caller, Refusal> {
+        let found = self.find_and_touch(key).await.map_err(|error| {
+            tracing::error!(%error, "an API key could not be looked up: {error}");
+            Refusal::Unavailable
+        })?;
+        let row = found.ok_or(Refusal::Unknown)?;
+        Ok(Caller { name, scopes: Scopes::Some(row.scopes) })
+    }
+
+    /// `last_used_at` is right to 30 s, the time for which a key is remembered.
+    async fn find_and_touch(&self, key: &str) -> db::Result<Option<ApiKey>> {
+        let Some(row) = api_keys::find(&mut self.context.db.read().await?, key).await? else { return Ok(None) };
+        let mut session = self.context.db.begin().await?;
+        api_keys::touch(&mut session, row.id, self.context.clock.now()).await?;
+        session.commit().await?;
+        Ok(Some(row))
     }
 }
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1); the scheme's case does not matter.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim())
-        .filter(|token| !token.is_empty())
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
 fn short(digest: &str) -> String {
@@ -179,10 +187,7 @@ mod tests {
 
     #[test]
     fn admin_includes_the_other_scopes() {
-        let caller = |words: &str| Caller {
-            name: "x".into(),
-            scopes: Scopes::Some(words.into()),
-        };
+        let caller = |words: &str| Caller { name: "x".into(), scopes: Scopes::Some(words.into()) };
         assert!(caller("dispatch read").may("read"));
         assert!(caller("admin").may("dispatch"));
         assert!(!caller("dispatch").may("read"));

@@ -2,6 +2,8 @@
 //!
 //! The complaints are those of Django REST framework in Spanish, because the clients of seed 002 parse them (d23).
 
+use std::time::Duration;
+
 use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
@@ -17,6 +19,9 @@ use crate::problem::{FieldErrors, Problem};
 
 /// The largest body that is read, in bytes.
 pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
+
+/// How long a body may take to arrive. It is shorter than the limit of the whole request, so that a slow caller is told so.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How much of a body that is too large is still taken and thrown away, in bytes. Most clients only read the answer
 /// after they have sent everything; if we hung up on them they would see a broken connection instead of a 413.
@@ -37,7 +42,7 @@ impl<T: Body, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content_type(request.headers())?;
-        let bytes = collect(request).await?;
+        let bytes = collect_within(PATIENCE, request).await?;
         let mut fields = Fields::of(object(json::parse(&bytes).map_err(Problem::Malformed)?)?);
         let body = T::read(&mut fields);
         fields.errors.none_or_problem()?;
@@ -53,10 +58,7 @@ pub(crate) struct Fields {
 
 impl Fields {
     fn of(values: Map<String, Value>) -> Self {
-        Self {
-            values,
-            errors: FieldErrors::default(),
-        }
+        Self { values, errors: FieldErrors::default() }
     }
 
     /// A field that must be there and not be null.
@@ -95,10 +97,7 @@ impl Fields {
 
     /// Adds what a later check found. Fields that could not even be read keep that one error.
     pub(crate) fn check(&mut self, errors: Vec<(String, String)>) {
-        let new = errors
-            .into_iter()
-            .filter(|(field, _)| !self.errors.name(field))
-            .collect::<Vec<_>>();
+        let new = errors.into_iter().filter(|(field, _)| !self.errors.name(field)).collect::<Vec<_>>();
         self.errors.extend(new);
     }
 }
@@ -119,9 +118,7 @@ impl Field for String {
 
 impl Field for i64 {
     fn read(value: Value) -> Result<Self, String> {
-        value
-            .as_i64()
-            .ok_or_else(|| "Introduzca un número entero válido.".to_owned())
+        value.as_i64().ok_or_else(|| "Introduzca un número entero válido.".to_owned())
     }
 }
 
@@ -152,12 +149,7 @@ impl Field for Id {
 impl Field for Target {
     fn read(value: Value) -> Result<Self, String> {
         let word = String::read(value)?;
-        word.parse().map_err(|_| {
-            format!(
-                "\"{}\" no es una elección válida. Use: clients, staff.",
-                word.escape_debug()
-            )
-        })
+        word.parse().map_err(|_| format!("\"{}\" no es una elección válida. Use: clients, staff.", word.escape_debug()))
     }
 }
 
@@ -167,17 +159,8 @@ impl Field for NaiveDate {
         let text = String::read(value)?;
         let text = text.trim();
         let date = text.parse().ok();
-        let moment = || {
-            DateTime::parse_from_rfc3339(text)
-                .ok()
-                .map(|moment| moment.date_naive())
-        };
-        let local = || {
-            text.replacen(' ', "T", 1)
-                .parse::<NaiveDateTime>()
-                .ok()
-                .map(|local| local.date())
-        };
+        let moment = || DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.date_naive());
+        let local = || text.replacen(' ', "T", 1).parse::<NaiveDateTime>().ok().map(|local| local.date());
         date.or_else(moment).or_else(local).ok_or_else(|| {
             "Fecha con formato erróneo. Use uno de los siguientes formatos: YYYY-MM-DD, YYYY-MM-DDThh:mm:ss.".to_owned()
         })
@@ -214,11 +197,11 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json =
         media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
-    if is_json || media_type.is_empty() {
-        Ok(())
-    } else {
-        Err(Problem::UnsupportedMediaType(media_type))
-    }
+    if is_json || media_type.is_empty() { Ok(()) } else { Err(Problem::UnsupportedMediaType(media_type)) }
+}
+
+async fn collect_within(patience: Duration, request: Request) -> Result<Bytes, Problem> {
+    tokio::time::timeout(patience, collect(request)).await.unwrap_or(Err(Problem::TooSlow))
 }
 
 async fn collect(request: Request) -> Result<Bytes, Problem> {
@@ -242,11 +225,7 @@ async fn collect(request: Request) -> Result<Bytes, Problem> {
             break;
         }
     }
-    if discarded > 0 {
-        Err(Problem::TooLarge)
-    } else {
-        Ok(bytes.into())
-    }
+    if discarded > 0 { Err(Problem::TooLarge) } else { Ok(bytes.into()) }
 }
 
 fn declared_length(headers: &HeaderMap) -> usize {
@@ -264,7 +243,7 @@ mod tests {
         Fields::of(object(value).expect("an object"))
     }
 
-    fn errors(fields: Fields) -> Value {
+    fn errors(fields: &Fields) -> Value {
         fields.errors.to_json()
     }
 
@@ -282,7 +261,7 @@ mod tests {
         fields.optional::<NaiveDate>("h");
         fields.optional::<i32>("i");
         assert_eq!(
-            errors(fields),
+            errors(&fields),
             json!({
                 "a": ["Este campo es requerido."],
                 "b": ["Este campo no puede ser nulo."],
@@ -300,11 +279,8 @@ mod tests {
     #[test]
     fn null_and_absent_are_alike_where_a_field_is_optional() {
         let mut fields = fields(json!({"a": null}));
-        assert_eq!(
-            (fields.optional::<String>("a"), fields.optional::<String>("b")),
-            (None, None)
-        );
-        assert_eq!(errors(fields), json!({}));
+        assert_eq!((fields.optional::<String>("a"), fields.optional::<String>("b")), (None, None));
+        assert_eq!(errors(&fields), json!({}));
     }
 
     #[test]
@@ -312,16 +288,10 @@ mod tests {
         let read = |value: Value| {
             let mut fields = fields(value);
             fields.within("keys", |keys| keys.required::<String>("auth"));
-            errors(fields)
+            errors(&fields)
         };
-        assert_eq!(
-            read(json!({"keys": {}})),
-            json!({"keys": {"auth": ["Este campo es requerido."]}})
-        );
-        assert_eq!(
-            read(json!({"keys": 1})),
-            json!({"keys": ["Se esperaba un objeto en vez de un número."]})
-        );
+        assert_eq!(read(json!({"keys": {}})), json!({"keys": {"auth": ["Este campo es requerido."]}}));
+        assert_eq!(read(json!({"keys": 1})), json!({"keys": ["Se esperaba un objeto en vez de un número."]}));
         assert_eq!(read(json!({})), json!({"keys": ["Este campo es requerido."]}));
     }
 
@@ -329,14 +299,8 @@ mod tests {
     fn a_later_check_does_not_blame_a_field_twice() {
         let mut fields = fields(json!({}));
         fields.required::<String>("a");
-        fields.check(vec![
-            ("a".to_owned(), "blank".to_owned()),
-            ("b".to_owned(), "wrong".to_owned()),
-        ]);
-        assert_eq!(
-            errors(fields),
-            json!({"a": ["Este campo es requerido."], "b": ["wrong"]})
-        );
+        fields.check(vec![("a".to_owned(), "blank".to_owned()), ("b".to_owned(), "wrong".to_owned())]);
+        assert_eq!(errors(&fields), json!({"a": ["Este campo es requerido."], "b": ["wrong"]}));
     }
 
     #[test]
@@ -356,6 +320,28 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_too_slow() {
+        let silent = HttpBody::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let collected = collect_within(Duration::from_millis(1), Request::new(silent)).await;
+        assert!(matches!(collected, Err(Problem::TooSlow)), "{collected:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_taken_up_to_its_limit_however_it_is_cut() {
+        let collected = async |lengths: &[usize]| {
+            let chunks: Vec<_> =
+                lengths.iter().map(|length| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; *length]))).collect();
+            collect(Request::new(HttpBody::from_stream(futures::stream::iter(chunks)))).await
+        };
+        assert_eq!(collected(&[1, LARGEST_BODY - 1]).await.unwrap().len(), LARGEST_BODY);
+        for lengths in
+            [&[LARGEST_BODY, 1][..], &[LARGEST_BODY + 1], &[LARGEST_BODY + 1, 1], &[MOST_DISCARDED, MOST_DISCARDED]]
+        {
+            assert!(matches!(collected(lengths).await, Err(Problem::TooLarge)), "{lengths:?}");
+        }
+    }
+
     #[test]
     fn the_content_type_is_json_or_nothing() {
         let check = |value: &str| {
@@ -364,20 +350,12 @@ mod tests {
             check_content_type(&headers).is_ok()
         };
         assert!(check_content_type(&HeaderMap::new()).is_ok());
-        for good in [
-            "application/json",
-            "Application/JSON; charset=utf-8",
-            "application/cloudevents+json",
-            "",
-        ] {
+        for good in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json", ""] {
             assert!(check(good), "{good}");
         }
-        for bad in [
-            "text/plain",
-            "application/x-www-form-urlencoded",
-            "multipart/form-data; boundary=x",
-            "application/jsonx",
-        ] {
+        for bad in
+            ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx"]
+        {
             assert!(!check(bad), "{bad}");
         }
     }

@@ -60,11 +60,7 @@ async fn check_access(context: &Context) -> Result<(), Box<dyn Error>> {
         return Err(NoWayIn.into());
     }
     if access.internal_secrets.is_empty() {
-        let effect = if access.anonymous {
-            "open to everybody"
-        } else {
-            "closed to everybody"
-        };
+        let effect = if access.anonymous { "open to everybody" } else { "closed to everybody" };
         tracing::warn!("INTERNAL_API_SECRET_KEY is not set: /api/internal/v1 is {effect}");
     }
     Ok(())

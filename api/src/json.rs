@@ -18,14 +18,10 @@ const DEEPEST: usize = 64;
 /// What is wrong and where, for the caller to read.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, String> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: 0 }
-        .deserialize(&mut json)
-        .and_then(|value| json.end().map(|()| value));
+    let value = Strict { depth: 0 }.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
     value.map_err(|error| {
         let text = error.to_string();
-        let reason = text
-            .rsplit_once(" at line ")
-            .map_or(text.as_str(), |(reason, _)| reason);
+        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
         let (line, column) = (error.line(), error.column());
         match error.classify() {
             Category::Eof if bytes.trim_ascii().is_empty() => "El cuerpo está vacío; envíe un objeto JSON.".to_owned(),
@@ -112,15 +108,10 @@ impl<'de> Visitor<'de> for Strict {
         let mut values = Map::new();
         while let Some(key) = object.next_key::<String>()? {
             if key.contains('\0') {
-                return Err(A::Error::custom(
-                    "una clave contiene el carácter NUL (\\u0000); quítelo",
-                ));
+                return Err(A::Error::custom("una clave contiene el carácter NUL (\\u0000); quítelo"));
             }
             if values.contains_key(&key) {
-                return Err(A::Error::custom(format!(
-                    "la clave \"{}\" está repetida",
-                    key.escape_debug()
-                )));
+                return Err(A::Error::custom(format!("la clave \"{}\" está repetida", key.escape_debug())));
             }
             let value = object.next_value_seed(inside)?;
             values.insert(key, value);
@@ -147,11 +138,7 @@ mod tests {
     fn every_refusal_says_what_and_where() {
         assert_eq!(error(""), "El cuerpo está vacío; envíe un objeto JSON.");
         assert_eq!(error(" \n"), "El cuerpo está vacío; envíe un objeto JSON.");
-        assert!(
-            error("{\n\"a\": x}").starts_with("JSON inválido (línea 2, columna 6): "),
-            "{}",
-            error("{\n\"a\": x}")
-        );
+        assert!(error("{\n\"a\": x}").starts_with("JSON inválido (línea 2, columna 6): "), "{}", error("{\n\"a\": x}"));
         assert!(error(r#"{"a":1,"a":2}"#).contains("la clave \"a\" está repetida"));
         assert!(error(r#"["a\u0000b"]"#).contains("carácter NUL"));
         assert!(error(r#"{"\u0000":1}"#).contains("carácter NUL"));
@@ -159,17 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused() {
-        for json in [
-            "nul",
-            "{} {}",
-            r#"{"a":1,}"#,
-            "1e999",
-            r#"["\ud800"]"#,
-            "'a'",
-            "NaN",
-            "\u{feff}{}",
-            r#"{"a"}"#,
-        ] {
+        for json in ["nul", "{} {}", r#"{"a":1,}"#, "1e999", r#"["\ud800"]"#, "'a'", "NaN", "\u{feff}{}", r#"{"a"}"#] {
             parse(json.as_bytes()).expect_err(json);
         }
         parse(b"[\"\xff\xfe\"]").expect_err("not UTF-8");

@@ -111,17 +111,13 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {
-    tokio::time::timeout(TIME_LIMIT, next.run(request))
-        .await
-        .unwrap_or_else(|_| Problem::TimedOut.into_response())
+    tokio::time::timeout(TIME_LIMIT, next.run(request)).await.unwrap_or_else(|_| Problem::TimedOut.into_response())
 }
 
 /// A panic is a bug of ours; it costs one answer and not the process.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer calls")]
 fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or(panic.downcast_ref::<&str>().copied());
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     tracing::error!("a request handler panicked: {}", text.unwrap_or("without a text"));
     Problem::Panicked.into_response()
 }

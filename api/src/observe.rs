@@ -25,10 +25,7 @@ tokio::task_local! {
 
 /// The id of the request that is being served; `None` outside of one.
 pub(crate) fn request_id() -> Option<String> {
-    CURRENT
-        .try_with(|id| id.to_str().map(str::to_owned).ok())
-        .ok()
-        .flatten()
+    CURRENT.try_with(|id| id.to_str().map(str::to_owned).ok()).ok().flatten()
 }
 
 /// Gives the request an id, and tells of it when it is answered. The id is in every answer, errors included.
@@ -44,10 +41,7 @@ pub(crate) async fn observe(State(api): State<Arc<Api>>, request: Request, next:
     let span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
 
     let started = Instant::now();
-    let mut response = CURRENT
-        .scope(id.clone(), next.run(request))
-        .instrument(span.clone())
-        .await;
+    let mut response = CURRENT.scope(id.clone(), next.run(request)).instrument(span.clone()).await;
     let status = response.status();
     span.in_scope(|| log(method, route, status, started.elapsed()));
     count(method, route, status, started.elapsed());
@@ -78,42 +72,20 @@ fn method_name(method: &Method) -> &'static str {
 
 /// Probes come every few seconds for ever; they are only worth a line when they fail.
 fn log(method: &str, route: &str, status: StatusCode, took: Duration) {
-    let (status, duration_ms) = (status.as_u16(), took.as_secs_f64() * 1000.0);
+    let (status, duration_ms) = (status.as_u16(), took.as_micros() as f64 / 1000.0);
     let is_probe = route.starts_with("/health") || route.starts_with("/api/v1/health") || route == "/metrics";
     if status >= 500 {
-        tracing::error!(
-            method,
-            route,
-            status,
-            duration_ms,
-            "{method} {route} was answered with {status}"
-        );
+        tracing::error!(method, route, status, duration_ms, "{method} {route} was answered with {status}");
     } else if is_probe {
-        tracing::debug!(
-            method,
-            route,
-            status,
-            duration_ms,
-            "{method} {route} was answered with {status}"
-        );
+        tracing::debug!(method, route, status, duration_ms, "{method} {route} was answered with {status}");
     } else {
-        tracing::info!(
-            method,
-            route,
-            status,
-            duration_ms,
-            "{method} {route} was answered with {status}"
-        );
+        tracing::info!(method, route, status, duration_ms, "{method} {route} was answered with {status}");
     }
 }
 
 fn count(method: &'static str, route: &str, status: StatusCode, took: Duration) {
     let route = route.to_owned();
-    let labels = [
-        ("method", method.to_owned()),
-        ("route", route),
-        ("status", status.as_u16().to_string()),
-    ];
+    let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_u16().to_string())];
     metrics::counter!("recado_http_requests_total", &labels).increment(1);
     metrics::histogram!("recado_http_request_duration_seconds", &labels[..2]).record(took.as_secs_f64());
 }

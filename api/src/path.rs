@@ -15,9 +15,7 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Segment<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::NotFound)?;
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| Problem::NotFound)?;
         if text.contains(char::is_control) {
             return Err(Problem::NotFound);
         }

@@ -23,10 +23,7 @@ pub(crate) enum Problem {
     /// 400. The body is no JSON, or none that is taken in; the text says what and where.
     Malformed(String),
     /// 400, 422, 500 or 503. An event was not accepted.
-    Dispatch {
-        rejection: Rejection,
-        minimum_fields: &'static [&'static str],
-    },
+    Dispatch { rejection: Rejection, minimum_fields: &'static [&'static str] },
     /// 401. No key or secret, or one that is not in force.
     Unauthenticated(Credential),
     /// 403. The key is good but lacks this scope.
@@ -35,6 +32,8 @@ pub(crate) enum Problem {
     NotFound,
     /// 405. The router adds `Allow`.
     MethodNotAllowed(Method),
+    /// 408. The body came too slowly.
+    TooSlow,
     /// 413.
     TooLarge,
     /// 415.
@@ -63,20 +62,16 @@ impl IntoResponse for Problem {
         match self {
             Self::Fields(errors) => answer(StatusCode::BAD_REQUEST, errors.to_json()),
             Self::Malformed(text) => detail(StatusCode::BAD_REQUEST, &text),
-            Self::Dispatch {
-                rejection,
-                minimum_fields,
-            } => dispatch(rejection, minimum_fields),
+            Self::Dispatch { rejection, minimum_fields } => dispatch(rejection, minimum_fields),
             Self::Unauthenticated(credential) => unauthenticated(credential),
-            Self::Forbidden { scope } => detail(
-                StatusCode::FORBIDDEN,
-                &format!("La clave no tiene el permiso \"{scope}\". Cree otra con él."),
-            ),
+            Self::Forbidden { scope } => {
+                detail(StatusCode::FORBIDDEN, &format!("La clave no tiene el permiso \"{scope}\". Cree otra con él."))
+            }
             Self::NotFound => detail(StatusCode::NOT_FOUND, "No encontrado."),
-            Self::MethodNotAllowed(method) => detail(
-                StatusCode::METHOD_NOT_ALLOWED,
-                &format!("Método \"{method}\" no permitido."),
-            ),
+            Self::MethodNotAllowed(method) => {
+                detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Método \"{method}\" no permitido."))
+            }
+            Self::TooSlow => detail(StatusCode::REQUEST_TIMEOUT, "El cuerpo de la solicitud no llegó a tiempo."),
             Self::TooLarge => {
                 let text = format!("El cuerpo supera el máximo de {LARGEST_BODY} bytes.");
                 detail(StatusCode::PAYLOAD_TOO_LARGE, &text)
@@ -162,14 +157,12 @@ impl<'a> Envelope<'a> {
 
 fn unauthenticated(credential: Credential) -> Response {
     let (challenge, text) = match credential {
-        Credential::ApiKey => (
-            "Bearer",
-            "Falta una clave de API válida. Envíe el encabezado Authorization: Bearer <clave>.",
-        ),
-        Credential::InternalSecret => (
-            "X-Internal-Secret",
-            "Falta el encabezado X-Internal-Secret, o su valor no es INTERNAL_API_SECRET_KEY.",
-        ),
+        Credential::ApiKey => {
+            ("Bearer", "Falta una clave de API válida. Envíe el encabezado Authorization: Bearer <clave>.")
+        }
+        Credential::InternalSecret => {
+            ("X-Internal-Secret", "Falta el encabezado X-Internal-Secret, o su valor no es INTERNAL_API_SECRET_KEY.")
+        }
     };
     with(detail(StatusCode::UNAUTHORIZED, text), WWW_AUTHENTICATE, challenge)
 }
@@ -239,11 +232,7 @@ impl FieldErrors {
 
     /// `Ok` when nothing is wrong.
     pub(crate) fn none_or_problem(self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::Fields(self))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Problem::Fields(self)) }
     }
 
     /// Django REST framework's shape: lists of texts, nested as the fields are.
@@ -298,12 +287,7 @@ impl From<FieldErrors> for Problem {
 /// The form in which `shared` reports what is wrong with a record.
 impl From<Vec<(&'static str, String)>> for Problem {
     fn from(errors: Vec<(&'static str, String)>) -> Self {
-        Self::Fields(FieldErrors(
-            errors
-                .into_iter()
-                .map(|(field, error)| (field.to_owned(), error))
-                .collect(),
-        ))
+        Self::Fields(FieldErrors(errors.into_iter().map(|(field, error)| (field.to_owned(), error)).collect()))
     }
 }
 
@@ -325,14 +309,8 @@ mod tests {
 
     #[test]
     fn every_problem_has_its_status() {
-        let rejected = |rejection| Problem::Dispatch {
-            rejection,
-            minimum_fields: &[],
-        };
-        let template = || Rejection::Template {
-            template: "t".into(),
-            reason: "r".into(),
-        };
+        let rejected = |rejection| Problem::Dispatch { rejection, minimum_fields: &[] };
+        let template = || Rejection::Template { template: "t".into(), reason: "r".into() };
         let table = [
             (Problem::Fields(FieldErrors::one("a", "b")), 400),
             (Problem::Malformed("x".into()), 400),
@@ -347,6 +325,7 @@ mod tests {
             (Problem::Forbidden { scope: "admin" }, 403),
             (Problem::NotFound, 404),
             (Problem::MethodNotAllowed(Method::PUT), 405),
+            (Problem::TooSlow, 408),
             (Problem::TooLarge, 413),
             (Problem::UnsupportedMediaType("text/plain".into()), 415),
             (Problem::Database(db::Error::PoolTimedOut), 503),
@@ -360,11 +339,7 @@ mod tests {
             let response = problem.into_response();
             assert_eq!(response.status(), status, "{shown}");
             assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503, "{shown}");
-            assert_eq!(
-                response.headers().contains_key(WWW_AUTHENTICATE),
-                status == 401,
-                "{shown}"
-            );
+            assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), status == 401, "{shown}");
         }
     }
 
@@ -374,9 +349,6 @@ mod tests {
         errors.add("a", "2");
         errors.add("b.c.d", "3");
         errors.add("b.e", "4");
-        assert_eq!(
-            errors.to_json(),
-            json!({"a": ["1", "2"], "b": {"c": {"d": ["3"]}, "e": ["4"]}})
-        );
+        assert_eq!(errors.to_json(), json!({"a": ["1", "2"], "b": {"c": {"d": ["3"]}, "e": ["4"]}}));
     }
 }

@@ -69,11 +69,7 @@ impl TestApi {
         };
         customers::sync(&mut session, &carlos, now).await.unwrap();
         session.commit().await.unwrap();
-        Self {
-            app: router(context.clone()),
-            context,
-            _folder: folder,
-        }
+        Self { app: router(context.clone()), context, _folder: folder }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -82,11 +78,7 @@ impl TestApi {
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         assert!(!parts.headers["x-request-id"].is_empty(), "every answer has an id");
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            text,
-        }
+        Answer { status: parts.status, headers: parts.headers, text }
     }
 
     async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
@@ -102,13 +94,7 @@ impl TestApi {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.call(
-            Method::POST,
-            path,
-            &[("content-type", "application/json"), SECRET],
-            body.to_string(),
-        )
-        .await
+        self.call(Method::POST, path, &[("content-type", "application/json"), SECRET], body.to_string()).await
     }
 }
 
@@ -143,29 +129,17 @@ async fn an_event_is_accepted_and_its_task_can_be_looked_up() {
     let accepted = api.post(DISPATCH, &sample()).await;
     assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.text);
     let receipt = accepted.json();
-    assert_eq!(
-        (&receipt["success"], &receipt["notifications_queued"]),
-        (&json!(true), &json!(1))
-    );
+    assert_eq!((&receipt["success"], &receipt["notifications_queued"]), (&json!(true), &json!(1)));
 
     let task_id = receipt["task_id"].as_str().unwrap();
     let internal = format!("/api/internal/v1/tasks/{task_id}/status/");
     let task = api.call(Method::GET, &internal, &[SECRET], "").await.json();
     assert_eq!(task, api.get(&format!("/api/v1/tasks/{task_id}")).await.json());
     assert_eq!(task["status"], "PENDING");
-    assert_eq!(
-        (&task["ready"], &task["successful"], &task["failed"]),
-        (&json!(false), &json!(false), &json!(false))
-    );
-    assert_eq!(
-        (&task["kind"], &task["queue"]),
-        (&json!("send_notification"), &json!("notifications"))
-    );
+    assert_eq!((&task["ready"], &task["successful"], &task["failed"]), (&json!(false), &json!(false), &json!(false)));
+    assert_eq!((&task["kind"], &task["queue"]), (&json!("send_notification"), &json!("notifications")));
     assert_eq!(task["correlation_id"], receipt["correlation_id"]);
-    assert_eq!(
-        (&task["channel"], &task["notifications"][0]["status"]),
-        (&json!("email"), &json!("queued"))
-    );
+    assert_eq!((&task["channel"], &task["notifications"][0]["status"]), (&json!("email"), &json!("queued")));
     assert_eq!(task["notifications"][0]["recipient"], "c***@example.com");
     assert_eq!(task["notifications"][1]["recipient"], "+593*****4567");
     assert!(task.get("result").is_none() && task.get("error").is_none());
@@ -178,11 +152,7 @@ async fn a_task_that_is_not_there_is_not_found_and_the_secret_is_asked_first() {
     for id in ["0192f0c1-2345-7000-8000-000000000000", "not-a-uuid", "%FF", "%00", "1"] {
         let path = format!("/api/internal/v1/tasks/{id}/status/");
         let found = api.call(Method::GET, &path, &[SECRET], "").await;
-        assert_eq!(
-            (found.status, found.json()),
-            (StatusCode::NOT_FOUND, json!({"detail": "No encontrado."})),
-            "{id}"
-        );
+        assert_eq!((found.status, found.json()), (StatusCode::NOT_FOUND, json!({"detail": "No encontrado."})), "{id}");
         for headers in [&[][..], &[("x-internal-secret", "wrong")]] {
             let refused = api.call(Method::GET, &path, headers, "").await;
             assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{id}");
@@ -213,32 +183,20 @@ async fn mistakes_of_a_caller_are_named() {
     let named: Vec<&String> = empty.as_object().unwrap().keys().collect();
     assert_eq!(named, ["customer_id", "event_type", "phase_id", "service_type_id"]);
 
-    for (field, value) in [
-        ("customer_id", "nobody"),
-        ("service_type_id", "nothing"),
-        ("phase_id", "nowhere"),
-    ] {
+    for (field, value) in [("customer_id", "nobody"), ("service_type_id", "nothing"), ("phase_id", "nowhere")] {
         let answer = api.post(DISPATCH, &changed(field, json!(value))).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
         let body = answer.json();
         assert!(body["error"].as_str().unwrap().contains(value), "{body}");
-        assert_eq!(
-            (&body["success"], &body["notifications_queued"]),
-            (&json!(false), &json!(0))
-        );
+        assert_eq!((&body["success"], &body["notifications_queued"]), (&json!(false), &json!(0)));
     }
 
-    let incomplete = api
-        .post(DISPATCH, &changed("context", json!({"nombre": "Carlos"})))
-        .await;
+    let incomplete = api.post(DISPATCH, &changed("context", json!({"nombre": "Carlos"}))).await;
     assert_eq!(incomplete.status, StatusCode::BAD_REQUEST);
     let body = incomplete.json();
     assert_eq!(body["error"], "Faltan variables de contexto requeridas");
     assert_eq!(body["minimum_fields"], json!(["nombre", "placa", "vehiculo"]));
-    assert!(
-        body["missing_fields"].as_array().unwrap().contains(&json!("placa")),
-        "{body}"
-    );
+    assert!(body["missing_fields"].as_array().unwrap().contains(&json!("placa")), "{body}");
 }
 
 /// S002-43: the caller brings the words, and no slugs.
@@ -250,9 +208,7 @@ async fn an_event_of_ones_own_needs_a_subject_and_a_body() {
             "event_type": "custom", "service_type_id": null, "phase_id": null, "customer_id": "customer-001", "context": context,
         })
     };
-    let accepted = api
-        .post(DISPATCH, &custom(json!({"subject": "Aviso", "body": "Hola"})))
-        .await;
+    let accepted = api.post(DISPATCH, &custom(json!({"subject": "Aviso", "body": "Hola"}))).await;
     assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.text);
     let refused = api.post(DISPATCH, &custom(json!({"subject": "Aviso"}))).await.json();
     assert_eq!(
@@ -265,15 +221,11 @@ async fn an_event_of_ones_own_needs_a_subject_and_a_body() {
 async fn the_same_idempotency_key_gets_the_same_answer() {
     let api = TestApi::open().await;
     let send = async |key: &str, event: Value| {
-        api.call(Method::POST, DISPATCH, &[("idempotency-key", key)], event.to_string())
-            .await
+        api.call(Method::POST, DISPATCH, &[("idempotency-key", key)], event.to_string()).await
     };
     let first = send("k-1", sample()).await;
     let again = send("k-1", sample()).await;
-    assert_eq!(
-        (first.header("idempotent-replayed"), again.header("idempotent-replayed")),
-        ("", "true")
-    );
+    assert_eq!((first.header("idempotent-replayed"), again.header("idempotent-replayed")), ("", "true"));
     assert_eq!((again.status, again.json()), (first.status, first.json()));
     assert_ne!(send("k-2", sample()).await.json()["task_id"], first.json()["task_id"]);
 
@@ -307,56 +259,28 @@ async fn customers_and_vehicles_are_taken_in() {
     let answer = api.post("/api/internal/v1/customers/sync/", &customer).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
     let body = answer.json();
-    assert_eq!(
-        (&body["status"], &body["message"]),
-        (&json!("accepted"), &json!("Customer sync queued"))
-    );
+    assert_eq!((&body["status"], &body["message"]), (&json!("accepted"), &json!("Customer sync queued")));
     assert_eq!(body["customer_id"], "c-9");
 
     let vehicle =
         json!({"customer_id": "c-9", "plate": " abc123", "year": 2024, "last_service_date": "2026-01-20T10:00:00Z"});
     let answer = api.post("/api/internal/v1/vehicles/sync", &vehicle).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
-    assert_eq!(
-        (&answer.json()["message"], &answer.json()["plate"]),
-        (&json!("Vehicle sync queued"), &json!("ABC123"))
-    );
-    let path = format!(
-        "/api/internal/v1/tasks/{}/status/",
-        answer.json()["task_id"].as_str().unwrap()
-    );
+    assert_eq!((&answer.json()["message"], &answer.json()["plate"]), (&json!("Vehicle sync queued"), &json!("ABC123")));
+    let path = format!("/api/internal/v1/tasks/{}/status/", answer.json()["task_id"].as_str().unwrap());
     let task = api.call(Method::GET, &path, &[SECRET], "").await.json();
-    assert_eq!(
-        (&task["kind"], &task["queue"]),
-        (&json!("sync_vehicle"), &json!("sync"))
-    );
+    assert_eq!((&task["kind"], &task["queue"]), (&json!("sync_vehicle"), &json!("sync")));
 
-    let wrong = api
-        .post(
-            "/api/internal/v1/vehicles/sync/",
-            &json!({"plate": 7, "year": "MMXX", "brand": "a\nb"}),
-        )
-        .await;
+    let wrong =
+        api.post("/api/internal/v1/vehicles/sync/", &json!({"plate": 7, "year": "MMXX", "brand": "a\nb"})).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     let named: Vec<String> = wrong.json().as_object().unwrap().keys().cloned().collect();
     assert_eq!(named, ["customer_id", "plate", "year"]);
-    let wrong = api
-        .post(
-            "/api/internal/v1/customers/sync/",
-            &json!({"customer_id": "c", "email": "nobody"}),
-        )
-        .await;
+    let wrong = api.post("/api/internal/v1/customers/sync/", &json!({"customer_id": "c", "email": "nobody"})).await;
     assert!(wrong.json()["email"].is_array(), "{}", wrong.text);
 
     for headers in [&[][..], &[("x-internal-secret", "wrong")]] {
-        let answer = api
-            .call(
-                Method::POST,
-                "/api/internal/v1/customers/sync/",
-                headers,
-                customer.to_string(),
-            )
-            .await;
+        let answer = api.call(Method::POST, "/api/internal/v1/customers/sync/", headers, customer.to_string()).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
 }
@@ -375,50 +299,25 @@ async fn a_browser_subscribes_and_leaves() {
     };
     let auth = "AAAAAAAAAAAAAAAAAAAAAA";
     let status = async || api.get("/api/v1/notifications/push/status/customer-001/").await.json();
-    assert_eq!(
-        status().await,
-        json!({"has_subscription": false, "subscription_count": 0})
-    );
+    assert_eq!(status().await, json!({"has_subscription": false, "subscription_count": 0}));
     let first = api.post(path, &subscription("https://push.example.com/1", auth)).await;
     assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
     let again = api.post(path, &subscription("https://push.example.com/1", auth)).await;
     assert_eq!((again.status, again.json()), (StatusCode::CREATED, first.json()));
-    assert_eq!(
-        status().await,
-        json!({"has_subscription": true, "subscription_count": 1})
-    );
+    assert_eq!(status().await, json!({"has_subscription": true, "subscription_count": 1}));
 
     let private = api.post(path, &subscription("https://127.0.0.1/1", auth)).await;
     assert_eq!(private.status, StatusCode::BAD_REQUEST);
-    assert!(
-        private.json()["subscription"]["endpoint"].is_array(),
-        "{}",
-        private.text
-    );
-    let short = api
-        .post(path, &subscription("https://push.example.com/2", "AAAA"))
-        .await;
-    assert!(
-        short.json()["subscription"]["keys"]["auth"].is_array(),
-        "{}",
-        short.text
-    );
+    assert!(private.json()["subscription"]["endpoint"].is_array(), "{}", private.text);
+    let short = api.post(path, &subscription("https://push.example.com/2", "AAAA")).await;
+    assert!(short.json()["subscription"]["keys"]["auth"].is_array(), "{}", short.text);
 
     let farewell = json!({"endpoint": "https://push.example.com/1"}).to_string();
     for expected in [StatusCode::NO_CONTENT, StatusCode::NOT_FOUND] {
-        assert_eq!(
-            api.call(Method::DELETE, path, &[], farewell.clone()).await.status,
-            expected
-        );
+        assert_eq!(api.call(Method::DELETE, path, &[], farewell.clone()).await.status, expected);
     }
-    assert_eq!(
-        api.get("/api/v1/notifications/push/status/nobody/").await.status,
-        StatusCode::NOT_FOUND
-    );
-    assert_eq!(
-        api.get("/api/v1/notifications/push/vapid-public-key/").await.status,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(api.get("/api/v1/notifications/push/status/nobody/").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(api.get("/api/v1/notifications/push/vapid-public-key/").await.status, StatusCode::NOT_FOUND);
 }
 
 /// d21.
@@ -426,17 +325,13 @@ async fn a_browser_subscribes_and_leaves() {
 async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
     let api = TestApi::with("false").await;
     let mut session = api.context.db.begin().await.unwrap();
-    let (_, reader) = api_keys::create(&mut session, "reader", &["read"], api.context.clock.now())
-        .await
-        .unwrap();
+    let (_, reader) = api_keys::create(&mut session, "reader", &["read"], api.context.clock.now()).await.unwrap();
     session.commit().await.unwrap();
     let reader = format!("Bearer {}", reader.expose_secret());
 
     let send = async |key: &str| {
         let headers: &[(&str, &str)] = if key.is_empty() { &[] } else { &[("authorization", key)] };
-        let catalogue = api
-            .call(Method::GET, "/api/v1/notifications/catalog/", headers, "")
-            .await;
+        let catalogue = api.call(Method::GET, "/api/v1/notifications/catalog/", headers, "").await;
         let dispatch = api.call(Method::POST, DISPATCH, headers, sample().to_string()).await;
         (catalogue.status.as_u16(), dispatch.status.as_u16())
     };
@@ -445,12 +340,9 @@ async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
     assert_eq!(send("Bearer a-key-of-the-environment").await, (200, 202));
     assert_eq!(send(&reader).await, (200, 403));
     assert_eq!(send(&reader).await, (200, 403), "from memory too");
-    let open = [
-        "/health",
-        "/api/v1/health/database/",
-        "/api/v1/health/redis/",
-        "/metrics",
-    ];
+    let keys = api_keys::list(&mut api.context.db.read().await.unwrap()).await.unwrap();
+    assert!(keys[0].last_used_at.is_some());
+    let open = ["/health", "/api/v1/health/database/", "/api/v1/health/redis/", "/metrics"];
     for path in open {
         assert_eq!(api.get(path).await.status, StatusCode::OK, "{path}");
     }
@@ -462,26 +354,16 @@ async fn health_tells_what_stands_behind() {
     let api = TestApi::open().await;
     assert_eq!(api.get("/health/").await.json()["status"], "ok");
     let database = api.get("/api/v1/health/database/").await.json();
-    assert_eq!(
-        (&database["status"], &database["database"]["engine"]),
-        (&json!("healthy"), &json!("sqlite"))
-    );
+    assert_eq!((&database["status"], &database["database"]["engine"]), (&json!("healthy"), &json!("sqlite")));
     assert!(database["database"]["name"].as_str().unwrap().ends_with("recado.db"));
     api.post(DISPATCH, &sample()).await;
     let redis = api.get("/api/v1/health/redis/").await.json();
-    assert_eq!(
-        (&redis["mode"], &redis["queues"]["notifications"]),
-        (&json!("in-process"), &json!(1))
-    );
+    assert_eq!((&redis["mode"], &redis["queues"]["notifications"]), (&json!("in-process"), &json!(1)));
     assert_eq!(redis["lanes"]["notifications.email"], 1);
     api.context.db.close().await;
     for path in ["/health", "/api/v1/health/database/"] {
         let answer = api.get(path).await;
-        assert_eq!(
-            (answer.status.as_u16(), &answer.json()["status"]),
-            (503, &json!("unhealthy")),
-            "{path}"
-        );
+        assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (503, &json!("unhealthy")), "{path}");
     }
     let lost = api.post(DISPATCH, &sample()).await;
     assert_eq!((lost.status.as_u16(), lost.header("retry-after")), (503, "1"));
@@ -498,13 +380,9 @@ async fn requests_and_tasks_are_counted() {
     let route =
         r#"recado_http_requests_total{method="POST",route="/api/v1/notifications/events/dispatch",status="202"} 1"#;
     let task = r#"recado_tasks{queue="notifications",lane="notifications.email",state="queued"} 1"#;
-    for line in [
-        route,
-        task,
-        "recado_http_request_duration_seconds_bucket",
-        "recado_queue_depth",
-        "recado_oldest_task_seconds",
-    ] {
+    for line in
+        [route, task, "recado_http_request_duration_seconds_bucket", "recado_queue_depth", "recado_oldest_task_seconds"]
+    {
         assert!(metrics.contains(line), "{line} is missing in {metrics}");
     }
 }
@@ -525,38 +403,19 @@ async fn hostile_bodies_get_a_4xx() {
         ("NUL", sampled("ABC123", "A\\u0000"), 400),
         ("half a surrogate", sampled("ABC123", "\\ud800"), 400),
         ("a key twice", b"{\"a\":1,\"a\":2}".to_vec(), 400),
-        (
-            "huge number",
-            sampled("\"customer-001\"", "99999999999999999999999999999"),
-            400,
-        ),
+        ("huge number", sampled("\"customer-001\"", "99999999999999999999999999999"), 400),
         ("10 MB", vec![b' '; 10 * 1024 * 1024], 413),
-        (
-            "a line break in an id",
-            sampled("customer-001", "a\\r\\nSubject: b"),
-            400,
-        ),
+        ("a line break in an id", sampled("customer-001", "a\\r\\nSubject: b"), 400),
     ];
     for (name, body, status) in bodies {
-        let answer = api
-            .call(Method::POST, DISPATCH, &[("content-type", "application/json")], body)
-            .await;
+        let answer = api.call(Method::POST, DISPATCH, &[("content-type", "application/json")], body).await;
         assert_eq!(answer.status.as_u16(), status, "{name}: {}", answer.text);
         assert!(answer.json().is_object());
     }
-    for (content_type, status) in [
-        ("text/plain", 415),
-        ("application/x-www-form-urlencoded", 415),
-        ("application/json;x", 202),
-    ] {
-        let answer = api
-            .call(
-                Method::POST,
-                DISPATCH,
-                &[("content-type", content_type)],
-                sample().to_string(),
-            )
-            .await;
+    for (content_type, status) in
+        [("text/plain", 415), ("application/x-www-form-urlencoded", 415), ("application/json;x", 202)]
+    {
+        let answer = api.call(Method::POST, DISPATCH, &[("content-type", content_type)], sample().to_string()).await;
         assert_eq!(answer.status.as_u16(), status, "{content_type}");
     }
 }
@@ -567,45 +426,23 @@ async fn urls_and_methods_that_do_not_exist() {
     let wrong = api.call(Method::PUT, DISPATCH, &[], "").await;
     assert_eq!((wrong.status.as_u16(), wrong.header("allow")), (405, "POST"));
     assert_eq!(wrong.json(), json!({"detail": "Método \"PUT\" no permitido."}));
-    for path in [
-        "/",
-        "/nothing",
-        "/api/v1/notifications/events/dispatch/x",
-        "//",
-        "/%2e%2e/etc/passwd",
-        "/api/v1/%FF",
-    ] {
+    for path in ["/", "/nothing", "/api/v1/notifications/events/dispatch/x", "//", "/%2e%2e/etc/passwd", "/api/v1/%FF"]
+    {
         let answer = api.get(path).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.json()),
-            (404, json!({"detail": "No encontrado."})),
-            "{path}"
-        );
+        assert_eq!((answer.status.as_u16(), answer.json()), (404, json!({"detail": "No encontrado."})), "{path}");
     }
-    for path in [
-        "/api/v1/notifications/push/status/%FF/",
-        "/api/v1/notifications/push/status/%00",
-        "/api/v1/tasks/%C3%28",
-    ] {
+    for path in
+        ["/api/v1/notifications/push/status/%FF/", "/api/v1/notifications/push/status/%00", "/api/v1/tasks/%C3%28"]
+    {
         assert_eq!(api.get(path).await.status.as_u16(), 404, "{path}");
     }
     let head = api.call(Method::HEAD, "/health", &[], "").await;
     assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
-    let preflight = [
-        ("origin", "https://pwa.example.com"),
-        ("access-control-request-headers", "authorization"),
-    ];
-    let options = api
-        .call(Method::OPTIONS, "/api/v1/notifications/push/subscribe/", &preflight, "")
-        .await;
+    let preflight = [("origin", "https://pwa.example.com"), ("access-control-request-headers", "authorization")];
+    let options = api.call(Method::OPTIONS, "/api/v1/notifications/push/subscribe/", &preflight, "").await;
     assert_eq!(options.header("access-control-allow-origin"), "*");
     assert_eq!(options.header("access-control-allow-headers"), "authorization");
-    assert_eq!(
-        api.call(Method::OPTIONS, DISPATCH, &preflight, "")
-            .await
-            .header("access-control-allow-origin"),
-        ""
-    );
+    assert_eq!(api.call(Method::OPTIONS, DISPATCH, &preflight, "").await.header("access-control-allow-origin"), "");
 }
 
 #[tokio::test]
@@ -634,17 +471,11 @@ async fn it_listens_on_several_addresses_until_it_is_told_to_stop() {
     for _ in 0..2 {
         listeners.push(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
     }
-    let addresses: Vec<_> = listeners
-        .iter()
-        .map(|listener| listener.local_addr().unwrap())
-        .collect();
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
     let server = tokio::spawn(crate::serve(api.context.clone(), listeners, stop.clone()));
     for address in addresses {
         let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
-        client
-            .write_all(b"GET /health/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .await
-            .unwrap();
+        client.write_all(b"GET /health/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use recado_shared::clock::Clock;
 use recado_shared::config::{Config, ConfigError};
 use recado_shared::context::{Context, StartError};
+use recado_shared::queue::Queue;
 use recado_shared::telemetry;
 use secrecy::ExposeSecret;
 
@@ -35,6 +36,13 @@ pub(crate) async fn open() -> Result<Context, OpenError> {
         return Err(OpenError::NoDatabase(path));
     }
     Ok(Context::open(config, Clock::system()).await?)
+}
+
+/// What was queued from this process is only in the ledger when the bell is in another one.
+pub(crate) fn say_when_it_is_noticed(context: &Context) {
+    if matches!(context.queue, Queue::Local(_)) {
+        eprintln!("A running `recado up` notices within 10 seconds.");
+    }
 }
 
 /// The file of the embedded database.

@@ -12,7 +12,6 @@ use recado_shared::ids::Id;
 use recado_shared::notifications::{Attempt, Notification, Status};
 use recado_shared::{api_keys, db};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::health::loopback_client;
@@ -33,23 +32,12 @@ const SHOWN_LINES: usize = 8;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// The body of the example, word by word.
-pub(crate) fn event() -> Value {
-    json!({
-        "event_type": "appointment_scheduled",
-        "service_type_id": "mantenimiento-preventivo",
-        "phase_id": "phase-schedule",
-        "customer_id": CUSTOMER_ID,
-        "target": "clients",
-        "context": {
-            "nombre": "Carlos Mendoza",
-            "placa": "ABC123",
-            "vehiculo": "Haval H6 2024",
-            "fecha": "20 de Enero, 2026",
-            "hora": "14:30"
-        }
-    })
-}
+/// The body of the example, in the order of the seed's own `curl`.
+pub(crate) const EVENT: &str = concat!(
+    r#"{"event_type": "appointment_scheduled", "service_type_id": "mantenimiento-preventivo", "phase_id": "phase-schedule", "#,
+    r#""customer_id": "customer-001", "target": "clients", "context": {"nombre": "Carlos Mendoza", "placa": "ABC123", "#,
+    r#""vehiculo": "Haval H6 2024", "fecha": "20 de Enero, 2026", "hora": "14:30"}}"#
+);
 
 /// Sends the sample and tells its story while it happens. Returns whether it was delivered within `patience`.
 ///
@@ -79,7 +67,8 @@ pub(crate) async fn send(installation: &Installation, patience: Duration) -> Res
 }
 
 async fn dispatch(url: &str, key: Option<&str>) -> Result<(Receipt, String, Duration), Failure> {
-    let mut request = loopback_client()?.post(format!("{url}{PATH}")).json(&event());
+    let mut request =
+        loopback_client()?.post(format!("{url}{PATH}")).header("Content-Type", "application/json").body(EVENT);
     if let Some(key) = key {
         request = request.bearer_auth(key);
     }

@@ -78,6 +78,7 @@ async fn run_now(context: &Context, name: &str, json: bool) -> Outcome {
         print_json(&serde_json::json!({ "task_id": task }))?;
     } else {
         say(&format!("{name} is queued as task {task}; see `recado tasks show {task}`"));
+        ledger::say_when_it_is_noticed(context);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -105,11 +105,15 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
                 print_json(&serde_json::json!({ "retried": revived }))?;
             } else {
                 say(&format!("{} retried", count(revived, "task")));
+                ledger::say_when_it_is_noticed(&context);
             }
             Ok(ExitCode::SUCCESS)
         }
         Command::Retry(Retry { ids, .. }) => {
             let revived = operations::retry(&context, &ids).await?;
+            if !revived.is_empty() {
+                ledger::say_when_it_is_noticed(&context);
+            }
             report(&context, "retried", &ids, &revived, json).await
         }
         Command::Cancel { ids } => {
@@ -235,7 +239,8 @@ fn describe_chain(notifications: &[Notification], now: Timestamp) -> String {
         table.row([
             format!("  {}", notification.channel),
             notification.status.as_str().to_owned(),
-            notification.recipient_address.clone(),
+            // A push goes to whatever browsers have subscribed by then.
+            Some(notification.recipient_address.clone()).filter(|to| !to.is_empty()).unwrap_or_else(|| "-".to_owned()),
             format!("{}/{}", notification.retry_count, notification.max_retries),
             relative_or_dash(notification.next_retry_at, now),
             notification.template_name.clone(),

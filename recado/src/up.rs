@@ -128,7 +128,7 @@ impl Installation {
             say(&format!("Sandbox  {}messages holds what arrived", stand_ins.inbox_url()));
         }
         say("\nSend one yourself");
-        say(&format!("  curl{authorization} {url}{} --json '{}'", sample::PATH, sample::event()));
+        say(&format!("  curl{authorization} {url}{} --json '{}'", sample::PATH, sample::EVENT));
         if let Some(stand_ins) = &self.stand_ins {
             let faults = format!("{}faults", stand_ins.inbox_url());
             say("\nMake a provider fail, and see the next channel take over");
@@ -188,7 +188,7 @@ async fn open_ledger(mut config: Config, addresses: &[SocketAddr]) -> Result<Con
         Some(_) => match context.queue.ping().await {
             Ok(_) => step.done("Redis"),
             Err(error) => {
-                step.failed(&format!("Redis does not answer, work waits until it does: {}", process::explain(&error)))
+                step.failed(&format!("Redis does not answer, work waits until it does: {}", process::explain(&error)));
             }
         },
     }

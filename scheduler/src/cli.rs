@@ -23,10 +23,7 @@ pub enum RunError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     #[error("METRICS_LISTEN={address} cannot be used")]
-    Metrics {
-        address: SocketAddr,
-        source: std::io::Error,
-    },
+    Metrics { address: SocketAddr, source: std::io::Error },
     #[error("the pass did not end well")]
     Pass(#[from] sqlx::Error),
 }
@@ -40,13 +37,7 @@ pub async fn run(args: &SchedulerArgs) -> Result<(), RunError> {
     let metrics_listen = config.metrics_listen.filter(|_| !args.once);
     let context = process::open_for_fleet(config).await?;
     if args.once {
-        let Swept {
-            ticked,
-            promoted,
-            recovered,
-            poisoned,
-            rung_again,
-        } = crate::sweep(&context).await?;
+        let Swept { ticked, promoted, recovered, poisoned, rung_again } = crate::sweep(&context).await?;
         println!(
             "ticked {ticked}, promoted {promoted}, recovered {recovered}, poisoned {poisoned}, rung again {rung_again}"
         );

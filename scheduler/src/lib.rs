@@ -48,10 +48,7 @@ impl Intervals {
     /// The defaults, but looking often enough that a first retry after `retry_base` is not late by more than half of it.
     pub fn punctual_for(retry_base: Duration) -> Self {
         let defaults = Self::default();
-        Self {
-            longest_wait: (retry_base / 2).clamp(SHORTEST_WAIT, defaults.longest_wait),
-            ..defaults
-        }
+        Self { longest_wait: (retry_base / 2).clamp(SHORTEST_WAIT, defaults.longest_wait), ..defaults }
     }
 }
 

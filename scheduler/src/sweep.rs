@@ -49,13 +49,7 @@ pub(crate) struct Sweeper {
 
 impl Sweeper {
     pub(crate) fn new(context: Context, intervals: Intervals) -> Self {
-        Self {
-            context,
-            intervals,
-            recovered_at: None,
-            forgot_workers_at: None,
-            warned_at: None,
-        }
+        Self { context, intervals, recovered_at: None, forgot_workers_at: None, warned_at: None }
     }
 
     /// Does what is due, and says how long to wait.
@@ -75,11 +69,8 @@ impl Sweeper {
 
     /// Does everything, due or not.
     pub(crate) async fn everything(mut self) -> Result<Swept> {
-        let mut swept = Swept {
-            ticked: self.tick_schedules().await?,
-            promoted: self.promote_due().await?,
-            ..Swept::default()
-        };
+        let mut swept =
+            Swept { ticked: self.tick_schedules().await?, promoted: self.promote_due().await?, ..Swept::default() };
         self.recover(&mut swept).await?;
         self.forget_workers().await?;
         Ok(swept)
@@ -111,6 +102,9 @@ impl Sweeper {
 
     async fn recover(&mut self, swept: &mut Swept) -> Result<()> {
         self.expire_leases(swept).await?;
+        // The first command on a connection that broke only finds that out and starts a new one. A ping may be that
+        // command, so that what was lost with Redis is rung in this pass and not in the next.
+        self.context.queue.ping().await.ok();
         for lane in Lane::ALL {
             match self.context.queue.oldest_waiting(lane).await {
                 Ok(oldest) => swept.rung_again += self.ring_lost(lane, oldest).await?,
@@ -164,11 +158,7 @@ impl Sweeper {
             }
         }
         if rung > 0 {
-            tracing::info!(
-                lane = lane.as_str(),
-                tasks = rung,
-                "{rung} tasks of {lane} had lost their ring"
-            );
+            tracing::info!(lane = lane.as_str(), tasks = rung, "{rung} tasks of {lane} had lost their ring");
         }
         Ok(rung)
     }
@@ -197,12 +187,7 @@ impl Sweeper {
         let mut session = self.context.db.read().await?;
         let task = tasks::next_due(&mut session).await?;
         let schedule = schedules::next_due(&mut session).await?;
-        Ok(wait_for(
-            task,
-            schedule,
-            self.context.clock.now(),
-            self.intervals.longest_wait,
-        ))
+        Ok(wait_for(task, schedule, self.context.clock.now(), self.intervals.longest_wait))
     }
 }
 

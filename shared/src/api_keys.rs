@@ -69,6 +69,12 @@ pub async fn find(session: &mut Session, key: &str) -> Result<Option<ApiKey>> {
     )
 }
 
+/// Remembers that a key was used.
+pub async fn touch(session: &mut Session, id: Id, now: Timestamp) -> Result<()> {
+    sql!(run, session, "update api_keys set last_used_at = $2 where id = $1", id, now)?;
+    Ok(())
+}
+
 /// Whether any key is in force.
 pub async fn any(session: &mut Session) -> Result<bool> {
     let found: Option<(i32,)> = sql!(one (i32,), session, "select 1 from api_keys where revoked_at is null limit 1")?;

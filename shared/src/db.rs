@@ -161,7 +161,7 @@ impl Db {
 }
 
 /// What a database says of itself (S002-59). The embedded one has no host, port or user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Server {
     pub engine: &'static str,
     pub name: String,

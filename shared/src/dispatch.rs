@@ -380,6 +380,7 @@ impl plan::Words {
             template_name: self.template_name.clone(),
             subject: self.subject.clone(),
             body: self.body.clone(),
+            is_html: self.is_html,
             max_retries: facts.retry.max_attempts as i32,
             created_at: facts.now,
         }

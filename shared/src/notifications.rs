@@ -94,6 +94,7 @@ pub struct NewNotification {
     pub template_name: String,
     pub subject: String,
     pub body: String,
+    pub is_html: bool,
     pub max_retries: i32,
     pub created_at: Timestamp,
 }
@@ -104,13 +105,13 @@ pub async fn insert(session: &mut Session, notifications: &[NewNotification]) ->
     }
     sql!(run, session,
         "insert into notifications (id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
-             fallback_order, status, recipient_address, template_id, template_name, subject, body, max_retries, retry_count,
+             fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries, retry_count,
              redrives, created_at, updated_at)
          select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
-             fallback_order, status, recipient_address, template_id, template_name, subject, body, max_retries, 0,
+             fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries, 0,
              0, created_at, created_at
          from rows($1 as notifications: id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
-             fallback_order, status, recipient_address, template_id, template_name, subject, body, max_retries, created_at)",
+             fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries, created_at)",
         Rows::new(notifications)
     )?;
     Ok(())
@@ -132,6 +133,7 @@ pub struct Notification {
     pub template_name: String,
     pub subject: String,
     pub body: String,
+    pub is_html: bool,
     pub error_code: Option<String>,
     pub error_reason: Option<String>,
     pub retry_count: i32,
@@ -150,7 +152,7 @@ pub struct Notification {
 pub async fn chains(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Notification>> {
     sql!(all Notification, session,
         "select id, correlation_id, task_id, event_type, customer_id, channel, fallback_order, status, recipient_address,
-                template_name, subject, body, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
+                template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
                 paced_until, provider_message_id, redrives, sent_at, created_at, updated_at
          from notifications where task_id = any($1) order by task_id, fallback_order",
         Ids(task_ids)

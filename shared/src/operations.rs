@@ -76,9 +76,7 @@ pub enum RunScheduleError {
 pub async fn run_schedule(context: &Context, name: &str) -> Result<Id, RunScheduleError> {
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
-    let schedule = schedules::find(&mut session, name)
-        .await?
-        .ok_or(RunScheduleError::Unknown)?;
+    let schedule = schedules::find(&mut session, name).await?.ok_or(RunScheduleError::Unknown)?;
     let task = NewTask::now(Id::new(now), &Job::scheduled(&schedule.job)?, now);
     let inserted = tasks::insert(&mut session, std::slice::from_ref(&task)).await?;
     session.commit().await?;

@@ -17,7 +17,8 @@ static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 /// Starts logging. `json` for machines, else for people; `RUST_LOG` chooses what. Later calls change nothing.
 pub fn start_logging(json: bool, default_filter: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let colours = io::IsTerminal::is_terminal(&io::stderr());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     let _ = if json { logs.json().flatten_event(true).try_init() } else { logs.with_target(false).try_init() };
 }
 

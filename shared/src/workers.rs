@@ -29,10 +29,7 @@ pub struct WorkerRow {
 impl WorkerRow {
     /// The lanes that it reads.
     pub fn lanes(&self) -> Vec<Lane> {
-        self.queues
-            .split(',')
-            .flat_map(|word| Lane::named(word.trim()))
-            .collect()
+        self.queues.split(',').flat_map(|word| Lane::named(word.trim())).collect()
     }
 
     /// Whether it has been heard of within the time after which its tasks are given to others.
@@ -73,11 +70,8 @@ pub async fn forget_gone(session: &mut Session, before: Timestamp) -> Result<u64
 
 /// The lanes that no live worker reads: what is queued there waits for ever (d28).
 pub fn unattended(workers: &[WorkerRow], now: Timestamp, lease: Duration) -> Vec<Lane> {
-    let attended: HashSet<Lane> = workers
-        .iter()
-        .filter(|worker| worker.is_live(now, lease))
-        .flat_map(WorkerRow::lanes)
-        .collect();
+    let attended: HashSet<Lane> =
+        workers.iter().filter(|worker| worker.is_live(now, lease)).flat_map(WorkerRow::lanes).collect();
     Lane::ALL.into_iter().filter(|lane| !attended.contains(lane)).collect()
 }
 

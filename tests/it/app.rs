@@ -79,7 +79,8 @@ impl App {
         Self { context, clock, sandbox, url, http, storage, leaves_work: AtomicBool::new(false), _serving: stop.drop_guard() }
     }
 
-    async fn finish(self) {
+    /// The end of a story.
+    pub(crate) async fn finish(self) {
         if !self.leaves_work.load(Ordering::Relaxed) {
             let left = self.counts(&[State::Queued, State::Started]).await;
             assert!(left.is_empty(), "work is left: {left:?}; drain it, or say `app.leave_work()`");
@@ -138,6 +139,11 @@ impl App {
         #[expect(clippy::disallowed_methods, reason = "no other place sends")]
         let response = request.send().await;
         Answer::read(response.expect("the API answers")).await
+    }
+
+    /// Sends a request as it is, whoever made it.
+    pub(crate) async fn execute(&self, request: reqwest::Request) -> Answer {
+        Answer::read(self.http.execute(request).await.expect("the API answers")).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -247,8 +253,8 @@ impl App {
         self.context.db.begin().await.expect("a transaction")
     }
 
-    /// Changes what staff configure, for which there are no endpoints here.
-    pub(crate) async fn configure(&self, statement: &'static str) {
+    /// Changes rows by hand, where the product has no endpoint or a story wants what no endpoint would do.
+    pub(crate) async fn sql(&self, statement: &'static str) {
         let mut session = self.begin().await;
         let changed = sql!(run, &mut session, (statement)).expect(statement);
         assert!(changed > 0, "nothing was changed by: {statement}");

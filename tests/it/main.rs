@@ -4,9 +4,14 @@
 //! implementations that are not held to the same stories drift apart. A story's comment names the lines of the contract
 //! that it proves.
 
+// How stories are told
 mod answer;
 mod app;
 mod pair;
 mod sample;
 
+// The stories, a noun each
 mod delivery;
+mod dispatch;
+mod fallback;
+mod sync;

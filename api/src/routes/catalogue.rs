@@ -42,18 +42,10 @@ struct PhaseItem {
 
 impl Answer {
     fn of(catalogue: &Catalogue) -> Self {
-        let types = catalogue
-            .service_types
-            .iter()
-            .filter(|service| service.is_active && service.parent_id.is_none());
+        let types = catalogue.service_types.iter().filter(|service| service.is_active && service.parent_id.is_none());
         Self {
             service_types: types.map(|service| ServiceTypeItem::of(service, catalogue)).collect(),
-            phases: catalogue
-                .phases
-                .iter()
-                .filter(|phase| phase.is_active)
-                .map(PhaseItem::of)
-                .collect(),
+            phases: catalogue.phases.iter().filter(|phase| phase.is_active).map(PhaseItem::of).collect(),
         }
     }
 }
@@ -72,11 +64,6 @@ impl ServiceTypeItem {
 
 impl PhaseItem {
     fn of(phase: &Phase) -> Self {
-        Self {
-            slug: phase.slug.clone(),
-            name: phase.name.clone(),
-            icon: phase.icon.clone(),
-            order: phase.position,
-        }
+        Self { slug: phase.slug.clone(), name: phase.name.clone(), icon: phase.icon.clone(), order: phase.position }
     }
 }

@@ -29,10 +29,7 @@ pub(crate) async fn accept(
         unknown_customer: api.context.config.unknown_customer,
     };
     let accepted = api.door.accept(request).await;
-    accepted.map(answer).map_err(|rejection| Problem::Dispatch {
-        rejection,
-        minimum_fields,
-    })
+    accepted.map(answer).map_err(|rejection| Problem::Dispatch { rejection, minimum_fields })
 }
 
 /// S002-40.
@@ -66,11 +63,7 @@ fn answer(Accepted { receipt, replayed }: Accepted) -> Response {
 
 /// What a caller must put into the context in any case; it is told so when something was missing (S002-42, S002-43).
 fn minimum_fields(event: &Event) -> &'static [&'static str] {
-    if event.is_custom() {
-        &["subject", "body"]
-    } else {
-        &MINIMUM_FIELDS
-    }
+    if event.is_custom() { &["subject", "body"] } else { &MINIMUM_FIELDS }
 }
 
 /// The header `Idempotency-Key`, if it was sent (draft-ietf-httpapi-idempotency-key-header).

@@ -1,5 +1,6 @@
 //! Is it up? For load balancers, for people, and for those who just deployed (S002-31, S002-59).
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use recado_shared::db::{MAX_CONNECTION_AGE, Server};
 use recado_shared::process::explain;
 use recado_shared::queue::{Lane, Queue, QueueError};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::Api;
 
@@ -20,54 +21,110 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// 200 when requests can be taken in, which needs the database alone: without Redis events are still accepted and rung
 /// later, so that is `degraded` and no reason to take this process out of service.
-pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Response {
+pub(crate) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, axum::Json<Ready>) {
     let (database, queue) = tokio::join!(check(api.context.db.server()), check(api.context.queue.ping()));
-    let (status, word) = match (&database, &queue) {
+    let (code, status) = match (&database, &queue) {
         (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
         (Ok(_), Err(_)) => (StatusCode::OK, "degraded"),
         (Ok(_), Ok(_)) => (StatusCode::OK, "ok"),
     };
-    let one = |is_ok: bool| if is_ok { "ok" } else { "unavailable" };
-    let body = json!({
-        "status": word,
-        "database": one(database.is_ok()),
-        "queue": one(queue.is_ok()),
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    (status, axum::Json(body)).into_response()
+    let word = |is_ok: bool| if is_ok { "ok" } else { "unavailable" };
+    let version = env!("CARGO_PKG_VERSION");
+    (code, axum::Json(Ready { status, database: word(database.is_ok()), queue: word(queue.is_ok()), version }))
 }
 
-/// The database as the seed shows it (S002-59).
-pub(crate) async fn database(State(api): State<Arc<Api>>) -> Response {
-    match check(api.context.db.server()).await {
-        Ok(server) => axum::Json(database_answer(&server)).into_response(),
-        Err(error) => unhealthy(json!({ "status": "unhealthy", "error": error })),
-    }
+/// The database, as the seed shows it (S002-59).
+pub(crate) async fn database(State(api): State<Arc<Api>>) -> Result<axum::Json<DatabaseHealth>, Unhealthy> {
+    let server = check(api.context.db.server()).await.map_err(Unhealthy::because)?;
+    Ok(axum::Json(DatabaseHealth::of(server)))
 }
 
 /// The queue: how fast it answers, and how many rings wait in it.
-pub(crate) async fn redis(State(api): State<Arc<Api>>) -> Response {
+pub(crate) async fn redis(State(api): State<Arc<Api>>) -> Result<axum::Json<RedisHealth>, Unhealthy> {
     let queue = &api.context.queue;
-    let mode = match queue {
-        Queue::Redis(_) => "redis",
-        Queue::Local(_) => "in-process",
-    };
-    let asked = Instant::now();
-    let answered = async {
+    let answer = async {
+        let asked = Instant::now();
         queue.ping().await?;
-        let latency = asked.elapsed();
-        Ok::<_, QueueError>((latency, queue.depths().await?))
+        let latency_ms = asked.elapsed().as_micros() as f64 / 1000.0;
+        Ok::<_, QueueError>((latency_ms, queue.depths().await?))
     };
-    match check(answered).await {
-        Ok((latency, depths)) => axum::Json(json!({
-            "status": "healthy",
-            "mode": mode,
-            "latency_ms": latency.as_micros() as f64 / 1000.0,
-            "queues": sum_by(&depths, Lane::queue),
-            "lanes": sum_by(&depths, |lane| lane.as_str()),
-        }))
-        .into_response(),
-        Err(error) => unhealthy(json!({ "status": "unhealthy", "mode": mode, "error": error })),
+    let (latency_ms, depths) = check(answer).await.map_err(Unhealthy::because)?;
+    Ok(axum::Json(RedisHealth {
+        status: "healthy",
+        mode: match queue {
+            Queue::Redis(_) => "redis",
+            Queue::Local(_) => "in-process",
+        },
+        latency_ms,
+        queues: sum_by(&depths, Lane::queue),
+        lanes: sum_by(&depths, Lane::as_str),
+    }))
+}
+
+#[derive(Serialize)]
+pub(crate) struct Ready {
+    status: &'static str,
+    database: &'static str,
+    queue: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+pub(crate) struct DatabaseHealth {
+    status: &'static str,
+    database: Database,
+    connection: Connection,
+}
+
+#[derive(Serialize)]
+struct Database {
+    #[serde(flatten)]
+    server: Server,
+    is_supabase: bool,
+}
+
+#[derive(Serialize)]
+struct Connection {
+    /// Seconds.
+    max_age: u64,
+    health_checks_enabled: bool,
+}
+
+impl DatabaseHealth {
+    fn of(server: Server) -> Self {
+        Self {
+            status: "healthy",
+            database: Database { is_supabase: server.host.contains("supabase"), server },
+            connection: Connection { max_age: MAX_CONNECTION_AGE.as_secs(), health_checks_enabled: true },
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct RedisHealth {
+    status: &'static str,
+    mode: &'static str,
+    latency_ms: f64,
+    queues: BTreeMap<&'static str, u64>,
+    lanes: BTreeMap<&'static str, u64>,
+}
+
+/// 503.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unhealthy {
+    status: &'static str,
+    error: String,
+}
+
+impl Unhealthy {
+    fn because(error: String) -> Self {
+        Self { status: "unhealthy", error }
+    }
+}
+
+impl IntoResponse for Unhealthy {
+    fn into_response(self) -> Response {
+        (StatusCode::SERVICE_UNAVAILABLE, axum::Json(self)).into_response()
     }
 }
 
@@ -90,33 +147,12 @@ async fn check_within<T, E: Error>(
     }
 }
 
-fn database_answer(server: &Server) -> Value {
-    json!({
-        "status": "healthy",
-        "database": {
-            "engine": server.engine,
-            "name": server.name,
-            "host": server.host,
-            "port": server.port,
-            "user": server.user,
-            "version": server.version,
-            "is_supabase": server.host.contains("supabase"),
-        },
-        "connection": { "max_age": MAX_CONNECTION_AGE.as_secs(), "health_checks_enabled": true },
-    })
-}
-
-fn sum_by(depths: &[(Lane, u64)], name: impl Fn(Lane) -> &'static str) -> Map<String, Value> {
-    let mut sums = Map::new();
+fn sum_by(depths: &[(Lane, u64)], name: impl Fn(Lane) -> &'static str) -> BTreeMap<&'static str, u64> {
+    let mut sums = BTreeMap::new();
     for (lane, depth) in depths {
-        let sum = sums.entry(name(*lane)).or_insert_with(|| json!(0));
-        *sum = json!(sum.as_u64().unwrap_or_default() + depth);
+        *sums.entry(name(*lane)).or_default() += depth;
     }
     sums
-}
-
-fn unhealthy(body: Value) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response()
 }
 
 #[cfg(test)]
@@ -134,29 +170,30 @@ mod tests {
             user: "postgres.nnllhshzqyummzyotyiv".into(),
             version: "PostgreSQL 15.1 on x86_64-pc-linux-gnu...".into(),
         };
-        let seed = json!({
-            "status": "healthy",
-            "database": {
-                "engine": "postgresql",
-                "name": "postgres",
-                "host": "aws-1-sa-east-1.pooler.supabase.com",
-                "port": 6543,
-                "user": "postgres.nnllhshzqyummzyotyiv",
-                "version": "PostgreSQL 15.1 on x86_64-pc-linux-gnu...",
-                "is_supabase": true
-            },
-            "connection": { "max_age": 600, "health_checks_enabled": true }
-        });
-        assert_eq!(database_answer(&server), seed);
+        let seed = r#"{
+          "status": "healthy",
+          "database": {
+            "engine": "postgresql",
+            "name": "postgres",
+            "host": "aws-1-sa-east-1.pooler.supabase.com",
+            "port": 6543,
+            "user": "postgres.nnllhshzqyummzyotyiv",
+            "version": "PostgreSQL 15.1 on x86_64-pc-linux-gnu...",
+            "is_supabase": true
+          },
+          "connection": {
+            "max_age": 600,
+            "health_checks_enabled": true
+          }
+        }"#;
+        let without_layout = |text: &str| text.lines().map(str::trim).collect::<String>().replace("\": ", "\":");
+        assert_eq!(serde_json::to_string(&DatabaseHealth::of(server)).unwrap(), without_layout(seed));
     }
 
     #[test]
     fn a_queue_is_the_sum_of_its_lanes() {
         let depths = [(Lane::Email, 2), (Lane::Push, 3), (Lane::Sync, 0)];
-        assert_eq!(
-            Value::Object(sum_by(&depths, Lane::queue)),
-            json!({"notifications": 5, "sync": 0})
-        );
+        assert_eq!(sum_by(&depths, Lane::queue), BTreeMap::from([("notifications", 5), ("sync", 0)]));
     }
 
     #[tokio::test]
@@ -169,9 +206,7 @@ mod tests {
     #[tokio::test]
     async fn a_check_does_not_wait_for_ever() {
         let silent = std::future::pending::<Result<(), std::io::Error>>();
-        let error = check_within(Duration::from_millis(1), silent)
-            .await
-            .expect_err("silent");
+        let error = check_within(Duration::from_millis(1), silent).await.expect_err("silent");
         assert_eq!(error, "no responde en 0.001 s");
     }
 }

@@ -15,12 +15,7 @@ use crate::Api;
 
 /// The states that are counted at each scrape: bounded by what is waiting, running or dead. What was finished is counted
 /// by the workers when it happens.
-const COUNTED: [TaskState; 4] = [
-    TaskState::Scheduled,
-    TaskState::Queued,
-    TaskState::Started,
-    TaskState::Dead,
-];
+const COUNTED: [TaskState; 4] = [TaskState::Scheduled, TaskState::Queued, TaskState::Started, TaskState::Dead];
 
 /// Everything that was counted in this process, and the state of the ledger and of the queue as they are now. What cannot
 /// be asked is left as it was last seen: a scrape is most wanted when something is down.
@@ -32,10 +27,7 @@ pub(crate) async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
         Ok(depths) => gauge_depths(&depths),
         Err(error) => tracing::warn!(%error, "the queue could not be asked for its depth: {error}"),
     }
-    (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        telemetry::metrics(),
-    )
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics())
 }
 
 async fn gauge_tasks(api: &Api) -> recado_shared::db::Result<()> {
@@ -69,10 +61,8 @@ struct TaskGauge {
 
 /// One gauge for every lane and state, also where there is nothing: a gauge that is not set again would keep its last value.
 fn task_gauges(counts: &[Count], now: Timestamp) -> Vec<TaskGauge> {
-    let found: HashMap<(&str, &str), &Count> = counts
-        .iter()
-        .map(|count| ((count.lane.as_str(), count.state.as_str()), count))
-        .collect();
+    let found: HashMap<(&str, &str), &Count> =
+        counts.iter().map(|count| ((count.lane.as_str(), count.state.as_str()), count)).collect();
     let gauge = |lane: Lane, state: TaskState| {
         let count = found.get(&(lane.as_str(), state.as_str()));
         let oldest = count.and_then(|count| count.oldest);
@@ -83,10 +73,7 @@ fn task_gauges(counts: &[Count], now: Timestamp) -> Vec<TaskGauge> {
             oldest_seconds: oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()),
         }
     };
-    Lane::ALL
-        .into_iter()
-        .flat_map(|lane| COUNTED.map(|state| gauge(lane, state)))
-        .collect()
+    Lane::ALL.into_iter().flat_map(|lane| COUNTED.map(|state| gauge(lane, state))).collect()
 }
 
 #[cfg(test)]
@@ -96,21 +83,11 @@ mod tests {
     #[test]
     fn what_is_empty_is_zero_and_what_waits_has_an_age() {
         let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
-        let counts = [Count {
-            lane: "sync".into(),
-            state: TaskState::Queued,
-            count: 3,
-            oldest: Some(at(40)),
-        }];
+        let counts = [Count { lane: "sync".into(), state: TaskState::Queued, count: 3, oldest: Some(at(40)) }];
         let gauges = task_gauges(&counts, at(100));
         assert_eq!(gauges.len(), Lane::ALL.len() * COUNTED.len());
         let waiting: Vec<&TaskGauge> = gauges.iter().filter(|gauge| gauge.count > 0).collect();
-        let expected = TaskGauge {
-            lane: Lane::Sync,
-            state: TaskState::Queued,
-            count: 3,
-            oldest_seconds: 60.0,
-        };
+        let expected = TaskGauge { lane: Lane::Sync, state: TaskState::Queued, count: 3, oldest_seconds: 60.0 };
         assert_eq!(waiting, [&expected]);
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn all() -> Router<Arc<Api>> {
         .route("/api/v1/health/redis", get(health::redis))
         .route("/metrics", get(metrics::render))
         .fallback(|| async { Problem::NotFound })
-        .method_not_allowed_fallback(|method: Method| async { Problem::MethodNotAllowed(method) })
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 /// What a PWA asks for by itself, from whatever origin it was loaded. Nothing else is any business of a browser on
@@ -51,14 +51,14 @@ fn for_browsers() -> Router<Arc<Api>> {
         .max_age(Duration::from_secs(3600));
     Router::new()
         .route("/api/v1/notifications/catalog", get(catalogue::show))
-        .route(
-            "/api/v1/notifications/push/subscribe",
-            post(push::subscribe).delete(push::unsubscribe),
-        )
+        .route("/api/v1/notifications/push/subscribe", post(push::subscribe).delete(push::unsubscribe))
         .route("/api/v1/notifications/push/status/{customer_id}", get(push::status))
-        .route(
-            "/api/v1/notifications/push/vapid-public-key",
-            get(push::vapid_public_key),
-        )
+        .route("/api/v1/notifications/push/vapid-public-key", get(push::vapid_public_key))
+        // Inside of CORS, which answers a preflight before it counts as a method that does not exist.
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(cors)
+}
+
+async fn method_not_allowed(method: Method) -> Problem {
+    Problem::MethodNotAllowed(method)
 }

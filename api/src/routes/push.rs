@@ -28,15 +28,8 @@ pub(crate) async fn subscribe(
     let mut session = api.context.db.begin().await?;
     let id = push::subscribe(&mut session, &new, api.context.clock.now()).await?;
     session.commit().await?;
-    let NewSubscription {
-        customer_id, endpoint, ..
-    } = new;
-    let answer = Subscribed {
-        id,
-        customer_id,
-        endpoint,
-        message: "Suscripción registrada",
-    };
+    let NewSubscription { customer_id, endpoint, .. } = new;
+    let answer = Subscribed { id, customer_id, endpoint, message: "Suscripción registrada" };
     Ok((StatusCode::CREATED, axum::Json(answer)))
 }
 
@@ -49,11 +42,7 @@ pub(crate) async fn unsubscribe(
     let mut session = api.context.db.begin().await?;
     let existed = push::unsubscribe(&mut session, &endpoint).await?;
     session.commit().await?;
-    if existed {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::NotFound)
-    }
+    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
 }
 
 /// Whether a customer can be reached by push. 404 for a customer of whom we know nothing at all (d16).
@@ -68,18 +57,13 @@ pub(crate) async fn status(
     if subscription_count == 0 && customers::find(&mut session, &customer_id).await?.is_none() {
         return Err(Problem::NotFound);
     }
-    Ok(axum::Json(PushStatus {
-        has_subscription: subscription_count > 0,
-        subscription_count,
-    }))
+    Ok(axum::Json(PushStatus { has_subscription: subscription_count > 0, subscription_count }))
 }
 
 /// What a browser needs to subscribe (`applicationServerKey`). It is public by nature, so no key is asked for.
 pub(crate) async fn vapid_public_key(State(api): State<Arc<Api>>) -> Result<axum::Json<VapidPublicKey>, Problem> {
     let push = api.context.config.push.as_ref().ok_or(Problem::NotFound)?;
-    Ok(axum::Json(VapidPublicKey {
-        public_key: push.public_key.clone(),
-    }))
+    Ok(axum::Json(VapidPublicKey { public_key: push.public_key.clone() }))
 }
 
 #[derive(Serialize)]
@@ -134,12 +118,7 @@ fn name_fields(errors: Vec<(&'static str, String)>) -> Problem {
         "auth" => "subscription.keys.auth",
         other => other,
     };
-    Problem::from(
-        errors
-            .into_iter()
-            .map(|(field, error)| (path(field), error))
-            .collect::<Vec<_>>(),
-    )
+    Problem::from(errors.into_iter().map(|(field, error)| (path(field), error)).collect::<Vec<_>>())
 }
 
 fn explain(error: &OutboundError) -> &'static str {

@@ -26,13 +26,7 @@ pub(crate) async fn customer(
     let sync = sync.checked(&api.context.config.default_country)?;
     let customer_id = sync.customer_id.clone();
     let task_id = api.inbox.accept(&Job::SyncCustomer(Box::new(sync))).await?;
-    Ok(queued(Queued {
-        status: "accepted",
-        message: "Customer sync queued",
-        task_id,
-        customer_id,
-        plate: None,
-    }))
+    Ok(queued(Queued { status: "accepted", message: "Customer sync queued", task_id, customer_id, plate: None }))
 }
 
 /// Takes a vehicle in (S002-61).
@@ -44,13 +38,7 @@ pub(crate) async fn vehicle(
     let sync = sync.checked()?;
     let (customer_id, plate) = (sync.customer_id.clone(), Some(sync.plate.clone()));
     let task_id = api.inbox.accept(&Job::SyncVehicle(Box::new(sync))).await?;
-    Ok(queued(Queued {
-        status: "accepted",
-        message: "Vehicle sync queued",
-        task_id,
-        customer_id,
-        plate,
-    }))
+    Ok(queued(Queued { status: "accepted", message: "Vehicle sync queued", task_id, customer_id, plate }))
 }
 
 /// Where to look for what became of it: `GET /api/internal/v1/tasks/{task_id}/status/`.

@@ -57,11 +57,8 @@ impl Story {
             return Ok(None);
         };
         let chain = notifications::chains(&mut session, &[task_id]).await?;
-        let attempts = if chain.is_empty() {
-            Vec::new()
-        } else {
-            notifications::attempts(&mut session, task_id).await?
-        };
+        let attempts =
+            if chain.is_empty() { Vec::new() } else { notifications::attempts(&mut session, task_id).await? };
         Ok(Some(Self { task, chain, attempts }))
     }
 }
@@ -175,15 +172,9 @@ impl TaskView {
 impl Outcome {
     fn of(task: &Task) -> Self {
         match task.state {
-            TaskState::Success => Self::Success {
-                result: task.result.as_ref().map(|result| result.0.clone()),
-            },
-            TaskState::Dead => Self::Failure {
-                error: task.error.clone().unwrap_or_else(|| "failed".to_owned()),
-            },
-            TaskState::Cancelled => Self::Failure {
-                error: "cancelled".to_owned(),
-            },
+            TaskState::Success => Self::Success { result: task.result.as_ref().map(|result| result.0.clone()) },
+            TaskState::Dead => Self::Failure { error: task.error.clone().unwrap_or_else(|| "failed".to_owned()) },
+            TaskState::Cancelled => Self::Failure { error: "cancelled".to_owned() },
             TaskState::Scheduled | TaskState::Queued | TaskState::Started => Self::NotYet {},
         }
     }
@@ -191,9 +182,7 @@ impl Outcome {
 
 impl NotificationView {
     fn of(notification: Notification, attempts: &[Attempt]) -> Self {
-        let own = attempts
-            .iter()
-            .filter(|attempt| attempt.notification_id == notification.id);
+        let own = attempts.iter().filter(|attempt| attempt.notification_id == notification.id);
         let attempts_log: Vec<AttemptView> = own.map(AttemptView::of).collect();
         Self {
             id: notification.id,
@@ -231,15 +220,8 @@ impl AttemptView {
 fn channel_in_force(chain: &[Notification]) -> Option<Channel> {
     let sent = chain.iter().find(|notification| notification.status.is_sent());
     let tried = || chain.iter().find(|notification| notification.status == Status::Queued);
-    let last = || {
-        chain
-            .iter()
-            .rfind(|notification| notification.status != Status::Pending)
-    };
-    sent.or_else(tried)
-        .or_else(last)
-        .or(chain.first())
-        .map(|notification| notification.channel)
+    let last = || chain.iter().rfind(|notification| notification.status != Status::Pending);
+    sent.or_else(tried).or_else(last).or(chain.first()).map(|notification| notification.channel)
 }
 
 /// A push has no address of its own: it goes to all devices of the customer.

@@ -7,7 +7,7 @@ use crate::channels::Channel;
 use crate::customers::{Customer, Preference};
 use crate::ids::Id;
 use crate::orchestration::{self, Cell, DeliveryMode, Orchestration, Person, SkipReason};
-use crate::templates::words::{Context, one_line};
+use crate::templates::words::{Context, LONGEST_BODY, LONGEST_SUBJECT, looks_like_html, one_line};
 use crate::templates::Occasion;
 
 /// What an event becomes.
@@ -28,6 +28,8 @@ pub struct Words {
     pub template_name: String,
     pub subject: String,
     pub body: String,
+    /// The words are HTML, with whatever came from outside escaped.
+    pub is_html: bool,
 }
 
 /// What an event is about, once its slugs are understood.
@@ -97,6 +99,7 @@ impl Plan {
                 template_name: template.name.clone(),
                 subject: rendered.subject,
                 body: rendered.body,
+                is_html: rendered.html,
             });
         }
         if !missing.is_empty() {
@@ -177,6 +180,15 @@ fn custom(event: &Event, person: &Person<'_>, words: &Context) -> Result<Plan, R
     let (Some(subject), Some(body)) = (words.get("subject"), words.get("body")) else {
         return Err(Rejection::MissingVariables(missing));
     };
+    let limits = [("subject", &subject, LONGEST_SUBJECT), ("body", &body, LONGEST_BODY)];
+    let too_long = |(name, text, longest): (&str, &String, usize)| {
+        let error = format!("`{name}` no puede tener más de {longest} caracteres.");
+        (text.len() > longest).then(|| ("context".to_owned(), error))
+    };
+    let errors: Vec<_> = limits.into_iter().filter_map(too_long).collect();
+    if !errors.is_empty() {
+        return Err(Rejection::Fields(errors));
+    }
     let channels = orchestration::choose(person, |_| true);
     let message = |channel| Words {
         channel,
@@ -185,6 +197,7 @@ fn custom(event: &Event, person: &Person<'_>, words: &Context) -> Result<Plan, R
         template_name: event.event_type.clone(),
         subject: one_line(&subject),
         body: body.clone(),
+        is_html: looks_like_html(&body),
     };
     Ok(Plan {
         delivery_mode: DeliveryMode::Fallback,

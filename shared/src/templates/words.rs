@@ -41,24 +41,14 @@ impl Variable {
 }
 
 const fn variable(id: &'static str, label: &'static str, description: &'static str, example: &'static str) -> Variable {
-    Variable {
-        id,
-        label,
-        description,
-        example,
-    }
+    Variable { id, label, description, example }
 }
 
 /// The variables that the documents list, in their order (S002-46).
 pub const VARIABLES: &[Variable] = &[
     variable("nombre", "{{Nombre}}", "Nombre del cliente", "Carlos Mendoza"),
     variable("placa", "{{Placa}}", "Placa del vehículo", "ABC123"),
-    variable(
-        "vehiculo",
-        "{{Vehículo}}",
-        "Marca y modelo del vehículo",
-        "Haval H6 2024",
-    ),
+    variable("vehiculo", "{{Vehículo}}", "Marca y modelo del vehículo", "Haval H6 2024"),
     variable("fase", "{{Fase}}", "Fase actual del servicio", "Recepción"),
     variable("fecha", "{{Fecha}}", "Fecha programada", "20 de Enero, 2026"),
     variable("hora", "{{Hora}}", "Hora programada", "14:30"),
@@ -156,11 +146,7 @@ impl CompiledTemplate {
         let html = looks_like_html(body);
         let mut engine = ENGINE.clone();
         engine.set_auto_escape_callback(move |name| {
-            if html && name == Part::Body.as_str() {
-                AutoEscape::Html
-            } else {
-                AutoEscape::None
-            }
+            if html && name == Part::Body.as_str() { AutoEscape::Html } else { AutoEscape::None }
         });
         let mut variables = Vec::new();
         for (part, text) in [(Part::Subject, subject), (Part::Body, body)] {
@@ -169,16 +155,10 @@ impl CompiledTemplate {
                 line: flaw.line,
                 problem: flaw.problem,
             })?;
-            engine
-                .add_template_owned(part.as_str(), source.text.clone())
-                .map_err(|error| blame(part, &error))?;
+            engine.add_template_owned(part.as_str(), source.text.clone()).map_err(|error| blame(part, &error))?;
             note_variables(source, strict_case, &mut variables);
         }
-        let mut template = Self {
-            engine,
-            variables,
-            html,
-        };
+        let mut template = Self { engine, variables, html };
         template.try_out()?;
         let required = template.missing(&Context::empty(strict_case));
         for variable in &mut template.variables {
@@ -219,44 +199,28 @@ impl CompiledTemplate {
         let length = subject.chars().count();
         if length > LONGEST_SUBJECT {
             let problem = format!("El texto terminado tiene {length} caracteres: acórtelo a {LONGEST_SUBJECT}.");
-            return Err(TemplateError {
-                part: Part::Subject,
-                line: None,
-                problem,
-            });
+            return Err(TemplateError { part: Part::Subject, line: None, problem });
         }
         let body = without_control_characters(self.render_part(Part::Body, context)?);
         if body.len() > LONGEST_BODY {
-            let problem = format!(
-                "El texto terminado tiene {} bytes: acórtelo a {LONGEST_BODY}.",
-                body.len()
-            );
-            return Err(TemplateError {
-                part: Part::Body,
-                line: None,
-                problem,
-            });
+            let problem = format!("El texto terminado tiene {} bytes: acórtelo a {LONGEST_BODY}.", body.len());
+            return Err(TemplateError { part: Part::Body, line: None, problem });
         }
-        Ok(Rendered {
-            subject,
-            body,
-            html: self.html,
-        })
+        Ok(Rendered { subject, body, html: self.html })
     }
 
     fn render_part(&self, part: Part, context: &Context) -> Result<String, TemplateError> {
-        self.run(part, Value::from_dyn_object(context.values()))
-            .map_err(|error| {
-                let missing = match error.kind() {
-                    ErrorKind::UndefinedError => self.missing(context),
-                    _ => Vec::new(),
-                };
-                let mut blamed = blame(part, &error);
-                if !missing.is_empty() {
-                    blamed.problem = format!("Faltan valores en `context`: {}.", missing.join(", "));
-                }
-                blamed
-            })
+        self.run(part, Value::from_dyn_object(context.values())).map_err(|error| {
+            let missing = match error.kind() {
+                ErrorKind::UndefinedError => self.missing(context),
+                _ => Vec::new(),
+            };
+            let mut blamed = blame(part, &error);
+            if !missing.is_empty() {
+                blamed.problem = format!("Faltan valores en `context`: {}.", missing.join(", "));
+            }
+            blamed
+        })
     }
 
     /// Refuses what fails with any values: at the desk of the editor, rather than at the door of the caller.
@@ -316,10 +280,7 @@ impl CompiledTemplate {
 
 impl fmt::Debug for CompiledTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CompiledTemplate")
-            .field("variables", &self.variables)
-            .field("html", &self.html)
-            .finish()
+        f.debug_struct("CompiledTemplate").field("variables", &self.variables).field("html", &self.html).finish()
     }
 }
 
@@ -352,11 +313,7 @@ struct Probe {
 
 impl Probe {
     fn new(values: Arc<Values>, given: BTreeSet<String>) -> Self {
-        Self {
-            values,
-            given,
-            asked: Mutex::new(None),
-        }
+        Self { values, given, asked: Mutex::new(None) }
     }
 }
 
@@ -380,10 +337,7 @@ impl Object for Probe {
 /// A value that stands for any: the example of a known variable, else a text that is also a number.
 fn placeholder(name: &str) -> &'static str {
     let name = normalise(name);
-    VARIABLES
-        .iter()
-        .find(|variable| variable.id == name)
-        .map_or("1", |variable| variable.example)
+    VARIABLES.iter().find(|variable| variable.id == name).map_or("1", |variable| variable.example)
 }
 
 fn note_variables(source: Source, strict_case: bool, variables: &mut Vec<UsedVariable>) {
@@ -392,11 +346,7 @@ fn note_variables(source: Source, strict_case: bool, variables: &mut Vec<UsedVar
             // In strict case only what is written counts: `nombre` is then not the documents' `Nombre`.
             let known = VARIABLES.iter().find(|variable| !strict_case && variable.id == id);
             let label = known.map_or(written, |variable| variable.name().to_owned());
-            variables.push(UsedVariable {
-                id,
-                label,
-                required: false,
-            });
+            variables.push(UsedVariable { id, label, required: false });
         }
     }
 }
@@ -414,11 +364,7 @@ fn blame(part: Part, error: &Error) -> TemplateError {
         (kind, Some(detail)) => format!("No se puede evaluar ({kind}: {detail})."),
         (kind, None) => format!("No se puede evaluar ({kind})."),
     };
-    TemplateError {
-        part,
-        line: error.line(),
-        problem,
-    }
+    TemplateError { part, line: error.line(), problem }
 }
 
 /// The engine's `unexpected …, expected …` for people who write templates.
@@ -433,15 +379,9 @@ fn syntax_problem(detail: &str) -> String {
         "assignment operator" => "`=`".to_owned(),
         sign => sign.to_owned(),
     };
-    match detail
-        .strip_prefix("unexpected ")
-        .map(|rest| rest.split_once(", expected ").unwrap_or((rest, "expression")))
+    match detail.strip_prefix("unexpected ").map(|rest| rest.split_once(", expected ").unwrap_or((rest, "expression")))
     {
-        Some((found, expected)) => format!(
-            "No se entiende: hay {} donde se espera {}.",
-            said(found),
-            said(expected)
-        ),
+        Some((found, expected)) => format!("No se entiende: hay {} donde se espera {}.", said(found), said(expected)),
         None => format!("No se entiende ({detail})."),
     }
 }
@@ -479,10 +419,7 @@ mod tests {
     }
 
     fn body(template: &str, values: &serde_json::Value) -> String {
-        compile(template)
-            .render(&context(values))
-            .unwrap_or_else(|error| panic!("{template}: {error}"))
-            .body
+        compile(template).render(&context(values)).unwrap_or_else(|error| panic!("{template}: {error}")).body
     }
 
     fn refusal(body: &str) -> TemplateError {
@@ -507,25 +444,16 @@ mod tests {
     #[test]
     fn names_match_without_case_and_accents() {
         let values = || json!({"nombre": "María", "VEHICULO": "Haval", "te\u{301}cnico": "Juan"});
-        assert_eq!(
-            body("{{Nombre}} {{ VEHÍCULO }} {{-Técnico}}", &values()),
-            "María HavalJuan"
-        );
+        assert_eq!(body("{{Nombre}} {{ VEHÍCULO }} {{-Técnico}}", &values()), "María HavalJuan");
         assert_eq!(body("{{ Vehi\u{301}culo|upper }}", &values()), "HAVAL");
         assert_eq!(body("{{\u{a0}Nombre\u{a0}}}", &values()), "María");
         assert_eq!(body("{% set Año = nombre %}{{ año }}", &values()), "María");
         assert_eq!(
-            body(
-                "{% for Letra in [Nombre, \"Ñ\"] %}{{ LETRA }}{{ loop.index }}{% endfor %}",
-                &values()
-            ),
+            body("{% for Letra in [Nombre, \"Ñ\"] %}{{ LETRA }}{{ loop.index }}{% endfor %}", &values()),
             "María1Ñ2"
         );
         assert_eq!(body("{% with Él = Nombre %}{{ el }}{% endwith %}", &values()), "María");
-        assert_eq!(
-            body("{{ Nombre|replace(\"María\", Vehículo, count=1) }}", &values()),
-            "Haval"
-        );
+        assert_eq!(body("{{ Nombre|replace(\"María\", Vehículo, count=1) }}", &values()), "Haval");
     }
 
     #[test]
@@ -543,26 +471,14 @@ mod tests {
     fn text_outside_of_variables_is_untouched() {
         assert_eq!(body("a\n{# nota #}b\r\n\n", &json!({})), "a\nb\r\n\n");
         assert_eq!(body("{% raw %}{{ Nombre }}{% endraw %}", &json!({})), "{{ Nombre }}");
-        assert_eq!(
-            body("{{ \"Él\" }} {{ 1e2 }} {{ 0xFF }} {{ 1.5 }}", &json!({})),
-            "Él 100.0 255 1.5"
-        );
+        assert_eq!(body("{{ \"Él\" }} {{ 1e2 }} {{ 0xFF }} {{ 1.5 }}", &json!({})), "Él 100.0 255 1.5");
     }
 
     #[test]
     fn numbers_and_booleans_are_text_to_read_and_themselves_to_test() {
         let values = || json!({"km": 45000, "precio": 12.5, "garantia": false, "vip": true, "nota": null});
-        assert_eq!(
-            body("{{ km }} {{ precio }} {{ garantia }} {{ vip }}", &values()),
-            "45000 12.5 false true"
-        );
-        assert_eq!(
-            body(
-                "{% if garantia %}sí{% else %}no{% endif %}{% if km > 40000 %}!{% endif %}",
-                &values()
-            ),
-            "no!"
-        );
+        assert_eq!(body("{{ km }} {{ precio }} {{ garantia }} {{ vip }}", &values()), "45000 12.5 false true");
+        assert_eq!(body("{% if garantia %}sí{% else %}no{% endif %}{% if km > 40000 %}!{% endif %}", &values()), "no!");
         assert_eq!(compile("{{ nota }}").missing(&context(&values())), ["nota"]);
         let read = context(&values());
         assert_eq!(
@@ -574,66 +490,26 @@ mod tests {
     #[test]
     fn missing_names_all_at_once_and_only_what_is_needed() {
         let cases: &[(&str, serde_json::Value, &[&str])] = &[
-            (
-                "{{ Nombre }} {{ Hora }} {{ Fecha }}",
-                json!({}),
-                &["nombre", "hora", "fecha"],
-            ),
-            (
-                "{{ Nombre }} {{ Hora }} {{ Fecha }}",
-                json!({"hora": ""}),
-                &["nombre", "fecha"],
-            ),
+            ("{{ Nombre }} {{ Hora }} {{ Fecha }}", json!({}), &["nombre", "hora", "fecha"]),
+            ("{{ Nombre }} {{ Hora }} {{ Fecha }}", json!({"hora": ""}), &["nombre", "fecha"]),
             ("{% if Orden %}{{ Orden }}{% endif %}", json!({}), &[]),
             ("{% if Orden %}{{ Orden }} {{ Técnico }}{% endif %}", json!({}), &[]),
-            (
-                "{% if Orden %}{{ Orden }} {{ Técnico }}{% endif %}",
-                json!({"orden": "1"}),
-                &["tecnico"],
-            ),
-            (
-                "{% if Orden %}a{% elif Hora %}b{% else %}{{ Fecha }}{% endif %}",
-                json!({}),
-                &["fecha"],
-            ),
+            ("{% if Orden %}{{ Orden }} {{ Técnico }}{% endif %}", json!({"orden": "1"}), &["tecnico"]),
+            ("{% if Orden %}a{% elif Hora %}b{% else %}{{ Fecha }}{% endif %}", json!({}), &["fecha"]),
             ("{{ Orden|default(\"sin orden\") }}{{ Hora if Hora }}", json!({}), &[]),
-            (
-                "{{ Orden is defined }}{{ not Hora }}{{ Fecha and Fase }}",
-                json!({"fecha": "x"}),
-                &["fase"],
-            ),
+            ("{{ Orden is defined }}{{ not Hora }}{{ Fecha and Fase }}", json!({"fecha": "x"}), &["fase"]),
             ("{{ Orden|upper ~ Hora }}", json!({}), &["orden", "hora"]),
             ("{{ Orden ~ (Hora if Fecha) }}", json!({}), &["orden"]),
             ("{{ Orden ~ (Hora|default(\"\")) }}", json!({}), &["orden"]),
-            (
-                "{{ Orden }}{{ Hora ~ (Fecha if Fase) }}",
-                json!({"fase": "x"}),
-                &["orden", "hora", "fecha"],
-            ),
+            ("{{ Orden }}{{ Hora ~ (Fecha if Fase) }}", json!({"fase": "x"}), &["orden", "hora", "fecha"]),
             ("{% set Orden = Hora|default(\"ya\") %}{{ Orden }}", json!({}), &[]),
             ("{% set Hora = Hora %}{{ Hora }}", json!({}), &["hora"]),
-            (
-                "{% for x in [Hora, Fecha] %}{{ x }}{% endfor %}",
-                json!({}),
-                &["hora", "fecha"],
-            ),
-            (
-                "{{ Cliente }}{{ Kilometraje|int + 1 }}",
-                json!({}),
-                &["cliente", "kilometraje"],
-            ),
-            (
-                "{% for x in Nombre %}{% endfor %}{{ Hora }}",
-                json!({}),
-                &["nombre", "hora"],
-            ),
+            ("{% for x in [Hora, Fecha] %}{{ x }}{% endfor %}", json!({}), &["hora", "fecha"]),
+            ("{{ Cliente }}{{ Kilometraje|int + 1 }}", json!({}), &["cliente", "kilometraje"]),
+            ("{% for x in Nombre %}{% endfor %}{{ Hora }}", json!({}), &["nombre", "hora"]),
         ];
         for (template, values, expected) in cases {
-            assert_eq!(
-                compile(template).missing(&context(values)),
-                *expected,
-                "{template} with {values}"
-            );
+            assert_eq!(compile(template).missing(&context(values)), *expected, "{template} with {values}");
         }
     }
 
@@ -642,21 +518,14 @@ mod tests {
         let template = CompiledTemplate::compile("{{ Placa }} {{ Hora }}", "{{ Nombre }} {{ Placa }}", false).unwrap();
         assert_eq!(template.missing(&Context::empty(false)), ["placa", "hora", "nombre"]);
         let error = template.render(&context(&json!({"hora": "8"}))).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "subject, línea 1: Faltan valores en `context`: placa, nombre."
-        );
+        assert_eq!(error.to_string(), "subject, línea 1: Faltan valores en `context`: placa, nombre.");
     }
 
     #[test]
     fn variables_are_listed_as_the_documents_write_them() {
         let template =
             compile("{{ vehiculo }}{% if ORDEN %}{{ orden }}{% endif %}{{ Número_de_guía }}{% set x = Hora %}{{ x }}");
-        let list: Vec<_> = template
-            .variables()
-            .iter()
-            .map(|v| (v.id.as_str(), v.label.as_str(), v.required))
-            .collect();
+        let list: Vec<_> = template.variables().iter().map(|v| (v.id.as_str(), v.label.as_str(), v.required)).collect();
         assert_eq!(
             list,
             [
@@ -674,18 +543,12 @@ mod tests {
         let html = CompiledTemplate::compile("Hola {{ Nombre }}", "<p>{{ Nombre }}</p>", false).unwrap();
         let rendered = html.render(&values()).unwrap();
         assert_eq!(rendered.subject, "Hola <b>\"O'Hara\" & Cía</b> 1/2");
-        assert_eq!(
-            rendered.body,
-            "<p>&lt;b&gt;&quot;O&#x27;Hara&quot; &amp; Cía&lt;/b&gt; 1/2</p>"
-        );
+        assert_eq!(rendered.body, "<p>&lt;b&gt;&quot;O&#x27;Hara&quot; &amp; Cía&lt;/b&gt; 1/2</p>");
         assert!(rendered.html);
         let plain = compile("Hola {{ Nombre }}").render(&values()).unwrap();
         assert_eq!(plain.body, "Hola <b>\"O'Hara\" & Cía</b> 1/2");
         assert!(!plain.html, "a value does not make a body HTML");
-        for markup in [
-            "<p>{{ Nombre|safe }}</p>",
-            "<p>{% autoescape false %}{{ Nombre }}{% endautoescape %}</p>",
-        ] {
+        for markup in ["<p>{{ Nombre|safe }}</p>", "<p>{% autoescape false %}{{ Nombre }}{% endautoescape %}</p>"] {
             refusal(markup);
         }
     }
@@ -693,18 +556,11 @@ mod tests {
     #[test]
     fn a_subject_is_one_line_of_bounded_length() {
         let template = CompiledTemplate::compile(" {{ Nombre }} ", "", false).unwrap();
-        let subject = |name: &str| {
-            template
-                .render(&Context::empty(false).with("nombre", name))
-                .map(|r| r.subject)
-        };
+        let subject = |name: &str| template.render(&Context::empty(false).with("nombre", name)).map(|r| r.subject);
         assert_eq!(subject("Ana\r\nBcc: todos\n\tx\u{0}y").unwrap(), "Ana Bcc: todos  x y");
         assert_eq!(subject(&"ñ".repeat(200)).unwrap().chars().count(), 200);
         let error = subject(&"ñ".repeat(201)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "subject: El texto terminado tiene 201 caracteres: acórtelo a 200."
-        );
+        assert_eq!(error.to_string(), "subject: El texto terminado tiene 201 caracteres: acórtelo a 200.");
     }
 
     #[test]
@@ -712,13 +568,8 @@ mod tests {
         assert_eq!(body("a{{ \"\\x00\\x1b\" }}b\r\n\tc", &json!({})), "ab\r\n\tc");
         let long = "x".repeat(10_000);
         assert_eq!(body(&"{{ x }}".repeat(10), &json!({"x": long})).len(), 100_000);
-        let error = compile(&"{{ x }}".repeat(11))
-            .render(&context(&json!({"x": long})))
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "body: El texto terminado tiene 110000 bytes: acórtelo a 102400."
-        );
+        let error = compile(&"{{ x }}".repeat(11)).render(&context(&json!({"x": long}))).unwrap_err();
+        assert_eq!(error.to_string(), "body: El texto terminado tiene 110000 bytes: acórtelo a 102400.");
     }
 
     #[test]
@@ -726,37 +577,18 @@ mod tests {
         let error = CompiledTemplate::compile("{{ Hora|mayusculas }}", "", false).unwrap_err();
         assert_eq!((error.part, error.line), (Part::Subject, Some(1)));
         let cases = [
-            (
-                "\n\n{{ Nombre Completo }}",
-                "body, línea 3: No se entiende: hay un nombre donde se espera `}}`.",
-            ),
-            (
-                "{{ Nombre ~ }}",
-                "body, línea 1: No se entiende: hay `}}` donde se espera una expresión.",
-            ),
-            (
-                "{% if %}x{% endif %}",
-                "body, línea 1: No se entiende: hay `%}` donde se espera una expresión.",
-            ),
-            (
-                "{{ \"\\q\" }}",
-                "body, línea 1: No se puede evaluar (bad string escape).",
-            ),
-            (
-                "a\n{% if Orden %}x",
-                "body, línea 2: `{% if %}` no se cierra: escriba después `{% endif %}`.",
-            ),
+            ("\n\n{{ Nombre Completo }}", "body, línea 3: No se entiende: hay un nombre donde se espera `}}`."),
+            ("{{ Nombre ~ }}", "body, línea 1: No se entiende: hay `}}` donde se espera una expresión."),
+            ("{% if %}x{% endif %}", "body, línea 1: No se entiende: hay `%}` donde se espera una expresión."),
+            ("{{ \"\\u12\" }}", "body, línea 1: No se puede evaluar (bad string escape)."),
+            ("a\n{% if Orden %}x", "body, línea 2: `{% if %}` no se cierra: escriba después `{% endif %}`."),
         ];
         for (template, message) in cases {
             assert_eq!(refusal(template).to_string(), message);
         }
-        let error = compile("a\n{{ Nombre - 1 }}")
-            .render(&sample_context(false))
-            .unwrap_err();
+        let error = compile("a\n{{ Nombre - 1 }}").render(&sample_context(false)).unwrap_err();
         assert_eq!((error.part, error.line), (Part::Body, Some(2)));
-        let error = compile("{% for x in [1] %}{% endfor %}{{ x }}")
-            .render(&sample_context(false))
-            .unwrap_err();
+        let error = compile("{% for x in [1] %}{% endfor %}{{ x }}").render(&sample_context(false)).unwrap_err();
         assert!(error.problem.starts_with("Usa un valor que no existe"), "{error}");
     }
 
@@ -769,10 +601,7 @@ mod tests {
                 }
             }
         };
-        let thread = std::thread::Builder::new()
-            .stack_size(1024 * 1024)
-            .spawn(work)
-            .expect("a thread");
+        let thread = std::thread::Builder::new().stack_size(1024 * 1024).spawn(work).expect("a thread");
         thread.join().expect("no panic");
     }
 
@@ -794,11 +623,7 @@ mod tests {
             assert!(CompiledTemplate::compile("", &nested(before, middle, after, 10_000), false).is_err());
             let most = 60_000 / (before.len() + after.len());
             assert!(CompiledTemplate::compile("", &nested(before, middle, after, most), false).is_err());
-            survive(
-                [most, 199, 99, 10, 5]
-                    .map(|times| nested(before, middle, after, times))
-                    .into(),
-            );
+            survive([most, 199, 99, 10, 5].map(|times| nested(before, middle, after, times)).into());
         }
     }
 
@@ -821,17 +646,9 @@ mod tests {
             ("", "a", " if b else c"),
             ("", "\"a\"", "\"a\""),
         ] {
-            for (opener, closer) in [
-                ("{{ ", " }}"),
-                ("{% if ", " %}{% endif %}"),
-                ("{% set x = ", " %}{{ x }}"),
-            ] {
+            for (opener, closer) in [("{{ ", " }}"), ("{% if ", " %}{% endif %}"), ("{% set x = ", " %}{{ x }}")] {
                 let text = |times| format!("{opener}{}{closer}", nested(before, middle, after, times));
-                assert!(
-                    CompiledTemplate::compile("", &text(10_000), false).is_err(),
-                    "{}",
-                    text(3)
-                );
+                assert!(CompiledTemplate::compile("", &text(10_000), false).is_err(), "{}", text(3));
                 survive([98, 48, 32, 24, 19, 9].map(text).into());
             }
         }
@@ -852,12 +669,7 @@ mod tests {
             &format!("{{% set x = Nombre %}}{}{{{{ x }}}}", "{% set x = x ~ x %}".repeat(60)),
         ] {
             let template = CompiledTemplate::compile("", bomb, false);
-            assert!(
-                template
-                    .and_then(|template| template.render(&sample_context(false)))
-                    .is_err(),
-                "{bomb}"
-            );
+            assert!(template.and_then(|template| template.render(&sample_context(false))).is_err(), "{bomb}");
         }
     }
 
@@ -893,12 +705,8 @@ mod tests {
             any::<f64>().prop_map(serde_json::Value::from),
             "[ -~áéñ\n]{0,20}".prop_map(serde_json::Value::from),
         ];
-        proptest::collection::btree_map(
-            proptest::sample::select(vec!["nombre", "tecnico", "x", "y"]),
-            value,
-            0..4,
-        )
-        .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        proptest::collection::btree_map(proptest::sample::select(vec!["nombre", "tecnico", "x", "y"]), value, 0..4)
+            .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
     proptest! {

@@ -28,6 +28,8 @@ pub struct Message {
     /// Subject of an email, title of a push; WhatsApp has none.
     pub subject: String,
     pub body: String,
+    /// The body is HTML; otherwise what looks like it is only text.
+    pub is_html: bool,
     /// What a click on a push opens.
     pub click_url: Option<String>,
 }
@@ -324,6 +326,7 @@ mod tests {
             recipient,
             subject: "Su vehículo está listo".into(),
             body: "Hola, María".into(),
+            is_html: false,
             click_url: Some("https://taller.example.com/ordenes/7".into()),
         }
     }

@@ -318,6 +318,7 @@ mod tests {
             recipient: Recipient::Push(devices),
             subject: "Su vehículo está listo 🚗".to_owned(),
             body: "Le esperamos, María. ¡Hasta pronto! 👋".to_owned(),
+            is_html: false,
             click_url: Some("https://taller.example.com/ordenes/7".to_owned()),
         }
     }

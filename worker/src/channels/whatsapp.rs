@@ -310,6 +310,7 @@ mod tests {
             recipient: Recipient::Whatsapp("+593991234567".to_owned()),
             subject: String::new(),
             body: text.to_owned(),
+            is_html: false,
             click_url: None,
         }
     }

@@ -175,6 +175,7 @@ impl Delivery<'_> {
             recipient,
             subject: current.subject.clone(),
             body: current.body.clone(),
+            is_html: current.is_html,
             click_url: self.runner.context.config.frontend_url.clone(),
         })
     }

@@ -40,11 +40,7 @@ pub enum ContextError {
     )]
     ControlCharacter { key: String, character: String },
     #[error("`{first}` y `{second}` son la misma variable, `{name}`: envíe solo una.")]
-    SameName {
-        first: String,
-        second: String,
-        name: String,
-    },
+    SameName { first: String, second: String, name: String },
 }
 
 impl Context {
@@ -67,36 +63,23 @@ impl Context {
             let Some(value) = read_value(key, value)? else { continue };
             let name = spell(key, strict_case);
             if let Some(first) = origins.insert(name.clone(), key) {
-                return Err(ContextError::SameName {
-                    first: first.to_owned(),
-                    second: key.clone(),
-                    name,
-                });
+                return Err(ContextError::SameName { first: first.to_owned(), second: key.clone(), name });
             }
             values.insert(name, value);
         }
-        Ok(Self {
-            values: Arc::new(Values(values)),
-            strict_case,
-        })
+        Ok(Self { values: Arc::new(Values(values)), strict_case })
     }
 
     /// A context without values.
     pub fn empty(strict_case: bool) -> Self {
-        Self {
-            values: Arc::default(),
-            strict_case,
-        }
+        Self { values: Arc::default(), strict_case }
     }
 
     /// Adds a value that the system knows, such as `Fase`; the caller's own wins.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         let name = spell(name, self.strict_case);
-        Arc::make_mut(&mut self.values)
-            .0
-            .entry(name)
-            .or_insert_with(|| Value::from(value));
+        Arc::make_mut(&mut self.values).0.entry(name).or_insert_with(|| Value::from(value));
         self
     }
 
@@ -129,9 +112,9 @@ impl fmt::Debug for Context {
 
 /// The examples of [`VARIABLES`], for a preview without a context (S002-45).
 pub fn sample_context(strict_case: bool) -> Context {
-    VARIABLES.iter().fold(Context::empty(strict_case), |context, variable| {
-        context.with(variable.name(), variable.example)
-    })
+    VARIABLES
+        .iter()
+        .fold(Context::empty(strict_case), |context, variable| context.with(variable.name(), variable.example))
 }
 
 /// The values as the engine reads them.
@@ -168,12 +151,7 @@ fn check_key(key: &str) -> Result<(), ContextError> {
 
 fn read_value(key: &str, value: &serde_json::Value) -> Result<Option<Value>, ContextError> {
     use serde_json::Value as Json;
-    let not_a_text = |found| {
-        Err(ContextError::NotAText {
-            key: key.to_owned(),
-            found,
-        })
-    };
+    let not_a_text = |found| Err(ContextError::NotAText { key: key.to_owned(), found });
     match value {
         Json::Null => Ok(None),
         Json::Bool(value) => Ok(Some(Value::from(*value))),
@@ -195,16 +173,9 @@ fn read_number(number: &serde_json::Number) -> Value {
 
 fn check_text(key: &str, text: &str) -> Result<(), ContextError> {
     // A text of as many bytes has no more characters; the common case need not count.
-    let length = if text.len() > LONGEST_VALUE {
-        text.chars().count()
-    } else {
-        text.len()
-    };
+    let length = if text.len() > LONGEST_VALUE { text.chars().count() } else { text.len() };
     if length > LONGEST_VALUE {
-        return Err(ContextError::ValueTooLong {
-            key: key.to_owned(),
-            length,
-        });
+        return Err(ContextError::ValueTooLong { key: key.to_owned(), length });
     }
     match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
         Some(character) => Err(control_character(key, character)),
@@ -232,22 +203,13 @@ mod tests {
     #[test]
     fn mistakes_name_the_key_and_the_remedy() {
         let cases = [
-            (
-                json!({"nombre": {"a": 1}}),
-                "`nombre` es un objeto: envíe un texto, un número, true, false o null.",
-            ),
-            (
-                json!({"nombre": ["a"]}),
-                "`nombre` es una lista: envíe un texto, un número, true, false o null.",
-            ),
+            (json!({"nombre": {"a": 1}}), "`nombre` es un objeto: envíe un texto, un número, true, false o null."),
+            (json!({"nombre": ["a"]}), "`nombre` es una lista: envíe un texto, un número, true, false o null."),
             (
                 json!({"Vehículo": "a", "vehiculo": "b"}),
                 "`Vehículo` y `vehiculo` son la misma variable, `vehiculo`: envíe solo una.",
             ),
-            (
-                json!({"nombre": "ñ".repeat(10_001)}),
-                "`nombre` tiene 10001 caracteres: acórtelo a 10000.",
-            ),
+            (json!({"nombre": "ñ".repeat(10_001)}), "`nombre` tiene 10001 caracteres: acórtelo a 10000."),
         ];
         for (values, message) in cases {
             assert_eq!(read(&values).unwrap_err(), message);
@@ -258,26 +220,11 @@ mod tests {
                  Solo se admiten saltos de línea (\\n) y tabuladores."
             )
         };
-        assert_eq!(
-            read(&json!({"nombre": "a\u{0}"})).unwrap_err(),
-            control("nombre", "U+0000")
-        );
-        assert_eq!(
-            read(&json!({"nombre": "a\r\n"})).unwrap_err(),
-            control("nombre", "U+000D")
-        );
-        assert_eq!(
-            read(&json!({"a\u{7}b": "x"})).unwrap_err(),
-            control("a\\u{7}b", "U+0007")
-        );
+        assert_eq!(read(&json!({"nombre": "a\u{0}"})).unwrap_err(), control("nombre", "U+0000"));
+        assert_eq!(read(&json!({"nombre": "a\r\n"})).unwrap_err(), control("nombre", "U+000D"));
+        assert_eq!(read(&json!({"a\u{7}b": "x"})).unwrap_err(), control("a\\u{7}b", "U+0007"));
         let error = read(&json!({"k".repeat(101): "x"})).unwrap_err();
-        assert_eq!(
-            error,
-            format!(
-                "Una clave tiene 101 caracteres (`{}`…): acórtela a 100.",
-                "k".repeat(40)
-            )
-        );
+        assert_eq!(error, format!("Una clave tiene 101 caracteres (`{}`…): acórtela a 100.", "k".repeat(40)));
         let many = (0..101).map(|n| (format!("k{n}"), json!("x"))).collect::<Map<_, _>>();
         let error = Context::new(&many, false).unwrap_err();
         assert_eq!(error.to_string(), "Tiene 101 claves: envíe como máximo 100.");
@@ -293,13 +240,7 @@ mod tests {
 
     #[test]
     fn the_callers_value_wins_over_the_systems() {
-        let context = read(&json!({"fase": "Mía"}))
-            .unwrap()
-            .with("Fase", "Recepción")
-            .with("Taller", "Ambacar");
-        assert_eq!(
-            (context.get("FASE"), context.get("taller")),
-            (Some("Mía".into()), Some("Ambacar".into()))
-        );
+        let context = read(&json!({"fase": "Mía"})).unwrap().with("Fase", "Recepción").with("Taller", "Ambacar");
+        assert_eq!((context.get("FASE"), context.get("taller")), (Some("Mía".into()), Some("Ambacar".into())));
     }
 }

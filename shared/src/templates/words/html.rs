@@ -63,26 +63,10 @@ mod tests {
 
     #[test]
     fn html_is_told_by_its_tags() {
-        for html in [
-            "<p>Hola</p>",
-            "Hola<br>",
-            "Hola<BR/>",
-            "<a href=\"x\">y</a>",
-            "fin</strong> ",
-            "<h2\nclass=x>",
-        ] {
+        for html in ["<p>Hola</p>", "Hola<br>", "Hola<BR/>", "<a href=\"x\">y</a>", "fin</strong> ", "<h2\nclass=x>"] {
             assert!(looks_like_html(html), "{html}");
         }
-        for plain in [
-            "",
-            "Hola",
-            "1 < 2 y 3 > 2",
-            "<María>",
-            "<b",
-            "<pq>",
-            "<a@example.com>",
-            "< p>",
-        ] {
+        for plain in ["", "Hola", "1 < 2 y 3 > 2", "<María>", "<b", "<pq>", "<a@example.com>", "< p>"] {
             assert!(!looks_like_html(plain), "{plain}");
         }
     }

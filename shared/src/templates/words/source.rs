@@ -3,6 +3,8 @@
 //! The engine's parser calls itself for every operand and every nested tag; a text made for it, such as ten thousand
 //! `not`, would end the process. So the limits are kept here, token by token, with the same rules for where a tag ends.
 
+use std::collections::BTreeSet;
+
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
@@ -59,20 +61,8 @@ const TESTS: &[&str] = &[
 ];
 
 /// The tags `{% … %}`. `raw` is read before the others.
-const STATEMENTS: &[&str] = &[
-    "if",
-    "elif",
-    "else",
-    "endif",
-    "for",
-    "endfor",
-    "set",
-    "endset",
-    "with",
-    "endwith",
-    "filter",
-    "endfilter",
-];
+const STATEMENTS: &[&str] =
+    &["if", "elif", "else", "endif", "for", "endfor", "set", "endset", "with", "endwith", "filter", "endfilter"];
 
 /// The words of expressions: no variable can have such a name.
 const WORDS: &[&str] = &[
@@ -125,19 +115,12 @@ pub fn normalise(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }
-    name.nfd()
-        .filter(|c| !is_combining_mark(*c))
-        .flat_map(char::to_lowercase)
-        .collect()
+    name.nfd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect()
 }
 
 /// The name under which a value is kept: [`normalise`]d, or only composed where case matters.
 pub(super) fn spell(name: &str, strict_case: bool) -> String {
-    if strict_case {
-        name.nfc().collect()
-    } else {
-        normalise(name)
-    }
+    if strict_case { name.nfc().collect() } else { normalise(name) }
 }
 
 /// Reads a text and rewrites the names of its variables. Outside of tags, in strings and in comments nothing changes.
@@ -166,7 +149,7 @@ struct Reader<'s> {
     out: String,
     variables: Vec<(String, String)>,
     /// Names that the template gives values to itself.
-    assigned: Vec<String>,
+    assigned: BTreeSet<String>,
     statements: usize,
     /// The tags that wait for their end, and their lines.
     open: Vec<(&'s str, usize)>,
@@ -180,7 +163,7 @@ impl<'s> Reader<'s> {
             strict_case,
             out,
             variables: Vec::new(),
-            assigned: Vec::new(),
+            assigned: BTreeSet::new(),
             statements: 0,
             open: Vec::new(),
         }
@@ -215,7 +198,7 @@ impl<'s> Reader<'s> {
             }
         }
         // Only now, so that the second name in `{% set fecha = fecha|default("hoy") %}` is the caller's.
-        self.assigned.append(&mut targets);
+        self.assigned.extend(targets);
         push_space(&mut self.out, tag.space);
         self.out.push_str(tag.closer);
         Ok(tag.end)
@@ -248,34 +231,26 @@ impl<'s> Reader<'s> {
         let Some(keyword) = tag.keyword() else { return Ok(()) };
         if !STATEMENTS.contains(&keyword) {
             let known = "if, elif, else, for, set, with, filter, raw";
-            return tag.flaw(format!(
-                "No existe la etiqueta `{{% {keyword} %}}`: use {known} y sus finales."
-            ));
+            return tag.flaw(format!("No existe la etiqueta `{{% {keyword} %}}`: use {known} y sus finales."));
         }
         self.statements += 1;
         if self.statements > MOST_STATEMENTS {
-            return tag.flaw(format!(
-                "Hay más de {MOST_STATEMENTS} etiquetas `{{% … %}}`: use menos."
-            ));
+            return tag.flaw(format!("Hay más de {MOST_STATEMENTS} etiquetas `{{% … %}}`: use menos."));
         }
         let around = self.open.last().map(|(keyword, _)| *keyword);
         let sets_at_once = || tag.tokens.iter().any(|token| token.text == "=" && token.depth == 0);
         match keyword {
             "set" if sets_at_once() => {}
-            "if" | "for" | "set" | "with" | "filter" => self.open.push((keyword, tag.line)),
+            "if" | "for" | "set" | "with" | "filter" => self.open.push((keyword, tag.line())),
             "elif" if around == Some("if") => {}
             "else" if matches!(around, Some("if" | "for")) => {}
             "elif" | "else" => {
-                return tag.flaw(format!(
-                    "`{{% {keyword} %}}` no está dentro de un `{{% if %}}`: quítelo."
-                ));
+                return tag.flaw(format!("`{{% {keyword} %}}` no está dentro de un `{{% if %}}`: quítelo."));
             }
             end => self.close(tag, end)?,
         }
         match self.open.len() > DEEPEST {
-            true => tag.flaw(format!(
-                "Hay más de {DEEPEST} etiquetas una dentro de otra: quite algunas."
-            )),
+            true => tag.flaw(format!("Hay más de {DEEPEST} etiquetas una dentro de otra: quite algunas.")),
             false => Ok(()),
         }
     }
@@ -294,22 +269,17 @@ impl<'s> Reader<'s> {
         match self.open.pop() {
             Some((keyword, line)) => {
                 let problem = format!("`{{% {keyword} %}}` no se cierra: escriba después `{{% end{keyword} %}}`.");
-                Err(Flaw {
-                    line: Some(line),
-                    problem,
-                })
+                Err(Flaw { line: Some(line), problem })
             }
-            None => Ok(Source {
-                text: self.out,
-                variables: self.variables,
-            }),
+            None => Ok(Source { text: self.out, variables: self.variables }),
         }
     }
 }
 
 /// A tag, from its opening to its closing braces.
 struct Tag<'s> {
-    line: usize,
+    text: &'s str,
+    start: usize,
     opener: &'s str,
     tokens: Vec<Token<'s>>,
     /// Between the last token and the closing braces.
@@ -355,14 +325,7 @@ impl<'s> Tag<'s> {
     fn lex(text: &'s str, start: usize) -> Result<Self, Flaw> {
         let opener = with_sign(&text[start..], &text[start..start + 2]);
         let braces = if opener.starts_with("{{") { "}}" } else { "%}" };
-        let mut tag = Self {
-            line: line_at(text, start),
-            opener,
-            tokens: Vec::new(),
-            space: "",
-            closer: "",
-            end: 0,
-        };
+        let mut tag = Self { text, start, opener, tokens: Vec::new(), space: "", closer: "", end: 0 };
         let mut at = start + opener.len();
         let mut depth = 0;
         loop {
@@ -372,26 +335,14 @@ impl<'s> Tag<'s> {
             at += space.len();
             let closer = if depth == 0 { closer(rest, braces) } else { None };
             if let Some(closer) = closer {
-                return Ok(Self {
-                    space,
-                    closer,
-                    end: at + closer.len(),
-                    ..tag
-                });
+                return Ok(Self { space, closer, end: at + closer.len(), ..tag });
             }
             let (kind, length) = tag.token(rest, braces)?;
             let token = &rest[..length];
             depth = tag.depth_after(depth, token)?;
-            tag.tokens.push(Token {
-                space,
-                text: token,
-                kind,
-                depth,
-            });
+            tag.tokens.push(Token { space, text: token, kind, depth });
             if tag.tokens.len() > MOST_TOKENS {
-                return tag.flaw(format!(
-                    "La etiqueta tiene más de {MOST_TOKENS} palabras y signos: divídala."
-                ));
+                return tag.flaw(format!("La etiqueta tiene más de {MOST_TOKENS} palabras y signos: divídala."));
             }
             at += length;
         }
@@ -435,9 +386,9 @@ impl<'s> Tag<'s> {
 
     fn depth_after(&self, depth: usize, token: &str) -> Result<usize, Flaw> {
         match token {
-            "(" | "[" if depth == DEEPEST => self.flaw(format!(
-                "Hay más de {DEEPEST} paréntesis uno dentro de otro: quite algunos."
-            )),
+            "(" | "[" if depth == DEEPEST => {
+                self.flaw(format!("Hay más de {DEEPEST} paréntesis uno dentro de otro: quite algunos."))
+            }
             "(" | "[" => Ok(depth + 1),
             ")" | "]" if depth == 0 => self.flaw(format!("`{token}` no cierra nada: quítelo.")),
             ")" | "]" => Ok(depth - 1),
@@ -445,21 +396,23 @@ impl<'s> Tag<'s> {
         }
     }
 
-    fn keyword(&self) -> Option<&'s str> {
-        self.opener
-            .starts_with("{%")
-            .then(|| self.tokens.first().map_or("", |token| token.text))
+    fn line(&self) -> usize {
+        line_at(self.text, self.start)
     }
 
-    fn text(&self, at: Option<usize>) -> &'s str {
+    fn keyword(&self) -> Option<&'s str> {
+        self.opener.starts_with("{%").then(|| self.tokens.first().map_or("", |token| token.text))
+    }
+
+    fn text_at(&self, at: Option<usize>) -> &'s str {
         at.and_then(|at| self.tokens.get(at)).map_or("", |token| token.text)
     }
 
     /// What the token `at` is for, told by its neighbours.
     fn role(&self, at: usize) -> Role {
         let token = &self.tokens[at];
-        let before = self.text(at.checked_sub(1));
-        let is_test = before == "is" || (before == "not" && self.text(at.checked_sub(2)) == "is");
+        let before = self.text_at(at.checked_sub(1));
+        let is_test = before == "is" || (before == "not" && self.text_at(at.checked_sub(2)) == "is");
         let keyword = self.keyword();
         match token.text {
             _ if token.kind != Kind::Name => Role::Plain,
@@ -471,7 +424,7 @@ impl<'s> Tag<'s> {
             "not" => Role::Plain,
             _ if is_test => Role::Test,
             text if WORDS.contains(&text) => Role::Plain,
-            _ if token.depth > 0 && self.text(Some(at + 1)) == "=" => Role::Argument,
+            _ if token.depth > 0 && self.text_at(Some(at + 1)) == "=" => Role::Argument,
             _ if self.is_target(at) => Role::Target,
             _ => Role::Variable,
         }
@@ -483,16 +436,13 @@ impl<'s> Tag<'s> {
         match self.keyword() {
             Some("set") => stands_before(&["=", "|"]),
             Some("for") => stands_before(&["in"]),
-            Some("with") => self.tokens[at].depth == 0 && self.text(Some(at + 1)) == "=",
+            Some("with") => self.tokens[at].depth == 0 && self.text_at(Some(at + 1)) == "=",
             _ => false,
         }
     }
 
     fn flaw<T>(&self, problem: String) -> Result<T, Flaw> {
-        Err(Flaw {
-            line: Some(self.line),
-            problem,
-        })
+        Err(Flaw { line: Some(self.line()), problem })
     }
 }
 
@@ -500,22 +450,20 @@ impl<'s> Tag<'s> {
 /// comes to them, with a customer waiting.
 fn check_role(tag: &Tag, at: usize, role: Role) -> Result<(), Flaw> {
     let name = tag.tokens[at].text;
-    let after = tag.text(Some(at + 1));
+    let after = tag.text_at(Some(at + 1));
     match role {
-        Role::Filter if !FILTERS.contains(&name) || after == "." => tag.flaw(format!(
-            "No existe el filtro `{name}`: use uno de {}.",
-            FILTERS.join(", ")
-        )),
-        Role::Test if !TESTS.contains(&name) || after == "." => tag.flaw(format!(
-            "No existe la prueba `is {name}`: use una de {}.",
-            TESTS.join(", ")
-        )),
-        Role::Attribute if tag.text(at.checked_sub(2)) != "loop" => tag.flaw(format!(
+        Role::Filter if !FILTERS.contains(&name) || after == "." => {
+            tag.flaw(format!("No existe el filtro `{name}`: use uno de {}.", FILTERS.join(", ")))
+        }
+        Role::Test if !TESTS.contains(&name) || after == "." => {
+            tag.flaw(format!("No existe la prueba `is {name}`: use una de {}.", TESTS.join(", ")))
+        }
+        Role::Attribute if tag.text_at(at.checked_sub(2)) != "loop" => tag.flaw(format!(
             "`.{name}`: un valor es un solo texto y no tiene partes. Use otra variable, o un filtro como en `|upper`."
         )),
-        Role::Variable if after == "(" => tag.flaw(format!(
-            "No existe la función `{name}`: use una variable, o un filtro como en `|upper`."
-        )),
+        Role::Variable if after == "(" => {
+            tag.flaw(format!("No existe la función `{name}`: use una variable, o un filtro como en `|upper`."))
+        }
         Role::Plain if (name == "loop" && after == "(") || name == "recursive" => {
             tag.flaw("Un `for` no puede llamarse a sí mismo: escriba uno dentro del otro.".to_owned())
         }
@@ -532,15 +480,11 @@ fn check_lists(tag: &Tag) -> Result<(), Flaw> {
     for (at, token) in tag.tokens.iter().enumerate() {
         let before = at.checked_sub(1);
         let is_call = || before.is_some_and(|at| matches!(tag.role(at), Role::Filter | Role::Test | Role::Attribute));
-        let ends_well = || {
-            tag.tokens
-                .get(at + 1)
-                .is_none_or(|next| next.kind == Kind::Name || next.text == ")")
-        };
+        let ends_well = || tag.tokens.get(at + 1).is_none_or(|next| next.kind == Kind::Name || next.text == ")");
         match token.text {
             "(" if is_call() => open.push(Bracket::Call),
             "(" => open.push(Bracket::Group),
-            "[" if tag.text(before) == "in" && !open.contains(&Bracket::List) => open.push(Bracket::List),
+            "[" if tag.text_at(before) == "in" && !open.contains(&Bracket::List) => open.push(Bracket::List),
             ")" => drop(open.pop()),
             "]" if ends_well() => drop(open.pop()),
             "," if matches!(open.last(), Some(Bracket::Call | Bracket::List)) => {}
@@ -565,21 +509,12 @@ enum Bracket {
 
 fn check_text(text: &str) -> Result<(), Flaw> {
     if text.len() > LONGEST_SOURCE {
-        return Err(Flaw {
-            line: None,
-            problem: format!("Tiene {} bytes: acórtelo a {LONGEST_SOURCE}.", text.len()),
-        });
+        return Err(Flaw { line: None, problem: format!("Tiene {} bytes: acórtelo a {LONGEST_SOURCE}.", text.len()) });
     }
-    match text
-        .char_indices()
-        .find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-    {
+    match text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         Some((at, c)) => {
             let problem = format!("Contiene el carácter de control U+{:04X}: quítelo.", u32::from(c));
-            Err(Flaw {
-                line: Some(line_at(text, at)),
-                problem,
-            })
+            Err(Flaw { line: Some(line_at(text, at)), problem })
         }
         None => Ok(()),
     }
@@ -591,10 +526,8 @@ fn line_at(text: &str, at: usize) -> usize {
 
 /// Where the next `{{`, `{%` or `{#` stands.
 fn next_marker(text: &str, from: usize) -> Option<usize> {
-    let markers = text[from..].match_indices('{').map(|(at, _)| from + at);
-    markers
-        .into_iter()
-        .find(|at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
+    let mut markers = text[from..].match_indices('{').map(|(at, _)| from + at);
+    markers.find(|at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
 }
 
 /// The marker with the `-` or `+` that may follow it.
@@ -623,11 +556,7 @@ fn comment_end(text: &str, start: usize) -> Result<usize, Flaw> {
 /// Where a `{% raw %}…{% endraw %}` that begins at `start` ends; `None` for any other tag.
 fn raw_end(text: &str, start: usize) -> Result<Option<usize>, Flaw> {
     let inside = start + with_sign(&text[start..], "{%").len();
-    let Some(length) = text[start..]
-        .starts_with("{%")
-        .then(|| word_tag(&text[inside..], "raw"))
-        .flatten()
-    else {
+    let Some(length) = text[start..].starts_with("{%").then(|| word_tag(&text[inside..], "raw")).flatten() else {
         return Ok(None);
     };
     let mut at = inside + length;
@@ -639,19 +568,13 @@ fn raw_end(text: &str, start: usize) -> Result<Option<usize>, Flaw> {
         }
     }
     let problem = "`{% raw %}` no se cierra: escriba después `{% endraw %}`.".to_owned();
-    Err(Flaw {
-        line: Some(line_at(text, start)),
-        problem,
-    })
+    Err(Flaw { line: Some(line_at(text, start)), problem })
 }
 
 /// The length of ` word %}` at the start of `rest`.
 fn word_tag(rest: &str, word: &str) -> Option<usize> {
     let space = |c: char| c.is_ascii_whitespace();
-    let after = rest
-        .trim_start_matches(space)
-        .strip_prefix(word)?
-        .trim_start_matches(space);
+    let after = rest.trim_start_matches(space).strip_prefix(word)?.trim_start_matches(space);
     let closer = closer(after, "%}")?;
     Some(rest.len() - after.len() + closer.len())
 }
@@ -684,31 +607,16 @@ mod tests {
     #[test]
     fn only_the_names_of_variables_change() {
         let cases = [
-            (
-                "{{Vehículo}} {{- PLACA -}} {{+ Vehi\u{301}culo +}}",
-                "{{vehiculo}} {{- placa -}} {{+ vehiculo +}}",
-            ),
+            ("{{Vehículo}} {{- PLACA -}} {{+ Vehi\u{301}culo +}}", "{{vehiculo}} {{- placa -}} {{+ vehiculo +}}"),
             ("{{\u{a0}Año\u{2003}|upper }}", "{{ ano |upper }}"),
-            (
-                "{{ \"Él {{ }} %} \\\" Él\" ~ 'É\"' ~ Él }}",
-                "{{ \"Él {{ }} %} \\\" Él\" ~ 'É\"' ~ el }}",
-            ),
-            (
-                "{% if Él is not none and not Ella %}{% endif %}",
-                "{% if el is not none and not ella %}{% endif %}",
-            ),
+            ("{{ \"Él {{ }} %} \\\" Él\" ~ 'É\"' ~ Él }}", "{{ \"Él {{ }} %} \\\" Él\" ~ 'É\"' ~ el }}"),
+            ("{% if Él is not none and not Ella %}{% endif %}", "{% if el is not none and not ella %}{% endif %}"),
             (
                 "{% for Á in [É, 1] if Á %}{{ loop.index }}{% endfor %}",
                 "{% for a in [e, 1] if a %}{{ loop.index }}{% endfor %}",
             ),
-            (
-                "{% set Á = É|replace(Í, \"Ó\", count=Ú) %}",
-                "{% set a = e|replace(i, \"Ó\", count=u) %}",
-            ),
-            (
-                "{% with Á = (É), B = Í %}{% endwith %}",
-                "{% with a = (e), b = i %}{% endwith %}",
-            ),
+            ("{% set Á = É|replace(Í, \"Ó\", count=Ú) %}", "{% set a = e|replace(i, \"Ó\", count=u) %}"),
+            ("{% with Á = (É), B = Í %}{% endwith %}", "{% with a = (e), b = i %}{% endwith %}"),
             ("{{ 1E5 + 0XfF + 1.5 + True }}", "{{ 1E5 + 0XfF + 1.5 + True }}"),
         ];
         for (text, expected) in cases {
@@ -728,27 +636,11 @@ mod tests {
 
     #[test]
     fn variables_are_what_a_text_reads_and_does_not_set() {
-        let names = |text: &str| {
-            read(text, false)
-                .unwrap()
-                .variables
-                .into_iter()
-                .map(|(id, _)| id)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            names("{{ B }}{{ a }}{% if B is defined %}{{ 1e5 }}{% endif %}"),
-            ["b", "a"]
-        );
-        assert_eq!(
-            names("{% set x = y %}{{ x }}{% set z %}{{ w }}{% endset %}{{ z }}"),
-            ["y", "w"]
-        );
+        let names = |text: &str| read(text, false).unwrap().variables.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(names("{{ B }}{{ a }}{% if B is defined %}{{ 1e5 }}{% endif %}"), ["b", "a"]);
+        assert_eq!(names("{% set x = y %}{{ x }}{% set z %}{{ w }}{% endset %}{{ z }}"), ["y", "w"]);
         assert_eq!(names("{% set x = x|default(1) %}{{ x }}"), ["x"]);
-        assert_eq!(
-            names("{% for x in [a] if x %}{{ x ~ loop.index }}{% endfor %}"),
-            ["a", "x"]
-        );
+        assert_eq!(names("{% for x in [a] if x %}{{ x ~ loop.index }}{% endfor %}"), ["a", "x"]);
         assert_eq!(
             names("{% with x = a, y = b %}{{ x }}{% endwith %}{% filter replace(old, \"\") %}{% endfilter %}"),
             ["a", "b", "old"]
@@ -759,102 +651,38 @@ mod tests {
     fn flaws_have_a_line_and_a_remedy() {
         let cases: &[(&str, usize, &str)] = &[
             ("a\n{{ Nombre", 2, "`{{` no se cierra: escriba después `}}`."),
-            (
-                "{{ Nombre }\n{{ Placa }}",
-                1,
-                "`{{` no se cierra antes del siguiente `}`: escriba antes `}}`.",
-            ),
-            (
-                "{{ Nombre\n{{ Placa }}",
-                1,
-                "`{{` no se cierra antes del siguiente `{`: escriba antes `}}`.",
-            ),
-            (
-                "{{ Hora|default:\"x\" }}",
-                1,
-                "`:` no significa nada en una etiqueta: los argumentos van",
-            ),
-            (
-                "{{ “Hora” }}",
-                1,
-                "El carácter '“' (U+201C) no significa nada en una etiqueta: quítelo.",
-            ),
-            (
-                "{{ \"Hora }}",
-                1,
-                "Un texto entre comillas no se cierra: escriba después `\"`.",
-            ),
+            ("{{ Nombre }\n{{ Placa }}", 1, "`{{` no se cierra antes del siguiente `}`: escriba antes `}}`."),
+            ("{{ Nombre\n{{ Placa }}", 1, "`{{` no se cierra antes del siguiente `{`: escriba antes `}}`."),
+            ("{{ Hora|default:\"x\" }}", 1, "`:` no significa nada en una etiqueta: los argumentos van"),
+            ("{{ “Hora” }}", 1, "El carácter '“' (U+201C) no significa nada en una etiqueta: quítelo."),
+            ("{{ \"Hora }}", 1, "Un texto entre comillas no se cierra: escriba después `\"`."),
             ("{{ Hora) }}", 1, "`)` no cierra nada: quítelo."),
-            (
-                "{{ Nombre|mayusculas }}",
-                1,
-                "No existe el filtro `mayusculas`: use uno de abs, ",
-            ),
+            ("{{ Nombre|mayusculas }}", 1, "No existe el filtro `mayusculas`: use uno de abs, "),
             ("{{ Nombre|upper.x }}", 1, "No existe el filtro `upper`"),
             ("{% filter mayusculas %}", 1, "No existe el filtro `mayusculas`"),
             ("{{ Nombre|safe }}", 1, "No existe el filtro `safe`"),
-            (
-                "{{ Nombre is not vacio }}",
-                1,
-                "No existe la prueba `is vacio`: use una de ",
-            ),
-            (
-                "{{ Cliente.Nombre }}",
-                1,
-                "`.Nombre`: un valor es un solo texto y no tiene partes.",
-            ),
-            (
-                "{{ Nombre.upper() }}",
-                1,
-                "`.upper`: un valor es un solo texto y no tiene partes.",
-            ),
+            ("{{ Nombre is not vacio }}", 1, "No existe la prueba `is vacio`: use una de "),
+            ("{{ Cliente.Nombre }}", 1, "`.Nombre`: un valor es un solo texto y no tiene partes."),
+            ("{{ Nombre.upper() }}", 1, "`.upper`: un valor es un solo texto y no tiene partes."),
             ("{{ range(10) }}", 1, "No existe la función `range`"),
-            (
-                "{% for x in [1] recursive %}",
-                1,
-                "Un `for` no puede llamarse a sí mismo",
-            ),
+            ("{% for x in [1] recursive %}", 1, "Un `for` no puede llamarse a sí mismo"),
             ("{{ loop(1) }}", 1, "Un `for` no puede llamarse a sí mismo"),
             ("{% IF Orden %}", 1, "No existe la etiqueta `{% IF %}`: use if, "),
             ("{% include \"x\" %}", 1, "No existe la etiqueta `{% include %}`"),
             ("{% autoescape false %}", 1, "No existe la etiqueta `{% autoescape %}`"),
             ("{% %}", 1, "No existe la etiqueta `{%  %}`"),
-            (
-                "{% if Orden AND Hora %}",
-                1,
-                "`AND` se confunde con la palabra `and` del lenguaje",
-            ),
-            (
-                "a\n{% if Orden %}\nx",
-                2,
-                "`{% if %}` no se cierra: escriba después `{% endif %}`.",
-            ),
-            (
-                "{% set x %}",
-                1,
-                "`{% set %}` no se cierra: escriba después `{% endset %}`.",
-            ),
+            ("{% if Orden AND Hora %}", 1, "`AND` se confunde con la palabra `and` del lenguaje"),
+            ("a\n{% if Orden %}\nx", 2, "`{% if %}` no se cierra: escriba después `{% endif %}`."),
+            ("{% set x %}", 1, "`{% set %}` no se cierra: escriba después `{% endset %}`."),
             ("x{% endif %}", 1, "`{% endif %}` no cierra nada: quítelo."),
             (
                 "{% for x in y %}\n{% endif %}",
                 2,
                 "`{% endif %}` no cierra el `{% for %}` de la línea 1: escriba antes `{% endfor %}`.",
             ),
-            (
-                "{% with x = 1 %}{% else %}",
-                1,
-                "`{% else %}` no está dentro de un `{% if %}`: quítelo.",
-            ),
-            (
-                "\n{# nota",
-                2,
-                "`{#` no se cierra: escriba `#}` después del comentario.",
-            ),
-            (
-                "{% raw %}{% endif %}",
-                1,
-                "`{% raw %}` no se cierra: escriba después `{% endraw %}`.",
-            ),
+            ("{% with x = 1 %}{% else %}", 1, "`{% else %}` no está dentro de un `{% if %}`: quítelo."),
+            ("\n{# nota", 2, "`{#` no se cierra: escriba `#}` después del comentario."),
+            ("{% raw %}{% endif %}", 1, "`{% raw %}` no se cierra: escriba después `{% endraw %}`."),
             ("a\nb\u{0}", 2, "Contiene el carácter de control U+0000: quítelo."),
         ];
         for (text, line, problem) in cases {
@@ -887,12 +715,7 @@ mod tests {
             "{% if 1 in (1, 2) %}",
             "{{ x|default([1]) }}",
         ] {
-            assert!(
-                read(text, false)
-                    .expect_err(text)
-                    .problem
-                    .contains("una lista solo puede estar sola")
-            );
+            assert!(read(text, false).expect_err(text).problem.contains("una lista solo puede estar sola"));
         }
     }
 
@@ -902,30 +725,20 @@ mod tests {
             assert!(read(&text(most), false).is_ok());
             assert_eq!(read(&text(most + 1), false).unwrap_err().problem, problem);
         };
-        check(LONGEST_SOURCE, "Tiene 65537 bytes: acórtelo a 65536.", &|count| {
-            "x".repeat(count)
-        });
+        check(LONGEST_SOURCE, "Tiene 65537 bytes: acórtelo a 65536.", &|count| "x".repeat(count));
         check(100, "Hay más de 100 variables distintas: use menos.", &|count| {
             (0..count).map(|n| format!("{{{{ v{n} }}}}")).collect()
         });
-        check(200, "Hay más de 200 etiquetas `{% … %}`: use menos.", &|count| {
-            "{% set x = 1 %}".repeat(count)
+        check(200, "Hay más de 200 etiquetas `{% … %}`: use menos.", &|count| "{% set x = 1 %}".repeat(count));
+        check(10, "Hay más de 10 etiquetas una dentro de otra: quite algunas.", &|count| {
+            format!("{}{}", "{% if x %}".repeat(count), "{% endif %}".repeat(count))
         });
-        check(
-            10,
-            "Hay más de 10 etiquetas una dentro de otra: quite algunas.",
-            &|count| format!("{}{}", "{% if x %}".repeat(count), "{% endif %}".repeat(count)),
-        );
-        check(
-            10,
-            "Hay más de 10 paréntesis uno dentro de otro: quite algunos.",
-            &|count| format!("{{{{ {}1{} }}}}", "(".repeat(count), ")".repeat(count)),
-        );
-        check(
-            100,
-            "La etiqueta tiene más de 100 palabras y signos: divídala.",
-            &|count| format!("{{{{ {}1 }}}}", "not ".repeat(count - 1)),
-        );
+        check(10, "Hay más de 10 paréntesis uno dentro de otro: quite algunos.", &|count| {
+            format!("{{{{ {}1{} }}}}", "(".repeat(count), ")".repeat(count))
+        });
+        check(100, "La etiqueta tiene más de 100 palabras y signos: divídala.", &|count| {
+            format!("{{{{ {}1 }}}}", "not ".repeat(count - 1))
+        });
     }
 
     proptest! {

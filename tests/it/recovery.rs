@@ -1,0 +1,309 @@
+//! What survives: lost rings, dead workers, a queue that is away.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::future::join_all;
+use recado_sandbox::{EvolutionFault, SmtpFault};
+use recado_shared::clock::Clock;
+use recado_shared::config::Config;
+use recado_shared::context::Context;
+use recado_shared::ids::Id;
+use recado_shared::tasks::{self, Claimed, Finish, State};
+use recado_worker::{Options, Worker};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, seconds};
+use crate::pair::{Pair, story};
+use crate::sample;
+
+/// Long enough for a machine that compiles something else meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A worker takes the task, and then one never hears of it again.
+async fn claim(app: &App, task: Id, worker: &str) -> Option<Claimed> {
+    let mut session = app.begin().await;
+    let (now, lease) = (app.clock.now(), app.context.config.worker.lease);
+    let claimed = tasks::claim(&mut session, &[task], worker, now, lease).await.expect("the ledger is written");
+    session.commit().await.expect("it is committed");
+    claimed.into_iter().next()
+}
+
+// A crash between commit and ring, a FLUSHALL, a failover, a restart without persistence: one rule for all.
+story!(a_lost_ring_is_rung_again, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    app.lose_rings().await;
+    assert_eq!(app.drain().await, 0, "nobody knows of the task");
+
+    app.later(seconds(4)).await;
+    assert!(app.mails().is_empty(), "whoever committed it may be about to ring");
+    app.later(seconds(2)).await;
+    assert_eq!(app.mails().len(), 1);
+    assert_eq!(app.chain(task).await[0], "email sent");
+});
+
+// Ringing twice is harmless.
+story!(a_ring_too_many_changes_nothing, async |app: &App| {
+    app.know_carlos().await;
+    app.accepted(&sample::event()).await;
+    app.clock.advance(seconds(60));
+    for _ in 0..3 {
+        app.sweep().await;
+    }
+    app.drain().await;
+    app.later(seconds(60)).await;
+    assert_eq!(app.mails().len(), 1);
+});
+
+// The lease of a dead worker runs out, and another one delivers.
+story!(a_dead_workers_task_is_taken_over, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    claim(app, task, "dead").await.expect("it is free");
+    assert_eq!(app.status(task).await["status"], "STARTED");
+    assert_eq!(app.drain().await, 0, "it is somebody's");
+
+    app.later(seconds(29)).await;
+    assert!(app.mails().is_empty(), "the lease holds 30 s");
+    app.later(seconds(2)).await;
+    assert_eq!(app.mails().len(), 1);
+    assert_eq!(app.task(task).await.lost_leases, 1);
+});
+
+// A task that takes its workers down with it does not do so for ever.
+story!(a_poisonous_task_is_dead_after_three_workers, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    for worker in ["first", "second", "third"] {
+        claim(app, task, worker).await.expect("it is free again");
+        app.clock.advance(seconds(31));
+        app.sweep().await;
+    }
+    app.drain().await;
+    let status = app.status(task).await;
+    assert_eq!(status["status"], "FAILURE");
+    assert!(status["error"].as_str().expect("a reason").contains("three times"), "{status}");
+    assert_eq!(app.chain(task).await, ["email failed", "whatsapp failed"]);
+    assert!(app.mails().is_empty());
+});
+
+// Fencing: a worker that comes back late decides nothing any more.
+story!(a_late_worker_cannot_finish, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    let late = claim(app, task, "late").await.expect("it is free");
+    app.clock.advance(seconds(31));
+    app.sweep().await;
+    let current = claim(app, task, "current").await.expect("it is free again");
+
+    let finish = |claimed: &Claimed| Finish {
+        id: claimed.id,
+        attempt: claimed.attempt,
+        state: State::Success,
+        run_at: app.clock.now(),
+        rung_at: None,
+        lane: "notifications.email",
+        failures: 0,
+        error: None,
+        result: None,
+        finished_at: Some(app.clock.now()),
+    };
+    let mut session = app.begin().await;
+    let accepted = tasks::finish(&mut session, &[finish(&late)]).await.expect("the ledger is written");
+    assert_eq!(accepted, []);
+    let accepted = tasks::finish(&mut session, &[finish(&current)]).await.expect("the ledger is written");
+    assert_eq!(accepted, [task]);
+    session.commit().await.expect("it is committed");
+});
+
+// A worker that was told to stop gives back what it holds; that costs no attempt and no lost lease.
+story!(what_is_handed_back_is_free_at_once, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    claim(app, task, "stopping").await.expect("it is free");
+    let mut session = app.begin().await;
+    let rings = tasks::hand_back(&mut session, &[task], "stopping", false, app.clock.now()).await.expect("written");
+    session.commit().await.expect("it is committed");
+    app.context.ring(&rings).await;
+    app.drain().await;
+
+    let row = app.task(task).await;
+    assert_eq!((row.state, row.failures, row.lost_leases), (State::Success, 0, 0));
+    assert_eq!(app.mails().len(), 1);
+});
+
+// d27: the worker was stopped while the provider held its answer back. The next one asks before it sends.
+story!(a_message_that_was_cut_off_is_not_sent_twice, [("WORKER_DRAIN_SECONDS", "0")], async |app: &App| {
+    app.sync_customer(&sample::customer_with(json!({"email": null}))).await;
+    let task = app.task_for(&sample::event()).await;
+    app.sandbox.evolution.misbehave_times(EvolutionFault::AcceptThenHang, 1);
+    let worker = Running::start(&app.context);
+    app.sandbox.evolution.wait_for(1, PATIENCE).await;
+    worker.stop().await;
+    assert_eq!(app.task(task).await.state, State::Queued, "it was handed back");
+
+    app.drain().await;
+    assert_eq!(app.whatsapps().len(), 1);
+    assert_eq!(app.chain(task).await, ["whatsapp sent"]);
+});
+
+// Redis may be down: the request is safe without it, and delivered when it is back.
+story!(an_event_is_accepted_while_redis_is_down, [("REDIS_URL", "redis://127.0.0.1:1/")], async |app: &App| {
+    app.post(crate::app::SYNC_CUSTOMER, &sample::customer()).await.must_be(202);
+    app.sweep().await;
+    let health = app.get("/health").await.must_be(200);
+    assert_eq!(health["status"], "degraded");
+    app.get("/api/v1/health/redis/").await.must_be(503);
+
+    let recovered = restarted(app, &[]).await;
+    app.clock.advance(seconds(6));
+    recado_scheduler::sweep(&recovered).await.expect("the scheduler passes");
+    recado_worker::drain(&recovered).await.expect("the worker works");
+    app.accepted(&sample::event()).await;
+    app.clock.advance(seconds(6));
+    recado_scheduler::sweep(&recovered).await.expect("the scheduler passes");
+    recado_worker::drain(&recovered).await.expect("the worker works");
+    assert_eq!(app.mails().len(), 1);
+    recovered.db.close().await;
+});
+
+/// The same installation, seen by a process that starts now with these settings.
+async fn restarted(app: &App, settings: &[(&str, &str)]) -> Context {
+    let variables = app.environment(settings);
+    let config = Config::read(|name| variables.get(name).cloned()).expect("the settings are valid");
+    Context::open(config, app.clock.clone()).await.expect("database and queue open")
+}
+
+/// A worker that runs beside the story.
+struct Running {
+    stop: CancellationToken,
+    working: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(context: &Context) -> Self {
+        let stop = CancellationToken::new();
+        let worker = Worker::new(context.clone(), Options::from(&*context.config)).expect("the settings work");
+        Self { working: tokio::spawn(worker.run(stop.clone())), stop }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.working.await.expect("it stops without a panic");
+    }
+}
+
+/// Accepts many events; each names its own plate.
+async fn accept_many(app: &App, count: usize) -> Vec<Id> {
+    let events: Vec<Value> =
+        (0..count).map(|number| sample::event_with(json!({"context": {"placa": format!("P{number:03}")}}))).collect();
+    join_all(events.iter().map(|event| app.task_for(event))).await
+}
+
+/// How often each mail arrived, by its Message-ID.
+fn arrivals(app: &App) -> HashMap<String, usize> {
+    let mut arrivals = HashMap::new();
+    for mail in app.mails() {
+        *arrivals.entry(mail.message_id().expect("every mail has one").to_owned()).or_default() += 1;
+    }
+    arrivals
+}
+
+// Graceful stop: a real worker is stopped in the middle, another goes on, and everything arrives exactly once.
+async fn workers_come_and_go(pair: Pair) {
+    let app = App::start_at(pair, &[("WORKER_CONCURRENCY", "8")], Clock::system()).await;
+    app.know_carlos().await;
+    let tasks = accept_many(&app, 200).await;
+    app.sandbox.smtp.misbehave(SmtpFault::Slow { delay: Duration::from_millis(20) });
+    let first = Running::start(&app.context);
+    app.sandbox.smtp.wait_for(40, PATIENCE).await;
+    first.stop().await;
+    let midway = app.mails().len();
+    assert!((40..200).contains(&midway), "{midway}");
+    assert_eq!(app.counts(&[State::Started]).await, [], "a worker that stopped holds nothing");
+
+    let second = Running::start(&app.context);
+    app.sandbox.smtp.wait_for(200, PATIENCE).await;
+    second.stop().await;
+    assert_eq!(app.mails().len(), 200);
+    assert_eq!(arrivals(&app).len(), 200);
+    for task in tasks {
+        assert_eq!(app.task(task).await.state, State::Success);
+    }
+    app.finish().await;
+}
+
+mod workers_come_and_go {
+    use super::*;
+
+    #[tokio::test]
+    async fn postgres_redis() {
+        super::workers_come_and_go(Pair::PostgresRedis).await;
+    }
+
+    #[tokio::test]
+    async fn embedded() {
+        super::workers_come_and_go(Pair::Embedded).await;
+    }
+}
+
+/// A program of the product, beside the tests in the build's folder.
+fn program(name: &str, environment: &HashMap<String, String>) -> Child {
+    let tests = std::env::current_exe().expect("this program is a file");
+    let folder = tests.parent().and_then(|deps| deps.parent()).expect("target/debug/deps");
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is not built; run `make test`, which builds it", path.display());
+    Command::new(path)
+        .env_clear()
+        .envs(environment)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts")
+}
+
+// kill -9 in the middle: nothing that was accepted is lost, and only what was just being sent may arrive again.
+#[tokio::test]
+async fn a_killed_worker_loses_nothing() {
+    const CONCURRENCY: usize = 4;
+    let settings = [("WORKER_CONCURRENCY", "4"), ("WORKER_LEASE_SECONDS", "2"), ("RUST_LOG", "warn")];
+    let app = App::start_at(Pair::PostgresRedis, &settings, Clock::system()).await;
+    let environment = app.environment(&settings);
+    app.know_carlos().await;
+    let tasks = accept_many(&app, 300).await;
+    app.sandbox.smtp.misbehave(SmtpFault::Slow { delay: Duration::from_millis(20) });
+
+    let mut first = program("recado-worker", &environment);
+    app.sandbox.smtp.wait_for(60, PATIENCE).await;
+    first.kill().await.expect("SIGKILL reaches it");
+    let midway = arrivals(&app).len();
+    assert!((60..300).contains(&midway), "{midway}");
+
+    let stop = CancellationToken::new();
+    let scheduler = tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone()));
+    let mut second = program("recado-worker", &environment);
+    let finished = async {
+        while !app.counts(&[State::Queued, State::Started]).await.is_empty() {
+            app.sandbox.smtp.wait_for(app.mails().len() + 1, Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, finished).await.expect("everything is worked off");
+
+    let arrivals = arrivals(&app);
+    assert_eq!(arrivals.len(), 300, "every accepted message arrives");
+    let again: usize = arrivals.values().map(|times| times - 1).sum();
+    assert!(again <= CONCURRENCY, "{again} messages arrived again; only {CONCURRENCY} were being sent");
+    let states: HashSet<_> = join_all(tasks.iter().map(|task| app.status(*task))).await.iter().map(|s| s["status"].to_string()).collect();
+    assert_eq!(states, HashSet::from(["\"SUCCESS\"".to_owned()]));
+
+    stop.cancel();
+    scheduler.await.expect("it stops without a panic");
+    second.kill().await.expect("SIGKILL reaches it");
+    app.finish().await;
+}
