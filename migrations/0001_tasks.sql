@@ -21,6 +21,8 @@ create table tasks (
     -- Counts workers that fell silent while they held it; the third time it is dead.
     lost_leases integer not null,
     lease_until timestamptz,
+    -- The last run ended without an answer: its worker died or stopped, or it took too long. What it did outside is unknown.
+    cut_off boolean not null,
     -- The incarnation of the worker that holds it.
     worker text,
     started_at timestamptz,
@@ -45,6 +47,7 @@ create index tasks_dead on tasks (id) where state = 'dead';
 create table workers (
     -- host:pid:random
     id text primary key,
+    -- The lanes that it serves, separated by commas.
     queues text not null,
     concurrency integer not null,
     held integer not null,

@@ -87,7 +87,7 @@ impl Fields {
         let mut inner = Self::of(self.required(name));
         let value = read(&mut inner);
         // When the object itself is missing or of the wrong kind, what is missing inside says nothing new.
-        if !self.errors.name(name) {
+        if !self.errors.contains(name) {
             for (field, error) in inner.errors {
                 self.errors.add(format!("{name}.{field}"), error);
             }
@@ -97,7 +97,7 @@ impl Fields {
 
     /// Adds what a later check found. Fields that could not even be read keep that one error.
     pub(crate) fn check(&mut self, errors: Vec<(String, String)>) {
-        let new = errors.into_iter().filter(|(field, _)| !self.errors.name(field)).collect::<Vec<_>>();
+        let new = errors.into_iter().filter(|(field, _)| !self.errors.contains(field)).collect::<Vec<_>>();
         self.errors.extend(new);
     }
 }

@@ -1,8 +1,8 @@
 //! Who may ask, and how: the HTTP door of Recado.
 //!
-//! All URLs stand on one page, [`routes`]. A handler's signature says what it needs: who may call is an extractor
-//! ([`auth::May`]), and so is a body that was read and checked ([`body::Json`]). Whatever goes wrong is a
-//! [`problem::Problem`], and its answer is chosen in one exhaustive match.
+//! All URLs stand on one page, `routes/mod.rs`. A handler's signature says what it needs: who may call is an extractor
+//! (`May<Dispatch>`), and so is a body that was read and checked (`Json<Event>`). Whatever goes wrong is a `Problem`, and
+//! its answer is chosen in one exhaustive match.
 
 pub mod cli;
 

@@ -40,7 +40,7 @@ pub(crate) enum Problem {
     UnsupportedMediaType(String),
     /// 500 or 503. The database did not do its part.
     Database(db::Error),
-    /// 503. Nothing was written; the same request may work in a moment.
+    /// 503. The same request may work in a moment.
     Unavailable,
     /// 503.
     TimedOut,
@@ -96,7 +96,7 @@ impl IntoResponse for Problem {
     }
 }
 
-const UNAVAILABLE: &str = "El servicio no está disponible por el momento y nada se ha guardado. Inténtelo de nuevo.";
+const UNAVAILABLE: &str = "El servicio no está disponible por el momento. Inténtelo de nuevo.";
 
 /// S002-42, and what the door says besides.
 fn dispatch(rejection: Rejection, minimum_fields: &[&str]) -> Response {
@@ -123,7 +123,11 @@ fn dispatch(rejection: Rejection, minimum_fields: &[&str]) -> Response {
             "La clave de idempotencia ya se usó con otra solicitud",
             "Use un Idempotency-Key nuevo para cada solicitud distinta; repita el mismo solo con el mismo contenido.",
         ),
-        Rejection::Unavailable => again_in_a_moment(Envelope::of(UNAVAILABLE, minimum_fields)),
+        // A commit whose answer was lost may have happened, so a caller must not send twice without a key.
+        Rejection::Unavailable => again_in_a_moment(Envelope {
+            hint: Some("Con un mismo encabezado Idempotency-Key en cada intento, el evento no se duplica."),
+            ..Envelope::of(UNAVAILABLE, minimum_fields)
+        }),
     }
 }
 
@@ -226,7 +230,7 @@ impl FieldErrors {
     }
 
     /// Whether something is wrong with this field.
-    pub(crate) fn name(&self, field: &str) -> bool {
+    pub(crate) fn contains(&self, field: &str) -> bool {
         self.0.iter().any(|(named, _)| named == field)
     }
 

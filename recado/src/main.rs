@@ -38,7 +38,7 @@ Examples:
 The environment (and a file .env) configures everything; `recado config` shows what it decided.
 Exit status: 0 it went well, 1 it did not, 2 the command line is wrong.";
 
-/// Background jobs and notifications: by e-mail, WhatsApp, Web Push and webhook
+/// Background jobs and notifications: by e-mail, WhatsApp and Web Push
 #[derive(Parser)]
 #[command(name = "recado", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Program {

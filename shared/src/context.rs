@@ -6,6 +6,7 @@ use crate::catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
+use crate::process::explain;
 use crate::queue::{Queue, QueueError, Ring};
 
 /// Cheap to clone; all clones are the same thing.
@@ -40,8 +41,9 @@ impl Context {
     /// Rings after a commit. Trouble is not the caller's: what is not rung now, the scheduler rings a few seconds later.
     pub async fn ring(&self, rings: &[Ring]) {
         if let Err(error) = self.queue.ring(rings).await {
+            let error = explain(&error);
             metrics::counter!("recado_rings_lost_total").increment(rings.len() as u64);
-            tracing::warn!(%error, rings = rings.len(), "{} tasks are not rung yet: {error}", rings.len());
+            tracing::warn!(error, rings = rings.len(), "{} tasks are not rung yet: {error}", rings.len());
         }
     }
 }

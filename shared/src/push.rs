@@ -51,7 +51,8 @@ fn check_key(
     text
 }
 
-#[derive(Clone, Debug, sqlx::FromRow)]
+/// No `Debug`: whoever knows the keys may send to that browser.
+#[derive(Clone, sqlx::FromRow)]
 pub struct Subscription {
     pub id: Id,
     pub customer_id: String,

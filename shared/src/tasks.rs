@@ -91,9 +91,9 @@ pub async fn insert(session: &mut Session, tasks: &[NewTask]) -> Result<Inserted
         return Ok(Inserted::default());
     }
     let inserted: Vec<(Id,)> = sql!(all (Id,), session,
-        "insert into tasks (id, kind, payload, lane, priority, state, run_at, rung_at, attempt, failures, lost_leases,
+        "insert into tasks (id, kind, payload, lane, priority, state, run_at, rung_at, attempt, failures, lost_leases, cut_off,
                             unique_key, correlation_id, created_at)
-         select id, kind, payload, lane, priority, state, run_at, rung_at, 0, 0, 0, unique_key, correlation_id, created_at
+         select id, kind, payload, lane, priority, state, run_at, rung_at, 0, 0, 0, false, unique_key, correlation_id, created_at
          from rows($1 as tasks: id, kind, payload, lane, priority, state, run_at, rung_at, unique_key, correlation_id, created_at)
          where true
          on conflict do nothing
@@ -115,20 +115,12 @@ pub struct Claimed {
     pub attempt: i32,
     pub failures: i32,
     pub lost_leases: i32,
-    /// How the claim before this one ended, when it did not end well.
-    pub error: Option<String>,
+    /// An earlier run was cut off, so that what it did outside is unknown.
+    pub cut_off: bool,
+    #[sqlx(try_from = "String")]
+    pub lane: Lane,
     pub correlation_id: Option<Id>,
     pub created_at: Timestamp,
-}
-
-/// What stands in the row when a worker stopped in the middle of a run.
-const INTERRUPTED: &str = "the worker stopped while it ran";
-
-impl Claimed {
-    /// Whether an earlier run was cut off, so that what it did outside is unknown.
-    pub fn was_cut_off(&self) -> bool {
-        self.lost_leases > 0 || self.error.as_deref() == Some(INTERRUPTED)
-    }
 }
 
 /// Takes the tasks that are still to be had, for as long as the lease lasts.
@@ -136,7 +128,7 @@ pub async fn claim(session: &mut Session, ids: &[Id], worker: &str, now: Timesta
     sql!(all Claimed, session,
         "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4
          where id in (select id from tasks where id = any($1) and state = 'queued' for update skip locked)
-         returning id, kind, payload, attempt, failures, lost_leases, error, correlation_id, created_at",
+         returning id, kind, payload, attempt, failures, lost_leases, cut_off, lane, correlation_id, created_at",
         Ids(ids), now + lease, worker, now
     )
 }
@@ -163,6 +155,7 @@ pub struct Finish {
     pub rung_at: Option<Timestamp>,
     pub lane: &'static str,
     pub failures: i32,
+    pub cut_off: bool,
     pub error: Option<String>,
     pub result: Option<Value>,
     pub finished_at: Option<Timestamp>,
@@ -224,9 +217,9 @@ impl TryFrom<String> for State {
 /// Ends claims. Returns the tasks whose claim was still in force; for the others a later claim decides.
 pub async fn finish(session: &mut Session, finishes: &[Finish]) -> Result<Vec<Id>> {
     let accepted: Vec<(Id,)> = sql!(all (Id,), session,
-        "update tasks set state = r.state, run_at = r.run_at, rung_at = r.rung_at, lane = r.lane, failures = r.failures,
+        "update tasks set state = r.state, run_at = r.run_at, rung_at = r.rung_at, lane = r.lane, failures = r.failures, cut_off = r.cut_off,
                           error = r.error, result = r.result, finished_at = r.finished_at, lease_until = null, worker = null
-         from rows($1 as tasks: id, attempt, state, run_at, rung_at, lane, failures, error, result, finished_at) r
+         from rows($1 as tasks: id, attempt, state, run_at, rung_at, lane, failures, cut_off, error, result, finished_at) r
          where tasks.id = r.id and tasks.attempt = r.attempt and tasks.state = 'started'
          returning tasks.id",
         Rows::new(finishes)
@@ -262,10 +255,10 @@ pub async fn hand_back(
     now: Timestamp,
 ) -> Result<Vec<Ring>> {
     let rows = sql!(all RingRow, session,
-        "update tasks set state = 'queued', rung_at = $3, lease_until = null, worker = null, error = coalesce($4, error)
+        "update tasks set state = 'queued', rung_at = $3, lease_until = null, worker = null, cut_off = cut_off or $4
          where id = any($1) and worker = $2 and state = 'started'
          returning id, lane, priority",
-        Ids(ids), worker, now, running.then_some(INTERRUPTED)
+        Ids(ids), worker, now, running
     )?;
     Ok(rings(rows))
 }
@@ -310,7 +303,7 @@ pub async fn expire_leases(session: &mut Session, now: Timestamp, limit: i64) ->
              state = case when lost_leases + 1 >= $3 then 'dead' else 'queued' end,
              finished_at = case when lost_leases + 1 >= $3 then $1 else null end,
              error = case when lost_leases + 1 >= $3 then 'its workers died or fell silent three times' else error end,
-             rung_at = $1, lost_leases = lost_leases + 1, lease_until = null, worker = null
+             rung_at = $1, lost_leases = lost_leases + 1, cut_off = true, lease_until = null, worker = null
          where id in (select id from tasks where state = 'started' and lease_until < $1 limit $2 for update skip locked)
          returning id, lane, priority, state",
         now, limit, LOST_LEASES_UNTIL_DEAD
@@ -429,7 +422,7 @@ pub async fn dead(session: &mut Session, lanes: &[Lane], after: Option<Id>, limi
 /// Returns their rings.
 pub async fn revive(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<Vec<Ring>> {
     let rows = sql!(all RingRow, session,
-        "update tasks set state = 'queued', failures = 0, lost_leases = 0, error = null, result = null, finished_at = null,
+        "update tasks set state = 'queued', failures = 0, lost_leases = 0, cut_off = false, error = null, result = null, finished_at = null,
                           run_at = $2, rung_at = $2,
                           lane = case when kind = 'send_notification' then 'notifications.' || (payload ->> 'channel') else lane end
          where id = any($1) and state in ('dead', 'cancelled')

@@ -239,7 +239,8 @@ story!(a_refused_request_frees_its_key, async |app: &App| {
 // Whoever repeats a request before it was answered still gets one message.
 story!(simultaneous_repeats_are_one_message, async |app: &App| {
     app.know_carlos().await;
-    let answers = join_all((0..20).map(|_| dispatch_with_key(app, "cita-7", &sample::event()))).await;
+    let event = sample::event();
+    let answers = join_all((0..20).map(|_| dispatch_with_key(app, "cita-7", &event))).await;
     assert!(answers.iter().all(|(status, ..)| *status == 202));
     assert!(answers.windows(2).all(|two| two[0].2 == two[1].2), "all get the same receipt");
     app.drain().await;

@@ -14,4 +14,7 @@ mod sample;
 mod delivery;
 mod dispatch;
 mod fallback;
+mod recovery;
+mod schedules;
 mod sync;
+mod tasks;

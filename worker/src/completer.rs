@@ -10,7 +10,7 @@ use recado_shared::ids::Id;
 use recado_shared::notifications::{self, Attempt, Change, Status};
 use recado_shared::push;
 use recado_shared::queue::Ring;
-use recado_shared::tasks::{self, Finish};
+use recado_shared::tasks::{self, Finish, State};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::held::Held;
@@ -126,6 +126,12 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     let gone: Vec<Id> = completions.iter().flat_map(|completion| completion.gone.iter().copied()).collect();
     notifications::apply(&mut session, &changes).await?;
     notifications::record(&mut session, &attempts).await?;
+    let dead: Vec<Id> = finishes.iter().filter(|finish| finish.state == State::Dead).map(|finish| finish.id).collect();
+    let dead: Vec<Id> = dead.into_iter().filter(|id| accepted.contains(id)).collect();
+    if !dead.is_empty() {
+        // Whatever of their chains is still open will not leave any more.
+        notifications::close(&mut session, &dead, Status::Failed, "its task is dead; the task says why", context.clock.now()).await?;
+    }
     if !gone.is_empty() {
         push::remove(&mut session, &gone).await?;
     }

@@ -163,7 +163,10 @@ impl LaneWorker {
         // From here on a stop does not interrupt: what is claimed must reach the registry.
         let claimed = claim(&self.context, &ids, &self.worker).await?;
         self.held.take(self.lane, claimed.iter().map(|task| task.id));
-        listener.release().await?;
+        if let Err(error) = listener.release().await {
+            // The entries stay for a while and are claimed in vain; the tasks are ours all the same.
+            tracing::debug!(lane = self.lane.as_str(), %error, "entries could not be released: {error}");
+        }
         Ok(claimed)
     }
 }

@@ -140,11 +140,10 @@ impl Worker {
     }
 
     fn row(&self, held: usize, now: Timestamp) -> workers::WorkerRow {
-        let mut queues: Vec<&str> = self.options.lanes.iter().map(|lane| lane.queue()).collect();
-        queues.dedup();
+        let lanes: Vec<&str> = self.options.lanes.iter().map(|lane| lane.as_str()).collect();
         workers::WorkerRow {
             id: self.name.clone(),
-            queues: queues.join(","),
+            queues: lanes.join(","),
             concurrency: i32::try_from(self.options.concurrency).unwrap_or(i32::MAX),
             held: i32::try_from(held).unwrap_or(i32::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),

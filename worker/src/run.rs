@@ -63,15 +63,15 @@ impl Runner {
         let job = match Job::decode(&task.kind, task.payload.0.clone()) {
             Ok(job) => job,
             // Parked with the reason: perhaps a newer version can read it.
-            Err(error) => return self.finish(&task, None, Outcome::Failed(error.to_string()).into(), task.failures),
+            Err(error) => return self.finish(&task, None, Outcome::Failed(error.to_string()).into(), None),
         };
         let started = self.context.clock.now();
-        let (performed, failures) = match self.perform(&task, &job).await {
-            Ok(performed) => (performed, task.failures),
-            Err(trouble) => (self.after_trouble(&task, &job, &trouble), task.failures + 1),
+        let (performed, trouble) = match self.perform(&task, &job).await {
+            Ok(performed) => (performed, None),
+            Err(trouble) => (self.after_trouble(&task, &job, &trouble), Some(trouble)),
         };
         observe(&task, &performed.outcome, self.context.clock.now().since(started));
-        self.finish(&task, Some(&job), performed, failures)
+        self.finish(&task, Some(&job), performed, trouble)
     }
 
     /// The job itself, within its time; a panic is trouble like any other.
@@ -93,13 +93,12 @@ impl Runner {
         }
         let jitter = rand::rng().random_range(-1.0..=1.0);
         let at = self.context.clock.now() + policy.delay(failures, jitter);
-        Outcome::Later { at, lane: job.lane(), because: Some(reason) }.into()
+        Outcome::Later { at, lane: task.lane, because: Some(reason) }.into()
     }
 
     /// Turns an outcome into the row's new state.
-    fn finish(&self, task: &Claimed, job: Option<&Job>, performed: Performed, failures: i32) -> Completion {
+    fn finish(&self, task: &Claimed, job: Option<&Job>, performed: Performed, trouble: Option<Trouble>) -> Completion {
         let now = self.context.clock.now();
-        let lane = job.map_or(Lane::Maintenance, Job::lane);
         let priority = job.map_or(Priority::Default, Job::priority);
         let mut finish = Finish {
             id: task.id,
@@ -107,8 +106,9 @@ impl Runner {
             state: State::Success,
             run_at: now,
             rung_at: None,
-            lane: lane.as_str(),
-            failures,
+            lane: task.lane.as_str(),
+            failures: task.failures + i32::from(trouble.is_some()),
+            cut_off: trouble.is_some(),
             error: None,
             result: None,
             finished_at: Some(now),

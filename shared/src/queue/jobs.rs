@@ -101,19 +101,19 @@ impl Job {
     /// How often and how soon the job itself is tried again when *we* are in trouble: no database, a bug. What a provider
     /// answers is decided in [`crate::fallback`].
     ///
-    /// 5 s, 10 s, 20 s, … for ten attempts, about 1.4 hours in all.
+    /// 5 s, 10 s, 20 s, … for ten attempts, about 43 minutes in all.
     pub fn retry(&self) -> RetryPolicy {
         RetryPolicy { max_attempts: 10, base: Duration::from_secs(5) }
     }
 
-    /// How long one attempt may take. A channel's own time limit is shorter.
+    /// How long one attempt may take. A delivery is ended by its provider's own time limit; this one is only the last resort.
     pub fn timeout(&self) -> Duration {
         match self {
-            Self::SendNotification { .. } => Duration::from_secs(150),
             Self::DispatchEvent(_) | Self::SyncCustomer(_) | Self::SyncVehicle(_) | Self::Ping {} => Duration::from_secs(30),
-            Self::CheckMaintenanceReminders {} | Self::RetryFailedNotifications {} | Self::Cleanup {} => {
-                Duration::from_secs(3600)
-            }
+            Self::SendNotification { .. }
+            | Self::CheckMaintenanceReminders {}
+            | Self::RetryFailedNotifications {}
+            | Self::Cleanup {} => Duration::from_secs(3600),
         }
     }
 }

@@ -183,7 +183,7 @@ impl Delivery<'_> {
     /// Since when it is unknown whether this message left: an attempt had no answer, or a run was cut off.
     fn unknown_since(&self, task: &Claimed) -> Option<Timestamp> {
         let current = self.current();
-        current.unknown_since.or(task.was_cut_off().then_some(current.created_at))
+        current.unknown_since.or(task.cut_off.then_some(current.created_at))
     }
 
     fn attempt(&self, result: &Result<Receipt, SendFailure>, ended: Timestamp) -> Attempt {
@@ -236,7 +236,10 @@ impl Delivery<'_> {
 
     /// The message whose outcome was unknown did leave.
     fn found(&self, receipt: Receipt) -> Performed {
-        self.sent(receipt, self.now)
+        let attempt = self.attempt(&Ok(receipt.clone()), self.now);
+        let mut performed = self.sent(receipt, self.now);
+        performed.attempts.push(attempt);
+        performed
     }
 
     /// Asks again a little later, until the window closes; then the attempt counts as failed.
