@@ -37,11 +37,13 @@ create table tasks (
 );
 
 create unique index tasks_unique_key on tasks (unique_key) where unique_key is not null;
-create index tasks_due on tasks (run_at) where state = 'scheduled';
-create index tasks_queued on tasks (lane, rung_at) where state = 'queued';
-create index tasks_leases on tasks (lease_until) where state = 'started';
-create index tasks_finished on tasks (finished_at) where finished_at is not null;
-create index tasks_dead on tasks (id) where state = 'dead';
+
+-- A claim changes only what no index and no index's condition looks at (`state` stands in none of them), so that PostgreSQL
+-- writes the row anew on its own page and touches no index. Statements repeat these conditions.
+--   scheduled: rung_at is null, finished_at is null · queued, started: rung_at is set, finished_at is null · ended: finished_at
+create index tasks_due on tasks (run_at) where rung_at is null and finished_at is null;
+create index tasks_open on tasks (lane, rung_at) where rung_at is not null and finished_at is null;
+create index tasks_dead on tasks (id) where error is not null and finished_at is not null;
 
 -- Who works now: one row per process, renewed by its heartbeat.
 create table workers (

@@ -55,8 +55,11 @@ async fn enqueue(context: &Context) -> Result<(), Box<dyn Error + Send + Sync>> 
 async fn until_done(context: &Context) -> Result<(), Box<dyn Error + Send + Sync>> {
     loop {
         let mut session = context.db.read().await?;
-        let open: Option<(i32,)> =
-            recado_shared::sql!(one (i32,), &mut session, "select 1 from tasks where state in ('queued', 'started') limit 1")?;
+        let open: Option<(i32,)> = recado_shared::sql!(
+            one(i32,),
+            &mut session,
+            "select 1 from tasks where state in ('queued', 'started') limit 1"
+        )?;
         drop(session);
         if open.is_none() {
             return Ok(());

@@ -21,7 +21,9 @@ impl Stage {
     pub(crate) async fn set() -> Result<Self, Box<dyn Error + Send + Sync>> {
         let database = variable("TEST_DATABASE_URL")?;
         let redis = variable("TEST_REDIS_URL")?;
-        redis::cmd("FLUSHDB").exec_async(&mut redis::Client::open(redis.as_str())?.get_multiplexed_async_connection().await?).await?;
+        redis::cmd("FLUSHDB")
+            .exec_async(&mut redis::Client::open(redis.as_str())?.get_multiplexed_async_connection().await?)
+            .await?;
         let sandbox = Sandbox::start().await?;
         let smtp = sandbox.smtp.addr();
         let (host, port) = (smtp.ip().to_string(), smtp.port().to_string());

@@ -34,10 +34,7 @@ impl Certificate {
         let identity =
             native_tls::Identity::from_pkcs8(&pem, &key.private_key_to_pem_pkcs8()?).map_err(io::Error::other)?;
         let acceptor = native_tls::TlsAcceptor::new(identity).map_err(io::Error::other)?;
-        Ok(Self {
-            pem: String::from_utf8(pem).map_err(io::Error::other)?,
-            acceptor: acceptor.into(),
-        })
+        Ok(Self { pem: String::from_utf8(pem).map_err(io::Error::other)?, acceptor: acceptor.into() })
     }
 }
 

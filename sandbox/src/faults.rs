@@ -33,29 +33,19 @@ pub struct Rule<F> {
 impl<F: Fault> Rule<F> {
     /// For everybody, until told to behave.
     pub fn always(fault: F) -> Self {
-        Self {
-            fault,
-            times: None,
-            only: None,
-        }
+        Self { fault, times: None, only: None }
     }
 
     /// Limits the rule to its first `times` occasions.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
-        Self {
-            times: Some(times),
-            ..self
-        }
+        Self { times: Some(times), ..self }
     }
 
     /// Limits the rule to one recipient.
     #[must_use]
     pub fn only(self, recipient: &str) -> Self {
-        Self {
-            only: Some(F::subject(recipient)),
-            ..self
-        }
+        Self { only: Some(F::subject(recipient)), ..self }
     }
 
     /// The rule as JSON: the fault's own fields, `times` and `only`.
@@ -77,9 +67,7 @@ impl<F: Fault> Rule<F> {
     /// misspelt `times` would otherwise make a provider fail for ever.
     pub fn from_json(value: &Value) -> Result<Self, String> {
         let Value::Object(fields) = value else {
-            return Err(format!(
-                "a fault is an object such as {{\"fault\": \"drop\"}}, not {value}"
-            ));
+            return Err(format!("a fault is an object such as {{\"fault\": \"drop\"}}, not {value}"));
         };
         let mut details = fields.clone();
         let times = match details.remove("times") {
@@ -242,10 +230,7 @@ mod tests {
         let mut faults = Faults::default();
         faults.plan(Rule::always(Trouble::Busy));
         faults.plan(Rule::always(Trouble::Code { code: 550 }).only("María@x.EC").times(1));
-        assert_eq!(
-            faults.take(&["otro@x.ec", "María@X.ec"], any),
-            Some(Trouble::Code { code: 550 })
-        );
+        assert_eq!(faults.take(&["otro@x.ec", "María@X.ec"], any), Some(Trouble::Code { code: 550 }));
         assert_eq!(faults.take(&["María@x.ec"], any), Some(Trouble::Busy));
     }
 

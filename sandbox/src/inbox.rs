@@ -42,10 +42,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) async fn start(port: u16, channels: Channels) -> io::Result<Self> {
         let (listener, address) = bind(port).await?;
-        Ok(Self {
-            url: format!("http://{address}/sandbox/"),
-            _listening: Listening::http(listener, routes(channels)),
-        })
+        Ok(Self { url: format!("http://{address}/sandbox/"), _listening: Listening::http(listener, routes(channels)) })
     }
 }
 
@@ -62,10 +59,7 @@ pub(crate) fn routes(channels: Channels) -> Router {
 }
 
 async fn links(State(channels): State<Channels>, headers: http::HeaderMap) -> Json<Value> {
-    let host = headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let here = format!("http://{host}/sandbox");
     let fault = r#"{"email": {"fault": "reject_recipient", "code": 550}}"#;
     Json(json!({
@@ -153,9 +147,7 @@ async fn faults(State(channels): State<Channels>) -> Json<Value> {
 
 /// Sets the faults of the channels that the body names, and leaves the others alone. All or nothing.
 async fn plan(State(channels): State<Channels>, body: Result<Json<Value>, JsonRejection>) -> Response {
-    let plan = body
-        .map_err(|error| error.body_text())
-        .and_then(|Json(body)| Plan::read(&body));
+    let plan = body.map_err(|error| error.body_text()).and_then(|Json(body)| Plan::read(&body));
     match plan {
         Ok(plan) => {
             plan.apply(&channels);
@@ -193,16 +185,12 @@ impl Plan {
     /// `"none"` for everything, or an object with `"none"`, a rule, or a list of rules for each channel.
     fn read(body: &Value) -> Result<Self, String> {
         let channels = match body {
-            Value::String(none) if none == "none" => &CHANNELS
-                .iter()
-                .map(|channel| ((*channel).to_owned(), json!("none")))
-                .collect::<Map<_, _>>(),
+            Value::String(none) if none == "none" => {
+                &CHANNELS.iter().map(|channel| ((*channel).to_owned(), json!("none"))).collect::<Map<_, _>>()
+            }
             Value::Object(channels) => channels,
             _ => {
-                return Err(format!(
-                    "the body is \"none\" or an object with some of {}",
-                    CHANNELS.join(", ")
-                ));
+                return Err(format!("the body is \"none\" or an object with some of {}", CHANNELS.join(", ")));
             }
         };
         let mut plan = Self::default();
@@ -231,9 +219,7 @@ fn read_rules<F: Fault>(channel: &str, rules: &Value) -> Result<Vec<Rule<F>>, St
         rule => std::slice::from_ref(rule),
     };
     let rules = rules.iter().map(Rule::from_json);
-    rules
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("{channel}: {error}"))
+    rules.collect::<Result<_, _>>().map_err(|error| format!("{channel}: {error}"))
 }
 
 fn set<M: Clone, F: Fault>(stand_in: &StandIn<M, F>, rules: Option<Vec<Rule<F>>>) {
@@ -264,11 +250,7 @@ fn newest<M: Clone + Serialize, F: Fault>(
     let arrivals = stand_in.arrivals();
     let skip = arrivals.len().saturating_sub(limit);
     let entries = arrivals.into_iter().skip(skip).map(|Arrival { order, message }| {
-        let entry = Entry {
-            n: order,
-            channel,
-            message,
-        };
+        let entry = Entry { n: order, channel, message };
         (order, json!(entry))
     });
     entries.collect()
@@ -287,11 +269,7 @@ mod tests {
         assert_eq!(Plan::read(&json!({})), Ok(Plan::default()));
         assert_eq!(
             Plan::read(&json!("none")),
-            Ok(Plan {
-                email: Some(vec![]),
-                whatsapp: Some(vec![]),
-                push: Some(vec![]),
-            })
+            Ok(Plan { email: Some(vec![]), whatsapp: Some(vec![]), push: Some(vec![]) })
         );
         assert_eq!(
             Plan::read(&json!({
@@ -317,10 +295,7 @@ mod tests {
             (json!({"mail": "none"}), "`mail` is not a channel"),
             (json!({"email": "broken"}), "email: a fault is an object"),
             (json!({"push": {"fault": "slow"}}), "push: missing field `delay_ms`"),
-            (
-                json!({"push": {"fault": "drop", "delay": 1}}),
-                "push: unknown field `delay`",
-            ),
+            (json!({"push": {"fault": "drop", "delay": 1}}), "push: unknown field `delay`"),
         ] {
             let error = Plan::read(&body).expect_err(named);
             assert!(error.contains(named), "{body}: {error}");

@@ -89,17 +89,8 @@ impl Sandbox {
         let smtp = Smtp::start(options.smtp).await?;
         let evolution = Evolution::start(options.evolution).await?;
         let push = Push::start(options.push).await?;
-        let channels = Channels {
-            smtp: smtp.clone(),
-            evolution: evolution.clone(),
-            push: push.clone(),
-        };
-        Ok(Self {
-            inbox: Inbox::start(options.inbox_port, channels).await?,
-            smtp,
-            evolution,
-            push,
-        })
+        let channels = Channels { smtp: smtp.clone(), evolution: evolution.clone(), push: push.clone() };
+        Ok(Self { inbox: Inbox::start(options.inbox_port, channels).await?, smtp, evolution, push })
     }
 
     /// Where a person or a script looks: a list of links, as JSON.
@@ -110,10 +101,6 @@ impl Sandbox {
     /// The pages of the inbox, all below `/sandbox/`, for a server that wants to show them too. They keep the providers
     /// running.
     pub fn inbox(&self) -> axum::Router {
-        inbox::routes(Channels {
-            smtp: self.smtp.clone(),
-            evolution: self.evolution.clone(),
-            push: self.push.clone(),
-        })
+        inbox::routes(Channels { smtp: self.smtp.clone(), evolution: self.evolution.clone(), push: self.push.clone() })
     }
 }

@@ -38,9 +38,7 @@ impl Listening {
         Session: Fn(TcpStream) -> Served + Send + 'static,
         Served: Future<Output = ()> + Send + 'static,
     {
-        Self {
-            task: tokio::spawn(accept(listener, session)),
-        }
+        Self { task: tokio::spawn(accept(listener, session)) }
     }
 
     /// Serves HTTP/1.1.

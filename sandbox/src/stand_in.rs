@@ -46,11 +46,7 @@ struct Arrivals<M> {
 impl<M: Clone, F: Fault> StandIn<M, F> {
     pub(crate) fn new(keep: usize) -> Self {
         Self {
-            arrivals: Mutex::new(Arrivals {
-                kept: VecDeque::new(),
-                keep,
-                total: 0,
-            }),
+            arrivals: Mutex::new(Arrivals { kept: VecDeque::new(), keep, total: 0 }),
             arrived: Notify::new(),
             faults: Mutex::new(Faults::default()),
         }
@@ -127,10 +123,7 @@ impl<M: Clone, F: Fault> StandIn<M, F> {
         }
         arrivals.total += 1;
         if arrivals.keep > 0 {
-            arrivals.kept.push_back(Arrival {
-                order: next_order(),
-                message,
-            });
+            arrivals.kept.push_back(Arrival { order: next_order(), message });
         }
         drop(arrivals);
         self.arrived.notify_waiters();
@@ -157,10 +150,7 @@ impl<M: Clone, F: Fault> StandIn<M, F> {
 }
 
 /// The time outside.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a provider has a clock of its own, which nobody can move"
-)]
+#[expect(clippy::disallowed_methods, reason = "a provider has a clock of its own, which nobody can move")]
 pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }

@@ -40,9 +40,16 @@ pub async fn create(session: &mut Session, name: &str, scopes: &[&str], now: Tim
     rand::rng().fill(&mut bytes);
     let key = format!("rk_{}", URL_SAFE_NO_PAD.encode(bytes));
     let id = Id::new(now);
-    sql!(run, session,
+    sql!(
+        run,
+        session,
         "insert into api_keys (id, name, prefix, digest, scopes, created_at) values ($1, $2, $3, $4, $5, $6)",
-        id, name, &key[..10], digest(&key), scopes.join(" "), now
+        id,
+        name,
+        &key[..10],
+        digest(&key),
+        scopes.join(" "),
+        now
     )?;
     Ok((id, key.into()))
 }
@@ -55,8 +62,14 @@ pub async fn list(session: &mut Session) -> Result<Vec<ApiKey>> {
 /// Whether there was such a key in force. `reference` is its id or its prefix.
 pub async fn revoke(session: &mut Session, reference: &str, now: Timestamp) -> Result<bool> {
     let id: Option<Id> = reference.parse().ok();
-    let revoked = sql!(run, session,
-        "update api_keys set revoked_at = $3 where (id = $1 or prefix = $2) and revoked_at is null", id, reference, now)?;
+    let revoked = sql!(
+        run,
+        session,
+        "update api_keys set revoked_at = $3 where (id = $1 or prefix = $2) and revoked_at is null",
+        id,
+        reference,
+        now
+    )?;
     Ok(revoked > 0)
 }
 
@@ -77,11 +90,13 @@ pub async fn touch(session: &mut Session, id: Id, now: Timestamp) -> Result<()> 
 
 /// Whether any key is in force.
 pub async fn any(session: &mut Session) -> Result<bool> {
-    let found: Option<(i32,)> = sql!(one (i32,), session, "select 1 from api_keys where revoked_at is null limit 1")?;
+    let found: Option<(i32,)> = sql!(one(i32,), session, "select 1 from api_keys where revoked_at is null limit 1")?;
     Ok(found.is_some())
 }
 
 /// Compares a text with each secret in constant time.
 pub fn is_one_of(secrets: &[SecretString], text: &str) -> bool {
-    secrets.iter().fold(false, |found, secret| found | bool::from(secret.expose_secret().as_bytes().ct_eq(text.as_bytes())))
+    secrets
+        .iter()
+        .fold(false, |found, secret| found | bool::from(secret.expose_secret().as_bytes().ct_eq(text.as_bytes())))
 }

@@ -62,7 +62,11 @@ impl Catalogue {
             "select id, parent_id, slug, name, icon, description, position, is_active from service_types order by position, slug")?;
         let (configs, cells) = orchestration::all(session).await?;
         let templates = templates::all(session).await?;
-        let compile = |template: &Template| match CompiledTemplate::compile(&template.subject, &template.body, strict_case) {
+        let compile = |template: &Template| match CompiledTemplate::compile(
+            &template.subject,
+            &template.body,
+            strict_case,
+        ) {
             Ok(compiled) => Some((template.id, compiled)),
             Err(error) => {
                 tracing::error!(template.id = %template.id, %error, "template {} cannot be used: {error}", template.id);
@@ -148,7 +152,7 @@ impl Cache {
 
     /// The catalogue as the session sees it.
     pub async fn current(&self, session: &mut Session) -> Result<Arc<Catalogue>> {
-        let version: Option<(i64,)> = sql!(one (i64,), session, "select version from catalogue_version")?;
+        let version: Option<(i64,)> = sql!(one(i64,), session, "select version from catalogue_version")?;
         let version = version.map_or(0, |(version,)| version);
         if let Some(newest) = self.newest().filter(|newest| newest.version == version) {
             return Ok(newest);

@@ -24,18 +24,46 @@ const fn variable(name: &'static str, default: &'static str, meaning: &'static s
 /// Every variable that Recado reads. `.env.example` is this table, and a test keeps it so.
 pub const VARIABLES: &[Variable] = &[
     variable("RECADO_HOME", ".recado", "Folder of the embedded database and of generated keys."),
-    variable("DATABASE_URL", "", "postgresql://user:pass@host:port/name, or sqlite://path. Default: a SQLite file in RECADO_HOME."),
-    variable("REDIS_URL", "", "redis://user:pass@host:port/db (or rediss://). Unset: the queue lives in the process; only `recado up` may run then."),
-    variable("LISTEN", "127.0.0.1:8000", "Where the API listens. Several addresses may stand there, separated by commas."),
-    variable("METRICS_LISTEN", "", "Where worker and scheduler serve GET /metrics and GET /health, e.g. 127.0.0.1:9100."),
+    variable(
+        "DATABASE_URL",
+        "",
+        "postgresql://user:pass@host:port/name, or sqlite://path. Default: a SQLite file in RECADO_HOME.",
+    ),
+    variable(
+        "REDIS_URL",
+        "",
+        "redis://user:pass@host:port/db (or rediss://). Unset: the queue lives in the process; only `recado up` may run then.",
+    ),
+    variable(
+        "LISTEN",
+        "127.0.0.1:8000",
+        "Where the API listens. Several addresses may stand there, separated by commas.",
+    ),
+    variable(
+        "METRICS_LISTEN",
+        "",
+        "Where worker and scheduler serve GET /metrics and GET /health, e.g. 127.0.0.1:9100.",
+    ),
     variable("TIME_ZONE", "America/Guayaquil", "Time zone of the workshops: schedules, and dates in messages."),
     variable("LOG_FORMAT", "text", "text for people, json for machines. RUST_LOG chooses what is logged."),
     variable("RUST_LOG", "info", "What is logged, e.g. info,recado_worker=debug."),
     variable("DEBUG", "false", "true opens the API without a key and says so loudly. Never in production."),
     variable("ALLOW_ANONYMOUS_API", "false", "true opens /api/v1 without a key."),
-    variable("API_KEYS", "", "Keys accepted as `Authorization: Bearer <key>`, separated by commas; at least 16 characters each. More with `recado api-key create`."),
-    variable("INTERNAL_API_SECRET_KEY", "", "Value of the header X-Internal-Secret on /api/internal/v1. Two, separated by a comma, while you rotate."),
-    variable("EMAIL_BACKEND", "smtp", "smtp, or file: every mail becomes an .eml file in RECADO_HOME/mail. Django's names of both are understood."),
+    variable(
+        "API_KEYS",
+        "",
+        "Keys accepted as `Authorization: Bearer <key>`, separated by commas; at least 16 characters each. More with `recado api-key create`.",
+    ),
+    variable(
+        "INTERNAL_API_SECRET_KEY",
+        "",
+        "Value of the header X-Internal-Secret on /api/internal/v1. Two, separated by a comma, while you rotate.",
+    ),
+    variable(
+        "EMAIL_BACKEND",
+        "smtp",
+        "smtp, or file: every mail becomes an .eml file in RECADO_HOME/mail. Django's names of both are understood.",
+    ),
     variable("EMAIL_HOST", "", "SMTP server. Unset: the channel email is not configured and falls back at once."),
     variable("EMAIL_PORT", "587", "465 for implicit TLS, 587 for STARTTLS, 25 or 1025 for plain."),
     variable("EMAIL_USE_TLS", "", "true for STARTTLS. Default: true on port 587."),
@@ -45,29 +73,73 @@ pub const VARIABLES: &[Variable] = &[
     variable("EMAIL_TIMEOUT", "30", "Seconds that one mail may take."),
     variable("EMAIL_SSL_CAFILE", "", "PEM file with a certificate authority to trust besides the system's."),
     variable("DEFAULT_FROM_EMAIL", "", "Sender, e.g. Ambacar <taller@example.com>."),
-    variable("EVOLUTION_API_URL", "", "URL of the Evolution API. Unset: the channel whatsapp is not configured and falls back at once."),
+    variable(
+        "EVOLUTION_API_URL",
+        "",
+        "URL of the Evolution API. Unset: the channel whatsapp is not configured and falls back at once.",
+    ),
     variable("EVOLUTION_API_KEY", "", "Its API key (header apikey)."),
     variable("EVOLUTION_INSTANCE", "", "Name of the WhatsApp instance."),
     variable("EVOLUTION_TIMEOUT", "100", "Seconds that one WhatsApp message may take."),
-    variable("WHATSAPP_RATE_PER_MINUTE", "20", "Messages per minute and instance over all workers, so that WhatsApp does not ban the number. 0: no limit."),
-    variable("VAPID_PUBLIC_KEY", "", "Web Push key, as `recado vapid-keys` or `npx web-push generate-vapid-keys` print it."),
+    variable(
+        "WHATSAPP_RATE_PER_MINUTE",
+        "20",
+        "Messages per minute and instance over all workers, so that WhatsApp does not ban the number. 0: no limit.",
+    ),
+    variable(
+        "VAPID_PUBLIC_KEY",
+        "",
+        "Web Push key, as `recado vapid-keys` or `npx web-push generate-vapid-keys` print it.",
+    ),
     variable("VAPID_PRIVATE_KEY", "", "Its private half."),
     variable("VAPID_CONTACT_EMAIL", "", "Whom a push service may write to about our pushes."),
     variable("PUSH_TIMEOUT", "15", "Seconds that one push may take, per device."),
     variable("FRONTEND_URL", "", "Address of the web application: what a click on a push opens."),
     variable("NOTIFICATION_MAX_ATTEMPTS", "3", "Attempts per channel before the person's next channel is tried."),
-    variable("NOTIFICATION_RETRY_BASE_SECONDS", "60", "Delay after the first failed attempt; it doubles, with 20 % jitter. Fractions are allowed."),
-    variable("UNKNOWN_OUTCOME_WINDOW_SECONDS", "60", "How long a send without an answer is looked up at the provider before it counts as failed."),
-    variable("DISPATCH_UNKNOWN_CUSTOMER", "reject", "Event for an unknown customer: reject (400), defer (try again after 2, 4 and 8 s) or create (from the context)."),
+    variable(
+        "NOTIFICATION_RETRY_BASE_SECONDS",
+        "60",
+        "Delay after the first failed attempt; it doubles, with 20 % jitter. Fractions are allowed.",
+    ),
+    variable(
+        "UNKNOWN_OUTCOME_WINDOW_SECONDS",
+        "60",
+        "How long a send without an answer is looked up at the provider before it counts as failed.",
+    ),
+    variable(
+        "DISPATCH_UNKNOWN_CUSTOMER",
+        "reject",
+        "Event for an unknown customer: reject (400), defer (try again after 2, 4 and 8 s) or create (from the context).",
+    ),
     variable("TEMPLATE_STRICT_CASE", "false", "true: {{Nombre}} and the context's nombre are different variables."),
     variable("DEFAULT_COUNTRY", "EC", "Country of phone numbers that are written without a country code."),
-    variable("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "false", "true lets push endpoints and webhooks be loopback or private addresses."),
+    variable(
+        "OUTBOUND_ALLOW_PRIVATE_NETWORKS",
+        "false",
+        "true lets push endpoints and webhooks be loopback or private addresses.",
+    ),
     variable("WORKER_CONCURRENCY", "32", "Jobs that a worker runs at once, per lane."),
-    variable("WORKER_LEASE_SECONDS", "30", "How long a worker may be silent before its jobs are given to another; the heartbeat is a third of it."),
-    variable("WORKER_DRAIN_SECONDS", "25", "How long a stopping worker lets its jobs finish before it hands them back."),
+    variable(
+        "WORKER_LEASE_SECONDS",
+        "30",
+        "How long a worker may be silent before its jobs are given to another; the heartbeat is a third of it.",
+    ),
+    variable(
+        "WORKER_DRAIN_SECONDS",
+        "25",
+        "How long a stopping worker lets its jobs finish before it hands them back.",
+    ),
     variable("DATABASE_MAX_CONNECTIONS", "10", "Connections per process on PostgreSQL."),
-    variable("NOTIFICATION_RETENTION_DAYS", "180", "Age at which the weekly cleanup deletes finished notifications and their attempts."),
-    variable("TASK_RETENTION_DAYS", "7", "Age at which finished tasks are deleted; their status is 404 from then on. Dead ones stay four times as long."),
+    variable(
+        "NOTIFICATION_RETENTION_DAYS",
+        "180",
+        "Age at which the weekly cleanup deletes finished notifications and their attempts.",
+    ),
+    variable(
+        "TASK_RETENTION_DAYS",
+        "7",
+        "Age at which finished tasks are deleted; their status is 404 from then on. Dead ones stay four times as long.",
+    ),
 ];
 
 /// Everything that the environment decides.
@@ -244,14 +316,16 @@ impl Config {
 
 fn database_url(env: &Environment, home: &Path) -> SecretString {
     // Seed 001 names the same thing after its library (S001-14).
-    let url = env.optional("DATABASE_URL").or_else(|| (env.get)("SQLALCHEMY_DATABASE_URI").filter(|url| !url.is_empty()));
+    let url =
+        env.optional("DATABASE_URL").or_else(|| (env.get)("SQLALCHEMY_DATABASE_URI").filter(|url| !url.is_empty()));
     url.unwrap_or_else(|| format!("sqlite://{}", home.join("recado.db").display())).into()
 }
 
 fn access(env: &mut Environment) -> Access {
     let api_keys = env.list("API_KEYS");
     if api_keys.iter().any(|key| key.len() < 16) {
-        env.problems.push("API_KEYS holds a key of fewer than 16 characters; make one with `recado api-key create`".into());
+        env.problems
+            .push("API_KEYS holds a key of fewer than 16 characters; make one with `recado api-key create`".into());
     }
     Access {
         anonymous: env.flag("ALLOW_ANONYMOUS_API") || env.flag("DEBUG"),
@@ -358,7 +432,10 @@ impl Environment<'_> {
     fn text(&self, name: &str) -> String {
         let variable = VARIABLES.iter().find(|variable| variable.name == name);
         let default = variable.expect("every variable that is read stands in VARIABLES").default;
-        (self.get)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
+        (self.get)(name)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+            .unwrap_or_else(|| default.to_owned())
     }
 
     fn optional(&self, name: &str) -> Option<String> {
@@ -444,7 +521,8 @@ impl fmt::Debug for Variable {
 
 /// The text of `.env.example`.
 pub fn example() -> String {
-    let mut text = String::from("# Copy this file to .env. Every line shows the default; what is commented out has none.\n");
+    let mut text =
+        String::from("# Copy this file to .env. Every line shows the default; what is commented out has none.\n");
     for Variable { name, default, meaning } in VARIABLES {
         let mark = if default.is_empty() { "#" } else { "" };
         text.push_str(&format!("\n# {meaning}\n{mark}{name}={default}\n"));
@@ -473,7 +551,14 @@ mod tests {
             ("DEBUG", "maybe"),
         ]);
         let text = error.expect_err("four variables are wrong").to_string();
-        for name in ["TIME_ZONE", "EVOLUTION_API_URL", "EVOLUTION_API_KEY", "EVOLUTION_INSTANCE", "NOTIFICATION_MAX_ATTEMPTS", "DEBUG"] {
+        for name in [
+            "TIME_ZONE",
+            "EVOLUTION_API_URL",
+            "EVOLUTION_API_KEY",
+            "EVOLUTION_INSTANCE",
+            "NOTIFICATION_MAX_ATTEMPTS",
+            "DEBUG",
+        ] {
             assert!(text.contains(name), "{name} is missing in {text}");
         }
     }
@@ -499,7 +584,10 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        let config = Config::from_pairs([("API_KEYS", "a-very-long-secret-key"), ("DATABASE_URL", "postgresql://u:hunter2@h/d")]);
+        let config = Config::from_pairs([
+            ("API_KEYS", "a-very-long-secret-key"),
+            ("DATABASE_URL", "postgresql://u:hunter2@h/d"),
+        ]);
         let shown = format!("{:?}", config.expect("valid"));
         assert!(!shown.contains("a-very-long") && !shown.contains("hunter2"));
     }

@@ -85,12 +85,23 @@ pub struct Choice {
 }
 
 /// Sets the preferences of the channels that are named; the others stay as they are.
-pub async fn set_preferences(session: &mut Session, customer_id: &str, choices: &[Choice], now: Timestamp) -> Result<()> {
+pub async fn set_preferences(
+    session: &mut Session,
+    customer_id: &str,
+    choices: &[Choice],
+    now: Timestamp,
+) -> Result<()> {
     for choice in choices {
-        sql!(run, session,
+        sql!(
+            run,
+            session,
             "insert into channel_preferences (id, customer_id, channel, enabled, priority) values ($1, $2, $3, $4, $5)
              on conflict (customer_id, channel) do update set enabled = excluded.enabled, priority = excluded.priority",
-            Id::new(now), customer_id, choice.channel.as_str(), choice.enabled, choice.priority
+            Id::new(now),
+            customer_id,
+            choice.channel.as_str(),
+            choice.enabled,
+            choice.priority
         )?;
     }
     Ok(())
@@ -129,7 +140,9 @@ impl CustomerSync {
         }
         normalise(&mut errors, "email", &mut self.email, addresses::normalise_email);
         normalise(&mut errors, "phone", &mut self.phone, |phone| addresses::normalise_phone(phone, default_country));
-        normalise(&mut errors, "whatsapp", &mut self.whatsapp, |phone| addresses::normalise_phone(phone, default_country));
+        normalise(&mut errors, "whatsapp", &mut self.whatsapp, |phone| {
+            addresses::normalise_phone(phone, default_country)
+        });
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
 
@@ -147,7 +160,12 @@ impl CustomerSync {
 }
 
 /// Text fields hold no control characters, so that nothing of them ever ends a header or a line.
-pub(crate) fn check_text(errors: &mut Vec<(&'static str, String)>, field: &'static str, value: Option<&str>, longest: usize) {
+pub(crate) fn check_text(
+    errors: &mut Vec<(&'static str, String)>,
+    field: &'static str,
+    value: Option<&str>,
+    longest: usize,
+) {
     let Some(value) = value else { return };
     if value.chars().any(char::is_control) {
         errors.push((field, "No se permiten caracteres de control.".to_owned()));

@@ -91,6 +91,14 @@ impl Db {
 
     /// Brings the schema up to date. Any number of processes may do so at once.
     pub async fn migrate(&self) -> std::result::Result<(), sqlx::migrate::MigrateError> {
+        self.run_migrations().await?;
+        if let Self::Postgres { pool, .. } = self {
+            sqlx::raw_sql(dialect::POSTGRES_STORAGE).execute(pool).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_migrations(&self) -> std::result::Result<(), sqlx::migrate::MigrateError> {
         match self {
             // The lock is the session's own, which a transaction pooler does not keep.
             Self::Postgres { pool, persistent: false } => {
@@ -126,7 +134,7 @@ impl Db {
         Ok(match self {
             Self::Postgres { pool, .. } => {
                 let options = pool.connect_options();
-                let version: Option<(String,)> = crate::sql!(one (String,), &mut session, "select version()")?;
+                let version: Option<(String,)> = crate::sql!(one(String,), &mut session, "select version()")?;
                 Server {
                     engine: "postgresql",
                     name: options.get_database().unwrap_or_else(|| options.get_username()).to_owned(),
@@ -137,7 +145,7 @@ impl Db {
                 }
             }
             Self::Sqlite { readers, .. } => {
-                let version: Option<(String,)> = crate::sql!(one (String,), &mut session, "select sqlite_version()")?;
+                let version: Option<(String,)> = crate::sql!(one(String,), &mut session, "select sqlite_version()")?;
                 Server {
                     engine: "sqlite",
                     name: readers.connect_options().get_filename().display().to_string(),

@@ -177,7 +177,11 @@ async fn commit(context: &Context, requests: &[Request]) -> db::Result<(Vec<Answ
 }
 
 /// Does the work of a request unless its key says that it is done.
-fn once(request: &Request, known: &mut HashMap<String, Known>, work: impl FnOnce() -> Result<Receipt, Rejection>) -> Answer {
+fn once(
+    request: &Request,
+    known: &mut HashMap<String, Known>,
+    work: impl FnOnce() -> Result<Receipt, Rejection>,
+) -> Answer {
     let Some(key) = &request.idempotency else {
         return work().map(|receipt| Accepted { receipt, replayed: false });
     };
@@ -224,7 +228,12 @@ struct Facts {
 }
 
 impl Facts {
-    async fn gather(context: &Context, session: &mut Session, requests: &[Request], now: Timestamp) -> db::Result<Self> {
+    async fn gather(
+        context: &Context,
+        session: &mut Session,
+        requests: &[Request],
+        now: Timestamp,
+    ) -> db::Result<Self> {
         let mut ids: Vec<String> = requests.iter().map(|request| request.event.customer_id.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -363,7 +372,14 @@ impl Batch {
 }
 
 impl plan::Words {
-    fn notification(&self, facts: &Facts, event: &Event, correlation_id: Id, task_id: Id, order: usize) -> NewNotification {
+    fn notification(
+        &self,
+        facts: &Facts,
+        event: &Event,
+        correlation_id: Id,
+        task_id: Id,
+        order: usize,
+    ) -> NewNotification {
         NewNotification {
             id: Id::new(facts.now),
             correlation_id,

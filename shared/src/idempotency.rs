@@ -59,7 +59,9 @@ pub async fn take(session: &mut Session, keys: &[&IdempotencyKey], now: Timestam
         keys.iter().map(|key| Row { key: &key.key, fingerprint: &key.fingerprint, created_at: now }).collect();
     rows.sort_by_key(|row| row.key);
     rows.dedup_by_key(|row| row.key);
-    let taken: Vec<(String,)> = sql!(all (String,), session,
+    let taken: Vec<(String,)> = sql!(
+        all(String,),
+        session,
         "insert into idempotency_keys (key, fingerprint, created_at)
          select key, fingerprint, created_at from rows($1 as idempotency_keys: key, fingerprint, created_at)
          where true
@@ -70,8 +72,12 @@ pub async fn take(session: &mut Session, keys: &[&IdempotencyKey], now: Timestam
     let mut known: HashMap<String, Known> = taken.into_iter().map(|(key,)| (key, Known::New)).collect();
     let seen: Vec<&str> = rows.iter().map(|row| row.key).filter(|key| !known.contains_key(*key)).collect();
     if !seen.is_empty() {
-        let answers: Vec<(String, String, Option<Json<Value>>)> = sql!(all (String, String, Option<Json<Value>>), session,
-            "select key, fingerprint, response from idempotency_keys where key = any($1)", Texts(&seen))?;
+        let answers: Vec<(String, String, Option<Json<Value>>)> = sql!(
+            all(String, String, Option<Json<Value>>),
+            session,
+            "select key, fingerprint, response from idempotency_keys where key = any($1)",
+            Texts(&seen)
+        )?;
         for (key, fingerprint, answer) in answers {
             known.insert(key, Known::Seen { fingerprint, answer: answer.map_or(Value::Null, |Json(answer)| answer) });
         }
@@ -90,9 +96,12 @@ pub async fn keep(session: &mut Session, answers: &[(&IdempotencyKey, Option<Val
         .iter()
         .filter_map(|(key, response)| Some(Answer { key: &key.key, response: response.as_ref()? }))
         .collect();
-    let freed: Vec<&str> = answers.iter().filter(|(_, response)| response.is_none()).map(|(key, _)| key.key.as_str()).collect();
+    let freed: Vec<&str> =
+        answers.iter().filter(|(_, response)| response.is_none()).map(|(key, _)| key.key.as_str()).collect();
     if !kept.is_empty() {
-        sql!(run, session,
+        sql!(
+            run,
+            session,
             "update idempotency_keys set status = 202, response = r.response
              from rows($1 as idempotency_keys: key, response) r where idempotency_keys.key = r.key",
             Rows::new(&kept)

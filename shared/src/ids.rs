@@ -29,6 +29,12 @@ impl Id {
         Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))
     }
 
+    /// Sorts before every id that [`Id::new`] made at this time or later.
+    pub fn earliest(at: Timestamp) -> Self {
+        let millis = u64::try_from(at.as_millis()).unwrap_or_default();
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
+    }
+
     /// An id that anybody computes alike from the same name, for rows that several processes may create at once.
     pub fn of_name(name: &str) -> Self {
         use sha2::{Digest, Sha256};

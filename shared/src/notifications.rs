@@ -254,17 +254,22 @@ pub async fn attempts(session: &mut Session, task_id: Id) -> Result<Vec<Attempt>
         "select a.id, a.notification_id, a.channel, a.started_at, a.duration_ms, a.outcome, a.error_code, a.error_reason,
                 a.provider_status, a.provider_answer
          from attempts a join notifications n on n.id = a.notification_id
-         where n.task_id = $1 order by a.started_at, a.id",
+         where n.task_id = $1 order by a.started_at, n.fallback_order, a.id",
         task_id
     )
 }
 
 /// The messages of these tasks will not leave any more.
 pub async fn close(session: &mut Session, task_ids: &[Id], status: Status, reason: &str, now: Timestamp) -> Result<()> {
-    sql!(run, session,
+    sql!(
+        run,
+        session,
         "update notifications set status = $2, error_reason = $3, next_retry_at = null, updated_at = $4
          where task_id = any($1) and status in ('pending', 'queued')",
-        Ids(task_ids), status.as_str(), reason, now
+        Ids(task_ids),
+        status.as_str(),
+        reason,
+        now
     )?;
     Ok(())
 }
@@ -314,11 +319,14 @@ pub async fn redrive_failed(session: &mut Session, now: Timestamp, limit: i64) -
     Ok(rings)
 }
 
-/// Deletes finished notifications that are older than `before`, with their attempts.
+/// Deletes notifications that are older than `before`, with their attempts; not while their task goes on. A channel that was
+/// never needed stays `pending` for ever, so the status alone does not tell.
 pub async fn delete_finished(session: &mut Session, before: Timestamp, limit: i64) -> Result<u64> {
     sql!(run, session,
         "delete from notifications where id in (
-             select id from notifications where created_at < $1 and status not in ('pending', 'queued') limit $2)",
+             select id from notifications where created_at < $1 and not exists (
+                 select 1 from tasks t where t.id = notifications.task_id and t.state in ('scheduled', 'queued', 'started'))
+             limit $2)",
         before, limit
     )
 }
@@ -326,12 +334,16 @@ pub async fn delete_finished(session: &mut Session, before: Timestamp, limit: i6
 /// Reserves the next free moment of a provider that takes `per_minute` messages: now, or later. All workers share it.
 pub async fn reserve(session: &mut Session, provider: &str, per_minute: u32, now: Timestamp) -> Result<Timestamp> {
     let interval = 60_000_000 / i64::from(per_minute.max(1));
-    let row: Option<(i64,)> = sql!(one (i64,), session,
+    let row: Option<(i64,)> = sql!(
+        one(i64,),
+        session,
         "insert into pacing (key, next_free_us) values ($1, $2 + $3)
          on conflict (key) do update set
              next_free_us = case when pacing.next_free_us > $2 then pacing.next_free_us else $2 end + $3
          returning next_free_us",
-        provider, now.as_micros(), interval
+        provider,
+        now.as_micros(),
+        interval
     )?;
     Ok(row.map_or(now, |(next_free,)| Timestamp::from_micros(next_free - interval)))
 }

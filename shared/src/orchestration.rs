@@ -233,11 +233,16 @@ mod tests {
         let preferences: Vec<&Preference> = preferences.iter().collect();
         let plan = choose(&Person { customer: &customer, preferences: &preferences, devices: 0 }, |_| true);
         assert_eq!(plan.chosen, [Channel::Whatsapp]);
-        assert_eq!(plan.skipped, [(Channel::Push, SkipReason::NoPushSubscription), (Channel::Email, SkipReason::NoAddress)]);
+        assert_eq!(
+            plan.skipped,
+            [(Channel::Push, SkipReason::NoPushSubscription), (Channel::Email, SkipReason::NoAddress)]
+        );
 
         let refused = [preference(Channel::Whatsapp, false, 1)];
         let refused: Vec<&Preference> = refused.iter().collect();
-        let plan = choose(&Person { customer: &customer, preferences: &refused, devices: 1 }, |channel| channel != Channel::Push);
+        let plan = choose(&Person { customer: &customer, preferences: &refused, devices: 1 }, |channel| {
+            channel != Channel::Push
+        });
         assert!(plan.chosen.is_empty());
         assert!(plan.skipped.contains(&(Channel::Whatsapp, SkipReason::OptedOut)));
         assert!(plan.skipped.contains(&(Channel::Push, SkipReason::DisabledInMatrix)));

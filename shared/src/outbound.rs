@@ -70,20 +70,12 @@ pub fn is_allowed(ip: IpAddr, allow_private: bool) -> bool {
 /// NAT64, 6to4, Teredo) is judged by the address within.
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(ip) => !RESERVED_V4
-            .iter()
-            .any(|&(network, length)| contains_v4(network, length, ip)),
+        IpAddr::V4(ip) => !RESERVED_V4.iter().any(|&(network, length)| contains_v4(network, length, ip)),
         IpAddr::V6(ip) => {
             let within = embedded_v4(ip);
             let global = contains_v6([0x2000, 0], 3, ip)
-                && !RESERVED_V6
-                    .iter()
-                    .any(|&(network, length)| contains_v6(network, length, ip));
-            if within.is_empty() {
-                global
-            } else {
-                within.into_iter().all(|ip| is_public(ip.into()))
-            }
+                && !RESERVED_V6.iter().any(|&(network, length)| contains_v6(network, length, ip));
+            if within.is_empty() { global } else { within.into_iter().all(|ip| is_public(ip.into())) }
         }
     }
 }
@@ -94,9 +86,7 @@ fn is_private_network(ip: IpAddr) -> bool {
         return false;
     }
     match ip {
-        IpAddr::V4(ip) => PRIVATE_V4
-            .iter()
-            .any(|&(network, length)| contains_v4(network, length, ip)),
+        IpAddr::V4(ip) => PRIVATE_V4.iter().any(|&(network, length)| contains_v4(network, length, ip)),
         IpAddr::V6(ip) => {
             let mapped = ip.to_ipv4_mapped().is_some_and(|ip| is_private_network(ip.into()));
             mapped || ip.is_loopback() || contains_v6([0xfc00, 0], 7, ip)
@@ -118,13 +108,8 @@ const METADATA_SERVICES: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-const PRIVATE_V4: [([u8; 4], u32); 5] = [
-    ([10, 0, 0, 0], 8),
-    ([100, 64, 0, 0], 10),
-    ([127, 0, 0, 0], 8),
-    ([172, 16, 0, 0], 12),
-    ([192, 168, 0, 0], 16),
-];
+const PRIVATE_V4: [([u8; 4], u32); 5] =
+    [([10, 0, 0, 0], 8), ([100, 64, 0, 0], 10), ([127, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16)];
 
 /// The IANA registry of special-purpose IPv4 addresses (RFC 6890), plus multicast and the former class E.
 const RESERVED_V4: [([u8; 4], u32); 15] = [
@@ -274,16 +259,9 @@ mod tests {
 
     #[test]
     fn private_networks_are_allowed_when_the_operator_says_so_but_metadata_services_never() {
-        for ip in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "192.168.1.1",
-            "172.20.0.5",
-            "100.64.0.1",
-            "::1",
-            "fd12::1",
-            "::ffff:127.0.0.1",
-        ] {
+        for ip in
+            ["127.0.0.1", "10.1.2.3", "192.168.1.1", "172.20.0.5", "100.64.0.1", "::1", "fd12::1", "::ffff:127.0.0.1"]
+        {
             let ip = ip.parse().unwrap();
             assert_eq!(check_ip(ip, false), Err(OutboundError::NotPublic), "{ip}");
             assert_eq!(check_ip(ip, true), Ok(()), "{ip}");
@@ -310,48 +288,20 @@ mod tests {
             ("https://example.com/hook", Ok(()), Ok(())),
             ("  https://example.com:8443/hook?a=b ", Ok(()), Ok(())),
             ("http://example.com/hook", Err(OutboundError::NotHttps), Ok(())),
-            (
-                "ftp://example.com/",
-                Err(OutboundError::NotHttps),
-                Err(OutboundError::NotHttps),
-            ),
-            (
-                "file:///etc/passwd",
-                Err(OutboundError::NotHttps),
-                Err(OutboundError::NotHttps),
-            ),
-            (
-                "example.com/hook",
-                Err(OutboundError::NotAUrl),
-                Err(OutboundError::NotAUrl),
-            ),
+            ("ftp://example.com/", Err(OutboundError::NotHttps), Err(OutboundError::NotHttps)),
+            ("file:///etc/passwd", Err(OutboundError::NotHttps), Err(OutboundError::NotHttps)),
+            ("example.com/hook", Err(OutboundError::NotAUrl), Err(OutboundError::NotAUrl)),
             ("", Err(OutboundError::NotAUrl), Err(OutboundError::NotAUrl)),
             ("https://", Err(OutboundError::NotAUrl), Err(OutboundError::NotAUrl)),
-            (
-                "https://user:secret@example.com/",
-                Err(OutboundError::Credentials),
-                Err(OutboundError::Credentials),
-            ),
-            (
-                "https://user@example.com/",
-                Err(OutboundError::Credentials),
-                Err(OutboundError::Credentials),
-            ),
+            ("https://user:secret@example.com/", Err(OutboundError::Credentials), Err(OutboundError::Credentials)),
+            ("https://user@example.com/", Err(OutboundError::Credentials), Err(OutboundError::Credentials)),
             ("https://localhost:8001/", Err(OutboundError::NotPublic), Ok(())),
             ("https://LOCALHOST./", Err(OutboundError::NotPublic), Ok(())),
             ("https://a.localhost/", Err(OutboundError::NotPublic), Ok(())),
             ("https://127.0.0.1/", Err(OutboundError::NotPublic), Ok(())),
             ("https://[::1]/", Err(OutboundError::NotPublic), Ok(())),
-            (
-                "https://169.254.169.254/latest/meta-data/",
-                Err(OutboundError::Forbidden),
-                Err(OutboundError::Forbidden),
-            ),
-            (
-                "https://[::ffff:a9fe:a9fe]/",
-                Err(OutboundError::Forbidden),
-                Err(OutboundError::Forbidden),
-            ),
+            ("https://169.254.169.254/latest/meta-data/", Err(OutboundError::Forbidden), Err(OutboundError::Forbidden)),
+            ("https://[::ffff:a9fe:a9fe]/", Err(OutboundError::Forbidden), Err(OutboundError::Forbidden)),
         ];
         for (url, guarded, open) in table {
             assert_eq!(check_url(url, false).map(drop), guarded, "{url}");

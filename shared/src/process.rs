@@ -14,7 +14,9 @@ pub enum ProcessError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("REDIS_URL is not set. The queue would live in this process and nobody else could reach it: set REDIS_URL, or run `recado up`, which holds everything in one process")]
+    #[error(
+        "REDIS_URL is not set. The queue would live in this process and nobody else could reach it: set REDIS_URL, or run `recado up`, which holds everything in one process"
+    )]
     NoRedis,
 }
 

@@ -63,7 +63,8 @@ pub struct Subscription {
 
 /// Creates the subscription, or hands an existing endpoint over to whoever subscribes now.
 pub async fn subscribe(session: &mut Session, new: &NewSubscription, now: Timestamp) -> Result<Id> {
-    let row: Option<(Id,)> = sql!(one (Id,), session,
+    let row: Option<(Id,)> =
+        sql!(one (Id,), session,
         "insert into push_subscriptions (id, customer_id, endpoint, p256dh, auth, user_agent, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $7)
          on conflict (endpoint) do update set customer_id = excluded.customer_id, p256dh = excluded.p256dh,
@@ -93,7 +94,9 @@ pub async fn of_customers(session: &mut Session, customer_ids: &[String]) -> Res
 
 /// How many devices each of these customers has; those without any are absent.
 pub async fn counts(session: &mut Session, customer_ids: &[String]) -> Result<Vec<(String, i64)>> {
-    sql!(all (String, i64), session,
+    sql!(
+        all(String, i64),
+        session,
         "select customer_id, count(*) from push_subscriptions where customer_id = any($1) group by customer_id",
         Texts(customer_ids)
     )

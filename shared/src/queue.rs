@@ -80,7 +80,10 @@ impl TryFrom<String> for Lane {
     type Error = String;
 
     fn try_from(word: String) -> Result<Self, Self::Error> {
-        Self::ALL.into_iter().find(|lane| lane.as_str() == word).ok_or(format!("`{word}` is not a lane of this version"))
+        Self::ALL
+            .into_iter()
+            .find(|lane| lane.as_str() == word)
+            .ok_or(format!("`{word}` is not a lane of this version"))
     }
 }
 

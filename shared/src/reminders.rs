@@ -70,15 +70,17 @@ pub enum Standing {
 impl OpenReminder {
     /// A target that is not set never comes.
     pub fn standing(&self, today: NaiveDate) -> Standing {
-        let by_date = matches!(self.kind, Kind::Date | Kind::Both).then_some(self.target_date).flatten().map(|target| {
-            let notice = Days::new(u64::try_from(self.notify_before_days).unwrap_or_default());
-            standing(today, target.checked_sub_days(notice).unwrap_or(target), target.succ_opt().unwrap_or(target))
-        });
+        let by_date =
+            matches!(self.kind, Kind::Date | Kind::Both).then_some(self.target_date).flatten().map(|target| {
+                let notice = Days::new(u64::try_from(self.notify_before_days).unwrap_or_default());
+                standing(today, target.checked_sub_days(notice).unwrap_or(target), target.succ_opt().unwrap_or(target))
+            });
         let kilometers = self.current_kilometers.zip(self.target_kilometers);
-        let by_distance = matches!(self.kind, Kind::Kilometers | Kind::Both)
-            .then_some(kilometers)
-            .flatten()
-            .map(|(current, target)| standing(current, target.saturating_sub(self.notify_before_km.max(0)), target.saturating_add(1)));
+        let by_distance = matches!(self.kind, Kind::Kilometers | Kind::Both).then_some(kilometers).flatten().map(
+            |(current, target)| {
+                standing(current, target.saturating_sub(self.notify_before_km.max(0)), target.saturating_add(1))
+            },
+        );
         match (by_date, by_distance) {
             (Some(Standing::Overdue), _) | (_, Some(Standing::Overdue)) => Standing::Overdue,
             (Some(Standing::Due), _) | (_, Some(Standing::Due)) => Standing::Due,
@@ -109,7 +111,8 @@ impl OpenReminder {
 
     /// The variables of S002-80; what a reminder does not have is absent.
     fn context(&self) -> Map<String, Value> {
-        let name = [self.first_name.as_deref(), self.last_name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let name =
+            [self.first_name.as_deref(), self.last_name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
         let year = self.year.map(|year| year.to_string()).unwrap_or_default();
         let vehicle = format!("{} {} {year}", self.brand, self.model);
         let mut context = Map::new();
@@ -142,13 +145,29 @@ fn standing<T: PartialOrd>(now: T, due_from: T, overdue_from: T) -> Standing {
 /// `20 de Enero, 2026`, as the documents write dates.
 fn in_spanish(date: NaiveDate) -> String {
     const MONTHS: [&str; 12] = [
-        "Enero", "Febrero", "Marzo", "Abril", "Mayo", "Junio", "Julio", "Agosto", "Septiembre", "Octubre", "Noviembre", "Diciembre",
+        "Enero",
+        "Febrero",
+        "Marzo",
+        "Abril",
+        "Mayo",
+        "Junio",
+        "Julio",
+        "Agosto",
+        "Septiembre",
+        "Octubre",
+        "Noviembre",
+        "Diciembre",
     ];
     format!("{} de {}, {}", date.day(), MONTHS[date.month0() as usize], date.year())
 }
 
 /// A page of open reminders after `after`, of one vehicle or of all, in the order of their ids.
-pub async fn open(session: &mut Session, vehicle: Option<Id>, after: Option<Id>, limit: i64) -> Result<Vec<OpenReminder>> {
+pub async fn open(
+    session: &mut Session,
+    vehicle: Option<Id>,
+    after: Option<Id>,
+    limit: i64,
+) -> Result<Vec<OpenReminder>> {
     sql!(all OpenReminder, session,
         "select r.id, r.kind, r.description, r.target_kilometers, r.target_date, r.status, r.notify_before_days,
                 r.notify_before_km, r.due_cycle, v.customer_id, v.plate, v.brand, v.model, v.year, v.current_kilometers,
@@ -179,7 +198,12 @@ mod tests {
         text.parse().expect("a date")
     }
 
-    fn reminder(kind: Kind, target_date: Option<&str>, target_kilometers: Option<i32>, current: Option<i32>) -> OpenReminder {
+    fn reminder(
+        kind: Kind,
+        target_date: Option<&str>,
+        target_kilometers: Option<i32>,
+        current: Option<i32>,
+    ) -> OpenReminder {
         OpenReminder {
             id: Id::of_name("r"),
             kind,
@@ -218,7 +242,8 @@ mod tests {
     /// d18: kilometres count too.
     #[test]
     fn by_kilometres_or_by_whichever_comes_first() {
-        let standing = |kind, current| reminder(kind, Some("2026-01-20"), Some(10_000), current).standing(day("2026-01-01"));
+        let standing =
+            |kind, current| reminder(kind, Some("2026-01-20"), Some(10_000), current).standing(day("2026-01-01"));
         assert_eq!(standing(Kind::Kilometers, Some(9_499)), Standing::NotYet);
         assert_eq!(standing(Kind::Kilometers, Some(9_500)), Standing::Due);
         assert_eq!(standing(Kind::Both, Some(10_001)), Standing::Overdue);

@@ -111,14 +111,24 @@ pub async fn tick(session: &mut Session, now: Timestamp) -> Result<Vec<Ring>> {
     )?;
     let mut ticks = Vec::new();
     for schedule in &due {
-        match schedule.due(now).and_then(|due| Ok((due, Job::scheduled(&schedule.job).map_err(|error| error.to_string())?))) {
+        match schedule
+            .due(now)
+            .and_then(|due| Ok((due, Job::scheduled(&schedule.job).map_err(|error| error.to_string())?)))
+        {
             Ok((due, job)) => {
                 if let Some(fire) = due.fire {
-                    ticks.push(NewTask::now(Id::new(now), &job, now).unique(format!("schedule:{}:{fire}", schedule.name)));
+                    ticks.push(
+                        NewTask::now(Id::new(now), &job, now).unique(format!("schedule:{}:{fire}", schedule.name)),
+                    );
                 }
-                sql!(run, session,
+                sql!(
+                    run,
+                    session,
                     "update schedules set next_run_at = $2, last_run_at = coalesce($3, last_run_at), updated_at = $4 where id = $1",
-                    schedule.id, due.next, due.fire, now
+                    schedule.id,
+                    due.next,
+                    due.fire,
+                    now
                 )?;
             }
             Err(reason) => tracing::error!(schedule.name, reason, "schedule {} cannot run: {reason}", schedule.name),
@@ -130,7 +140,7 @@ pub async fn tick(session: &mut Session, now: Timestamp) -> Result<Vec<Ring>> {
 /// When the next schedule is due.
 pub async fn next_due(session: &mut Session) -> Result<Option<Timestamp>> {
     let next: Option<(Option<Timestamp>,)> =
-        sql!(one (Option<Timestamp>,), session, "select min(next_run_at) from schedules where enabled")?;
+        sql!(one(Option<Timestamp>), session, "select min(next_run_at) from schedules where enabled")?;
     Ok(next.and_then(|(next,)| next))
 }
 

@@ -157,7 +157,9 @@ async fn load_phases(session: &mut Session, phases: &[Phase], force: bool) -> Re
             is_active: true,
         })
         .collect();
-    sql!(run, session,
+    sql!(
+        run,
+        session,
         "insert into service_phases (id, slug, name, icon, description, position, is_active)
          select id, slug, name, icon, description, position, is_active
          from rows($1 as service_phases: id, slug, name, icon, description, position, is_active)
@@ -165,7 +167,8 @@ async fn load_phases(session: &mut Session, phases: &[Phase], force: bool) -> Re
          on conflict (id) do update set name = excluded.name, icon = excluded.icon, description = excluded.description,
              position = excluded.position, is_active = excluded.is_active
          where $2",
-        Rows::new(&rows), force
+        Rows::new(&rows),
+        force
     )?;
     Ok(())
 }
@@ -246,7 +249,11 @@ async fn load_templates(session: &mut Session, templates: &[Template], now: Time
             target: template.target,
             event_type: template.event_type.as_deref(),
             service_type_id: template.service_type.as_deref().map(service_id),
-            subtype_id: template.service_type.as_deref().zip(template.subtype.as_deref()).map(|(t, s)| subtype_id(t, s)),
+            subtype_id: template
+                .service_type
+                .as_deref()
+                .zip(template.subtype.as_deref())
+                .map(|(t, s)| subtype_id(t, s)),
             phase_id: template.phase.as_deref().map(phase_id),
             is_default: template.is_default,
             is_active: true,
@@ -326,7 +333,9 @@ async fn load_configurations(session: &mut Session, catalogue: &CatalogueFile, n
          where true on conflict do nothing",
         Rows::new(&configs)
     )?;
-    sql!(run, session,
+    sql!(
+        run,
+        session,
         "insert into phase_channel_configs (id, config_id, phase_id, channel, enabled)
          select id, config_id, phase_id, channel, enabled
          from rows($1 as phase_channel_configs: id, config_id, phase_id, channel, enabled)
@@ -369,7 +378,9 @@ async fn load_schedules(session: &mut Session, schedules: &[Schedule], now: Time
             created_at: now,
         })
         .collect();
-    sql!(run, session,
+    sql!(
+        run,
+        session,
         "insert into schedules (id, name, cron, time_zone, job, description, enabled, misfire, created_at, updated_at)
          select id, name, cron, time_zone, job, description, enabled, misfire, created_at, created_at
          from rows($1 as schedules: id, name, cron, time_zone, job, description, enabled, misfire, created_at)

@@ -124,10 +124,16 @@ pub struct Claimed {
 }
 
 /// Takes the tasks that are still to be had, for as long as the lease lasts.
-pub async fn claim(session: &mut Session, ids: &[Id], worker: &str, now: Timestamp, lease: Duration) -> Result<Vec<Claimed>> {
+pub async fn claim(
+    session: &mut Session,
+    ids: &[Id],
+    worker: &str,
+    now: Timestamp,
+    lease: Duration,
+) -> Result<Vec<Claimed>> {
     sql!(all Claimed, session,
         "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4
-         where id in (select id from tasks where id = any($1) and state = 'queued' for update skip locked)
+         where id = any($1) and state = 'queued'
          returning id, kind, payload, attempt, failures, lost_leases, cut_off, lane, correlation_id, created_at",
         Ids(ids), now + lease, worker, now
     )
@@ -136,11 +142,15 @@ pub async fn claim(session: &mut Session, ids: &[Id], worker: &str, now: Timesta
 /// Renews the leases of everything that a worker holds; returns what it still holds. What is missing was cancelled, or
 /// given to another.
 pub async fn heartbeat(session: &mut Session, ids: &[Id], worker: &str, until: Timestamp) -> Result<Vec<Id>> {
-    let held: Vec<(Id,)> = sql!(all (Id,), session,
+    let held: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
         "update tasks set lease_until = $2
-         where id in (select id from tasks where id = any($1) and worker = $3 and state = 'started' for update skip locked)
+         where id = any($1) and worker = $3 and state = 'started'
          returning id",
-        Ids(ids), until, worker
+        Ids(ids),
+        until,
+        worker
     )?;
     Ok(held.into_iter().map(|(id,)| id).collect())
 }
@@ -210,21 +220,59 @@ impl TryFrom<String> for State {
 
     fn try_from(word: String) -> std::result::Result<Self, String> {
         let known = Self::ALL.map(Self::as_str).join(", ");
-        Self::ALL.into_iter().find(|state| state.as_str() == word).ok_or(format!("`{word}` is not a state; choose {known}"))
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or(format!("`{word}` is not a state; choose {known}"))
     }
 }
 
 /// Ends claims. Returns the tasks whose claim was still in force; for the others a later claim decides.
 pub async fn finish(session: &mut Session, finishes: &[Finish]) -> Result<Vec<Id>> {
-    let accepted: Vec<(Id,)> = sql!(all (Id,), session,
-        "update tasks set state = r.state, run_at = r.run_at, rung_at = r.rung_at, lane = r.lane, failures = r.failures, cut_off = r.cut_off,
-                          error = r.error, result = r.result, finished_at = r.finished_at, lease_until = null, worker = null
+    let (plain, rest): (Vec<&Finish>, Vec<&Finish>) =
+        finishes.iter().partition(|finish| finish.state == State::Success);
+    let mut accepted = succeed(session, &plain).await?;
+    accepted.extend(decide(session, &rest).await?);
+    Ok(accepted.into_iter().map(|(id,)| id).collect())
+}
+
+/// Most tasks: fewer columns to write.
+async fn succeed(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,)>> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        id: Id,
+        attempt: i32,
+        result: &'a Option<Value>,
+    }
+    let Some(finished_at) = finishes.first().and_then(|finish| finish.finished_at) else { return Ok(Vec::new()) };
+    let rows: Vec<Row> =
+        finishes.iter().map(|Finish { id, attempt, result, .. }| Row { id: *id, attempt: *attempt, result }).collect();
+    sql!(
+        all(Id,),
+        session,
+        "update tasks set state = 'success', result = r.result, error = null, finished_at = $2, cut_off = false,
+                          lease_until = null, worker = null
+         from rows($1 as tasks: id, attempt, result) r
+         where tasks.id = r.id and tasks.attempt = r.attempt and tasks.state = 'started'
+         returning tasks.id",
+        Rows::new(&rows),
+        finished_at
+    )
+}
+
+async fn decide(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,)>> {
+    if finishes.is_empty() {
+        return Ok(Vec::new());
+    }
+    sql!(all (Id,), session,
+        "update tasks set state = r.state, run_at = r.run_at, rung_at = r.rung_at, lane = r.lane, failures = r.failures,
+                          cut_off = r.cut_off, error = r.error, result = r.result, finished_at = r.finished_at,
+                          lease_until = null, worker = null
          from rows($1 as tasks: id, attempt, state, run_at, rung_at, lane, failures, cut_off, error, result, finished_at) r
          where tasks.id = r.id and tasks.attempt = r.attempt and tasks.state = 'started'
          returning tasks.id",
         Rows::new(finishes)
-    )?;
-    Ok(accepted.into_iter().map(|(id,)| id).collect())
+    )
 }
 
 #[derive(sqlx::FromRow)]
@@ -267,7 +315,7 @@ pub async fn hand_back(
 pub async fn promote_due(session: &mut Session, now: Timestamp, limit: i64) -> Result<Vec<Ring>> {
     let rows = sql!(all RingRow, session,
         "update tasks set state = 'queued', rung_at = $1
-         where id in (select id from tasks where state = 'scheduled' and run_at <= $1 order by run_at limit $2 for update skip locked)
+         where id in (select id from tasks where rung_at is null and finished_at is null and run_at <= $1 order by run_at limit $2 for update skip locked)
          returning id, lane, priority",
         now, limit
     )?;
@@ -276,8 +324,11 @@ pub async fn promote_due(session: &mut Session, now: Timestamp, limit: i64) -> R
 
 /// When the next scheduled task is due.
 pub async fn next_due(session: &mut Session) -> Result<Option<Timestamp>> {
-    let next: Option<(Option<Timestamp>,)> =
-        sql!(one (Option<Timestamp>,), session, "select min(run_at) from tasks where state = 'scheduled'")?;
+    let next: Option<(Option<Timestamp>,)> = sql!(
+        one(Option<Timestamp>),
+        session,
+        "select min(run_at) from tasks where rung_at is null and finished_at is null"
+    )?;
     Ok(next.and_then(|(run_at,)| run_at))
 }
 
@@ -304,7 +355,8 @@ pub async fn expire_leases(session: &mut Session, now: Timestamp, limit: i64) ->
              finished_at = case when lost_leases + 1 >= $3 then $1 else null end,
              error = case when lost_leases + 1 >= $3 then 'its workers died or fell silent three times' else error end,
              rung_at = $1, lost_leases = lost_leases + 1, cut_off = true, lease_until = null, worker = null
-         where id in (select id from tasks where state = 'started' and lease_until < $1 limit $2 for update skip locked)
+         where id in (select id from tasks where rung_at is not null and finished_at is null and state = 'started'
+                      and lease_until < $1 limit $2 for update skip locked)
          returning id, lane, priority, state",
         now, limit, LOST_LEASES_UNTIL_DEAD
     )?;
@@ -333,7 +385,8 @@ pub async fn ring_lost(
 ) -> Result<Vec<Ring>> {
     let rows = sql!(all RingRow, session,
         "update tasks set rung_at = $1
-         where id in (select id from tasks where state = 'queued' and lane = $2 and rung_at < $3
+         where id in (select id from tasks where rung_at is not null and finished_at is null and state = 'queued'
+                      and lane = $2 and rung_at < $3
                       order by rung_at limit $4 for update skip locked)
          returning id, lane, priority",
         now, lane.as_str(), lost_before(oldest_waiting, now, grace), limit
@@ -411,9 +464,14 @@ pub async fn list(session: &mut Session, filter: &Filter, limit: i64) -> Result<
 /// Dead tasks of these lanes, or of all when there are none, by id: the next `limit` after one.
 pub async fn dead(session: &mut Session, lanes: &[Lane], after: Option<Id>, limit: i64) -> Result<Vec<Id>> {
     let filter = Filter { lanes: lanes.to_vec(), ..Filter::default() };
-    let dead: Vec<(Id,)> = sql!(all (Id,), session,
-        "select id from tasks where state = 'dead' and lane = any($1) and ($2 or id > $3) order by id limit $4",
-        Texts(&filter.lanes()), after.is_none(), after.unwrap_or_else(|| Id::of_name("")), limit
+    let dead: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "select id from tasks where error is not null and finished_at is not null and state = 'dead' and lane = any($1) and ($2 or id > $3) order by id limit $4",
+        Texts(&filter.lanes()),
+        after.is_none(),
+        after.unwrap_or_else(|| Id::of_name("")),
+        limit
     )?;
     Ok(dead.into_iter().map(|(id,)| id).collect())
 }
@@ -434,11 +492,14 @@ pub async fn revive(session: &mut Session, ids: &[Id], now: Timestamp) -> Result
 
 /// Cancels what is not finished. A job that is running is told at its worker's next heartbeat.
 pub async fn cancel(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<Vec<Id>> {
-    let cancelled: Vec<(Id,)> = sql!(all (Id,), session,
+    let cancelled: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
         "update tasks set state = 'cancelled', finished_at = $2, lease_until = null, worker = null
          where id = any($1) and state in ('scheduled', 'queued', 'started')
          returning id",
-        Ids(ids), now
+        Ids(ids),
+        now
     )?;
     Ok(cancelled.into_iter().map(|(id,)| id).collect())
 }
@@ -464,20 +525,25 @@ pub async fn counts(session: &mut Session) -> Result<Vec<Count>> {
 pub async fn count_unfinished(session: &mut Session) -> Result<Vec<Count>> {
     sql!(all Count, session,
         "select lane, state, count(*) as count, min(run_at) as oldest from (
-             select lane, state, run_at from tasks where state = 'scheduled'
-             union all select lane, state, run_at from tasks where state = 'queued'
-             union all select lane, state, run_at from tasks where state = 'started'
-             union all select lane, state, run_at from tasks where state = 'dead') unfinished
+             select lane, state, run_at from tasks where rung_at is null and finished_at is null
+             union all select lane, state, run_at from tasks where rung_at is not null and finished_at is null
+             union all select lane, state, run_at from tasks
+                       where error is not null and finished_at is not null and state = 'dead') unfinished
          group by lane, state order by lane, state"
     )
 }
 
 /// Deletes tasks that ended before `before`; dead ones only when they ended before `dead_before`.
-pub async fn delete_finished(session: &mut Session, before: Timestamp, dead_before: Timestamp, limit: i64) -> Result<u64> {
+pub async fn delete_finished(
+    session: &mut Session,
+    before: Timestamp,
+    dead_before: Timestamp,
+    limit: i64,
+) -> Result<u64> {
     sql!(run, session,
         "delete from tasks where id in (
-             select id from tasks where finished_at < $1 and (state <> 'dead' or finished_at < $2) limit $3)",
-        before, dead_before, limit
+             select id from tasks where id < $4 and finished_at < $1 and (state <> 'dead' or finished_at < $2) limit $3)",
+        before, dead_before, limit, Id::earliest(before)
     )
 }
 

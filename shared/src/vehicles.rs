@@ -32,7 +32,11 @@ impl Vehicle {
     /// Brand, model and year, as far as they are known.
     pub fn display_name(&self) -> String {
         let year = self.year.map(|year| year.to_string()).unwrap_or_default();
-        [self.brand.as_str(), &self.model, &year].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+        [self.brand.as_str(), &self.model, &year]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -98,13 +102,18 @@ impl VehicleSync {
 /// Creates or updates, by the Core service's id or else by plate. What is absent erases nothing, and an older version is
 /// ignored (d29). A plate that belongs to another vehicle violates `vehicles_plate_key`.
 pub async fn sync(session: &mut Session, sync: &VehicleSync, now: Timestamp) -> Result<(Synced, Id)> {
-    let known: Option<(Id, Option<i64>)> = sql!(one (Id, Option<i64>), session,
+    let known: Option<(Id, Option<i64>)> = sql!(
+        one(Id, Option<i64>),
+        session,
         "select id, sync_version from vehicles where vehicle_id = $1 or plate = $2
          order by case when vehicle_id = $1 then 0 else 1 end limit 1 for update",
-        sync.vehicle_id.as_deref(), sync.plate.as_str()
+        sync.vehicle_id.as_deref(),
+        sync.plate.as_str()
     )?;
     match known {
-        Some((id, version)) if version.zip(sync.sync_version).is_some_and(|(have, sent)| sent < have) => Ok((Synced::Stale, id)),
+        Some((id, version)) if version.zip(sync.sync_version).is_some_and(|(have, sent)| sent < have) => {
+            Ok((Synced::Stale, id))
+        }
         Some((id, _)) => update(session, id, sync, now).await.map(|()| (Synced::Updated, id)),
         None => create(session, sync, now).await.map(|id| (Synced::Created, id)),
     }
@@ -153,6 +162,9 @@ mod tests {
             ..VehicleSync::default()
         };
         let errors = sync.checked().expect_err("four fields are wrong");
-        assert_eq!(errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(), ["plate", "brand", "year", "current_kilometers"]);
+        assert_eq!(
+            errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(),
+            ["plate", "brand", "year", "current_kilometers"]
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! still until the story moves it, and providers that can be told to misbehave.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use recado_shared::ids::Id;
 use recado_shared::queue::{Job, Queue};
 use recado_shared::tasks::{self, NewTask, State, Task};
 use recado_shared::{catalogue, notifications, sql};
+use recado_worker::Drain;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -36,7 +38,8 @@ pub(crate) const SUBSCRIBE: &str = "/api/v1/notifications/push/subscribe/";
 /// What `X-Internal-Secret` must be.
 pub(crate) const SECRET: &str = "internal-secret-of-the-stories";
 
-const VAPID_PUBLIC_KEY: &str = "BJhuxFu-9UtxRgDlpZBNryOusWUPuBXPXrXJCoenZ1neH2GaECr7RgRVSuBDkpDfcQDx1tjOFugw3n16HpmcHd8";
+const VAPID_PUBLIC_KEY: &str =
+    "BJhuxFu-9UtxRgDlpZBNryOusWUPuBXPXrXJCoenZ1neH2GaECr7RgRVSuBDkpDfcQDx1tjOFugw3n16HpmcHd8";
 const VAPID_PRIVATE_KEY: &str = "zWGRIHXhNdYzq_e6VZATVURE8fLXlji3u4zP-bzYcIs";
 
 pub(crate) struct App {
@@ -45,6 +48,7 @@ pub(crate) struct App {
     pub(crate) sandbox: Sandbox,
     pub(crate) url: String,
     http: Client,
+    worker: Drain,
     storage: Storage,
     leaves_work: AtomicBool,
     _serving: DropGuard,
@@ -76,7 +80,18 @@ impl App {
         tokio::spawn(recado_api::serve(context.clone(), vec![listener], stop.clone()));
         #[expect(clippy::disallowed_methods, reason = "it speaks to this test's own server on loopback")]
         let http = Client::builder().no_proxy().build().expect("a client");
-        Self { context, clock, sandbox, url, http, storage, leaves_work: AtomicBool::new(false), _serving: stop.drop_guard() }
+        let worker = Drain::new(context.clone()).expect("the providers' settings work");
+        Self {
+            context,
+            clock,
+            sandbox,
+            url,
+            http,
+            worker,
+            storage,
+            leaves_work: AtomicBool::new(false),
+            _serving: stop.drop_guard(),
+        }
     }
 
     /// The end of a story.
@@ -93,6 +108,11 @@ impl App {
     /// This story ends in the middle of work, on purpose.
     pub(crate) fn leave_work(&self) {
         self.leaves_work.store(true, Ordering::Relaxed);
+    }
+
+    /// A folder that goes when the story ends.
+    pub(crate) fn folder(&self) -> &Path {
+        self.storage.folder.path()
     }
 
     /// The environment in which a program of the product would join this telling.
@@ -205,7 +225,7 @@ impl App {
 impl App {
     /// The worker runs all that is due, until nothing is. Returns how many runs that took.
     pub(crate) async fn drain(&self) -> usize {
-        recado_worker::drain(&self.context).await.expect("the worker works")
+        self.worker.run().await.expect("the worker works")
     }
 
     /// One pass of the scheduler.
@@ -312,7 +332,11 @@ impl App {
     /// How many tasks there are in these states, by lane.
     pub(crate) async fn counts(&self, states: &[State]) -> Vec<(String, i64)> {
         let counts = tasks::counts(&mut self.begin().await).await.expect("the ledger is counted");
-        counts.into_iter().filter(|count| states.contains(&count.state)).map(|count| (count.lane, count.count)).collect()
+        counts
+            .into_iter()
+            .filter(|count| states.contains(&count.state))
+            .map(|count| (count.lane, count.count))
+            .collect()
     }
 }
 

@@ -31,7 +31,10 @@ story!(the_sample_event_arrives_as_a_mail, async |app: &App| {
     assert!(!mail.text().expect("a text").contains('<'));
     let status = app.status(task).await;
     assert_eq!(status["status"], "SUCCESS");
-    assert_eq!((&status["ready"], &status["successful"], &status["failed"]), (&json!(true), &json!(true), &json!(false)));
+    assert_eq!(
+        (&status["ready"], &status["successful"], &status["failed"]),
+        (&json!(true), &json!(true), &json!(false))
+    );
     assert_eq!(status["result"]["channel"], "email");
     assert_eq!(app.chain(task).await, ["email sent", "whatsapp pending"]);
     assert_eq!(app.attempts(task).await, ["email sent 250"]);
@@ -86,7 +89,11 @@ story!(preferences_decide_the_order, async |app: &App| {
 
     let [message] = app.whatsapps().try_into().expect("one message");
     assert_eq!(message.jid, "593991234567@s.whatsapp.net");
-    assert!(message.text.contains("*mantenimiento preventivo*") && message.text.contains("Haval H6 2024"), "{}", message.text);
+    assert!(
+        message.text.contains("*mantenimiento preventivo*") && message.text.contains("Haval H6 2024"),
+        "{}",
+        message.text
+    );
     assert!(app.mails().is_empty());
 });
 
@@ -124,7 +131,8 @@ story!(a_custom_event_brings_its_own_words, async |app: &App| {
 // d10: names of variables lose case and accents.
 story!(variables_are_known_by_any_spelling, async |app: &App| {
     app.know_carlos().await;
-    let event = json!({"context": {"nombre": null, "vehiculo": null, "NOMBRE": "Carlos Mendoza", "VEHÍCULO": "Haval H6 2024"}});
+    let event =
+        json!({"context": {"nombre": null, "vehiculo": null, "NOMBRE": "Carlos Mendoza", "VEHÍCULO": "Haval H6 2024"}});
     app.accepted(&sample::event_with(event)).await;
     app.drain().await;
     let [mail] = app.mails().try_into().expect("one mail");

@@ -50,7 +50,7 @@ story!(a_lost_database_is_said, async |app: &App| {
     let answer = app.dispatch(&sample::event()).await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
     assert_eq!(answer.json()["success"], false);
-    app.gone();
+    app.leave_work();
 });
 
 // What Prometheus scrapes: requests by route, and the ledger by state.
@@ -67,23 +67,32 @@ story!(metrics_are_counted, async |app: &App| {
 });
 
 // d21, d23: with keys configured, nobody gets in without one; probes need none.
-story!(a_key_is_asked_for, [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", "a-key-of-the-stories")], async |app: &App| {
-    app.know_carlos().await;
-    for (key, status) in [("", 401), ("Bearer wrong-key-of-the-stories", 401), ("Basic YTpi", 401), ("Bearer a-key-of-the-stories", 202)] {
-        let mut request = app.request(Method::POST, DISPATCH).json(&sample::event());
-        if !key.is_empty() {
-            request = request.header("Authorization", key);
+story!(
+    a_key_is_asked_for,
+    [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", "a-key-of-the-stories")],
+    async |app: &App| {
+        app.know_carlos().await;
+        for (key, status) in [
+            ("", 401),
+            ("Bearer wrong-key-of-the-stories", 401),
+            ("Basic YTpi", 401),
+            ("Bearer a-key-of-the-stories", 202),
+        ] {
+            let mut request = app.request(Method::POST, DISPATCH).json(&sample::event());
+            if !key.is_empty() {
+                request = request.header("Authorization", key);
+            }
+            let answer = app.send(request).await;
+            assert_eq!(answer.status, status, "{key}");
+            assert_eq!(answer.header("www-authenticate"), if status == 401 { "Bearer" } else { "" });
         }
-        let answer = app.send(request).await;
-        assert_eq!(answer.status, status, "{key}");
-        assert_eq!(answer.header("www-authenticate"), if status == 401 { "Bearer" } else { "" });
+        app.get("/api/v1/notifications/catalog/").await.must_be(401);
+        for probe in ["/health", "/api/v1/health/database/", "/api/v1/health/redis/"] {
+            app.get(probe).await.must_be(200);
+        }
+        app.drain().await;
     }
-    app.get("/api/v1/notifications/catalog/").await.must_be(401);
-    for probe in ["/health", "/api/v1/health/database/", "/api/v1/health/redis/"] {
-        app.get(probe).await.must_be(200);
-    }
-    app.drain().await;
-});
+);
 
 // Every answer carries the id by which the logs are searched.
 story!(a_request_has_an_id, async |app: &App| {

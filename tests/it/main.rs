@@ -8,13 +8,21 @@
 mod answer;
 mod app;
 mod pair;
+mod program;
 mod sample;
 
 // The stories, a noun each
 mod delivery;
 mod dispatch;
 mod fallback;
+mod fleet;
+mod health;
+mod hostile;
+mod operators;
+mod push;
 mod recovery;
+mod reminders;
 mod schedules;
+mod seed;
 mod sync;
 mod tasks;

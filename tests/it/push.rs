@@ -69,14 +69,18 @@ story!(a_bad_subscription_is_refused, [("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "fals
 // Every device is reached; one that is gone is forgotten, and the message counts as sent.
 story!(every_device_is_reached, async |app: &App| {
     app.prefer_push().await;
-    let (_, gone, _) = (app.subscribe("customer-001").await, app.subscribe("customer-001").await, app.subscribe("customer-001").await);
+    let (_, gone, _) =
+        (app.subscribe("customer-001").await, app.subscribe("customer-001").await, app.subscribe("customer-001").await);
     app.sandbox.push.expire(&gone.endpoint);
     let task = app.task_for(&sample::event()).await;
     app.drain().await;
 
     assert_eq!(app.pushes().len(), 2);
     let payload: Value = serde_json::from_str(&app.pushes()[0].payload).expect("JSON for the service worker");
-    assert!(payload.to_string().contains("Mantenimiento agendado") && payload.to_string().contains("Haval H6 2024"), "{payload}");
+    assert!(
+        payload.to_string().contains("Mantenimiento agendado") && payload.to_string().contains("Haval H6 2024"),
+        "{payload}"
+    );
     assert_eq!(app.chain(task).await[0], "push sent");
     assert_eq!(app.push_status("customer-001").await, devices(2));
     assert!(app.mails().is_empty());
@@ -121,7 +125,11 @@ story!(a_busy_push_service_is_asked_again, async |app: &App| {
 });
 
 // What a browser needs to subscribe.
-story!(the_public_key_is_public, [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", "a-key-of-the-stories")], async |app: &App| {
-    let answer = app.get("/api/v1/notifications/push/vapid-public-key/").await.must_be(200);
-    assert_eq!(answer["public_key"].as_str().expect("a key").len(), 87);
-});
+story!(
+    the_public_key_is_public,
+    [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", "a-key-of-the-stories")],
+    async |app: &App| {
+        let answer = app.get("/api/v1/notifications/push/vapid-public-key/").await.must_be(200);
+        assert_eq!(answer["public_key"].as_str().expect("a key").len(), 87);
+    }
+);

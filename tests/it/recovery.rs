@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
-use std::process::Stdio;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -12,9 +11,8 @@ use recado_shared::config::Config;
 use recado_shared::context::Context;
 use recado_shared::ids::Id;
 use recado_shared::tasks::{self, Claimed, Finish, State};
-use recado_worker::{Options, Worker};
+use recado_worker::{Drain, Options, Worker};
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -110,6 +108,7 @@ story!(a_late_worker_cannot_finish, async |app: &App| {
         rung_at: None,
         lane: "notifications.email",
         failures: 0,
+        cut_off: false,
         error: None,
         result: None,
         finished_at: Some(app.clock.now()),
@@ -162,13 +161,14 @@ story!(an_event_is_accepted_while_redis_is_down, [("REDIS_URL", "redis://127.0.0
     app.get("/api/v1/health/redis/").await.must_be(503);
 
     let recovered = restarted(app, &[]).await;
+    let worker = Drain::new(recovered.clone()).expect("the settings work");
     app.clock.advance(seconds(6));
     recado_scheduler::sweep(&recovered).await.expect("the scheduler passes");
-    recado_worker::drain(&recovered).await.expect("the worker works");
+    worker.run().await.expect("the worker works");
     app.accepted(&sample::event()).await;
     app.clock.advance(seconds(6));
     recado_scheduler::sweep(&recovered).await.expect("the scheduler passes");
-    recado_worker::drain(&recovered).await.expect("the worker works");
+    worker.run().await.expect("the worker works");
     assert_eq!(app.mails().len(), 1);
     recovered.db.close().await;
 });
@@ -253,33 +253,17 @@ mod workers_come_and_go {
     }
 }
 
-/// A program of the product, beside the tests in the build's folder.
-fn program(name: &str, environment: &HashMap<String, String>) -> Child {
-    let tests = std::env::current_exe().expect("this program is a file");
-    let folder = tests.parent().and_then(|deps| deps.parent()).expect("target/debug/deps");
-    let path = folder.join(name);
-    assert!(path.exists(), "{} is not built; run `make test`, which builds it", path.display());
-    Command::new(path)
-        .env_clear()
-        .envs(environment)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the program starts")
-}
-
 // kill -9 in the middle: nothing that was accepted is lost, and only what was just being sent may arrive again.
 #[tokio::test]
 async fn a_killed_worker_loses_nothing() {
     const CONCURRENCY: usize = 4;
     let settings = [("WORKER_CONCURRENCY", "4"), ("WORKER_LEASE_SECONDS", "2"), ("RUST_LOG", "warn")];
     let app = App::start_at(Pair::PostgresRedis, &settings, Clock::system()).await;
-    let environment = app.environment(&settings);
     app.know_carlos().await;
     let tasks = accept_many(&app, 300).await;
     app.sandbox.smtp.misbehave(SmtpFault::Slow { delay: Duration::from_millis(20) });
 
-    let mut first = program("recado-worker", &environment);
+    let mut first = app.program("recado-worker", &settings).spawn().expect("it starts");
     app.sandbox.smtp.wait_for(60, PATIENCE).await;
     first.kill().await.expect("SIGKILL reaches it");
     let midway = arrivals(&app).len();
@@ -287,7 +271,7 @@ async fn a_killed_worker_loses_nothing() {
 
     let stop = CancellationToken::new();
     let scheduler = tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone()));
-    let mut second = program("recado-worker", &environment);
+    let mut second = app.program("recado-worker", &settings).spawn().expect("it starts");
     let finished = async {
         while !app.counts(&[State::Queued, State::Started]).await.is_empty() {
             app.sandbox.smtp.wait_for(app.mails().len() + 1, Duration::from_millis(200)).await;
@@ -299,7 +283,8 @@ async fn a_killed_worker_loses_nothing() {
     assert_eq!(arrivals.len(), 300, "every accepted message arrives");
     let again: usize = arrivals.values().map(|times| times - 1).sum();
     assert!(again <= CONCURRENCY, "{again} messages arrived again; only {CONCURRENCY} were being sent");
-    let states: HashSet<_> = join_all(tasks.iter().map(|task| app.status(*task))).await.iter().map(|s| s["status"].to_string()).collect();
+    let states: HashSet<_> =
+        join_all(tasks.iter().map(|task| app.status(*task))).await.iter().map(|s| s["status"].to_string()).collect();
     assert_eq!(states, HashSet::from(["\"SUCCESS\"".to_owned()]));
 
     stop.cancel();

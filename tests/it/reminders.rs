@@ -38,7 +38,8 @@ impl App {
 
     async fn reminder_statuses(&self) -> Vec<String> {
         let mut session = self.begin().await;
-        let rows: Vec<(String,)> = sql!(all (String,), &mut session, "select status from reminders order by id").expect("they are read");
+        let rows: Vec<(String,)> =
+            sql!(all(String,), &mut session, "select status from reminders order by id").expect("they are read");
         rows.into_iter().map(|(status,)| status).collect()
     }
 }

@@ -40,7 +40,8 @@ story!(force_makes_the_seed_anew, async |app: &App| {
     let totals = app.totals().await;
     app.sql("update service_phases set name = 'Cita' where slug = 'phase-schedule'").await;
     app.sql("delete from phase_channel_configs where channel = 'push'").await;
-    app.sql("update templates set body = 'nuestro', is_seed = false where name = 'Cita agendada (clientes, push)'").await;
+    app.sql("update templates set body = 'nuestro', is_seed = false where name = 'Cita agendada (clientes, push)'")
+        .await;
 
     app.load_seed(false).await;
     assert_eq!(app.phase_names().await[0], "Cita");
@@ -48,7 +49,8 @@ story!(force_makes_the_seed_anew, async |app: &App| {
     assert_eq!(app.phase_names().await[0], "Agendar Cita");
     assert_eq!(app.totals().await, totals);
     let mut session = app.begin().await;
-    let own: Vec<(String,)> = sql!(all (String,), &mut session, "select body from templates where not is_seed").expect("read");
+    let own: Vec<(String,)> =
+        sql!(all(String,), &mut session, "select body from templates where not is_seed").expect("read");
     assert_eq!(own, [("nuestro".to_owned(),)]);
 });
 

@@ -79,7 +79,8 @@ story!(a_plate_that_is_taken_is_said, async |app: &App| {
     for (id, plate) in [("v-1", "AAA111"), ("v-2", "BBB222")] {
         app.sync_vehicle(&json!({"vehicle_id": id, "customer_id": "customer-001", "plate": plate})).await;
     }
-    let accepted = app.sync_vehicle(&json!({"vehicle_id": "v-2", "customer_id": "customer-001", "plate": "AAA111"})).await;
+    let accepted =
+        app.sync_vehicle(&json!({"vehicle_id": "v-2", "customer_id": "customer-001", "plate": "AAA111"})).await;
     let task = accepted["task_id"].as_str().expect("an id").parse().expect("a UUID");
     let status = app.status(task).await;
     assert_eq!(status["status"], "FAILURE");
@@ -95,7 +96,11 @@ story!(wrong_fields_are_named, async |app: &App| {
         (SYNC_CUSTOMER, sample::customer_with(json!({"sync_version": "five"})), "sync_version"),
         (SYNC_VEHICLE, json!({"customer_id": "customer-001"}), "plate"),
         (SYNC_VEHICLE, json!({"customer_id": "customer-001", "plate": "ABC123", "year": 3}), "year"),
-        (SYNC_VEHICLE, json!({"customer_id": "customer-001", "plate": "ABC123", "last_service_date": "ayer"}), "last_service_date"),
+        (
+            SYNC_VEHICLE,
+            json!({"customer_id": "customer-001", "plate": "ABC123", "last_service_date": "ayer"}),
+            "last_service_date",
+        ),
     ] {
         let answer = app.post(path, &body).await.must_be(400);
         assert!(answer[field][0].is_string(), "{body}: {answer}");

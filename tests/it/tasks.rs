@@ -62,7 +62,11 @@ story!(a_cancelled_task_sends_nothing, async |app: &App| {
     for task in [queued, scheduled] {
         let status = app.status(task).await;
         assert_eq!((&status["status"], &status["ready"]), (&json!("REVOKED"), &json!(true)));
-        assert!(app.chain(task).await.iter().all(|message| message.contains("cancelled")), "{:?}", app.chain(task).await);
+        assert!(
+            app.chain(task).await.iter().all(|message| message.contains("cancelled")),
+            "{:?}",
+            app.chain(task).await
+        );
     }
     assert_eq!(operations::retry(&app.context, &[queued]).await.expect("revived"), [queued]);
     app.drain().await;

@@ -28,7 +28,9 @@ impl WorkerArgs {
             let named = Lane::named(word.trim());
             if named.is_empty() {
                 let known = Lane::ALL.map(Lane::as_str).join(", ");
-                return Err(format!("`{word}` is no queue; choose notifications, sync, maintenance, or one of {known}"));
+                return Err(format!(
+                    "`{word}` is no queue; choose notifications, sync, maintenance, or one of {known}"
+                ));
             }
             lanes.extend(named);
         }

@@ -122,7 +122,8 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
             completion.changes.iter().filter(move |change| decides || change.status == Status::Sent).cloned()
         })
         .collect();
-    let attempts: Vec<Attempt> = completions.iter().flat_map(|completion| completion.attempts.iter().cloned()).collect();
+    let attempts: Vec<Attempt> =
+        completions.iter().flat_map(|completion| completion.attempts.iter().cloned()).collect();
     let gone: Vec<Id> = completions.iter().flat_map(|completion| completion.gone.iter().copied()).collect();
     notifications::apply(&mut session, &changes).await?;
     notifications::record(&mut session, &attempts).await?;
@@ -130,7 +131,14 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     let dead: Vec<Id> = dead.into_iter().filter(|id| accepted.contains(id)).collect();
     if !dead.is_empty() {
         // Whatever of their chains is still open will not leave any more.
-        notifications::close(&mut session, &dead, Status::Failed, "its task is dead; the task says why", context.clock.now()).await?;
+        notifications::close(
+            &mut session,
+            &dead,
+            Status::Failed,
+            "its task is dead; the task says why",
+            context.clock.now(),
+        )
+        .await?;
     }
     if !gone.is_empty() {
         push::remove(&mut session, &gone).await?;

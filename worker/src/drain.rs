@@ -1,40 +1,59 @@
-//! Runs everything that is due now, in this task, and returns: how tests and scripts work without a running worker.
+//! A worker without a loop: it runs what is due when it is told to, and returns. Tests work with it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use recado_shared::context::Context;
 use recado_shared::queue::Lane;
 
-use crate::channels::Providers;
+use crate::channels::{ProviderError, Providers};
 use crate::completer::complete;
 use crate::lane::claim;
 use crate::run::{Runner, Trouble};
 
 const BATCH: usize = 200;
 
-/// Reads, claims, runs and completes until no lane has a ring left. Returns how many runs that took.
-///
-/// # Errors
-/// Trouble with the queue, the database or the providers' settings.
-pub async fn drain(context: &Context) -> Result<usize, Trouble> {
-    let runner = Arc::new(Runner::new(context.clone(), Providers::new(&context.config, &context.clock)?));
-    let mut runs = 0;
-    loop {
-        let mut read = 0;
-        for lane in Lane::ALL {
-            let mut listener = context.queue.listen(lane, "drain").await?;
-            let ids = listener.read(BATCH, Duration::ZERO).await?;
-            let claimed = claim(context, &ids, "drain").await?;
-            listener.release().await?;
-            read += ids.len();
-            runs += claimed.len();
-            let completions = join_all(claimed.into_iter().map(|task| runner.run(task))).await;
-            complete(context, &completions).await?;
+/// What such a worker holds between two calls: its connections to the providers.
+pub struct Drain {
+    context: Context,
+    runner: Runner,
+}
+
+impl Drain {
+    /// # Errors
+    /// A setting of a provider that cannot work.
+    pub fn new(context: Context) -> Result<Self, ProviderError> {
+        let providers = Providers::new(&context.config, &context.clock)?;
+        Ok(Self { runner: Runner::new(context.clone(), providers), context })
+    }
+
+    /// Reads, claims, runs and completes until no lane has a ring left. Returns how many runs that took.
+    ///
+    /// # Errors
+    /// Trouble with the queue or the database.
+    pub async fn run(&self) -> Result<usize, Trouble> {
+        let mut runs = 0;
+        loop {
+            let mut read = 0;
+            for lane in Lane::ALL {
+                let (rings, claims) = self.lane(lane).await?;
+                read += rings;
+                runs += claims;
+            }
+            if read == 0 {
+                return Ok(runs);
+            }
         }
-        if read == 0 {
-            return Ok(runs);
-        }
+    }
+
+    /// One batch of a lane. Returns how many rings there were, and how many of them could be claimed.
+    async fn lane(&self, lane: Lane) -> Result<(usize, usize), Trouble> {
+        let mut listener = self.context.queue.listen(lane, "drain").await?;
+        let ids = listener.read(BATCH, Duration::ZERO).await?;
+        let claimed = claim(&self.context, &ids, "drain").await?;
+        listener.release().await?;
+        let completions = join_all(claimed.into_iter().map(|task| self.runner.run(task))).await;
+        complete(&self.context, &completions).await?;
+        Ok((ids.len(), completions.len()))
     }
 }

@@ -22,7 +22,7 @@ pub(crate) async fn perform(runner: &Runner, task: &Claimed, job: &Job) -> Resul
         Job::CheckMaintenanceReminders {} => reminders::check(context).await?,
         Job::RetryFailedNotifications {} => notifications::retry_failed(context).await?,
         Job::Cleanup {} => cleanup::run(context).await?,
-        Job::Ping {} => Outcome::Done(serde_json::json!({ "pong": true })),
+        Job::Ping {} => Outcome::Done(serde_json::Value::Null),
     };
     Ok(outcome.into())
 }

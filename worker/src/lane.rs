@@ -86,7 +86,11 @@ impl Backend for ClaimedTasks {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_next(&mut self, cx: &mut TaskContext<'_>, _: &WorkerContext) -> Poll<Option<Result<Task<Claimed>, Infallible>>> {
+    fn poll_next(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Task<Claimed>, Infallible>>> {
         self.tasks.poll_recv(cx).map(|claimed| claimed.map(|claimed| Ok(Task::new(claimed))))
     }
 

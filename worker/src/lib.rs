@@ -18,7 +18,7 @@ mod run;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use drain::drain;
+pub use drain::Drain;
 use recado_shared::clock::Timestamp;
 use recado_shared::config::Config;
 use recado_shared::context::Context;

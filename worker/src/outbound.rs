@@ -31,10 +31,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// # Errors
 /// When the TLS library cannot be set up, e.g. because the system's trust store is unreadable.
 pub fn client(allow_private: bool, timeout: Duration) -> Result<Client, reqwest::Error> {
-    builder(timeout)
-        .dns_resolver(Arc::new(GuardedResolver { allow_private }))
-        .no_proxy()
-        .build()
+    builder(timeout).dns_resolver(Arc::new(GuardedResolver { allow_private })).no_proxy().build()
 }
 
 /// A client for the server at `url`, which the operator configured (Evolution API): wherever it is, and through the
@@ -75,10 +72,7 @@ impl Resolve for GuardedResolver {
         Box::pin(async move {
             // The port is the URL's; 0 lets the client fill it in.
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let allowed: Vec<_> = found
-                .into_iter()
-                .filter(|address| is_allowed(address.ip(), allow_private))
-                .collect();
+            let allowed: Vec<_> = found.into_iter().filter(|address| is_allowed(address.ip(), allow_private)).collect();
             if allowed.is_empty() {
                 return Err(OutboundError::NotPublic.into());
             }
@@ -123,9 +117,7 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => DateTime::parse_from_rfc2822(value)
-            .ok()
-            .map(|date| Timestamp::from(date.to_utc()).since(now)),
+        Err(_) => DateTime::parse_from_rfc2822(value).ok().map(|date| Timestamp::from(date.to_utc()).since(now)),
     }
 }
 
@@ -135,10 +127,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_read_as_seconds_and_as_a_date() {
-        let now: Timestamp = DateTime::parse_from_rfc3339("2026-01-20T14:30:00Z")
-            .unwrap()
-            .to_utc()
-            .into();
+        let now: Timestamp = DateTime::parse_from_rfc3339("2026-01-20T14:30:00Z").unwrap().to_utc().into();
         let read = |value: &str| {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
             retry_after(&headers, now)
@@ -146,11 +135,7 @@ mod tests {
         assert_eq!(read("120"), Some(Duration::from_secs(120)));
         assert_eq!(read(" 0 "), Some(Duration::ZERO));
         assert_eq!(read("Tue, 20 Jan 2026 14:31:30 GMT"), Some(Duration::from_secs(90)));
-        assert_eq!(
-            read("Tue, 20 Jan 2026 14:00:00 GMT"),
-            Some(Duration::ZERO),
-            "a date in the past means now"
-        );
+        assert_eq!(read("Tue, 20 Jan 2026 14:00:00 GMT"), Some(Duration::ZERO), "a date in the past means now");
         for nonsense in ["soon", "-5", "1.5", "", "99999999999999999999999999"] {
             assert_eq!(read(nonsense), None, "{nonsense}");
         }

@@ -23,7 +23,11 @@ use crate::jobs::notifications::Chains;
 pub(crate) enum Outcome {
     Done(Value),
     /// Go on at this time, in this lane. Not a failure of the job.
-    Later { at: Timestamp, lane: Lane, because: Option<String> },
+    Later {
+        at: Timestamp,
+        lane: Lane,
+        because: Option<String>,
+    },
     /// It will never work; the reason is for the operator.
     Failed(String),
 }

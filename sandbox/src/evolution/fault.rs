@@ -56,11 +56,7 @@ pub enum EvolutionFault {
 impl EvolutionFault {
     /// Any status with Evolution's own error body.
     pub fn status(status: u16) -> Self {
-        Self::Status {
-            status,
-            body: Value::Null,
-            retry_after: None,
-        }
+        Self::Status { status, body: Value::Null, retry_after: None }
     }
 
     /// Whether the whole server is affected, and not only the sending.
@@ -98,9 +94,7 @@ impl Fault for EvolutionFault {
 pub(crate) fn check_status(status: u16) -> Result<(), String> {
     match StatusCode::from_u16(status) {
         Ok(known) if !known.is_informational() => Ok(()),
-        _ => Err(format!(
-            "`status` is an HTTP status from 200 to 999, such as 503, not {status}"
-        )),
+        _ => Err(format!("`status` is an HTTP status from 200 to 999, such as 503, not {status}")),
     }
 }
 
@@ -122,11 +116,7 @@ mod tests {
     fn faults_in_json() {
         let json = json!({"fault": "status", "status": 429, "retry_after": 7, "times": 2, "only": "+593 99"});
         let rule = Rule::from_json(&json).expect("a rule");
-        let expected = EvolutionFault::Status {
-            status: 429,
-            body: Value::Null,
-            retry_after: Some(7),
-        };
+        let expected = EvolutionFault::Status { status: 429, body: Value::Null, retry_after: Some(7) };
         assert_eq!(rule, Rule::always(expected).times(2).only("59399"));
         for (name, fault) in [
             ("accept_then_hang", EvolutionFault::AcceptThenHang),

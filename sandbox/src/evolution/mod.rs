@@ -43,12 +43,7 @@ pub struct EvolutionOptions {
 
 impl Default for EvolutionOptions {
     fn default() -> Self {
-        Self {
-            api_key: "sandbox".to_owned(),
-            instance: "sandbox".to_owned(),
-            port: 0,
-            keep: KEEP,
-        }
+        Self { api_key: "sandbox".to_owned(), instance: "sandbox".to_owned(), port: 0, keep: KEEP }
     }
 }
 
@@ -74,11 +69,7 @@ impl Evolution {
             instance_id: new_id().to_string(),
         });
         let listening = Listening::http(listener, routes(&server));
-        Ok(Self {
-            url: format!("http://{address}"),
-            server,
-            _listening: Arc::new(listening),
-        })
+        Ok(Self { url: format!("http://{address}"), server, _listening: Arc::new(listening) })
     }
 
     /// Without a slash at its end.
@@ -226,11 +217,7 @@ fn down(server: &Server, fault: &EvolutionFault) -> Response {
     match fault {
         EvolutionFault::Unauthorized => replies::unauthorized().into_response(),
         EvolutionFault::UnknownInstance => replies::unknown_instance(&server.instance).into_response(),
-        EvolutionFault::Status {
-            status,
-            body,
-            retry_after,
-        } => replies::status(*status, body, *retry_after),
+        EvolutionFault::Status { status, body, retry_after } => replies::status(*status, body, *retry_after),
         _ => HangUp.into_response(),
     }
 }
@@ -320,10 +307,7 @@ fn query(server: &Server, instance: &str, headers: &HeaderMap, body: &[u8]) -> R
 
 /// Express reads a body only if it says that it is JSON; otherwise the program sees an empty object.
 fn body_of(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .unwrap_or_default();
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if body.is_empty() || !kind.starts_with("application/json") {
         return Ok(json!({}));
     }
@@ -336,11 +320,7 @@ fn body_of(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
 
 /// Where in the body a parser stopped, from the line and column that it tells, both counted from one.
 fn position(body: &[u8], line: usize, column: usize) -> usize {
-    let before: usize = body
-        .split_inclusive(|byte| *byte == b'\n')
-        .take(line - 1)
-        .map(<[u8]>::len)
-        .sum();
+    let before: usize = body.split_inclusive(|byte| *byte == b'\n').take(line - 1).map(<[u8]>::len).sum();
     before + column.saturating_sub(1)
 }
 
@@ -378,25 +358,10 @@ mod tests {
         for (body, complaints) in [
             (json!({"number": "593", "text": "Hola"}), vec![]),
             (json!({"number": "593"}), vec!["instance requires property \"text\""]),
-            (
-                json!({"number": "593", "textMessage": {"text": "Hola"}}),
-                vec!["instance requires property \"text\""],
-            ),
+            (json!({"number": "593", "textMessage": {"text": "Hola"}}), vec!["instance requires property \"text\""]),
             (json!({"number": 593, "text": "Hola"}), vec!["Invalid format"]),
-            (
-                json!({"text": 1}),
-                vec![
-                    "text is not of a type(s) string",
-                    "instance requires property \"number\"",
-                ],
-            ),
-            (
-                json!([]),
-                vec![
-                    "instance requires property \"number\"",
-                    "instance requires property \"text\"",
-                ],
-            ),
+            (json!({"text": 1}), vec!["text is not of a type(s) string", "instance requires property \"number\""]),
+            (json!([]), vec!["instance requires property \"number\"", "instance requires property \"text\""]),
         ] {
             assert_eq!(text_complaints(&body), complaints, "{body}");
         }
@@ -406,11 +371,7 @@ mod tests {
     fn a_parser_stops_at_a_byte() {
         for (body, expected) in [("{oops", 1), ("{\"a\":1,\n\"b\" 2}", 12)] {
             let error = serde_json::from_str::<Value>(body).expect_err("not JSON");
-            assert_eq!(
-                position(body.as_bytes(), error.line(), error.column()),
-                expected,
-                "{body}"
-            );
+            assert_eq!(position(body.as_bytes(), error.line(), error.column()), expected, "{body}");
         }
     }
 

@@ -21,11 +21,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, message: Value) -> Self {
-        Self {
-            status,
-            error: status.canonical_reason().unwrap_or("Error"),
-            message,
-        }
+        Self { status, error: status.canonical_reason().unwrap_or("Error"), message }
     }
 }
 
@@ -56,10 +52,7 @@ pub(super) fn unknown_route(method: &str, path: &str) -> Refusal {
 /// Express answers before Evolution does, and Evolution gives the answer its own shape but the wrong name.
 pub(super) fn invalid_json(position: usize) -> Refusal {
     let message = format!("Expected property name or '}}' in JSON at position {position}");
-    Refusal {
-        error: "Internal Server Error",
-        ..Refusal::new(StatusCode::BAD_REQUEST, json!(message))
-    }
+    Refusal { error: "Internal Server Error", ..Refusal::new(StatusCode::BAD_REQUEST, json!(message)) }
 }
 
 /// The complaints of the JSON schema: a list in a list.
@@ -174,9 +167,7 @@ struct Period {
 
 impl Query {
     fn wants(&self, message: &WhatsappMessage) -> bool {
-        let Where {
-            key, message_timestamp, ..
-        } = &self.r#where;
+        let Where { key, message_timestamp, .. } = &self.r#where;
         let within =
             |period: &Period| (period.gte.timestamp()..=period.lte.timestamp()).contains(&message.at.timestamp());
         key.id.as_ref().is_none_or(|id| *id == message.id)
@@ -287,10 +278,7 @@ pub(super) fn receipt(
 
 /// Evolution's `createJid`, without its special cases for Brazil, Mexico and Argentina.
 pub(super) fn jid(number: &str) -> String {
-    if ["@g.us", "@s.whatsapp.net", "@lid", "@broadcast"]
-        .iter()
-        .any(|known| number.contains(known))
-    {
+    if ["@g.us", "@s.whatsapp.net", "@lid", "@broadcast"].iter().any(|known| number.contains(known)) {
         return number.to_owned();
     }
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
@@ -346,10 +334,7 @@ mod tests {
         let messages = [message("A", "1", 10), message("B", "2", 20), message("C", "1", 30)];
         for (wanted, ids) in [
             (json!({}), vec!["C", "B", "A"]),
-            (
-                json!({"where": {"key": {"remoteJid": "1@s.whatsapp.net"}}}),
-                vec!["C", "A"],
-            ),
+            (json!({"where": {"key": {"remoteJid": "1@s.whatsapp.net"}}}), vec!["C", "A"]),
             (json!({"where": {"key": {"id": "B", "fromMe": true}}}), vec!["B"]),
             (json!({"offset": 2, "page": 2}), vec!["A"]),
             (
@@ -359,29 +344,18 @@ mod tests {
         ] {
             let found = found_messages(&messages, &query(wanted.clone()), "i");
             let records = found["messages"]["records"].as_array().expect("records");
-            let found: Vec<_> = records
-                .iter()
-                .filter_map(|record| record["key"]["id"].as_str())
-                .collect();
+            let found: Vec<_> = records.iter().filter_map(|record| record["key"]["id"].as_str()).collect();
             assert_eq!(found, ids, "{wanted}");
         }
         let page = found_messages(&messages, &query(json!({"offset": 2, "page": 2})), "i");
-        assert_eq!(
-            (&page["messages"]["total"], &page["messages"]["pages"]),
-            (&json!(3), &json!(2))
-        );
+        assert_eq!((&page["messages"]["total"], &page["messages"]["pages"]), (&json!(3), &json!(2)));
     }
 
     #[test]
     fn receipts_are_found_by_the_flat_key() {
         let messages = [message("A", "1", 10), message("B", "2", 20)];
         let found = found_receipts(&messages, &query(json!({"where": {"id": "B"}})), "i");
-        let statuses: Vec<_> = found
-            .as_array()
-            .expect("rows")
-            .iter()
-            .map(|row| &row["status"])
-            .collect();
+        let statuses: Vec<_> = found.as_array().expect("rows").iter().map(|row| &row["status"]).collect();
         assert_eq!(statuses, ["DELIVERY_ACK", "READ"]);
         assert_eq!(found[0]["keyId"], "B");
     }

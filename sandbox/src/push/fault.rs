@@ -33,10 +33,7 @@ pub enum PushFault {
 impl PushFault {
     /// Any status, without `Retry-After`.
     pub fn status(status: u16) -> Self {
-        Self::Status {
-            status,
-            retry_after: None,
-        }
+        Self::Status { status, retry_after: None }
     }
 }
 

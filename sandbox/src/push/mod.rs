@@ -122,10 +122,7 @@ impl Push {
         });
         let routes = Router::new().route("/push/{token}", post(deliver));
         let listening = Listening::http(listener, routes.with_state(Arc::clone(&server)));
-        Ok(Self {
-            server,
-            _listening: Arc::new(listening),
-        })
+        Ok(Self { server, _listening: Arc::new(listening) })
     }
 
     /// The origin, which is also the audience (`aud`) that a sender has to sign.
@@ -211,12 +208,8 @@ impl Browser {
         if body.is_empty() {
             return Ok(String::new()); // A push without a payload: only a knock.
         }
-        let garbled = |error| {
-            Refusal::new(
-                StatusCode::BAD_REQUEST,
-                format!("the browser cannot decrypt this: {error}"),
-            )
-        };
+        let garbled =
+            |error| Refusal::new(StatusCode::BAD_REQUEST, format!("the browser cannot decrypt this: {error}"));
         let payload = ece::decrypt(&self.keys, &self.secret, body).map_err(|error| garbled(error.to_string()))?;
         String::from_utf8(payload).map_err(|error| garbled(error.to_string()))
     }
@@ -231,10 +224,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self {
-            status,
-            reason: reason.into(),
-        }
+        Self { status, reason: reason.into() }
     }
 }
 
@@ -325,10 +315,7 @@ fn subscriber(server: &Server, token: &str) -> Result<Browser, Refusal> {
 
 fn sender(headers: &HeaderMap, origin: &str, at: DateTime<Utc>, reserved: Option<&str>) -> Result<Vapid, Refusal> {
     let Some(header) = text(headers, &AUTHORIZATION)? else {
-        return Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "the header Authorization is missing",
-        ));
+        return Err(Refusal::new(StatusCode::UNAUTHORIZED, "the header Authorization is missing"));
     };
     vapid::verify(header, origin, at.timestamp(), reserved)
         .map_err(|reason| Refusal::new(StatusCode::FORBIDDEN, reason))
@@ -344,10 +331,7 @@ fn urgency(headers: &HeaderMap) -> Result<String, Refusal> {
     let urgency = text(headers, &HeaderName::from_static("urgency"))?.unwrap_or("normal");
     match urgency {
         "very-low" | "low" | "normal" | "high" => Ok(urgency.to_owned()),
-        _ => Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "the header Urgency is very-low, low, normal or high",
-        )),
+        _ => Err(Refusal::new(StatusCode::BAD_REQUEST, "the header Urgency is very-low, low, normal or high")),
     }
 }
 
@@ -404,10 +388,7 @@ mod tests {
         assert_eq!(urgency(&headers(&[("urgency", "high")])).expect("known"), "high");
         urgency(&headers(&[("urgency", "urgent")])).expect_err("unknown");
         assert_eq!(topic(&headers(&[])).expect("absent"), None);
-        assert_eq!(
-            topic(&headers(&[("topic", "a-B_9")])).expect("known").as_deref(),
-            Some("a-B_9")
-        );
+        assert_eq!(topic(&headers(&[("topic", "a-B_9")])).expect("known").as_deref(), Some("a-B_9"));
         topic(&headers(&[("topic", "a b")])).expect_err("a space");
         topic(&headers(&[("topic", "123456789012345678901234567890123")])).expect_err("33 characters");
     }

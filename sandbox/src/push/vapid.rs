@@ -37,10 +37,7 @@ pub(super) fn verify(header: &str, origin: &str, now: i64, reserved: Option<&str
     check_audience(&claims, origin)?;
     check_expiry(&claims, now)?;
     check_subject(&claims)?;
-    Ok(Vapid {
-        key: key.to_owned(),
-        claims,
-    })
+    Ok(Vapid { key: key.to_owned(), claims })
 }
 
 fn credentials(header: &str) -> Result<(&str, &str), String> {
@@ -51,9 +48,7 @@ fn credentials(header: &str) -> Result<(&str, &str), String> {
     }
     let find = |name: &str| {
         let mut known = parameters.split(',').filter_map(|pair| pair.trim().split_once('='));
-        known
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        known.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     };
     find("t").zip(find("k")).ok_or_else(expected)
 }
@@ -78,16 +73,12 @@ fn check_audience(claims: &Value, origin: &str) -> Result<(), String> {
     if audience == origin {
         return Ok(());
     }
-    Err(format!(
-        "aud is {audience}, but the origin of this push service is \"{origin}\", port included"
-    ))
+    Err(format!("aud is {audience}, but the origin of this push service is \"{origin}\", port included"))
 }
 
 fn check_expiry(claims: &Value, now: i64) -> Result<(), String> {
     // Whole seconds in practice, but a NumericDate (RFC 7519 §2) may have a fraction.
-    let expiry = claims["exp"]
-        .as_f64()
-        .ok_or("exp is missing, or not a number of seconds")?;
+    let expiry = claims["exp"].as_f64().ok_or("exp is missing, or not a number of seconds")?;
     let left = expiry - now as f64;
     if left <= 0.0 {
         return Err(format!("the JWT expired {} seconds ago", now as f64 - expiry));
@@ -100,9 +91,7 @@ fn check_expiry(claims: &Value, now: i64) -> Result<(), String> {
 
 fn check_subject(claims: &Value) -> Result<(), String> {
     let subject = claims["sub"].as_str().unwrap_or_default();
-    let contact = subject
-        .strip_prefix("mailto:")
-        .or_else(|| subject.strip_prefix("https://"));
+    let contact = subject.strip_prefix("mailto:").or_else(|| subject.strip_prefix("https://"));
     if contact.is_none_or(str::is_empty) {
         return Err("sub is how to reach the sender: `mailto:` or `https:`".to_owned());
     }
@@ -159,14 +148,9 @@ mod tests {
             let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("P-256");
             let key = EcKey::generate(&group).expect("a key");
             let mut context = BigNumContext::new().expect("memory");
-            let point = key
-                .public_key()
-                .to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut context)
-                .expect("a point");
-            Self {
-                key,
-                public: BASE64_URL_SAFE_NO_PAD.encode(point),
-            }
+            let point =
+                key.public_key().to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut context).expect("a point");
+            Self { key, public: BASE64_URL_SAFE_NO_PAD.encode(point) }
         }
 
         fn token(&self, header: &Value, claims: &Value) -> String {

@@ -62,9 +62,7 @@ impl Command {
 
 fn auth(rest: &str) -> Result<Command, Reply> {
     let mut words = rest.split_ascii_whitespace();
-    let mechanism = words
-        .next()
-        .ok_or_else(|| Reply::new(501, "5.5.4 Name a mechanism: AUTH PLAIN"))?;
+    let mechanism = words.next().ok_or_else(|| Reply::new(501, "5.5.4 Name a mechanism: AUTH PLAIN"))?;
     // RFC 4954 §4: a single "=" is an initial response of no bytes.
     let initial = words.next().map(|word| if word == "=" { "" } else { word }.to_owned());
     Ok(Command::Auth(mechanism.to_ascii_uppercase(), initial))
@@ -72,11 +70,7 @@ fn auth(rest: &str) -> Result<Command, Reply> {
 
 fn mail(rest: &str) -> Result<Sender, Reply> {
     let (address, parameters) = path(rest, "FROM:")?;
-    let mut sender = Sender {
-        address: address.to_owned(),
-        size: None,
-        smtputf8: false,
-    };
+    let mut sender = Sender { address: address.to_owned(), size: None, smtputf8: false };
     for parameter in parameters.split_ascii_whitespace() {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match (name.to_ascii_uppercase().as_str(), value) {
@@ -173,11 +167,7 @@ mod tests {
     use super::*;
 
     fn sender(address: &str) -> Sender {
-        Sender {
-            address: address.to_owned(),
-            size: None,
-            smtputf8: false,
-        }
+        Sender { address: address.to_owned(), size: None, smtputf8: false }
     }
 
     #[test]
@@ -186,21 +176,14 @@ mod tests {
             ("EHLO [127.0.0.1]", Command::Ehlo),
             ("helo me", Command::Helo),
             ("StartTLS", Command::StartTls),
-            (
-                "AUTH plain AHUAcA==",
-                Command::Auth("PLAIN".into(), Some("AHUAcA==".into())),
-            ),
+            ("AUTH plain AHUAcA==", Command::Auth("PLAIN".into(), Some("AHUAcA==".into()))),
             ("AUTH LOGIN", Command::Auth("LOGIN".into(), None)),
             ("AUTH PLAIN =", Command::Auth("PLAIN".into(), Some(String::new()))),
             ("MAIL FROM:<a@b.ec>", Command::Mail(sender("a@b.ec"))),
             ("mail from: <> BODY=8bitmime", Command::Mail(sender(""))),
             (
                 "MAIL FROM:<ñ@b.ec> SIZE=12 SMTPUTF8",
-                Command::Mail(Sender {
-                    address: "ñ@b.ec".into(),
-                    size: Some(12),
-                    smtputf8: true,
-                }),
+                Command::Mail(Sender { address: "ñ@b.ec".into(), size: Some(12), smtputf8: true }),
             ),
             ("RCPT TO:<a@b.ec>", Command::Rcpt("a@b.ec".into())),
             ("RCPT TO:<@relay.ec:a@b.ec>", Command::Rcpt("a@b.ec".into())),

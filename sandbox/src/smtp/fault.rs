@@ -92,18 +92,12 @@ pub enum SmtpStage {
 impl SmtpFault {
     /// Refuses recipients with a code and its usual text.
     pub fn reject_recipient(code: u16) -> Self {
-        Self::RejectRecipient {
-            code,
-            text: String::new(),
-        }
+        Self::RejectRecipient { code, text: String::new() }
     }
 
     /// Refuses messages with a code and its usual text.
     pub fn reject_data(code: u16) -> Self {
-        Self::RejectData {
-            code,
-            text: String::new(),
-        }
+        Self::RejectData { code, text: String::new() }
     }
 
     fn stage(&self) -> SmtpStage {
@@ -146,9 +140,9 @@ impl Fault for SmtpFault {
 
     fn check(&self) -> Result<(), String> {
         match self.code() {
-            Some(code) if !(200..=599).contains(&code) => Err(format!(
-                "`code` is an SMTP reply code from 200 to 599, such as 550 or 451, not {code}"
-            )),
+            Some(code) if !(200..=599).contains(&code) => {
+                Err(format!("`code` is an SMTP reply code from 200 to 599, such as 550 or 451, not {code}"))
+            }
             _ => Ok(()),
         }
     }
@@ -215,29 +209,14 @@ mod tests {
     #[test]
     fn faults_in_json() {
         for (json, expected) in [
-            (
-                json!({"fault": "reject_recipient", "code": 451}),
-                SmtpFault::reject_recipient(451),
-            ),
+            (json!({"fault": "reject_recipient", "code": 451}), SmtpFault::reject_recipient(451)),
             (json!({"fault": "reject_recipient"}), SmtpFault::reject_recipient(550)),
-            (
-                json!({"fault": "slow", "delay_ms": 1500}),
-                SmtpFault::Slow {
-                    delay: Duration::from_millis(1500),
-                },
-            ),
-            (
-                json!({"fault": "drop_after_data", "record": true}),
-                SmtpFault::DropAfterData { record: true },
-            ),
+            (json!({"fault": "slow", "delay_ms": 1500}), SmtpFault::Slow { delay: Duration::from_millis(1500) }),
+            (json!({"fault": "drop_after_data", "record": true}), SmtpFault::DropAfterData { record: true }),
             (json!({"fault": "no_smtp_utf8"}), SmtpFault::NoSmtpUtf8),
             (
                 json!({"fault": "reply", "stage": "end_of_data", "code": 250, "text": "?"}),
-                SmtpFault::Reply {
-                    stage: SmtpStage::EndOfData,
-                    code: 250,
-                    text: "?".to_owned(),
-                },
+                SmtpFault::Reply { stage: SmtpStage::EndOfData, code: 250, text: "?".to_owned() },
             ),
         ] {
             let rule = Rule::from_json(&json).unwrap_or_else(|error| panic!("{json}: {error}"));

@@ -46,12 +46,7 @@ struct Letter {
 
 impl Mail {
     pub(super) fn new(at: DateTime<Utc>, envelope: Envelope, raw: Vec<u8>) -> Self {
-        Self(Arc::new(Received {
-            at,
-            envelope,
-            raw,
-            letter: OnceLock::new(),
-        }))
+        Self(Arc::new(Received { at, envelope, raw, letter: OnceLock::new() }))
     }
 
     /// When the message had arrived completely.
@@ -122,10 +117,7 @@ impl Mail {
     /// The first header of that name (in any case), unfolded but otherwise as it was sent.
     pub fn header(&self, name: &str) -> Option<&str> {
         let headers = self.headers().iter();
-        headers
-            .filter(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-            .next()
+        headers.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).next()
     }
 
     /// All headers in their order, unfolded but otherwise as they were sent.
@@ -151,10 +143,7 @@ impl Letter {
             message_id: message.message_id().map(str::to_owned),
             text: text(&message),
             html: html(&message),
-            headers: message
-                .headers_raw()
-                .map(|(name, value)| (name.to_owned(), unfolded(value)))
-                .collect(),
+            headers: message.headers_raw().map(|(name, value)| (name.to_owned(), unfolded(value))).collect(),
         }
     }
 }
@@ -274,10 +263,7 @@ mod tests {
         assert_eq!(mail.message_id(), Some("7f@taller.ec"));
         assert_eq!(mail.text().map(str::trim_end), Some("Está listo"));
         assert_eq!(mail.html().map(str::trim_end), Some("<p>Está listo</p>"));
-        assert_eq!(
-            mail.header("list-unsubscribe"),
-            Some("<https://taller.ec/baja?a=1>, <mailto:baja@taller.ec>")
-        );
+        assert_eq!(mail.header("list-unsubscribe"), Some("<https://taller.ec/baja?a=1>, <mailto:baja@taller.ec>"));
         assert_eq!(mail.headers()[0].0, "From");
     }
 

@@ -50,12 +50,7 @@ pub struct SmtpOptions {
 
 impl Default for SmtpOptions {
     fn default() -> Self {
-        Self {
-            tls: SmtpTls::Plain,
-            auth: None,
-            port: 0,
-            keep: KEEP,
-        }
+        Self { tls: SmtpTls::Plain, auth: None, port: 0, keep: KEEP }
     }
 }
 
@@ -103,11 +98,7 @@ impl Smtp {
                 session::serve(stream, Arc::clone(&server))
             }
         });
-        Ok(Self {
-            address,
-            server,
-            _listening: Arc::new(listening),
-        })
+        Ok(Self { address, server, _listening: Arc::new(listening) })
     }
 
     /// Where it listens; the port is the real one.

@@ -42,10 +42,7 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-        }
+        Self { code, text: text.into() }
     }
 
     pub(super) fn write_to(&self, out: &mut Vec<u8>) {
@@ -87,9 +84,7 @@ struct Transaction {
 }
 
 async fn converse(stream: TcpStream, server: Arc<Server>) -> io::Result<()> {
-    let fault = server
-        .stand_in
-        .take_fault(&[], |rule| applies(rule, SmtpStage::Connect, 0));
+    let fault = server.stand_in.take_fault(&[], |rule| applies(rule, SmtpStage::Connect, 0));
     if fault == Some(SmtpFault::RefuseConnection) {
         return Ok(());
     }
@@ -286,10 +281,7 @@ impl Session {
         } else {
             let reply = self.planned(SmtpStage::MailFrom, &[], Reply::new(250, "2.1.0 Ok"));
             return self.accept_or(reply, |session| {
-                session.transaction = Some(Transaction {
-                    sender,
-                    recipients: Vec::new(),
-                });
+                session.transaction = Some(Transaction { sender, recipients: Vec::new() });
             });
         };
         self.reply(&refusal)

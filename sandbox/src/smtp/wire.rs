@@ -40,10 +40,7 @@ pub(super) enum Line {
 
 impl Wire {
     pub(super) fn new(stream: impl Duplex + 'static) -> Self {
-        Self {
-            stream: BufReader::with_capacity(BUFFER, Box::new(stream)),
-            unsent: Vec::new(),
-        }
+        Self { stream: BufReader::with_capacity(BUFFER, Box::new(stream)), unsent: Vec::new() }
     }
 
     /// Reads up to the next line end, keeping no more than `limit` bytes of it.
@@ -161,12 +158,7 @@ enum State {
 
 impl DotText {
     fn new(limit: usize) -> Self {
-        Self {
-            text: Vec::new(),
-            state: State::LineStart,
-            limit,
-            too_large: false,
-        }
+        Self { text: Vec::new(), state: State::LineStart, limit, too_large: false }
     }
 
     /// Takes bytes; says how many belonged to the message, and whether it has ended with them.

@@ -14,9 +14,7 @@ const NUMBER: &str = "593991234567";
 async fn a_text_is_taken_for_sending() {
     let api = Api::start().await;
     let text = "Hola Carlos, su vehículo está listo 🚗";
-    let response = api
-        .send(&json!({"number": NUMBER, "text": text, "linkPreview": false}))
-        .await;
+    let response = api.send(&json!({"number": NUMBER, "text": text, "linkPreview": false})).await;
     assert_eq!(response.status(), 201);
     let body: Value = response.json().await.expect("JSON");
     let message = &api.evolution.messages()[0];
@@ -49,10 +47,7 @@ async fn mistakes_are_answered_as_recorded() {
             error(401, "Unauthorized", &json!("Unauthorized")),
         ),
         (
-            api.client
-                .post(api.url("/message/sendText/taller"))
-                .header("apikey", "otra")
-                .json(&right()),
+            api.client.post(api.url("/message/sendText/taller")).header("apikey", "otra").json(&right()),
             error(401, "Unauthorized", &json!("Unauthorized")),
         ),
         (
@@ -76,19 +71,10 @@ async fn mistakes_are_answered_as_recorded() {
             error(400, "Bad Request", &json!(["Text is required"])),
         ),
         (
-            send("/message/sendText/taller")
-                .header("content-type", "application/json")
-                .body("{oops"),
-            error(
-                400,
-                "Internal Server Error",
-                &json!("Expected property name or '}' in JSON at position 1"),
-            ),
+            send("/message/sendText/taller").header("content-type", "application/json").body("{oops"),
+            error(400, "Internal Server Error", &json!("Expected property name or '}' in JSON at position 1")),
         ),
-        (
-            api.request(Method::GET, "/no/such"),
-            error(404, "Not Found", &json!(["Cannot GET /no/such"])),
-        ),
+        (api.request(Method::GET, "/no/such"), error(404, "Not Found", &json!(["Cannot GET /no/such"]))),
     ] {
         assert_eq!(answer(request.send().await.expect("an answer")).await, expected);
     }
@@ -102,34 +88,13 @@ async fn faults_are_answered_as_recorded() {
     let undefined = "Cannot read properties of undefined (reading 'onWhatsApp')";
     for (fault, expected) in [
         (EvolutionFault::NotOnWhatsapp, error(400, "Bad Request", &gone)),
-        (
-            EvolutionFault::Unauthorized,
-            error(401, "Unauthorized", &json!("Unauthorized")),
-        ),
-        (
-            EvolutionFault::UnknownInstance,
-            error(404, "Not Found", &json!(["The \"taller\" instance does not exist"])),
-        ),
-        (
-            EvolutionFault::ConnectionClosed,
-            error(500, "Internal Server Error", &json!("Connection Closed")),
-        ),
-        (
-            EvolutionFault::NeverStarted,
-            error(500, "Internal Server Error", &json!(undefined)),
-        ),
-        (
-            EvolutionFault::StringifiedError400,
-            error(400, "Bad Request", &json!(["Error: Timed Out"])),
-        ),
-        (
-            EvolutionFault::Schema400,
-            error(400, "Bad Request", &json!([["instance requires property \"text\""]])),
-        ),
-        (
-            EvolutionFault::status(503),
-            error(503, "Service Unavailable", &json!("Service Unavailable")),
-        ),
+        (EvolutionFault::Unauthorized, error(401, "Unauthorized", &json!("Unauthorized"))),
+        (EvolutionFault::UnknownInstance, error(404, "Not Found", &json!(["The \"taller\" instance does not exist"]))),
+        (EvolutionFault::ConnectionClosed, error(500, "Internal Server Error", &json!("Connection Closed"))),
+        (EvolutionFault::NeverStarted, error(500, "Internal Server Error", &json!(undefined))),
+        (EvolutionFault::StringifiedError400, error(400, "Bad Request", &json!(["Error: Timed Out"]))),
+        (EvolutionFault::Schema400, error(400, "Bad Request", &json!([["instance requires property \"text\""]]))),
+        (EvolutionFault::status(503), error(503, "Service Unavailable", &json!("Service Unavailable"))),
     ] {
         api.evolution.misbehave_times(fault.clone(), 1);
         assert_eq!(answer(api.hello(NUMBER).await).await, expected, "{fault:?}");
@@ -147,16 +112,8 @@ async fn any_status_may_come_with_a_page_and_a_time_to_wait() {
         retry_after: Some(7),
     });
     let response = api.hello(NUMBER).await;
-    assert_eq!(
-        (response.status().as_u16(), &response.headers()["retry-after"]),
-        (429, &"7".parse().expect("a value"))
-    );
-    assert!(
-        response.headers()["content-type"]
-            .to_str()
-            .expect("ASCII")
-            .starts_with("text/html")
-    );
+    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"7".parse().expect("a value")));
+    assert!(response.headers()["content-type"].to_str().expect("ASCII").starts_with("text/html"));
     assert_eq!(response.text().await.expect("a page"), "<h1>nginx</h1>");
 }
 
@@ -166,30 +123,15 @@ async fn a_client_may_be_left_without_an_answer() {
     for (fault, recorded) in [(EvolutionFault::Drop, 0), (EvolutionFault::AcceptThenDrop, 1)] {
         api.evolution.misbehave(fault);
         let request = api.request(Method::POST, "/message/sendText/taller");
-        let error = request
-            .json(&json!({"number": NUMBER, "text": "Hola"}))
-            .send()
-            .await
-            .expect_err("no answer");
+        let error = request.json(&json!({"number": NUMBER, "text": "Hola"})).send().await.expect_err("no answer");
         assert!(!error.is_timeout() && !error.is_connect(), "{error:?}");
         assert_eq!(api.evolution.received(), recorded);
     }
-    for fault in [
-        EvolutionFault::AcceptThenHang,
-        EvolutionFault::Slow {
-            delay: Duration::from_secs(3600),
-        },
-    ] {
+    for fault in [EvolutionFault::AcceptThenHang, EvolutionFault::Slow { delay: Duration::from_secs(3600) }] {
         api.evolution.clear();
         api.evolution.misbehave(fault);
-        let request = api
-            .request(Method::POST, "/message/sendText/taller")
-            .timeout(Duration::from_millis(200));
-        let error = request
-            .json(&json!({"number": NUMBER, "text": "Hola"}))
-            .send()
-            .await
-            .expect_err("no answer");
+        let request = api.request(Method::POST, "/message/sendText/taller").timeout(Duration::from_millis(200));
+        let error = request.json(&json!({"number": NUMBER, "text": "Hola"})).send().await.expect_err("no answer");
         assert!(error.is_timeout(), "{error:?}");
         assert_eq!(api.evolution.messages()[0].number, NUMBER);
     }
@@ -200,11 +142,7 @@ async fn what_was_sent_without_an_answer_can_be_found() {
     let api = Api::start().await;
     api.evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
     let request = api.request(Method::POST, "/message/sendText/taller");
-    request
-        .json(&json!({"number": NUMBER, "text": "Hola"}))
-        .send()
-        .await
-        .expect_err("no answer");
+    request.json(&json!({"number": NUMBER, "text": "Hola"})).send().await.expect_err("no answer");
     api.hello("593987654321").await;
     let message = &api.evolution.messages()[0];
     let query = json!({"where": {"key": {"remoteJid": message.jid}}});
@@ -233,10 +171,7 @@ async fn receipts_can_be_asked_for_and_are_told() {
     let api = Api::start().await;
     api.hello(NUMBER).await;
     let message = api.evolution.messages().remove(0);
-    let told = api
-        .evolution
-        .receipt(&message.id, WhatsappStatus::DeliveryAck)
-        .expect("a webhook");
+    let told = api.evolution.receipt(&message.id, WhatsappStatus::DeliveryAck).expect("a webhook");
     let mut expected = json!({
         "event": "messages.update",
         "instance": "taller",
@@ -256,9 +191,7 @@ async fn receipts_can_be_asked_for_and_are_told() {
     assert_eq!(api.evolution.messages()[0].status, WhatsappStatus::DeliveryAck);
     assert_eq!(api.evolution.receipt("3EB0", WhatsappStatus::Read), None);
 
-    let (_, rows) = api
-        .post("/chat/findStatusMessage/taller", &json!({"where": {"id": message.id}}))
-        .await;
+    let (_, rows) = api.post("/chat/findStatusMessage/taller", &json!({"where": {"id": message.id}})).await;
     let data = expected["data"].as_object_mut().expect("an object");
     data.insert("id".to_owned(), rows[0]["id"].clone());
     data.insert("participant".to_owned(), Value::Null);
@@ -281,10 +214,7 @@ async fn the_state_of_the_session_is_told() {
         for _ in 0..2 {
             let request = api.request(Method::GET, "/instance/connectionState/taller");
             let (status, body) = answer(request.send().await.expect("an answer")).await;
-            assert_eq!(
-                (status, body),
-                (200, json!({"instance": {"instanceName": "taller", "state": state}}))
-            );
+            assert_eq!((status, body), (200, json!({"instance": {"instanceName": "taller", "state": state}})));
         }
     }
 }
@@ -292,8 +222,7 @@ async fn the_state_of_the_session_is_told() {
 #[tokio::test]
 async fn numbers_can_be_checked_before_sending() {
     let api = Api::start().await;
-    api.evolution
-        .misbehave_for("+593 98 765 4321", EvolutionFault::NotOnWhatsapp);
+    api.evolution.misbehave_for("+593 98 765 4321", EvolutionFault::NotOnWhatsapp);
     let numbers = json!({"numbers": [NUMBER, "593987654321"]});
     let (status, body) = api.post("/chat/whatsappNumbers/taller", &numbers).await;
     assert_eq!(
@@ -325,8 +254,7 @@ async fn a_server_in_trouble_does_not_answer_questions_either() {
 #[tokio::test]
 async fn a_fault_may_concern_one_number_and_end_by_itself() {
     let api = Api::start().await;
-    api.evolution
-        .plan(Rule::always(EvolutionFault::ConnectionClosed).only(NUMBER).times(2));
+    api.evolution.plan(Rule::always(EvolutionFault::ConnectionClosed).only(NUMBER).times(2));
     let mut statuses = Vec::new();
     for number in [NUMBER, "593987654321", "+593991234567", NUMBER] {
         statuses.push(api.hello(number).await.status().as_u16());
@@ -347,10 +275,7 @@ impl Api {
             instance: "taller".to_owned(),
             ..EvolutionOptions::default()
         };
-        Self {
-            evolution: Evolution::start(options).await.expect("a free port"),
-            client: http(),
-        }
+        Self { evolution: Evolution::start(options).await.expect("a free port"), client: http() }
     }
 
     fn url(&self, path: &str) -> String {
@@ -358,9 +283,7 @@ impl Api {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client
-            .request(method, self.url(path))
-            .header("apikey", self.evolution.api_key())
+        self.client.request(method, self.url(path)).header("apikey", self.evolution.api_key())
     }
 
     async fn send(&self, body: &Value) -> Response {
@@ -379,10 +302,7 @@ impl Api {
 }
 
 fn error(status: u16, error: &str, message: &Value) -> (u16, Value) {
-    (
-        status,
-        json!({"status": status, "error": error, "response": {"message": message}}),
-    )
+    (status, json!({"status": status, "error": error, "response": {"message": message}}))
 }
 
 async fn answer(response: Response) -> (u16, Value) {

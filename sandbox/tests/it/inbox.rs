@@ -13,22 +13,13 @@ async fn the_links_lead_somewhere() {
     let (_, links) = ask(&sandbox, Method::GET, "", None).await;
     for name in ["messages", "faults"] {
         let link = links[name].as_str().expect("a link");
-        assert_eq!(
-            http().get(link).send().await.expect("an answer").status(),
-            200,
-            "{link}"
-        );
+        assert_eq!(http().get(link).send().await.expect("an answer").status(), 200, "{link}");
     }
     assert_eq!(links["providers"]["email"], format!("smtp://{}", sandbox.smtp.addr()));
     assert_eq!(links["providers"]["whatsapp"], sandbox.evolution.url());
     let (status, subscription) = ask(&sandbox, Method::POST, "subscriptions", None).await;
     assert_eq!(status, 201);
-    assert!(
-        subscription["endpoint"]
-            .as_str()
-            .expect("an endpoint")
-            .starts_with(sandbox.push.url())
-    );
+    assert!(subscription["endpoint"].as_str().expect("an endpoint").starts_with(sandbox.push.url()));
 }
 
 #[tokio::test]
@@ -50,21 +41,11 @@ async fn messages_of_all_channels_are_listed_as_they_came() {
     let (status, error) = ask(&sandbox, Method::GET, "messages?channel=sms", None).await;
     assert_eq!(
         (status, error["error"].as_str()),
-        (
-            StatusCode::BAD_REQUEST,
-            Some("`channel` is one of email, whatsapp, push")
-        )
+        (StatusCode::BAD_REQUEST, Some("`channel` is one of email, whatsapp, push"))
     );
 
     let raw = format!("{}messages/{}/raw", sandbox.inbox_url(), messages[1]["n"]);
-    let raw = http()
-        .get(raw)
-        .send()
-        .await
-        .expect("an answer")
-        .bytes()
-        .await
-        .expect("a body");
+    let raw = http().get(raw).send().await.expect("an answer").bytes().await.expect("a body");
     assert_eq!(raw, sandbox.smtp.messages()[0].raw());
     let (status, _) = ask(&sandbox, Method::GET, "messages/0/raw", None).await;
     assert_eq!(status, 404);
@@ -85,14 +66,9 @@ async fn faults_are_set_listed_and_ended() {
     let rule = json!({"fault": "reject_recipient", "code": 550, "text": "", "times": 2, "only": "maria@cliente.ec"});
     assert_eq!(
         (status, faults),
-        (
-            StatusCode::OK,
-            json!({"email": [rule], "whatsapp": [{"fault": "drop"}], "push": []})
-        )
+        (StatusCode::OK, json!({"email": [rule], "whatsapp": [{"fault": "drop"}], "push": []}))
     );
-    let expected = Rule::always(SmtpFault::reject_recipient(550))
-        .times(2)
-        .only("maria@cliente.ec");
+    let expected = Rule::always(SmtpFault::reject_recipient(550)).times(2).only("maria@cliente.ec");
     assert_eq!(sandbox.smtp.rules(), [expected]);
 
     let (_, faults) = ask(&sandbox, Method::PUT, "faults", Some(&json!({"whatsapp": "none"}))).await;
@@ -134,18 +110,13 @@ async fn whatsapp(sandbox: &Sandbox, text: &str) {
     let evolution = &sandbox.evolution;
     let url = format!("{}/message/sendText/{}", evolution.url(), evolution.instance());
     let request = http().post(url).header("apikey", evolution.api_key());
-    let response = request
-        .json(&json!({"number": "593991234567", "text": text}))
-        .send()
-        .await;
+    let response = request.json(&json!({"number": "593991234567", "text": text})).send().await;
     assert_eq!(response.expect("an answer").status(), 201);
 }
 
 async fn email(sandbox: &Sandbox, subject: &str) {
     let port = sandbox.smtp.addr().port();
-    let client = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1")
-        .port(port)
-        .build();
+    let client = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1").port(port).build();
     let message = Message::builder()
         .from("avisos@taller.ec".parse().expect("an address"))
         .to("maria@cliente.ec".parse().expect("an address"))

@@ -26,15 +26,9 @@ async fn a_message_reaches_its_browser_decrypted() {
 
     let message = push.wait_for(1, SOON).await.remove(0);
     assert_eq!(message.payload, payload);
-    assert_eq!(
-        response.headers()["location"],
-        format!("{}/message/{}", push.url(), message.id)
-    );
+    assert_eq!(response.headers()["location"], format!("{}/message/{}", push.url(), message.id));
     assert!(subscription.endpoint.ends_with(&message.token));
-    assert_eq!(
-        (message.ttl, message.urgency.as_str(), message.topic.as_deref()),
-        (3600, "high", Some("aviso-1"))
-    );
+    assert_eq!((message.ttl, message.urgency.as_str(), message.topic.as_deref()), (3600, "high", Some("aviso-1")));
     assert_eq!(message.vapid_claims["sub"], "mailto:avisos@taller.ec");
     assert_eq!(message.vapid_claims["aud"], push.url());
     assert_eq!(message.vapid_key, sender.public_key());
@@ -70,10 +64,7 @@ async fn a_sender_has_to_prove_who_it_is() {
     );
 
     // The library's own audience leaves the port out, which is another origin.
-    let refused = sender
-        .request(&sender.message("http://127.0.0.1", &subscription, "hola"))
-        .send()
-        .await;
+    let refused = sender.request(&sender.message("http://127.0.0.1", &subscription, "hola")).send().await;
     let refused = refused.expect("an answer");
     assert_eq!(refused.status(), 403);
     assert!(refused.text().await.expect("a reason").contains("port included"));
@@ -84,10 +75,7 @@ async fn a_sender_has_to_prove_who_it_is() {
 async fn what_the_browser_cannot_read_is_refused() {
     let (push, sender) = (start().await, Sender::new());
     let (one, other) = (push.subscribe(), push.subscribe());
-    let crossed = PushSubscription {
-        endpoint: one.endpoint.clone(),
-        ..other
-    };
+    let crossed = PushSubscription { endpoint: one.endpoint.clone(), ..other };
     assert_eq!(sender.send(&push, &crossed, "hola").await.status(), 400);
 
     let mut large = sender.message(push.url(), &one, "hola");
@@ -100,16 +88,10 @@ async fn what_the_browser_cannot_read_is_refused() {
 async fn the_service_may_be_in_trouble() {
     let (push, sender) = (start().await, Sender::new());
     let (one, other) = (push.subscribe(), push.subscribe());
-    let busy = PushFault::Status {
-        status: 429,
-        retry_after: Some(30),
-    };
+    let busy = PushFault::Status { status: 429, retry_after: Some(30) };
     push.misbehave_times(busy, 1);
     let refused = sender.send(&push, &one, "hola").await;
-    assert_eq!(
-        (refused.status().as_u16(), &refused.headers()["retry-after"]),
-        (429, &"30".parse().expect("a value"))
-    );
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (429, &"30".parse().expect("a value")));
 
     push.misbehave_for(&one.endpoint, PushFault::Drop);
     let dropped = sender.request(&sender.message(push.url(), &one, "hola")).send().await;
@@ -119,12 +101,8 @@ async fn the_service_may_be_in_trouble() {
     assert_eq!(sender.send(&push, &one, "hola").await.status(), 201);
     assert_eq!(push.received(), 2);
 
-    push.misbehave(PushFault::Slow {
-        delay: Duration::from_secs(3600),
-    });
-    let slow = sender
-        .request(&sender.message(push.url(), &one, "hola"))
-        .timeout(Duration::from_millis(200));
+    push.misbehave(PushFault::Slow { delay: Duration::from_secs(3600) });
+    let slow = sender.request(&sender.message(push.url(), &one, "hola")).timeout(Duration::from_millis(200));
     assert!(slow.send().await.expect_err("no answer").is_timeout());
     assert_eq!(push.received(), 3);
 }
@@ -145,10 +123,7 @@ impl Sender {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("P-256");
         let key = EcKey::generate(&group).expect("a key");
         let private_key = key.private_key().to_vec_padded(32).expect("32 bytes");
-        Self {
-            client: http(),
-            private_key: BASE64_URL_SAFE_NO_PAD.encode(private_key),
-        }
+        Self { client: http(), private_key: BASE64_URL_SAFE_NO_PAD.encode(private_key) }
     }
 
     fn public_key(&self) -> String {

@@ -35,24 +35,13 @@ async fn a_pipelined_dialog_is_answered_in_order() {
         )
         .await;
     let ehlo = client.reply().await;
-    for extension in [
-        "PIPELINING",
-        "8BITMIME",
-        "SMTPUTF8",
-        "SIZE 10485760",
-        "ENHANCEDSTATUSCODES",
-    ] {
-        assert!(
-            ehlo.lines().any(|line| line[4..] == *extension),
-            "{extension} in {ehlo}"
-        );
+    for extension in ["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 10485760", "ENHANCEDSTATUSCODES"] {
+        assert!(ehlo.lines().any(|line| line[4..] == *extension), "{extension} in {ehlo}");
     }
     for code in ["250", "250", "250", "354"] {
         assert_eq!(&client.reply().await[..3], code);
     }
-    client
-        .send("Subject: Puntos\r\n\r\n..\r\n...tres\r\nuno.\r\n.\r\nRSET\r\nNOOP\r\nQUIT\r\n")
-        .await;
+    client.send("Subject: Puntos\r\n\r\n..\r\n...tres\r\nuno.\r\n.\r\nRSET\r\nNOOP\r\nQUIT\r\n").await;
     for code in ["250", "250", "250", "221"] {
         assert_eq!(&client.reply().await[..3], code);
     }
@@ -113,9 +102,7 @@ async fn a_message_over_the_limit_is_refused_before_or_after_it_is_sent() {
     let smtp = plain().await;
     let mut client = Dialog::greeted(&smtp).await;
     let declared = format!("{MAIL} SIZE={}", SIZE_LIMIT + 1);
-    client
-        .expect(&[(&declared, 552), (MAIL, 250), (RCPT, 250), ("DATA", 354)])
-        .await;
+    client.expect(&[(&declared, 552), (MAIL, 250), (RCPT, 250), ("DATA", 354)]).await;
     let line = format!("{}\r\n", "x".repeat(998));
     let large = format!("{}.", line.repeat(SIZE_LIMIT / line.len() + 1));
     assert_eq!(&client.say(&large).await[..3], "552");
@@ -183,63 +170,30 @@ async fn implicit_tls_speaks_tls_from_the_first_byte() {
 async fn a_fault_that_is_a_reply_stands_where_it_belongs() {
     let text = "4.7.0 mañana".to_owned();
     for (fault, replies) in [
+        (SmtpFault::GreetingBusy, vec!["421 4.3.2 Service not available, closing transmission channel"]),
         (
-            SmtpFault::GreetingBusy,
-            vec!["421 4.3.2 Service not available, closing transmission channel"],
-        ),
-        (
-            SmtpFault::RejectMailFrom {
-                code: 451,
-                text: text.clone(),
-            },
+            SmtpFault::RejectMailFrom { code: 451, text: text.clone() },
             vec!["220", "250", "451 4.7.0 mañana", "503", "503"],
         ),
         (
             SmtpFault::reject_recipient(550),
-            vec![
-                "220",
-                "250",
-                "250",
-                "550 5.1.1 No such user here",
-                "554 5.5.1 No recipient was accepted",
-            ],
+            vec!["220", "250", "250", "550 5.1.1 No such user here", "554 5.5.1 No recipient was accepted"],
         ),
         (SmtpFault::reject_recipient(421), vec!["220", "250", "250", "421"]),
+        (SmtpFault::TooManyRecipients { limit: 0 }, vec!["220", "250", "250", "452 4.5.3", "554"]),
         (
-            SmtpFault::TooManyRecipients { limit: 0 },
-            vec!["220", "250", "250", "452 4.5.3", "554"],
-        ),
-        (
-            SmtpFault::Reply {
-                stage: SmtpStage::Data,
-                code: 451,
-                text,
-            },
+            SmtpFault::Reply { stage: SmtpStage::Data, code: 451, text },
             vec!["220", "250", "250", "250", "451 4.7.0 mañana"],
         ),
-        (
-            SmtpFault::reject_data(554),
-            vec!["220", "250", "250", "250", "354", "554 5.7.1 Message refused"],
-        ),
-        (
-            SmtpFault::reject_data(421),
-            vec!["220", "250", "250", "250", "354", "421"],
-        ),
+        (SmtpFault::reject_data(554), vec!["220", "250", "250", "250", "354", "554 5.7.1 Message refused"]),
+        (SmtpFault::reject_data(421), vec!["220", "250", "250", "250", "354", "421"]),
     ] {
         let smtp = plain().await;
         smtp.misbehave(fault.clone());
         let mut client = Dialog::new(TcpStream::connect(smtp.addr()).await.expect("listening"));
         let last = replies.len() - 1;
-        for (at, (line, expected)) in ["", "EHLO me", MAIL, RCPT, "DATA", LETTER]
-            .iter()
-            .zip(&replies)
-            .enumerate()
-        {
-            let reply = if at == 0 {
-                client.reply().await
-            } else {
-                client.say(line).await
-            };
+        for (at, (line, expected)) in ["", "EHLO me", MAIL, RCPT, "DATA", LETTER].iter().zip(&replies).enumerate() {
+            let reply = if at == 0 { client.reply().await } else { client.say(line).await };
             let reply = reply.lines().last().unwrap_or_default();
             assert!(reply.starts_with(expected), "{fault:?}, {line}: {reply}");
             if at == last && expected.starts_with("421") {
@@ -254,9 +208,7 @@ async fn a_fault_that_is_a_reply_stands_where_it_belongs() {
 async fn a_refused_connection_is_accepted_and_closed() {
     let smtp = plain().await;
     smtp.misbehave_times(SmtpFault::RefuseConnection, 1);
-    Dialog::new(TcpStream::connect(smtp.addr()).await.expect("listening"))
-        .expect_end()
-        .await;
+    Dialog::new(TcpStream::connect(smtp.addr()).await.expect("listening")).expect_end().await;
     Dialog::greeted(&smtp).await.send_letter().await;
     assert_eq!((smtp.connections(), smtp.received()), (2, 1));
 }
@@ -277,16 +229,12 @@ async fn a_connection_may_end_where_the_answer_should_be() {
 #[tokio::test]
 async fn a_slow_server_has_the_message_before_it_says_so() {
     let smtp = plain().await;
-    smtp.misbehave(SmtpFault::Slow {
-        delay: Duration::from_secs(3600),
-    });
+    smtp.misbehave(SmtpFault::Slow { delay: Duration::from_secs(3600) });
     let mut client = Dialog::greeted(&smtp).await;
     client.expect(&[(MAIL, 250), (RCPT, 250), ("DATA", 354)]).await;
     client.send(&format!("{LETTER}\r\n")).await;
     assert_eq!(smtp.wait_for(1, SOON).await.len(), 1);
-    timeout(Duration::from_millis(50), client.reply())
-        .await
-        .expect_err("no answer yet");
+    timeout(Duration::from_millis(50), client.reply()).await.expect_err("no answer yet");
 }
 
 #[tokio::test]
@@ -295,9 +243,7 @@ async fn a_server_may_not_know_smtputf8() {
     smtp.misbehave(SmtpFault::NoSmtpUtf8);
     let mut client = Dialog::open(&smtp).await;
     assert!(!client.say("EHLO me").await.contains("SMTPUTF8"));
-    client
-        .expect(&[("MAIL FROM:<ñ@b.ec> SMTPUTF8", 555), (MAIL, 250), (RCPT, 250)])
-        .await;
+    client.expect(&[("MAIL FROM:<ñ@b.ec> SMTPUTF8", 555), (MAIL, 250), (RCPT, 250)]).await;
 }
 
 #[tokio::test]
@@ -305,26 +251,14 @@ async fn recipients_beyond_the_limit_are_refused_one_by_one() {
     let smtp = plain().await;
     smtp.misbehave(SmtpFault::TooManyRecipients { limit: 1 });
     let mut client = Dialog::greeted(&smtp).await;
-    client
-        .expect(&[
-            (MAIL, 250),
-            (RCPT, 250),
-            ("RCPT TO:<jose@cliente.ec>", 452),
-            ("DATA", 354),
-            (LETTER, 250),
-        ])
-        .await;
+    client.expect(&[(MAIL, 250), (RCPT, 250), ("RCPT TO:<jose@cliente.ec>", 452), ("DATA", 354), (LETTER, 250)]).await;
     assert_eq!(smtp.messages()[0].envelope_to(), ["maria@cliente.ec"]);
 }
 
 #[tokio::test]
 async fn a_fault_may_concern_one_recipient_and_end_by_itself() {
     let smtp = plain().await;
-    smtp.plan(
-        Rule::always(SmtpFault::reject_recipient(451))
-            .only("Maria@Cliente.ec")
-            .times(2),
-    );
+    smtp.plan(Rule::always(SmtpFault::reject_recipient(451)).only("Maria@Cliente.ec").times(2));
     smtp.misbehave_for("luis@cliente.ec", SmtpFault::RefuseConnection);
     smtp.misbehave_for("eva@cliente.ec", SmtpFault::reject_data(554));
     let mut client = Dialog::greeted(&smtp).await;
@@ -349,10 +283,7 @@ async fn a_fault_may_concern_one_recipient_and_end_by_itself() {
     smtp.behave();
     let mut client = Dialog::greeted(&smtp).await;
     client.expect(&[(MAIL, 250), ("RCPT TO:<luis@cliente.ec>", 250)]).await;
-    assert_eq!(
-        smtp.messages()[0].envelope_to(),
-        ["jose@cliente.ec", "maria@cliente.ec"]
-    );
+    assert_eq!(smtp.messages()[0].envelope_to(), ["jose@cliente.ec", "maria@cliente.ec"]);
 }
 
 #[tokio::test]
@@ -412,10 +343,7 @@ async fn a_real_client_delivers_and_keeps_its_connection() {
     assert_eq!(mails[0].to(), ["María <maria@cliente.ec>"]);
     assert_eq!(mails[0].subject(), Some("Su vehículo está listo 🚗"));
     assert_eq!(mails[0].message_id(), Some("id-1@taller.ec"));
-    assert_eq!(
-        mails[0].text().map(|text| text.replace("\r\n", "\n")).as_deref(),
-        Some(".\nEstá listo")
-    );
+    assert_eq!(mails[0].text().map(|text| text.replace("\r\n", "\n")).as_deref(), Some(".\nEstá listo"));
     assert_eq!(mails[0].html(), Some("<p>Está listo 🚗</p>"));
     assert_eq!(mails[1].envelope_to(), ["ñandú@cliente.ec"]);
     assert!(mails[1].smtputf8() && mails[1].tls());
@@ -438,15 +366,10 @@ async fn a_real_client_tells_temporary_from_permanent() {
         (SmtpFault::GreetingBusy, false),
     ] {
         smtp.misbehave_times(fault.clone(), 1);
-        let client = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1")
-            .port(smtp.addr().port())
-            .build();
+        let client =
+            AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1").port(smtp.addr().port()).build();
         let error = client.send(message.clone()).await.expect_err("refused");
-        assert_eq!(
-            (error.is_permanent(), error.is_transient()),
-            (permanent, !permanent),
-            "{fault:?}: {error}"
-        );
+        assert_eq!((error.is_permanent(), error.is_transient()), (permanent, !permanent), "{fault:?}: {error}");
         client.send(message.clone()).await.expect("accepted");
     }
 }
@@ -468,10 +391,7 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Debug + Send + 'static>(s
     let root = native_tls::Certificate::from_pem(smtp.certificate_pem().as_bytes()).expect("a certificate");
     let connector = native_tls::TlsConnector::builder().add_root_certificate(root).build();
     let connector = tokio_native_tls::TlsConnector::from(connector.expect("TLS"));
-    connector
-        .connect("127.0.0.1", stream)
-        .await
-        .expect("the certificate is trusted")
+    connector.connect("127.0.0.1", stream).await.expect("the certificate is trusted")
 }
 
 /// A client that says what it is told, and hears what it is answered.
@@ -499,9 +419,7 @@ impl Dialog<TcpStream> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Dialog<S> {
     fn new(stream: S) -> Self {
-        Self {
-            stream: BufReader::new(stream),
-        }
+        Self { stream: BufReader::new(stream) }
     }
 
     async fn send(&mut self, bytes: &str) {
@@ -522,8 +440,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialog<S> {
     }
 
     async fn send_letter(&mut self) {
-        self.expect(&[(MAIL, 250), (RCPT, 250), ("DATA", 354), (LETTER, 250)])
-            .await;
+        self.expect(&[(MAIL, 250), (RCPT, 250), ("DATA", 354), (LETTER, 250)]).await;
     }
 
     /// All lines of one reply.
@@ -543,10 +460,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Dialog<S> {
     async fn expect_end(&mut self) {
         let mut rest = Vec::new();
         // A reset is an end too: the server need not have read everything.
-        timeout(SOON, self.stream.read_to_end(&mut rest))
-            .await
-            .expect("closed")
-            .ok();
+        timeout(SOON, self.stream.read_to_end(&mut rest)).await.expect("closed").ok();
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 }

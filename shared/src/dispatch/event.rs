@@ -79,7 +79,10 @@ impl Event {
         }
         if !EVENT_TYPES.contains(&self.event_type.as_str()) {
             let known = EVENT_TYPES.join(", ");
-            errors.push(("event_type", format!("\"{}\" no es una elección válida. Use: {known}.", self.event_type.escape_debug())));
+            errors.push((
+                "event_type",
+                format!("\"{}\" no es una elección válida. Use: {known}.", self.event_type.escape_debug()),
+            ));
         }
         if !self.is_custom() {
             for (field, value) in [("service_type_id", &self.service_type_id), ("phase_id", &self.phase_id)] {

@@ -1,14 +1,14 @@
 //! The decision about one event: pure, from the catalogue and the person to channels, addresses and words.
 
-use super::event::{Event, MINIMUM_FIELDS};
 use super::Rejection;
+use super::event::{Event, MINIMUM_FIELDS};
 use crate::catalogue::{Catalogue, Phase, ServiceType};
 use crate::channels::Channel;
 use crate::customers::{Customer, Preference};
 use crate::ids::Id;
 use crate::orchestration::{self, Cell, DeliveryMode, Orchestration, Person, SkipReason};
-use crate::templates::words::{Context, LONGEST_BODY, LONGEST_SUBJECT, looks_like_html, one_line};
 use crate::templates::Occasion;
+use crate::templates::words::{Context, LONGEST_BODY, LONGEST_SUBJECT, looks_like_html, one_line};
 
 /// What an event becomes.
 #[derive(Debug)]
@@ -75,9 +75,8 @@ impl Plan {
         let words = words.with("Fase", &subject.phase.name);
         let mut missing: Vec<String> =
             MINIMUM_FIELDS.iter().filter(|field| words.get(field).is_none()).map(|field| (*field).to_owned()).collect();
-        let mut channels = orchestration::choose(person, |channel| {
-            subject.cell(catalogue, channel).is_some_and(|cell| cell.enabled)
-        });
+        let mut channels =
+            orchestration::choose(person, |channel| subject.cell(catalogue, channel).is_some_and(|cell| cell.enabled));
         let mut messages = Vec::with_capacity(channels.chosen.len());
         for channel in channels.chosen {
             let occasion = subject.occasion(event, channel);

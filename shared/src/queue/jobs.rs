@@ -92,7 +92,9 @@ impl Job {
 
     pub fn priority(&self) -> Priority {
         match self {
-            Self::SyncCustomer(_) | Self::SyncVehicle(_) | Self::SendNotification { .. } | Self::Ping {} => Priority::Default,
+            Self::SyncCustomer(_) | Self::SyncVehicle(_) | Self::SendNotification { .. } | Self::Ping {} => {
+                Priority::Default
+            }
             Self::DispatchEvent(_) => Priority::High,
             Self::CheckMaintenanceReminders {} | Self::RetryFailedNotifications {} | Self::Cleanup {} => Priority::Low,
         }
@@ -109,7 +111,9 @@ impl Job {
     /// How long one attempt may take. A delivery is ended by its provider's own time limit; this one is only the last resort.
     pub fn timeout(&self) -> Duration {
         match self {
-            Self::DispatchEvent(_) | Self::SyncCustomer(_) | Self::SyncVehicle(_) | Self::Ping {} => Duration::from_secs(30),
+            Self::DispatchEvent(_) | Self::SyncCustomer(_) | Self::SyncVehicle(_) | Self::Ping {} => {
+                Duration::from_secs(30)
+            }
             Self::SendNotification { .. }
             | Self::CheckMaintenanceReminders {}
             | Self::RetryFailedNotifications {}

@@ -6,7 +6,9 @@
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use redis::streams::{StreamAutoClaimReply, StreamId, StreamInfoConsumersReply, StreamInfoGroupsReply, StreamRangeReply, StreamReadReply};
+use redis::streams::{
+    StreamAutoClaimReply, StreamId, StreamInfoConsumersReply, StreamInfoGroupsReply, StreamRangeReply, StreamReadReply,
+};
 use redis::{AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, cmd, pipe};
 
 use super::{Lane, Priority, QueueError, Ring, shares};
@@ -101,7 +103,9 @@ impl RedisQueue {
         let groups: RedisResult<StreamInfoGroupsReply> =
             cmd("XINFO").arg("GROUPS").arg(stream).query_async(&mut self.connection.clone()).await;
         match groups {
-            Ok(reply) => Ok(reply.groups.into_iter().find(|group| group.name == GROUP).map(|group| group.last_delivered_id)),
+            Ok(reply) => {
+                Ok(reply.groups.into_iter().find(|group| group.name == GROUP).map(|group| group.last_delivered_id))
+            }
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -128,9 +132,9 @@ impl RedisQueue {
                 Err(error) if is_missing(&error) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let gone = consumers.into_iter().filter(|consumer| {
-                consumer.pending == 0 && consumer.idle as u128 > FORGET_CONSUMER_AFTER.as_millis()
-            });
+            let gone = consumers
+                .into_iter()
+                .filter(|consumer| consumer.pending == 0 && consumer.idle as u128 > FORGET_CONSUMER_AFTER.as_millis());
             for consumer in gone {
                 let delete = cmd("XGROUP").arg("DELCONSUMER").arg(&stream).arg(GROUP).arg(&consumer.name).to_owned();
                 delete.exec_async(&mut connection).await?;
@@ -305,7 +309,8 @@ impl Listener {
 
 /// The stream or its group does not exist (yet, or since a `FLUSHALL`).
 fn is_missing(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ResponseError)) && error.to_string().contains("no such key")
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ResponseError))
+        && error.to_string().contains("no such key")
         || error.code() == Some("NOGROUP")
 }
 

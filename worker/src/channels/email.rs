@@ -44,11 +44,7 @@ impl Email {
             EmailBackend::Smtp => Outbox::Relay(Relay::new(settings)?),
             EmailBackend::File(folder) => Outbox::Folder(folder.clone()),
         };
-        Ok(Self {
-            outbox,
-            sender,
-            clock: clock.clone(),
-        })
+        Ok(Self { outbox, sender, clock: clock.clone() })
     }
 }
 
@@ -62,29 +58,17 @@ impl Provider for Email {
         let message_id = message_id(&self.sender, message);
         let content = compose(&self.sender, &to, message, self.clock.now())
             .ok_or_else(|| permanent("the mail cannot be written with these headers"))?;
-        let parcel = Parcel {
-            from: self.sender.email.clone(),
-            to,
-            content,
-        };
+        let parcel = Parcel { from: self.sender.email.clone(), to, content };
         let (status, answer) = match &self.outbox {
             Outbox::Relay(relay) => {
                 let (code, words) = relay.send(&parcel).await.map_err(|trouble| failure(&trouble))?;
                 (Some(code), excerpt(&words, None))
             }
-            Outbox::Folder(folder) => (
-                None,
-                store(folder, message, &parcel.content)
-                    .await
-                    .map_err(|error| unwritable(&error))?,
-            ),
+            Outbox::Folder(folder) => {
+                (None, store(folder, message, &parcel.content).await.map_err(|error| unwritable(&error))?)
+            }
         };
-        Ok(Receipt {
-            provider_message_id: Some(message_id),
-            status,
-            answer,
-            gone: Vec::new(),
-        })
+        Ok(Receipt { provider_message_id: Some(message_id), status, answer, gone: Vec::new() })
     }
 }
 
@@ -127,41 +111,28 @@ fn bodies(subject: &str, message: &Message) -> (String, String) {
 const TEXT_WIDTH: usize = 76;
 
 fn text_of(html: &str) -> String {
-    let rendered = html2text::config::plain_no_decorate()
-        .link_footnotes(true)
-        .string_from_read(html.as_bytes(), TEXT_WIDTH);
+    let rendered =
+        html2text::config::plain_no_decorate().link_footnotes(true).string_from_read(html.as_bytes(), TEXT_WIDTH);
     // It only fails when a table does not fit; unwrapped it is still readable.
     rendered.unwrap_or_else(|_| html.to_owned()).trim_end().to_owned()
 }
 
 /// A whole HTML document, which brings its own head.
 fn is_document(body: &str) -> bool {
-    let start: String = body
-        .trim_start()
-        .chars()
-        .take(9)
-        .collect::<String>()
-        .to_ascii_lowercase();
+    let start: String = body.trim_start().chars().take(9).collect::<String>().to_ascii_lowercase();
     start.starts_with("<!doctype") || start.starts_with("<html")
 }
 
 /// Plain text as HTML: an empty line ends a paragraph, a line end stays one.
 fn paragraphs(text: &str) -> String {
     let text = escape(&text.replace("\r\n", "\n"));
-    let paragraphs = text
-        .split("\n\n")
-        .map(|paragraph| paragraph.trim_matches('\n'))
-        .filter(|paragraph| !paragraph.is_empty());
-    paragraphs
-        .map(|paragraph| format!("<p>{}</p>\n", paragraph.replace('\n', "<br>\n")))
-        .collect()
+    let paragraphs =
+        text.split("\n\n").map(|paragraph| paragraph.trim_matches('\n')).filter(|paragraph| !paragraph.is_empty());
+    paragraphs.map(|paragraph| format!("<p>{}</p>\n", paragraph.replace('\n', "<br>\n"))).collect()
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// The frame around a body: readable width, real contrast, no images. Styles stand inline because mail programs drop
@@ -198,30 +169,19 @@ fn mailbox(text: &str) -> Option<Mailbox> {
         return Some(Mailbox::new(None, recipient(text)?));
     };
     let name = without_controls(name.trim().trim_matches('"'));
-    Some(Mailbox::new(
-        Some(name).filter(|name| !name.is_empty()),
-        recipient(address)?,
-    ))
+    Some(Mailbox::new(Some(name).filter(|name| !name.is_empty()), recipient(address)?))
 }
 
 /// An address in which nothing hides that an SMTP command or a header could end with.
 fn recipient(address: &str) -> Option<Address> {
     let address = address.trim();
     let suspicious = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>');
-    if address.contains(suspicious) {
-        None
-    } else {
-        address.parse().ok()
-    }
+    if address.contains(suspicious) { None } else { address.parse().ok() }
 }
 
 /// A line break in a subject would begin a header of its own.
 fn without_controls(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }
 
 /// Writes the mail as a file that mail programs open. An attempt that is repeated writes the same file.
@@ -264,29 +224,24 @@ fn verdict(stage: Stage, cause: &Cause) -> (FailureClass, &'static str) {
     use FailureClass::{Misconfigured, Permanent, Transient};
     match (cause, stage) {
         (Cause::Reply { code, .. }, _) => refusal(stage, *code),
-        (Cause::Silence | Cause::Broken(_), Stage::Content) => (
-            Transient,
-            "the SMTP server had the mail and did not answer; it may have been delivered",
-        ),
+        (Cause::Silence | Cause::Broken(_), Stage::Content) => {
+            (Transient, "the SMTP server had the mail and did not answer; it may have been delivered")
+        }
         (Cause::Silence, _) => (Transient, "the SMTP server did not answer in time"),
         (Cause::Broken(_), _) => (Transient, "no conversation with the SMTP server"),
         // No mail leaves while this lasts, and nobody repairs a certificate within our delays; so the next channel at once.
-        (Cause::Certificate, _) => (
-            Misconfigured,
-            "the SMTP server's certificate is not trusted; check EMAIL_HOST, or set EMAIL_SSL_CAFILE",
-        ),
-        (Cause::Lacks(Ability::StartTls), _) => (
-            Misconfigured,
-            "the SMTP server offers no STARTTLS; check EMAIL_PORT, EMAIL_USE_TLS and EMAIL_USE_SSL",
-        ),
-        (Cause::Lacks(Ability::Auth), _) => (
-            Misconfigured,
-            "the SMTP server offers no login by PLAIN or LOGIN; unset EMAIL_HOST_USER or use TLS",
-        ),
-        (Cause::Lacks(Ability::SmtpUtf8), _) => (
-            Permanent,
-            "the address has letters beyond ASCII, which the SMTP server does not support (SMTPUTF8)",
-        ),
+        (Cause::Certificate, _) => {
+            (Misconfigured, "the SMTP server's certificate is not trusted; check EMAIL_HOST, or set EMAIL_SSL_CAFILE")
+        }
+        (Cause::Lacks(Ability::StartTls), _) => {
+            (Misconfigured, "the SMTP server offers no STARTTLS; check EMAIL_PORT, EMAIL_USE_TLS and EMAIL_USE_SSL")
+        }
+        (Cause::Lacks(Ability::Auth), _) => {
+            (Misconfigured, "the SMTP server offers no login by PLAIN or LOGIN; unset EMAIL_HOST_USER or use TLS")
+        }
+        (Cause::Lacks(Ability::SmtpUtf8), _) => {
+            (Permanent, "the address has letters beyond ASCII, which the SMTP server does not support (SMTPUTF8)")
+        }
     }
 }
 
@@ -296,14 +251,10 @@ fn refusal(stage: Stage, code: u16) -> (FailureClass, &'static str) {
     const LOGIN: &str = "the SMTP server refuses our login; check EMAIL_HOST_USER and EMAIL_HOST_PASSWORD";
     match (code, stage) {
         (530 | 534 | 535 | 538, _) | (500.., Stage::Auth) => (Misconfigured, LOGIN),
-        (500.., Stage::Connect) => (
-            Misconfigured,
-            "the SMTP server does not serve us; check EMAIL_HOST and EMAIL_PORT",
-        ),
-        (500.., Stage::Sender) => (
-            Misconfigured,
-            "the SMTP server refuses the sender; check DEFAULT_FROM_EMAIL",
-        ),
+        (500.., Stage::Connect) => {
+            (Misconfigured, "the SMTP server does not serve us; check EMAIL_HOST and EMAIL_PORT")
+        }
+        (500.., Stage::Sender) => (Misconfigured, "the SMTP server refuses the sender; check DEFAULT_FROM_EMAIL"),
         (500.., Stage::Recipient) => (Permanent, "the SMTP server refuses the recipient"),
         (500.., Stage::Content) => (Permanent, "the SMTP server refuses the mail"),
         _ => (Transient, "the SMTP server asks us to try later"),
@@ -370,10 +321,8 @@ mod tests {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let now = Timestamp::from_micros(1_768_919_400_000_000);
         let provider = Email::new(&settings(&smtp), &Clock::manual(now)).unwrap();
-        let message = message(
-            "maria@example.com",
-            "Hola, María 👋\n¿Nos visita mañana?\n\n.Un punto al inicio\n.\nAdiós & <3",
-        );
+        let message =
+            message("maria@example.com", "Hola, María 👋\n¿Nos visita mañana?\n\n.Un punto al inicio\n.\nAdiós & <3");
 
         let receipt = provider.send(&message).await.expect("accepted");
 
@@ -387,17 +336,11 @@ mod tests {
         assert_eq!(mail.text().unwrap().replace("\r\n", "\n").trim_end(), message.body);
         let html = mail.html().unwrap().replace("\r\n", "\n");
         assert!(html.starts_with("<!doctype html>") && html.contains(r#"<html lang="es">"#));
-        assert!(
-            html.contains("<p>Hola, María 👋<br>\n¿Nos visita mañana?</p>"),
-            "{html}"
-        );
+        assert!(html.contains("<p>Hola, María 👋<br>\n¿Nos visita mañana?</p>"), "{html}");
         assert!(html.contains("Adiós &amp; &lt;3"), "{html}");
         assert_eq!(mail.header("Date"), Some("Tue, 20 Jan 2026 14:30:00 +0000"));
         assert_eq!(mail.header("Auto-Submitted"), Some("auto-generated"));
-        assert_eq!(
-            mail.header("X-Correlation-ID"),
-            Some(message.correlation_id.to_string().as_str())
-        );
+        assert_eq!(mail.header("X-Correlation-ID"), Some(message.correlation_id.to_string().as_str()));
         let message_id = format!("{}@taller.example.com", message.notification_id);
         assert_eq!(mail.message_id(), Some(message_id.as_str()));
         assert_eq!(receipt.provider_message_id, Some(format!("<{message_id}>")));
@@ -409,19 +352,11 @@ mod tests {
     async fn a_html_body_gets_a_text_that_people_can_read() {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let body = r#"<p>Hola, <strong>María</strong>:</p><ul><li>Placa: ABC-1234</li></ul><p><a href="https://taller.example.com/7">Ver la orden</a></p>"#;
-        email(&settings(&smtp))
-            .send(&message("maria@example.com", body))
-            .await
-            .unwrap();
+        email(&settings(&smtp)).send(&message("maria@example.com", body)).await.unwrap();
         let mail = only_mail(&smtp).await;
         assert!(mail.html().unwrap().contains(body));
         let text = mail.text().unwrap().replace("\r\n", "\n");
-        for part in [
-            "Hola, María:",
-            "* Placa: ABC-1234",
-            "Ver la orden",
-            "https://taller.example.com/7",
-        ] {
+        for part in ["Hola, María:", "* Placa: ABC-1234", "Ver la orden", "https://taller.example.com/7"] {
             assert!(text.contains(part), "{part} is missing in: {text}");
         }
         assert!(!text.contains("<p>") && !text.contains("**"), "{text}");
@@ -429,18 +364,11 @@ mod tests {
 
     #[tokio::test]
     async fn tls_and_login_as_the_port_asks() {
-        for (tls, security) in [
-            (SmtpTls::StartTls, EmailSecurity::StartTls),
-            (SmtpTls::Implicit, EmailSecurity::ImplicitTls),
-        ] {
+        for (tls, security) in
+            [(SmtpTls::StartTls, EmailSecurity::StartTls), (SmtpTls::Implicit, EmailSecurity::ImplicitTls)]
+        {
             let auth = Some(("taller".to_owned(), "clave ñ".to_owned()));
-            let smtp = Smtp::start(SmtpOptions {
-                tls,
-                auth,
-                ..SmtpOptions::default()
-            })
-            .await
-            .unwrap();
+            let smtp = Smtp::start(SmtpOptions { tls, auth, ..SmtpOptions::default() }).await.unwrap();
             let mut settings = settings(&smtp);
             settings.security = security;
             settings.user = Some("taller".to_owned());
@@ -460,16 +388,10 @@ mod tests {
 
             settings.password = Some("otra".into());
             let refused = email(&settings).send(&message).await.unwrap_err();
-            assert_eq!(
-                (refused.class, refused.status),
-                (FailureClass::Misconfigured, Some(535))
-            );
+            assert_eq!((refused.class, refused.status), (FailureClass::Misconfigured, Some(535)));
             settings.user = None;
             let anonymous = email(&settings).send(&message).await.unwrap_err();
-            assert_eq!(
-                (anonymous.class, anonymous.status),
-                (FailureClass::Misconfigured, Some(530))
-            );
+            assert_eq!((anonymous.class, anonymous.status), (FailureClass::Misconfigured, Some(530)));
             assert_eq!(smtp.received(), 1);
             std::fs::remove_file(settings.ca_file.unwrap()).unwrap();
         }
@@ -496,15 +418,8 @@ mod tests {
     #[tokio::test]
     async fn every_way_to_be_refused_has_its_class() {
         use FailureClass::{Misconfigured, Permanent, Transient};
-        let reply = |stage, code| SmtpFault::Reply {
-            stage,
-            code,
-            text: String::new(),
-        };
-        let mail_from = |code| SmtpFault::RejectMailFrom {
-            code,
-            text: String::new(),
-        };
+        let reply = |stage, code| SmtpFault::Reply { stage, code, text: String::new() };
+        let mail_from = |code| SmtpFault::RejectMailFrom { code, text: String::new() };
         let table = [
             (SmtpFault::RefuseConnection, Transient, None),
             (SmtpFault::GreetingBusy, Transient, Some(421)),
@@ -532,11 +447,7 @@ mod tests {
                 (class, status, "EMAIL_SEND_FAILED"),
                 "{fault:?}"
             );
-            assert!(
-                !failure.reason.contains("maria"),
-                "a reason may be logged: {}",
-                failure.reason
-            );
+            assert!(!failure.reason.contains("maria"), "a reason may be logged: {}", failure.reason);
             assert_eq!(failure.answer.is_some(), status.is_some(), "{fault:?}");
         }
         assert_eq!(smtp.received(), 0);
@@ -546,19 +457,13 @@ mod tests {
     async fn an_address_beyond_ascii_needs_a_server_that_knows_it() {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let provider = email(&settings(&smtp));
-        provider
-            .send(&message("josé@example.com", "Hola"))
-            .await
-            .expect("the server offers SMTPUTF8");
+        provider.send(&message("josé@example.com", "Hola")).await.expect("the server offers SMTPUTF8");
         let mail = only_mail(&smtp).await;
         assert!(mail.smtputf8());
         assert_eq!(mail.envelope_to(), ["josé@example.com"]);
 
         smtp.misbehave(SmtpFault::NoSmtpUtf8);
-        let failure = email(&settings(&smtp))
-            .send(&message("josé@example.com", "Hola"))
-            .await
-            .unwrap_err();
+        let failure = email(&settings(&smtp)).send(&message("josé@example.com", "Hola")).await.unwrap_err();
         assert_eq!(failure.class, FailureClass::Permanent);
         assert!(failure.reason.contains("SMTPUTF8"), "{}", failure.reason);
     }
@@ -570,10 +475,7 @@ mod tests {
         let mut settings = settings(&smtp);
         settings.port = listener.local_addr().unwrap().port();
         drop(listener);
-        let failure = email(&settings)
-            .send(&message("maria@example.com", "Hola"))
-            .await
-            .unwrap_err();
+        let failure = email(&settings).send(&message("maria@example.com", "Hola")).await.unwrap_err();
         assert_eq!((failure.class, failure.status), (FailureClass::Transient, None));
     }
 
@@ -586,17 +488,8 @@ mod tests {
         }
         assert_eq!(smtp.connections(), 1);
         // The waiting connection says goodbye when it is used: 421, as after a server's idle limit.
-        smtp.misbehave_times(
-            SmtpFault::RejectMailFrom {
-                code: 421,
-                text: String::new(),
-            },
-            1,
-        );
-        provider
-            .send(&message("maria@example.com", "cuatro"))
-            .await
-            .expect("sent over a fresh connection");
+        smtp.misbehave_times(SmtpFault::RejectMailFrom { code: 421, text: String::new() }, 1);
+        provider.send(&message("maria@example.com", "cuatro")).await.expect("sent over a fresh connection");
         assert_eq!((smtp.connections(), smtp.received()), (2, 4));
     }
 
@@ -607,12 +500,7 @@ mod tests {
         let mut settings = settings(&smtp);
         settings.timeout = Duration::from_secs(1);
         let provider = email(&settings);
-        smtp.misbehave_for(
-            "lenta@example.com",
-            SmtpFault::Slow {
-                delay: Duration::from_secs(30),
-            },
-        );
+        smtp.misbehave_for("lenta@example.com", SmtpFault::Slow { delay: Duration::from_secs(30) });
         smtp.misbehave_for("nadie@example.com", SmtpFault::reject_recipient(550));
 
         let slow = provider.send(&message("lenta@example.com", "Hola")).await.unwrap_err();
@@ -629,10 +517,7 @@ mod tests {
         let provider = email(&settings(&smtp));
         let message = message("maria@example.com", "Hola");
         smtp.misbehave_times(SmtpFault::DropAfterData { record: true }, 1);
-        assert_eq!(
-            provider.send(&message).await.unwrap_err().class,
-            FailureClass::Transient
-        );
+        assert_eq!(provider.send(&message).await.unwrap_err().class, FailureClass::Transient);
         provider.send(&message).await.expect("the second attempt");
         let mails = smtp.wait_for(2, PATIENCE).await;
         assert_eq!(mails[0].message_id(), mails[1].message_id());
@@ -672,17 +557,11 @@ mod tests {
     async fn many_mails_at_once_arrive_once_each() {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let provider = email(&settings(&smtp));
-        let messages: Vec<_> = (0..60)
-            .map(|n| message(&format!("cliente{n}@example.com"), "Hola"))
-            .collect();
+        let messages: Vec<_> = (0..60).map(|n| message(&format!("cliente{n}@example.com"), "Hola")).collect();
         let outcomes = futures::future::join_all(messages.iter().map(|message| provider.send(message))).await;
         assert!(outcomes.iter().all(Result::is_ok));
-        let mut recipients: Vec<_> = smtp
-            .wait_for(60, PATIENCE)
-            .await
-            .iter()
-            .map(|mail| mail.envelope_to()[0].clone())
-            .collect();
+        let mut recipients: Vec<_> =
+            smtp.wait_for(60, PATIENCE).await.iter().map(|mail| mail.envelope_to()[0].clone()).collect();
         recipients.sort();
         recipients.dedup();
         assert_eq!(recipients.len(), 60);
@@ -699,23 +578,13 @@ mod tests {
         for _ in 0..2 {
             provider.send(&message).await.expect("written");
         }
-        let files: Vec<_> = std::fs::read_dir(&folder)
-            .unwrap()
-            .map(|file| file.unwrap().path())
-            .collect();
+        let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
         assert_eq!(files, [folder.join(format!("{}.eml", message.notification_id))]);
-        assert!(
-            std::fs::read_to_string(&files[0])
-                .unwrap()
-                .contains("To: maria@example.com\r\n")
-        );
+        assert!(std::fs::read_to_string(&files[0]).unwrap().contains("To: maria@example.com\r\n"));
         std::fs::remove_dir_all(&folder).unwrap();
 
         std::fs::write(&folder, "a file where the folder should be").unwrap();
-        assert_eq!(
-            provider.send(&message).await.unwrap_err().class,
-            FailureClass::Misconfigured
-        );
+        assert_eq!(provider.send(&message).await.unwrap_err().class, FailureClass::Misconfigured);
         std::fs::remove_file(&folder).unwrap();
     }
 
@@ -729,7 +598,9 @@ mod tests {
 
     #[test]
     fn a_document_is_told_from_a_part_of_one() {
-        assert!(is_document("\n<!DOCTYPE html><html>…") && is_document("<HTML lang=es>") && !is_document("<p>Ñandú</p>"));
+        assert!(
+            is_document("\n<!DOCTYPE html><html>…") && is_document("<HTML lang=es>") && !is_document("<p>Ñandú</p>")
+        );
     }
 
     #[test]
@@ -756,10 +627,7 @@ mod tests {
     #[test]
     fn what_only_a_stage_explains() {
         use FailureClass::{Misconfigured, Permanent, Transient};
-        let reply = |code| Cause::Reply {
-            code,
-            text: String::new(),
-        };
+        let reply = |code| Cause::Reply { code, text: String::new() };
         let table = [
             (Stage::Connect, reply(554), Misconfigured),
             (Stage::Auth, reply(535), Misconfigured),
@@ -776,11 +644,7 @@ mod tests {
             (Stage::Connect, Cause::Lacks(Ability::StartTls), Misconfigured),
             (Stage::Auth, Cause::Lacks(Ability::Auth), Misconfigured),
             (Stage::Sender, Cause::Lacks(Ability::SmtpUtf8), Permanent),
-            (
-                Stage::Connect,
-                Cause::Broken("Connection refused".to_owned()),
-                Transient,
-            ),
+            (Stage::Connect, Cause::Broken("Connection refused".to_owned()), Transient),
         ];
         for (stage, cause, class) in table {
             assert_eq!(verdict(stage, &cause).0, class, "{stage:?} {cause:?}");

@@ -142,31 +142,18 @@ impl Providers {
     /// # Errors
     /// When a setting is unusable: an address, a key or a file.
     pub fn new(config: &Config, clock: &Clock) -> Result<Self, ProviderError> {
-        let mut providers = Self {
-            email: None,
-            whatsapp: None,
-            push: None,
-        };
+        let mut providers = Self { email: None, whatsapp: None, push: None };
         if let Some(settings) = &config.email {
             let email = email::Email::new(settings, clock)?;
-            providers.email = Some(Slot {
-                provider: Arc::new(email),
-                limit: settings.timeout + GRACE,
-            });
+            providers.email = Some(Slot { provider: Arc::new(email), limit: settings.timeout + GRACE });
         }
         if let Some(settings) = &config.whatsapp {
             let whatsapp = whatsapp::Whatsapp::new(settings, clock)?;
-            providers.whatsapp = Some(Slot {
-                provider: Arc::new(whatsapp),
-                limit: settings.timeout + GRACE,
-            });
+            providers.whatsapp = Some(Slot { provider: Arc::new(whatsapp), limit: settings.timeout + GRACE });
         }
         if let Some(settings) = &config.push {
             let push = push::Push::new(settings, config.allow_private_networks, clock)?;
-            providers.push = Some(Slot {
-                provider: Arc::new(push),
-                limit: settings.timeout + GRACE,
-            });
+            providers.push = Some(Slot { provider: Arc::new(push), limit: settings.timeout + GRACE });
         }
         Ok(providers)
     }
@@ -207,9 +194,7 @@ impl Providers {
         let Some(slot) = self.slot(message.recipient.channel()) else {
             return Lookup::CannotTell;
         };
-        tokio::time::timeout(slot.limit, slot.provider.find(message, since))
-            .await
-            .unwrap_or(Lookup::CannotTell)
+        tokio::time::timeout(slot.limit, slot.provider.find(message, since)).await.unwrap_or(Lookup::CannotTell)
     }
 
     fn slot(&self, channel: Channel) -> Option<&Slot> {
@@ -234,9 +219,7 @@ impl Recipient {
     fn rounds(&self) -> u32 {
         match self {
             Self::Email(_) | Self::Whatsapp(_) => 1,
-            Self::Push(devices) => u32::try_from(devices.len().div_ceil(push::AT_ONCE))
-                .unwrap_or(u32::MAX)
-                .max(1),
+            Self::Push(devices) => u32::try_from(devices.len().div_ceil(push::AT_ONCE)).unwrap_or(u32::MAX).max(1),
         }
     }
 }
@@ -244,15 +227,7 @@ impl Recipient {
 impl SendFailure {
     /// A failure of which nothing is known but this.
     pub fn new(class: FailureClass, code: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            class,
-            code,
-            reason: reason.into(),
-            status: None,
-            answer: None,
-            retry_after: None,
-            gone: Vec::new(),
-        }
+        Self { class, code, reason: reason.into(), status: None, answer: None, retry_after: None, gone: Vec::new() }
     }
 }
 
@@ -335,16 +310,8 @@ mod tests {
     async fn a_channel_without_settings_says_which_variable_to_set() {
         let providers = Providers::new(&Config::from_pairs([]).unwrap(), &Clock::system()).unwrap();
         let table = [
-            (
-                Recipient::Email("maria@example.com".into()),
-                "EMAIL_NOT_CONFIGURED",
-                "EMAIL_HOST",
-            ),
-            (
-                Recipient::Whatsapp("+593991234567".into()),
-                "WHATSAPP_NOT_CONFIGURED",
-                "EVOLUTION_API_URL",
-            ),
+            (Recipient::Email("maria@example.com".into()), "EMAIL_NOT_CONFIGURED", "EMAIL_HOST"),
+            (Recipient::Whatsapp("+593991234567".into()), "WHATSAPP_NOT_CONFIGURED", "EVOLUTION_API_URL"),
             (Recipient::Push(Vec::new()), "PUSH_NOT_CONFIGURED", "VAPID_PUBLIC_KEY"),
         ];
         for (recipient, code, variable) in table {
@@ -353,10 +320,7 @@ mod tests {
             let failure = providers.send(&message).await.unwrap_err();
             assert_eq!((failure.class, failure.code), (FailureClass::Misconfigured, code));
             assert!(failure.reason.contains(variable), "{}", failure.reason);
-            assert_eq!(
-                providers.find(&message, Clock::system().now()).await,
-                Lookup::CannotTell
-            );
+            assert_eq!(providers.find(&message, Clock::system().now()).await, Lookup::CannotTell);
         }
     }
 
@@ -376,50 +340,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_provider_that_hangs_is_cut_off() {
-        let slot = || {
-            Some(Slot {
-                provider: Arc::new(Silent),
-                limit: Duration::from_millis(10),
-            })
-        };
-        let providers = Providers {
-            email: slot(),
-            whatsapp: slot(),
-            push: slot(),
-        };
+        let slot = || Some(Slot { provider: Arc::new(Silent), limit: Duration::from_millis(10) });
+        let providers = Providers { email: slot(), whatsapp: slot(), push: slot() };
         let table = [
-            (
-                Recipient::Email("maria@example.com".into()),
-                FailureClass::Transient,
-                "EMAIL_SEND_FAILED",
-            ),
-            (
-                Recipient::Whatsapp("+593991234567".into()),
-                FailureClass::Unknown,
-                "WHATSAPP_TIMEOUT",
-            ),
+            (Recipient::Email("maria@example.com".into()), FailureClass::Transient, "EMAIL_SEND_FAILED"),
+            (Recipient::Whatsapp("+593991234567".into()), FailureClass::Unknown, "WHATSAPP_TIMEOUT"),
             (Recipient::Push(Vec::new()), FailureClass::Transient, "WEBPUSH_ERROR"),
         ];
         for (recipient, class, code) in table {
             let message = message(recipient);
             let failure = providers.send(&message).await.unwrap_err();
             assert_eq!((failure.class, failure.code), (class, code));
-            assert_eq!(
-                providers.find(&message, Clock::system().now()).await,
-                Lookup::CannotTell
-            );
+            assert_eq!(providers.find(&message, Clock::system().now()).await, Lookup::CannotTell);
         }
     }
 
     #[test]
     fn every_setting_that_cannot_work_is_named() {
         let mail = |from| [("EMAIL_HOST", "smtp.example.com"), ("DEFAULT_FROM_EMAIL", from)];
-        let refused = |config: Config| {
-            Providers::new(&config, &Clock::system())
-                .err()
-                .expect("refused")
-                .to_string()
-        };
+        let refused = |config: Config| Providers::new(&config, &Clock::system()).err().expect("refused").to_string();
         assert!(refused(Config::from_pairs(mail("taller")).unwrap()).contains("DEFAULT_FROM_EMAIL"));
         let mut config = Config::from_pairs(mail("taller@example.com")).unwrap();
         config.email.as_mut().unwrap().ca_file = Some("/nowhere/ca.pem".into());
@@ -434,11 +373,9 @@ mod tests {
             p256dh: "key".into(),
             auth: "secret".into(),
         }]);
-        for recipient in [
-            Recipient::Email("maria@example.com".into()),
-            Recipient::Whatsapp("+593991234567".into()),
-            push,
-        ] {
+        for recipient in
+            [Recipient::Email("maria@example.com".into()), Recipient::Whatsapp("+593991234567".into()), push]
+        {
             let shown = format!("{:?}", message(recipient));
             for private in ["maria", "593", "secret", "Hola", "vehículo", "taller"] {
                 assert!(!shown.contains(private), "{shown}");
@@ -448,10 +385,7 @@ mod tests {
 
     #[test]
     fn answers_are_kept_short_and_without_secrets() {
-        assert_eq!(
-            excerpt("apikey KEY-1\r\nis wrong ", Some("KEY-1")),
-            "apikey ***  is wrong"
-        );
+        assert_eq!(excerpt("apikey KEY-1\r\nis wrong ", Some("KEY-1")), "apikey ***  is wrong");
         assert_eq!(excerpt("as it is", Some("")), "as it is");
         assert_eq!(excerpt(&"ñ".repeat(501), None).chars().count(), ANSWER_LENGTH);
         assert!(excerpt(&"ñ".repeat(501), None).ends_with("ñ…"));

@@ -66,10 +66,8 @@ impl Push {
     /// When the VAPID keys are none, or are not two halves of one pair.
     pub(super) fn new(settings: &PushSettings, allow_private: bool, clock: &Clock) -> Result<Self, ProviderError> {
         let remedy = "; make a pair with `recado vapid-keys`";
-        let wrong = |variable, problem: &str| ProviderError::Setting {
-            variable,
-            problem: format!("{problem}{remedy}"),
-        };
+        let wrong =
+            |variable, problem: &str| ProviderError::Setting { variable, problem: format!("{problem}{remedy}") };
         let signer = VapidSignatureBuilder::from_base64_no_sub(settings.private_key.expose_secret())
             .map_err(|_| wrong("VAPID_PRIVATE_KEY", "is not a P-256 private key in base64url"))?;
         if URL_SAFE_NO_PAD.encode(signer.get_public_key()) != settings.public_key {
@@ -77,22 +75,14 @@ impl Push {
         }
         let http =
             outbound::client(allow_private, settings.timeout).map_err(|error| ProviderError::Tls(error.into()))?;
-        Ok(Self {
-            http,
-            signer,
-            subject: settings.subject.clone(),
-            allow_private,
-            clock: clock.clone(),
-        })
+        Ok(Self { http, signer, subject: settings.subject.clone(), allow_private, clock: clock.clone() })
     }
 
     /// Sends to one device; `Ok` is the status of the push service.
     async fn deliver(&self, device: &Subscription, payload: &[u8], topic: &str) -> Result<u16, SendFailure> {
         let endpoint = check_url(&device.endpoint, self.allow_private)
             .map_err(|refusal| permanent(format!("the device's endpoint is refused: {refusal}")))?;
-        let sealed = self
-            .seal(device, &endpoint, payload)
-            .map_err(|error| permanent(unsealed(&error)))?;
+        let sealed = self.seal(device, &endpoint, payload).map_err(|error| permanent(unsealed(&error)))?;
         let mut request = self
             .http
             .post(endpoint)
@@ -105,21 +95,14 @@ impl Push {
         for (name, value) in &sealed.crypto_headers {
             request = request.header(*name, value);
         }
-        let response = request
-            .body(sealed.content)
-            .send()
-            .await
-            .map_err(|error| unanswered(&error))?;
+        let response = request.body(sealed.content).send().await.map_err(|error| unanswered(&error))?;
         let status = response.status().as_u16();
         let Some((class, code, reason)) = classify(status) else {
             return Ok(status);
         };
         let retry_after = outbound::retry_after(response.headers(), self.clock.now());
         let body = outbound::read(response, LONGEST_ANSWER).await.unwrap_or_default();
-        let answer = excerpt(
-            &format!("{status} {}", String::from_utf8_lossy(&body)),
-            Some(&device.endpoint),
-        );
+        let answer = excerpt(&format!("{status} {}", String::from_utf8_lossy(&body)), Some(&device.endpoint));
         Err(SendFailure {
             status: Some(status),
             answer: Some(answer),
@@ -150,10 +133,7 @@ impl Provider for Push {
         };
         let payload = payload(message);
         let topic = URL_SAFE_NO_PAD.encode(message.notification_id.as_bytes());
-        let deliveries: Vec<_> = devices
-            .iter()
-            .map(|device| self.deliver(device, &payload, &topic).boxed())
-            .collect();
+        let deliveries: Vec<_> = devices.iter().map(|device| self.deliver(device, &payload, &topic).boxed()).collect();
         let outcomes: Vec<_> = stream::iter(deliveries).buffered(AT_ONCE).collect().await;
         conclude(devices.iter().map(|device| device.id).zip(outcomes).collect())
     }
@@ -163,22 +143,12 @@ impl Provider for Push {
 fn conclude(outcomes: Vec<(Id, Result<u16, SendFailure>)>) -> Result<Receipt, SendFailure> {
     let total = outcomes.len();
     let is_gone = |failure: &SendFailure| matches!(failure.code, NOT_FOUND | EXPIRED);
-    let gone: Vec<Id> = outcomes
-        .iter()
-        .filter(|(_, outcome)| outcome.as_ref().is_err_and(is_gone))
-        .map(|(id, _)| *id)
-        .collect();
-    let mut statuses = outcomes
-        .iter()
-        .filter_map(|(_, outcome)| outcome.as_ref().ok().copied());
+    let gone: Vec<Id> =
+        outcomes.iter().filter(|(_, outcome)| outcome.as_ref().is_err_and(is_gone)).map(|(id, _)| *id).collect();
+    let mut statuses = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().copied());
     if let Some(status) = statuses.next() {
         let answer = format!("{} of {total} devices reached", statuses.count() + 1);
-        return Ok(Receipt {
-            provider_message_id: None,
-            status: Some(status),
-            answer,
-            gone,
-        });
+        return Ok(Receipt { provider_message_id: None, status: Some(status), answer, gone });
     }
     let failures = outcomes.into_iter().filter_map(|(_, outcome)| outcome.err());
     let Some(speaker) = failures.min_by_key(hopelessness) else {
@@ -206,11 +176,7 @@ fn classify(status: u16) -> Option<(FailureClass, &'static str, &'static str)> {
     use FailureClass::{Misconfigured, Permanent, Transient};
     Some(match status {
         200..300 => return None,
-        401 | 403 => (
-            Misconfigured,
-            FAILED,
-            "the push service refuses our VAPID key; check VAPID_PUBLIC_KEY",
-        ),
+        401 | 403 => (Misconfigured, FAILED, "the push service refuses our VAPID key; check VAPID_PUBLIC_KEY"),
         404 => (Permanent, NOT_FOUND, "the push service does not know the device"),
         410 => (Permanent, EXPIRED, "the device's subscription has expired"),
         413 => (Permanent, FAILED, "the push service finds the message too large"),
@@ -234,10 +200,7 @@ fn unanswered(error: &reqwest::Error) -> SendFailure {
 }
 
 fn unsealed(error: &WebPushError) -> String {
-    format!(
-        "the device's keys cannot be used to encrypt ({}); it must subscribe again",
-        error.short_description()
-    )
+    format!("the device's keys cannot be used to encrypt ({}); it must subscribe again", error.short_description())
 }
 
 fn permanent(reason: String) -> SendFailure {
@@ -303,12 +266,7 @@ mod tests {
 
     fn device(subscription: PushSubscription) -> Subscription {
         let PushSubscription { endpoint, p256dh, auth } = subscription;
-        Subscription {
-            id: Id::of_name(&endpoint),
-            endpoint,
-            p256dh,
-            auth,
-        }
+        Subscription { id: Id::of_name(&endpoint), endpoint, p256dh, auth }
     }
 
     fn message(devices: Vec<Subscription>) -> Message {
@@ -341,11 +299,7 @@ mod tests {
         assert_eq!(payload, expected);
         assert_eq!((received[0].ttl, received[0].urgency.as_str()), (86_400, "normal"));
         assert_eq!(received[0].vapid_claims["sub"], "mailto:taller@example.com");
-        assert_eq!(
-            received[0].vapid_claims["aud"],
-            service.url(),
-            "the port belongs to the origin"
-        );
+        assert_eq!(received[0].vapid_claims["aud"], service.url(), "the port belongs to the origin");
     }
 
     #[tokio::test]
@@ -356,10 +310,7 @@ mod tests {
         let gone = devices[1].id;
         let receipt = push().send(&message(devices)).await.expect("two devices are left");
         assert_eq!(receipt.gone, [gone]);
-        assert_eq!(
-            (receipt.status, receipt.answer.as_str()),
-            (Some(201), "2 of 3 devices reached")
-        );
+        assert_eq!((receipt.status, receipt.answer.as_str()), (Some(201), "2 of 3 devices reached"));
         let received = service.wait_for(2, PATIENCE).await;
         assert_eq!(received.len(), 2);
         assert_eq!(received[0].topic, received[1].topic);
@@ -373,35 +324,23 @@ mod tests {
         service.forget(&unknown.endpoint);
         let ids = [expired.id, unknown.id];
         let failure = push().send(&message(vec![expired, unknown])).await.unwrap_err();
-        assert_eq!(
-            (failure.class, failure.code, failure.status),
-            (FailureClass::Permanent, EXPIRED, Some(410))
-        );
+        assert_eq!((failure.class, failure.code, failure.status), (FailureClass::Permanent, EXPIRED, Some(410)));
         assert_eq!(failure.gone, ids);
 
         let unknown = device(service.subscribe());
         service.forget(&unknown.endpoint);
         let failure = push().send(&message(vec![unknown])).await.unwrap_err();
-        assert_eq!(
-            (failure.class, failure.code, failure.status),
-            (FailureClass::Permanent, NOT_FOUND, Some(404))
-        );
+        assert_eq!((failure.class, failure.code, failure.status), (FailureClass::Permanent, NOT_FOUND, Some(404)));
 
         let failure = push().send(&message(Vec::new())).await.unwrap_err();
-        assert_eq!(
-            (failure.class, failure.code),
-            (FailureClass::Permanent, NO_SUBSCRIPTION)
-        );
+        assert_eq!((failure.class, failure.code), (FailureClass::Permanent, NO_SUBSCRIPTION));
     }
 
     #[tokio::test]
     async fn every_fault_has_its_class() {
         use FailureClass::{Misconfigured, Permanent, Transient};
         let service = service().await;
-        let busy = PushFault::Status {
-            status: 429,
-            retry_after: Some(120),
-        };
+        let busy = PushFault::Status { status: 429, retry_after: Some(120) };
         let table = [
             (PushFault::status(400), Permanent, Some(400), None),
             (PushFault::status(401), Misconfigured, Some(401), None),
@@ -438,18 +377,11 @@ mod tests {
         let guarded = Push::new(&settings(), false, &Clock::system()).unwrap();
         let inside = device(service.subscribe());
         let https = inside.endpoint.replace("http:", "https:");
-        for endpoint in [
-            inside.endpoint.clone(),
-            https.clone(),
-            https.replace("127.0.0.1", "localhost"),
-            "push".to_owned(),
-        ] {
-            let device = Subscription {
-                id: inside.id,
-                endpoint,
-                p256dh: inside.p256dh.clone(),
-                auth: inside.auth.clone(),
-            };
+        for endpoint in
+            [inside.endpoint.clone(), https.clone(), https.replace("127.0.0.1", "localhost"), "push".to_owned()]
+        {
+            let device =
+                Subscription { id: inside.id, endpoint, p256dh: inside.p256dh.clone(), auth: inside.auth.clone() };
             let failure = guarded.send(&message(vec![device])).await.unwrap_err();
             assert_eq!((failure.class, failure.code), (FailureClass::Permanent, FAILED));
             assert!(failure.reason.contains("refused"), "{}", failure.reason);
@@ -469,29 +401,15 @@ mod tests {
         let mut padded = device(service.subscribe());
         padded.p256dh = padded.p256dh.replace('-', "+").replace('_', "/") + "=";
         padded.auth += "==";
-        push()
-            .send(&message(vec![padded]))
-            .await
-            .expect("ordinary base64 with padding is understood");
+        push().send(&message(vec![padded])).await.expect("ordinary base64 with padding is understood");
     }
 
     #[test]
     fn keys_that_are_no_pair_are_named() {
-        let refused = |settings| {
-            Push::new(&settings, false, &Clock::system())
-                .err()
-                .expect("refused")
-                .to_string()
-        };
-        let other = PushSettings {
-            public_key: "BMo1HqKF6skMZYykrte9duqYwBD08mDQ".to_owned(),
-            ..settings()
-        };
+        let refused = |settings| Push::new(&settings, false, &Clock::system()).err().expect("refused").to_string();
+        let other = PushSettings { public_key: "BMo1HqKF6skMZYykrte9duqYwBD08mDQ".to_owned(), ..settings() };
         assert!(refused(other).starts_with("VAPID_PUBLIC_KEY"));
-        let garbage = PushSettings {
-            private_key: "x".to_owned().into(),
-            ..settings()
-        };
+        let garbage = PushSettings { private_key: "x".to_owned().into(), ..settings() };
         assert!(refused(garbage).starts_with("VAPID_PRIVATE_KEY"));
     }
 
@@ -500,27 +418,14 @@ mod tests {
         use FailureClass::{Misconfigured, Permanent, Transient};
         let outcome = |name: &str, class, wait: u64| {
             let failure = SendFailure::new(class, FAILED, name);
-            (
-                Id::of_name(name),
-                Err(SendFailure {
-                    retry_after: Some(Duration::from_secs(wait)),
-                    ..failure
-                }),
-            )
+            (Id::of_name(name), Err(SendFailure { retry_after: Some(Duration::from_secs(wait)), ..failure }))
         };
         let speaker = |outcomes| conclude(outcomes).unwrap_err().reason;
         assert_eq!(
-            speaker(vec![
-                outcome("a", Permanent, 0),
-                outcome("b", Transient, 60),
-                outcome("c", Transient, 5)
-            ]),
+            speaker(vec![outcome("a", Permanent, 0), outcome("b", Transient, 60), outcome("c", Transient, 5)]),
             "c"
         );
-        assert_eq!(
-            speaker(vec![outcome("a", Permanent, 0), outcome("b", Misconfigured, 0)]),
-            "b"
-        );
+        assert_eq!(speaker(vec![outcome("a", Permanent, 0), outcome("b", Misconfigured, 0)]), "b");
     }
 
     fn as_json(message: &Message) -> Value {
@@ -532,27 +437,18 @@ mod tests {
     #[test]
     fn a_long_body_is_cut_at_a_character_and_fills_what_there_is() {
         for letter in ["a", "ñ", "👋", "\"", "\u{1}"] {
-            let long = Message {
-                body: letter.repeat(5000),
-                ..message(Vec::new())
-            };
+            let long = Message { body: letter.repeat(5000), ..message(Vec::new()) };
             let json = as_json(&long);
             let body = json["body"].as_str().unwrap();
             assert!(body.ends_with('…') && body.starts_with(letter), "{letter:?}");
-            assert!(
-                payload(&long).len() > LONGEST_PAYLOAD - 8,
-                "{letter:?} leaves room unused"
-            );
+            assert!(payload(&long).len() > LONGEST_PAYLOAD - 8, "{letter:?} leaves room unused");
             assert_eq!(json["url"], "https://taller.example.com/ordenes/7");
         }
     }
 
     #[test]
     fn a_push_without_a_link_has_none() {
-        let plain = Message {
-            click_url: None,
-            ..message(Vec::new())
-        };
+        let plain = Message { click_url: None, ..message(Vec::new()) };
         assert_eq!(as_json(&plain).get("url"), None);
     }
 

@@ -133,10 +133,7 @@ impl Relay {
         match timeout(self.timeout, self.converse(parcel, &mut stage)).await {
             Ok(Ok(response)) => Ok((response.code().into(), words(&response))),
             Ok(Err(cause)) => Err(Trouble { stage, cause }),
-            Err(_) => Err(Trouble {
-                stage,
-                cause: Cause::Silence,
-            }),
+            Err(_) => Err(Trouble { stage, cause: Cause::Silence }),
         }
     }
 
@@ -213,10 +210,7 @@ impl Relay {
     /// Keeps a connection for the next mail. There are never more than mails that were under way at once.
     fn keep(&self, connection: AsyncSmtpConnection) {
         let mut waiting = lock(&self.waiting);
-        waiting.connections.push(Parked {
-            connection,
-            since: Instant::now(),
-        });
+        waiting.connections.push(Parked { connection, since: Instant::now() });
         if !mem::replace(&mut waiting.reaping, true) {
             tokio::spawn(reap(Arc::downgrade(&self.waiting)));
         }
@@ -227,21 +221,14 @@ impl Relay {
 async fn introduce(connection: &mut AsyncSmtpConnection, parcel: &Parcel) -> Result<(), Cause> {
     let mut parameters = Vec::new();
     // lettre encodes headers and bodies to ASCII; only addresses stay as they are (RFC 6531).
-    let international = [&parcel.from, &parcel.to]
-        .into_iter()
-        .any(|address| !AsRef::<str>::as_ref(address).is_ascii());
+    let international = [&parcel.from, &parcel.to].into_iter().any(|address| !AsRef::<str>::as_ref(address).is_ascii());
     if international {
         if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
             return Err(Cause::Lacks(Ability::SmtpUtf8));
         }
-        parameters.extend([
-            MailParameter::SmtpUtfEight,
-            MailParameter::Body(MailBodyParameter::EightBitMime),
-        ]);
+        parameters.extend([MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)]);
     }
-    connection
-        .command(Mail::new(Some(parcel.from.clone()), parameters))
-        .await?;
+    connection.command(Mail::new(Some(parcel.from.clone()), parameters)).await?;
     Ok(())
 }
 
@@ -287,9 +274,8 @@ async fn reap(waiting: Weak<Mutex<Waiting>>) {
         tokio::time::sleep(LONGEST_IDLE).await;
         let Some(waiting) = waiting.upgrade() else { return };
         let mut guard = lock(&waiting);
-        let (old, young) = mem::take(&mut guard.connections)
-            .into_iter()
-            .partition(|parked| parked.since.elapsed() >= LONGEST_IDLE);
+        let (old, young) =
+            mem::take(&mut guard.connections).into_iter().partition(|parked| parked.since.elapsed() >= LONGEST_IDLE);
         guard.connections = young;
         guard.reaping = !guard.connections.is_empty();
         let finished = !guard.reaping;
@@ -324,23 +310,13 @@ fn tls(settings: &EmailSettings) -> Result<TlsParameters, ProviderError> {
 
 /// Every certificate of a PEM file; lettre itself would read only the first.
 fn certificates(path: &Path) -> Result<Vec<Certificate>, ProviderError> {
-    let pem = fs::read_to_string(path).map_err(|source| ProviderError::CaFile {
-        path: path.to_owned(),
-        source,
-    })?;
+    let pem = fs::read_to_string(path).map_err(|source| ProviderError::CaFile { path: path.to_owned(), source })?;
     let unusable = |problem: &str| ProviderError::Setting {
         variable: "EMAIL_SSL_CAFILE",
-        problem: format!(
-            "({}) {problem}; name a PEM file with -----BEGIN CERTIFICATE-----",
-            path.display()
-        ),
+        problem: format!("({}) {problem}; name a PEM file with -----BEGIN CERTIFICATE-----", path.display()),
     };
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    let blocks: Vec<_> = pem
-        .split(BEGIN)
-        .skip(1)
-        .map(|block| format!("{BEGIN}{block}"))
-        .collect();
+    let blocks: Vec<_> = pem.split(BEGIN).skip(1).map(|block| format!("{BEGIN}{block}")).collect();
     if blocks.is_empty() {
         return Err(unusable("holds no certificate"));
     }
@@ -360,10 +336,7 @@ impl From<lettre::transport::smtp::Error> for Cause {
         let sources = || std::iter::successors(std::error::Error::source(&error), |source| source.source());
         let innermost = || sources().last().map_or_else(|| error.to_string(), ToString::to_string);
         if let Some(code) = error.status() {
-            return Self::Reply {
-                code: code.into(),
-                text: innermost(),
-            };
+            return Self::Reply { code: code.into(), text: innermost() };
         }
         if sources().any(|source| source.to_string().contains("certificate verify failed")) {
             return Self::Certificate;
@@ -384,38 +357,17 @@ mod tests {
 
     #[tokio::test]
     async fn every_certificate_of_a_bundle_is_read() {
-        let options = || SmtpOptions {
-            tls: SmtpTls::Implicit,
-            ..SmtpOptions::default()
-        };
-        let (one, other) = (
-            Smtp::start(options()).await.unwrap(),
-            Smtp::start(options()).await.unwrap(),
-        );
+        let options = || SmtpOptions { tls: SmtpTls::Implicit, ..SmtpOptions::default() };
+        let (one, other) = (Smtp::start(options()).await.unwrap(), Smtp::start(options()).await.unwrap());
         let path = std::env::temp_dir().join(format!("recado-bundle-{}.pem", std::process::id()));
         let read = |content: String| {
             fs::write(&path, content).unwrap();
             certificates(&path).map(|certificates| certificates.len())
         };
-        assert_eq!(
-            read(format!(
-                "# Our own\n{}\n{}",
-                one.certificate_pem(),
-                other.certificate_pem()
-            ))
-            .unwrap(),
-            2
-        );
-        for wrong in [
-            "",
-            "taller",
-            "-----BEGIN CERTIFICATE-----\nñ\n-----END CERTIFICATE-----\n",
-        ] {
+        assert_eq!(read(format!("# Our own\n{}\n{}", one.certificate_pem(), other.certificate_pem())).unwrap(), 2);
+        for wrong in ["", "taller", "-----BEGIN CERTIFICATE-----\nñ\n-----END CERTIFICATE-----\n"] {
             let error = read(wrong.to_owned()).unwrap_err().to_string();
-            assert!(
-                error.contains("EMAIL_SSL_CAFILE") && error.contains("name a PEM file"),
-                "{error}"
-            );
+            assert!(error.contains("EMAIL_SSL_CAFILE") && error.contains("name a PEM file"), "{error}");
         }
         fs::remove_file(&path).unwrap();
     }

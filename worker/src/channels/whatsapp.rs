@@ -92,13 +92,7 @@ impl Whatsapp {
         let whole = body.is_some();
         let body = body.unwrap_or_default();
         let text = excerpt(&String::from_utf8_lossy(&body), self.api_key.to_str().ok());
-        Ok(Answer {
-            status,
-            json: serde_json::from_slice(&body).unwrap_or_default(),
-            text,
-            whole,
-            retry_after,
-        })
+        Ok(Answer { status, json: serde_json::from_slice(&body).unwrap_or_default(), text, whole, retry_after })
     }
 
     /// The record of a message in a chat, where Evolution has one.
@@ -140,10 +134,7 @@ impl Provider for Whatsapp {
             return Lookup::NotFound;
         };
         // WhatsApp Web's chats bear the suffix; Evolution's own channel does without.
-        match self
-            .find_in(&format!("{number}@s.whatsapp.net"), &message.body, since)
-            .await
-        {
+        match self.find_in(&format!("{number}@s.whatsapp.net"), &message.body, since).await {
             Lookup::NotFound => self.find_in(&number, &message.body, since).await,
             found => found,
         }
@@ -157,11 +148,7 @@ fn number(message: &Message) -> Result<String, SendFailure> {
     };
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
     if digits.is_empty() {
-        return Err(SendFailure::new(
-            FailureClass::Permanent,
-            API_ERROR,
-            "the recipient's number has no digits",
-        ));
+        return Err(SendFailure::new(FailureClass::Permanent, API_ERROR, "the recipient's number has no digits"));
     }
     Ok(digits)
 }
@@ -192,35 +179,15 @@ fn classify(status: u16, answer: &Value) -> (FailureClass, &'static str, &'stati
         return (class, API_ERROR, reason);
     }
     match status {
-        200..300 => (
-            Misconfigured,
-            HTTP_ERROR,
-            "the answer is not Evolution's; check EVOLUTION_API_URL",
-        ),
-        300..400 => (
-            Misconfigured,
-            HTTP_ERROR,
-            "the server redirects; set EVOLUTION_API_URL to where it leads",
-        ),
-        401 | 403 => (
-            Misconfigured,
-            API_ERROR,
-            "Evolution refuses the key; check EVOLUTION_API_KEY",
-        ),
-        404 => (
-            Misconfigured,
-            API_ERROR,
-            "no such instance; check EVOLUTION_INSTANCE and EVOLUTION_API_URL",
-        ),
+        200..300 => (Misconfigured, HTTP_ERROR, "the answer is not Evolution's; check EVOLUTION_API_URL"),
+        300..400 => (Misconfigured, HTTP_ERROR, "the server redirects; set EVOLUTION_API_URL to where it leads"),
+        401 | 403 => (Misconfigured, API_ERROR, "Evolution refuses the key; check EVOLUTION_API_KEY"),
+        404 => (Misconfigured, API_ERROR, "no such instance; check EVOLUTION_INSTANCE and EVOLUTION_API_URL"),
         // Whatever WhatsApp threw, put into a text: nothing says that it would be thrown again.
         400 => (Transient, API_ERROR, "WhatsApp failed to send"),
         408 | 425 | 429 => (Transient, HTTP_ERROR, "Evolution asks us to try later"),
         // A proxy gave up waiting for Evolution, which may well be sending.
-        504 | 524 => (
-            Unknown,
-            TIMEOUT,
-            "a proxy before Evolution had no answer in time; the message may have left",
-        ),
+        504 | 524 => (Unknown, TIMEOUT, "a proxy before Evolution had no answer in time; the message may have left"),
         500.. => (Transient, HTTP_ERROR, "Evolution failed"),
         _ => (Permanent, HTTP_ERROR, "Evolution refuses the message"),
     }
@@ -235,10 +202,7 @@ fn read_complaint(status: u16, message: Option<&Value>) -> Option<(FailureClass,
         return None;
     }
     if mentions(message, "Connection Closed") || mentions(message, "reading 'onWhatsApp'") {
-        return Some((
-            Transient,
-            "the WhatsApp session is down; connect the instance again with its QR code",
-        ));
+        return Some((Transient, "the WhatsApp session is down; connect the instance again with its QR code"));
     }
     let parts = message.as_array().filter(|_| status == 400)?;
     if parts.iter().any(|part| part["exists"] == Value::Bool(false)) {
@@ -252,11 +216,7 @@ fn read_complaint(status: u16, message: Option<&Value>) -> Option<(FailureClass,
 fn unanswered(error: &reqwest::Error) -> SendFailure {
     let why = outbound::explain(error);
     if error.is_connect() {
-        return SendFailure::new(
-            FailureClass::Transient,
-            HTTP_ERROR,
-            format!("no connection to Evolution: {why}"),
-        );
+        return SendFailure::new(FailureClass::Transient, HTTP_ERROR, format!("no connection to Evolution: {why}"));
     }
     let reason = if error.is_timeout() {
         "Evolution did not answer in time; the message may have left".to_owned()
@@ -341,15 +301,9 @@ mod tests {
     async fn a_message_arrives_with_every_letter_intact() {
         let evolution = evolution().await;
         let text = "Hola, *María* 👋\n\n🚗 Ñandú, placa *ABC-1234* \"lista\"";
-        let receipt = whatsapp(&settings(&evolution))
-            .send(&message(text))
-            .await
-            .expect("accepted");
+        let receipt = whatsapp(&settings(&evolution)).send(&message(text)).await.expect("accepted");
         let messages = evolution.wait_for(1, PATIENCE).await;
-        assert_eq!(
-            (messages[0].number.as_str(), messages[0].text.as_str()),
-            ("593991234567", text)
-        );
+        assert_eq!((messages[0].number.as_str(), messages[0].text.as_str()), ("593991234567", text));
         assert_eq!(receipt.provider_message_id.as_deref(), Some(messages[0].id.as_str()));
         assert_eq!(receipt.status, Some(201));
     }
@@ -358,53 +312,18 @@ mod tests {
     async fn every_fault_has_its_class_and_code() {
         use FailureClass::{Misconfigured, Permanent, Transient, Unknown};
         let table = [
-            (
-                EvolutionFault::NotOnWhatsapp,
-                Permanent,
-                "WHATSAPP_API_ERROR",
-                Some(400),
-            ),
+            (EvolutionFault::NotOnWhatsapp, Permanent, "WHATSAPP_API_ERROR", Some(400)),
             (EvolutionFault::Schema400, Permanent, "WHATSAPP_API_ERROR", Some(400)),
-            (
-                EvolutionFault::StringifiedError400,
-                Transient,
-                "WHATSAPP_API_ERROR",
-                Some(400),
-            ),
-            (
-                EvolutionFault::Unauthorized,
-                Misconfigured,
-                "WHATSAPP_API_ERROR",
-                Some(401),
-            ),
-            (
-                EvolutionFault::UnknownInstance,
-                Misconfigured,
-                "WHATSAPP_API_ERROR",
-                Some(404),
-            ),
-            (
-                EvolutionFault::ConnectionClosed,
-                Transient,
-                "WHATSAPP_API_ERROR",
-                Some(500),
-            ),
+            (EvolutionFault::StringifiedError400, Transient, "WHATSAPP_API_ERROR", Some(400)),
+            (EvolutionFault::Unauthorized, Misconfigured, "WHATSAPP_API_ERROR", Some(401)),
+            (EvolutionFault::UnknownInstance, Misconfigured, "WHATSAPP_API_ERROR", Some(404)),
+            (EvolutionFault::ConnectionClosed, Transient, "WHATSAPP_API_ERROR", Some(500)),
             (EvolutionFault::NeverStarted, Transient, "WHATSAPP_API_ERROR", Some(500)),
-            (
-                EvolutionFault::status(403),
-                Misconfigured,
-                "WHATSAPP_API_ERROR",
-                Some(403),
-            ),
+            (EvolutionFault::status(403), Misconfigured, "WHATSAPP_API_ERROR", Some(403)),
             (EvolutionFault::status(502), Transient, "WHATSAPP_HTTP_ERROR", Some(502)),
             (EvolutionFault::status(504), Unknown, "WHATSAPP_TIMEOUT", Some(504)),
             (EvolutionFault::status(413), Permanent, "WHATSAPP_HTTP_ERROR", Some(413)),
-            (
-                EvolutionFault::status(302),
-                Misconfigured,
-                "WHATSAPP_HTTP_ERROR",
-                Some(302),
-            ),
+            (EvolutionFault::status(302), Misconfigured, "WHATSAPP_HTTP_ERROR", Some(302)),
             (EvolutionFault::Drop, Unknown, "WHATSAPP_TIMEOUT", None),
             (EvolutionFault::AcceptThenDrop, Unknown, "WHATSAPP_TIMEOUT", None),
         ];
@@ -413,50 +332,25 @@ mod tests {
         for (fault, class, code, status) in table {
             evolution.misbehave(fault.clone());
             let failure = whatsapp.send(&message("Hola")).await.unwrap_err();
-            assert_eq!(
-                (failure.class, failure.code, failure.status),
-                (class, code, status),
-                "{fault:?}"
-            );
-            assert!(
-                !failure.reason.contains("593"),
-                "a reason may be logged: {}",
-                failure.reason
-            );
+            assert_eq!((failure.class, failure.code, failure.status), (class, code, status), "{fault:?}");
+            assert!(!failure.reason.contains("593"), "a reason may be logged: {}", failure.reason);
         }
     }
 
     #[tokio::test]
     async fn the_servers_wish_to_wait_is_passed_on() {
         let evolution = evolution().await;
-        evolution.misbehave(EvolutionFault::Status {
-            status: 429,
-            body: Value::Null,
-            retry_after: Some(90),
-        });
-        let failure = whatsapp(&settings(&evolution))
-            .send(&message("Hola"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (failure.class, failure.retry_after),
-            (FailureClass::Transient, Some(Duration::from_secs(90)))
-        );
+        evolution.misbehave(EvolutionFault::Status { status: 429, body: Value::Null, retry_after: Some(90) });
+        let failure = whatsapp(&settings(&evolution)).send(&message("Hola")).await.unwrap_err();
+        assert_eq!((failure.class, failure.retry_after), (FailureClass::Transient, Some(Duration::from_secs(90))));
     }
 
     #[tokio::test]
     async fn a_page_of_somebody_else_is_no_receipt() {
         let evolution = evolution().await;
         for body in [json!("<h1>Bienvenido</h1>"), json!({"status": "ok"})] {
-            evolution.misbehave(EvolutionFault::Status {
-                status: 200,
-                body,
-                retry_after: None,
-            });
-            let failure = whatsapp(&settings(&evolution))
-                .send(&message("Hola"))
-                .await
-                .unwrap_err();
+            evolution.misbehave(EvolutionFault::Status { status: 200, body, retry_after: None });
+            let failure = whatsapp(&settings(&evolution)).send(&message("Hola")).await.unwrap_err();
             assert_eq!(failure.class, FailureClass::Misconfigured);
             assert!(failure.reason.contains("EVOLUTION_API_URL"), "{}", failure.reason);
         }
@@ -465,20 +359,14 @@ mod tests {
     #[tokio::test]
     async fn after_a_silence_the_message_is_found_or_known_to_be_missing() {
         let evolution = evolution().await;
-        let hasty = WhatsappSettings {
-            timeout: Duration::from_secs(1),
-            ..settings(&evolution)
-        };
+        let hasty = WhatsappSettings { timeout: Duration::from_secs(1), ..settings(&evolution) };
         let (hasty, whatsapp) = (whatsapp(&hasty), whatsapp(&settings(&evolution)));
         let before = Clock::system().now();
 
         evolution.misbehave_times(EvolutionFault::AcceptThenHang, 1);
         let left = message("Su vehículo está listo 🚗");
         let failure = hasty.send(&left).await.unwrap_err();
-        assert_eq!(
-            (failure.class, failure.code, failure.status),
-            (FailureClass::Unknown, "WHATSAPP_TIMEOUT", None)
-        );
+        assert_eq!((failure.class, failure.code, failure.status), (FailureClass::Unknown, "WHATSAPP_TIMEOUT", None));
         let sent = evolution.wait_for(1, PATIENCE).await;
         match whatsapp.find(&left, before).await {
             Lookup::Sent(receipt) => assert_eq!(receipt.provider_message_id.as_deref(), Some(sent[0].id.as_str())),
@@ -495,11 +383,7 @@ mod tests {
         assert_eq!(whatsapp.send(&lost).await.unwrap_err().class, FailureClass::Unknown);
         assert_eq!(whatsapp.find(&lost, before).await, Lookup::NotFound);
 
-        for fault in [
-            EvolutionFault::status(503),
-            EvolutionFault::Drop,
-            EvolutionFault::Unauthorized,
-        ] {
+        for fault in [EvolutionFault::status(503), EvolutionFault::Drop, EvolutionFault::Unauthorized] {
             evolution.misbehave(fault);
             assert_eq!(whatsapp.find(&left, before).await, Lookup::CannotTell);
         }
@@ -511,19 +395,10 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let settings = WhatsappSettings {
-            url: closed,
-            ..settings(&evolution)
-        };
+        let settings = WhatsappSettings { url: closed, ..settings(&evolution) };
         let failure = whatsapp(&settings).send(&message("Hola")).await.unwrap_err();
-        assert_eq!(
-            (failure.class, failure.code),
-            (FailureClass::Transient, "WHATSAPP_HTTP_ERROR")
-        );
-        assert_eq!(
-            whatsapp(&settings).find(&message("Hola"), Clock::system().now()).await,
-            Lookup::CannotTell
-        );
+        assert_eq!((failure.class, failure.code), (FailureClass::Transient, "WHATSAPP_HTTP_ERROR"));
+        assert_eq!(whatsapp(&settings).find(&message("Hola"), Clock::system().now()).await, Lookup::CannotTell);
     }
 
     #[test]
@@ -534,19 +409,11 @@ mod tests {
             instance: "taller".to_owned(),
             timeout: PATIENCE,
         };
-        let refused = |settings| {
-            Whatsapp::new(&settings, &Clock::system())
-                .err()
-                .expect("refused")
-                .to_string()
-        };
+        let refused = |settings| Whatsapp::new(&settings, &Clock::system()).err().expect("refused").to_string();
         assert!(refused(settings("http://", "key")).contains("EVOLUTION_API_URL"));
         assert!(refused(settings("http://evolution:8080", "key\n")).contains("EVOLUTION_API_KEY"));
         let behind_a_path = Whatsapp::new(&settings("https://example.com/evolution", "key"), &Clock::system()).unwrap();
-        assert_eq!(
-            behind_a_path.send_text.as_str(),
-            "https://example.com/evolution/message/sendText/taller"
-        );
+        assert_eq!(behind_a_path.send_text.as_str(), "https://example.com/evolution/message/sendText/taller");
     }
 
     /// The answers of Evolution API 2.3.6 as recorded from the real program.
@@ -557,45 +424,18 @@ mod tests {
             |status: u16, message: Value| json!({"status": status, "error": "…", "response": {"message": message}});
         let table = [
             (401, error(401, json!("Unauthorized")), Misconfigured),
-            (
-                403,
-                error(403, json!(["This name \"taller\" is already in use."])),
-                Misconfigured,
-            ),
-            (
-                404,
-                error(404, json!(["The \"noexiste\" instance does not exist"])),
-                Misconfigured,
-            ),
+            (403, error(403, json!(["This name \"taller\" is already in use."])), Misconfigured),
+            (404, error(404, json!(["The \"noexiste\" instance does not exist"])), Misconfigured),
             (404, error(404, json!(["Cannot GET /no/such"])), Misconfigured),
-            (
-                400,
-                error(400, json!([["instance requires property \"text\""]])),
-                Permanent,
-            ),
+            (400, error(400, json!([["instance requires property \"text\""]])), Permanent),
             (400, error(400, json!([["Invalid format"]])), Permanent),
             (400, error(400, json!(["Text is required"])), Permanent),
-            (
-                400,
-                error(
-                    400,
-                    json!([{"jid": "593@s.whatsapp.net", "exists": false, "number": "593"}]),
-                ),
-                Permanent,
-            ),
-            (
-                400,
-                error(400, json!("Expected property name or '}' in JSON at position 1")),
-                Transient,
-            ),
+            (400, error(400, json!([{"jid": "593@s.whatsapp.net", "exists": false, "number": "593"}])), Permanent),
+            (400, error(400, json!("Expected property name or '}' in JSON at position 1")), Transient),
             (400, error(400, json!(["Error: Timed Out"])), Transient),
             (400, error(400, json!(["Error: Connection Closed"])), Transient),
             (500, error(500, json!("Connection Closed")), Transient),
-            (
-                500,
-                error(500, json!("Cannot read properties of undefined (reading 'onWhatsApp')")),
-                Transient,
-            ),
+            (500, error(500, json!("Cannot read properties of undefined (reading 'onWhatsApp')")), Transient),
             (500, Value::Null, Transient),
         ];
         for (status, answer, class) in table {
@@ -603,14 +443,7 @@ mod tests {
             assert_eq!(found, class, "{status} {answer}");
             let session = answer.to_string().contains("Connection Closed") || answer.to_string().contains("onWhatsApp");
             assert_eq!(reason.contains("session is down"), session, "{reason}");
-            assert_eq!(
-                code,
-                if answer.is_null() {
-                    "WHATSAPP_HTTP_ERROR"
-                } else {
-                    "WHATSAPP_API_ERROR"
-                }
-            );
+            assert_eq!(code, if answer.is_null() { "WHATSAPP_HTTP_ERROR" } else { "WHATSAPP_API_ERROR" });
         }
     }
 
@@ -620,49 +453,20 @@ mod tests {
         let record = |jid: &str, from_me: bool, message: Value, at: Value| json!({"id": "1", "key": {"id": "3EB0", "fromMe": from_me, "remoteJid": jid}, "message": message, "messageTimestamp": at});
         let plain = json!({"conversation": "Hola"});
         let table = [
-            (
-                record("593991234567@s.whatsapp.net", true, plain.clone(), json!(1_795_386_953)),
-                true,
-            ),
+            (record("593991234567@s.whatsapp.net", true, plain.clone(), json!(1_795_386_953)), true),
             (record("593991234567", true, plain.clone(), json!(1_795_386_953)), true),
-            (
-                record(
-                    "593991234567",
-                    true,
-                    json!({"extendedTextMessage": {"text": "Hola"}}),
-                    json!("1795386954"),
-                ),
-                true,
-            ),
+            (record("593991234567", true, json!({"extendedTextMessage": {"text": "Hola"}}), json!("1795386954")), true),
             (record("593991234567", true, plain.clone(), json!(1_795_386_948)), true),
             (record("593991234567", true, plain.clone(), json!(1_795_386_947)), false),
-            (
-                record("593991234567", false, plain.clone(), json!(1_795_386_953)),
-                false,
-            ),
+            (record("593991234567", false, plain.clone(), json!(1_795_386_953)), false),
             (record("593990000000", true, plain.clone(), json!(1_795_386_953)), false),
-            (
-                record(
-                    "593991234567",
-                    true,
-                    json!({"conversation": "Hola "}),
-                    json!(1_795_386_953),
-                ),
-                false,
-            ),
-            (
-                record("593991234567", true, json!({"imageMessage": {}}), json!(1_795_386_953)),
-                false,
-            ),
+            (record("593991234567", true, json!({"conversation": "Hola "}), json!(1_795_386_953)), false),
+            (record("593991234567", true, json!({"imageMessage": {}}), json!(1_795_386_953)), false),
             (record("593991234567", true, plain, Value::Null), false),
             (Value::Null, false),
         ];
         for (record, ours) in table {
-            assert_eq!(
-                is_record_of(&record, "593991234567@s.whatsapp.net", "Hola", since),
-                ours,
-                "{record}"
-            );
+            assert_eq!(is_record_of(&record, "593991234567@s.whatsapp.net", "Hola", since), ours, "{record}");
         }
     }
 }

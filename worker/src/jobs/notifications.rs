@@ -129,7 +129,8 @@ impl Delivery<'_> {
     async fn refusal(&self) -> Result<Option<&'static str>, Trouble> {
         let customer = [self.current().customer_id.clone()];
         let preferences = customers::preferences(&mut self.runner.context.db.read().await?, &customer).await?;
-        let refused = |channel| preferences.iter().any(|preference| preference.channel == channel && !preference.enabled);
+        let refused =
+            |channel| preferences.iter().any(|preference| preference.channel == channel && !preference.enabled);
         Ok(refused(self.current().channel).then_some("OPTED_OUT"))
     }
 
@@ -302,7 +303,13 @@ impl Delivery<'_> {
     }
 
     /// An attempt has failed; the policy decides what follows.
-    fn failed_for_good(&self, class: FailureClass, retry_after: Option<Duration>, failures: i32, now: Timestamp) -> Performed {
+    fn failed_for_good(
+        &self,
+        class: FailureClass,
+        retry_after: Option<Duration>,
+        failures: i32,
+        now: Timestamp,
+    ) -> Performed {
         let current = self.current();
         let policy = self.runner.context.config.retry;
         let jitter = rand::rng().random_range(-1.0..=1.0);

@@ -19,7 +19,9 @@ pub(crate) async fn sync(context: &Context, vehicle: &VehicleSync) -> Result<Out
     let (synced, id) = match stored {
         Ok(stored) => stored,
         Err(error) if is_taken(&error) => {
-            return Ok(Outcome::Failed("the plate belongs to another vehicle; sync that one with its new plate first".into()));
+            return Ok(Outcome::Failed(
+                "the plate belongs to another vehicle; sync that one with its new plate first".into(),
+            ));
         }
         Err(error) => return Err(error.into()),
     };
@@ -35,5 +37,6 @@ async fn store(context: &Context, vehicle: &VehicleSync) -> db::Result<(Synced, 
 }
 
 fn is_taken(error: &sqlx::Error) -> bool {
-    error.violates("vehicles_plate_key", "vehicles.plate") || error.violates("vehicles_vehicle_id_key", "vehicles.vehicle_id")
+    error.violates("vehicles_plate_key", "vehicles.plate")
+        || error.violates("vehicles_vehicle_id_key", "vehicles.vehicle_id")
 }
