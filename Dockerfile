@@ -1,7 +1,7 @@
 # One image, four programs: recado, recado-api, recado-worker, recado-scheduler.
 #
 #   docker build -t recado .
-#   docker run --rm -p 127.0.0.1:8000:8000 --env-file .env -v recado:/var/lib/recado recado
+#   docker run --rm -p 127.0.0.1:8000:8000 --env-file .env -e LISTEN=0.0.0.0:8000 -v recado:/var/lib/recado recado
 #
 # The second line runs everything in one process on SQLite; docker-compose.yml runs it on PostgreSQL and Redis.
 

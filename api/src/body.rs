@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN};
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use futures::StreamExt;
 use recado_shared::ids::Id;
@@ -189,9 +189,13 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// JSON by its name, or no name at all. curl's own default for `-d` is a form, which deserves a clear word.
+///
+/// A browser names its origin, and must name the type: without a type it would not ask for leave first (a "simple request" of
+/// the Fetch standard), and any web page could send through an API that is open on this machine.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
-        return Ok(());
+        let from_browser = headers.contains_key(ORIGIN);
+        return if from_browser { Err(Problem::UnsupportedMediaType(String::new())) } else { Ok(()) };
     };
     let value = String::from_utf8_lossy(value.as_bytes());
     let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -24,7 +24,7 @@ pub struct ApiArgs {
 ///
 /// When the configuration is wrong, the database or Redis cannot be reached, nobody could get in, or an address is taken.
 pub async fn run(args: ApiArgs) -> Result<(), Box<dyn Error>> {
-    let mut config = process::configure()?;
+    let mut config = process::configure("info,sqlx=warn")?;
     if !args.listen.is_empty() {
         config.listen = args.listen;
     }

@@ -27,6 +27,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use axum::{Router, ServiceExt};
+use recado_shared::addresses;
 use recado_shared::context::Context;
 use recado_shared::dispatch::Door;
 use recado_shared::sync::Inbox;
@@ -83,6 +84,7 @@ pub fn router(context: Context) -> App {
 /// When a listener fails for good.
 pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
     let app = router(context);
+    tokio::task::spawn_blocking(addresses::load_numbering_plans);
     let mut servers = JoinSet::new();
     for listener in listeners {
         // Answers are small and written at once; Nagle's algorithm would only hold them back.

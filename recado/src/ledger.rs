@@ -6,7 +6,7 @@ use recado_shared::clock::Clock;
 use recado_shared::config::{Config, ConfigError};
 use recado_shared::context::{Context, StartError};
 use recado_shared::queue::Queue;
-use recado_shared::telemetry;
+use recado_shared::process;
 use secrecy::ExposeSecret;
 
 /// The ledger cannot be opened.
@@ -22,11 +22,7 @@ pub(crate) enum OpenError {
 
 /// Reads `.env` and the environment. Commands for people log only what goes wrong; `RUST_LOG` says otherwise.
 pub(crate) fn configure() -> Result<Config, ConfigError> {
-    // A missing .env is the normal case in production.
-    let _ = dotenvy::dotenv();
-    let config = Config::from_env()?;
-    telemetry::start_logging(config.log_json, "warn");
-    Ok(config)
+    process::configure("warn")
 }
 
 /// Opens a ledger that exists already. A mistyped path shall not come out as an empty ledger.

@@ -33,7 +33,7 @@ pub enum RunError {
 /// # Errors
 /// When the configuration is wrong, the database cannot be opened, or the port of the metrics is taken.
 pub async fn run(args: &SchedulerArgs) -> Result<(), RunError> {
-    let config = process::configure().map_err(ProcessError::from)?;
+    let config = process::configure("info,sqlx=warn").map_err(ProcessError::from)?;
     let metrics_listen = config.metrics_listen.filter(|_| !args.once);
     let context = process::open_for_fleet(config).await?;
     if args.once {

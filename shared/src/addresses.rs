@@ -44,6 +44,11 @@ pub enum AddressError {
     EmailTooLong,
 }
 
+/// Loads the numbering plans of the world, which takes a quarter of a second, so that no caller has to wait for it.
+pub fn load_numbering_plans() {
+    let _ = DATABASE.by_id("EC");
+}
+
 /// Brings a phone number into E.164, such as `+593991234567`.
 ///
 /// A number without a country code belongs to `default_country` (ISO 3166-1, such as `EC`). Accepted as people write it:

@@ -29,6 +29,7 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "postgresql://user:pass@host:port/name, or sqlite://path. Default: a SQLite file in RECADO_HOME.",
     ),
+    variable("SQLALCHEMY_DATABASE_URI", "", "The same under the name that partner services use; DATABASE_URL comes first."),
     variable(
         "REDIS_URL",
         "",
@@ -46,7 +47,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("TIME_ZONE", "America/Guayaquil", "Time zone of the workshops: schedules, and dates in messages."),
     variable("LOG_FORMAT", "text", "text for people, json for machines. RUST_LOG chooses what is logged."),
-    variable("RUST_LOG", "info", "What is logged, e.g. info,recado_worker=debug."),
+    variable("RUST_LOG", "", "What is logged, e.g. info,recado_worker=debug. Default: info for processes, warn for commands."),
     variable("DEBUG", "false", "true opens the API without a key and says so loudly. Never in production."),
     variable("ALLOW_ANONYMOUS_API", "false", "true opens /api/v1 without a key."),
     variable(
@@ -72,7 +73,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("EMAIL_HOST_PASSWORD", "", "SMTP password."),
     variable("EMAIL_TIMEOUT", "30", "Seconds that one mail may take."),
     variable("EMAIL_SSL_CAFILE", "", "PEM file with a certificate authority to trust besides the system's."),
-    variable("DEFAULT_FROM_EMAIL", "", "Sender, e.g. Ambacar <taller@example.com>."),
+    variable("DEFAULT_FROM_EMAIL", "", "Sender, e.g. \"Ambacar <taller@example.com>\"."),
     variable(
         "EVOLUTION_API_URL",
         "",
@@ -254,6 +255,13 @@ pub struct WorkerSettings {
 #[error("the configuration has errors:\n{}", .0.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError(Vec<String>);
 
+impl ConfigError {
+    pub(crate) fn in_dotenv(error: &dyn fmt::Display) -> Self {
+        let remedy = r#"quote values that hold blanks, e.g. DEFAULT_FROM_EMAIL="Ambacar <taller@example.com>""#;
+        Self(vec![format!("the file .env cannot be read: {error}; {remedy}")])
+    }
+}
+
 impl Config {
     /// Reads the environment of this process.
     pub fn from_env() -> Result<Self, ConfigError> {
@@ -271,7 +279,7 @@ impl Config {
             redis_url: env.optional("REDIS_URL").map(Into::into),
             listen: env.list("LISTEN").iter().filter_map(|address| env.address("LISTEN", address)).collect(),
             metrics_listen: env.optional("METRICS_LISTEN").and_then(|address| env.address("METRICS_LISTEN", &address)),
-            log_json: env.text("LOG_FORMAT") == "json",
+            log_json: log_json(&mut env),
             time_zone: env.parse("TIME_ZONE", "name a zone of the IANA database, e.g. America/Guayaquil"),
             access: access(&mut env),
             email: email(&mut env, &home),
@@ -314,10 +322,21 @@ impl Config {
     }
 }
 
+fn log_json(env: &mut Environment) -> bool {
+    match env.text("LOG_FORMAT").as_str() {
+        "text" => false,
+        "json" => true,
+        other => {
+            env.problem("LOG_FORMAT", other, "write text or json");
+            false
+        }
+    }
+}
+
 fn database_url(env: &Environment, home: &Path) -> SecretString {
     // Seed 001 names the same thing after its library (S001-14).
     let url =
-        env.optional("DATABASE_URL").or_else(|| (env.get)("SQLALCHEMY_DATABASE_URI").filter(|url| !url.is_empty()));
+        env.optional("DATABASE_URL").or_else(|| env.optional("SQLALCHEMY_DATABASE_URI"));
     url.unwrap_or_else(|| format!("sqlite://{}", home.join("recado.db").display())).into()
 }
 
@@ -522,10 +541,9 @@ impl fmt::Debug for Variable {
 /// The text of `.env.example`.
 pub fn example() -> String {
     let mut text =
-        String::from("# Copy this file to .env. Every line shows the default; what is commented out has none.\n");
+        String::from("# Copy this file to .env, and uncomment what you change. Every line shows the default.\n");
     for Variable { name, default, meaning } in VARIABLES {
-        let mark = if default.is_empty() { "#" } else { "" };
-        text.push_str(&format!("\n# {meaning}\n{mark}{name}={default}\n"));
+        text.push_str(&format!("\n# {meaning}\n#{name}={default}\n"));
     }
     text
 }

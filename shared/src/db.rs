@@ -74,7 +74,7 @@ impl Db {
 
     async fn open_sqlite(path: &str) -> Result<Self> {
         if let Some(folder) = std::path::Path::new(path).parent() {
-            std::fs::create_dir_all(folder).map_err(sqlx::Error::Io)?;
+            private_folder(folder).map_err(sqlx::Error::Io)?;
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -180,6 +180,12 @@ pub struct Server {
     pub version: String,
 }
 
+/// Creates a folder that only its owner may look into: what is kept there is about people.
+pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// A connection or a transaction. Features take `&mut Session` and need not know which.
 pub enum Session {
     Postgres(PoolConnection<Postgres>, bool),
@@ -225,6 +231,13 @@ impl Session {
 /// The text is a literal, or an expression in parentheses that was built from literals only.
 #[macro_export]
 macro_rules! sql {
+    // One column. rustfmt takes `one (T,)` for a call, and may drop the comma that makes it a tuple.
+    (all ($column:ty $(,)?), $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
+        $crate::sql!(@ query_as, ($column,), fetch_all, $session, $text $(, $bind)*)
+    };
+    (one ($column:ty $(,)?), $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
+        $crate::sql!(@ query_as, ($column,), fetch_optional, $session, $text $(, $bind)*)
+    };
     (all $row:ty, $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
         $crate::sql!(@ query_as, $row, fetch_all, $session, $text $(, $bind)*)
     };

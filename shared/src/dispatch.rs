@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::catalogue::Catalogue;
 use crate::channels::Channel;
 use crate::clock::Timestamp;
+use crate::config::UnknownCustomer;
 use crate::context::Context;
 use crate::customers::{self, Customer, CustomerSync, Preference};
 use crate::db::{self, Session};
@@ -38,7 +39,7 @@ pub struct Request {
     pub idempotency: Option<IdempotencyKey>,
     /// At most one dispatch ever carries this key: the due cycle of a reminder.
     pub unique_key: Option<String>,
-    pub unknown_customer: crate::config::UnknownCustomer,
+    pub unknown_customer: UnknownCustomer,
 }
 
 /// What was accepted (S002-41).
@@ -86,7 +87,7 @@ impl From<&(Channel, SkipReason)> for Skipped {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Rejection {
     /// Fields with their errors, in the shape that clients of Django parse.
-    #[error("fields are wrong")]
+    #[error("fields are wrong: {0:?}")]
     Fields(Vec<(String, String)>),
     /// The event makes no sense here: no such slug, customer or configuration.
     #[error("{0}")]
@@ -237,14 +238,15 @@ impl Facts {
         let mut ids: Vec<String> = requests.iter().map(|request| request.event.customer_id.clone()).collect();
         ids.sort_unstable();
         ids.dedup();
-        create_unknown(context, session, requests, &ids, now).await?;
+        let catalogue = context.catalogue.current(session).await?;
+        create_unknown(context, session, &catalogue, requests, &ids, now).await?;
         let customers = customers::find_many(session, &ids).await?;
         let mut preferences: HashMap<String, Vec<Preference>> = HashMap::new();
         for preference in customers::preferences(session, &ids).await? {
             preferences.entry(preference.customer_id.clone()).or_default().push(preference);
         }
         Ok(Self {
-            catalogue: context.catalogue.current(session).await?,
+            catalogue,
             customers: customers.into_iter().map(|customer| (customer.customer_id.clone(), customer)).collect(),
             preferences,
             devices: push::counts(session, &ids).await?.into_iter().collect(),
@@ -259,17 +261,23 @@ impl Facts {
 async fn create_unknown(
     context: &Context,
     session: &mut Session,
+    catalogue: &Catalogue,
     requests: &[Request],
     ids: &[String],
     now: Timestamp,
 ) -> db::Result<()> {
-    let creating = |request: &&Request| request.unknown_customer == crate::config::UnknownCustomer::Create;
-    if !requests.iter().any(|request| creating(&request)) {
+    if !requests.iter().any(|request| request.unknown_customer == UnknownCustomer::Create) {
         return Ok(());
     }
+    // An event that is refused for another reason leaves nobody behind.
+    let strict_case = context.config.template_strict_case;
+    let creating = |request: &&Request| {
+        request.unknown_customer == UnknownCustomer::Create
+            && Plan::check(catalogue, &request.event, strict_case).is_ok()
+    };
     let known: Vec<String> = customers::find_many(session, ids).await?.into_iter().map(|c| c.customer_id).collect();
     for request in requests.iter().filter(creating).filter(|request| !known.contains(&request.event.customer_id)) {
-        let new = CustomerSync {
+        let mut new = CustomerSync {
             customer_id: request.event.customer_id.clone(),
             name: request.event.text("nombre"),
             email: request.event.text("email"),
@@ -278,6 +286,14 @@ async fn create_unknown(
             ..CustomerSync::default()
         };
         // An address that cannot be used is left out; the channel is then skipped with that reason.
+        for (field, _) in new.clone().checked(&context.config.default_country).err().unwrap_or_default() {
+            match field {
+                "email" => new.email = None,
+                "phone" => new.phone = None,
+                "whatsapp" => new.whatsapp = None,
+                _ => new.name = None,
+            }
+        }
         if let Ok(new) = new.checked(&context.config.default_country) {
             customers::sync(session, &new, now).await?;
         }
@@ -338,7 +354,9 @@ impl Batch {
 
     /// The customer is refused, or the event waits for the sync that is perhaps under way (d14).
     fn unknown_customer(&mut self, facts: &Facts, request: &Request, correlation_id: Id) -> Result<Receipt, Rejection> {
-        if request.unknown_customer != crate::config::UnknownCustomer::Defer {
+        // What is wrong whoever the customer is, the caller hears now.
+        Plan::check(&facts.catalogue, &request.event, facts.strict_case)?;
+        if request.unknown_customer != UnknownCustomer::Defer {
             let customer_id = &request.event.customer_id;
             return Err(Rejection::Refused(format!(
                 "No existe el cliente con customer_id `{customer_id}`. Sincronícelo primero en /api/internal/v1/customers/sync/."

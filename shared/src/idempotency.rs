@@ -54,6 +54,14 @@ pub async fn take(session: &mut Session, keys: &[&IdempotencyKey], now: Timestam
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
+    let wanted: Vec<&str> = keys.iter().map(|key| key.key.as_str()).collect();
+    sql!(
+        run,
+        session,
+        "delete from idempotency_keys where key = any($1) and created_at < $2",
+        Texts(&wanted),
+        now - KEPT_FOR
+    )?;
     // Everybody takes locks in the same order, so nobody waits in a circle.
     let mut rows: Vec<Row> =
         keys.iter().map(|key| Row { key: &key.key, fingerprint: &key.fingerprint, created_at: now }).collect();

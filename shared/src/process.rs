@@ -20,12 +20,20 @@ pub enum ProcessError {
     NoRedis,
 }
 
-/// Reads `.env` and the environment, and starts logging and counting.
-pub fn configure() -> Result<Config, ConfigError> {
-    // A missing .env is the normal case in production.
-    let _ = dotenvy::dotenv();
+/// Reads `.env` and the environment, and starts logging and counting. `RUST_LOG` says what is logged, else `default_filter`.
+///
+/// # Errors
+///
+/// Every variable that is wrong. A `.env` that cannot be read to its end is an error too: the lines behind the bad one would
+/// be missing without a word, and one of them may be what keeps strangers out.
+pub fn configure(default_filter: &str) -> Result<Config, ConfigError> {
+    match dotenvy::dotenv() {
+        Err(error) if !error.not_found() => return Err(ConfigError::in_dotenv(&error)),
+        // A missing .env is the normal case in production.
+        _ => {}
+    }
     let config = Config::from_env()?;
-    telemetry::start_logging(config.log_json, "info,sqlx=warn");
+    telemetry::start_logging(config.log_json, default_filter);
     telemetry::start_metrics();
     Ok(config)
 }

@@ -10,7 +10,8 @@ use crate::ids::Id;
 use crate::sql;
 
 /// A browser's subscription, as the PWA hands it over (S002-55).
-#[derive(Clone, Debug)]
+/// No `Debug`: whoever knows the keys may send to that browser.
+#[derive(Clone)]
 pub struct NewSubscription {
     pub customer_id: String,
     pub endpoint: String,

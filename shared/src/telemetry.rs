@@ -19,6 +19,8 @@ pub fn start_logging(json: bool, default_filter: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     let colours = io::IsTerminal::is_terminal(&io::stderr());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
+    // When whoever read the log has gone (`recado api 2>&1 | head`), the complaint about that would be a panic.
+    let logs = logs.log_internal_errors(false);
     let _ = if json { logs.json().flatten_event(true).try_init() } else { logs.with_target(false).try_init() };
 }
 

@@ -344,6 +344,20 @@ pub(crate) fn at(time: &str) -> Timestamp {
     chrono::DateTime::parse_from_rfc3339(time).expect("a time").to_utc().into()
 }
 
+/// Long enough for a machine that compiles something else meanwhile.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks until it is so. For what real workers and processes do in their own time.
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let looking = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        while !is_so().await {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("in vain: {what}"));
+}
+
 pub(crate) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }

@@ -113,6 +113,57 @@ story!(a_slug_may_name_a_type_and_a_subtype, async |app: &App| {
     assert_eq!(app.mails().len(), 2);
 });
 
+// S002-51: whatever the seed's matrix switches on has words, for every service, phase and audience.
+story!(every_enabled_cell_has_words, async |app: &App| {
+    app.know_carlos().await;
+    app.subscribe("customer-001").await;
+    let catalogue = app.get("/api/v1/notifications/catalog/").await.must_be(200);
+    for service in catalogue["service_types"].as_array().expect("a list") {
+        for phase in catalogue["phases"].as_array().expect("a list") {
+            for target in ["clients", "staff"] {
+                let patch = json!({"service_type_id": service["slug"], "phase_id": phase["slug"], "target": target});
+                let receipt = app.accepted(&sample::event_with(patch.clone())).await;
+                let is_expected = |reason: &str| reason == "disabled_in_matrix";
+                assert!(receipt.skipped.iter().all(|skipped| is_expected(&skipped.reason)), "{patch}: {receipt:?}");
+            }
+        }
+    }
+    app.drain().await;
+    assert_eq!(app.counts(&[State::Dead, State::Scheduled]).await, []);
+});
+
+// Flow 4: a subtype may have words of its own, and a cell may name a template.
+story!(the_most_specific_words_win, async |app: &App| {
+    app.know_carlos().await;
+    let frenos = sample::event_with(json!({"service_type_id": "averia-revision", "subtype_id": "averia-frenos"}));
+    app.sql(
+        "insert into templates (id, name, subject, body, channel, target, service_type_id, subtype_id, is_default, is_active,
+             is_seed, created_at, updated_at)
+         select '0194830c-7d5a-7000-8000-00000000000c', 'Frenos', 'Frenos de {{Placa}}', 'Hola', 'email', 'clients', parent_id, id,
+             false, true, false, '2026-01-20T14:30:00.000000Z', '2026-01-20T14:30:00.000000Z'
+         from service_types where slug = 'averia-frenos'",
+    )
+    .await;
+    assert_eq!(app.accepted(&frenos).await.notifications[0].template, "Frenos");
+    let diagnosis =
+        sample::event_with(json!({"service_type_id": "averia-revision", "subtype_id": "averia-diagnostico"}));
+    assert_ne!(app.accepted(&diagnosis).await.notifications[0].template, "Frenos");
+
+    app.sql(
+        "update phase_channel_configs set template_id = '0194830c-7d5a-7000-8000-00000000000c' where channel = 'email'",
+    )
+    .await;
+    assert_eq!(app.accepted(&sample::event()).await.notifications[0].template, "Frenos");
+    app.drain().await;
+    assert_eq!(app.mails()[2].subject(), Some("Frenos de ABC123"));
+});
+
+// d10: who wants the document's rule to the letter may have it.
+story!(spelling_may_be_strict, [("TEMPLATE_STRICT_CASE", "true")], async |app: &App| {
+    app.know_carlos().await;
+    app.dispatch(&sample::event()).await.must_be(400);
+});
+
 // d15: a UUID does as well as a slug.
 story!(ids_do_as_well_as_slugs, async |app: &App| {
     use recado_shared::ids::Id;
@@ -226,6 +277,22 @@ story!(a_repeated_request_is_answered_again, async |app: &App| {
     app.drain().await;
     assert_eq!(app.mails().len(), 2);
 });
+
+// The keys of different callers never meet.
+story!(
+    callers_have_keys_of_their_own,
+    [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", "the-key-of-the-first,the-key-of-the-second")],
+    async |app: &App| {
+        app.know_carlos().await;
+        for caller in ["the-key-of-the-first", "the-key-of-the-second"] {
+            let request = app.request(Method::POST, DISPATCH).bearer_auth(caller).header("Idempotency-Key", "cita-7");
+            let answer = app.send(request.json(&sample::event())).await;
+            assert_eq!((answer.status, answer.header("idempotent-replayed")), (202, ""), "{caller}");
+        }
+        app.drain().await;
+        assert_eq!(app.mails().len(), 2);
+    }
+);
 
 // A request that was refused may be mended and sent again with the same key.
 story!(a_refused_request_frees_its_key, async |app: &App| {

@@ -1,19 +1,16 @@
 //! The programs as they run in production: three processes and their signals.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use recado_shared::clock::Clock;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::app::{App, DISPATCH, SYNC_CUSTOMER};
+use crate::app::{App, DISPATCH, PATIENCE, SYNC_CUSTOMER, until};
 use crate::pair::Pair;
 use crate::program::{errors, words};
 use crate::sample;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads the log of a process until a line has this word, and returns what follows the word.
 async fn until_it_says(word: &str, log: impl AsyncRead + Unpin) -> String {
@@ -59,14 +56,9 @@ async fn three_processes_deliver_together() {
         *request.url_mut() = format!("{url}{path}").parse().expect("a URL");
         app.execute(request).await.must_be(202)
     };
-    let known = async {
-        // The sync is worked off by the other process; the event is refused until then.
-        post(SYNC_CUSTOMER, &sample::customer()).await;
-        while app.dispatch(&sample::event()).await.status != 202 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, known).await.expect("the customer is known at last");
+    post(SYNC_CUSTOMER, &sample::customer()).await;
+    // Worked off by another process; until then the event is refused.
+    until("the customer is known", async || app.dispatch(&sample::event()).await.status == 202).await;
     app.sandbox.smtp.misbehave_times(recado_sandbox::SmtpFault::reject_recipient(451), 1);
     post(DISPATCH, &sample::event()).await;
     assert_eq!(app.sandbox.smtp.wait_for(2, PATIENCE).await.len(), 2, "also the one that was refused at first");

@@ -10,6 +10,11 @@ use crate::app::{App, at, seconds};
 use crate::pair::story;
 use crate::sample;
 
+#[derive(sqlx::FromRow)]
+struct Reminder {
+    status: String,
+}
+
 impl App {
     /// Carlos has a car.
     async fn know_the_car(&self, kilometers: i32) {
@@ -36,11 +41,14 @@ impl App {
         session.commit().await.expect("it is committed");
     }
 
+    /// Sorted, because ids of the same moment are in no order.
     async fn reminder_statuses(&self) -> Vec<String> {
         let mut session = self.begin().await;
         let rows: Vec<(String,)> =
-            sql!(all(String,), &mut session, "select status from reminders order by id").expect("they are read");
-        rows.into_iter().map(|(status,)| status).collect()
+            sql!(all(String,), &mut session, "select status from reminders").expect("they are read");
+        let mut statuses: Vec<String> = rows.into_iter().map(|(status,)| status).collect();
+        statuses.sort_unstable();
+        statuses
     }
 }
 

@@ -42,7 +42,7 @@ impl WorkerArgs {
 
 /// Works until a signal, then drains.
 pub async fn run(args: WorkerArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let config = process::configure()?;
+    let config = process::configure("info,sqlx=warn")?;
     let lanes = args.lanes()?;
     let metrics_listen = config.metrics_listen;
     let concurrency = args.concurrency.unwrap_or(config.worker.concurrency).max(1);

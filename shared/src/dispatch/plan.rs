@@ -49,12 +49,7 @@ impl Plan {
         devices: i64,
         strict_case: bool,
     ) -> Result<Self, Rejection> {
-        let errors = event.field_errors();
-        if !errors.is_empty() {
-            return Err(Rejection::Fields(errors));
-        }
-        let words = Context::new(&event.context, strict_case)
-            .map_err(|error| Rejection::Fields(vec![("context".to_owned(), error.to_string())]))?;
+        let words = understood(event, strict_case)?;
         let preferences: Vec<&Preference> = preferences.iter().collect();
         let person = Person { customer, preferences: &preferences, devices };
         if event.is_custom() {
@@ -62,6 +57,12 @@ impl Plan {
         }
         let subject = Subject::find(catalogue, event)?;
         Self::orchestrated(catalogue, event, &subject, &person, words)
+    }
+
+    /// What can be said of an event without knowing the customer.
+    pub fn check(catalogue: &Catalogue, event: &Event, strict_case: bool) -> Result<(), Rejection> {
+        understood(event, strict_case)?;
+        if event.is_custom() { Ok(()) } else { Subject::find(catalogue, event).map(|_| ()) }
     }
 
     /// Flow 2 to 4 of seed 002.
@@ -88,9 +89,7 @@ impl Plan {
             if !missing.is_empty() {
                 continue;
             }
-            let rendered = compiled
-                .render(&words)
-                .map_err(|error| Rejection::Template { template: template.name.clone(), reason: error.to_string() })?;
+            let rendered = compiled.render(&words).map_err(|error| not_rendered(&template.name, &error))?;
             messages.push(Words {
                 channel,
                 address: person.customer.address(channel).unwrap_or_default().to_owned(),
@@ -117,6 +116,25 @@ impl Plan {
         };
         self.messages.chunks(length)
     }
+}
+
+/// Values that make the text too long are the caller's to mend; everything else is the template's fault (S002-1).
+fn not_rendered(template: &str, error: &TemplateError) -> Rejection {
+    if error.too_long {
+        let problem = format!("Con estos valores la plantilla \"{template}\" queda demasiado larga: {error}");
+        return Rejection::Fields(vec![("context".to_owned(), problem)]);
+    }
+    Rejection::Template { template: template.to_owned(), reason: error.to_string() }
+}
+
+/// The context of an event whose fields are right.
+fn understood(event: &Event, strict_case: bool) -> Result<Context, Rejection> {
+    let errors = event.field_errors();
+    if !errors.is_empty() {
+        return Err(Rejection::Fields(errors));
+    }
+    Context::new(&event.context, strict_case)
+        .map_err(|error| Rejection::Fields(vec![("context".to_owned(), error.to_string())]))
 }
 
 impl<'c> Subject<'c> {

@@ -122,6 +122,8 @@ pub struct TemplateError {
     pub line: Option<usize>,
     /// What is wrong and what to do, without the place.
     pub problem: String,
+    /// The finished text is too long: the doing of the values, and not of the template.
+    pub too_long: bool,
 }
 
 impl fmt::Display for TemplateError {
@@ -154,6 +156,7 @@ impl CompiledTemplate {
                 part,
                 line: flaw.line,
                 problem: flaw.problem,
+                too_long: false,
             })?;
             engine.add_template_owned(part.as_str(), source.text.clone()).map_err(|error| blame(part, &error))?;
             note_variables(source, strict_case, &mut variables);
@@ -199,12 +202,12 @@ impl CompiledTemplate {
         let length = subject.chars().count();
         if length > LONGEST_SUBJECT {
             let problem = format!("El texto terminado tiene {length} caracteres: acórtelo a {LONGEST_SUBJECT}.");
-            return Err(TemplateError { part: Part::Subject, line: None, problem });
+            return Err(TemplateError { part: Part::Subject, line: None, problem, too_long: true });
         }
         let body = without_control_characters(self.render_part(Part::Body, context)?);
         if body.len() > LONGEST_BODY {
             let problem = format!("El texto terminado tiene {} bytes: acórtelo a {LONGEST_BODY}.", body.len());
-            return Err(TemplateError { part: Part::Body, line: None, problem });
+            return Err(TemplateError { part: Part::Body, line: None, problem, too_long: true });
         }
         Ok(Rendered { subject, body, html: self.html })
     }
@@ -364,7 +367,7 @@ fn blame(part: Part, error: &Error) -> TemplateError {
         (kind, Some(detail)) => format!("No se puede evaluar ({kind}: {detail})."),
         (kind, None) => format!("No se puede evaluar ({kind})."),
     };
-    TemplateError { part, line: error.line(), problem }
+    TemplateError { part, line: error.line(), problem, too_long: false }
 }
 
 /// The engine's `unexpected …, expected …` for people who write templates.

@@ -9,6 +9,7 @@ use lettre::address::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use recado_shared::clock::{Clock, Timestamp};
+use recado_shared::db::private_folder;
 use recado_shared::config::{EmailBackend, EmailSettings};
 use recado_shared::fallback::FailureClass;
 
@@ -110,7 +111,7 @@ fn bodies(subject: &str, message: &Message) -> (String, String) {
 /// Columns of the text part, so that `> ` of a reply still fits into 80 (RFC 3676, section 4.2).
 const TEXT_WIDTH: usize = 76;
 
-fn text_of(html: &str) -> String {
+pub(super) fn text_of(html: &str) -> String {
     let rendered =
         html2text::config::plain_no_decorate().link_footnotes(true).string_from_read(html.as_bytes(), TEXT_WIDTH);
     // It only fails when a table does not fit; unwrapped it is still readable.
@@ -186,7 +187,7 @@ fn without_controls(text: &str) -> String {
 
 /// Writes the mail as a file that mail programs open. An attempt that is repeated writes the same file.
 async fn store(folder: &Path, message: &Message, content: &str) -> io::Result<String> {
-    tokio::fs::create_dir_all(folder).await?;
+    private_folder(folder)?;
     let path = folder.join(format!("{}.eml", message.notification_id));
     let unfinished = path.with_extension("part");
     tokio::fs::write(&unfinished, content).await?;

@@ -241,6 +241,11 @@ impl fmt::Debug for Message {
     }
 }
 
+/// HTML as text that people can read.
+pub fn plain_text(html: &str) -> String {
+    email::text_of(html)
+}
+
 fn not_configured(channel: Channel) -> SendFailure {
     let (code, variable) = match channel {
         Channel::Email => ("EMAIL_NOT_CONFIGURED", "EMAIL_HOST"),

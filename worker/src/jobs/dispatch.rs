@@ -19,6 +19,7 @@ pub(crate) async fn again(context: &Context, task: &Claimed, event: &Event) -> R
     match dispatch::accept(context, std::slice::from_ref(&request)).await.pop() {
         Some(Ok(Accepted { receipt, .. })) => Ok(Outcome::Done(json!(receipt))),
         None | Some(Err(Rejection::Unavailable)) => Err("the ledger could not be written".into()),
+        // Only the missing customer may still come.
         Some(Err(rejection)) => match DEFERRED_BY.get(usize::try_from(task.attempt).unwrap_or(usize::MAX)) {
             Some(delay) => Ok(Outcome::Later {
                 at: context.clock.now() + *delay,

@@ -17,7 +17,7 @@ use recado_shared::tasks::Claimed;
 use recado_shared::{customers, push};
 use serde_json::json;
 
-use crate::channels::{Lookup, Message, Receipt, Recipient, SendFailure, Subscription};
+use crate::channels::{Lookup, plain_text, Message, Receipt, Recipient, SendFailure, Subscription};
 use crate::run::{Outcome, Performed, Runner, Trouble};
 
 /// Loads chains; claims that run at the same time share a statement.
@@ -159,6 +159,12 @@ impl Delivery<'_> {
         self.later(slot, self.lane(), None, vec![change])
     }
 
+    /// Only email shows HTML; a custom event's words may be HTML on every channel.
+    fn body(&self) -> String {
+        let current = self.current();
+        if current.is_html && current.channel != Channel::Email { plain_text(&current.body) } else { current.body.clone() }
+    }
+
     async fn message(&self) -> Result<Message, Trouble> {
         let current = self.current();
         let recipient = match current.channel {
@@ -175,8 +181,8 @@ impl Delivery<'_> {
             correlation_id: current.correlation_id,
             recipient,
             subject: current.subject.clone(),
-            body: current.body.clone(),
-            is_html: current.is_html,
+            body: self.body(),
+            is_html: current.is_html && current.channel == Channel::Email,
             click_url: self.runner.context.config.frontend_url.clone(),
         })
     }
