@@ -121,7 +121,7 @@ impl Sweeper {
         loop {
             let now = self.context.clock.now();
             let mut session = self.context.db.begin().await?;
-            let expired = tasks::expire_leases(&mut session, now, BATCH).await?;
+            let expired = tasks::expire_leases(&mut session, now, self.context.config.worker.lease, BATCH).await?;
             if !expired.dead.is_empty() {
                 let reason = "its workers died or fell silent three times";
                 notifications::close(&mut session, &expired.dead, Status::Failed, reason, now).await?;

@@ -78,9 +78,13 @@ impl Ledger {
 
     async fn claim(&self, id: Id) -> usize {
         let mut session = self.context.db.begin().await.expect("a transaction");
-        let claimed = tasks::claim(&mut session, &[id], WORKER, self.context.clock.now(), LEASE).await;
+        let mut claimed = 0;
+        for lane in Lane::ALL {
+            let claims = tasks::claim(&mut session, lane, &[id], WORKER, self.context.clock.now(), LEASE).await;
+            claimed += claims.expect("claimed").len();
+        }
         session.commit().await.expect("committed");
-        claimed.expect("claimed").len()
+        claimed
     }
 
     /// What waits in the bell, read and so gone from it.

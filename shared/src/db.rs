@@ -358,9 +358,25 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::BeginFailed => true,
         // PostgreSQL: lost connection, serialisation and deadlock, no resources, shutdown. SQLite: busy, locked, disk full.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+            ["08", "25", "28", "3D", "40", "53", "57", "58", "XX"].iter().any(|class| code.len() == 5 && code.starts_with(class))
                 || ["5", "6", "13", "261", "517"].contains(&code.as_ref())
         }),
+        _ => false,
+    }
+}
+
+/// Whether the statement itself, or its data, was refused: the same will be refused for ever.
+pub fn is_refusal(error: &Error) -> bool {
+    match error {
+        // PostgreSQL: data exception, integrity constraint, syntax and names. SQLite: a constraint, a wrong type, too big.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["22", "23", "42"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || ["1", "18", "19", "20"].contains(&code.as_ref())
+                || error.is_unique_violation()
+                || error.is_foreign_key_violation()
+                || error.is_check_violation()
+        }),
+        sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => true,
         _ => false,
     }
 }

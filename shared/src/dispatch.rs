@@ -320,12 +320,12 @@ impl Batch {
         let plan = Plan::of(&facts.catalogue, event, customer, preferences, devices, facts.strict_case)?;
 
         let mut planned = Vec::with_capacity(plan.messages.len());
-        for chain in plan.chains() {
+        for (number, chain) in plan.chains().enumerate() {
             let task_id = Id::new(facts.now);
             let mut task = NewTask::now(task_id, &Job::SendNotification { channel: chain[0].channel }, facts.now)
                 .correlated(correlation_id);
             if let Some(key) = &request.unique_key {
-                task = task.unique(format!("{key}:{}", chain[0].channel));
+                task = task.unique(format!("{key}:{number}"));
             }
             self.tasks.push(task);
             for (order, message) in chain.iter().enumerate() {

@@ -280,7 +280,8 @@ pub async fn close(session: &mut Session, task_ids: &[Id], status: Status, reaso
 pub async fn restart(session: &mut Session, task_ids: &[Id], now: Timestamp) -> Result<()> {
     sql!(run, session,
         "update notifications set status = case when fallback_order = 0 then 'queued' else 'pending' end,
-             retry_count = 0, error_code = null, error_reason = null, next_retry_at = null, unknown_since = null, updated_at = $2
+             retry_count = 0, error_code = null, error_reason = null, next_retry_at = null, unknown_since = null,
+             paced_until = null, updated_at = $2
          where task_id = any($1) and status in ('pending', 'queued', 'failed', 'cancelled')
            and not exists (select 1 from notifications sent where sent.task_id = notifications.task_id
                            and sent.status in ('sent', 'delivered', 'read'))",
@@ -304,8 +305,10 @@ pub async fn redrive_failed(session: &mut Session, now: Timestamp, limit: i64) -
              select n.task_id from notifications n join tasks t on t.id = n.task_id
              where n.status = 'failed' and n.fallback_order = 0 and n.redrives < $3 and n.updated_at >= $1 and n.created_at >= $1
                and t.state = 'dead'
-               and exists (select 1 from attempts a join notifications c on c.id = a.notification_id
-                           where c.task_id = n.task_id and c.status = 'failed' and a.outcome in ('transient', 'unknown'))
+               and exists (select 1 from notifications c join attempts a on a.notification_id = c.id
+                           where c.task_id = n.task_id and c.status = 'failed' and a.outcome = 'transient'
+                             and not exists (select 1 from attempts later where later.notification_id = a.notification_id
+                                             and later.started_at > a.started_at))
                and not exists (select 1 from notifications s where s.correlation_id = n.correlation_id
                                and s.customer_id = n.customer_id and s.status in ('sent', 'delivered', 'read'))
              order by n.updated_at limit $2)
@@ -315,7 +318,7 @@ pub async fn redrive_failed(session: &mut Session, now: Timestamp, limit: i64) -
     let tasks: Vec<Id> = tasks.into_iter().map(|(id,)| id).collect();
     let rings = tasks::revive(session, &tasks, now).await?;
     let revived: Vec<Id> = rings.iter().map(|ring| ring.id).collect();
-    restart(session, &revived, now).await?;
+    reopen_transient(session, &revived, now).await?;
     Ok(rings)
 }
 
@@ -346,4 +349,21 @@ pub async fn reserve(session: &mut Session, provider: &str, per_minute: u32, now
         interval
     )?;
     Ok(row.map_or(now, |(next_free,)| Timestamp::from_micros(next_free - interval)))
+}
+
+/// Opens the notifications whose last attempt failed for a passing reason; what can never work stays failed.
+async fn reopen_transient(session: &mut Session, task_ids: &[Id], now: Timestamp) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update notifications set status = 'pending', retry_count = 0, error_code = null, error_reason = null,
+             next_retry_at = null, unknown_since = null, paced_until = null, updated_at = $2
+         where task_id = any($1) and status = 'failed'
+           and exists (select 1 from attempts a where a.notification_id = notifications.id and a.outcome = 'transient'
+                       and not exists (select 1 from attempts later where later.notification_id = a.notification_id
+                                       and later.started_at > a.started_at))",
+        Ids(task_ids),
+        now
+    )?;
+    Ok(())
 }

@@ -145,6 +145,8 @@ pub struct Ring {
 pub enum QueueError {
     #[error("Redis did not do its part")]
     Redis(#[from] ::redis::RedisError),
+    #[error("Redis does not answer")]
+    Silent,
 }
 
 /// The bell of the whole installation.

@@ -123,9 +123,11 @@ pub struct Claimed {
     pub created_at: Timestamp,
 }
 
-/// Takes the tasks that are still to be had, for as long as the lease lasts.
+/// Takes the tasks of a lane that are still to be had, for as long as the lease lasts. A task that has gone on to another
+/// lane since it was rung is left to that one.
 pub async fn claim(
     session: &mut Session,
+    lane: Lane,
     ids: &[Id],
     worker: &str,
     now: Timestamp,
@@ -133,26 +135,29 @@ pub async fn claim(
 ) -> Result<Vec<Claimed>> {
     sql!(all Claimed, session,
         "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4
-         where id = any($1) and state = 'queued'
+         where id = any($1) and state = 'queued' and lane = $5
          returning id, kind, payload, attempt, failures, lost_leases, cut_off, lane, correlation_id, created_at",
-        Ids(ids), now + lease, worker, now
+        Ids(ids), now + lease, worker, now, lane.as_str()
     )
 }
 
-/// Renews the leases of everything that a worker holds; returns what it still holds. What is missing was cancelled, or
-/// given to another.
-pub async fn heartbeat(session: &mut Session, ids: &[Id], worker: &str, until: Timestamp) -> Result<Vec<Id>> {
-    let held: Vec<(Id,)> = sql!(
-        all(Id,),
+/// Renews the leases of everything that a worker holds; returns the claims that are still in force, each with its number.
+/// What is missing was cancelled, or given to another.
+///
+/// A row that is locked is just being finished: it is passed over, for a heartbeat must wait for nobody.
+pub async fn heartbeat(session: &mut Session, ids: &[Id], worker: &str, until: Timestamp) -> Result<Vec<(Id, i32)>> {
+    sql!(
+        run,
         session,
         "update tasks set lease_until = $2
-         where id = any($1) and worker = $3 and state = 'started'
-         returning id",
+         where id in (select id from tasks where id = any($1) and worker = $3 and state = 'started'
+                      order by id for update skip locked)",
         Ids(ids),
         until,
         worker
     )?;
-    Ok(held.into_iter().map(|(id,)| id).collect())
+    sql!(all (Id, i32), session,
+        "select id, attempt from tasks where id = any($1) and worker = $2 and state = 'started'", Ids(ids), worker)
 }
 
 /// How a claim ended.
@@ -315,9 +320,9 @@ pub async fn hand_back(
 pub async fn promote_due(session: &mut Session, now: Timestamp, limit: i64) -> Result<Vec<Ring>> {
     let rows = sql!(all RingRow, session,
         "update tasks set state = 'queued', rung_at = $1
-         where id in (select id from tasks where rung_at is null and finished_at is null and run_at <= $1 order by run_at limit $2 for update skip locked)
+         where id in (select id from tasks where rung_at is null and finished_at is null and run_at <= $1 and lane = any($3) order by run_at limit $2 for update skip locked)
          returning id, lane, priority",
-        now, limit
+        now, limit, Texts(&Lane::ALL.map(Lane::as_str))
     )?;
     Ok(rings(rows))
 }
@@ -341,7 +346,10 @@ pub struct Expired {
 }
 
 /// Takes tasks from workers that fell silent.
-pub async fn expire_leases(session: &mut Session, now: Timestamp, limit: i64) -> Result<Expired> {
+///
+/// A lease that has run out was claimed, and so rung, at least a `lease` ago: that bounds what is looked at. Rows of lanes
+/// that only a newer version knows are left to that version.
+pub async fn expire_leases(session: &mut Session, now: Timestamp, lease: Duration, limit: i64) -> Result<Expired> {
     #[derive(sqlx::FromRow)]
     struct Row {
         #[sqlx(flatten)]
@@ -356,9 +364,9 @@ pub async fn expire_leases(session: &mut Session, now: Timestamp, limit: i64) ->
              error = case when lost_leases + 1 >= $3 then 'its workers died or fell silent three times' else error end,
              rung_at = $1, lost_leases = lost_leases + 1, cut_off = true, lease_until = null, worker = null
          where id in (select id from tasks where rung_at is not null and finished_at is null and state = 'started'
-                      and lease_until < $1 limit $2 for update skip locked)
+                      and lease_until < $1 and rung_at < $4 and lane = any($5) limit $2 for update skip locked)
          returning id, lane, priority, state",
-        now, limit, LOST_LEASES_UNTIL_DEAD
+        now, limit, LOST_LEASES_UNTIL_DEAD, now - lease, Texts(&Lane::ALL.map(Lane::as_str))
     )?;
     let mut expired = Expired::default();
     for row in rows {

@@ -12,7 +12,8 @@ use crate::pair::Pair;
 use crate::program::{errors, words};
 use crate::sample;
 
-/// Reads the log of a process until a line has this word, and returns what follows the word.
+/// Reads the log of a process until a line has this word, and returns what follows the word. The log is closed then, which
+/// is nothing to the process.
 async fn until_it_says(word: &str, log: impl AsyncRead + Unpin) -> String {
     let mut lines = BufReader::new(log).lines();
     let reading = async {

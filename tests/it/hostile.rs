@@ -199,6 +199,15 @@ story!(line_breaks_inject_no_headers, async |app: &App| {
     }
 });
 
+// Values that make a text too long are the caller's fault; the template is not.
+story!(values_may_be_too_long, async |app: &App| {
+    app.know_carlos().await;
+    let body = app.dispatch(&sample::event_with(json!({"context": {"hora": "1".repeat(300)}}))).await.must_be(400);
+    assert!(body["context"][0].as_str().expect("an error").contains("200"), "{body}");
+    let body = app.dispatch(&sample::event_with(json!({"context": {"hora": "1".repeat(10_001)}}))).await.must_be(400);
+    assert!(body["context"][0].as_str().expect("an error").contains("hora"), "{body}");
+});
+
 // SQL is never made of words.
 story!(quotes_are_only_quotes, async |app: &App| {
     let bobby = "Robert'); drop table tasks;--";

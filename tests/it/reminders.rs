@@ -44,9 +44,8 @@ impl App {
     /// Sorted, because ids of the same moment are in no order.
     async fn reminder_statuses(&self) -> Vec<String> {
         let mut session = self.begin().await;
-        let rows: Vec<(String,)> =
-            sql!(all(String,), &mut session, "select status from reminders").expect("they are read");
-        let mut statuses: Vec<String> = rows.into_iter().map(|(status,)| status).collect();
+        let rows = sql!(all Reminder, &mut session, "select status from reminders").expect("they are read");
+        let mut statuses: Vec<String> = rows.into_iter().map(|reminder| reminder.status).collect();
         statuses.sort_unstable();
         statuses
     }

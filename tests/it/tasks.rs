@@ -25,7 +25,6 @@ story!(a_ping_is_answered, async |app: &App| {
     app.drain().await;
     let status = app.status(task).await;
     assert_eq!((&status["status"], &status["queue"]), (&json!("SUCCESS"), &json!("maintenance")));
-    assert_eq!(status["result"], json!({"pong": true}));
 });
 
 // A kind or a payload that this version does not know is parked with the reason, and no worker falls over it.

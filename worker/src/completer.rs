@@ -54,8 +54,10 @@ impl Completer {
                         Order::Flush(done) => flushes.push(done),
                     }
                 }
-                complete_patiently(&context, &completions).await;
-                held.let_go(completions.iter().map(|completion| completion.finish.id));
+                let rings = complete_patiently(&context, &completions).await;
+                // Before anybody can claim them again.
+                held.let_go(completions.iter().map(|Completion { finish, .. }| (finish.id, finish.attempt)));
+                context.ring(&rings).await;
                 for done in flushes {
                     let _ = done.send(());
                 }
@@ -80,34 +82,36 @@ impl Completer {
 
 /// What a provider took must not be forgotten because the database was away for a while: this tries until it is written.
 /// When the database refuses a batch, each completion is written alone; one that is refused alone is left to its lease.
-async fn complete_patiently(context: &Context, completions: &[Completion]) {
+async fn complete_patiently(context: &Context, completions: &[Completion]) -> Vec<Ring> {
     let mut wait = Duration::from_millis(100);
     loop {
         match complete(context, completions).await {
-            Ok(()) => return,
-            Err(error) if db::is_outage(&error) => {
+            Ok(rings) => return rings,
+            Err(error) if !db::is_refusal(&error) => {
                 tracing::warn!(%error, tasks = completions.len(), "the ledger cannot be written, trying again: {error}");
                 tokio::time::sleep(wait).await;
                 wait = (2 * wait).min(Duration::from_secs(5));
             }
             Err(error) if completions.len() == 1 => {
                 let id = completions[0].finish.id;
-                return tracing::error!(task.id = %id, %error, "how task {id} ended cannot be written: {error}");
+                tracing::error!(task.id = %id, %error, "how task {id} ended cannot be written: {error}");
+                return Vec::new();
             }
             Err(_) => {
+                let mut rings = Vec::new();
                 for completion in completions {
-                    Box::pin(complete_patiently(context, std::slice::from_ref(completion))).await;
+                    rings.extend(Box::pin(complete_patiently(context, std::slice::from_ref(completion))).await);
                 }
-                return;
+                return rings;
             }
         }
     }
 }
 
-/// Writes a batch in one transaction.
-pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> db::Result<()> {
+/// Writes a batch in one transaction, and returns what is to be rung.
+pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> db::Result<Vec<Ring>> {
     if completions.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let finishes: Vec<Finish> = completions.iter().map(|completion| completion.finish.clone()).collect();
     let mut session = context.db.begin().await?;
@@ -145,7 +149,5 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     }
     session.commit().await?;
 
-    let rings: Vec<Ring> = completions.iter().filter(in_force).filter_map(|completion| completion.ring).collect();
-    context.ring(&rings).await;
-    Ok(())
+    Ok(completions.iter().filter(in_force).filter_map(|completion| completion.ring).collect())
 }

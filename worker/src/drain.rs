@@ -50,10 +50,11 @@ impl Drain {
     async fn lane(&self, lane: Lane) -> Result<(usize, usize), Trouble> {
         let mut listener = self.context.queue.listen(lane, "drain").await?;
         let ids = listener.read(BATCH, Duration::ZERO).await?;
-        let claimed = claim(&self.context, &ids, "drain").await?;
+        let claimed = claim(&self.context, lane, &ids, "drain").await?;
         listener.release().await?;
         let completions = join_all(claimed.into_iter().map(|task| self.runner.run(task))).await;
-        complete(&self.context, &completions).await?;
+        let rings = complete(&self.context, &completions).await?;
+        self.context.ring(&rings).await;
         Ok((ids.len(), completions.len()))
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Held {
 }
 
 struct Task {
+    /// The number of the claim. A later claim of the same task is another thing.
+    attempt: i32,
     lane: Lane,
     running: bool,
     lost: CancellationToken,
@@ -39,31 +41,36 @@ impl Held {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn take(&self, lane: Lane, ids: impl ExactSizeIterator<Item = Id>) {
-        self.lanes[&lane].held.fetch_add(ids.len(), Ordering::Relaxed);
+    /// Tasks that were just claimed. An older claim of the same task is lost, or it could not have been claimed again.
+    pub(crate) fn take(&self, lane: Lane, claims: impl ExactSizeIterator<Item = (Id, i32)>) {
+        self.lanes[&lane].held.fetch_add(claims.len(), Ordering::Relaxed);
         let mut tasks = self.tasks();
-        for id in ids {
-            tasks.insert(id, Task { lane, running: false, lost: CancellationToken::new() });
+        for (id, attempt) in claims {
+            let task = Task { attempt, lane, running: false, lost: CancellationToken::new() };
+            if let Some(old) = tasks.insert(id, task) {
+                old.lost.cancel();
+                self.forget(&old);
+            }
         }
     }
 
     /// A task begins to run. The token is cancelled when the claim is lost; `None` when it already is.
-    pub(crate) fn start(&self, id: Id) -> Option<CancellationToken> {
+    pub(crate) fn start(&self, id: Id, attempt: i32) -> Option<CancellationToken> {
         let mut tasks = self.tasks();
-        let task = tasks.get_mut(&id)?;
+        let task = tasks.get_mut(&id).filter(|task| task.attempt == attempt)?;
         task.running = true;
         Some(task.lost.clone())
     }
 
-    /// Tasks that are written down as finished.
-    pub(crate) fn let_go(&self, ids: impl Iterator<Item = Id>) {
+    /// Claims that are written down as finished.
+    pub(crate) fn let_go(&self, claims: impl Iterator<Item = (Id, i32)>) {
         let mut tasks = self.tasks();
-        for id in ids {
-            if let Some(task) = tasks.remove(&id) {
-                let count = &self.lanes[&task.lane];
-                count.held.fetch_sub(1, Ordering::Relaxed);
-                count.finished.fetch_add(1, Ordering::Relaxed);
-                count.changed.notify_one();
+        for (id, attempt) in claims {
+            if tasks.get(&id).is_some_and(|task| task.attempt == attempt)
+                && let Some(task) = tasks.remove(&id)
+            {
+                self.forget(&task);
+                self.lanes[&task.lane].finished.fetch_add(1, Ordering::Relaxed);
             }
         }
         if tasks.is_empty() {
@@ -71,21 +78,29 @@ impl Held {
         }
     }
 
-    pub(crate) fn ids(&self) -> Vec<Id> {
-        self.tasks().keys().copied().collect()
+    fn forget(&self, task: &Task) {
+        let count = &self.lanes[&task.lane];
+        count.held.fetch_sub(1, Ordering::Relaxed);
+        count.changed.notify_one();
     }
 
-    /// Of the tasks that were to be renewed, those that were not are lost: their runs are stopped. Returns them.
-    pub(crate) fn lose_all_but(&self, asked: &[Id], renewed: &[Id]) -> Vec<Id> {
-        let renewed: HashSet<&Id> = renewed.iter().collect();
-        let lost: Vec<Id> = asked.iter().filter(|id| !renewed.contains(id)).copied().collect();
-        let tokens: Vec<(Id, CancellationToken)> =
-            lost.iter().filter_map(|id| Some((*id, self.tasks().get(id)?.lost.clone()))).collect();
-        for (_, token) in &tokens {
-            token.cancel();
+    pub(crate) fn claims(&self) -> Vec<(Id, i32)> {
+        self.tasks().iter().map(|(id, task)| (*id, task.attempt)).collect()
+    }
+
+    /// Of the claims that were to be renewed, those that are not in force are lost: their runs are stopped. Returns them.
+    pub(crate) fn lose_all_but(&self, asked: &[(Id, i32)], in_force: &[(Id, i32)]) -> Vec<Id> {
+        let in_force: HashSet<&(Id, i32)> = in_force.iter().collect();
+        let mut lost = Vec::new();
+        for (id, attempt) in asked.iter().filter(|claim| !in_force.contains(claim)) {
+            let token = self.tasks().get(id).filter(|task| task.attempt == *attempt).map(|task| task.lost.clone());
+            if let Some(token) = token {
+                token.cancel();
+                lost.push((*id, *attempt));
+            }
         }
-        self.let_go(tokens.iter().map(|(id, _)| *id));
-        tokens.into_iter().map(|(id, _)| id).collect()
+        self.let_go(lost.iter().copied());
+        lost.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Gives everything up: the tasks that waited, and those that were running.

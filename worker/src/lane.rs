@@ -60,7 +60,7 @@ pub(crate) async fn serve(lane: LaneWorker, stop: CancellationToken) {
 fn handle(task: Claimed, lane: Data<Arc<LaneWorker>>) -> BoxFuture<'static, Result<(), Infallible>> {
     async move {
         // A claim that was lost while it waited is somebody else's now.
-        let Some(lost) = lane.held.start(task.id) else { return Ok(()) };
+        let Some(lost) = lane.held.start(task.id, task.attempt) else { return Ok(()) };
         if let Some(completion) = lost.run_until_cancelled(lane.runner.run(task)).await {
             lane.completer.submit(completion).await;
         }
@@ -165,8 +165,8 @@ impl LaneWorker {
             return Ok(Vec::new());
         }
         // From here on a stop does not interrupt: what is claimed must reach the registry.
-        let claimed = claim(&self.context, &ids, &self.worker).await?;
-        self.held.take(self.lane, claimed.iter().map(|task| task.id));
+        let claimed = claim(&self.context, self.lane, &ids, &self.worker).await?;
+        self.held.take(self.lane, claimed.iter().map(|task| (task.id, task.attempt)));
         if let Err(error) = listener.release().await {
             // The entries stay for a while and are claimed in vain; the tasks are ours all the same.
             tracing::debug!(lane = self.lane.as_str(), %error, "entries could not be released: {error}");
@@ -175,9 +175,11 @@ impl LaneWorker {
     }
 }
 
-pub(crate) async fn claim(context: &Context, ids: &[recado_shared::ids::Id], worker: &str) -> db::Result<Vec<Claimed>> {
+pub(crate) async fn claim(
+    context: &Context,
+    lane: Lane, ids: &[recado_shared::ids::Id], worker: &str) -> db::Result<Vec<Claimed>> {
     let mut session = context.db.begin().await?;
-    let claimed = tasks::claim(&mut session, ids, worker, context.clock.now(), context.config.worker.lease).await?;
+    let claimed = tasks::claim(&mut session, lane, ids, worker, context.clock.now(), context.config.worker.lease).await?;
     session.commit().await?;
     Ok(claimed)
 }

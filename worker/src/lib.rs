@@ -88,9 +88,13 @@ impl Worker {
         });
         if drained.await.is_err() {
             lanes.abort_all();
+            // What has ended but is not written yet must not be handed back as if it had not.
+            let _ = tokio::time::timeout(LAST_WORDS, worker.completer.flush()).await;
             worker.hand_back().await;
         }
-        worker.completer.flush().await;
+        if tokio::time::timeout(LAST_WORDS, worker.completer.flush()).await.is_err() {
+            tracing::error!("the ledger cannot be written; the leases of what is unfinished will run out");
+        }
         silent.cancel();
         let _ = heartbeat.await;
         tracing::info!(worker = worker.name, "worker {} has stopped", worker.name);
@@ -124,19 +128,17 @@ impl Worker {
 
     async fn beat(&self) -> recado_shared::db::Result<()> {
         let now = self.context.clock.now();
-        let ids = self.held.ids();
+        let claims = self.held.claims();
+        let ids: Vec<Id> = claims.iter().map(|(id, _)| *id).collect();
         let mut session = self.context.db.begin().await?;
         workers::upsert(&mut session, &self.row(ids.len(), now)).await?;
-        if !ids.is_empty() {
-            let until = now + self.context.config.worker.lease;
-            let renewed = tasks::heartbeat(&mut session, &ids, &self.name, until).await?;
-            session.commit().await?;
-            for id in self.held.lose_all_but(&ids, &renewed) {
-                tracing::warn!(task.id = %id, "task {id} was cancelled or given to another; its run is stopped");
-            }
-            return Ok(());
+        let until = now + self.context.config.worker.lease;
+        let in_force = tasks::heartbeat(&mut session, &ids, &self.name, until).await?;
+        session.commit().await?;
+        for id in self.held.lose_all_but(&claims, &in_force) {
+            tracing::warn!(task.id = %id, "task {id} was cancelled or given to another; its run is stopped");
         }
-        session.commit().await
+        Ok(())
     }
 
     fn row(&self, held: usize, now: Timestamp) -> workers::WorkerRow {
@@ -182,6 +184,9 @@ fn incarnation(now: Timestamp) -> String {
     let random = Id::new(now).to_string();
     format!("{}:{}:{}", host.trim(), std::process::id(), &random[random.len() - 8..])
 }
+
+/// How long a stopping worker waits for a ledger that does not answer.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// How long a reader waits for a ring before it looks whether it should stop.
 const PATIENCE: Duration = Duration::from_secs(1);

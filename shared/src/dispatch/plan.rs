@@ -8,7 +8,7 @@ use crate::customers::{Customer, Preference};
 use crate::ids::Id;
 use crate::orchestration::{self, Cell, DeliveryMode, Orchestration, Person, SkipReason};
 use crate::templates::Occasion;
-use crate::templates::words::{Context, LONGEST_BODY, LONGEST_SUBJECT, looks_like_html, one_line};
+use crate::templates::words::{Context, LONGEST_BODY, LONGEST_SUBJECT, TemplateError, looks_like_html, one_line};
 
 /// What an event becomes.
 #[derive(Debug)]

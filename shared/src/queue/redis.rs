@@ -3,6 +3,7 @@
 //! A lane has three streams, one per priority, in one hash slot; each has the consumer group [`GROUP`]. An entry carries 16
 //! bytes: the task's id. An entry is deleted as soon as the row is claimed, so Redis holds what is waiting now and no more.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
@@ -26,6 +27,15 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 /// How often a reader looks for such entries.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(30);
 
+/// Longer than any reader's patience.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+
+/// A ring that takes longer is given up: callers wait for it, and the ledger knows what was to be rung.
+const RING_WITHIN: Duration = Duration::from_millis(250);
+
+/// After that, nobody waits for Redis again for this long.
+const SPARED_FOR: Duration = Duration::from_secs(2);
+
 /// A consumer that has not asked for this long is gone.
 const FORGET_CONSUMER_AFTER: Duration = Duration::from_secs(600);
 
@@ -33,6 +43,8 @@ const FORGET_CONSUMER_AFTER: Duration = Duration::from_secs(600);
 pub struct RedisQueue {
     client: Client,
     connection: ConnectionManager,
+    /// Rings are spared until then, because Redis did not answer.
+    spared_until: Arc<Mutex<Option<Instant>>>,
 }
 
 fn stream(lane: Lane, priority: Priority) -> String {
@@ -53,7 +65,7 @@ impl RedisQueue {
             .set_response_timeout(Some(Duration::from_secs(2)))
             .set_max_delay(Duration::from_secs(1));
         let connection = client.get_connection_manager_lazy(config)?;
-        Ok(Self { client, connection })
+        Ok(Self { client, connection, spared_until: Arc::default() })
     }
 
     pub(super) async fn ring(&self, rings: &[Ring]) -> Result<(), QueueError> {
@@ -67,7 +79,18 @@ impl RedisQueue {
                 .arg(ring.id.as_bytes().as_slice())
                 .ignore();
         }
-        Ok(pipeline.exec_async(&mut self.connection.clone()).await?)
+        let spared_until = *self.spared_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if spared_until.is_some_and(|until| Instant::now() < until) {
+            return Err(QueueError::Silent);
+        }
+        let mut connection = self.connection.clone();
+        let rung = tokio::time::timeout(RING_WITHIN, pipeline.exec_async(&mut connection)).await;
+        let rung = rung.map_or(Err(QueueError::Silent), |rung| Ok(rung?));
+        if rung.is_err() {
+            let until = Some(Instant::now() + SPARED_FOR);
+            *self.spared_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        }
+        rung
     }
 
     pub(super) async fn listen(&self, lane: Lane, consumer: &str) -> Result<Listener, QueueError> {
@@ -298,10 +321,10 @@ impl Listener {
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
         }
-        // No time limit for answers: a blocking read is meant to take long.
+        // A blocking read takes as long as its patience; a server that is silent for longer has vanished without a word.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(2)))
-            .set_response_timeout(None);
+            .set_response_timeout(Some(LONGEST_SILENCE));
         let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         Ok(self.connection.insert(connection).clone())
     }

@@ -49,13 +49,14 @@ pub(crate) async fn send(runner: &Runner, task: &Claimed) -> Result<Performed, T
         return Ok(nothing_to_send(&chain).into());
     };
     let delivery = Delivery { runner, chain: &chain, position, now: runner.context.clock.now() };
+    if delivery.lane() != task.lane {
+        // Revived in the middle of its chain: each channel has a lane of its own.
+        return Ok(delivery.later(delivery.now, delivery.lane(), None, Vec::new()));
+    }
     if delivery.is_later_attempt(task)
         && let Some(refusal) = delivery.refusal().await?
     {
         return Ok(delivery.refused(refusal));
-    }
-    if let Some(slot) = delivery.paced_to().await? {
-        return Ok(delivery.wait_for_slot(slot));
     }
     let message = delivery.message().await?;
     if let Some(since) = delivery.unknown_since(task) {
@@ -66,6 +67,9 @@ pub(crate) async fn send(runner: &Runner, task: &Claimed) -> Result<Performed, T
             }
             Lookup::NotFound | Lookup::CannotTell => {}
         }
+    }
+    if let Some(slot) = delivery.paced_to().await? {
+        return Ok(delivery.wait_for_slot(slot));
     }
     let result = runner.providers.send(&message).await;
     let ended = runner.context.clock.now();
@@ -138,8 +142,12 @@ impl Delivery<'_> {
     async fn paced_to(&self) -> Result<Option<Timestamp>, Trouble> {
         let config = &self.runner.context.config;
         let (Channel::Whatsapp, Some(settings)) = (self.current().channel, &config.whatsapp) else { return Ok(None) };
-        if config.whatsapp_rate_per_minute == 0 || self.current().paced_until.is_some_and(|slot| slot <= self.now) {
+        if config.whatsapp_rate_per_minute == 0 {
             return Ok(None);
+        }
+        // Who has a place keeps it, even when this host's clock is behind.
+        if let Some(slot) = self.current().paced_until {
+            return Ok((slot > self.now).then_some(slot));
         }
         let mut session = self.runner.context.db.begin().await?;
         let provider = format!("whatsapp:{}:{}", settings.url, settings.instance);

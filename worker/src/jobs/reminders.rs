@@ -17,7 +17,7 @@ pub(crate) struct Announced {
     pub(crate) checked: usize,
     pub(crate) notified: usize,
     pub(crate) overdue: usize,
-    /// Due, but the event was refused: no such customer, no template. They are tried again the next day.
+    /// Due, but the event was refused or reaches nobody: no such customer, no address. They are tried again the next day.
     pub(crate) refused: usize,
 }
 
@@ -61,6 +61,8 @@ async fn dispatch_all(
     let mut session = context.db.begin().await?;
     for ((reminder, standing), answer) in due.iter().zip(answers) {
         match answer {
+            // Nobody could be reached; perhaps tomorrow.
+            Ok(accepted) if accepted.receipt.notifications_queued == 0 => announced.refused += 1,
             Ok(_) => {
                 reminders::mark(&mut session, reminder.id, *standing, true, context.clock.now()).await?;
                 announced.notified += 1;
