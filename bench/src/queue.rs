@@ -58,7 +58,7 @@ async fn until_done(context: &Context) -> Result<(), Box<dyn Error + Send + Sync
         let open: Option<(i32,)> = recado_shared::sql!(
             one(i32,),
             &mut session,
-            "select 1 from tasks where state in ('queued', 'started') limit 1"
+            "select 1 from tasks where rung_at is not null and finished_at is null limit 1"
         )?;
         drop(session);
         if open.is_none() {

@@ -303,6 +303,44 @@ mod workers_come_and_go {
     }
 }
 
+/// Enough that the middle is a place where much is under way.
+const THOUSAND: usize = 1_000;
+
+// FLUSHALL in the middle: the bell forgets everything, and everything that was accepted arrives, once.
+async fn a_flush_in_the_middle_loses_nothing(pair: Pair) {
+    let app = App::start_at(pair, &[("WORKER_CONCURRENCY", "8")], Clock::system()).await;
+    app.know_carlos().await;
+    app.sandbox.smtp.misbehave(SmtpFault::Slow { delay: Duration::from_millis(20) });
+    accept_many(&app, THOUSAND).await;
+    let stop = CancellationToken::new();
+    let scheduler = tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone()));
+    let worker = Running::start(&app.context);
+    app.sandbox.smtp.wait_for(50, PATIENCE).await;
+    app.lose_rings().await;
+    let midway = app.mails().len();
+    assert!((50..THOUSAND).contains(&midway), "{midway}");
+
+    app.sandbox.smtp.wait_for(THOUSAND, PATIENCE).await;
+    worker.stop().await;
+    stop.cancel();
+    scheduler.await.expect("it stops without a panic");
+    assert_eq!(arrivals(&app).len(), THOUSAND, "every accepted message arrives");
+    assert_eq!(app.mails().len(), THOUSAND, "and none arrives twice");
+    app.finish().await;
+}
+
+mod a_flush_in_the_middle_loses_nothing {
+    #[tokio::test]
+    async fn postgres_redis() {
+        super::a_flush_in_the_middle_loses_nothing(super::Pair::PostgresRedis).await;
+    }
+
+    #[tokio::test]
+    async fn embedded() {
+        super::a_flush_in_the_middle_loses_nothing(super::Pair::Embedded).await;
+    }
+}
+
 // kill -9 in the middle: nothing that was accepted is lost. What was just being sent, or was sent and not yet written
 // down, arrives again; a mailbox knows it by its Message-ID.
 #[tokio::test]
@@ -311,14 +349,14 @@ async fn a_killed_worker_loses_nothing() {
     let settings = [("WORKER_CONCURRENCY", "4"), ("WORKER_LEASE_SECONDS", "2"), ("RUST_LOG", "warn")];
     let app = App::start_at(Pair::PostgresRedis, &settings, Clock::system()).await;
     app.know_carlos().await;
-    let tasks = accept_many(&app, 300).await;
-    app.sandbox.smtp.misbehave(SmtpFault::Slow { delay: Duration::from_millis(20) });
+    let tasks = accept_many(&app, THOUSAND).await;
+    app.sandbox.smtp.misbehave(SmtpFault::Slow { delay: Duration::from_millis(5) });
 
     let mut first = app.program("recado-worker", &settings).spawn().expect("it starts");
-    app.sandbox.smtp.wait_for(60, PATIENCE).await;
+    app.sandbox.smtp.wait_for(THOUSAND / 5, PATIENCE).await;
     first.kill().await.expect("SIGKILL reaches it");
     let midway = arrivals(&app).len();
-    assert!((60..300).contains(&midway), "{midway}");
+    assert!((1..THOUSAND).contains(&midway), "{midway}");
 
     let stop = CancellationToken::new();
     let scheduler = tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone()));
@@ -326,7 +364,7 @@ async fn a_killed_worker_loses_nothing() {
     until("everything is worked off", async || app.counts(&[State::Queued, State::Started]).await.is_empty()).await;
 
     let arrivals = arrivals(&app);
-    assert_eq!(arrivals.len(), 300, "every accepted message arrives");
+    assert_eq!(arrivals.len(), THOUSAND, "every accepted message arrives");
     let again: usize = arrivals.values().map(|times| times - 1).sum();
     assert!(again <= 3 * CONCURRENCY, "{again} messages arrived again; only {CONCURRENCY} were sent at a time");
     let states: HashSet<_> =

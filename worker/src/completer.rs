@@ -33,7 +33,7 @@ enum Order {
     Flush(oneshot::Sender<()>),
 }
 
-const LARGEST_BATCH: usize = 1_000;
+const LARGEST_BATCH: usize = 2_000;
 
 /// The task that writes.
 #[derive(Clone)]
