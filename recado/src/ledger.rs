@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use recado_shared::clock::Clock;
 use recado_shared::config::{Config, ConfigError};
 use recado_shared::context::{Context, StartError};
-use recado_shared::queue::Queue;
 use recado_shared::process;
+use recado_shared::queue::Queue;
 use secrecy::ExposeSecret;
 
 /// The ledger cannot be opened.

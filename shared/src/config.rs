@@ -29,7 +29,11 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "postgresql://user:pass@host:port/name, or sqlite://path. Default: a SQLite file in RECADO_HOME.",
     ),
-    variable("SQLALCHEMY_DATABASE_URI", "", "The same under the name that partner services use; DATABASE_URL comes first."),
+    variable(
+        "SQLALCHEMY_DATABASE_URI",
+        "",
+        "The same under the name that partner services use; DATABASE_URL comes first.",
+    ),
     variable(
         "REDIS_URL",
         "",
@@ -47,7 +51,11 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("TIME_ZONE", "America/Guayaquil", "Time zone of the workshops: schedules, and dates in messages."),
     variable("LOG_FORMAT", "text", "text for people, json for machines. RUST_LOG chooses what is logged."),
-    variable("RUST_LOG", "", "What is logged, e.g. info,recado_worker=debug. Default: info for processes, warn for commands."),
+    variable(
+        "RUST_LOG",
+        "",
+        "What is logged, e.g. info,recado_worker=debug. Default: info for processes, warn for commands.",
+    ),
     variable("DEBUG", "false", "true opens the API without a key and says so loudly. Never in production."),
     variable("ALLOW_ANONYMOUS_API", "false", "true opens /api/v1 without a key."),
     variable(
@@ -335,8 +343,7 @@ fn log_json(env: &mut Environment) -> bool {
 
 fn database_url(env: &Environment, home: &Path) -> SecretString {
     // Seed 001 names the same thing after its library (S001-14).
-    let url =
-        env.optional("DATABASE_URL").or_else(|| env.optional("SQLALCHEMY_DATABASE_URI"));
+    let url = env.optional("DATABASE_URL").or_else(|| env.optional("SQLALCHEMY_DATABASE_URI"));
     url.unwrap_or_else(|| format!("sqlite://{}", home.join("recado.db").display())).into()
 }
 

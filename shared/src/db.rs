@@ -222,7 +222,7 @@ impl Session {
 
 /// Runs one SQL text on the engine of a [`Session`].
 ///
-/// ```ignore
+/// ```text
 /// sql!(all  Customer, session, "select * from customers where customer_id = any($1)", Texts(&ids)).await?;
 /// sql!(one  Customer, session, "…", …)       // Option<Customer>
 /// sql!(run, session, "delete from …", …)     // number of rows
@@ -273,6 +273,9 @@ macro_rules! sql {
 /// A list of ids for `= any($1)`.
 pub struct Ids<'a>(pub &'a [Id]);
 
+/// A list of numbers, the second half of `pairs($1, $2)`: a set of rows from an [`Ids`] and a list of the same length.
+pub struct Numbers<'a>(pub &'a [i32]);
+
 /// A list of texts for `= any($1)`.
 pub struct Texts<'a, T>(pub &'a [T]);
 
@@ -319,6 +322,7 @@ macro_rules! list_parameter {
 }
 
 list_parameter!(Ids<'_>, [], Id, |ids| ids.0.to_vec(), ids.0);
+list_parameter!(Numbers<'_>, [], i32, |numbers| numbers.0.to_vec(), numbers.0);
 list_parameter!(Texts<'_, T>, [T: AsRef<str>], String, |texts| texts.0.iter().map(|text| text.as_ref().to_owned()).collect(), texts.0.iter().map(AsRef::as_ref).collect::<Vec<&str>>());
 
 impl Type<Postgres> for Rows {
@@ -358,7 +362,9 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::BeginFailed => true,
         // PostgreSQL: lost connection, serialisation and deadlock, no resources, shutdown. SQLite: busy, locked, disk full.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "25", "28", "3D", "40", "53", "57", "58", "XX"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+            ["08", "25", "28", "3D", "40", "53", "57", "58", "XX"]
+                .iter()
+                .any(|class| code.len() == 5 && code.starts_with(class))
                 || ["5", "6", "13", "261", "517"].contains(&code.as_ref())
         }),
         _ => false,

@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::customers::{self, Customer, CustomerSync, Preference};
 use crate::db::{self, Session};
 use crate::fallback::RetryPolicy;
-use crate::group::{Group, Unanswered};
+use crate::group::Group;
 use crate::idempotency::{self, IdempotencyKey, Known};
 use crate::ids::Id;
 use crate::notifications::{self, NewNotification, Status};
@@ -135,7 +135,7 @@ impl Door {
 
     /// Returns when the event is committed, or refused.
     pub async fn accept(&self, request: Request) -> Answer {
-        self.group.call(request).await.unwrap_or_else(|Unanswered| Err(Rejection::Unavailable))
+        self.group.call(request).await.unwrap_or(Err(Rejection::Unavailable))
     }
 }
 

@@ -278,14 +278,17 @@ pub async fn close(session: &mut Session, task_ids: &[Id], status: Status, reaso
 ///
 /// A chain of which something was sent is left alone.
 pub async fn restart(session: &mut Session, task_ids: &[Id], now: Timestamp) -> Result<()> {
-    sql!(run, session,
+    sql!(
+        run,
+        session,
         "update notifications set status = case when fallback_order = 0 then 'queued' else 'pending' end,
              retry_count = 0, error_code = null, error_reason = null, next_retry_at = null, unknown_since = null,
              paced_until = null, updated_at = $2
          where task_id = any($1) and status in ('pending', 'queued', 'failed', 'cancelled')
            and not exists (select 1 from notifications sent where sent.task_id = notifications.task_id
                            and sent.status in ('sent', 'delivered', 'read'))",
-        Ids(task_ids), now
+        Ids(task_ids),
+        now
     )?;
     Ok(())
 }

@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn keys_of_another_length_are_refused() {
-        let errors = subscription(&[4; 64], &[0; 15]).checked().expect_err("both are short");
+        let errors = subscription(&[4; 64], &[0; 15]).checked().err().expect("both are short");
         assert_eq!(errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(), ["p256dh", "auth"]);
     }
 }

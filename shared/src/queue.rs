@@ -152,14 +152,14 @@ pub enum QueueError {
 /// The bell of the whole installation.
 #[derive(Clone)]
 pub enum Queue {
-    Redis(RedisQueue),
+    Redis(Box<RedisQueue>),
     Local(LocalQueue),
 }
 
 impl Queue {
     pub async fn connect(config: &Config, clock: &Clock) -> Result<Self, QueueError> {
         Ok(match &config.redis_url {
-            Some(url) => Self::Redis(RedisQueue::connect(url.expose_secret()).await?),
+            Some(url) => Self::Redis(Box::new(RedisQueue::connect(url.expose_secret()).await?)),
             None => Self::Local(LocalQueue::new(clock.clone())),
         })
     }
@@ -234,9 +234,16 @@ impl Listener {
     }
 
     /// The ids of the last read are claimed, or need not be: their entries have done their work.
-    pub async fn release(&mut self) -> Result<(), QueueError> {
+    pub fn release(&mut self) {
+        if let Self::Redis(listener) = self {
+            listener.release();
+        }
+    }
+
+    /// The last word of a reader that reads no more.
+    pub async fn close(&mut self) -> Result<(), QueueError> {
         match self {
-            Self::Redis(listener) => listener.release().await,
+            Self::Redis(listener) => listener.close().await,
             Self::Local(_) => Ok(()),
         }
     }

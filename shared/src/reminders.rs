@@ -132,7 +132,7 @@ impl OpenReminder {
     }
 }
 
-fn standing<T: PartialOrd>(now: T, due_from: T, overdue_from: T) -> Standing {
+fn standing<T: PartialOrd + Copy>(now: T, due_from: T, overdue_from: T) -> Standing {
     if now >= overdue_from {
         Standing::Overdue
     } else if now >= due_from {

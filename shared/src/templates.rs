@@ -118,7 +118,7 @@ mod tests {
             template("fase", |t| t.phase_id = Some(phase)),
             template("servicio", |t| (t.service_type_id, t.phase_id) = (Some(service), Some(phase))),
             template("subtipo", |t| {
-                (t.service_type_id, t.subtype_id, t.phase_id) = (Some(service), Some(subtype), Some(phase))
+                (t.service_type_id, t.subtype_id, t.phase_id) = (Some(service), Some(subtype), Some(phase));
             }),
             template("taller", |t| t.taller_id = Some("taller-1".into())),
             template("recordatorio", |t| t.event_type = Some("maintenance_reminder".into())),

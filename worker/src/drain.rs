@@ -51,7 +51,8 @@ impl Drain {
         let mut listener = self.context.queue.listen(lane, "drain").await?;
         let ids = listener.read(BATCH, Duration::ZERO).await?;
         let claimed = claim(&self.context, lane, &ids, "drain").await?;
-        listener.release().await?;
+        listener.release();
+        listener.close().await?;
         let completions = join_all(claimed.into_iter().map(|task| self.runner.run(task))).await;
         let rings = complete(&self.context, &completions).await?;
         self.context.ring(&rings).await;

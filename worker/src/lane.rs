@@ -148,6 +148,10 @@ impl LaneWorker {
                 }
             }
         }
+        if let Some(listener) = &mut listener {
+            // What is left behind here, other readers take over and find done.
+            let _ = listener.close().await;
+        }
     }
 
     async fn read_once(
@@ -167,19 +171,20 @@ impl LaneWorker {
         // From here on a stop does not interrupt: what is claimed must reach the registry.
         let claimed = claim(&self.context, self.lane, &ids, &self.worker).await?;
         self.held.take(self.lane, claimed.iter().map(|task| (task.id, task.attempt)));
-        if let Err(error) = listener.release().await {
-            // The entries stay for a while and are claimed in vain; the tasks are ours all the same.
-            tracing::debug!(lane = self.lane.as_str(), %error, "entries could not be released: {error}");
-        }
+        listener.release();
         Ok(claimed)
     }
 }
 
 pub(crate) async fn claim(
     context: &Context,
-    lane: Lane, ids: &[recado_shared::ids::Id], worker: &str) -> db::Result<Vec<Claimed>> {
+    lane: Lane,
+    ids: &[recado_shared::ids::Id],
+    worker: &str,
+) -> db::Result<Vec<Claimed>> {
     let mut session = context.db.begin().await?;
-    let claimed = tasks::claim(&mut session, lane, ids, worker, context.clock.now(), context.config.worker.lease).await?;
+    let claimed =
+        tasks::claim(&mut session, lane, ids, worker, context.clock.now(), context.config.worker.lease).await?;
     session.commit().await?;
     Ok(claimed)
 }

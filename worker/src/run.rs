@@ -64,7 +64,7 @@ impl Runner {
 
     /// Runs one claim. Whatever happens inside, there is a completion.
     pub(crate) async fn run(&self, task: Claimed) -> Completion {
-        let job = match Job::decode(&task.kind, task.payload.0.clone()) {
+        let job = match Job::decode(&task.kind, &task.payload.0) {
             Ok(job) => job,
             // Parked with the reason: perhaps a newer version can read it.
             Err(error) => return self.finish(&task, None, Outcome::Failed(error.to_string()).into(), None),
@@ -75,7 +75,7 @@ impl Runner {
             Err(trouble) => (self.after_trouble(&task, &job, &trouble), Some(trouble)),
         };
         observe(&task, &performed.outcome, self.context.clock.now().since(started));
-        self.finish(&task, Some(&job), performed, trouble)
+        self.finish(&task, Some(&job), performed, trouble.as_ref())
     }
 
     /// The job itself, within its time; a panic is trouble like any other.
@@ -101,7 +101,7 @@ impl Runner {
     }
 
     /// Turns an outcome into the row's new state.
-    fn finish(&self, task: &Claimed, job: Option<&Job>, performed: Performed, trouble: Option<Trouble>) -> Completion {
+    fn finish(&self, task: &Claimed, job: Option<&Job>, performed: Performed, trouble: Option<&Trouble>) -> Completion {
         let now = self.context.clock.now();
         let priority = job.map_or(Priority::Default, Job::priority);
         let mut finish = Finish {
@@ -119,7 +119,7 @@ impl Runner {
         };
         let mut ring = None;
         match performed.outcome {
-            Outcome::Done(result) => finish.result = Some(result),
+            Outcome::Done(result) => finish.result = Some(result).filter(|result| !result.is_null()),
             Outcome::Failed(reason) => {
                 finish.state = State::Dead;
                 finish.error = Some(reason);

@@ -12,7 +12,10 @@ pub const POSTGRES_STORAGE: &str = "alter table tasks set (fillfactor = 60, auto
 
 /// The text as PostgreSQL takes it.
 pub fn postgres(text: &str) -> String {
-    replace_rows(text, |parameter, table, _| format!("json_populate_recordset(null::{table}, {parameter}::text::json)"))
+    let text = replace_rows(text, |parameter, table, _| {
+        format!("json_populate_recordset(null::{table}, {parameter}::text::json)")
+    });
+    text.replace("pairs($1, $2)", "unnest($1, $2)")
 }
 
 /// The text as SQLite takes it.
@@ -26,6 +29,10 @@ pub fn sqlite(text: &str) -> String {
         write!(subquery, " from json_each({parameter}))").expect("writing to a string cannot fail");
         subquery
     });
+    let text = text.replace(
+        "pairs($1, $2)",
+        "(select a.value, b.value from json_each($1) a join json_each($2) b on a.key = b.key)",
+    );
     // One writer at a time: there is nobody to lock out and nobody to skip.
     let text = text.replace(" for update skip locked", "").replace(" for update", "");
     replace_any(&text.replace(" ilike ", " like "))

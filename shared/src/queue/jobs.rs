@@ -46,14 +46,14 @@ pub struct UnreadableJob {
 }
 
 impl Job {
-    pub fn decode(kind: &str, payload: Value) -> Result<Self, UnreadableJob> {
+    pub fn decode(kind: &str, payload: &Value) -> Result<Self, UnreadableJob> {
         serde_json::from_value(json!({ "kind": kind, "payload": payload }))
             .map_err(|source| UnreadableJob { kind: kind.to_owned(), source })
     }
 
     /// The job of a schedule, by its kind.
     pub fn scheduled(kind: &str) -> Result<Self, UnreadableJob> {
-        Self::decode(kind, json!({}))
+        Self::decode(kind, &json!({}))
     }
 
     pub fn kind(&self) -> &'static str {
@@ -135,14 +135,14 @@ mod tests {
             Job::Cleanup {},
             Job::Ping {},
         ] {
-            let back = Job::decode(job.kind(), job.payload()).expect("readable");
+            let back = Job::decode(job.kind(), &job.payload()).expect("readable");
             assert_eq!(format!("{back:?}"), format!("{job:?}"));
         }
     }
 
     #[test]
     fn a_kind_of_another_version_is_an_error_that_names_it() {
-        let error = Job::decode("teleport", json!({})).expect_err("unknown").to_string();
+        let error = Job::decode("teleport", &json!({})).expect_err("unknown").to_string();
         assert!(error.contains("`teleport`"), "{error}");
     }
 }

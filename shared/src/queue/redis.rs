@@ -101,6 +101,7 @@ impl RedisQueue {
             consumer: consumer.to_owned(),
             turn: 0,
             unreleased: [const { Vec::new() }; 3],
+            released: [const { Vec::new() }; 3],
             took_over: None,
         })
     }
@@ -183,6 +184,8 @@ pub struct Listener {
     turn: usize,
     /// Entries of the last read, per stream, whose rows may not be claimed yet.
     unreleased: [Vec<String>; 3],
+    /// Entries that have done their work and are still in the stream.
+    released: [Vec<String>; 3],
     took_over: Option<Instant>,
 }
 
@@ -203,31 +206,39 @@ impl Listener {
         let mut ids = self.take_over_abandoned(room).await?;
         let room = room - ids.len();
         self.turn = self.turn.wrapping_add(room);
-        ids.extend(self.read_now(shares(room, self.turn)).await?);
+        let first = shares(room, self.turn);
+        let found = self.read_now(first, &mut ids).await?;
         if ids.is_empty() && !patience.is_zero() {
-            ids = self.read_blocking(room, patience).await?;
-        } else if ids.len() < room {
-            let left = room - ids.len();
-            for stream in 0..3 {
-                let mut share = [0; 3];
-                share[stream] = left.min(room - ids.len());
-                ids.extend(self.read_now(share).await?);
-            }
+            return self.read_blocking(room, patience).await;
+        }
+        // What the others leave, whoever has more may take.
+        for stream in (0..3).filter(|stream| found[*stream] == first[*stream]) {
+            let mut rest = [0; 3];
+            rest[stream] = room.saturating_sub(ids.len());
+            self.read_now(rest, &mut ids).await?;
         }
         Ok(ids)
     }
 
-    async fn read_now(&mut self, shares: [usize; 3]) -> Result<Vec<Id>, QueueError> {
+    /// Reads what is there, so many from each stream; returns how many each had. The same round trip deletes the entries
+    /// whose rows have been claimed.
+    async fn read_now(&mut self, shares: [usize; 3], ids: &mut Vec<Id>) -> Result<[usize; 3], QueueError> {
+        let mut found = [0; 3];
         let wanted: Vec<usize> = (0..3).filter(|stream| shares[*stream] > 0).collect();
         if wanted.is_empty() {
-            return Ok(Vec::new());
+            return Ok(found);
         }
-        let mut pipeline = pipe();
+        let mut pipeline = self.deletion();
         for stream in &wanted {
             pipeline.add_command(self.read_group(&[*stream], shares[*stream], None));
         }
         let replies: Vec<Option<StreamReadReply>> = pipeline.query_async(&mut self.connection().await?).await?;
-        Ok(replies.into_iter().flatten().flat_map(|reply| self.keep(reply)).collect())
+        for (stream, reply) in wanted.into_iter().zip(replies) {
+            let read = reply.map(|reply| self.keep(reply)).unwrap_or_default();
+            found[stream] = read.len();
+            ids.extend(read);
+        }
+        Ok(found)
     }
 
     async fn read_blocking(&mut self, room: usize, patience: Duration) -> Result<Vec<Id>, QueueError> {
@@ -289,19 +300,32 @@ impl Listener {
         ids
     }
 
-    pub(super) async fn release(&mut self) -> Result<(), QueueError> {
-        let mut pipeline = Pipeline::new();
-        for (stream, entries) in self.streams.iter().zip(&self.unreleased) {
-            if !entries.is_empty() {
-                pipeline.cmd("XACK").arg(stream).arg(GROUP).arg(entries).ignore();
-                pipeline.cmd("XDEL").arg(stream).arg(entries).ignore();
-            }
+    /// The rows of the last read are claimed, or need not be. The next read deletes their entries.
+    pub(super) fn release(&mut self) {
+        for (released, unreleased) in self.released.iter_mut().zip(&mut self.unreleased) {
+            released.append(unreleased);
         }
-        self.unreleased.iter_mut().for_each(Vec::clear);
+    }
+
+    /// For a reader that reads no more: deletes what is released.
+    pub(super) async fn close(&mut self) -> Result<(), QueueError> {
+        let pipeline = self.deletion();
         if pipeline.is_empty() {
             return Ok(());
         }
         Ok(pipeline.exec_async(&mut self.connection().await?).await?)
+    }
+
+    fn deletion(&mut self) -> Pipeline {
+        let mut pipeline = Pipeline::new();
+        for (stream, entries) in self.streams.iter().zip(&mut self.released) {
+            if !entries.is_empty() {
+                pipeline.cmd("XACK").arg(stream).arg(GROUP).arg(&*entries).ignore();
+                pipeline.cmd("XDEL").arg(stream).arg(&*entries).ignore();
+                entries.clear();
+            }
+        }
+        pipeline
     }
 
     /// From the beginning of the stream: what was rung before the first worker came is read too.

@@ -9,8 +9,8 @@ use lettre::address::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use recado_shared::clock::{Clock, Timestamp};
-use recado_shared::db::private_folder;
 use recado_shared::config::{EmailBackend, EmailSettings};
+use recado_shared::db::private_folder;
 use recado_shared::fallback::FailureClass;
 
 use super::smtp::{Ability, Cause, Parcel, Relay, Stage, Trouble};

@@ -17,7 +17,7 @@ use recado_shared::tasks::Claimed;
 use recado_shared::{customers, push};
 use serde_json::json;
 
-use crate::channels::{Lookup, plain_text, Message, Receipt, Recipient, SendFailure, Subscription};
+use crate::channels::{Lookup, Message, Receipt, Recipient, SendFailure, Subscription, plain_text};
 use crate::run::{Outcome, Performed, Runner, Trouble};
 
 /// Loads chains; claims that run at the same time share a statement.
@@ -170,7 +170,11 @@ impl Delivery<'_> {
     /// Only email shows HTML; a custom event's words may be HTML on every channel.
     fn body(&self) -> String {
         let current = self.current();
-        if current.is_html && current.channel != Channel::Email { plain_text(&current.body) } else { current.body.clone() }
+        if current.is_html && current.channel != Channel::Email {
+            plain_text(&current.body)
+        } else {
+            current.body.clone()
+        }
     }
 
     async fn message(&self) -> Result<Message, Trouble> {
