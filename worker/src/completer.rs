@@ -35,49 +35,59 @@ enum Order {
 
 const LARGEST_BATCH: usize = 2_000;
 
-/// The task that writes.
+/// So many tasks write at the same time, so that one prepares its batch while the database works on another's.
+const WRITERS: usize = 2;
+
+/// The tasks that write. What belongs to one task goes to one of them, in its order.
 #[derive(Clone)]
 pub(crate) struct Completer {
-    orders: mpsc::Sender<Order>,
+    writers: [mpsc::Sender<Order>; WRITERS],
 }
 
 impl Completer {
-    pub(crate) fn spawn(context: Context, held: Arc<Held>) -> Self {
-        let (orders, mut waiting) = mpsc::channel(2 * LARGEST_BATCH);
-        tokio::spawn(async move {
-            let mut batch = Vec::with_capacity(LARGEST_BATCH);
-            while waiting.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
-                let (mut completions, mut flushes) = (Vec::with_capacity(batch.len()), Vec::new());
-                for order in batch.drain(..) {
-                    match order {
-                        Order::Complete(completion) => completions.push(*completion),
-                        Order::Flush(done) => flushes.push(done),
-                    }
-                }
-                let rings = complete_patiently(&context, &completions).await;
-                // Before anybody can claim them again.
-                held.let_go(completions.iter().map(|Completion { finish, .. }| (finish.id, finish.attempt)));
-                context.ring(&rings).await;
-                for done in flushes {
-                    let _ = done.send(());
-                }
-            }
-        });
-        Self { orders }
+    pub(crate) fn spawn(context: &Context, held: &Arc<Held>) -> Self {
+        Self { writers: std::array::from_fn(|_| spawn_writer(context.clone(), held.clone())) }
     }
 
     /// Hands a completion over; the slot is free for the next task before it is written.
     pub(crate) async fn submit(&self, completion: Completion) {
-        let _ = self.orders.send(Order::Complete(Box::new(completion))).await;
+        let writer = usize::from(completion.finish.id.as_bytes()[15]) % WRITERS;
+        let _ = self.writers[writer].send(Order::Complete(Box::new(completion))).await;
     }
 
     /// Returns when everything that was submitted is written.
     pub(crate) async fn flush(&self) {
-        let (done, written) = oneshot::channel();
-        if self.orders.send(Order::Flush(done)).await.is_ok() {
-            let _ = written.await;
+        for writer in &self.writers {
+            let (done, written) = oneshot::channel();
+            if writer.send(Order::Flush(done)).await.is_ok() {
+                let _ = written.await;
+            }
         }
     }
+}
+
+fn spawn_writer(context: Context, held: Arc<Held>) -> mpsc::Sender<Order> {
+    let (orders, mut waiting) = mpsc::channel(LARGEST_BATCH);
+    tokio::spawn(async move {
+        let mut batch = Vec::with_capacity(LARGEST_BATCH);
+        while waiting.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
+            let (mut completions, mut flushes) = (Vec::with_capacity(batch.len()), Vec::new());
+            for order in batch.drain(..) {
+                match order {
+                    Order::Complete(completion) => completions.push(*completion),
+                    Order::Flush(done) => flushes.push(done),
+                }
+            }
+            let rings = complete_patiently(&context, &completions).await;
+            // Before anybody can claim them again.
+            held.let_go(completions.iter().map(|Completion { finish, .. }| (finish.id, finish.attempt)));
+            context.ring(&rings).await;
+            for done in flushes {
+                let _ = done.send(());
+            }
+        }
+    });
+    orders
 }
 
 /// What a provider took must not be forgotten because the database was away for a while: this tries until it is written.

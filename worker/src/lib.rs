@@ -63,7 +63,7 @@ impl Worker {
     /// Sets up the providers; a setting that cannot work is told now and not at three in the morning.
     pub fn new(context: Context, options: Options) -> Result<Self, ProviderError> {
         let held = Arc::new(Held::new(&options.lanes));
-        let completer = Completer::spawn(context.clone(), held.clone());
+        let completer = Completer::spawn(&context, &held);
         let providers = Providers::new(&context.config, &context.clock)?;
         let runner = Arc::new(Runner::new(context.clone(), providers));
         let started_at = context.clock.now();

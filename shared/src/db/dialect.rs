@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 /// How PostgreSQL keeps the busiest table: room on every page for the row's next version, and a vacuum that comes often.
 /// SQLite knows no such settings, so they are no migration; setting them again changes nothing.
-pub const POSTGRES_STORAGE: &str = "alter table tasks set (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, \
+pub const POSTGRES_STORAGE: &str = "alter table tasks set (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, \
      autovacuum_vacuum_cost_delay = 0)";
 
 /// The text as PostgreSQL takes it.
