@@ -10,7 +10,7 @@ recado=$target/release/recado
 if [ -x "$recado" ]; then
     echo "Bringing Recado up to date…" >&2
 else
-    echo "Building Recado (first time: about 8 minutes on 2 cores)…" >&2
+    echo "Building Recado (first time: about 5 minutes on 2 cores)…" >&2
 fi
 cargo build --release --bin recado ${features:+"$features"}
 exec "$recado" "$@"
