@@ -270,14 +270,16 @@ async fn succeed(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,
     )
 }
 
+/// What goes on without a new error keeps the last one: a task that waits for its turn still says why it was tried again.
 async fn decide(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,)>> {
     if finishes.is_empty() {
         return Ok(Vec::new());
     }
     sql!(all (Id,), session,
         "update tasks set state = r.state, run_at = r.run_at, rung_at = r.rung_at, lane = r.lane, failures = r.failures,
-                          cut_off = r.cut_off, error = r.error, result = r.result, finished_at = r.finished_at,
-                          lease_until = null, worker = null
+                          cut_off = r.cut_off, result = r.result,
+                          error = coalesce(r.error, case when r.finished_at is null then tasks.error end),
+                          finished_at = r.finished_at, lease_until = null, worker = null
          from rows($1 as tasks: id, attempt, state, run_at, rung_at, lane, failures, cut_off, error, result, finished_at) r
          where tasks.id = r.id and tasks.attempt = r.attempt and tasks.state = 'started'
          returning tasks.id",
