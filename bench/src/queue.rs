@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::report;
 use crate::stage::Stage;
 
-const JOBS: usize = 100_000;
+const JOBS: usize = 200_000;
 const BATCH: usize = 1_000;
 
 pub(crate) async fn measure(stage: &Stage, runs: usize) -> Result<(), Box<dyn Error + Send + Sync>> {

@@ -203,7 +203,7 @@ fn backoff(failures: u32) -> Duration {
 }
 
 /// No lane holds more than this, however fast its jobs are.
-const MOST_HELD: usize = 4_000;
+const MOST_HELD: usize = 8_000;
 
 /// How much a lane may hold: its free slots when jobs are slow, what it finishes in a second when they are fast.
 struct Pace {
@@ -257,9 +257,9 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(10);
         pace.room(0, 0, start);
-        assert_eq!(pace.room(0, 5_000, start + Duration::from_secs(1)), 4_000);
-        assert_eq!(pace.room(3_100, 0, start + Duration::from_secs(1)), 0, "a small room waits");
-        assert_eq!(pace.room(1_000, 900, start + Duration::from_millis(1_200)), 3_000);
+        assert_eq!(pace.room(0, 5_000, start + Duration::from_secs(1)), 5_000);
+        assert_eq!(pace.room(4_000, 0, start + Duration::from_secs(1)), 0, "a small room waits");
+        assert_eq!(pace.room(1_000, 900, start + Duration::from_millis(1_200)), 3_750);
     }
 
     #[test]

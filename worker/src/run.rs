@@ -74,7 +74,7 @@ impl Runner {
             Ok(performed) => (performed, None),
             Err(trouble) => (self.after_trouble(&task, &job, &trouble), Some(trouble)),
         };
-        observe(&task, &performed.outcome, self.context.clock.now().since(started));
+        observe(&task, job.kind(), &performed.outcome, self.context.clock.now().since(started));
         self.finish(&task, Some(&job), performed, trouble.as_ref())
     }
 
@@ -139,14 +139,14 @@ impl Runner {
     }
 }
 
-fn observe(task: &Claimed, outcome: &Outcome, took: std::time::Duration) {
+fn observe(task: &Claimed, kind: &'static str, outcome: &Outcome, took: std::time::Duration) {
     let word = match outcome {
         Outcome::Done(_) => "done",
         Outcome::Later { .. } => "later",
         Outcome::Failed(_) => "failed",
     };
-    metrics::counter!("recado_jobs_total", "kind" => task.kind.clone(), "outcome" => word).increment(1);
-    metrics::histogram!("recado_job_seconds", "kind" => task.kind.clone()).record(took.as_secs_f64());
+    metrics::counter!("recado_jobs_total", "kind" => kind, "outcome" => word).increment(1);
+    metrics::histogram!("recado_job_seconds", "kind" => kind).record(took.as_secs_f64());
     match outcome {
         Outcome::Done(_) => tracing::debug!(task.id = %task.id, "task {} ({}) is done", task.id, task.kind),
         Outcome::Later { at, because, .. } => {
