@@ -119,6 +119,7 @@ pub async fn load(session: &mut Session, force: bool, now: Timestamp) -> Result<
     load_service_types(session, &catalogue.service_types, force).await?;
     load_templates(session, &templates.templates, now).await?;
     load_configurations(session, &catalogue, now).await?;
+    load_cells(session, &catalogue).await?;
     load_schedules(session, &catalogue.schedules, now).await?;
     catalogue::touch(session).await
 }
@@ -280,10 +281,9 @@ impl Configuration {
     }
 }
 
-/// Every configuration gets its whole matrix, 5 phases × 3 channels; what the file does not name is off.
 async fn load_configurations(session: &mut Session, catalogue: &CatalogueFile, now: Timestamp) -> Result<()> {
     #[derive(Serialize)]
-    struct ConfigRow<'a> {
+    struct Row<'a> {
         id: Id,
         service_type_id: Id,
         target: Target,
@@ -292,18 +292,10 @@ async fn load_configurations(session: &mut Session, catalogue: &CatalogueFile, n
         delivery_mode: &'static str,
         created_at: Timestamp,
     }
-    #[derive(Serialize)]
-    struct CellRow {
-        id: Id,
-        config_id: Id,
-        phase_id: Id,
-        channel: Channel,
-        enabled: bool,
-    }
-    let configs: Vec<ConfigRow> = catalogue
+    let rows: Vec<Row> = catalogue
         .configurations
         .iter()
-        .map(|config| ConfigRow {
+        .map(|config| Row {
             id: config.id(),
             service_type_id: service_id(&config.service_type),
             target: config.target,
@@ -313,11 +305,31 @@ async fn load_configurations(session: &mut Session, catalogue: &CatalogueFile, n
             created_at: now,
         })
         .collect();
-    let mut cells = Vec::new();
+    sql!(run, session,
+        "insert into orchestration_configs (id, service_type_id, target, is_active, description, delivery_mode, created_at, updated_at)
+         select id, service_type_id, target, is_active, description, delivery_mode, created_at, created_at
+         from rows($1 as orchestration_configs: id, service_type_id, target, is_active, description, delivery_mode, created_at)
+         where true on conflict do nothing",
+        Rows::new(&rows)
+    )?;
+    Ok(())
+}
+
+/// Every configuration gets its whole matrix, 5 phases × 3 channels; what the file does not name is off.
+async fn load_cells(session: &mut Session, catalogue: &CatalogueFile) -> Result<()> {
+    #[derive(Serialize)]
+    struct Row {
+        id: Id,
+        config_id: Id,
+        phase_id: Id,
+        channel: Channel,
+        enabled: bool,
+    }
+    let mut rows = Vec::new();
     for config in &catalogue.configurations {
         for phase in &catalogue.phases {
             let enabled = config.matrix.get(&phase.slug).map(Vec::as_slice).unwrap_or_default();
-            cells.extend(Channel::ALL.map(|channel| CellRow {
+            rows.extend(Channel::ALL.map(|channel| Row {
                 id: Id::of_name(&format!("cell:{}:{}:{channel}", config.id(), phase.slug)),
                 config_id: config.id(),
                 phase_id: phase_id(&phase.slug),
@@ -326,13 +338,6 @@ async fn load_configurations(session: &mut Session, catalogue: &CatalogueFile, n
             }));
         }
     }
-    sql!(run, session,
-        "insert into orchestration_configs (id, service_type_id, target, is_active, description, delivery_mode, created_at, updated_at)
-         select id, service_type_id, target, is_active, description, delivery_mode, created_at, created_at
-         from rows($1 as orchestration_configs: id, service_type_id, target, is_active, description, delivery_mode, created_at)
-         where true on conflict do nothing",
-        Rows::new(&configs)
-    )?;
     sql!(
         run,
         session,
@@ -340,7 +345,7 @@ async fn load_configurations(session: &mut Session, catalogue: &CatalogueFile, n
          select id, config_id, phase_id, channel, enabled
          from rows($1 as phase_channel_configs: id, config_id, phase_id, channel, enabled)
          where config_id in (select id from orchestration_configs) on conflict do nothing",
-        Rows::new(&cells)
+        Rows::new(&rows)
     )?;
     Ok(())
 }
