@@ -37,12 +37,19 @@ pub(crate) struct Dispatch;
 /// Looking.
 pub(crate) struct Read;
 
+/// Changing what others see: templates, the matrix, customers, keys.
+pub(crate) struct Admin;
+
 impl Scope for Dispatch {
     const NAME: &'static str = "dispatch";
 }
 
 impl Scope for Read {
     const NAME: &'static str = "read";
+}
+
+impl Scope for Admin {
+    const NAME: &'static str = "admin";
 }
 
 /// Which caller it is.

@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN};
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use futures::StreamExt;
+use recado_shared::channels::Channel;
 use recado_shared::ids::Id;
 use recado_shared::orchestration::Target;
 use serde_json::{Map, Value};
@@ -50,6 +51,45 @@ impl<T: Body, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// A record that people write as a whole (POST, PUT) or in part (PATCH).
+pub(crate) trait Form: Default + Send {
+    /// The fields without which there is no whole.
+    const REQUIRED: &'static [&'static str];
+
+    /// Takes over what the fields say, and checks the result. A field that is absent changes nothing.
+    fn fill(&mut self, fields: &mut Fields);
+}
+
+/// A record that was written as a whole.
+pub(crate) struct Whole<T>(pub(crate) T);
+
+impl<T: Form> Body for Whole<T> {
+    fn read(fields: &mut Fields) -> Self {
+        fields.demand(T::REQUIRED);
+        let mut form = T::default();
+        form.fill(fields);
+        Self(form)
+    }
+}
+
+/// What is to be changed about a record that is known already.
+pub(crate) struct Changes(Fields);
+
+impl Changes {
+    /// The record with the changes in it.
+    pub(crate) fn onto<T: Form>(mut self, mut form: T) -> Result<T, Problem> {
+        form.fill(&mut self.0);
+        self.0.errors.none_or_problem()?;
+        Ok(form)
+    }
+}
+
+impl Body for Changes {
+    fn read(fields: &mut Fields) -> Self {
+        Self(std::mem::replace(fields, Fields::of(Map::new())))
+    }
+}
+
 /// The fields of an object, and what was wrong with those that were read.
 pub(crate) struct Fields {
     values: Map<String, Value>,
@@ -57,8 +97,39 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    fn of(values: Map<String, Value>) -> Self {
+    pub(crate) fn of(values: Map<String, Value>) -> Self {
         Self { values, errors: FieldErrors::default() }
+    }
+
+    /// What was read, unless something was wrong.
+    pub(crate) fn finish<T>(self, value: T) -> Result<T, Problem> {
+        self.errors.none_or_problem().map(|()| value)
+    }
+
+    /// Complains about those of the fields that are absent.
+    fn demand(&mut self, names: &[&'static str]) {
+        for name in names.iter().filter(|name| !self.values.contains_key(**name)) {
+            self.errors.add(*name, "Este campo es requerido.");
+        }
+    }
+
+    /// Whether the field was sent, be it null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// Takes over a field that cannot be null; one that is absent changes nothing.
+    pub(crate) fn set<T: Field + Default>(&mut self, name: &'static str, value: &mut T) {
+        if self.has(name) {
+            *value = self.required(name);
+        }
+    }
+
+    /// Takes over a field that null empties; one that is absent changes nothing.
+    pub(crate) fn set_nullable<T: Field>(&mut self, name: &'static str, value: &mut Option<T>) {
+        if self.has(name) {
+            *value = self.optional(name);
+        }
     }
 
     /// A field that must be there and not be null.
@@ -96,8 +167,9 @@ impl Fields {
     }
 
     /// Adds what a later check found. Fields that could not even be read keep that one error.
-    pub(crate) fn check(&mut self, errors: Vec<(String, String)>) {
-        let new = errors.into_iter().filter(|(field, _)| !self.errors.contains(field)).collect::<Vec<_>>();
+    pub(crate) fn check<N: Into<String>>(&mut self, errors: Vec<(N, String)>) {
+        let errors = errors.into_iter().map(|(field, error)| (field.into(), error));
+        let new = errors.filter(|(field, _)| !self.errors.contains(field)).collect::<Vec<_>>();
         self.errors.extend(new);
     }
 }
@@ -117,8 +189,41 @@ impl Field for String {
 }
 
 impl Field for i64 {
+    /// A whole number, or its digits, as they stand in a query or a form.
     fn read(value: Value) -> Result<Self, String> {
-        value.as_i64().ok_or_else(|| "Introduzca un número entero válido.".to_owned())
+        let number = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
+        number.ok_or_else(|| "Introduzca un número entero válido.".to_owned())
+    }
+}
+
+impl Field for bool {
+    /// True or false, or one of the words for them that Django understands.
+    fn read(value: Value) -> Result<Self, String> {
+        let word = value.as_str().map(str::to_ascii_lowercase);
+        match (value, word.as_deref()) {
+            (Value::Bool(truth), _) => Ok(truth),
+            (_, Some("true" | "1" | "yes" | "on")) => Ok(true),
+            (_, Some("false" | "0" | "no" | "off")) => Ok(false),
+            _ => Err("Introduzca un valor booleano: true o false.".to_owned()),
+        }
+    }
+}
+
+impl<T: Field> Field for Vec<T> {
+    fn read(value: Value) -> Result<Self, String> {
+        let Value::Array(items) = value else {
+            return Err(format!("Se esperaba una lista en vez de {}.", kind(&value)));
+        };
+        let read = |(number, item)| T::read(item).map_err(|error| format!("Elemento {number}: {error}"));
+        items.into_iter().enumerate().map(read).collect()
+    }
+}
+
+impl Field for Channel {
+    fn read(value: Value) -> Result<Self, String> {
+        let word = String::read(value)?;
+        let choices = "Use: email, whatsapp, push.";
+        word.parse().map_err(|_| format!("\"{}\" no es una elección válida. {choices}", word.escape_debug()))
     }
 }
 
@@ -305,6 +410,49 @@ mod tests {
         fields.required::<String>("a");
         fields.check(vec![("a".to_owned(), "blank".to_owned()), ("b".to_owned(), "wrong".to_owned())]);
         assert_eq!(errors(&fields), json!({"a": ["Este campo es requerido."], "b": ["wrong"]}));
+    }
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Car {
+        plate: String,
+        year: Option<i32>,
+    }
+
+    impl Form for Car {
+        const REQUIRED: &'static [&'static str] = &["plate"];
+
+        fn fill(&mut self, fields: &mut Fields) {
+            fields.set("plate", &mut self.plate);
+            fields.set_nullable("year", &mut self.year);
+        }
+    }
+
+    #[test]
+    fn a_whole_demands_what_it_needs_and_changes_do_not() {
+        let mut empty = fields(json!({"year": 2024}));
+        Whole::<Car>::read(&mut empty);
+        assert_eq!(errors(&empty), json!({"plate": ["Este campo es requerido."]}));
+
+        let car = || Car { plate: "ABC123".into(), year: Some(2024) };
+        let changed = |value| Changes::read(&mut fields(value)).onto(car());
+        assert_eq!(changed(json!({})).unwrap(), car());
+        assert_eq!(changed(json!({"year": null})).unwrap().year, None);
+        assert_eq!(changed(json!({"plate": "XYZ789"})).unwrap().plate, "XYZ789");
+        let Problem::Fields(problem) = changed(json!({"plate": null})).unwrap_err() else { panic!("a field is wrong") };
+        assert_eq!(problem.to_json(), json!({"plate": ["Este campo no puede ser nulo."]}));
+    }
+
+    #[test]
+    fn words_of_a_query_are_numbers_and_truths_too() {
+        assert_eq!(
+            (i64::read(json!(" 7 ")), bool::read(json!("True")), bool::read(json!("0"))),
+            (Ok(7), Ok(true), Ok(false))
+        );
+        assert!(bool::read(json!(1)).is_err() && i64::read(json!("7.5")).is_err());
+        assert_eq!(
+            Vec::<i64>::read(json!([1, "x"])),
+            Err("Elemento 1: Introduzca un número entero válido.".to_owned())
+        );
     }
 
     #[test]

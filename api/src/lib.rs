@@ -10,8 +10,12 @@ mod auth;
 mod body;
 mod json;
 mod observe;
+mod openapi;
+mod page;
 mod path;
 mod problem;
+mod query;
+#[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -37,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
+use utoipa::openapi::OpenApi;
 
 use crate::auth::KeyRing;
 use crate::problem::Problem;
@@ -59,17 +64,21 @@ struct Api {
     door: Door,
     inbox: Inbox,
     keys: KeyRing,
+    /// What the routes say of themselves.
+    document: OpenApi,
 }
 
 /// Builds the API. It must be called inside a Tokio runtime, because the group commit runs as a task there.
 pub fn router(context: Context) -> App {
+    let (routes, document) = routes::all();
     let api = Arc::new(Api {
+        document,
         door: Door::open(context.clone()),
         inbox: Inbox::open(context.clone()),
         keys: KeyRing::new(context.clone()),
         context,
     });
-    let router = routes::all()
+    let router = routes
         .layer(middleware::from_fn(limit_time))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(middleware::from_fn_with_state(api.clone(), observe::observe))

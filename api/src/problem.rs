@@ -30,6 +30,8 @@ pub(crate) enum Problem {
     Forbidden { scope: &'static str },
     /// 404.
     NotFound,
+    /// 404. The list ends before this page.
+    NoSuchPage,
     /// 405. The router adds `Allow`.
     MethodNotAllowed(Method),
     /// 408. The body came too slowly.
@@ -68,6 +70,7 @@ impl IntoResponse for Problem {
                 detail(StatusCode::FORBIDDEN, &format!("La clave no tiene el permiso \"{scope}\". Cree otra con él."))
             }
             Self::NotFound => detail(StatusCode::NOT_FOUND, "No encontrado."),
+            Self::NoSuchPage => detail(StatusCode::NOT_FOUND, "Página inválida."),
             Self::MethodNotAllowed(method) => {
                 detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Método \"{method}\" no permitido."))
             }
@@ -328,6 +331,7 @@ mod tests {
             (Problem::Unauthenticated(Credential::InternalSecret), 401),
             (Problem::Forbidden { scope: "admin" }, 403),
             (Problem::NotFound, 404),
+            (Problem::NoSuchPage, 404),
             (Problem::MethodNotAllowed(Method::PUT), 405),
             (Problem::TooSlow, 408),
             (Problem::TooLarge, 413),

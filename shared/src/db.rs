@@ -290,6 +290,12 @@ impl Rows {
     }
 }
 
+/// The pattern of `ilike $1 escape '\'` that finds a text anywhere: what stands for other characters there stands for itself here.
+pub fn contains(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
 /// A value that is JSON text on SQLite and an array of `$type` on PostgreSQL.
 macro_rules! list_parameter {
     ($name:ty, [$($generics:tt)*], $element:ty, |$list:ident| $postgres:expr, $json:expr) => {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::channels::Channel;
 use crate::clock::Timestamp;
@@ -16,7 +17,7 @@ use crate::sql;
 use crate::tasks;
 
 /// Where a notification stands (S002-70, and `cancelled`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Waits for the channels before it to fail.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::channels::Channel;
 use crate::customers::{Customer, Preference};
@@ -12,7 +13,7 @@ use crate::ids::Id;
 use crate::sql;
 
 /// The audience of a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
     #[default]
@@ -56,7 +57,7 @@ impl TryFrom<String> for Target {
 }
 
 /// Whether the channels of an event are tried one after the other, or all at once (d12).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryMode {
     #[default]

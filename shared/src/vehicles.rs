@@ -2,10 +2,11 @@
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::customers::{LONGEST_CUSTOMER_ID, Synced, check_text};
-use crate::db::{Result, Session};
+use crate::db::{Result, Session, contains};
 use crate::ids::Id;
 use crate::sql;
 
@@ -38,10 +39,146 @@ impl Vehicle {
             .collect::<Vec<_>>()
             .join(" ")
     }
+
+    /// Kilometres until the next service; negative when it is overdue.
+    pub fn remaining_km(&self) -> Option<i32> {
+        Some(self.next_service_kilometers? - self.current_kilometers?)
+    }
+}
+
+/// What people write about a vehicle (S002-53). Plates are compared in upper case and without blanks around them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(as = VehicleWrite)]
+pub struct VehicleDraft {
+    /// Whose vehicle it is; the customer must be known.
+    #[schema(max_length = 100, examples("customer-001"))]
+    pub customer_id: String,
+    /// Make.
+    #[schema(max_length = 100, examples("Haval"))]
+    pub brand: String,
+    /// Model.
+    #[schema(max_length = 100, examples("H6"))]
+    pub model: String,
+    /// Year of manufacture.
+    #[schema(minimum = 1886, maximum = 2200, examples(2024))]
+    pub year: Option<i32>,
+    /// Belongs to one vehicle only.
+    #[schema(max_length = 20, examples("ABC123"))]
+    pub plate: String,
+    /// Odometer, in kilometres.
+    #[schema(minimum = 0, maximum = 10000000, examples(24500))]
+    pub current_kilometers: Option<i32>,
+    /// Day of the last service.
+    pub last_service_date: Option<NaiveDate>,
+    /// Odometer at which the next service is due, in kilometres.
+    #[schema(minimum = 0, maximum = 10000000, examples(30000))]
+    pub next_service_kilometers: Option<i32>,
+    /// URL of a picture.
+    #[schema(max_length = 2000)]
+    pub image_url: Option<String>,
+}
+
+impl VehicleDraft {
+    /// What is wrong with it; every error names its field.
+    pub fn errors(&self) -> Vec<(&'static str, String)> {
+        let mut errors = Vec::new();
+        for (field, value) in [("customer_id", &self.customer_id), ("plate", &self.plate)] {
+            if value.trim().is_empty() {
+                errors.push((field, "Este campo no puede estar en blanco.".to_owned()));
+            }
+        }
+        check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
+        check_text(&mut errors, "brand", Some(&self.brand), 100);
+        check_text(&mut errors, "model", Some(&self.model), 100);
+        check_text(&mut errors, "plate", Some(&self.plate), 20);
+        check_text(&mut errors, "image_url", self.image_url.as_deref(), 2000);
+        check_counts(&mut errors, self.year, self.current_kilometers, self.next_service_kilometers);
+        errors
+    }
+}
+
+impl From<Vehicle> for VehicleDraft {
+    fn from(vehicle: Vehicle) -> Self {
+        Self {
+            customer_id: vehicle.customer_id,
+            brand: vehicle.brand,
+            model: vehicle.model,
+            year: vehicle.year,
+            plate: vehicle.plate,
+            current_kilometers: vehicle.current_kilometers,
+            last_service_date: vehicle.last_service_date,
+            next_service_kilometers: vehicle.next_service_kilometers,
+            image_url: vehicle.image_url,
+        }
+    }
+}
+
+/// Which vehicles to list; `None` leaves a question out.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub customer_id: Option<String>,
+    /// Part of a plate, in either case.
+    pub plate: Option<String>,
 }
 
 pub async fn find_by_plate(session: &mut Session, plate: &str) -> Result<Option<Vehicle>> {
     sql!(one Vehicle, session, "select * from vehicles where plate = $1", plate)
+}
+
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session, "select * from vehicles where id = $1", id)
+}
+
+/// A page of the vehicles that fit, by plate, and how many fit in all.
+pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Vehicle>, i64)> {
+    let (customer, plate) = (filter.customer_id.as_deref(), filter.plate.as_deref().map(contains));
+    let count: Option<(i64,)> = sql!(
+        one(i64,),
+        session,
+        "select count(*) from vehicles
+         where (customer_id = $1 or $2) and (plate ilike $3 escape '\\' or $4)",
+        customer,
+        customer.is_none(),
+        plate.as_deref(),
+        plate.is_none()
+    )?;
+    let vehicles = sql!(all Vehicle, session,
+        "select * from vehicles
+         where (customer_id = $1 or $2) and (plate ilike $3 escape '\\' or $4)
+         order by plate limit $5 offset $6",
+        customer, customer.is_none(), plate.as_deref(), plate.is_none(), limit, offset
+    )?;
+    Ok((vehicles, count.map_or(0, |(count,)| count)))
+}
+
+/// Writes a new vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
+pub async fn insert(session: &mut Session, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session,
+        "insert into vehicles (id, customer_id, brand, model, year, plate, current_kilometers, last_service_date,
+             next_service_kilometers, image_url, created_at, updated_at)
+         select $1, customer_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11 from customers where customer_id = $2
+         returning *",
+        Id::new(now), draft.customer_id.as_str(), draft.brand.as_str(), draft.model.as_str(), draft.year,
+        draft.plate.as_str(), draft.current_kilometers, draft.last_service_date, draft.next_service_kilometers,
+        draft.image_url.as_deref(), now
+    )
+}
+
+/// Writes a vehicle anew. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
+pub async fn replace(session: &mut Session, id: Id, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session,
+        "update vehicles set customer_id = $2, brand = $3, model = $4, year = $5, plate = $6, current_kilometers = $7,
+             last_service_date = $8, next_service_kilometers = $9, image_url = $10, updated_at = $11
+         where id = $1 and exists (select 1 from customers where customer_id = $2)
+         returning *",
+        id, draft.customer_id.as_str(), draft.brand.as_str(), draft.model.as_str(), draft.year, draft.plate.as_str(),
+        draft.current_kilometers, draft.last_service_date, draft.next_service_kilometers, draft.image_url.as_deref(), now
+    )
+}
+
+/// Deletes a vehicle with its reminders; false when there is none.
+pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
+    Ok(sql!(run, session, "delete from vehicles where id = $1", id)? > 0)
 }
 
 /// A vehicle as the Core service sends it (S002-61).
@@ -85,17 +222,26 @@ impl VehicleSync {
         check_text(&mut errors, "brand", self.brand.as_deref(), 100);
         check_text(&mut errors, "model", self.model.as_deref(), 100);
         check_text(&mut errors, "image_url", self.image_url.as_deref(), 2000);
-        let counts = [
-            ("year", self.year, 1886..=2200),
-            ("current_kilometers", self.current_kilometers, 0..=10_000_000),
-            ("next_service_kilometers", self.next_service_kilometers, 0..=10_000_000),
-        ];
-        for (field, value, range) in counts {
-            if value.is_some_and(|value| !range.contains(&value)) {
-                errors.push((field, format!("Debe estar entre {} y {}.", range.start(), range.end())));
-            }
-        }
+        check_counts(&mut errors, self.year, self.current_kilometers, self.next_service_kilometers);
         if errors.is_empty() { Ok(self) } else { Err(errors) }
+    }
+}
+
+fn check_counts(
+    errors: &mut Vec<(&'static str, String)>,
+    year: Option<i32>,
+    current_kilometers: Option<i32>,
+    next_service_kilometers: Option<i32>,
+) {
+    let counts = [
+        ("year", year, 1886..=2200),
+        ("current_kilometers", current_kilometers, 0..=10_000_000),
+        ("next_service_kilometers", next_service_kilometers, 0..=10_000_000),
+    ];
+    for (field, value, range) in counts {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            errors.push((field, format!("Debe estar entre {} y {}.", range.start(), range.end())));
+        }
     }
 }
 

@@ -26,3 +26,4 @@ mod schedules;
 mod seed;
 mod sync;
 mod tasks;
+mod vehicles;

@@ -5,8 +5,10 @@ mod dispatch;
 mod health;
 mod metrics;
 mod push;
+mod schema;
 mod sync;
 mod tasks;
+mod vehicles;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +17,25 @@ use axum::Router;
 use axum::http::{HeaderName, Method};
 use axum::routing::{get, post};
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::Api;
 use crate::observe::REQUEST_ID;
+use crate::openapi;
 use crate::problem::Problem;
 
-pub(crate) fn all() -> Router<Arc<Api>> {
-    Router::new()
+/// Handlers with the documentation of each.
+pub(crate) type Routes = OpenApiRouter<Arc<Api>>;
+
+/// The router, and what it says of itself.
+pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
+    let (router, mut document) = Routes::with_openapi(openapi::base())
+        .nest("/api/v1/notifications/vehicles", vehicles::routes())
+        .nest("/api/schema", schema::routes())
         // Applications, with an API key
         .route("/api/v1/notifications/events/dispatch", post(dispatch::accept))
         .route("/api/v1/tasks/{task_id}", get(tasks::show))
-        .merge(for_browsers())
         // Services of the same house, with X-Internal-Secret
         .route("/api/internal/v1/customers/sync", post(sync::customer))
         .route("/api/internal/v1/vehicles/sync", post(sync::vehicle))
@@ -35,13 +45,17 @@ pub(crate) fn all() -> Router<Arc<Api>> {
         .route("/api/v1/health/database", get(health::database))
         .route("/api/v1/health/redis", get(health::redis))
         .route("/metrics", get(metrics::render))
-        .fallback(|| async { Problem::NotFound })
-        .method_not_allowed_fallback(method_not_allowed)
+        .split_for_parts();
+    let (browsers, theirs) = for_browsers();
+    document.merge(theirs);
+    let router =
+        router.merge(browsers).fallback(|| async { Problem::NotFound }).method_not_allowed_fallback(method_not_allowed);
+    (router, document)
 }
 
 /// What a PWA asks for by itself, from whatever origin it was loaded. Nothing else is any business of a browser on
 /// another site.
-fn for_browsers() -> Router<Arc<Api>> {
+fn for_browsers() -> (Router<Arc<Api>>, OpenApi) {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods(AllowMethods::mirror_request())
@@ -49,14 +63,14 @@ fn for_browsers() -> Router<Arc<Api>> {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([REQUEST_ID, HeaderName::from_static("retry-after")])
         .max_age(Duration::from_secs(3600));
-    Router::new()
+    let (router, document) = Routes::new()
         .route("/api/v1/notifications/catalog", get(catalogue::show))
         .route("/api/v1/notifications/push/subscribe", post(push::subscribe).delete(push::unsubscribe))
         .route("/api/v1/notifications/push/status/{customer_id}", get(push::status))
         .route("/api/v1/notifications/push/vapid-public-key", get(push::vapid_public_key))
-        // Inside of CORS, which answers a preflight before it counts as a method that does not exist.
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(cors)
+        .split_for_parts();
+    // Inside of CORS, which answers a preflight before it counts as a method that does not exist.
+    (router.method_not_allowed_fallback(method_not_allowed).layer(cors), document)
 }
 
 async fn method_not_allowed(method: Method) -> Problem {
