@@ -12,6 +12,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use futures::StreamExt;
 use recado_shared::channels::Channel;
 use recado_shared::ids::Id;
+use recado_shared::notifications::Status;
 use recado_shared::orchestration::Target;
 use serde_json::{Map, Value};
 
@@ -216,6 +217,15 @@ impl<T: Field> Field for Vec<T> {
         };
         let read = |(number, item)| T::read(item).map_err(|error| format!("Elemento {number}: {error}"));
         items.into_iter().enumerate().map(read).collect()
+    }
+}
+
+impl Field for Status {
+    fn read(value: Value) -> Result<Self, String> {
+        let word = String::read(value)?;
+        let choices = Status::ALL.map(Status::as_str).join(", ");
+        let unknown = format!("\"{}\" no es una elección válida. Use: {choices}.", word.escape_debug());
+        Self::try_from(word).map_err(|_| unknown)
     }
 }
 

@@ -3,6 +3,7 @@
 //! PostgreSQL runs with its durable defaults (`fsync` on) and Redis beside it, on the same processors as Recado itself. Each
 //! figure is the median of several runs.
 
+mod analytics;
 mod dispatch;
 mod queue;
 mod stage;
@@ -36,6 +37,8 @@ enum What {
     Latency,
     /// A thousand events and more, from the door to the SMTP server, as fast as one worker delivers.
     Delivery,
+    /// Figures over a million notifications, over HTTP, and the plans of the statements that every day needs.
+    Analytics,
 }
 
 #[tokio::main]
@@ -55,6 +58,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     if wanted(What::Delivery) {
         dispatch::measure_delivery(&stage, runs).await?;
+    }
+    if wanted(What::Analytics) {
+        analytics::measure(&stage, runs).await?;
     }
     Ok(())
 }

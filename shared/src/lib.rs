@@ -10,6 +10,7 @@ pub mod sync;
 
 // Features: one noun, one file
 pub mod addresses;
+pub mod analytics;
 pub mod api_keys;
 pub mod catalogue;
 pub mod channels;

@@ -12,6 +12,7 @@ mod program;
 mod sample;
 
 // The stories, a noun each
+mod analytics;
 mod delivery;
 mod dispatch;
 mod fallback;

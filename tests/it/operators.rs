@@ -70,7 +70,7 @@ story!(schedules_are_listed_run_and_switched, async |app: &App| {
         .iter()
         .map(|s| s["name"].clone())
         .collect();
-    assert_eq!(names, ["check_maintenance_reminders", "cleanup", "retry_failed_notifications"]);
+    assert_eq!(names, ["check_maintenance_reminders", "cleanup", "count_analytics", "retry_failed_notifications"]);
     let task: recado_shared::ids::Id =
         serde_json::from_value(app.recado_json(&["schedules", "run", "cleanup"]).await["task_id"].clone())
             .expect("an id");

@@ -20,11 +20,12 @@ impl App {
 }
 
 // S002-80 to S002-82: 08:00 and Sunday midnight are Guayaquil's, five hours behind UTC.
-story!(the_seed_plans_three_schedules, async |app: &App| {
+story!(the_seed_plans_recurring_work, async |app: &App| {
     app.sweep().await;
     assert_eq!(app.next_run("check_maintenance_reminders").await, "2026-01-21T13:00:00.000000Z");
     assert_eq!(app.next_run("retry_failed_notifications").await, "2026-01-20T14:45:00.000000Z");
     assert_eq!(app.next_run("cleanup").await, "2026-01-25T05:00:00.000000Z");
+    assert_eq!(app.next_run("count_analytics").await, "2026-01-20T15:07:00.000000Z");
 });
 
 // However many schedulers look at the same time, a tick becomes one task.

@@ -29,7 +29,7 @@ impl App {
 story!(the_seed_has_its_totals, async |app: &App| {
     let totals = app.totals().await;
     let Totals { phases, service_types, subtypes, templates, configurations, cells, schedules } = totals;
-    assert_eq!((phases, service_types, subtypes, configurations, cells, schedules), (5, 5, 6, 10, 150, 3));
+    assert_eq!((phases, service_types, subtypes, configurations, cells, schedules), (5, 5, 6, 10, 150, 4));
     assert!(templates >= 40, "{templates}");
     app.load_seed(false).await;
     assert_eq!(app.totals().await, totals);

@@ -1,5 +1,6 @@
 //! What each kind of job does. One file per noun; this page says which.
 
+mod analytics;
 mod cleanup;
 mod customers;
 mod dispatch;
@@ -21,6 +22,7 @@ pub(crate) async fn perform(runner: &Runner, task: &Claimed, job: &Job) -> Resul
         Job::SyncVehicle(vehicle) => vehicles::sync(context, vehicle).await?,
         Job::CheckMaintenanceReminders {} => reminders::check(context).await?,
         Job::RetryFailedNotifications {} => notifications::retry_failed(context).await?,
+        Job::CountAnalytics {} => analytics::count(context).await?,
         Job::Cleanup {} => cleanup::run(context).await?,
         Job::Ping {} => Outcome::Done(serde_json::Value::Null),
     };

@@ -1,5 +1,6 @@
 //! All URLs on one page. A slash at their end makes no difference (d24).
 
+mod analytics;
 mod catalogue;
 mod dispatch;
 mod health;
@@ -32,6 +33,7 @@ pub(crate) type Routes = OpenApiRouter<Arc<Api>>;
 pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
     let (router, mut document) = Routes::with_openapi(openapi::base())
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
+        .nest("/api/v1/analytics", analytics::routes())
         .nest("/api/schema", schema::routes())
         // Applications, with an API key
         .route("/api/v1/notifications/events/dispatch", post(dispatch::accept))

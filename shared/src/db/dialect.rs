@@ -2,7 +2,8 @@
 //!
 //! Statements are written in PostgreSQL's dialect plus two words of our own: `rows($1 as table: a, b)`, a set of rows that
 //! travels as one JSON parameter and takes its types from the table's columns, and `pairs($1, $2)`, a set of rows from a list
-//! of ids and a list of numbers, for the one statement that every job runs and that JSON would slow down.
+//! of ids and a list of numbers, for the one statement that every job runs and that JSON would slow down. A third word,
+//! `elapsed(from, until)`, is the seconds between two moments.
 
 use std::fmt::Write;
 
@@ -16,7 +17,8 @@ pub fn postgres(text: &str) -> String {
     let text = replace_rows(text, |parameter, table, _| {
         format!("json_populate_recordset(null::{table}, {parameter}::text::json)")
     });
-    text.replace("pairs($1, $2)", "unnest($1, $2)")
+    let text = text.replace("pairs($1, $2)", "unnest($1, $2)");
+    replace_elapsed(&text, |from, until| format!("cast(extract(epoch from ({until}) - ({from})) as double precision)"))
 }
 
 /// The text as SQLite takes it.
@@ -34,6 +36,7 @@ pub fn sqlite(text: &str) -> String {
         "pairs($1, $2)",
         "(select a.value, b.value from json_each($1) a join json_each($2) b on a.key = b.key)",
     );
+    let text = replace_elapsed(&text, |from, until| format!("((julianday({until}) - julianday({from})) * 86400.0)"));
     // One writer at a time: there is nobody to lock out and nobody to skip.
     let text = text.replace(" for update skip locked", "").replace(" for update", "");
     replace_any(&text.replace(" ilike ", " like "))
@@ -50,6 +53,31 @@ fn replace_rows(text: &str, render: impl Fn(&str, &str, &str) -> String) -> Stri
         let (table, columns) = table.split_once(':').expect("rows($1 as table: columns)");
         result.push_str(&rest[..start]);
         result.push_str(&render(parameter, table.trim(), columns));
+        rest = &inside[end + 1..];
+    }
+    result.push_str(rest);
+    result
+}
+
+/// Replaces every `elapsed(from, until)`. The first moment is a plain column; the second may be an expression.
+fn replace_elapsed(text: &str, render: impl Fn(&str, &str) -> String) -> String {
+    let mut result = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some(start) = rest.find("elapsed(") {
+        let inside = &rest[start + "elapsed(".len()..];
+        let mut depth = 1;
+        let closes = |character| {
+            depth += match character {
+                '(' => 1,
+                ')' => -1,
+                _ => 0,
+            };
+            depth == 0
+        };
+        let end = inside.find(closes).expect("elapsed( is closed");
+        let (from, until) = inside[..end].split_once(", ").expect("elapsed(from, until)");
+        result.push_str(&rest[..start]);
+        result.push_str(&render(from, until));
         rest = &inside[end + 1..];
     }
     result.push_str(rest);
@@ -100,6 +128,16 @@ mod tests {
         assert!(
             sqlite(text).contains("select a.value, b.value from json_each($1) a join json_each($2) b on a.key = b.key")
         );
+    }
+
+    #[test]
+    fn elapsed_time_is_seconds() {
+        let text = "select sum(elapsed(a, coalesce(b, c))), d";
+        assert_eq!(
+            postgres(text),
+            "select sum(cast(extract(epoch from (coalesce(b, c)) - (a)) as double precision)), d"
+        );
+        assert_eq!(sqlite(text), "select sum(((julianday(coalesce(b, c)) - julianday(a)) * 86400.0)), d");
     }
 
     #[test]

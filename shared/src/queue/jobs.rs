@@ -31,6 +31,8 @@ pub enum Job {
     CheckMaintenanceReminders {},
     /// Every 15 minutes: gives notifications that failed for passing reasons another chance (S002-81, d13).
     RetryFailedNotifications {},
+    /// Hourly: counts the days anew on which receipts may have come (S002-28).
+    CountAnalytics {},
     /// Weekly: deletes what is past its retention (S002-82).
     Cleanup {},
     /// Does nothing, and so shows that a worker listens and how fast.
@@ -64,6 +66,7 @@ impl Job {
             Self::SyncVehicle(_) => "sync_vehicle",
             Self::CheckMaintenanceReminders {} => "check_maintenance_reminders",
             Self::RetryFailedNotifications {} => "retry_failed_notifications",
+            Self::CountAnalytics {} => "count_analytics",
             Self::Cleanup {} => "cleanup",
             Self::Ping {} => "ping",
         }
@@ -85,6 +88,7 @@ impl Job {
             Self::DispatchEvent(_)
             | Self::CheckMaintenanceReminders {}
             | Self::RetryFailedNotifications {}
+            | Self::CountAnalytics {}
             | Self::Cleanup {}
             | Self::Ping {} => Lane::Maintenance,
         }
@@ -96,7 +100,10 @@ impl Job {
                 Priority::Default
             }
             Self::DispatchEvent(_) => Priority::High,
-            Self::CheckMaintenanceReminders {} | Self::RetryFailedNotifications {} | Self::Cleanup {} => Priority::Low,
+            Self::CheckMaintenanceReminders {}
+            | Self::RetryFailedNotifications {}
+            | Self::CountAnalytics {}
+            | Self::Cleanup {} => Priority::Low,
         }
     }
 
@@ -117,6 +124,7 @@ impl Job {
             Self::SendNotification { .. }
             | Self::CheckMaintenanceReminders {}
             | Self::RetryFailedNotifications {}
+            | Self::CountAnalytics {}
             | Self::Cleanup {} => Duration::from_secs(3600),
         }
     }
@@ -132,6 +140,7 @@ mod tests {
             Job::SendNotification { channel: Channel::Whatsapp },
             Job::CheckMaintenanceReminders {},
             Job::RetryFailedNotifications {},
+            Job::CountAnalytics {},
             Job::Cleanup {},
             Job::Ping {},
         ] {

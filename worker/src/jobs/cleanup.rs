@@ -1,7 +1,7 @@
 //! Weekly: deletes what is past its retention (S002-82), in small steps, so that nobody waits for it.
 
 use recado_shared::context::Context;
-use recado_shared::{idempotency, notifications, tasks};
+use recado_shared::{analytics, idempotency, notifications, tasks};
 use serde_json::json;
 
 use crate::run::{Outcome, Trouble};
@@ -33,6 +33,7 @@ pub(crate) async fn run(context: &Context) -> Result<Outcome, Trouble> {
     }
     let mut session = context.db.begin().await?;
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
+    analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
     let [tasks, notifications] = deleted;
     Ok(Outcome::Done(json!({ "tasks": tasks, "notifications": notifications, "idempotency_keys": idempotency_keys })))
