@@ -17,6 +17,7 @@ pub mod channels;
 pub mod customers;
 pub mod fallback;
 pub mod idempotency;
+pub mod journal;
 pub mod notifications;
 pub mod orchestration;
 pub mod push;
