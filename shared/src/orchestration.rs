@@ -86,6 +86,45 @@ impl TryFrom<String> for DeliveryMode {
     }
 }
 
+/// The sign that a message arrived. A cell may wait for it before it tries the next channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum AwaitedReceipt {
+    /// It reached the device or the mailbox.
+    Delivered,
+    /// Somebody opened it.
+    Read,
+}
+
+impl AwaitedReceipt {
+    /// The word of the wire and of the column `await_receipt`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl fmt::Display for AwaitedReceipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for AwaitedReceipt {
+    type Err = String;
+
+    fn from_str(word: &str) -> std::result::Result<Self, String> {
+        match word {
+            "delivered" => Ok(Self::Delivered),
+            "read" => Ok(Self::Read),
+            _ => Err(format!("`{word}` is not a receipt; choose delivered or read")),
+        }
+    }
+}
+
 /// The configuration of a type or subtype of service for one audience.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Orchestration {
@@ -111,13 +150,22 @@ pub struct Cell {
     pub enabled: bool,
     /// This template and no other; `None` for the best match.
     pub template_id: Option<Id>,
+    /// Without this receipt [`await_seconds`](Self::await_seconds) after the message was sent, the next channel is tried.
+    /// `None`: that it was sent is enough.
+    pub await_receipt: Option<AwaitedReceipt>,
+    /// How long to wait for the receipt, 1 to [`LONGEST_AWAIT`]; there when `await_receipt` is.
+    pub await_seconds: Option<i32>,
 }
+
+/// The longest that a message may wait for its receipt, in seconds: a week.
+pub const LONGEST_AWAIT: i32 = 7 * 24 * 60 * 60;
 
 pub async fn all(session: &mut Session) -> Result<(Vec<Orchestration>, Vec<Cell>)> {
     let configs = sql!(all Orchestration, session,
         "select id, service_type_id, target, taller_id, is_active, description, delivery_mode from orchestration_configs"
     )?;
-    let cells = sql!(all Cell, session, "select id, config_id, phase_id, channel, enabled, template_id from phase_channel_configs")?;
+    let cells = sql!(all Cell, session, 
+        "select id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds from phase_channel_configs")?;
     Ok((configs, cells))
 }
 
