@@ -4,6 +4,7 @@
 //! break out of an SMTP command, a header or a log line. Errors end up in logs, so they never repeat the whole address.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use phonenumber::{Metadata, Mode, PhoneNumber, country, metadata::DATABASE, parse};
 use unicode_normalization::UnicodeNormalization;
@@ -17,6 +18,34 @@ const MAX_LOCAL_LENGTH: usize = 64;
 
 /// E.164 allows 15 digits; a dialling prefix and a trunk zero may come on top.
 const MAX_PHONE_DIGITS: usize = 20;
+
+/// A sender of mails: `Taller S.A. <taller@example.com>`, or an address alone. The name needs no quotes, as people write
+/// it (RFC 5322, section 3.4, which would want them).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailbox {
+    pub name: Option<String>,
+    /// As [`normalise_email`] writes it.
+    pub address: String,
+}
+
+impl FromStr for Mailbox {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let text = text.trim();
+        if let Some(wrong) = text.chars().find(|character| is_unprintable(*character)) {
+            return Err(AddressError::EmailCharacter(printable(wrong.encode_utf8(&mut [0; 4]))));
+        }
+        let Some((name, address)) = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) else {
+            return Ok(Self { name: None, address: normalise_email(text)? });
+        };
+        let name = name.trim().trim_matches('"').trim();
+        if name.len() > MAX_EMAIL_LENGTH {
+            return Err(AddressError::EmailTooLong);
+        }
+        Ok(Self { name: Some(name.to_owned()).filter(|name| !name.is_empty()), address: normalise_email(address)? })
+    }
+}
 
 /// Why an address cannot be used: each message names the field and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -240,6 +269,25 @@ mod tests {
     use proptest::{prelude::*, sample::select};
 
     use super::*;
+
+    #[test]
+    fn senders_of_mails() {
+        let parts = |text: &str| text.parse().map(|Mailbox { name, address }| (name.unwrap_or_default(), address));
+        let good = [
+            ("taller@Example.com", "", "taller@example.com"),
+            ("Taller Ñandú S.A. <taller@example.com>", "Taller Ñandú S.A.", "taller@example.com"),
+            ("\"Taller, Norte\" <taller@example.com>", "Taller, Norte", "taller@example.com"),
+            (" <taller@example.com> ", "", "taller@example.com"),
+        ];
+        for (text, name, address) in good {
+            assert_eq!(parts(text), Ok((name.to_owned(), address.to_owned())), "{text}");
+        }
+        for wrong in
+            ["", "taller", "Taller <taller>", "A\r\nBcc: b@c.ec <taller@example.com>", "a@b.ec>", "a@b.ec, c@d.ec"]
+        {
+            assert!(parts(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn phone_numbers_as_people_write_them() {

@@ -15,6 +15,7 @@ use crate::orchestration::{self, Cell, Orchestration, Target};
 use crate::sql;
 use crate::templates::words::CompiledTemplate;
 use crate::templates::{self, Occasion, Template};
+use crate::workshops::{self, Workshop};
 
 /// A step of a service, e.g. reception (S002-47).
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
@@ -52,6 +53,8 @@ pub struct Catalogue {
     pub templates: Vec<Template>,
     /// The texts that could be compiled; staff see the error when they save one that cannot.
     compiled: HashMap<Id, CompiledTemplate>,
+    /// By `taller_id`.
+    workshops: HashMap<String, Workshop>,
 }
 
 impl Catalogue {
@@ -62,6 +65,7 @@ impl Catalogue {
             "select id, parent_id, slug, name, icon, description, position, is_active from service_types order by position, slug")?;
         let (configs, cells) = orchestration::all(session).await?;
         let templates = templates::all(session).await?;
+        let workshops = workshops::all(session).await?;
         let compile = |template: &Template| match CompiledTemplate::compile(
             &template.subject,
             &template.body,
@@ -81,6 +85,7 @@ impl Catalogue {
             cells: cells.into_iter().map(|cell| ((cell.config_id, cell.phase_id, cell.channel), cell)).collect(),
             compiled: templates.iter().filter(|template| template.is_active).filter_map(compile).collect(),
             templates,
+            workshops: workshops.into_iter().map(|workshop| (workshop.taller_id.clone(), workshop)).collect(),
         })
     }
 
@@ -121,6 +126,11 @@ impl Catalogue {
             .flat_map(|taller| subtype_id.into_iter().chain([service_type_id]).map(move |service| (service, taller)))
             .filter_map(|(service, taller)| self.configs.get(&(service, target, taller.map(str::to_owned))))
             .find(|config| config.is_active)
+    }
+
+    /// The settings of a workshop, where it has any.
+    pub fn workshop(&self, taller_id: Option<&str>) -> Option<&Workshop> {
+        self.workshops.get(taller_id?)
     }
 
     pub fn cell(&self, config: Id, phase: Id, channel: Channel) -> Option<&Cell> {

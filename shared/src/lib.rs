@@ -25,6 +25,7 @@ pub mod reminders;
 pub mod schedules;
 pub mod templates;
 pub mod vehicles;
+pub mod workshops;
 
 // Work
 pub mod queue;
