@@ -11,6 +11,7 @@ mod providers;
 mod queues;
 mod sample;
 mod schedules;
+mod secret_key;
 mod settings;
 mod table;
 mod tasks;

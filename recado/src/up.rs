@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::health::reachable;
 use crate::output::{Outcome, say};
 use crate::providers::StandIns;
-use crate::{database, ledger, providers, sample};
+use crate::{database, ledger, providers, sample, secret_key};
 
 /// How long the sample may take before `recado up` stops watching it.
 pub(crate) const SAMPLE_PATIENCE: Duration = Duration::from_secs(30);
@@ -83,6 +83,7 @@ impl Installation {
         let listeners = listen(&config.listen).await?;
         let addresses: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
         create_folder(&config)?;
+        keep_secret_key(&mut config)?;
         let stand_ins = StandIns::start_for(&mut config).await?;
         let context = open_ledger(config, &addresses).await?;
         if !providers::reach_the_world(&context.config) {
@@ -168,6 +169,14 @@ fn create_folder(config: &Config) -> Result<(), String> {
         .mode(0o700)
         .create(folder)
         .map_err(|error| format!("RECADO_HOME={} cannot be made: {error}", folder.display()))
+}
+
+/// On the embedded database a secret key is made where none is set; a fleet has to be told one, and the same everywhere.
+fn keep_secret_key(config: &mut Config) -> io::Result<()> {
+    if config.secret_key.is_none() && config.is_embedded() {
+        config.secret_key = Some(secret_key::kept_in(&config.home.join("secret.key"))?);
+    }
+    Ok(())
 }
 
 /// Opens the database, brings its schema up to date, and loads the catalogue where there is none.

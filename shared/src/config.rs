@@ -66,7 +66,17 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "INTERNAL_API_SECRET_KEY",
         "",
-        "Value of the header X-Internal-Secret on /api/internal/v1. Two, separated by a comma, while you rotate.",
+        "Value of the header X-Internal-Secret on /api/internal/v1; at least 16 characters. Two, separated by a comma, while you rotate.",
+    ),
+    variable(
+        "SECRET_KEY",
+        "",
+        "Seals the secrets of provider accounts and signs links; at least 32 characters, the same in every process. Default: `recado up` makes one in RECADO_HOME/secret.key.",
+    ),
+    variable(
+        "API_RATE_LIMIT_PER_MINUTE",
+        "60000",
+        "Requests per minute of each caller to /api/v1, per API process; who sends more gets 429. 0: no limit. Callers without a key are told apart by their address, and those on loopback are not limited.",
     ),
     variable(
         "EMAIL_BACKEND",
@@ -151,6 +161,12 @@ pub const VARIABLES: &[Variable] = &[
     ),
 ];
 
+/// The fewest characters of `SECRET_KEY`.
+pub const SHORTEST_SECRET_KEY: usize = 32;
+
+/// The fewest characters of a key or secret by which callers get in; a shorter one can be guessed.
+const SHORTEST_CREDENTIAL: usize = 16;
+
 /// Everything that the environment decides.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -165,7 +181,13 @@ pub struct Config {
     pub log_json: bool,
     pub time_zone: chrono_tz::Tz,
     pub access: Access,
+    /// Seals what is secret in the database, and signs links. At least [`SHORTEST_SECRET_KEY`] characters.
+    pub secret_key: Option<SecretString>,
+    /// Requests per minute and caller; 0 is no limit.
+    pub api_rate_limit_per_minute: u32,
     pub email: Option<EmailSettings>,
+    /// Sender of mails that leave through a provider account without one of its own.
+    pub default_from: Option<String>,
     pub whatsapp: Option<WhatsappSettings>,
     pub push: Option<PushSettings>,
     /// Messages per minute and instance; 0 is no limit.
@@ -290,7 +312,10 @@ impl Config {
             log_json: log_json(&mut env),
             time_zone: env.parse("TIME_ZONE", "name a zone of the IANA database, e.g. America/Guayaquil"),
             access: access(&mut env),
+            secret_key: secret_key(&mut env),
+            api_rate_limit_per_minute: env.number("API_RATE_LIMIT_PER_MINUTE", 0, 100_000_000),
             email: email(&mut env, &home),
+            default_from: env.optional("DEFAULT_FROM_EMAIL"),
             whatsapp: whatsapp(&mut env),
             push: push(&mut env),
             whatsapp_rate_per_minute: env.number("WHATSAPP_RATE_PER_MINUTE", 0, 100_000),
@@ -349,15 +374,31 @@ fn database_url(env: &Environment, home: &Path) -> SecretString {
 
 fn access(env: &mut Environment) -> Access {
     let api_keys = env.list("API_KEYS");
-    if api_keys.iter().any(|key| key.len() < 16) {
-        env.problems
-            .push("API_KEYS holds a key of fewer than 16 characters; make one with `recado api-key create`".into());
+    if api_keys.iter().any(|key| key.len() < SHORTEST_CREDENTIAL) {
+        let remedy = "make one with `recado api-key create`";
+        env.problems.push(format!("API_KEYS holds a key of fewer than {SHORTEST_CREDENTIAL} characters; {remedy}"));
+    }
+    let internal_secrets = env.list("INTERNAL_API_SECRET_KEY");
+    if internal_secrets.iter().any(|secret| secret.len() < SHORTEST_CREDENTIAL) {
+        let remedy = "make one with `openssl rand -hex 24`";
+        env.problems.push(format!(
+            "INTERNAL_API_SECRET_KEY holds a secret of fewer than {SHORTEST_CREDENTIAL} characters; {remedy}"
+        ));
     }
     Access {
         anonymous: env.flag("ALLOW_ANONYMOUS_API") || env.flag("DEBUG"),
         api_keys: api_keys.into_iter().map(Into::into).collect(),
-        internal_secrets: env.list("INTERNAL_API_SECRET_KEY").into_iter().map(Into::into).collect(),
+        internal_secrets: internal_secrets.into_iter().map(Into::into).collect(),
     }
+}
+
+fn secret_key(env: &mut Environment) -> Option<SecretString> {
+    let key = env.optional("SECRET_KEY")?;
+    if key.len() < SHORTEST_SECRET_KEY {
+        let remedy = "make one with `openssl rand -hex 32`";
+        env.problems.push(format!("SECRET_KEY has fewer than {SHORTEST_SECRET_KEY} characters; {remedy}"));
+    }
+    Some(key.into())
 }
 
 fn email(env: &mut Environment, home: &Path) -> Option<EmailSettings> {
@@ -584,6 +625,19 @@ mod tests {
             "NOTIFICATION_MAX_ATTEMPTS",
             "DEBUG",
         ] {
+            assert!(text.contains(name), "{name} is missing in {text}");
+        }
+    }
+
+    #[test]
+    fn secrets_that_can_be_guessed_are_refused() {
+        let error = Config::from_pairs([
+            ("API_KEYS", "a-key-that-is-long-enough,short"),
+            ("INTERNAL_API_SECRET_KEY", "fifteen-letters"),
+            ("SECRET_KEY", "thirty-one-letters-and-not-more"),
+        ]);
+        let text = error.expect_err("three variables are wrong").to_string();
+        for name in ["API_KEYS", "INTERNAL_API_SECRET_KEY", "SECRET_KEY has"] {
             assert!(text.contains(name), "{name} is missing in {text}");
         }
     }

@@ -1,0 +1,51 @@
+//! `SECRET_KEY` for those who set none: made once, and kept beside the embedded database.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use recado_shared::config::SHORTEST_SECRET_KEY;
+use secrecy::SecretString;
+
+/// The key of this file; a new one of 256 random bits when there is none. What it sealed can only be read with it, so it
+/// has to last.
+pub(crate) fn kept_in(file: &Path) -> io::Result<SecretString> {
+    match fs::read_to_string(file) {
+        Ok(key) if key.trim().len() >= SHORTEST_SECRET_KEY => Ok(key.trim().to_owned().into()),
+        Ok(_) => {
+            let remedy = "restore it, or delete it and write the secrets of the provider accounts again";
+            Err(io::Error::other(format!("{} holds no secret key: {remedy}", file.display())))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut bytes = [0_u8; 32];
+            openssl::rand::rand_bytes(&mut bytes).map_err(io::Error::other)?;
+            let key = URL_SAFE_NO_PAD.encode(bytes);
+            let mut created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+            created.write_all(key.as_bytes())?;
+            Ok(key.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_kept_key_stays_the_same_and_is_nobody_elses() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = crate::demo::TemporaryFolder::create("recado-secret").expect("a temporary folder");
+        let file = folder.path().join("secret.key");
+        let made = kept_in(&file).expect("made");
+        assert_eq!(kept_in(&file).expect("read").expose_secret(), made.expose_secret());
+        assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
+        fs::write(&file, "short").expect("written");
+        assert!(kept_in(&file).expect_err("unusable").to_string().contains("delete it"));
+    }
+}
