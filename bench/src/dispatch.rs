@@ -33,7 +33,7 @@ fn request(number: usize) -> Request {
         },
     }))
     .expect("the sample event of the documents");
-    Request { event, idempotency: None, unique_key: None, unknown_customer: UnknownCustomer::Reject }
+    Request { event, idempotency: None, unique_key: None, unknown_customer: UnknownCustomer::Reject, only: Vec::new() }
 }
 
 async fn accept(door: &Door, events: usize) -> f64 {

@@ -73,6 +73,40 @@ pub enum AddressError {
     EmailTooLong,
 }
 
+impl AddressError {
+    /// The same for whoever filled in the form, in their language.
+    pub fn in_spanish(&self) -> String {
+        match self {
+            Self::UnknownCountry(country) => {
+                format!("El país \"{country}\" no se conoce: use un código de dos letras como EC.")
+            }
+            Self::PhoneCharacter(character) => format!(
+                "El número contiene \"{character}\". Escriba solo dígitos, con el código del país: +593 99 123 4567."
+            ),
+            Self::PhoneInvalid { country } => format!(
+                "No es un número que exista. Revise sus dígitos y escriba el código del país si no es de {country}: \
+                 +593 99 123 4567."
+            ),
+            Self::EmailAtSign => "El correo debe tener exactamente una @, como nombre@example.com.".to_owned(),
+            Self::EmailDisplayName => {
+                "Escriba solo la dirección, sin nombre y sin < >, como nombre@example.com.".to_owned()
+            }
+            Self::EmailCharacter(character) => {
+                format!("El correo contiene \"{character}\", que una dirección no puede tener.")
+            }
+            Self::EmailLocalPart => {
+                "Antes de la @ falta una parte o sobra un punto: escriba nombre.apellido@example.com.".to_owned()
+            }
+            Self::EmailDomain(domain) => {
+                format!("\"{domain}\" no es un dominio de correo: use uno con un punto, como nombre@example.com.")
+            }
+            Self::EmailTooLong => format!(
+                "El correo es demasiado largo: como máximo {MAX_LOCAL_LENGTH} bytes antes de la @ y {MAX_EMAIL_LENGTH} en total."
+            ),
+        }
+    }
+}
+
 /// Loads the numbering plans of the world, which takes a quarter of a second, so that no caller has to wait for it.
 pub fn load_numbering_plans() {
     let _ = DATABASE.by_id("EC");

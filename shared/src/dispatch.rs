@@ -27,7 +27,7 @@ use crate::group::Group;
 use crate::idempotency::{self, IdempotencyKey, Known};
 use crate::ids::Id;
 use crate::notifications::{self, NewNotification, Status};
-use crate::orchestration::SkipReason;
+use crate::orchestration::{Person, SkipReason};
 use crate::push;
 use crate::queue::{Job, Ring};
 use crate::tasks::{self, NewTask};
@@ -40,6 +40,8 @@ pub struct Request {
     /// At most one dispatch ever carries this key: the due cycle of a reminder.
     pub unique_key: Option<String>,
     pub unknown_customer: UnknownCustomer,
+    /// The only channels that may carry it; empty for all. A reminder names those that announce it.
+    pub only: Vec<Channel>,
 }
 
 /// What was accepted (S002-41).
@@ -317,7 +319,9 @@ impl Batch {
         };
         let preferences = facts.preferences.get(&event.customer_id).map(Vec::as_slice).unwrap_or_default();
         let devices = facts.devices.get(&event.customer_id).copied().unwrap_or_default();
-        let plan = Plan::of(&facts.catalogue, event, customer, preferences, devices, facts.strict_case)?;
+        let preferences: Vec<&Preference> = preferences.iter().collect();
+        let person = Person { customer, preferences: &preferences, devices, only: &request.only };
+        let plan = Plan::of(&facts.catalogue, event, &person, facts.strict_case)?;
 
         let mut planned = Vec::with_capacity(plan.messages.len());
         for (number, chain) in plan.chains().enumerate() {

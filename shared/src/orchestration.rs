@@ -173,6 +173,7 @@ pub async fn all(session: &mut Session) -> Result<(Vec<Orchestration>, Vec<Cell>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
     DisabledInMatrix,
+    NotRequested,
     OptedOut,
     NoAddress,
     NoPushSubscription,
@@ -183,6 +184,7 @@ impl SkipReason {
     pub fn code(self) -> &'static str {
         match self {
             Self::DisabledInMatrix => "disabled_in_matrix",
+            Self::NotRequested => "not_requested",
             Self::OptedOut => "opted_out",
             Self::NoAddress => "no_address",
             Self::NoPushSubscription => "no_push_subscription",
@@ -193,6 +195,7 @@ impl SkipReason {
     pub fn explanation(self) -> &'static str {
         match self {
             Self::DisabledInMatrix => "El canal está apagado en la matriz de orquestación para esta fase.",
+            Self::NotRequested => "El recordatorio se avisa solo por otros canales.",
             Self::OptedOut => "El cliente desactivó este canal en sus preferencias.",
             Self::NoAddress => "El cliente no tiene dirección o número para este canal.",
             Self::NoPushSubscription => "El cliente no tiene ningún dispositivo suscrito a notificaciones push.",
@@ -206,6 +209,8 @@ pub struct Person<'a> {
     pub customer: &'a Customer,
     pub preferences: &'a [&'a Preference],
     pub devices: i64,
+    /// The only channels that may be used this time; empty for all.
+    pub only: &'a [Channel],
 }
 
 /// The channels to try, in order, and the ones that are left out with the reason.
@@ -228,6 +233,8 @@ pub fn choose(person: &Person<'_>, enabled: impl Fn(Channel) -> bool) -> Channel
     for channel in order {
         let reason = if !enabled(channel) {
             Some(SkipReason::DisabledInMatrix)
+        } else if !person.only.is_empty() && !person.only.contains(&channel) {
+            Some(SkipReason::NotRequested)
         } else if preference(channel).is_some_and(|preference| !preference.enabled) {
             Some(SkipReason::OptedOut)
         } else if channel == Channel::Push {
@@ -258,6 +265,9 @@ mod tests {
             email: email.map(str::to_owned),
             phone: phone.map(str::to_owned),
             whatsapp: None,
+            quiet_from: None,
+            quiet_until: None,
+            time_zone: None,
             sync_version: None,
             created_at: epoch,
             updated_at: epoch,
@@ -271,8 +281,23 @@ mod tests {
     #[test]
     fn without_preferences_the_enabled_channels_are_tried_in_their_own_order() {
         let customer = customer(Some("c@example.com"), Some("+593991234567"));
-        let plan = choose(&Person { customer: &customer, preferences: &[], devices: 1 }, |_| true);
+        let plan = choose(&Person { customer: &customer, preferences: &[], devices: 1, only: &[] }, |_| true);
         assert_eq!(plan, Channels { chosen: Channel::ALL.to_vec(), skipped: vec![] });
+    }
+
+    /// What a reminder asks for narrows the choice; it overrides neither the matrix nor an opt-out.
+    #[test]
+    fn only_the_channels_that_are_asked_for() {
+        let customer = customer(Some("c@example.com"), Some("+593991234567"));
+        let refused = [preference(Channel::Whatsapp, false, 1)];
+        let refused: Vec<&Preference> = refused.iter().collect();
+        let only = [Channel::Whatsapp, Channel::Push];
+        let plan = choose(&Person { customer: &customer, preferences: &refused, devices: 1, only: &only }, |_| true);
+        assert_eq!(plan.chosen, [Channel::Push]);
+        assert_eq!(
+            plan.skipped,
+            [(Channel::Whatsapp, SkipReason::OptedOut), (Channel::Email, SkipReason::NotRequested)]
+        );
     }
 
     #[test]
@@ -280,7 +305,7 @@ mod tests {
         let customer = customer(None, Some("+593991234567"));
         let preferences = [preference(Channel::Push, true, 1), preference(Channel::Whatsapp, true, 2)];
         let preferences: Vec<&Preference> = preferences.iter().collect();
-        let plan = choose(&Person { customer: &customer, preferences: &preferences, devices: 0 }, |_| true);
+        let plan = choose(&Person { customer: &customer, preferences: &preferences, devices: 0, only: &[] }, |_| true);
         assert_eq!(plan.chosen, [Channel::Whatsapp]);
         assert_eq!(
             plan.skipped,
@@ -289,7 +314,7 @@ mod tests {
 
         let refused = [preference(Channel::Whatsapp, false, 1)];
         let refused: Vec<&Preference> = refused.iter().collect();
-        let plan = choose(&Person { customer: &customer, preferences: &refused, devices: 1 }, |channel| {
+        let plan = choose(&Person { customer: &customer, preferences: &refused, devices: 1, only: &[] }, |channel| {
             channel != Channel::Push
         });
         assert!(plan.chosen.is_empty());

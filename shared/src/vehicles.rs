@@ -32,18 +32,19 @@ pub struct Vehicle {
 impl Vehicle {
     /// Brand, model and year, as far as they are known.
     pub fn display_name(&self) -> String {
-        let year = self.year.map(|year| year.to_string()).unwrap_or_default();
-        [self.brand.as_str(), &self.model, &year]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ")
+        display_name(&self.brand, &self.model, self.year)
     }
 
     /// Kilometres until the next service; negative when it is overdue.
     pub fn remaining_km(&self) -> Option<i32> {
         Some(self.next_service_kilometers? - self.current_kilometers?)
     }
+}
+
+/// Brand, model and year, as far as they are known.
+pub fn display_name(brand: &str, model: &str, year: Option<i32>) -> String {
+    let year = year.map(|year| year.to_string()).unwrap_or_default();
+    [brand, model, &year].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// What people write about a vehicle (S002-53). Plates are compared in upper case and without blanks around them.
@@ -181,28 +182,49 @@ pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
     Ok(sql!(run, session, "delete from vehicles where id = $1", id)? > 0)
 }
 
-/// A vehicle as the Core service sends it (S002-61).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A vehicle as the Core service sends it (S002-61). What is absent or null erases nothing (d29).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VehicleSync {
+    /// The Core service's own identifier; without one the plate identifies the vehicle.
     #[serde(default)]
+    #[schema(max_length = 100, examples("v-1001"))]
     pub vehicle_id: Option<String>,
+    /// Whose vehicle it is; the customer may be synced later.
+    #[schema(max_length = 100, examples("customer-001"))]
     pub customer_id: String,
+    /// Licence plate; upper and lower case are the same.
+    #[schema(max_length = 20, examples("ABC123"))]
     pub plate: String,
+    /// Make.
     #[serde(default)]
+    #[schema(max_length = 100, examples("Haval"))]
     pub brand: Option<String>,
+    /// Model.
     #[serde(default)]
+    #[schema(max_length = 100, examples("H6"))]
     pub model: Option<String>,
+    /// Year of manufacture.
     #[serde(default)]
+    #[schema(minimum = 1886, maximum = 2200, examples(2024))]
     pub year: Option<i32>,
+    /// Odometer, in kilometres; reminders by distance are looked at with it.
     #[serde(default)]
+    #[schema(minimum = 0, maximum = 10000000, examples(24500))]
     pub current_kilometers: Option<i32>,
+    /// Day of the last service.
     #[serde(default)]
     pub last_service_date: Option<NaiveDate>,
+    /// Odometer at which the next service is due, in kilometres.
     #[serde(default)]
+    #[schema(minimum = 0, maximum = 10000000, examples(30000))]
     pub next_service_kilometers: Option<i32>,
+    /// URL of a picture.
     #[serde(default)]
+    #[schema(max_length = 2000)]
     pub image_url: Option<String>,
+    /// Grows with every change; an older version than the one that is here is acknowledged and ignored.
     #[serde(default)]
+    #[schema(examples(7))]
     pub sync_version: Option<i64>,
 }
 

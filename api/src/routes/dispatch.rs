@@ -27,6 +27,7 @@ pub(crate) async fn accept(
         event,
         unique_key: None,
         unknown_customer: api.context.config.unknown_customer,
+        only: Vec::new(),
     };
     let accepted = api.door.accept(request).await;
     accepted.map(answer).map_err(|rejection| Problem::Dispatch { rejection, minimum_fields })

@@ -4,7 +4,6 @@ use super::Rejection;
 use super::event::{Event, MINIMUM_FIELDS};
 use crate::catalogue::{Catalogue, Phase, ServiceType};
 use crate::channels::Channel;
-use crate::customers::{Customer, Preference};
 use crate::ids::Id;
 use crate::orchestration::{self, Cell, DeliveryMode, Orchestration, Person, SkipReason};
 use crate::templates::Occasion;
@@ -41,22 +40,13 @@ struct Subject<'c> {
 }
 
 impl Plan {
-    pub fn of(
-        catalogue: &Catalogue,
-        event: &Event,
-        customer: &Customer,
-        preferences: &[Preference],
-        devices: i64,
-        strict_case: bool,
-    ) -> Result<Self, Rejection> {
+    pub fn of(catalogue: &Catalogue, event: &Event, person: &Person<'_>, strict_case: bool) -> Result<Self, Rejection> {
         let words = understood(event, strict_case)?;
-        let preferences: Vec<&Preference> = preferences.iter().collect();
-        let person = Person { customer, preferences: &preferences, devices };
         if event.is_custom() {
-            return custom(event, &person, &words);
+            return custom(event, person, &words);
         }
         let subject = Subject::find(catalogue, event)?;
-        Self::orchestrated(catalogue, event, &subject, &person, words)
+        Self::orchestrated(catalogue, event, &subject, person, words)
     }
 
     /// What can be said of an event without knowing the customer.

@@ -15,6 +15,7 @@ pub(crate) async fn again(context: &Context, task: &Claimed, event: &Event) -> R
         // The job may run twice; the event is dispatched once.
         unique_key: Some(format!("deferred:{}", task.id)),
         unknown_customer: UnknownCustomer::Reject,
+        only: Vec::new(),
     };
     match dispatch::accept(context, std::slice::from_ref(&request)).await.pop() {
         Some(Ok(Accepted { receipt, .. })) => Ok(Outcome::Done(json!(receipt))),

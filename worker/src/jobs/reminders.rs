@@ -3,7 +3,7 @@
 use recado_shared::context::Context;
 use recado_shared::dispatch::{self, Rejection, Request};
 use recado_shared::ids::Id;
-use recado_shared::reminders::{self, OpenReminder, Standing};
+use recado_shared::reminders::{self, OpenReminder, Standing, Status};
 use serde::Serialize;
 use serde_json::json;
 
@@ -42,7 +42,7 @@ pub(crate) async fn announce(context: &Context, vehicle: Option<Id>) -> Result<A
         let standing = page.iter().map(|reminder| (reminder, reminder.standing(today)));
         let (fresh, known): (Vec<_>, Vec<_>) = standing
             .filter(|(_, standing)| *standing != Standing::NotYet)
-            .partition(|(reminder, _)| reminder.status == "pending");
+            .partition(|(reminder, _)| reminder.status == Status::Pending);
         dispatch_all(context, &fresh, &mut announced).await?;
         mark_overdue(context, &known, &mut announced).await?;
     }
