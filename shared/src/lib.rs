@@ -4,6 +4,7 @@
 
 // Use cases
 pub mod dispatch;
+pub mod erasure;
 pub mod operations;
 pub mod seed;
 pub mod sync;

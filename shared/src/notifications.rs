@@ -285,7 +285,7 @@ pub async fn restart(session: &mut Session, task_ids: &[Id], now: Timestamp) -> 
         "update notifications set status = case when fallback_order = 0 then 'queued' else 'pending' end,
              retry_count = 0, error_code = null, error_reason = null, next_retry_at = null, unknown_since = null,
              paced_until = null, updated_at = $2
-         where task_id = any($1) and status in ('pending', 'queued', 'failed', 'cancelled')
+         where task_id = any($1) and status in ('pending', 'queued', 'failed', 'cancelled') and erased_at is null
            and not exists (select 1 from notifications sent where sent.task_id = notifications.task_id
                            and sent.status in ('sent', 'delivered', 'read'))",
         Ids(task_ids),
@@ -308,7 +308,7 @@ pub async fn redrive_failed(session: &mut Session, now: Timestamp, limit: i64) -
          where fallback_order = 0 and task_id in (
              select n.task_id from notifications n join tasks t on t.id = n.task_id
              where n.status = 'failed' and n.fallback_order = 0 and n.redrives < $3 and n.updated_at >= $1 and n.created_at >= $1
-               and t.state = 'dead'
+               and n.erased_at is null and t.state = 'dead'
                and exists (select 1 from notifications c join attempts a on a.notification_id = c.id
                            where c.task_id = n.task_id and c.status = 'failed' and a.outcome = 'transient'
                              and not exists (select 1 from attempts later where later.notification_id = a.notification_id

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use recado_shared::context::Context;
 use recado_shared::db;
+use recado_shared::erasure;
 use recado_shared::ids::Id;
 use recado_shared::notifications::{self, Attempt, Change, Status};
 use recado_shared::push;
@@ -141,6 +142,10 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     let gone: Vec<Id> = completions.iter().flat_map(|completion| completion.gone.iter().copied()).collect();
     notifications::apply(&mut session, &changes).await?;
     notifications::record(&mut session, &attempts).await?;
+    // A claim that was lost may be about a person who was erased meanwhile.
+    let lost = completions.iter().filter(|completion| !in_force(completion));
+    let late: Vec<Id> = lost.flat_map(|completion| completion.attempts.iter().map(|attempt| attempt.id)).collect();
+    erasure::forget_late_answers(&mut session, &late).await?;
     let dead: Vec<Id> = finishes.iter().filter(|finish| finish.state == State::Dead).map(|finish| finish.id).collect();
     let dead: Vec<Id> = dead.into_iter().filter(|id| accepted.contains(id)).collect();
     if !dead.is_empty() {
