@@ -62,7 +62,11 @@ fn finish_operation(path: &str, operation: &mut Value) {
     if operation.get("security").is_none() {
         operation["security"] = security(path);
     }
-    let is_secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
+    name_envelope(operation);
+    // An empty scheme among them means: or none at all.
+    let is_secured = operation["security"]
+        .as_array()
+        .is_some_and(|schemes| !schemes.is_empty() && schemes.iter().all(|scheme| *scheme != json!({})));
     let answers = ANSWERS.iter().filter(|answer| match answer.when {
         When::Always => true,
         When::Secured => is_secured,
@@ -80,6 +84,16 @@ fn finish_operation(path: &str, operation: &mut Value) {
         let content = json!({ content_type: { "schema": schema } });
         let responses = operation["responses"].as_object_mut().expect("every operation has responses");
         responses.entry(*status).or_insert_with(|| json!({ "description": description, "content": content }));
+    }
+}
+
+/// A refusal that a route describes itself comes in the same envelope as all others.
+fn name_envelope(operation: &mut Value) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if status.starts_with('4') && response.get("content").is_none() {
+            response["content"] =
+                json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Detail" } } });
+        }
     }
 }
 

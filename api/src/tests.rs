@@ -348,6 +348,46 @@ async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
     }
 }
 
+/// S002-16 to S002-24: whoever may read sees the people, and only `admin` changes them.
+#[tokio::test]
+async fn people_are_read_with_one_scope_and_changed_with_another() {
+    let api = TestApi::with("false").await;
+    let mut session = api.context.db.begin().await.unwrap();
+    let (_, reader) = api_keys::create(&mut session, "reader", &["read"], api.context.clock.now()).await.unwrap();
+    session.commit().await.unwrap();
+    let reader = format!("Bearer {}", reader.expose_secret());
+    let id = "0194830c-7d5a-7000-8000-000000000001";
+    let reads = [
+        "customers/".to_owned(),
+        "customers/customer-001".to_owned(),
+        "customers/customer-001/preferences/".to_owned(),
+        "customers/customer-001/vehicles/".to_owned(),
+        "customers/customer-001/reminders/".to_owned(),
+        "reminders/".to_owned(),
+    ];
+    let writes = [
+        (Method::POST, "customers/".to_owned()),
+        (Method::PUT, "customers/customer-001/".to_owned()),
+        (Method::PATCH, "customers/customer-001/".to_owned()),
+        (Method::DELETE, "customers/customer-001/".to_owned()),
+        (Method::DELETE, "customers/customer-001/?erase=true".to_owned()),
+        (Method::POST, "customers/customer-001/update_preferences/".to_owned()),
+        (Method::POST, "reminders/".to_owned()),
+        (Method::PUT, format!("reminders/{id}/")),
+        (Method::PATCH, format!("reminders/{id}/")),
+        (Method::DELETE, format!("reminders/{id}/")),
+        (Method::POST, format!("reminders/{id}/complete/")),
+    ];
+    let reads = reads.map(|path| (Method::GET, path, 200)).into_iter();
+    for (method, path, status) in reads.chain(writes.map(|(method, path)| (method, path, 403))) {
+        let path = format!("/api/v1/notifications/{path}");
+        let nobody = api.call(method.clone(), &path, &[], "{}").await;
+        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+        let answer = api.call(method.clone(), &path, &[("authorization", &reader)], "{}").await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {path}: {}", answer.text);
+    }
+}
+
 /// S002-59.
 #[tokio::test]
 async fn health_tells_what_stands_behind() {

@@ -15,6 +15,14 @@ use crate::sample;
 
 const DOORS: [&str; 4] = [DISPATCH, SYNC_CUSTOMER, SYNC_VEHICLE, SUBSCRIBE];
 
+/// Where records are written.
+const FORMS: [&str; 4] = [
+    "/api/v1/notifications/customers/",
+    "/api/v1/notifications/customers/customer-001/update_preferences/",
+    "/api/v1/notifications/vehicles/",
+    "/api/v1/notifications/reminders/",
+];
+
 impl App {
     async fn post_bytes(&self, path: &str, content_type: &str, body: Vec<u8>) -> Answer {
         self.send(self.request(Method::POST, path).header("Content-Type", content_type).body(body)).await
@@ -82,7 +90,7 @@ fn nasty_bodies() -> Vec<(&'static str, Vec<u8>)> {
 story!(nasty_bodies_are_the_callers_fault, async |app: &App| {
     app.know_carlos().await;
     for (what, body) in nasty_bodies() {
-        for door in DOORS {
+        for door in DOORS.into_iter().chain(FORMS) {
             let answer = app.post_bytes(door, "application/json", body.clone()).await;
             blames_the_caller(&answer, &format!("{what} to {door}"));
         }
@@ -95,7 +103,7 @@ story!(nasty_bodies_are_the_callers_fault, async |app: &App| {
 
 // 1 MiB is the most that is read. Who sends more gets an answer, not a broken connection.
 story!(large_bodies_are_refused, async |app: &App| {
-    for door in DOORS {
+    for door in DOORS.into_iter().chain(FORMS) {
         let body = format!("{{\"customer_id\": \"{}\"}}", "x".repeat(10 * 1024 * 1024));
         let answer = app.post_bytes(door, "application/json", body.into_bytes()).await;
         assert_eq!(answer.status, 413, "{door}");

@@ -13,8 +13,10 @@ mod sample;
 
 // The stories, a noun each
 mod analytics;
+mod customers;
 mod delivery;
 mod dispatch;
+mod erasure;
 mod fallback;
 mod fleet;
 mod health;

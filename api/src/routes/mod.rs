@@ -2,10 +2,12 @@
 
 mod analytics;
 mod catalogue;
+mod customers;
 mod dispatch;
 mod health;
 mod metrics;
 mod push;
+mod reminders;
 mod schema;
 mod sync;
 mod tasks;
@@ -32,15 +34,17 @@ pub(crate) type Routes = OpenApiRouter<Arc<Api>>;
 /// The router, and what it says of itself.
 pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
     let (router, mut document) = Routes::with_openapi(openapi::base())
+        .nest("/api/v1/notifications/customers", customers::routes())
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
+        .nest("/api/v1/notifications/reminders", reminders::routes())
         .nest("/api/v1/analytics", analytics::routes())
         .nest("/api/schema", schema::routes())
         // Applications, with an API key
         .route("/api/v1/notifications/events/dispatch", post(dispatch::accept))
         .route("/api/v1/tasks/{task_id}", get(tasks::show))
         // Services of the same house, with X-Internal-Secret
-        .route("/api/internal/v1/customers/sync", post(sync::customer))
-        .route("/api/internal/v1/vehicles/sync", post(sync::vehicle))
+        .nest("/api/internal/v1/customers", sync::customers())
+        .nest("/api/internal/v1/vehicles", sync::vehicles())
         .route("/api/internal/v1/tasks/{task_id}/status", get(tasks::show_internal))
         // Probes, without a key
         .route("/health", get(health::ready))
@@ -67,9 +71,7 @@ fn for_browsers() -> (Router<Arc<Api>>, OpenApi) {
         .max_age(Duration::from_secs(3600));
     let (router, document) = Routes::new()
         .route("/api/v1/notifications/catalog", get(catalogue::show))
-        .route("/api/v1/notifications/push/subscribe", post(push::subscribe).delete(push::unsubscribe))
-        .route("/api/v1/notifications/push/status/{customer_id}", get(push::status))
-        .route("/api/v1/notifications/push/vapid-public-key", get(push::vapid_public_key))
+        .nest("/api/v1/notifications/push", push::routes())
         .split_for_parts();
     // Inside of CORS, which answers a preflight before it counts as a method that does not exist.
     (router.method_not_allowed_fallback(method_not_allowed).layer(cors), document)

@@ -9,15 +9,24 @@ use recado_shared::ids::Id;
 use recado_shared::outbound::{OutboundError, check_url};
 use recado_shared::push::{self, NewSubscription};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
+use super::Routes;
 use crate::Api;
 use crate::auth::{Dispatch, May, Read};
 use crate::body::{Body, Fields, Json};
 use crate::path::Segment;
 use crate::problem::{FieldErrors, Problem};
 
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(subscribe, unsubscribe)).routes(routes!(status)).routes(routes!(vapid_public_key))
+}
+
 /// Creates a subscription, or brings an endpoint that is known up to date; 201 in both cases (d16).
-pub(crate) async fn subscribe(
+#[utoipa::path(post, path = "/subscribe", tag = "push", request_body = SubscriptionWrite,
+    responses((status = 201, description = "The subscription", body = Subscribed)))]
+async fn subscribe(
     _: May<Dispatch>,
     State(api): State<Arc<Api>>,
     Json(new): Json<NewSubscription>,
@@ -34,7 +43,10 @@ pub(crate) async fn subscribe(
 }
 
 /// Ends a subscription: 204, or 404 when there is none for this endpoint.
-pub(crate) async fn unsubscribe(
+#[utoipa::path(delete, path = "/subscribe", tag = "push", request_body = SubscriptionEnd,
+    responses((status = 204, description = "It has ended"),
+              (status = 404, description = "There is none for this endpoint")))]
+async fn unsubscribe(
     _: May<Dispatch>,
     State(api): State<Arc<Api>>,
     Json(Endpoint(endpoint)): Json<Endpoint>,
@@ -46,7 +58,10 @@ pub(crate) async fn unsubscribe(
 }
 
 /// Whether a customer can be reached by push. 404 for a customer of whom we know nothing at all (d16).
-pub(crate) async fn status(
+#[utoipa::path(get, path = "/status/{customer_id}", tag = "push",
+    params(("customer_id" = String, Path, description = "Your own identifier of the customer")),
+    responses((status = 200, description = "How many devices there are", body = PushStatus)))]
+async fn status(
     _: May<Read>,
     State(api): State<Arc<Api>>,
     Segment(customer_id): Segment<String>,
@@ -61,28 +76,88 @@ pub(crate) async fn status(
 }
 
 /// What a browser needs to subscribe (`applicationServerKey`). It is public by nature, so no key is asked for.
-pub(crate) async fn vapid_public_key(State(api): State<Arc<Api>>) -> Result<axum::Json<VapidPublicKey>, Problem> {
+#[utoipa::path(get, path = "/vapid-public-key", tag = "push", security(()),
+    responses((status = 200, description = "The key", body = VapidPublicKey),
+              (status = 404, description = "Web Push is not configured")))]
+async fn vapid_public_key(State(api): State<Arc<Api>>) -> Result<axum::Json<VapidPublicKey>, Problem> {
     let push = api.context.config.push.as_ref().ok_or(Problem::NotFound)?;
     Ok(axum::Json(VapidPublicKey { public_key: push.public_key.clone() }))
 }
 
-#[derive(Serialize)]
-pub(crate) struct Subscribed {
+/// A subscription that is in force.
+#[derive(Serialize, ToSchema)]
+struct Subscribed {
+    /// Id of the subscription.
     id: Id,
+    /// Whose browser it is.
+    #[schema(examples("customer-001"))]
     customer_id: String,
+    /// Where the push service takes messages for it.
     endpoint: String,
+    /// The same in a sentence.
+    #[schema(examples("Suscripción registrada"))]
     message: &'static str,
 }
 
-#[derive(Serialize)]
-pub(crate) struct PushStatus {
+/// Whether a customer can be reached by push.
+#[derive(Serialize, ToSchema)]
+struct PushStatus {
+    /// Whether there is at least one device.
     has_subscription: bool,
+    /// How many devices there are.
+    #[schema(minimum = 0, examples(1))]
     subscription_count: i64,
 }
 
-#[derive(Serialize)]
-pub(crate) struct VapidPublicKey {
+/// What a browser needs to subscribe.
+#[derive(Serialize, ToSchema)]
+struct VapidPublicKey {
+    /// `applicationServerKey`: an uncompressed P-256 point, base64url (RFC 8292).
     public_key: String,
+}
+
+/// A browser's subscription with whom it belongs to.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "NewSubscription is what is read; this only describes it")]
+struct SubscriptionWrite {
+    /// Whose browser it is; the customer may be synced later.
+    #[schema(max_length = 100, examples("customer-001"))]
+    customer_id: String,
+    /// What `PushSubscription.toJSON()` says.
+    subscription: BrowserSubscription,
+    /// Which browser it is, for people.
+    #[schema(max_length = 1000)]
+    user_agent: Option<String>,
+}
+
+/// A `PushSubscription` (W3C Push API).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "NewSubscription is what is read; this only describes it")]
+struct BrowserSubscription {
+    /// URL of the push service, `https` and public.
+    #[schema(max_length = 2000, examples("https://push.example.com/abc"))]
+    endpoint: String,
+    /// The browser's keys (RFC 8291).
+    keys: BrowserKeys,
+}
+
+/// The keys of a browser (RFC 8291).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "NewSubscription is what is read; this only describes it")]
+struct BrowserKeys {
+    /// Its public key: an uncompressed P-256 point, base64url.
+    p256dh: String,
+    /// 16 random bytes, base64url.
+    auth: String,
+}
+
+/// Which subscription ends.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "Endpoint is what is read; this only describes it")]
+struct SubscriptionEnd {
+    /// The endpoint that was subscribed.
+    #[schema(examples("https://push.example.com/abc"))]
+    endpoint: String,
 }
 
 impl Body for NewSubscription {
@@ -102,7 +177,7 @@ impl Body for NewSubscription {
 }
 
 /// The body of a farewell.
-pub(crate) struct Endpoint(String);
+struct Endpoint(String);
 
 impl Body for Endpoint {
     fn read(fields: &mut Fields) -> Self {

@@ -9,7 +9,10 @@ use recado_shared::ids::Id;
 use recado_shared::queue::Job;
 use recado_shared::vehicles::VehicleSync;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
+use super::Routes;
 use crate::Api;
 use crate::auth::InternalCaller;
 use crate::body::{Body, Fields, Json};
@@ -17,8 +20,20 @@ use crate::problem::Problem;
 
 type Answer = (StatusCode, axum::Json<Queued>);
 
-/// Takes a customer in (S002-60).
-pub(crate) async fn customer(
+/// Below the customers of the internal API.
+pub(crate) fn customers() -> Routes {
+    Routes::new().routes(routes!(customer))
+}
+
+/// Below the vehicles of the internal API.
+pub(crate) fn vehicles() -> Routes {
+    Routes::new().routes(routes!(vehicle))
+}
+
+/// Takes a customer in, as the Core service knows it (S002-60).
+#[utoipa::path(post, path = "/sync", tag = "sync", request_body = CustomerSync,
+    responses((status = 202, description = "It is kept, and worked off on queue `sync`", body = Queued)))]
+async fn customer(
     _: InternalCaller,
     State(api): State<Arc<Api>>,
     Json(sync): Json<CustomerSync>,
@@ -29,8 +44,10 @@ pub(crate) async fn customer(
     Ok(queued(Queued { status: "accepted", message: "Customer sync queued", task_id, customer_id, plate: None }))
 }
 
-/// Takes a vehicle in (S002-61).
-pub(crate) async fn vehicle(
+/// Takes a vehicle in, as the Core service knows it; reminders that its kilometres make due are announced (S002-61).
+#[utoipa::path(post, path = "/sync", tag = "sync", request_body = VehicleSync,
+    responses((status = 202, description = "It is kept, and worked off on queue `sync`", body = Queued)))]
+async fn vehicle(
     _: InternalCaller,
     State(api): State<Arc<Api>>,
     Json(sync): Json<VehicleSync>,
@@ -42,13 +59,23 @@ pub(crate) async fn vehicle(
 }
 
 /// Where to look for what became of it: `GET /api/internal/v1/tasks/{task_id}/status/`.
-#[derive(Serialize)]
-pub(crate) struct Queued {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SyncQueued)]
+struct Queued {
+    /// Always `accepted`.
+    #[schema(examples("accepted"))]
     status: &'static str,
+    /// The same in a sentence.
+    #[schema(examples("Customer sync queued"))]
     message: &'static str,
+    /// The task that writes it; its status tells what became of it.
     task_id: Id,
+    /// Whom it is about.
+    #[schema(examples("customer-001"))]
     customer_id: String,
+    /// The vehicle's plate, in upper case; absent where a customer was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(examples("ABC123"))]
     plate: Option<String>,
 }
 

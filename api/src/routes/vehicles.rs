@@ -129,7 +129,7 @@ fn unknown_customer() -> Problem {
 /// A vehicle.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Vehicle)]
-struct VehicleView {
+pub(super) struct VehicleView {
     /// Id of the vehicle.
     id: Id,
     /// The Core service's own identifier, where it has one.
