@@ -13,7 +13,7 @@ use futures::StreamExt;
 use recado_shared::channels::Channel;
 use recado_shared::ids::Id;
 use recado_shared::notifications::Status;
-use recado_shared::orchestration::Target;
+use recado_shared::orchestration::{AwaitedReceipt, DeliveryMode, Target};
 use serde_json::{Map, Value};
 
 use crate::json;
@@ -146,6 +146,32 @@ impl Fields {
         })
     }
 
+    /// A field that must be there and not be null, of a type that has no value to go on with when it is wrong.
+    pub(crate) fn mandatory<T: Field>(&mut self, name: &'static str) -> Option<T> {
+        match self.values.get(name) {
+            None => self.errors.add(name, "Este campo es requerido."),
+            Some(Value::Null) => self.errors.add(name, "Este campo no puede ser nulo."),
+            Some(_) => return self.optional(name),
+        }
+        None
+    }
+
+    /// The objects of a list that must be there, at most so many; each is read by itself.
+    pub(crate) fn objects(&mut self, name: &'static str, most: usize) -> Vec<Self> {
+        let objects: Vec<Map<String, Value>> = self.required(name);
+        if objects.len() > most {
+            let error = format!("Asegúrese de que este campo no tenga más de {most} elementos.");
+            self.errors.add(name, error);
+            return Vec::new();
+        }
+        objects.into_iter().map(Self::of).collect()
+    }
+
+    /// Moves what was wrong to where these fields stand in the body: `configs.2` and a dot before each name.
+    pub(crate) fn report_to(self, place: &str, errors: &mut FieldErrors) {
+        errors.extend(self.errors.into_iter().map(|(field, error)| (format!("{place}.{field}"), error)));
+    }
+
     /// A field that may be absent or null.
     pub(crate) fn optional<T: Field>(&mut self, name: &'static str) -> Option<T> {
         match self.values.remove(name)? {
@@ -265,6 +291,23 @@ impl Field for Target {
     fn read(value: Value) -> Result<Self, String> {
         let word = String::read(value)?;
         word.parse().map_err(|_| format!("\"{}\" no es una elección válida. Use: clients, staff.", word.escape_debug()))
+    }
+}
+
+impl Field for DeliveryMode {
+    fn read(value: Value) -> Result<Self, String> {
+        let word = String::read(value)?;
+        let choices = "Use: fallback, all.";
+        Self::try_from(word.clone())
+            .map_err(|_| format!("\"{}\" no es una elección válida. {choices}", word.escape_debug()))
+    }
+}
+
+impl Field for AwaitedReceipt {
+    fn read(value: Value) -> Result<Self, String> {
+        let word = String::read(value)?;
+        let choices = "Use: delivered, read.";
+        word.parse().map_err(|_| format!("\"{}\" no es una elección válida. {choices}", word.escape_debug()))
     }
 }
 
@@ -393,6 +436,23 @@ mod tests {
                 "i": ["Introduzca un número entero válido."],
             })
         );
+    }
+
+    #[test]
+    fn every_object_of_a_list_is_read_by_itself() {
+        let mut body = fields(json!({"a": [{"c": "email"}, {"c": "fax"}, {"c": null}, {}], "b": [{}, {}]}));
+        let mut errors = FieldErrors::default();
+        for (number, mut one) in body.objects("a", 4).into_iter().enumerate() {
+            assert_eq!(one.mandatory::<Channel>("c").is_some(), number == 0);
+            one.report_to(&format!("a.{number}"), &mut errors);
+        }
+        let wrong = errors.to_json();
+        assert_eq!(wrong["a"]["0"], Value::Null);
+        assert_eq!(wrong["a"]["2"], json!({"c": ["Este campo no puede ser nulo."]}));
+        assert_eq!(wrong["a"]["3"], json!({"c": ["Este campo es requerido."]}));
+        assert!(wrong["a"]["1"]["c"][0].as_str().is_some_and(|error| error.starts_with("\"fax\"")), "{wrong}");
+        assert_eq!(body.objects("b", 1).len(), 0);
+        assert!(body.errors.contains("b"), "too many");
     }
 
     #[test]

@@ -32,6 +32,7 @@ use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use axum::{Router, ServiceExt};
 use recado_shared::addresses;
+use recado_shared::catalogue::Catalogue;
 use recado_shared::context::Context;
 use recado_shared::dispatch::Door;
 use recado_shared::sync::Inbox;
@@ -66,6 +67,14 @@ struct Api {
     keys: KeyRing,
     /// What the routes say of themselves.
     document: OpenApi,
+}
+
+impl Api {
+    /// The catalogue as it is now.
+    async fn catalogue(&self) -> Result<Arc<Catalogue>, Problem> {
+        let mut session = self.context.db.read().await?;
+        Ok(self.context.catalogue.current(&mut session).await?)
+    }
 }
 
 /// Builds the API. It must be called inside a Tokio runtime, because the group commit runs as a task there.

@@ -85,6 +85,17 @@ impl Paging {
         })
     }
 
+    /// The answer from a list that is in memory as a whole; only what stands on the page is shown.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub(crate) fn cut<T, V>(&self, all: &[T], show: impl FnMut(&T) -> V) -> Result<Page<V>, Problem> {
+        let place = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+        let shown = all.iter().skip(place(self.offset())).take(place(self.page_size)).map(show).collect();
+        self.page(shown, i64::try_from(all.len()).unwrap_or(i64::MAX))
+    }
+
     fn link(&self, page: i64) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(&self.query);
@@ -168,6 +179,15 @@ mod tests {
 
         let only = paging("/api/v").unwrap().page(vec![1], 1).unwrap();
         assert_eq!((only.previous, only.next, only.count), (None, None, 1));
+    }
+
+    #[test]
+    fn a_list_in_memory_is_cut() {
+        let all: Vec<i32> = (1..=5).collect();
+        let results = |uri| paging(uri).unwrap().cut(&all, |number| number * 10).map(|page| (page.results, page.count));
+        assert_eq!(results("/v?page_size=2").unwrap(), (vec![10, 20], 5));
+        assert_eq!(results("/v?page_size=2&page=3").unwrap(), (vec![50], 5));
+        assert!(results("/v?page_size=2&page=4").is_err());
     }
 
     #[test]

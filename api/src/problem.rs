@@ -24,12 +24,16 @@ pub(crate) enum Problem {
     Malformed(String),
     /// 400, 422, 500 or 503. An event was not accepted.
     Dispatch { rejection: Rejection, minimum_fields: &'static [&'static str] },
+    /// 400. A template was to be shown with a context that lacks some of its variables (S002-45).
+    MissingVariables { missing: Vec<String>, template_variables: Vec<String> },
     /// 401. No key or secret, or one that is not in force.
     Unauthenticated(Credential),
     /// 403. The key is good but lacks this scope.
     Forbidden { scope: &'static str },
     /// 404.
     NotFound,
+    /// 404. The sentence says what was looked for, and where the caller finds what there is.
+    Nothing(String),
     /// 404. The list ends before this page.
     NoSuchPage,
     /// 405. The router adds `Allow`.
@@ -65,11 +69,13 @@ impl IntoResponse for Problem {
             Self::Fields(errors) => answer(StatusCode::BAD_REQUEST, errors.to_json()),
             Self::Malformed(text) => detail(StatusCode::BAD_REQUEST, &text),
             Self::Dispatch { rejection, minimum_fields } => dispatch(rejection, minimum_fields),
+            Self::MissingVariables { missing, template_variables } => missing_variables(&missing, &template_variables),
             Self::Unauthenticated(credential) => unauthenticated(credential),
             Self::Forbidden { scope } => {
                 detail(StatusCode::FORBIDDEN, &format!("La clave no tiene el permiso \"{scope}\". Cree otra con él."))
             }
             Self::NotFound => detail(StatusCode::NOT_FOUND, "No encontrado."),
+            Self::Nothing(sentence) => detail(StatusCode::NOT_FOUND, &sentence),
             Self::NoSuchPage => detail(StatusCode::NOT_FOUND, "Página inválida."),
             Self::MethodNotAllowed(method) => {
                 detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Método \"{method}\" no permitido."))
@@ -160,6 +166,17 @@ impl<'a> Envelope<'a> {
             notifications_queued: 0,
         }
     }
+}
+
+/// S002-45.
+fn missing_variables(missing: &[String], template_variables: &[String]) -> Response {
+    let body = json!({
+        "error": "Faltan variables de contexto requeridas",
+        "missing_variables": missing,
+        "hint": format!("Agregue a `context`: {}.", missing.join(", ")),
+        "template_variables": template_variables,
+    });
+    answer(StatusCode::BAD_REQUEST, body)
 }
 
 fn unauthenticated(credential: Credential) -> Response {
@@ -331,6 +348,8 @@ mod tests {
             (Problem::Unauthenticated(Credential::InternalSecret), 401),
             (Problem::Forbidden { scope: "admin" }, 403),
             (Problem::NotFound, 404),
+            (Problem::Nothing("x".into()), 404),
+            (Problem::MissingVariables { missing: vec!["hora".into()], template_variables: vec![] }, 400),
             (Problem::NoSuchPage, 404),
             (Problem::MethodNotAllowed(Method::PUT), 405),
             (Problem::TooSlow, 408),

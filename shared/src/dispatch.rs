@@ -10,7 +10,7 @@ mod plan;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use event::{DEFERRED_BY, EVENT_TYPES, Event, MINIMUM_FIELDS};
+pub use event::{CUSTOM, DEFERRED_BY, EVENT_TYPES, Event, MINIMUM_FIELDS};
 pub use plan::Plan;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

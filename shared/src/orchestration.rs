@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::channels::Channel;
-use crate::customers::{Customer, Preference};
-use crate::db::{Result, Session};
+use crate::clock::Timestamp;
+use crate::customers::{Customer, Preference, check_text};
+use crate::db::{Result, Rows, Session};
 use crate::ids::Id;
 use crate::sql;
+use crate::templates::Template;
 
 /// The audience of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -60,8 +62,10 @@ impl TryFrom<String> for Target {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryMode {
+    /// The next channel is tried when one has failed.
     #[default]
     Fallback,
+    /// Every channel carries the message.
     All,
 }
 
@@ -137,6 +141,8 @@ pub struct Orchestration {
     pub description: String,
     #[sqlx(try_from = "String")]
     pub delivery_mode: DeliveryMode,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
 }
 
 /// One cell of its matrix.
@@ -160,13 +166,229 @@ pub struct Cell {
 /// The longest that a message may wait for its receipt, in seconds: a week.
 pub const LONGEST_AWAIT: i32 = 7 * 24 * 60 * 60;
 
+/// The most cells that one request may change: several times the matrix of the longest flow.
+pub const MOST_CELLS: usize = 1_000;
+
+impl Cell {
+    /// A cell that nobody has switched on yet.
+    pub fn new(config_id: Id, phase_id: Id, channel: Channel, now: Timestamp) -> Self {
+        Self {
+            id: Id::new(now),
+            config_id,
+            phase_id,
+            channel,
+            enabled: false,
+            template_id: None,
+            await_receipt: None,
+            await_seconds: None,
+        }
+    }
+
+    /// What is wrong with it; every error names its field.
+    pub fn errors(&self) -> Vec<(&'static str, String)> {
+        let error = match (self.await_receipt, self.await_seconds) {
+            (None, None) => return Vec::new(),
+            (Some(_), Some(seconds)) if (1..=LONGEST_AWAIT).contains(&seconds) => return Vec::new(),
+            (Some(_), Some(_)) => format!("Debe estar entre 1 y {LONGEST_AWAIT}."),
+            (Some(_), None) => format!("Indique cuántos segundos esperar `await_receipt`, de 1 a {LONGEST_AWAIT}."),
+            (None, Some(_)) => "Indique también `await_receipt`: delivered o read.".to_owned(),
+        };
+        vec![("await_seconds", error)]
+    }
+
+    /// Why the cell cannot name this template; `None` when it can.
+    pub fn refuses(&self, template: &Template, target: Target) -> Option<String> {
+        if template.channel != self.channel {
+            let (theirs, ours) = (template.channel, self.channel);
+            return Some(format!("La plantilla es del canal {theirs} y la celda es del canal {ours}."));
+        }
+        let theirs = template.target;
+        (theirs != target).then(|| format!("La plantilla es para {theirs} y la configuración es para {target}."))
+    }
+}
+
+/// What staff write about a configuration (S002-49). Its matrix is written apart.
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[schema(as = OrchestrationWrite)]
+pub struct OrchestrationDraft {
+    /// The type of service, or a subtype, by UUID or slug. A slug that both carry means the type.
+    #[schema(examples("mantenimiento-preventivo"))]
+    pub service_type: String,
+    /// Whom its messages address.
+    #[schema(required = false, default = "clients")]
+    pub target: Target,
+    /// Only for this workshop; null for all that have none of their own.
+    #[schema(max_length = 100)]
+    pub taller_id: Option<String>,
+    /// Whether events may use it.
+    #[schema(required = false, default = true)]
+    pub is_active: bool,
+    /// A note for staff.
+    #[schema(max_length = 1000, required = false)]
+    pub description: String,
+    /// One channel after the other, or all at once.
+    #[schema(required = false, default = "fallback")]
+    pub delivery_mode: DeliveryMode,
+}
+
+impl Default for OrchestrationDraft {
+    fn default() -> Self {
+        Self {
+            service_type: String::new(),
+            target: Target::default(),
+            taller_id: None,
+            is_active: true,
+            description: String::new(),
+            delivery_mode: DeliveryMode::default(),
+        }
+    }
+}
+
+impl OrchestrationDraft {
+    /// What is wrong with the fields by themselves; every error names its field.
+    pub fn errors(&self) -> Vec<(&'static str, String)> {
+        let mut errors = Vec::new();
+        check_text(&mut errors, "taller_id", self.taller_id.as_deref(), 100);
+        check_text(&mut errors, "description", Some(&self.description), 1_000);
+        errors
+    }
+}
+
+impl From<Orchestration> for OrchestrationDraft {
+    fn from(config: Orchestration) -> Self {
+        Self {
+            service_type: config.service_type_id.to_string(),
+            target: config.target,
+            taller_id: config.taller_id,
+            is_active: config.is_active,
+            description: config.description,
+            delivery_mode: config.delivery_mode,
+        }
+    }
+}
+
+/// Which configurations to list; `None` leaves a question out.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub service_type_id: Option<Id>,
+    pub target: Option<Target>,
+    /// `Some(None)`: those that belong to no workshop.
+    pub taller_id: Option<Option<String>>,
+}
+
+impl Filter {
+    /// Whether a configuration is one of those that are looked for.
+    pub fn takes(&self, config: &Orchestration) -> bool {
+        self.service_type_id.is_none_or(|service| service == config.service_type_id)
+            && self.target.is_none_or(|target| target == config.target)
+            && self.taller_id.as_ref().is_none_or(|taller| *taller == config.taller_id)
+    }
+}
+
+/// Every configuration and every cell.
 pub async fn all(session: &mut Session) -> Result<(Vec<Orchestration>, Vec<Cell>)> {
     let configs = sql!(all Orchestration, session,
-        "select id, service_type_id, target, taller_id, is_active, description, delivery_mode from orchestration_configs"
+        "select id, service_type_id, target, taller_id, is_active, description, delivery_mode, created_at, updated_at
+         from orchestration_configs"
     )?;
-    let cells = sql!(all Cell, session, 
-        "select id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds from phase_channel_configs")?;
+    let cells = sql!(all Cell, session,
+        "select id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds
+         from phase_channel_configs"
+    )?;
     Ok((configs, cells))
+}
+
+/// One configuration.
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<Orchestration>> {
+    sql!(one Orchestration, session, "select * from orchestration_configs where id = $1", id)
+}
+
+/// The cells of one configuration.
+pub async fn cells(session: &mut Session, config: Id) -> Result<Vec<Cell>> {
+    sql!(all Cell, session, "select * from phase_channel_configs where config_id = $1", config)
+}
+
+/// Writes a new configuration without cells, and returns its id. A second one for the same service, audience and workshop
+/// violates `orchestration_configs_key`.
+pub async fn insert(session: &mut Session, draft: &OrchestrationDraft, service: Id, now: Timestamp) -> Result<Id> {
+    let id = Id::new(now);
+    sql!(run, session,
+        "insert into orchestration_configs (id, service_type_id, target, taller_id, is_active, description, delivery_mode,
+             created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+        id, service, draft.target.as_str(), draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
+        draft.delivery_mode.as_str(), now
+    )?;
+    Ok(id)
+}
+
+/// Writes a configuration anew; false when there is none. Another one for the same service, audience and workshop violates
+/// `orchestration_configs_key`.
+pub async fn replace(
+    session: &mut Session,
+    id: Id,
+    draft: &OrchestrationDraft,
+    service: Id,
+    now: Timestamp,
+) -> Result<bool> {
+    let written = sql!(run, session,
+        "update orchestration_configs set service_type_id = $2, target = $3, taller_id = $4, is_active = $5, description = $6,
+             delivery_mode = $7, updated_at = $8
+         where id = $1",
+        id, service, draft.target.as_str(), draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
+        draft.delivery_mode.as_str(), now
+    )?;
+    Ok(written > 0)
+}
+
+/// Deletes a configuration with its cells; false when there is none.
+pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
+    Ok(sql!(run, session, "delete from orchestration_configs where id = $1", id)? > 0)
+}
+
+/// Writes cells of one configuration, whether they are there or not.
+pub async fn write_cells(session: &mut Session, config: Id, cells: &[Cell], now: Timestamp) -> Result<()> {
+    sql!(run, session,
+        "insert into phase_channel_configs (id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds)
+         select id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds
+         from rows($1 as phase_channel_configs: id, config_id, phase_id, channel, enabled, template_id, await_receipt,
+             await_seconds)
+         where true
+         on conflict (config_id, phase_id, channel) do update set enabled = excluded.enabled,
+             template_id = excluded.template_id, await_receipt = excluded.await_receipt,
+             await_seconds = excluded.await_seconds",
+        Rows::new(cells)
+    )?;
+    sql!(run, session, "update orchestration_configs set updated_at = $2 where id = $1", config, now)?;
+    Ok(())
+}
+
+/// Writes those of the cells that are not there yet, and returns how many that were.
+pub async fn add_cells(session: &mut Session, cells: &[Cell]) -> Result<u64> {
+    sql!(
+        run,
+        session,
+        "insert into phase_channel_configs (id, config_id, phase_id, channel, enabled)
+         select id, config_id, phase_id, channel, enabled
+         from rows($1 as phase_channel_configs: id, config_id, phase_id, channel, enabled)
+         where true on conflict (config_id, phase_id, channel) do nothing",
+        Rows::new(cells)
+    )
+}
+
+/// Takes away the names of templates that are for another channel or audience than their cell, after one or the other has
+/// changed. Such a cell goes back to the best match, as when its template is deleted.
+pub async fn forget_misfits(session: &mut Session) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update phase_channel_configs set template_id = null
+         where template_id is not null and not exists (
+             select 1 from templates t join orchestration_configs c on c.target = t.target
+             where t.id = phase_channel_configs.template_id and c.id = phase_channel_configs.config_id
+                 and t.channel = phase_channel_configs.channel)"
+    )?;
+    Ok(())
 }
 
 /// Why a channel is not used. The word is stable, the sentence is for people.
@@ -320,5 +542,27 @@ mod tests {
         assert!(plan.chosen.is_empty());
         assert!(plan.skipped.contains(&(Channel::Whatsapp, SkipReason::OptedOut)));
         assert!(plan.skipped.contains(&(Channel::Push, SkipReason::DisabledInMatrix)));
+    }
+
+    #[test]
+    fn a_cell_waits_for_a_receipt_and_says_how_long() {
+        let cell = |await_receipt, await_seconds| Cell {
+            await_receipt,
+            await_seconds,
+            ..Cell::new(Id::of_name("c"), Id::of_name("p"), Channel::Whatsapp, Timestamp::from_micros(0))
+        };
+        for (receipt, seconds, is_good) in [
+            (None, None, true),
+            (Some(AwaitedReceipt::Delivered), Some(1), true),
+            (Some(AwaitedReceipt::Read), Some(604_800), true),
+            (Some(AwaitedReceipt::Read), Some(604_801), false),
+            (Some(AwaitedReceipt::Read), Some(0), false),
+            (Some(AwaitedReceipt::Read), None, false),
+            (None, Some(60), false),
+        ] {
+            let errors = cell(receipt, seconds).errors();
+            assert_eq!(errors.is_empty(), is_good, "{receipt:?} {seconds:?}");
+            assert!(errors.iter().all(|(field, _)| *field == "await_seconds"));
+        }
     }
 }

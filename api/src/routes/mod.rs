@@ -6,11 +6,13 @@ mod customers;
 mod dispatch;
 mod health;
 mod metrics;
+mod orchestration;
 mod push;
 mod reminders;
 mod schema;
 mod sync;
 mod tasks;
+mod templates;
 mod vehicles;
 
 use std::sync::Arc;
@@ -34,6 +36,10 @@ pub(crate) type Routes = OpenApiRouter<Arc<Api>>;
 /// The router, and what it says of itself.
 pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
     let (router, mut document) = Routes::with_openapi(openapi::base())
+        .nest("/api/v1/notifications/templates", templates::routes())
+        .nest("/api/v1/notifications/phases", catalogue::phases())
+        .nest("/api/v1/notifications/service-types", catalogue::service_types())
+        .nest("/api/v1/notifications/orchestration", orchestration::routes())
         .nest("/api/v1/notifications/customers", customers::routes())
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
         .nest("/api/v1/notifications/reminders", reminders::routes())
@@ -70,7 +76,7 @@ fn for_browsers() -> (Router<Arc<Api>>, OpenApi) {
         .expose_headers([REQUEST_ID, HeaderName::from_static("retry-after")])
         .max_age(Duration::from_secs(3600));
     let (router, document) = Routes::new()
-        .route("/api/v1/notifications/catalog", get(catalogue::show))
+        .nest("/api/v1/notifications/catalog", catalogue::catalog())
         .nest("/api/v1/notifications/push", push::routes())
         .split_for_parts();
     // Inside of CORS, which answers a preflight before it counts as a method that does not exist.

@@ -21,8 +21,8 @@ pub const EVENT_TYPES: [&str; 8] = [
     CUSTOM,
 ];
 
-/// The event whose words the caller brings along.
-pub(super) const CUSTOM: &str = "custom";
+/// The event whose words the caller brings along; no template is used for it.
+pub const CUSTOM: &str = "custom";
 
 /// What the context of every event but `custom` holds (S002-42).
 pub const MINIMUM_FIELDS: [&str; 3] = ["nombre", "placa", "vehiculo"];

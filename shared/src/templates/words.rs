@@ -126,6 +126,16 @@ pub struct TemplateError {
     pub too_long: bool,
 }
 
+impl TemplateError {
+    /// The problem for an answer that names the part itself: `Línea 2: …`.
+    pub fn explanation(&self) -> String {
+        match self.line {
+            Some(line) => format!("Línea {line}: {}", self.problem),
+            None => self.problem.clone(),
+        }
+    }
+}
+
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
