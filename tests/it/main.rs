@@ -13,6 +13,7 @@ mod sample;
 
 // The stories, a noun each
 mod analytics;
+mod catalogue;
 mod customers;
 mod delivery;
 mod dispatch;
@@ -22,6 +23,7 @@ mod fleet;
 mod health;
 mod hostile;
 mod operators;
+mod orchestration;
 mod push;
 mod recovery;
 mod reminders;
@@ -29,4 +31,5 @@ mod schedules;
 mod seed;
 mod sync;
 mod tasks;
+mod templates;
 mod vehicles;

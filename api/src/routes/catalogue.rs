@@ -32,14 +32,14 @@ pub(crate) fn service_types() -> Routes {
 }
 
 /// The slugs that a dispatch may name: types of service and phases that are in use, in their order.
-#[utoipa::path(get, path = "/", tag = "catalog",
+#[utoipa::path(get, path = "/", tag = "catalogue",
     responses((status = 200, description = "Types of service and phases", body = Slugs)))]
 async fn show(_: May<Read>, State(api): State<Arc<Api>>) -> Result<axum::Json<Slugs>, Problem> {
     Ok(axum::Json(Slugs::of(&*api.catalogue().await?)))
 }
 
 /// The phases of a service, in their order.
-#[utoipa::path(get, path = "/", tag = "phases", operation_id = "list", params(PageParams),
+#[utoipa::path(get, path = "/", tag = "catalogue", params(PageParams),
     responses((status = 200, description = "A page of phases", body = Page<PhaseView>)))]
 async fn list_phases(
     _: May<Read>,
@@ -51,7 +51,7 @@ async fn list_phases(
 }
 
 /// One phase.
-#[utoipa::path(get, path = "/{id}", tag = "phases", operation_id = "show",
+#[utoipa::path(get, path = "/{id}", tag = "catalogue",
     params(("id" = String, Path, description = "UUID or slug of the phase", example = "phase-reception")),
     responses((status = 200, description = "The phase", body = PhaseView)))]
 async fn show_phase(
@@ -64,7 +64,7 @@ async fn show_phase(
 }
 
 /// The types of service with their subtypes, in their order.
-#[utoipa::path(get, path = "/", tag = "service-types", operation_id = "list", params(PageParams),
+#[utoipa::path(get, path = "/", tag = "catalogue", params(PageParams),
     responses((status = 200, description = "A page of types of service", body = Page<ServiceTypeView>)))]
 async fn list_service_types(
     _: May<Read>,
@@ -77,7 +77,7 @@ async fn list_service_types(
 }
 
 /// One type of service with its subtypes. A slug never means a subtype (d9).
-#[utoipa::path(get, path = "/{id}", tag = "service-types", operation_id = "show",
+#[utoipa::path(get, path = "/{id}", tag = "catalogue",
     params(("id" = String, Path, description = "UUID or slug of the type of service", example = "averia-revision")),
     responses((status = 200, description = "The type of service", body = ServiceTypeView)))]
 async fn show_service_type(
