@@ -217,6 +217,47 @@ async fn an_event_of_ones_own_needs_a_subject_and_a_body() {
     );
 }
 
+/// Looking takes `read`; whatever changes the next message takes `admin`. A preview changes nothing.
+#[tokio::test]
+async fn staff_who_may_look_may_not_write() {
+    let api = TestApi::with("false").await;
+    let mut session = api.context.db.begin().await.unwrap();
+    let now = api.context.clock.now();
+    let (_, reader) = api_keys::create(&mut session, "reader", &["read"], now).await.unwrap();
+    let (_, admin) = api_keys::create(&mut session, "admin", &["admin"], now).await.unwrap();
+    session.commit().await.unwrap();
+    let send = async |key: &str, method: Method, path: &str| {
+        let key = format!("Bearer {key}");
+        let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
+        api.call(method, &format!("/api/v1/notifications/{path}"), &headers, "{}").await.status.as_u16()
+    };
+    let nobody = "0197c1e0-7b3a-7c52-9d0e-2f6a1b4c8d90";
+    let one = |noun: &str| format!("{noun}/{nobody}/");
+    let (template, config) = (one("templates"), one("orchestration"));
+    for (method, path, as_reader, as_admin) in [
+        (Method::GET, "templates/", 200, 200),
+        (Method::GET, "templates/variables/", 200, 200),
+        (Method::GET, "templates/for_context/", 400, 400),
+        (Method::POST, "templates/preview/", 400, 400),
+        (Method::GET, "phases/phase-repair/", 200, 200),
+        (Method::GET, "service-types/", 200, 200),
+        (Method::GET, "orchestration/", 200, 200),
+        (Method::POST, "templates/", 403, 400),
+        (Method::PATCH, &template, 403, 404),
+        (Method::PUT, &template, 403, 400),
+        (Method::DELETE, &template, 403, 404),
+        (Method::POST, "orchestration/", 403, 400),
+        (Method::PATCH, &config, 403, 404),
+        (Method::PUT, &config, 403, 400),
+        (Method::DELETE, &config, 403, 404),
+        (Method::POST, &format!("{config}update_matrix/"), 403, 400),
+        (Method::POST, &format!("{config}initialize_phases/"), 403, 404),
+    ] {
+        assert_eq!(send(reader.expose_secret(), method.clone(), path).await, as_reader, "{method} {path}");
+        assert_eq!(send(admin.expose_secret(), method.clone(), path).await, as_admin, "{method} {path}");
+    }
+}
+
 #[tokio::test]
 async fn the_same_idempotency_key_gets_the_same_answer() {
     let api = TestApi::open().await;

@@ -16,11 +16,14 @@ use crate::sample;
 const DOORS: [&str; 4] = [DISPATCH, SYNC_CUSTOMER, SYNC_VEHICLE, SUBSCRIBE];
 
 /// Where records are written.
-const FORMS: [&str; 4] = [
+const FORMS: [&str; 7] = [
     "/api/v1/notifications/customers/",
     "/api/v1/notifications/customers/customer-001/update_preferences/",
     "/api/v1/notifications/vehicles/",
     "/api/v1/notifications/reminders/",
+    "/api/v1/notifications/templates/",
+    "/api/v1/notifications/templates/preview/",
+    "/api/v1/notifications/orchestration/",
 ];
 
 impl App {

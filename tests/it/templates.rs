@@ -114,7 +114,7 @@ story!(a_wrong_template_is_refused, async |app: &App| {
         let answer = app.post(TEMPLATES, &body).await.must_be(400);
         assert!(answer[field][0].is_string(), "{field} in {body}: {answer}");
         assert_eq!(
-            answer.as_object().map_or(0, |fields| fields.len()),
+            answer.as_object().map_or(0, serde_json::Map::len),
             if body == json!({}) { 3 } else { 1 },
             "{answer}"
         );
@@ -149,7 +149,7 @@ story!(the_next_event_is_told_in_the_new_words, async |app: &App| {
     app.drain().await;
     let mails = app.mails();
     let subjects: Vec<&str> = mails.iter().filter_map(Mail::subject).collect();
-    let seed = "Su cita está confirmada: 20 de Enero, 2026, 14:30";
+    let seed = "Mantenimiento agendado: 20 de Enero, 2026, 14:30";
     let mut sorted = subjects.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, ["Cita para ABC123", "Cita para ABC123", seed, seed], "{subjects:?}");
@@ -322,6 +322,6 @@ story!(a_named_template_may_go, async |app: &App| {
         }
         let after = app.get(&format!("{ORCHESTRATION}{config}/")).await.must_be(200);
         assert_eq!(after["phase_configs"][0]["template"], Value::Null, "{deed}");
-        assert_eq!(subject().await, "Su cita está confirmada: 20 de Enero, 2026, 14:30", "{deed}");
+        assert_eq!(subject().await, "Mantenimiento agendado: 20 de Enero, 2026, 14:30", "{deed}");
     }
 });
