@@ -325,3 +325,17 @@ story!(a_named_template_may_go, async |app: &App| {
         assert_eq!(subject().await, "Mantenimiento agendado: 20 de Enero, 2026, 14:30", "{deed}");
     }
 });
+
+// S002-6: writers wait for each other, so two people who change different fields at once both get what they wrote.
+story!(two_editors_lose_nothing, async |app: &App| {
+    let (_, url) = app.save_template(&own()).await;
+    for round in 0..10 {
+        let (name, subject) = (format!("Nombre {round}"), format!("Asunto {round}"));
+        let [names, subjects] = [json!({"name": name}), json!({"subject": subject})];
+        let (one, other) = tokio::join!(app.patch(&url, &names), app.patch(&url, &subjects));
+        one.must_be(200);
+        other.must_be(200);
+        let template = app.get(&url).await.must_be(200);
+        assert_eq!((&template["name"], &template["subject"]), (&json!(name), &json!(subject)));
+    }
+});
