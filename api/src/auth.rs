@@ -13,11 +13,15 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use moka::future::Cache;
 use recado_shared::api_keys::{self, ApiKey};
+use recado_shared::clock::Timestamp;
 use recado_shared::config::Access;
 use recado_shared::context::Context;
 use recado_shared::db;
+use secrecy::ExposeSecret;
+use url::form_urlencoded;
 
 use crate::Api;
+use crate::jwt;
 use crate::problem::{Credential, Problem};
 
 /// Proof that the caller may do what `S` says.
@@ -119,6 +123,34 @@ fn is_internal(access: &Access, secret: Option<&str>) -> bool {
     secret.is_some_and(|secret| api_keys::is_one_of(&access.internal_secrets, secret))
 }
 
+/// Proof that it is our Evolution API that calls.
+pub(crate) struct EvolutionCaller;
+
+impl FromRequestParts<Arc<Api>> for EvolutionCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let header = parts.headers.get("x-webhook-token").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let query = parts.uri.query().unwrap_or_default();
+        let token = header.or_else(|| {
+            let mut pairs = form_urlencoded::parse(query.as_bytes());
+            pairs.find(|(name, _)| name == "token").map(|(_, value)| value.into_owned())
+        });
+        let is_evolution =
+            is_evolution(&api.context.config.access, bearer(&parts.headers), token.as_deref(), api.context.clock.now());
+        if is_evolution { Ok(Self) } else { Err(Problem::Unauthenticated(Credential::EvolutionWebhook)) }
+    }
+}
+
+/// Where a key for tokens is set only those count; else the plain token, where one is set; else an open API is open.
+fn is_evolution(access: &Access, bearer: Option<&str>, token: Option<&str>, now: Timestamp) -> bool {
+    match (&access.evolution_jwt_key, &access.evolution_token) {
+        (Some(key), _) => bearer.is_some_and(|bearer| jwt::is_evolutions(bearer, key.expose_secret(), now)),
+        (None, Some(ours)) => token.is_some_and(|token| api_keys::is_one_of(std::slice::from_ref(ours), token)),
+        (None, None) => access.anonymous,
+    }
+}
+
 /// The keys that are in force: those of the environment, and those of the database with a short memory.
 pub(crate) struct KeyRing {
     context: Context,
@@ -210,6 +242,7 @@ mod tests {
             anonymous,
             api_keys: Vec::new(),
             internal_secrets: secrets.iter().map(|secret| (*secret).into()).collect(),
+            ..Access::default()
         };
         for anonymous in [false, true] {
             let two = access(anonymous, &["old-secret", "new-secret"]);
@@ -220,6 +253,29 @@ mod tests {
         }
         assert!(!is_internal(&access(false, &[]), None) && !is_internal(&access(false, &[]), Some("")));
         assert!(is_internal(&access(true, &[]), None));
+    }
+
+    /// The seed of the fixed interface: a JWT where its key is set, else the token, else only where everything is open.
+    #[test]
+    fn evolutions_webhooks() {
+        let access = |anonymous, key: Option<&str>, token: Option<&str>| Access {
+            anonymous,
+            evolution_jwt_key: key.map(Into::into),
+            evolution_token: token.map(Into::into),
+            ..Access::default()
+        };
+        let now = Timestamp::from_micros(0);
+        for anonymous in [false, true] {
+            assert_eq!(is_evolution(&access(anonymous, None, None), None, None, now), anonymous);
+            let with_token = access(anonymous, None, Some("token-1"));
+            assert!(is_evolution(&with_token, None, Some("token-1"), now));
+            for wrong in [None, Some(""), Some("token-2"), Some("token-1 ")] {
+                assert!(!is_evolution(&with_token, Some("token-1"), wrong, now), "{wrong:?}");
+            }
+            let with_key = access(anonymous, Some("key"), Some("token-1"));
+            assert!(!is_evolution(&with_key, None, Some("token-1"), now), "the weaker proof does not count");
+            assert!(!is_evolution(&with_key, Some("key"), None, now));
+        }
     }
 
     #[test]

@@ -32,6 +32,19 @@ const MOST_DISCARDED: usize = 32 * 1024 * 1024;
 /// The body of a request: a JSON object from which a `T` was read without any error.
 pub(crate) struct Json<T>(pub(crate) T);
 
+/// The body of a request that others have designed: any JSON at all.
+pub(crate) struct Anything(pub(crate) Value);
+
+impl<S: Send + Sync> FromRequest<S> for Anything {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        check_content_type(request.headers())?;
+        let bytes = collect_within(PATIENCE, request).await?;
+        json::parse(&bytes).map(Self).map_err(Problem::Malformed)
+    }
+}
+
 /// What can be read from the fields of a JSON object. Fields that nobody asks for are ignored.
 pub(crate) trait Body: Sized {
     /// Reads all fields, also after one was wrong: the errors are gathered in `fields`, and the value is only used when

@@ -9,6 +9,7 @@ pub mod cli;
 mod auth;
 mod body;
 mod json;
+mod jwt;
 mod observe;
 mod openapi;
 mod page;

@@ -131,6 +131,18 @@ fn security_schemes() -> Value {
             "scheme": "bearer",
             "description": "A key made with `recado api-key create`, or one of `API_KEYS`.",
         },
+        "evolutionToken": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Webhook-Token",
+            "description": "`EVOLUTION_WEBHOOK_TOKEN`, for the webhooks of Evolution API; also as `?token=`.",
+        },
+        "evolutionJwt": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "What Evolution API signs with `EVOLUTION_WEBHOOK_JWT_KEY` (HS256), when that is set.",
+        },
         "internalSecret": {
             "type": "apiKey",
             "in": "header",

@@ -61,6 +61,8 @@ pub(crate) enum Credential {
     ApiKey,
     /// `X-Internal-Secret: …`
     InternalSecret,
+    /// `X-Webhook-Token: …`, or a JWT as a bearer.
+    EvolutionWebhook,
 }
 
 impl IntoResponse for Problem {
@@ -184,6 +186,11 @@ fn unauthenticated(credential: Credential) -> Response {
         Credential::ApiKey => {
             ("Bearer", "Falta una clave de API válida. Envíe el encabezado Authorization: Bearer <clave>.")
         }
+        Credential::EvolutionWebhook => (
+            "Bearer",
+            "El webhook de Evolution no se identificó. Configure en él el jwt_key de EVOLUTION_WEBHOOK_JWT_KEY, o el \
+             encabezado X-Webhook-Token con el valor de EVOLUTION_WEBHOOK_TOKEN.",
+        ),
         Credential::InternalSecret => {
             ("X-Internal-Secret", "Falta el encabezado X-Internal-Secret, o su valor no es INTERNAL_API_SECRET_KEY.")
         }
@@ -346,6 +353,7 @@ mod tests {
             (rejected(Rejection::Unavailable), 503),
             (Problem::Unauthenticated(Credential::ApiKey), 401),
             (Problem::Unauthenticated(Credential::InternalSecret), 401),
+            (Problem::Unauthenticated(Credential::EvolutionWebhook), 401),
             (Problem::Forbidden { scope: "admin" }, 403),
             (Problem::NotFound, 404),
             (Problem::Nothing("x".into()), 404),

@@ -7,6 +7,7 @@ use recado_shared::clock::Timestamp;
 use recado_shared::context::Context;
 use recado_shared::db::Session;
 use recado_shared::ids::Id;
+use recado_shared::journal::{self, Line};
 use recado_shared::notifications::{self, Attempt, Notification};
 use recado_shared::operations;
 use recado_shared::queue::Lane;
@@ -164,6 +165,8 @@ pub(crate) struct Story {
     pub(crate) task: Task,
     pub(crate) notifications: Vec<Notification>,
     pub(crate) attempts: Vec<Attempt>,
+    /// Why things happened that no attempt tells.
+    pub(crate) journal: Vec<Line>,
 }
 
 impl Story {
@@ -173,7 +176,8 @@ impl Story {
         };
         let notifications = notifications::chains(session, &[id]).await?;
         let attempts = notifications::attempts(session, id).await?;
-        Ok(Some(Self { task, notifications, attempts }))
+        let journal = journal::of_task(session, id).await?;
+        Ok(Some(Self { task, notifications, attempts, journal }))
     }
 }
 
@@ -198,6 +202,10 @@ fn describe(story: &Story, now: Timestamp) -> String {
     if !story.attempts.is_empty() {
         text.push_str("\nAttempts\n");
         text.push_str(&describe_attempts(&story.attempts, now));
+    }
+    if !story.journal.is_empty() {
+        text.push_str("\nJournal\n");
+        text.push_str(&describe_journal(&story.journal, now));
     }
     text
 }
@@ -261,6 +269,19 @@ fn describe_attempts(attempts: &[Attempt], now: Timestamp) -> String {
             format!("{} ms", attempt.duration_ms),
             attempt.provider_status.map_or_else(|| "-".to_owned(), |code| code.to_string()),
             reason.cloned().collect::<Vec<_>>().join(": "),
+        ]);
+    }
+    table.render()
+}
+
+fn describe_journal(journal: &[Line], now: Timestamp) -> String {
+    let mut table = Table::new(&["  WHEN", "CHANNEL", "WHAT", "DETAIL"]);
+    for line in journal {
+        table.row([
+            format!("  {}", relative(line.at, now)),
+            line.channel.clone().unwrap_or_else(|| "-".to_owned()),
+            line.kind.clone(),
+            line.detail.clone(),
         ]);
     }
     table.render()

@@ -134,7 +134,7 @@ impl Installation {
             let faults = format!("{}faults", stand_ins.inbox_url());
             say("\nMake a provider fail, and see the next channel take over");
             say(&format!(
-                "  curl -X PUT {faults} --json '{{\"email\": {{\"fault\": \"reject_recipient\", \"code\": 550}}}}'"
+                "  curl -X PUT {faults} --json '{{\"email\": {{\"fault\": \"reject_data\", \"code\": 554}}}}'"
             ));
             say(&format!("  curl -X DELETE {faults}"));
         }

@@ -27,6 +27,15 @@ impl Channel {
         }
     }
 
+    /// Whether its providers say later what became of a message. SMTP bounces are mails of their own and push services
+    /// report nothing, so there only WhatsApp tells (d19).
+    pub fn has_receipts(self) -> bool {
+        match self {
+            Self::Whatsapp => true,
+            Self::Email | Self::Push => false,
+        }
+    }
+
     /// The name that staff read (`channel_display`, S002-52).
     pub fn display_name(self) -> &'static str {
         match self {

@@ -99,6 +99,16 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("EVOLUTION_API_KEY", "", "Its API key (header apikey)."),
     variable("EVOLUTION_INSTANCE", "", "Name of the WhatsApp instance."),
+    variable(
+        "EVOLUTION_WEBHOOK_TOKEN",
+        "",
+        "What Evolution shows when it posts receipts to /api/v1/webhooks/evolution/: header X-Webhook-Token, or ?token=.",
+    ),
+    variable(
+        "EVOLUTION_WEBHOOK_JWT_KEY",
+        "",
+        "The jwt_key of Evolution's webhook instead: receipts must then carry its token (HS256) as a bearer.",
+    ),
     variable("EVOLUTION_TIMEOUT", "100", "Seconds that one WhatsApp message may take."),
     variable(
         "WHATSAPP_RATE_PER_MINUTE",
@@ -213,6 +223,10 @@ pub struct Access {
     pub api_keys: Vec<SecretString>,
     /// Values of `X-Internal-Secret` that are accepted. Empty: nobody gets in.
     pub internal_secrets: Vec<SecretString>,
+    /// What Evolution's webhooks must show: a token of this key, or else the next one. Neither: nobody gets in, unless the
+    /// whole API is open.
+    pub evolution_jwt_key: Option<SecretString>,
+    pub evolution_token: Option<SecretString>,
 }
 
 #[derive(Clone, Debug)]
@@ -389,6 +403,8 @@ fn access(env: &mut Environment) -> Access {
         anonymous: env.flag("ALLOW_ANONYMOUS_API") || env.flag("DEBUG"),
         api_keys: api_keys.into_iter().map(Into::into).collect(),
         internal_secrets: internal_secrets.into_iter().map(Into::into).collect(),
+        evolution_jwt_key: env.optional("EVOLUTION_WEBHOOK_JWT_KEY").map(Into::into),
+        evolution_token: env.optional("EVOLUTION_WEBHOOK_TOKEN").map(Into::into),
     }
 }
 

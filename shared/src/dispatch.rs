@@ -7,7 +7,7 @@
 mod event;
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use event::{CUSTOM, DEFERRED_BY, EVENT_TYPES, Event, MINIMUM_FIELDS};
@@ -26,11 +26,12 @@ use crate::fallback::RetryPolicy;
 use crate::group::Group;
 use crate::idempotency::{self, IdempotencyKey, Known};
 use crate::ids::Id;
+use crate::journal::{self, Entry, Kind};
 use crate::notifications::{self, NewNotification, Status};
 use crate::orchestration::{Person, SkipReason};
-use crate::push;
 use crate::queue::{Job, Ring};
 use crate::tasks::{self, NewTask};
+use crate::{push, suppressions};
 
 /// An event and how its sender wants it handled.
 #[derive(Clone, Debug)]
@@ -225,6 +226,8 @@ struct Facts {
     customers: HashMap<String, Customer>,
     preferences: HashMap<String, Vec<Preference>>,
     devices: HashMap<String, i64>,
+    /// Addresses to which nothing is sent.
+    suppressed: HashSet<(Channel, String)>,
     retry: RetryPolicy,
     strict_case: bool,
     now: Timestamp,
@@ -248,6 +251,7 @@ impl Facts {
             preferences.entry(preference.customer_id.clone()).or_default().push(preference);
         }
         Ok(Self {
+            suppressed: suppressions::among(session, &suppressions::addresses(&customers)).await?,
             catalogue,
             customers: customers.into_iter().map(|customer| (customer.customer_id.clone(), customer)).collect(),
             preferences,
@@ -257,6 +261,41 @@ impl Facts {
             now,
         })
     }
+}
+
+impl Facts {
+    /// The channels on which nothing is sent to this customer's address.
+    fn suppressed(&self, customer: &Customer) -> Vec<Channel> {
+        let is_suppressed = |channel: &Channel| {
+            let address = customer.address(*channel).map(|address| suppressions::key(*channel, address));
+            address.is_some_and(|address| self.suppressed.contains(&(*channel, address)))
+        };
+        // Nearly always there is nothing to look for.
+        if self.suppressed.is_empty() { Vec::new() } else { Channel::ALL.into_iter().filter(is_suppressed).collect() }
+    }
+}
+
+/// The channels that were left out because of their address: no row of a message tells of them.
+fn suppressions_of(
+    plan: &Plan,
+    event: &Event,
+    correlation_id: Id,
+    first: Option<&Planned>,
+    now: Timestamp,
+) -> Vec<Entry> {
+    let suppressed = plan.skipped.iter().filter(|(_, reason)| *reason == SkipReason::Suppressed);
+    let entry = |(channel, _): &(Channel, SkipReason)| Entry {
+        id: Id::new(now),
+        at: now,
+        correlation_id,
+        customer_id: event.customer_id.clone(),
+        task_id: first.map(|planned| planned.task_id),
+        notification_id: None,
+        channel: Some(*channel),
+        kind: Kind::Suppressed,
+        detail: "the address stands on the list of suppressions".to_owned(),
+    };
+    suppressed.map(entry).collect()
 }
 
 /// `DISPATCH_UNKNOWN_CUSTOMER=create`: a customer whom we do not know is made from the event's own context (d14).
@@ -308,6 +347,8 @@ async fn create_unknown(
 struct Batch {
     tasks: Vec<NewTask>,
     notifications: Vec<NewNotification>,
+    /// Only what the rows of the messages do not tell, so that most events write none.
+    journal: Vec<Entry>,
 }
 
 impl Batch {
@@ -319,8 +360,10 @@ impl Batch {
         };
         let preferences = facts.preferences.get(&event.customer_id).map(Vec::as_slice).unwrap_or_default();
         let devices = facts.devices.get(&event.customer_id).copied().unwrap_or_default();
+        let suppressed = facts.suppressed(customer);
         let preferences: Vec<&Preference> = preferences.iter().collect();
-        let person = Person { customer, preferences: &preferences, devices, only: &request.only };
+        let person =
+            Person { customer, preferences: &preferences, devices, only: &request.only, suppressed: &suppressed };
         let plan = Plan::of(&facts.catalogue, event, &person, facts.strict_case)?;
 
         let mut planned = Vec::with_capacity(plan.messages.len());
@@ -333,7 +376,11 @@ impl Batch {
             }
             self.tasks.push(task);
             for (order, message) in chain.iter().enumerate() {
-                let notification = message.notification(facts, event, correlation_id, task_id, order);
+                let mut notification = message.notification(facts, event, correlation_id, task_id, order);
+                if order + 1 < chain.len() {
+                    // Only who has somewhere to go waits for a receipt.
+                    (notification.await_receipt, notification.await_seconds) = message.awaits.unzip();
+                }
                 planned.push(Planned {
                     id: notification.id,
                     task_id,
@@ -345,6 +392,7 @@ impl Batch {
                 self.notifications.push(notification);
             }
         }
+        self.journal.extend(suppressions_of(&plan, event, correlation_id, planned.first(), facts.now));
         Ok(Receipt {
             success: true,
             correlation_id,
@@ -389,6 +437,8 @@ impl Batch {
             self.notifications.retain(|notification| inserted.ids.contains(&notification.task_id));
         }
         notifications::insert(session, &self.notifications).await?;
+        self.journal.retain(|entry| entry.task_id.is_none_or(|task| inserted.ids.contains(&task)));
+        journal::record(session, &self.journal).await?;
         Ok(inserted.rings)
     }
 }
@@ -420,6 +470,8 @@ impl plan::Words {
             body: self.body.clone(),
             is_html: self.is_html,
             max_retries: facts.retry.max_attempts as i32,
+            await_receipt: None,
+            await_seconds: None,
             created_at: facts.now,
         }
     }

@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use crate::channels::Channel;
 use crate::clock::Timestamp;
-use crate::db::{Ids, Result, Rows, Session};
+use crate::db::{Ids, Result, Rows, Session, Texts};
 use crate::ids::Id;
+use crate::orchestration::AwaitedReceipt;
 use crate::queue::Ring;
 use crate::sql;
 use crate::tasks;
@@ -97,6 +98,10 @@ pub struct NewNotification {
     pub body: String,
     pub is_html: bool,
     pub max_retries: i32,
+    /// Without this receipt so many seconds after it was sent, the next channel of the chain is tried. Only where there is
+    /// a next one.
+    pub await_receipt: Option<AwaitedReceipt>,
+    pub await_seconds: Option<i32>,
     pub created_at: Timestamp,
 }
 
@@ -106,13 +111,14 @@ pub async fn insert(session: &mut Session, notifications: &[NewNotification]) ->
     }
     sql!(run, session,
         "insert into notifications (id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
-             fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries, retry_count,
-             redrives, created_at, updated_at)
+             fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries,
+             await_receipt, await_seconds, retry_count, redrives, created_at, updated_at)
          select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
-             fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries, 0,
-             0, created_at, created_at
+             fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries,
+             await_receipt, await_seconds, 0, 0, created_at, created_at
          from rows($1 as notifications: id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
-             fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries, created_at)",
+             fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries,
+             await_receipt, await_seconds, created_at)",
         Rows::new(notifications)
     )?;
     Ok(())
@@ -144,9 +150,37 @@ pub struct Notification {
     pub paced_until: Option<Timestamp>,
     pub provider_message_id: Option<String>,
     pub redrives: i32,
+    /// The receipt without which the next channel is tried, and how many seconds after it was sent.
+    pub await_receipt: Option<AwaitedReceipt>,
+    pub await_seconds: Option<i32>,
     pub sent_at: Option<Timestamp>,
+    /// When the provider said that it arrived.
+    pub delivered_at: Option<Timestamp>,
+    /// When the provider said that it was opened.
+    pub read_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// A receipt that a sent message still waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaits {
+    pub receipt: AwaitedReceipt,
+    /// Then the next channel is tried.
+    pub until: Timestamp,
+}
+
+impl Notification {
+    /// What the message waits for, when it was sent and that is not enough.
+    pub fn awaits(&self) -> Option<Awaits> {
+        let (receipt, seconds) = (self.await_receipt?, self.await_seconds?);
+        let is_there = match receipt {
+            AwaitedReceipt::Delivered => matches!(self.status, Status::Delivered | Status::Read),
+            AwaitedReceipt::Read => self.status == Status::Read,
+        };
+        let since = self.sent_at.filter(|_| self.status.is_sent() && !is_there)?;
+        Some(Awaits { receipt, until: since + Duration::from_secs(u64::try_from(seconds).unwrap_or_default()) })
+    }
 }
 
 /// The chains of these tasks, each in its order.
@@ -154,10 +188,41 @@ pub async fn chains(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Notifi
     sql!(all Notification, session,
         "select id, correlation_id, task_id, event_type, customer_id, channel, fallback_order, status, recipient_address,
                 template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
-                paced_until, provider_message_id, redrives, sent_at, created_at, updated_at
+                paced_until, provider_message_id, redrives, await_receipt, await_seconds, sent_at, delivered_at, read_at, created_at, updated_at
          from notifications where task_id = any($1) order by task_id, fallback_order",
         Ids(task_ids)
     )
+}
+
+/// The messages that a provider of this channel knows by these ids. Their rows stay locked until the transaction ends, so
+/// that receipts which come at the same time follow one another.
+pub async fn of_provider<T: AsRef<str>>(
+    session: &mut Session,
+    channel: Channel,
+    provider_message_ids: &[T],
+) -> Result<Vec<Notification>> {
+    sql!(all Notification, session,
+        "select id, correlation_id, task_id, event_type, customer_id, channel, fallback_order, status, recipient_address,
+                template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
+                paced_until, provider_message_id, redrives, await_receipt, await_seconds, sent_at, delivered_at, read_at, created_at, updated_at
+         from notifications where provider_message_id = any($1) and channel = $2 order by id for update",
+        Texts(provider_message_ids), channel.as_str()
+    )
+}
+
+/// Messages that waited for the channels before them have their turn.
+pub async fn queue(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sql!(
+        run,
+        session,
+        "update notifications set status = 'queued', updated_at = $2 where id = any($1) and status = 'pending'",
+        Ids(ids),
+        now
+    )?;
+    Ok(())
 }
 
 /// What an attempt, or the decision after it, changed. Unset fields are written as null.
@@ -195,7 +260,8 @@ impl Change {
     }
 }
 
-/// Applies changes to notifications that are still open. A message that was sent stays sent, whoever comes late.
+/// Applies changes to notifications that are still open. A message that was sent stays sent, whoever comes late, and one of
+/// which there is a receipt already does not go back.
 pub async fn apply(session: &mut Session, changes: &[Change]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
@@ -206,7 +272,8 @@ pub async fn apply(session: &mut Session, changes: &[Change]) -> Result<()> {
              paced_until = r.paced_until, provider_message_id = r.provider_message_id, sent_at = r.sent_at, updated_at = r.updated_at
          from rows($1 as notifications: id, status, error_code, error_reason, retry_count, next_retry_at, unknown_since,
              paced_until, provider_message_id, sent_at, updated_at) r
-         where notifications.id = r.id and (notifications.status in ('pending', 'queued') or r.status = 'sent')",
+         where notifications.id = r.id and (notifications.status in ('pending', 'queued')
+             or (r.status = 'sent' and notifications.status not in ('delivered', 'read')))",
         Rows::new(changes)
     )?;
     Ok(())
@@ -285,7 +352,7 @@ pub async fn restart(session: &mut Session, task_ids: &[Id], now: Timestamp) -> 
         "update notifications set status = case when fallback_order = 0 then 'queued' else 'pending' end,
              retry_count = 0, error_code = null, error_reason = null, next_retry_at = null, unknown_since = null,
              paced_until = null, updated_at = $2
-         where task_id = any($1) and status in ('pending', 'queued', 'failed', 'cancelled') and erased_at is null
+         where task_id = any($1) and status in ('pending', 'queued', 'failed', 'bounced', 'cancelled') and erased_at is null
            and not exists (select 1 from notifications sent where sent.task_id = notifications.task_id
                            and sent.status in ('sent', 'delivered', 'read'))",
         Ids(task_ids),
@@ -307,10 +374,11 @@ pub async fn redrive_failed(session: &mut Session, now: Timestamp, limit: i64) -
         "update notifications set redrives = redrives + 1
          where fallback_order = 0 and task_id in (
              select n.task_id from notifications n join tasks t on t.id = n.task_id
-             where n.status = 'failed' and n.fallback_order = 0 and n.redrives < $3 and n.updated_at >= $1 and n.created_at >= $1
+             where n.status = 'failed' and n.updated_at >= $1 and n.created_at >= $1
                and n.erased_at is null and t.state = 'dead'
-               and exists (select 1 from notifications c join attempts a on a.notification_id = c.id
-                           where c.task_id = n.task_id and c.status = 'failed' and a.outcome = 'transient'
+               and exists (select 1 from notifications f where f.task_id = n.task_id and f.fallback_order = 0 and f.redrives < $3)
+               and exists (select 1 from attempts a
+                           where a.notification_id = n.id and a.outcome = 'transient'
                              and not exists (select 1 from attempts later where later.notification_id = a.notification_id
                                              and later.started_at > a.started_at))
                and not exists (select 1 from notifications s where s.correlation_id = n.correlation_id

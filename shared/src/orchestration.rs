@@ -163,6 +163,14 @@ pub struct Cell {
     pub await_seconds: Option<i32>,
 }
 
+impl Cell {
+    /// The receipt that a message on this channel waits for, and for how many seconds. Where providers send no receipts
+    /// (email, push), waiting would always end in vain, so the setting counts as absent.
+    pub fn awaited_on(&self, channel: Channel) -> Option<(AwaitedReceipt, i32)> {
+        self.await_receipt.zip(self.await_seconds).filter(|_| channel.has_receipts())
+    }
+}
+
 /// The longest that a message may wait for its receipt, in seconds: a week.
 pub const LONGEST_AWAIT: i32 = 7 * 24 * 60 * 60;
 
@@ -400,6 +408,8 @@ pub enum SkipReason {
     NoAddress,
     NoPushSubscription,
     NoTemplate,
+    /// The address stands on the list of suppressions: it bounced, or staff put it there.
+    Suppressed,
 }
 
 impl SkipReason {
@@ -411,6 +421,7 @@ impl SkipReason {
             Self::NoAddress => "no_address",
             Self::NoPushSubscription => "no_push_subscription",
             Self::NoTemplate => "no_template",
+            Self::Suppressed => "suppressed",
         }
     }
 
@@ -421,6 +432,10 @@ impl SkipReason {
             Self::OptedOut => "El cliente desactivó este canal en sus preferencias.",
             Self::NoAddress => "El cliente no tiene dirección o número para este canal.",
             Self::NoPushSubscription => "El cliente no tiene ningún dispositivo suscrito a notificaciones push.",
+            Self::Suppressed => {
+                "La dirección está en la lista de supresión (por ejemplo, porque rebotó). Corríjala en el cliente, o \
+                 levante la supresión en /api/v1/notifications/suppressions/."
+            }
             Self::NoTemplate => "No hay una plantilla activa para este canal en este contexto.",
         }
     }
@@ -433,6 +448,8 @@ pub struct Person<'a> {
     pub devices: i64,
     /// The only channels that may be used this time; empty for all.
     pub only: &'a [Channel],
+    /// Channels on which the person's address is suppressed.
+    pub suppressed: &'a [Channel],
 }
 
 /// The channels to try, in order, and the ones that are left out with the reason.
@@ -462,7 +479,10 @@ pub fn choose(person: &Person<'_>, enabled: impl Fn(Channel) -> bool) -> Channel
         } else if channel == Channel::Push {
             (person.devices == 0).then_some(SkipReason::NoPushSubscription)
         } else {
-            person.customer.address(channel).is_none().then_some(SkipReason::NoAddress)
+            match person.customer.address(channel) {
+                None => Some(SkipReason::NoAddress),
+                Some(_) => person.suppressed.contains(&channel).then_some(SkipReason::Suppressed),
+            }
         };
         match reason {
             Some(reason) => channels.skipped.push((channel, reason)),
@@ -503,7 +523,8 @@ mod tests {
     #[test]
     fn without_preferences_the_enabled_channels_are_tried_in_their_own_order() {
         let customer = customer(Some("c@example.com"), Some("+593991234567"));
-        let plan = choose(&Person { customer: &customer, preferences: &[], devices: 1, only: &[] }, |_| true);
+        let plan =
+            choose(&Person { customer: &customer, preferences: &[], devices: 1, only: &[], suppressed: &[] }, |_| true);
         assert_eq!(plan, Channels { chosen: Channel::ALL.to_vec(), skipped: vec![] });
     }
 
@@ -514,7 +535,10 @@ mod tests {
         let refused = [preference(Channel::Whatsapp, false, 1)];
         let refused: Vec<&Preference> = refused.iter().collect();
         let only = [Channel::Whatsapp, Channel::Push];
-        let plan = choose(&Person { customer: &customer, preferences: &refused, devices: 1, only: &only }, |_| true);
+        let plan = choose(
+            &Person { customer: &customer, preferences: &refused, devices: 1, only: &only, suppressed: &[] },
+            |_| true,
+        );
         assert_eq!(plan.chosen, [Channel::Push]);
         assert_eq!(
             plan.skipped,
@@ -523,11 +547,24 @@ mod tests {
     }
 
     #[test]
+    fn a_suppressed_address_is_left_out_and_says_so() {
+        let customer = customer(Some("c@example.com"), Some("+593991234567"));
+        let person =
+            Person { customer: &customer, preferences: &[], devices: 0, only: &[], suppressed: &[Channel::Email] };
+        let plan = choose(&person, |channel| channel != Channel::Push);
+        assert_eq!(plan.chosen, [Channel::Whatsapp]);
+        assert!(plan.skipped.contains(&(Channel::Email, SkipReason::Suppressed)));
+    }
+
+    #[test]
     fn preferences_order_and_opt_out_and_every_gap_has_its_reason() {
         let customer = customer(None, Some("+593991234567"));
         let preferences = [preference(Channel::Push, true, 1), preference(Channel::Whatsapp, true, 2)];
         let preferences: Vec<&Preference> = preferences.iter().collect();
-        let plan = choose(&Person { customer: &customer, preferences: &preferences, devices: 0, only: &[] }, |_| true);
+        let plan = choose(
+            &Person { customer: &customer, preferences: &preferences, devices: 0, only: &[], suppressed: &[] },
+            |_| true,
+        );
         assert_eq!(plan.chosen, [Channel::Whatsapp]);
         assert_eq!(
             plan.skipped,
@@ -536,9 +573,10 @@ mod tests {
 
         let refused = [preference(Channel::Whatsapp, false, 1)];
         let refused: Vec<&Preference> = refused.iter().collect();
-        let plan = choose(&Person { customer: &customer, preferences: &refused, devices: 1, only: &[] }, |channel| {
-            channel != Channel::Push
-        });
+        let plan = choose(
+            &Person { customer: &customer, preferences: &refused, devices: 1, only: &[], suppressed: &[] },
+            |channel| channel != Channel::Push,
+        );
         assert!(plan.chosen.is_empty());
         assert!(plan.skipped.contains(&(Channel::Whatsapp, SkipReason::OptedOut)));
         assert!(plan.skipped.contains(&(Channel::Push, SkipReason::DisabledInMatrix)));

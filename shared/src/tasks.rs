@@ -505,6 +505,22 @@ pub async fn revive(session: &mut Session, ids: &[Id], now: Timestamp) -> Result
     Ok(rings(rows))
 }
 
+/// Tasks in one of these states go on now: what they waited for has come, or what they had done was undone. Their failures
+/// stay counted. Returns their rings.
+pub async fn wake(session: &mut Session, ids: &[Id], from: &[State], now: Timestamp) -> Result<Vec<Ring>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
+    let rows = sql!(all RingRow, session,
+        "update tasks set state = 'queued', run_at = $3, rung_at = $3, result = null, finished_at = null
+         where id = any($1) and state = any($2)
+         returning id, lane, priority",
+        Ids(ids), Texts(&from), now
+    )?;
+    Ok(rings(rows))
+}
+
 /// Cancels what is not finished. A job that is running is told at its worker's next heartbeat.
 pub async fn cancel(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<Vec<Id>> {
     let cancelled: Vec<(Id,)> = sql!(

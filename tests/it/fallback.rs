@@ -54,7 +54,7 @@ story!(the_third_attempt_may_succeed, async |app: &App| {
 story!(a_permanent_refusal_falls_back_at_once, async |app: &App| {
     app.know_carlos().await;
     let refusals = [
-        SmtpFault::reject_recipient(550),
+        SmtpFault::RejectRecipient { code: 550, text: "5.7.1 Refused by policy".to_owned() },
         SmtpFault::reject_data(554),
         SmtpFault::Reply { stage: SmtpStage::MailFrom, code: 553, text: String::new() },
         SmtpFault::Reply { stage: SmtpStage::Connect, code: 554, text: String::new() },
@@ -123,7 +123,7 @@ story!(an_unconfigured_channel_falls_back_at_once, [("EMAIL_HOST", "")], async |
 story!(a_dead_delivery_says_why_and_can_be_retried, async |app: &App| {
     app.know_carlos().await;
     let task = app.task_for(&sample::event()).await;
-    app.sandbox.smtp.misbehave(SmtpFault::reject_recipient(550));
+    app.sandbox.smtp.misbehave(SmtpFault::reject_data(554));
     app.sandbox.evolution.misbehave(EvolutionFault::NotOnWhatsapp);
     app.drain().await;
 

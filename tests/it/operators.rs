@@ -14,7 +14,7 @@ use crate::sample;
 story!(a_dead_task_is_explained_and_retried, async |app: &App| {
     app.live_now();
     app.know_carlos().await;
-    app.sandbox.smtp.misbehave(SmtpFault::reject_recipient(550));
+    app.sandbox.smtp.misbehave(SmtpFault::reject_data(550));
     app.sandbox.evolution.misbehave(EvolutionFault::NotOnWhatsapp);
     let task = app.task_for(&sample::event()).await;
     app.drain().await;

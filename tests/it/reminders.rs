@@ -329,7 +329,7 @@ story!(chances_are_limited, [("NOTIFICATION_MAX_ATTEMPTS", "1")], async |app: &A
 // d13: what can never work is left alone, and so is what another channel of the same event delivered.
 story!(what_is_settled_is_left_alone, [("NOTIFICATION_MAX_ATTEMPTS", "1")], async |app: &App| {
     app.sync_customer(&sample::customer_with(json!({"phone": null}))).await;
-    app.sandbox.smtp.misbehave_times(SmtpFault::reject_recipient(550), 1);
+    app.sandbox.smtp.misbehave_times(SmtpFault::reject_data(554), 1);
     let hopeless = app.task_for(&sample::event()).await;
     app.drain().await;
 

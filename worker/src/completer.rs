@@ -8,9 +8,11 @@ use recado_shared::context::Context;
 use recado_shared::db;
 use recado_shared::erasure;
 use recado_shared::ids::Id;
+use recado_shared::journal::{self, Entry};
 use recado_shared::notifications::{self, Attempt, Change, Status};
 use recado_shared::push;
 use recado_shared::queue::Ring;
+use recado_shared::suppressions::{self, Bounce};
 use recado_shared::tasks::{self, Finish, State};
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,6 +28,10 @@ pub(crate) struct Completion {
     pub(crate) attempts: Vec<Attempt>,
     /// Push subscriptions that no longer exist.
     pub(crate) gone: Vec<Id>,
+    /// Addresses that were refused for good.
+    pub(crate) bounces: Vec<Bounce>,
+    /// Decisions that no other row tells.
+    pub(crate) journal: Vec<Entry>,
 }
 
 enum Order {
@@ -162,6 +168,10 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     if !gone.is_empty() {
         push::remove(&mut session, &gone).await?;
     }
+    let bounces: Vec<Bounce> = completions.iter().flat_map(|completion| completion.bounces.iter().cloned()).collect();
+    suppressions::record(&mut session, &bounces).await?;
+    let decisions = completions.iter().filter(in_force).flat_map(|completion| completion.journal.iter().cloned());
+    journal::record(&mut session, &decisions.collect::<Vec<Entry>>()).await?;
     session.commit().await?;
 
     Ok(completions.iter().filter(in_force).filter_map(|completion| completion.ring).collect())

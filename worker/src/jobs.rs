@@ -5,6 +5,7 @@ mod cleanup;
 mod customers;
 mod dispatch;
 pub(crate) mod notifications;
+mod receipts;
 mod reminders;
 mod vehicles;
 
@@ -20,6 +21,7 @@ pub(crate) async fn perform(runner: &Runner, task: &Claimed, job: &Job) -> Resul
         Job::DispatchEvent(event) => dispatch::again(context, task, event).await?,
         Job::SyncCustomer(customer) => customers::sync(context, customer).await?,
         Job::SyncVehicle(vehicle) => vehicles::sync(context, vehicle).await?,
+        Job::ApplyReceipts { receipts } => receipts::apply(context, task, receipts).await?,
         Job::CheckMaintenanceReminders {} => reminders::check(context).await?,
         Job::RetryFailedNotifications {} => notifications::retry_failed(context).await?,
         Job::CountAnalytics {} => analytics::count(context).await?,

@@ -7,9 +7,11 @@ use rand::Rng;
 use recado_shared::clock::Timestamp;
 use recado_shared::context::Context;
 use recado_shared::ids::Id;
+use recado_shared::journal::Entry;
 use recado_shared::notifications::{Attempt, Change};
 use recado_shared::process::explain;
 use recado_shared::queue::{Job, Lane, Priority, Ring};
+use recado_shared::suppressions::Bounce;
 use recado_shared::tasks::{Claimed, Finish, State};
 use serde_json::Value;
 
@@ -38,12 +40,24 @@ pub(crate) struct Performed {
     pub(crate) outcome: Outcome,
     pub(crate) changes: Vec<Change>,
     pub(crate) attempts: Vec<Attempt>,
+    /// Push subscriptions that no longer exist.
     pub(crate) gone: Vec<Id>,
+    /// Addresses that were refused for good.
+    pub(crate) bounces: Vec<Bounce>,
+    /// Decisions that no other row tells; a plain success has none.
+    pub(crate) journal: Vec<Entry>,
 }
 
 impl From<Outcome> for Performed {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, changes: Vec::new(), attempts: Vec::new(), gone: Vec::new() }
+        Self {
+            outcome,
+            changes: Vec::new(),
+            attempts: Vec::new(),
+            gone: Vec::new(),
+            bounces: Vec::new(),
+            journal: Vec::new(),
+        }
     }
 }
 
@@ -135,7 +149,8 @@ impl Runner {
                 ring = due.then_some(Ring { id: task.id, lane, priority });
             }
         }
-        Completion { finish, ring, changes: performed.changes, attempts: performed.attempts, gone: performed.gone }
+        let Performed { changes, attempts, gone, bounces, journal, .. } = performed;
+        Completion { finish, ring, changes, attempts, gone, bounces, journal }
     }
 }
 

@@ -177,7 +177,7 @@ impl Summary {
             delivery_rate: percent(sum(has_arrived), sent),
             acceptance_rate: percent(sent, sent + failed),
             avg_delivery_time_seconds: (timed > 0).then(|| (seconds * 1_000.0 / timed as f64).round() / 1_000.0),
-            receipts_supported: Channel::ALL.map(|channel| (channel, channel == Channel::Whatsapp)).into(),
+            receipts_supported: Channel::ALL.map(|channel| (channel, channel.has_receipts())).into(),
             by_channel: totals(Channel::ALL, counts, |count| count.channel),
             by_status: totals(Status::ALL.map(Status::as_str), counts, |count| count.status.as_str()),
             by_event_type: totals([], counts, |count| count.event_type.clone()),

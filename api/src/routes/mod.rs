@@ -8,8 +8,10 @@ mod health;
 mod metrics;
 mod orchestration;
 mod push;
+mod receipts;
 mod reminders;
 mod schema;
+mod suppressions;
 mod sync;
 mod tasks;
 mod templates;
@@ -44,6 +46,9 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
         .nest("/api/v1/notifications/reminders", reminders::routes())
         .nest("/api/v1/analytics", analytics::routes())
+        .nest("/api/v1/notifications/suppressions", suppressions::routes())
+        // Evolution API, with a token or a JWT of its own
+        .nest("/api/v1/webhooks/evolution", receipts::routes())
         .nest("/api/schema", schema::routes())
         // Applications, with an API key
         .route("/api/v1/notifications/events/dispatch", post(dispatch::accept))

@@ -8,7 +8,8 @@ use recado_shared::channels::Channel;
 use recado_shared::clock::Timestamp;
 use recado_shared::db;
 use recado_shared::ids::Id;
-use recado_shared::notifications::{self, Attempt, Notification, Status};
+use recado_shared::notifications::{self, Attempt, Awaits, Notification, Status};
+use recado_shared::orchestration::AwaitedReceipt;
 use recado_shared::tasks::{self, State as TaskState, Task};
 use serde::Serialize;
 use serde_json::Value;
@@ -125,7 +126,22 @@ struct NotificationView {
     error_reason: Option<String>,
     provider_message_id: Option<String>,
     sent_at: Option<Timestamp>,
+    /// When the provider said that it arrived.
+    delivered_at: Option<Timestamp>,
+    /// When the provider said that it was opened.
+    read_at: Option<Timestamp>,
+    /// The receipt without which the next channel is tried; absent when none is awaited any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    awaits: Option<AwaitsView>,
     attempts_log: Vec<AttemptView>,
+}
+
+#[derive(Debug, Serialize)]
+struct AwaitsView {
+    /// `delivered` or `read`.
+    receipt: AwaitedReceipt,
+    /// Then the next channel is tried.
+    until: Timestamp,
 }
 
 #[derive(Debug, Serialize)]
@@ -140,16 +156,18 @@ struct AttemptView {
 
 impl TaskView {
     fn of(Story { task, chain, attempts }: Story) -> Self {
+        let is_waiting = task.state == TaskState::Scheduled && awaits_receipt(&chain);
         let delivery = channel_in_force(&chain).map(|channel| Delivery {
             channel,
             notifications: chain
                 .into_iter()
-                .map(|notification| NotificationView::of(notification, &attempts))
+                .map(|notification| NotificationView::of(notification, &attempts, is_waiting))
                 .collect(),
         });
         Self {
             task_id: task.id,
-            status: task.state.celery(task.attempt),
+            // Sent, and not yet known to have arrived: nothing is being retried.
+            status: if is_waiting { "STARTED" } else { task.state.celery(task.attempt) },
             ready: task.state.is_final(),
             successful: task.state == TaskState::Success,
             failed: task.state == TaskState::Dead,
@@ -181,9 +199,11 @@ impl Outcome {
 }
 
 impl NotificationView {
-    fn of(notification: Notification, attempts: &[Attempt]) -> Self {
+    fn of(notification: Notification, attempts: &[Attempt], is_waiting: bool) -> Self {
         let own = attempts.iter().filter(|attempt| attempt.notification_id == notification.id);
         let attempts_log: Vec<AttemptView> = own.map(AttemptView::of).collect();
+        let awaits = notification.awaits().filter(|_| is_waiting);
+        let awaits = awaits.map(|Awaits { receipt, until }| AwaitsView { receipt, until });
         Self {
             id: notification.id,
             channel: notification.channel,
@@ -199,6 +219,9 @@ impl NotificationView {
             error_reason: notification.error_reason,
             provider_message_id: notification.provider_message_id,
             sent_at: notification.sent_at,
+            delivered_at: notification.delivered_at,
+            read_at: notification.read_at,
+            awaits,
             attempts_log,
         }
     }
@@ -222,6 +245,12 @@ fn channel_in_force(chain: &[Notification]) -> Option<Channel> {
     let tried = || chain.iter().find(|notification| notification.status == Status::Queued);
     let last = || chain.iter().rfind(|notification| notification.status != Status::Pending);
     sent.or_else(tried).or_else(last).or(chain.first()).map(|notification| notification.channel)
+}
+
+/// Whether the chain only waits for a receipt: something was sent, and no other message has its turn.
+fn awaits_receipt(chain: &[Notification]) -> bool {
+    chain.iter().any(|notification| notification.awaits().is_some())
+        && !chain.iter().any(|notification| notification.status == Status::Queued)
 }
 
 /// A push has no address of its own: it goes to all devices of the customer.

@@ -5,7 +5,7 @@ use super::event::{Event, MINIMUM_FIELDS};
 use crate::catalogue::{Catalogue, Phase, ServiceType};
 use crate::channels::Channel;
 use crate::ids::Id;
-use crate::orchestration::{self, Cell, DeliveryMode, Orchestration, Person, SkipReason};
+use crate::orchestration::{self, AwaitedReceipt, Cell, DeliveryMode, Orchestration, Person, SkipReason};
 use crate::templates::Occasion;
 use crate::templates::words::{Context, LONGEST_BODY, LONGEST_SUBJECT, TemplateError, looks_like_html, one_line};
 
@@ -29,6 +29,8 @@ pub struct Words {
     pub body: String,
     /// The words are HTML, with whatever came from outside escaped.
     pub is_html: bool,
+    /// Without this receipt so many seconds after it was sent, the next channel is tried.
+    pub awaits: Option<(AwaitedReceipt, i32)>,
 }
 
 /// What an event is about, once its slugs are understood.
@@ -88,6 +90,7 @@ impl Plan {
                 subject: rendered.subject,
                 body: rendered.body,
                 is_html: rendered.html,
+                awaits: subject.cell(catalogue, channel).and_then(|cell| cell.awaited_on(channel)),
             });
         }
         if !missing.is_empty() {
@@ -205,6 +208,7 @@ fn custom(event: &Event, person: &Person<'_>, words: &Context) -> Result<Plan, R
         subject: one_line(&subject),
         body: body.clone(),
         is_html: looks_like_html(&body),
+        awaits: None,
     };
     Ok(Plan {
         delivery_mode: DeliveryMode::Fallback,

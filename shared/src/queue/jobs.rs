@@ -13,6 +13,7 @@ use crate::channels::Channel;
 use crate::customers::CustomerSync;
 use crate::dispatch::Event;
 use crate::fallback::RetryPolicy;
+use crate::receipts::Receipt;
 use crate::vehicles::VehicleSync;
 
 /// What a task does.
@@ -27,6 +28,8 @@ pub enum Job {
     SyncCustomer(Box<CustomerSync>),
     /// Brings a vehicle up to date, and looks whether its kilometres made a reminder due.
     SyncVehicle(Box<VehicleSync>),
+    /// Receipts of messages that a provider took: writes what became of them, and lets fall back what must (d32).
+    ApplyReceipts { receipts: Vec<Receipt> },
     /// Daily at 08:00: dispatches the reminders that are due (S002-80).
     CheckMaintenanceReminders {},
     /// Every 15 minutes: gives notifications that failed for passing reasons another chance (S002-81, d13).
@@ -64,6 +67,7 @@ impl Job {
             Self::DispatchEvent(_) => "dispatch_event",
             Self::SyncCustomer(_) => "sync_customer",
             Self::SyncVehicle(_) => "sync_vehicle",
+            Self::ApplyReceipts { .. } => "apply_receipts",
             Self::CheckMaintenanceReminders {} => "check_maintenance_reminders",
             Self::RetryFailedNotifications {} => "retry_failed_notifications",
             Self::CountAnalytics {} => "count_analytics",
@@ -84,7 +88,7 @@ impl Job {
     pub fn lane(&self) -> Lane {
         match self {
             Self::SendNotification { channel } => (*channel).into(),
-            Self::SyncCustomer(_) | Self::SyncVehicle(_) => Lane::Sync,
+            Self::SyncCustomer(_) | Self::SyncVehicle(_) | Self::ApplyReceipts { .. } => Lane::Sync,
             Self::DispatchEvent(_)
             | Self::CheckMaintenanceReminders {}
             | Self::RetryFailedNotifications {}
@@ -96,9 +100,11 @@ impl Job {
 
     pub fn priority(&self) -> Priority {
         match self {
-            Self::SyncCustomer(_) | Self::SyncVehicle(_) | Self::SendNotification { .. } | Self::Ping {} => {
-                Priority::Default
-            }
+            Self::SyncCustomer(_)
+            | Self::SyncVehicle(_)
+            | Self::ApplyReceipts { .. }
+            | Self::SendNotification { .. }
+            | Self::Ping {} => Priority::Default,
             Self::DispatchEvent(_) => Priority::High,
             Self::CheckMaintenanceReminders {}
             | Self::RetryFailedNotifications {}
@@ -118,9 +124,11 @@ impl Job {
     /// How long one attempt may take. A delivery is ended by its provider's own time limit; this one is only the last resort.
     pub fn timeout(&self) -> Duration {
         match self {
-            Self::DispatchEvent(_) | Self::SyncCustomer(_) | Self::SyncVehicle(_) | Self::Ping {} => {
-                Duration::from_secs(30)
-            }
+            Self::DispatchEvent(_)
+            | Self::SyncCustomer(_)
+            | Self::SyncVehicle(_)
+            | Self::ApplyReceipts { .. }
+            | Self::Ping {} => Duration::from_secs(30),
             Self::SendNotification { .. }
             | Self::CheckMaintenanceReminders {}
             | Self::RetryFailedNotifications {}
@@ -138,6 +146,7 @@ mod tests {
     fn kind_and_payload_come_back_as_the_job() {
         for job in [
             Job::SendNotification { channel: Channel::Whatsapp },
+            Job::ApplyReceipts { receipts: Vec::new() },
             Job::CheckMaintenanceReminders {},
             Job::RetryFailedNotifications {},
             Job::CountAnalytics {},

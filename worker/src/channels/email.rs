@@ -210,10 +210,31 @@ fn failure(trouble: &Trouble) -> SendFailure {
         Cause::Reply { code, text } => SendFailure {
             status: Some(*code),
             answer: Some(excerpt(&format!("{code} {text}"), None)),
+            bounced: trouble.stage == Stage::Recipient && is_bounce(*code, text),
             ..SendFailure::new(class, FAILED, format!("{reason} (SMTP {code})"))
         },
         Cause::Broken(why) => SendFailure::new(class, FAILED, format!("{reason}: {why}")),
         Cause::Silence | Cause::Certificate | Cause::Lacks(_) => SendFailure::new(class, FAILED, reason),
+    }
+}
+
+/// Whether a refusal at RCPT speaks of the mailbox, so that it will be the same next year. The enhanced code knows best
+/// (RFC 3463, section 3: 5.1.x no such address, 5.2.1 switched off); a full mailbox (5.2.2), a policy or a list of
+/// spammers (5.7.x) say nothing about the address. Without one, 550, 551 and 553 name the mailbox (RFC 5321, section 4.2.3).
+fn is_bounce(code: u16, text: &str) -> bool {
+    match enhanced(text) {
+        Some((5, 1, 0..=6 | 10) | (5, 2, 1)) => code >= 500,
+        Some(_) => false,
+        None => matches!(code, 550 | 551 | 553),
+    }
+}
+
+/// The enhanced status code at the beginning of a reply (RFC 2034, section 4), e.g. `5.1.1`.
+fn enhanced(text: &str) -> Option<(u16, u16, u16)> {
+    let mut parts = text.split_whitespace().next()?.split('.').map(str::parse);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(Ok(class)), Some(Ok(subject)), Some(Ok(detail)), None) => Some((class, subject, detail)),
+        _ => None,
     }
 }
 
@@ -315,6 +336,27 @@ mod tests {
         let mails = smtp.wait_for(1, PATIENCE).await;
         assert_eq!(mails.len(), 1);
         mails[0].clone()
+    }
+
+    #[test]
+    fn only_what_is_said_of_the_mailbox_is_a_bounce() {
+        let table = [
+            (550, "5.1.1 No such user here", true),
+            (550, "5.1.10 Recipient has null MX", true),
+            (550, "No such user", true),
+            (551, "User not local", true),
+            (550, "5.2.1 Mailbox disabled", true),
+            (552, "5.2.2 Mailbox full", false),
+            (550, "5.7.1 Blocked: your host is listed", false),
+            (554, "5.7.1 Relay access denied", false),
+            (554, "No valid recipients", false),
+            (552, "Too much mail data", false),
+            (550, "5.1.8 Sender's domain does not exist", false),
+            (450, "4.2.1 Greylisted", false),
+        ];
+        for (code, text, expected) in table {
+            assert_eq!(is_bounce(code, text), expected, "{code} {text}");
+        }
     }
 
     #[tokio::test]

@@ -82,6 +82,8 @@ pub struct SendFailure {
     pub retry_after: Option<Duration>,
     /// Push subscriptions that no longer exist.
     pub gone: Vec<Id>,
+    /// The recipient's address itself was refused for good: nobody should write to it again.
+    pub bounced: bool,
 }
 
 /// What became of a message whose outcome was unknown (d27).
@@ -227,7 +229,16 @@ impl Recipient {
 impl SendFailure {
     /// A failure of which nothing is known but this.
     pub fn new(class: FailureClass, code: &'static str, reason: impl Into<String>) -> Self {
-        Self { class, code, reason: reason.into(), status: None, answer: None, retry_after: None, gone: Vec::new() }
+        Self {
+            class,
+            code,
+            reason: reason.into(),
+            status: None,
+            answer: None,
+            retry_after: None,
+            gone: Vec::new(),
+            bounced: false,
+        }
     }
 }
 

@@ -11,8 +11,11 @@ use recado_shared::context::Context;
 use recado_shared::fallback::{Decision, FailureClass, decide};
 use recado_shared::group::Group;
 use recado_shared::ids::Id;
-use recado_shared::notifications::{self, Attempt, Change, Notification, Status};
+use recado_shared::journal::{Entry, Kind};
+use recado_shared::notifications::{self, Attempt, Awaits, Change, Notification, Status};
+use recado_shared::orchestration::AwaitedReceipt;
 use recado_shared::queue::Lane;
+use recado_shared::suppressions::{self, Bounce};
 use recado_shared::tasks::Claimed;
 use recado_shared::{customers, push};
 use serde_json::json;
@@ -42,21 +45,69 @@ pub(crate) fn load_together(context: Context) -> Chains {
     })
 }
 
-/// A step towards the person: asks for permission, sends, and decides what follows.
+/// A step towards the person: whatever the chain needs now.
 pub(crate) async fn send(runner: &Runner, task: &Claimed) -> Result<Performed, Trouble> {
     let chain = runner.chains.call(task.id).await??;
-    let Some(position) = chain.iter().position(|notification| notification.status.is_open()) else {
-        return Ok(nothing_to_send(&chain).into());
-    };
-    let delivery = Delivery { runner, chain: &chain, position, now: runner.context.clock.now() };
+    let now = runner.context.clock.now();
+    let delivery = |position| Delivery { runner, chain: &chain, position, now };
+    match next_step(&chain, now) {
+        Step::Send(position) => deliver(&delivery(position), task).await,
+        Step::Wait { sent, until } => Ok(delivery(sent).later(until, delivery(sent).lane(), None, Vec::new())),
+        Step::FallBack { silent, next } => Ok(delivery(silent).silent(&chain[next])),
+        Step::Arrived(position) => Ok(delivery(position).arrived()),
+        Step::Spent => Ok(Outcome::Failed(reasons(chain.iter())).into()),
+    }
+}
+
+/// Where a chain stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// This message has its turn.
+    Send(usize),
+    /// It was sent, and its receipt may still come.
+    Wait { sent: usize, until: Timestamp },
+    /// Its receipt did not come in time: the next one has its turn.
+    FallBack { silent: usize, next: usize },
+    /// It reached the person as far as anybody wanted to know.
+    Arrived(usize),
+    /// No message is left.
+    Spent,
+}
+
+/// What a chain needs now. A message that needs no receipt, or has it, ends the chain, whatever else was begun meanwhile.
+fn next_step(chain: &[Notification], now: Timestamp) -> Step {
+    let arrived = |notification: &Notification| notification.status.is_sent() && notification.awaits().is_none();
+    if let Some(position) = chain.iter().position(arrived) {
+        return Step::Arrived(position);
+    }
+    if let Some(position) = chain.iter().position(|notification| notification.status == Status::Queued) {
+        return Step::Send(position);
+    }
+    let next = chain.iter().position(|notification| notification.status == Status::Pending);
+    let silent = chain.iter().rposition(|notification| notification.status.is_sent());
+    match (silent, next) {
+        (Some(silent), Some(next)) => match chain[silent].awaits() {
+            Some(Awaits { until, .. }) if now < until => Step::Wait { sent: silent, until },
+            _ => Step::FallBack { silent, next },
+        },
+        // Nobody is left to try; that a provider took it is what is known.
+        (Some(silent), None) => Step::Arrived(silent),
+        (None, Some(next)) => Step::Send(next),
+        (None, None) => Step::Spent,
+    }
+}
+
+/// A message has its turn: asks for permission, sends, and decides what follows.
+async fn deliver(delivery: &Delivery<'_>, task: &Claimed) -> Result<Performed, Trouble> {
+    let runner = delivery.runner;
     if delivery.lane() != task.lane {
         // Revived in the middle of its chain: each channel has a lane of its own.
         return Ok(delivery.later(delivery.now, delivery.lane(), None, Vec::new()));
     }
     if delivery.is_later_attempt(task)
-        && let Some(refusal) = delivery.refusal().await?
+        && let Some((code, reason)) = delivery.refusal().await?
     {
-        return Ok(delivery.refused(refusal));
+        return Ok(delivery.refused(code, reason));
     }
     let message = delivery.message().await?;
     if let Some(since) = delivery.unknown_since(task) {
@@ -80,13 +131,6 @@ pub(crate) async fn send(runner: &Runner, task: &Claimed) -> Result<Performed, T
     };
     performed.attempts.push(attempt);
     Ok(performed)
-}
-
-fn nothing_to_send(chain: &[Notification]) -> Outcome {
-    match chain.iter().find(|notification| notification.status.is_sent()) {
-        Some(sent) => Outcome::Done(delivered(sent.id, sent.channel, sent.provider_message_id.as_deref())),
-        None => Outcome::Failed(reasons(chain.iter())),
-    }
 }
 
 fn delivered(id: Id, channel: Channel, provider_message_id: Option<&str>) -> serde_json::Value {
@@ -129,13 +173,22 @@ impl Delivery<'_> {
         task.attempt > 1 || self.position > 0 || self.current().retry_count > 0
     }
 
-    /// Asks again before every later attempt, so that an opt-out between dispatch and fallback counts (d12).
-    async fn refusal(&self) -> Result<Option<&'static str>, Trouble> {
-        let customer = [self.current().customer_id.clone()];
-        let preferences = customers::preferences(&mut self.runner.context.db.read().await?, &customer).await?;
-        let refused =
-            |channel| preferences.iter().any(|preference| preference.channel == channel && !preference.enabled);
-        Ok(refused(self.current().channel).then_some("OPTED_OUT"))
+    /// Asks again before every later attempt, so that an opt-out between dispatch and fallback counts (d12), and so does a
+    /// bounce of another message to the same address. Answers with a code and a reason.
+    async fn refusal(&self) -> Result<Option<(&'static str, &'static str)>, Trouble> {
+        let current = self.current();
+        let mut session = self.runner.context.db.read().await?;
+        let preferences = customers::preferences(&mut session, std::slice::from_ref(&current.customer_id)).await?;
+        if preferences.iter().any(|preference| preference.channel == current.channel && !preference.enabled) {
+            return Ok(Some(("OPTED_OUT", "the customer switched this channel off after the event was accepted")));
+        }
+        if suppressions::contains_address(&mut session, current.channel, &current.recipient_address).await? {
+            return Ok(Some((
+                "SUPPRESSED",
+                "the address was put on the list of suppressions after the event was accepted",
+            )));
+        }
+        Ok(None)
     }
 
     /// The moment that a paced provider has free, when it is not now.
@@ -239,8 +292,10 @@ impl Delivery<'_> {
         attempt
     }
 
+    /// The provider took it. Where a receipt is awaited, the task goes on when its time is up, or when it comes.
     fn sent(&self, receipt: Receipt, ended: Timestamp) -> Performed {
         let current = self.current();
+        let sent = Notification { status: Status::Sent, sent_at: Some(ended), ..current.clone() };
         let change = Change {
             status: Status::Sent,
             error_code: None,
@@ -249,8 +304,40 @@ impl Delivery<'_> {
             sent_at: Some(ended),
             ..Change::of(current, ended)
         };
-        let result = delivered(current.id, current.channel, receipt.provider_message_id.as_deref());
-        Performed { outcome: Outcome::Done(result), changes: vec![change], attempts: Vec::new(), gone: receipt.gone }
+        let mut performed = match (sent.awaits(), self.next()) {
+            (Some(Awaits { until, .. }), Some(_)) => self.later(until, self.lane(), None, vec![change]),
+            _ => {
+                let result = delivered(current.id, current.channel, receipt.provider_message_id.as_deref());
+                Performed { changes: vec![change], ..Outcome::Done(result).into() }
+            }
+        };
+        performed.gone = receipt.gone;
+        performed
+    }
+
+    /// The chain is done with this message. What had its turn meanwhile is not needed any more.
+    fn arrived(&self) -> Performed {
+        let current = self.current();
+        let result = delivered(current.id, current.channel, current.provider_message_id.as_deref());
+        let begun = self.chain.iter().filter(|notification| notification.status == Status::Queued);
+        let changes = begun.map(|other| Change { status: Status::Pending, ..Change::of(other, self.now) }).collect();
+        Performed { changes, ..Outcome::Done(result).into() }
+    }
+
+    /// No receipt in time: the message stays sent, and the next channel has its turn.
+    fn silent(&self, next: &Notification) -> Performed {
+        let current = self.current();
+        let awaited = current.await_receipt.map_or("delivered", AwaitedReceipt::as_str);
+        let why = format!("no receipt \"{awaited}\" within {} s", current.await_seconds.unwrap_or_default());
+        let turn = Change { status: Status::Queued, ..Change::of(next, self.now) };
+        let because = format!("{}: {why}", current.channel);
+        let mut performed = self.later(self.now, next.channel.into(), Some(because), vec![turn]);
+        performed.journal.push(self.fell_back(next, &why, self.now));
+        performed
+    }
+
+    fn fell_back(&self, next: &Notification, why: &str, now: Timestamp) -> Entry {
+        Entry::about(self.current(), Kind::FellBack, format!("to {}: {why}", next.channel), now)
     }
 
     /// The message whose outcome was unknown did leave.
@@ -279,7 +366,7 @@ impl Delivery<'_> {
     }
 
     fn failed(&self, failure: SendFailure, ended: Timestamp) -> Performed {
-        let SendFailure { class, code, reason, retry_after, gone, .. } = failure;
+        let SendFailure { class, code, reason, retry_after, gone, bounced, answer, .. } = failure;
         let window = self.runner.context.config.unknown_outcome_window;
         let current = Notification {
             error_code: Some(code.to_owned()),
@@ -304,14 +391,27 @@ impl Delivery<'_> {
             delivery.failed_for_good(class, retry_after, self.current().retry_count + 1, ended)
         };
         performed.gone = gone;
+        if bounced {
+            delivery.bounce(&mut performed, &answer.unwrap_or(reason), ended);
+        }
         performed
     }
 
-    /// The customer said no in the meantime. No attempt was made and none is counted.
-    fn refused(&self, code: &'static str) -> Performed {
+    /// The address itself was refused for good: nobody writes to it again before staff have looked at it.
+    fn bounce(&self, performed: &mut Performed, words: &str, now: Timestamp) {
+        let current = self.current();
+        let spent = performed.changes.iter_mut().filter(|change| change.id == current.id);
+        spent.for_each(|change| change.status = Status::Bounced);
+        performed.bounces.push(Bounce::of(current, words, now));
+        let detail = "the address bounced; nothing is sent to it until the suppression is lifted";
+        performed.journal.push(Entry::about(current, Kind::Suppressed, detail, now));
+    }
+
+    /// Somebody said no in the meantime. No attempt was made and none is counted.
+    fn refused(&self, code: &'static str, reason: &'static str) -> Performed {
         let refused = Notification {
             error_code: Some(code.to_owned()),
-            error_reason: Some("the customer switched this channel off after the event was accepted".to_owned()),
+            error_reason: Some(reason.to_owned()),
             ..self.current().clone()
         };
         let mut chain = self.chain.to_vec();
@@ -342,19 +442,25 @@ impl Delivery<'_> {
             }
             (Decision::FallBack, Some(next)) => {
                 let turn = Change { status: Status::Queued, ..Change::of(next, now) };
-                self.later(now, next.channel.into(), because, vec![spent, turn])
+                let entry = self.fell_back(next, because.as_deref().unwrap_or_default(), now);
+                let mut performed = self.later(now, next.channel.into(), because, vec![spent, turn]);
+                performed.journal.push(entry);
+                performed
             }
-            (Decision::FallBack | Decision::GiveUp, _) => Performed {
-                outcome: Outcome::Failed(reasons(self.chain.iter())),
-                changes: vec![spent],
-                attempts: Vec::new(),
-                gone: Vec::new(),
-            },
+            (Decision::FallBack | Decision::GiveUp, _) => {
+                // A message whose receipt never came was sent all the same; that the channels after it failed makes it no
+                // failure, and a retry would send it twice.
+                let outcome = match self.chain.iter().find(|notification| notification.status.is_sent()) {
+                    Some(sent) => Outcome::Done(delivered(sent.id, sent.channel, sent.provider_message_id.as_deref())),
+                    None => Outcome::Failed(reasons(self.chain.iter())),
+                };
+                Performed { changes: vec![spent], ..outcome.into() }
+            }
         }
     }
 
     fn later(&self, at: Timestamp, lane: Lane, because: Option<String>, changes: Vec<Change>) -> Performed {
-        Performed { outcome: Outcome::Later { at, lane, because }, changes, attempts: Vec::new(), gone: Vec::new() }
+        Performed { changes, ..Outcome::Later { at, lane, because }.into() }
     }
 }
 
@@ -380,4 +486,85 @@ pub(crate) async fn retry_failed(context: &Context) -> Result<Outcome, Trouble> 
     session.commit().await?;
     context.ring(&rings).await;
     Ok(Outcome::Done(json!({ "redriven": rings.len() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn message(channel: Channel, status: Status, awaited: Option<AwaitedReceipt>) -> Notification {
+        Notification {
+            id: Id::of_name(channel.as_str()),
+            correlation_id: Id::of_name("correlation"),
+            task_id: Id::of_name("task"),
+            event_type: "custom".to_owned(),
+            customer_id: "customer-001".to_owned(),
+            channel,
+            fallback_order: 0,
+            status,
+            recipient_address: String::new(),
+            template_name: String::new(),
+            subject: String::new(),
+            body: String::new(),
+            is_html: false,
+            error_code: None,
+            error_reason: None,
+            retry_count: 0,
+            max_retries: 3,
+            next_retry_at: None,
+            unknown_since: None,
+            paced_until: None,
+            provider_message_id: None,
+            redrives: 0,
+            await_receipt: awaited,
+            await_seconds: awaited.map(|_| 600),
+            sent_at: status.is_sent().then(|| at(0)),
+            delivered_at: None,
+            read_at: None,
+            created_at: at(0),
+            updated_at: at(0),
+        }
+    }
+
+    /// A chain of WhatsApp, which waits for a receipt or not, and email.
+    #[test]
+    fn where_a_chain_stands() {
+        use AwaitedReceipt::{Delivered as ForDelivered, Read as ForRead};
+        use Status::{Bounced, Cancelled, Delivered, Failed, Pending, Queued, Read, Sent};
+        let wait = Step::Wait { sent: 0, until: at(600) };
+        let fall_back = Step::FallBack { silent: 0, next: 1 };
+        let table = [
+            ((Queued, None), Pending, 0, Step::Send(0)),
+            ((Pending, None), Pending, 0, Step::Send(0)),
+            ((Failed, None), Queued, 0, Step::Send(1)),
+            ((Bounced, None), Pending, 0, Step::Send(1)),
+            ((Sent, None), Pending, 0, Step::Arrived(0)),
+            ((Failed, None), Sent, 0, Step::Arrived(1)),
+            ((Failed, None), Failed, 0, Step::Spent),
+            ((Cancelled, None), Cancelled, 0, Step::Spent),
+            // Sent is not enough here.
+            ((Sent, Some(ForDelivered)), Pending, 599, wait),
+            ((Sent, Some(ForDelivered)), Pending, 600, fall_back),
+            ((Delivered, Some(ForRead)), Pending, 599, wait),
+            ((Delivered, Some(ForRead)), Pending, 600, fall_back),
+            ((Delivered, Some(ForDelivered)), Pending, 0, Step::Arrived(0)),
+            ((Read, Some(ForDelivered)), Pending, 0, Step::Arrived(0)),
+            ((Read, Some(ForRead)), Pending, 900, Step::Arrived(0)),
+            // The next channel has its turn.
+            ((Sent, Some(ForDelivered)), Queued, 900, Step::Send(1)),
+            ((Sent, Some(ForDelivered)), Sent, 900, Step::Arrived(1)),
+            ((Delivered, Some(ForDelivered)), Queued, 900, Step::Arrived(0)),
+            ((Sent, Some(ForDelivered)), Failed, 900, Step::Arrived(0)),
+            ((Sent, Some(ForDelivered)), Cancelled, 0, Step::Arrived(0)),
+        ];
+        for ((whatsapp, awaited), email, now, expected) in table {
+            let chain = [message(Channel::Whatsapp, whatsapp, awaited), message(Channel::Email, email, None)];
+            assert_eq!(next_step(&chain, at(now)), expected, "{whatsapp:?} {awaited:?}, {email:?}, {now} s");
+        }
+        assert_eq!(next_step(&[], at(0)), Step::Spent);
+    }
 }
