@@ -6,6 +6,7 @@
 pub mod dispatch;
 pub mod erasure;
 pub mod operations;
+pub mod resend;
 pub mod seed;
 pub mod sync;
 
@@ -22,9 +23,12 @@ pub mod journal;
 pub mod notifications;
 pub mod orchestration;
 pub mod push;
+pub mod quiet_hours;
 pub mod reminders;
 pub mod schedules;
 pub mod templates;
+pub mod timeline;
+pub mod unsubscribe;
 pub mod vehicles;
 pub mod workshops;
 
