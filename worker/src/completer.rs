@@ -8,6 +8,7 @@ use recado_shared::context::Context;
 use recado_shared::db;
 use recado_shared::erasure;
 use recado_shared::ids::Id;
+use recado_shared::journal::{self, Entry};
 use recado_shared::notifications::{self, Attempt, Change, Status};
 use recado_shared::push;
 use recado_shared::queue::Ring;
@@ -26,6 +27,8 @@ pub(crate) struct Completion {
     pub(crate) attempts: Vec<Attempt>,
     /// Push subscriptions that no longer exist.
     pub(crate) gone: Vec<Id>,
+    /// Decisions that no other row tells.
+    pub(crate) journal: Vec<Entry>,
 }
 
 enum Order {
@@ -146,6 +149,9 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     let lost = completions.iter().filter(|completion| !in_force(completion));
     let late: Vec<Id> = lost.flat_map(|completion| completion.attempts.iter().map(|attempt| attempt.id)).collect();
     erasure::forget_late_answers(&mut session, &late).await?;
+    let entries: Vec<Entry> =
+        completions.iter().filter(in_force).flat_map(|completion| completion.journal.iter().cloned()).collect();
+    journal::record(&mut session, &entries).await?;
     let dead: Vec<Id> = finishes.iter().filter(|finish| finish.state == State::Dead).map(|finish| finish.id).collect();
     let dead: Vec<Id> = dead.into_iter().filter(|id| accepted.contains(id)).collect();
     if !dead.is_empty() {

@@ -7,6 +7,7 @@ use rand::Rng;
 use recado_shared::clock::Timestamp;
 use recado_shared::context::Context;
 use recado_shared::ids::Id;
+use recado_shared::journal::Entry;
 use recado_shared::notifications::{Attempt, Change};
 use recado_shared::process::explain;
 use recado_shared::queue::{Job, Lane, Priority, Ring};
@@ -17,6 +18,7 @@ use crate::channels::Providers;
 use crate::completer::Completion;
 use crate::jobs;
 use crate::jobs::notifications::Chains;
+use crate::permission::{self, Permissions};
 
 /// What a job answers. Four words explain every line of the log; the fourth is `Err`, our own trouble.
 #[derive(Debug)]
@@ -39,11 +41,13 @@ pub(crate) struct Performed {
     pub(crate) changes: Vec<Change>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) gone: Vec<Id>,
+    /// Decisions that no other row tells.
+    pub(crate) journal: Vec<Entry>,
 }
 
 impl From<Outcome> for Performed {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, changes: Vec::new(), attempts: Vec::new(), gone: Vec::new() }
+        Self { outcome, changes: Vec::new(), attempts: Vec::new(), gone: Vec::new(), journal: Vec::new() }
     }
 }
 
@@ -55,11 +59,17 @@ pub(crate) struct Runner {
     pub(crate) context: Context,
     pub(crate) providers: Providers,
     pub(crate) chains: Chains,
+    pub(crate) permissions: Permissions,
 }
 
 impl Runner {
     pub(crate) fn new(context: Context, providers: Providers) -> Self {
-        Self { chains: jobs::notifications::load_together(context.clone()), context, providers }
+        Self {
+            chains: jobs::notifications::load_together(context.clone()),
+            permissions: permission::ask_together(context.clone()),
+            context,
+            providers,
+        }
     }
 
     /// Runs one claim. Whatever happens inside, there is a completion.
@@ -135,7 +145,14 @@ impl Runner {
                 ring = due.then_some(Ring { id: task.id, lane, priority });
             }
         }
-        Completion { finish, ring, changes: performed.changes, attempts: performed.attempts, gone: performed.gone }
+        Completion {
+            finish,
+            ring,
+            changes: performed.changes,
+            attempts: performed.attempts,
+            gone: performed.gone,
+            journal: performed.journal,
+        }
     }
 }
 

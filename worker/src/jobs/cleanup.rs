@@ -1,7 +1,7 @@
 //! Weekly: deletes what is past its retention (S002-82), in small steps, so that nobody waits for it.
 
 use recado_shared::context::Context;
-use recado_shared::{analytics, idempotency, notifications, tasks};
+use recado_shared::{analytics, idempotency, journal, notifications, tasks};
 use serde_json::json;
 
 use crate::run::{Outcome, Trouble};
@@ -16,13 +16,14 @@ pub(crate) async fn run(context: &Context) -> Result<Outcome, Trouble> {
     let tasks_before = now - context.config.task_retention;
     let dead_before = now - context.config.task_retention * DEAD_STAY;
     let notifications_before = now - context.config.notification_retention;
-    let mut deleted = [0, 0];
-    for (what, deleted) in [What::Tasks, What::Notifications].into_iter().zip(&mut deleted) {
+    let mut deleted = [0, 0, 0];
+    for (what, deleted) in [What::Tasks, What::Notifications, What::Journal].into_iter().zip(&mut deleted) {
         loop {
             let mut session = context.db.begin().await?;
             let step = match what {
                 What::Tasks => tasks::delete_finished(&mut session, tasks_before, dead_before, STEP).await?,
                 What::Notifications => notifications::delete_finished(&mut session, notifications_before, STEP).await?,
+                What::Journal => journal::delete_before(&mut session, notifications_before, STEP).await?,
             };
             session.commit().await?;
             *deleted += step;
@@ -35,12 +36,15 @@ pub(crate) async fn run(context: &Context) -> Result<Outcome, Trouble> {
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [tasks, notifications] = deleted;
-    Ok(Outcome::Done(json!({ "tasks": tasks, "notifications": notifications, "idempotency_keys": idempotency_keys })))
+    let [tasks, notifications, journal] = deleted;
+    Ok(Outcome::Done(json!({
+        "tasks": tasks, "notifications": notifications, "journal": journal, "idempotency_keys": idempotency_keys,
+    })))
 }
 
 #[derive(Clone, Copy)]
 enum What {
     Tasks,
     Notifications,
+    Journal,
 }
