@@ -6,6 +6,7 @@ mod customers;
 mod dispatch;
 mod health;
 mod metrics;
+mod notifications;
 mod orchestration;
 mod push;
 mod reminders;
@@ -13,6 +14,7 @@ mod schema;
 mod sync;
 mod tasks;
 mod templates;
+mod unsubscribe;
 mod vehicles;
 
 use std::sync::Arc;
@@ -41,12 +43,14 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/service-types", catalogue::service_types())
         .nest("/api/v1/notifications/orchestration", orchestration::routes())
         .nest("/api/v1/notifications/customers", customers::routes())
+        .nest("/api/v1/notifications", notifications::routes())
+        .nest("/api/v1/notifications/events/dispatch", dispatch::routes())
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
         .nest("/api/v1/notifications/reminders", reminders::routes())
         .nest("/api/v1/analytics", analytics::routes())
+        .nest("/api/v1/unsubscribe", unsubscribe::routes())
         .nest("/api/schema", schema::routes())
         // Applications, with an API key
-        .route("/api/v1/notifications/events/dispatch", post(dispatch::accept))
         .route("/api/v1/tasks/{task_id}", get(tasks::show))
         // Services of the same house, with X-Internal-Secret
         .nest("/api/internal/v1/customers", sync::customers())
