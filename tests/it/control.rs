@@ -208,6 +208,7 @@ story!(what_was_dispatched_before_is_receipted_as_it_was, async |app: &App| {
         idempotency: None,
         unique_key: Some("deferred:1".into()),
         unknown_customer: UnknownCustomer::Reject,
+        only: Vec::new(),
     };
     let mut receipts = Vec::new();
     for _ in 0..2 {
