@@ -77,6 +77,11 @@ impl Caller {
         Self { name, scopes: Scopes::All }
     }
 
+    /// Whether the caller sees addresses in full.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.may(Admin::NAME)
+    }
+
     /// Whether the caller has the scope; `admin` includes the others.
     fn may(&self, scope: &str) -> bool {
         match &self.scopes {

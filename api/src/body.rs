@@ -8,9 +8,10 @@ use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN};
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use futures::StreamExt;
 use recado_shared::channels::Channel;
+use recado_shared::clock::Timestamp;
 use recado_shared::ids::Id;
 use recado_shared::notifications::Status;
 use recado_shared::orchestration::{AwaitedReceipt, DeliveryMode, Target};
@@ -40,13 +41,16 @@ impl<S: Send + Sync> FromRequest<S> for Anything {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content_type(request.headers())?;
-        let bytes = collect_within(PATIENCE, request).await?;
+        let bytes = collect_within(PATIENCE, request, LARGEST_BODY).await?;
         json::parse(&bytes).map(Self).map_err(Problem::Malformed)
     }
 }
 
 /// What can be read from the fields of a JSON object. Fields that nobody asks for are ignored.
 pub(crate) trait Body: Sized {
+    /// The largest body that is read, in bytes.
+    const LARGEST: usize = LARGEST_BODY;
+
     /// Reads all fields, also after one was wrong: the errors are gathered in `fields`, and the value is only used when
     /// there are none.
     fn read(fields: &mut Fields) -> Self;
@@ -57,7 +61,7 @@ impl<T: Body, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content_type(request.headers())?;
-        let bytes = collect_within(PATIENCE, request).await?;
+        let bytes = collect_within(PATIENCE, request, T::LARGEST).await?;
         let mut fields = Fields::of(object(json::parse(&bytes).map_err(Problem::Malformed)?)?);
         let body = T::read(&mut fields);
         fields.errors.none_or_problem()?;
@@ -113,6 +117,13 @@ pub(crate) struct Fields {
 impl Fields {
     pub(crate) fn of(values: Map<String, Value>) -> Self {
         Self { values, errors: FieldErrors::default() }
+    }
+
+    /// Reads an object that was part of another body, as if it had come alone.
+    pub(crate) fn read<T: Body>(value: Value) -> Result<T, Problem> {
+        let mut fields = Self::of(object(value)?);
+        let body = T::read(&mut fields);
+        fields.finish(body)
     }
 
     /// What was read, unless something was wrong.
@@ -236,6 +247,19 @@ impl Field for i64 {
     }
 }
 
+impl Field for Timestamp {
+    /// A moment with its offset (RFC 3339), so that nobody guesses whose clock is meant.
+    fn read(value: Value) -> Result<Self, String> {
+        let text = String::read(value)?;
+        // In a query, the plus of an offset arrives as a blank where the caller did not encode it.
+        let text = text.trim().replace(' ', "+");
+        let moment = DateTime::parse_from_rfc3339(&text).ok().filter(|moment| (1970..=9999).contains(&moment.year()));
+        moment.map(|moment| moment.to_utc().into()).ok_or_else(|| {
+            "Fecha y hora con formato erróneo. Use RFC 3339, por ejemplo 2026-01-20T14:30:00-05:00.".to_owned()
+        })
+    }
+}
+
 impl Field for bool {
     /// True or false, or one of the words for them that Django understands.
     fn read(value: Value) -> Result<Self, String> {
@@ -281,6 +305,13 @@ impl Field for i32 {
         let number = i64::read(value)?;
         Self::try_from(number)
             .map_err(|_| format!("Asegúrese de que este valor esté entre {} y {}.", Self::MIN, Self::MAX))
+    }
+}
+
+/// Any value, for whoever reads it later.
+impl Field for Value {
+    fn read(value: Value) -> Result<Self, String> {
+        Ok(value)
     }
 }
 
@@ -375,22 +406,22 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     if is_json || media_type.is_empty() { Ok(()) } else { Err(Problem::UnsupportedMediaType(media_type)) }
 }
 
-async fn collect_within(patience: Duration, request: Request) -> Result<Bytes, Problem> {
-    tokio::time::timeout(patience, collect(request)).await.unwrap_or(Err(Problem::TooSlow))
+async fn collect_within(patience: Duration, request: Request, largest: usize) -> Result<Bytes, Problem> {
+    tokio::time::timeout(patience, collect(request, largest)).await.unwrap_or(Err(Problem::TooSlow))
 }
 
-async fn collect(request: Request) -> Result<Bytes, Problem> {
+async fn collect(request: Request, largest: usize) -> Result<Bytes, Problem> {
     let declared = declared_length(request.headers());
     // Who asks before sending (curl does, for large bodies) need not send.
-    if declared > MOST_DISCARDED || (declared > LARGEST_BODY && request.headers().contains_key(EXPECT)) {
-        return Err(Problem::TooLarge);
+    if declared > MOST_DISCARDED || (declared > largest && request.headers().contains_key(EXPECT)) {
+        return Err(Problem::TooLarge { largest });
     }
-    let mut bytes = Vec::with_capacity(declared.min(LARGEST_BODY));
+    let mut bytes = Vec::with_capacity(declared.min(largest));
     let mut discarded = 0;
     let mut chunks = HttpBody::into_data_stream(request.into_body());
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::Malformed("El cuerpo llegó incompleto.".to_owned()))?;
-        if discarded > 0 || bytes.len() + chunk.len() > LARGEST_BODY {
+        if discarded > 0 || bytes.len() + chunk.len() > largest {
             discarded += chunk.len();
             bytes = Vec::new();
         } else {
@@ -400,7 +431,7 @@ async fn collect(request: Request) -> Result<Bytes, Problem> {
             break;
         }
     }
-    if discarded > 0 { Err(Problem::TooLarge) } else { Ok(bytes.into()) }
+    if discarded > 0 { Err(Problem::TooLarge { largest }) } else { Ok(bytes.into()) }
 }
 
 fn declared_length(headers: &HeaderMap) -> usize {
@@ -539,6 +570,18 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_says_whose_clock_is_meant() {
+        let moment = Timestamp::from_micros(1_768_937_400_000_000);
+        for text in ["2026-01-20T14:30:00-05:00", "2026-01-20T19:30:00Z", "2026-01-20T21:30:00 02:00"] {
+            assert_eq!(Timestamp::read(text.into()), Ok(moment), "{text}");
+        }
+        for text in ["", "2026-01-20", "2026-01-20T14:30:00", "mañana", "0000-01-01T00:00:00Z", "2026-02-30T00:00:00Z"]
+        {
+            Timestamp::read(text.into()).expect_err(text);
+        }
+    }
+
+    #[test]
     fn a_date_may_carry_an_hour() {
         let date = NaiveDate::from_ymd_opt(2026, 1, 20).unwrap();
         for text in [
@@ -558,7 +601,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_does_not_come_is_too_slow() {
         let silent = HttpBody::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-        let collected = collect_within(Duration::from_millis(1), Request::new(silent)).await;
+        let collected = collect_within(Duration::from_millis(1), Request::new(silent), LARGEST_BODY).await;
         assert!(matches!(collected, Err(Problem::TooSlow)), "{collected:?}");
     }
 
@@ -567,13 +610,13 @@ mod tests {
         let collected = async |lengths: &[usize]| {
             let chunks: Vec<_> =
                 lengths.iter().map(|length| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; *length]))).collect();
-            collect(Request::new(HttpBody::from_stream(futures::stream::iter(chunks)))).await
+            collect(Request::new(HttpBody::from_stream(futures::stream::iter(chunks))), LARGEST_BODY).await
         };
         assert_eq!(collected(&[1, LARGEST_BODY - 1]).await.unwrap().len(), LARGEST_BODY);
         for lengths in
             [&[LARGEST_BODY, 1][..], &[LARGEST_BODY + 1], &[LARGEST_BODY + 1, 1], &[MOST_DISCARDED, MOST_DISCARDED]]
         {
-            assert!(matches!(collected(lengths).await, Err(Problem::TooLarge)), "{lengths:?}");
+            assert!(matches!(collected(lengths).await, Err(Problem::TooLarge { .. })), "{lengths:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! The façade of seed 002 keeps the envelopes that its clients parse (d23): Django REST framework's `{"field": ["…"]}` and
 //! `{"detail": "…"}`, and the envelope of the dispatch (S002-42). What is new here is a problem of RFC 9457.
 
+use axum::body::to_bytes;
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +13,6 @@ use recado_shared::sync::Unavailable;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::body::LARGEST_BODY;
 use crate::observe;
 
 /// A request that cannot be answered as its caller hoped.
@@ -30,6 +30,8 @@ pub(crate) enum Problem {
     Unauthenticated(Credential),
     /// 403. The key is good but lacks this scope.
     Forbidden { scope: &'static str },
+    /// 409. What the request asks for cannot be done any more, or not now.
+    Conflict(Conflict),
     /// 404.
     NotFound,
     /// 404. The sentence says what was looked for, and where the caller finds what there is.
@@ -40,8 +42,8 @@ pub(crate) enum Problem {
     MethodNotAllowed(Method),
     /// 408. The body came too slowly.
     TooSlow,
-    /// 413.
-    TooLarge,
+    /// 413. The most that is read, in bytes.
+    TooLarge { largest: usize },
     /// 415.
     UnsupportedMediaType(String),
     /// 500 or 503. The database did not do its part.
@@ -52,6 +54,16 @@ pub(crate) enum Problem {
     TimedOut,
     /// 500. A bug of ours.
     Panicked,
+}
+
+/// Why something cannot be done as things stand.
+#[derive(Debug)]
+pub(crate) struct Conflict {
+    /// For programs, with hyphens.
+    pub(crate) code: &'static str,
+    pub(crate) title: &'static str,
+    /// What is in the way, and since when.
+    pub(crate) detail: String,
 }
 
 /// What a caller shows to get in.
@@ -76,6 +88,7 @@ impl IntoResponse for Problem {
             Self::Forbidden { scope } => {
                 detail(StatusCode::FORBIDDEN, &format!("La clave no tiene el permiso \"{scope}\". Cree otra con él."))
             }
+            Self::Conflict(Conflict { code, title, detail }) => document(StatusCode::CONFLICT, code, title, &detail),
             Self::NotFound => detail(StatusCode::NOT_FOUND, "No encontrado."),
             Self::Nothing(sentence) => detail(StatusCode::NOT_FOUND, &sentence),
             Self::NoSuchPage => detail(StatusCode::NOT_FOUND, "Página inválida."),
@@ -83,8 +96,8 @@ impl IntoResponse for Problem {
                 detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Método \"{method}\" no permitido."))
             }
             Self::TooSlow => detail(StatusCode::REQUEST_TIMEOUT, "El cuerpo de la solicitud no llegó a tiempo."),
-            Self::TooLarge => {
-                let text = format!("El cuerpo supera el máximo de {LARGEST_BODY} bytes.");
+            Self::TooLarge { largest } => {
+                let text = format!("El cuerpo supera el máximo de {largest} bytes.");
                 detail(StatusCode::PAYLOAD_TOO_LARGE, &text)
             }
             Self::UnsupportedMediaType(media_type) => {
@@ -243,6 +256,15 @@ fn with(mut response: Response, name: HeaderName, value: &'static str) -> Respon
     response
 }
 
+impl Problem {
+    /// The answer as a part of a larger one: its status and its body, word for word.
+    pub(crate) async fn told(self) -> (StatusCode, Value) {
+        let (parts, body) = self.into_response().into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        (parts.status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+}
+
 /// What is wrong with which fields. A dot in a name descends into an object: `subscription.keys.auth`.
 #[derive(Debug, Default)]
 pub(crate) struct FieldErrors(Vec<(String, String)>);
@@ -355,13 +377,14 @@ mod tests {
             (Problem::Unauthenticated(Credential::InternalSecret), 401),
             (Problem::Unauthenticated(Credential::EvolutionWebhook), 401),
             (Problem::Forbidden { scope: "admin" }, 403),
+            (Problem::Conflict(Conflict { code: "x-y", title: "x", detail: "x".into() }), 409),
             (Problem::NotFound, 404),
             (Problem::Nothing("x".into()), 404),
             (Problem::MissingVariables { missing: vec!["hora".into()], template_variables: vec![] }, 400),
             (Problem::NoSuchPage, 404),
             (Problem::MethodNotAllowed(Method::PUT), 405),
             (Problem::TooSlow, 408),
-            (Problem::TooLarge, 413),
+            (Problem::TooLarge { largest: 1 }, 413),
             (Problem::UnsupportedMediaType("text/plain".into()), 415),
             (Problem::Database(db::Error::PoolTimedOut), 503),
             (Problem::Database(db::Error::RowNotFound), 500),

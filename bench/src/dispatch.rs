@@ -108,7 +108,7 @@ fn start_worker(stage: &Stage) -> Result<(CancellationToken, Working), Box<dyn E
 async fn forget(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut session = stage.context.db.begin().await?;
     recado_shared::sql!(run, &mut session, "truncate table tasks")?;
-    recado_shared::sql!(run, &mut session, "truncate table attempts, notifications")?;
+    recado_shared::sql!(run, &mut session, "truncate table attempts, notifications, journal")?;
     session.commit().await?;
     Ok(())
 }

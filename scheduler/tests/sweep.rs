@@ -69,6 +69,12 @@ impl Ledger {
             body: "b".into(),
             is_html: false,
             max_retries: 3,
+            await_receipt: None,
+            await_seconds: None,
+            preferred: None,
+            critical: false,
+            send_at: None,
+            resend_of: None,
             created_at: now,
         };
         let mut session = self.context.db.begin().await.expect("a transaction");

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use phonenumber::{Metadata, Mode, PhoneNumber, country, metadata::DATABASE, parse};
 use unicode_normalization::UnicodeNormalization;
+
+use crate::channels::Channel;
 use url::Host;
 
 /// The longest address that fits into an SMTP path (RFC 5321 §4.5.3.1.3, erratum 1690), in bytes.
@@ -157,6 +159,15 @@ pub fn normalise_email(input: &str) -> Result<String, AddressError> {
         return Err(AddressError::EmailTooLong);
     }
     Ok(address)
+}
+
+/// An address as somebody may see it who need not know where people are reached. `None` for pushes, which have none.
+pub fn mask(channel: Channel, address: &str) -> Option<String> {
+    match channel {
+        Channel::Email => Some(mask_email(address)),
+        Channel::Whatsapp => Some(mask_phone(address)),
+        Channel::Push => None,
+    }
 }
 
 /// An e-mail address for a log line: `carlos@example.com` becomes `c***@example.com`. Takes any text.

@@ -21,7 +21,7 @@ use utoipa::{PartialSchema, ToSchema};
 ///
 /// Everywhere outside PostgreSQL it is written `2026-01-20T14:30:00.000000Z`: in JSON because the Django clients read
 /// that form, in SQLite because text of a fixed width sorts as time does.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {

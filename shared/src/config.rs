@@ -64,6 +64,11 @@ pub const VARIABLES: &[Variable] = &[
         "Keys accepted as `Authorization: Bearer <key>`, separated by commas; at least 16 characters each. More with `recado api-key create`.",
     ),
     variable(
+        "PUBLIC_URL",
+        "",
+        "This API as people's mail programs reach it, e.g. https://avisos.example.com. With SECRET_KEY, mails carry a way to unsubscribe.",
+    ),
+    variable(
         "INTERNAL_API_SECRET_KEY",
         "",
         "Value of the header X-Internal-Secret on /api/internal/v1; at least 16 characters. Two, separated by a comma, while you rotate.",
@@ -114,6 +119,11 @@ pub const VARIABLES: &[Variable] = &[
         "WHATSAPP_RATE_PER_MINUTE",
         "20",
         "Messages per minute and instance over all workers, so that WhatsApp does not ban the number. 0: no limit.",
+    ),
+    variable(
+        "RECIPIENT_THROTTLE_PER_HOUR",
+        "0",
+        "Messages that one customer gets within an hour; what is more waits its turn. Critical events pass. 0: no limit.",
     ),
     variable(
         "VAPID_PUBLIC_KEY",
@@ -195,6 +205,8 @@ pub struct Config {
     pub secret_key: Option<SecretString>,
     /// Requests per minute and caller; 0 is no limit.
     pub api_rate_limit_per_minute: u32,
+    /// Where people reach this API, without a slash at its end.
+    pub public_url: Option<String>,
     pub email: Option<EmailSettings>,
     /// Sender of mails that leave through a provider account without one of its own.
     pub default_from: Option<String>,
@@ -202,6 +214,8 @@ pub struct Config {
     pub push: Option<PushSettings>,
     /// Messages per minute and instance; 0 is no limit.
     pub whatsapp_rate_per_minute: u32,
+    /// Messages to one customer within an hour; 0 is no limit.
+    pub recipient_throttle_per_hour: u32,
     pub frontend_url: Option<String>,
     pub retry: RetryPolicy,
     pub unknown_outcome_window: Duration,
@@ -328,11 +342,13 @@ impl Config {
             access: access(&mut env),
             secret_key: secret_key(&mut env),
             api_rate_limit_per_minute: env.number("API_RATE_LIMIT_PER_MINUTE", 0, 100_000_000),
+            public_url: public_url(&mut env),
             email: email(&mut env, &home),
             default_from: env.optional("DEFAULT_FROM_EMAIL"),
             whatsapp: whatsapp(&mut env),
             push: push(&mut env),
             whatsapp_rate_per_minute: env.number("WHATSAPP_RATE_PER_MINUTE", 0, 100_000),
+            recipient_throttle_per_hour: env.number("RECIPIENT_THROTTLE_PER_HOUR", 0, 100_000),
             frontend_url: env.optional("FRONTEND_URL"),
             retry: RetryPolicy {
                 max_attempts: env.number("NOTIFICATION_MAX_ATTEMPTS", 1, 20),
@@ -415,6 +431,15 @@ fn secret_key(env: &mut Environment) -> Option<SecretString> {
         env.problems.push(format!("SECRET_KEY has fewer than {SHORTEST_SECRET_KEY} characters; {remedy}"));
     }
     Some(key.into())
+}
+
+fn public_url(env: &mut Environment) -> Option<String> {
+    let url = env.optional("PUBLIC_URL")?;
+    let is_web = url::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if !is_web || url.contains(['<', '>', '?', '#']) {
+        env.problem("PUBLIC_URL", &url, "write https://… without a query");
+    }
+    Some(url.trim_end_matches('/').to_owned())
 }
 
 fn email(env: &mut Environment, home: &Path) -> Option<EmailSettings> {
@@ -631,8 +656,10 @@ mod tests {
             ("EVOLUTION_API_URL", "evolution:8080"),
             ("NOTIFICATION_MAX_ATTEMPTS", "0"),
             ("DEBUG", "maybe"),
+            ("SECRET_KEY", "short"),
+            ("PUBLIC_URL", "avisos.example.com"),
         ]);
-        let text = error.expect_err("four variables are wrong").to_string();
+        let text = error.expect_err("variables are wrong").to_string();
         for name in [
             "TIME_ZONE",
             "EVOLUTION_API_URL",
@@ -640,6 +667,8 @@ mod tests {
             "EVOLUTION_INSTANCE",
             "NOTIFICATION_MAX_ATTEMPTS",
             "DEBUG",
+            "SECRET_KEY",
+            "PUBLIC_URL",
         ] {
             assert!(text.contains(name), "{name} is missing in {text}");
         }

@@ -14,7 +14,7 @@ use crate::sql;
 /// The longest `customer_id` (d15).
 pub const LONGEST_CUSTOMER_ID: usize = 100;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Customer {
     pub id: Id,
     /// The caller's own identifier.
@@ -239,6 +239,25 @@ pub async fn set_preferences(
     )?;
     Ok(())
 }
+
+/// Switches a channel off for a customer, who keeps its priority. False when there is no such customer.
+pub async fn opt_out(session: &mut Session, customer_id: &str, channel: Channel, now: Timestamp) -> Result<bool> {
+    let changed = sql!(
+        run,
+        session,
+        "insert into channel_preferences (id, customer_id, channel, enabled, priority)
+         select $1, customer_id, $3, false, $4 from customers where customer_id = $2
+         on conflict (customer_id, channel) do update set enabled = false",
+        Id::new(now),
+        customer_id,
+        channel.as_str(),
+        LAST_PRIORITY
+    )?;
+    Ok(changed > 0)
+}
+
+/// The priority of a channel about which a customer has only said no.
+const LAST_PRIORITY: i32 = 99;
 
 /// What people write about a customer (S002-52).
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]

@@ -4,16 +4,22 @@
 //! names it, and the worker has nothing left to misunderstand. Events that arrive together share a transaction
 //! ([`crate::group`]): one look-up of customers, one insert per table, one commit, one ring.
 
+mod departure;
 mod event;
 mod plan;
+mod preview;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+pub use departure::{Because, Departure, FARTHEST};
 pub use event::{CUSTOM, DEFERRED_BY, EVENT_TYPES, Event, MINIMUM_FIELDS};
+use futures::future::join_all;
 pub use plan::Plan;
+pub use preview::{Preview, PreviewMessage, preview};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::catalogue::Catalogue;
 use crate::channels::Channel;
@@ -27,9 +33,10 @@ use crate::group::Group;
 use crate::idempotency::{self, IdempotencyKey, Known};
 use crate::ids::Id;
 use crate::journal::{self, Entry, Kind};
-use crate::notifications::{self, NewNotification, Status};
+use crate::notifications::{self, NewNotification, Notification, Status};
 use crate::orchestration::{Person, SkipReason};
 use crate::queue::{Job, Ring};
+use crate::quiet_hours::Rest;
 use crate::tasks::{self, NewTask};
 use crate::{push, suppressions};
 
@@ -46,38 +53,90 @@ pub struct Request {
 }
 
 /// What was accepted (S002-41).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Receipt {
+    /// Always true here.
+    #[schema(examples(true))]
     pub success: bool,
+    /// The event's id: the caller's, or one of ours.
     pub correlation_id: Id,
     /// How many messages are on their way now: 1, or one per channel in mode `all`, or 0 when every channel was skipped.
+    #[schema(minimum = 0, examples(1))]
     pub notifications_queued: usize,
+    /// Always empty here.
+    #[schema(examples(json!([])))]
     pub errors: Vec<String>,
-    /// Whose status tells the story; in mode `all` the first of several.
+    /// Whose status tells the story; in mode `all` the first of several. Null when every channel was skipped.
     pub task_id: Option<Id>,
+    /// The messages, in the order in which they are tried.
     pub notifications: Vec<Planned>,
+    /// Channels that are not used, each with its reason.
     pub skipped: Vec<Skipped>,
+    /// When the first message leaves; null: at once.
+    #[serde(default)]
+    pub send_at: Option<Timestamp>,
+    /// Why it leaves later; null: it does not.
+    #[serde(default)]
+    pub deferred: Option<Because>,
 }
 
 /// A message that will be sent, or would be if the ones before it fail.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Planned {
+    /// The message's id.
     pub id: Id,
+    /// The task that delivers it and the others of its chain.
     pub task_id: Id,
+    /// On which channel.
     pub channel: Channel,
+    /// `queued`: it has its turn. `pending`: it waits for the ones before it to fail.
+    #[schema(examples("queued"))]
     pub status: String,
+    /// Its place in the chain; 0 is tried first.
+    #[schema(examples(0))]
     pub fallback_order: i32,
+    /// Name of the template.
+    #[schema(examples("Cita agendada (clientes, email)"))]
     pub template: String,
 }
 
 /// A channel that will not be used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Skipped {
+    /// The channel.
     pub channel: Channel,
-    /// A stable word.
+    /// A stable word: `disabled_in_matrix`, `opted_out`, `no_address`, `no_push_subscription`, `no_template`, ….
+    #[schema(examples("no_push_subscription"))]
     pub reason: String,
     /// A sentence for people.
+    #[schema(examples("El cliente no tiene ningún dispositivo suscrito a notificaciones push."))]
     pub detail: String,
+}
+
+impl From<&NewNotification> for Planned {
+    fn from(notification: &NewNotification) -> Self {
+        Self {
+            id: notification.id,
+            task_id: notification.task_id,
+            channel: notification.channel,
+            status: notification.status.as_str().to_owned(),
+            fallback_order: notification.fallback_order,
+            template: notification.template_name.clone(),
+        }
+    }
+}
+
+impl From<&Notification> for Planned {
+    fn from(notification: &Notification) -> Self {
+        Self {
+            id: notification.id,
+            task_id: notification.task_id,
+            channel: notification.channel,
+            status: notification.status.as_str().to_owned(),
+            fallback_order: notification.fallback_order,
+            template: notification.template_name.clone(),
+        }
+    }
 }
 
 impl From<&(Channel, SkipReason)> for Skipped {
@@ -140,6 +199,12 @@ impl Door {
     pub async fn accept(&self, request: Request) -> Answer {
         self.group.call(request).await.unwrap_or(Err(Rejection::Unavailable))
     }
+
+    /// The same for many events at once, each with its own answer in its place. They share batches with whatever else
+    /// arrives, and so does the room in the queue: a large number waits for its turn like many callers would.
+    pub async fn accept_all(&self, requests: Vec<Request>) -> Vec<Answer> {
+        join_all(requests.into_iter().map(|request| self.accept(request))).await
+    }
 }
 
 /// Accepts a batch of events in one transaction, and rings for what is due.
@@ -172,9 +237,12 @@ async fn commit(context: &Context, requests: &[Request]) -> db::Result<(Vec<Answ
     let facts = Facts::gather(context, &mut session, requests, now).await?;
 
     let mut batch = Batch::default();
-    let answers: Vec<Answer> =
-        requests.iter().map(|request| once(request, &mut known, || batch.decide(&facts, request))).collect();
-    let rings = batch.write(&mut session).await?;
+    let mut answers: Vec<Answer> =
+        requests.iter().map(|request| once(request, &mut known, || batch.add(&facts, request))).collect();
+    let Written { rings, known_tasks } = batch.write(&mut session).await?;
+    if !known_tasks.is_empty() {
+        recall(&mut session, requests, &mut answers, &known_tasks).await?;
+    }
     idempotency::keep(&mut session, &kept(requests, &answers)).await?;
     session.commit().await?;
     Ok((answers, rings))
@@ -220,6 +288,37 @@ fn kept<'r>(requests: &'r [Request], answers: &[Answer]) -> Vec<(&'r Idempotency
     kept.into_values().collect()
 }
 
+/// Requests whose unique key was dispatched before get the receipt of what was written then: a job that runs again after a
+/// crash must not speak of messages that do not exist.
+async fn recall(
+    session: &mut Session,
+    requests: &[Request],
+    answers: &mut [Answer],
+    known_tasks: &HashSet<Id>,
+) -> db::Result<()> {
+    let is_known = |receipt: &Receipt| receipt.task_id.is_some_and(|task| known_tasks.contains(&task));
+    let mut recalled: Vec<(String, &mut Receipt)> = Vec::new();
+    for (request, answer) in requests.iter().zip(answers) {
+        if let (Some(key), Ok(Accepted { receipt, .. })) = (&request.unique_key, answer)
+            && is_known(receipt)
+        {
+            recalled.push((format!("{key}:0"), receipt));
+        }
+    }
+    let keys: Vec<&str> = recalled.iter().map(|(key, _)| key.as_str()).collect();
+    let tasks: HashMap<String, Id> = tasks::with_unique_keys(session, &keys).await?.into_iter().collect();
+    let ids: Vec<Id> = tasks.values().copied().collect();
+    let chains = notifications::chains(session, &ids).await?;
+    for (key, receipt) in recalled {
+        let Some(task_id) = tasks.get(&key) else { continue };
+        let chain: Vec<&Notification> = chains.iter().filter(|message| message.task_id == *task_id).collect();
+        receipt.task_id = Some(*task_id);
+        receipt.correlation_id = chain.first().map_or(receipt.correlation_id, |message| message.correlation_id);
+        receipt.notifications = chain.into_iter().map(Planned::from).collect();
+    }
+    Ok(())
+}
+
 /// What the decisions of a batch need to know, gathered with one statement each.
 struct Facts {
     catalogue: Arc<Catalogue>,
@@ -230,10 +329,39 @@ struct Facts {
     suppressed: HashSet<(Channel, String)>,
     retry: RetryPolicy,
     strict_case: bool,
+    zone: chrono_tz::Tz,
     now: Timestamp,
 }
 
+/// What is decided about an event for a customer whom we know.
+struct Decision<'f> {
+    customer: &'f Customer,
+    plan: Plan,
+    departure: Departure,
+}
+
 impl Facts {
+    /// The whole decision, for a dispatch and for a dry run alike. `None`: the customer is unknown, and what can be said
+    /// without her is right.
+    fn decide(&self, request: &Request) -> Result<Option<Decision<'_>>, Rejection> {
+        let event = &request.event;
+        departure::check(event, self.now)?;
+        let Some(customer) = self.customers.get(&event.customer_id) else {
+            // What is wrong whoever the customer is, the caller hears now.
+            Plan::check(&self.catalogue, event, self.strict_case)?;
+            return Ok(None);
+        };
+        let preferences = self.preferences.get(&event.customer_id).map(Vec::as_slice).unwrap_or_default();
+        let devices = self.devices.get(&event.customer_id).copied().unwrap_or_default();
+        let preferences: Vec<&Preference> = preferences.iter().collect();
+        let suppressed = self.suppressed(customer);
+        let person =
+            Person { customer, preferences: &preferences, devices, only: &request.only, suppressed: &suppressed };
+        let plan = Plan::of(&self.catalogue, event, &person, self.strict_case)?;
+        let rest = Rest::of(customer, self.catalogue.workshop(event.taller_id.as_deref()), self.zone);
+        Ok(Some(Decision { customer, plan, departure: Departure::of(event.send_at, event.critical, self.now, rest) }))
+    }
+
     async fn gather(
         context: &Context,
         session: &mut Session,
@@ -258,6 +386,7 @@ impl Facts {
             devices: push::counts(session, &ids).await?.into_iter().collect(),
             retry: context.config.retry,
             strict_case: context.config.template_strict_case,
+            zone: context.config.time_zone,
             now,
         })
     }
@@ -273,29 +402,6 @@ impl Facts {
         // Nearly always there is nothing to look for.
         if self.suppressed.is_empty() { Vec::new() } else { Channel::ALL.into_iter().filter(is_suppressed).collect() }
     }
-}
-
-/// The channels that were left out because of their address: no row of a message tells of them.
-fn suppressions_of(
-    plan: &Plan,
-    event: &Event,
-    correlation_id: Id,
-    first: Option<&Planned>,
-    now: Timestamp,
-) -> Vec<Entry> {
-    let suppressed = plan.skipped.iter().filter(|(_, reason)| *reason == SkipReason::Suppressed);
-    let entry = |(channel, _): &(Channel, SkipReason)| Entry {
-        id: Id::new(now),
-        at: now,
-        correlation_id,
-        customer_id: event.customer_id.clone(),
-        task_id: first.map(|planned| planned.task_id),
-        notification_id: None,
-        channel: Some(*channel),
-        kind: Kind::Suppressed,
-        detail: "the address stands on the list of suppressions".to_owned(),
-    };
-    suppressed.map(entry).collect()
 }
 
 /// `DISPATCH_UNKNOWN_CUSTOMER=create`: a customer whom we do not know is made from the event's own context (d14).
@@ -347,30 +453,31 @@ async fn create_unknown(
 struct Batch {
     tasks: Vec<NewTask>,
     notifications: Vec<NewNotification>,
-    /// Only what the rows of the messages do not tell, so that most events write none.
     journal: Vec<Entry>,
 }
 
+/// What [`Batch::write`] did.
+struct Written {
+    /// To be rung after the commit.
+    rings: Vec<Ring>,
+    /// Tasks that were not written, because their unique key was known.
+    known_tasks: HashSet<Id>,
+}
+
 impl Batch {
-    fn decide(&mut self, facts: &Facts, request: &Request) -> Result<Receipt, Rejection> {
+    /// Decides about a request, and takes up the rows that it becomes.
+    fn add(&mut self, facts: &Facts, request: &Request) -> Result<Receipt, Rejection> {
         let event = &request.event;
+        let decision = facts.decide(request)?;
         let correlation_id = event.correlation_id.unwrap_or_else(|| Id::new(facts.now));
-        let Some(customer) = facts.customers.get(&event.customer_id) else {
+        let Some(Decision { plan, departure, .. }) = decision else {
             return self.unknown_customer(facts, request, correlation_id);
         };
-        let preferences = facts.preferences.get(&event.customer_id).map(Vec::as_slice).unwrap_or_default();
-        let devices = facts.devices.get(&event.customer_id).copied().unwrap_or_default();
-        let suppressed = facts.suppressed(customer);
-        let preferences: Vec<&Preference> = preferences.iter().collect();
-        let person =
-            Person { customer, preferences: &preferences, devices, only: &request.only, suppressed: &suppressed };
-        let plan = Plan::of(&facts.catalogue, event, &person, facts.strict_case)?;
-
         let mut planned = Vec::with_capacity(plan.messages.len());
         for (number, chain) in plan.chains().enumerate() {
             let task_id = Id::new(facts.now);
-            let mut task = NewTask::now(task_id, &Job::SendNotification { channel: chain[0].channel }, facts.now)
-                .correlated(correlation_id);
+            let job = Job::SendNotification { channel: chain[0].channel };
+            let mut task = NewTask::at(task_id, &job, departure.at, facts.now).correlated(correlation_id);
             if let Some(key) = &request.unique_key {
                 task = task.unique(format!("{key}:{number}"));
             }
@@ -381,24 +488,19 @@ impl Batch {
                     // Only who has somewhere to go waits for a receipt.
                     (notification.await_receipt, notification.await_seconds) = message.awaits.unzip();
                 }
-                planned.push(Planned {
-                    id: notification.id,
-                    task_id,
-                    channel: notification.channel,
-                    status: notification.status.as_str().to_owned(),
-                    fallback_order: notification.fallback_order,
-                    template: notification.template_name.clone(),
-                });
+                planned.push(Planned::from(&notification));
                 self.notifications.push(notification);
             }
         }
-        self.journal.extend(suppressions_of(&plan, event, correlation_id, planned.first(), facts.now));
+        self.journal.extend(entries(facts, event, correlation_id, &planned, &plan, departure));
         Ok(Receipt {
             success: true,
             correlation_id,
             notifications_queued: planned.iter().filter(|planned| planned.status == Status::Queued.as_str()).count(),
             errors: Vec::new(),
             task_id: planned.first().map(|planned| planned.task_id),
+            send_at: departure.later().filter(|_| !planned.is_empty()),
+            deferred: departure.because.filter(|_| !planned.is_empty()),
             notifications: planned,
             skipped: plan.skipped.iter().map(Skipped::from).collect(),
         })
@@ -406,13 +508,8 @@ impl Batch {
 
     /// The customer is refused, or the event waits for the sync that is perhaps under way (d14).
     fn unknown_customer(&mut self, facts: &Facts, request: &Request, correlation_id: Id) -> Result<Receipt, Rejection> {
-        // What is wrong whoever the customer is, the caller hears now.
-        Plan::check(&facts.catalogue, &request.event, facts.strict_case)?;
         if request.unknown_customer != UnknownCustomer::Defer {
-            let customer_id = &request.event.customer_id;
-            return Err(Rejection::Refused(format!(
-                "No existe el cliente con customer_id `{customer_id}`. Sincronícelo primero en /api/internal/v1/customers/sync/."
-            )));
+            return Err(no_such_customer(&request.event.customer_id));
         }
         let task_id = Id::new(facts.now);
         let event = Event { correlation_id: Some(correlation_id), ..request.event.clone() };
@@ -428,19 +525,61 @@ impl Batch {
             task_id: Some(task_id),
             notifications: Vec::new(),
             skipped: Vec::new(),
+            send_at: None,
+            deferred: None,
         })
     }
 
-    async fn write(mut self, session: &mut Session) -> db::Result<Vec<Ring>> {
+    async fn write(mut self, session: &mut Session) -> db::Result<Written> {
         let inserted = tasks::insert(session, &self.tasks).await?;
-        if inserted.ids.len() < self.tasks.len() {
-            self.notifications.retain(|notification| inserted.ids.contains(&notification.task_id));
+        let known_tasks: HashSet<Id> =
+            self.tasks.iter().map(|task| task.id).filter(|id| !inserted.ids.contains(id)).collect();
+        if !known_tasks.is_empty() {
+            self.notifications.retain(|notification| !known_tasks.contains(&notification.task_id));
+            self.journal.retain(|entry| entry.task_id.is_none_or(|task| !known_tasks.contains(&task)));
         }
         notifications::insert(session, &self.notifications).await?;
-        self.journal.retain(|entry| entry.task_id.is_none_or(|task| inserted.ids.contains(&task)));
         journal::record(session, &self.journal).await?;
-        Ok(inserted.rings)
+        Ok(Written { rings: inserted.rings, known_tasks })
     }
+}
+
+/// What the journal keeps of a decision at the door: channels that are not used, and why it does not leave at once. An event
+/// for which there is nothing to say costs no row.
+fn entries(
+    facts: &Facts,
+    event: &Event,
+    correlation_id: Id,
+    planned: &[Planned],
+    plan: &Plan,
+    departure: Departure,
+) -> Vec<Entry> {
+    let first = planned.first();
+    let entry = |kind, channel, detail| Entry {
+        id: Id::new(facts.now),
+        at: facts.now,
+        correlation_id,
+        customer_id: event.customer_id.clone(),
+        task_id: first.map(|planned| planned.task_id),
+        notification_id: None,
+        channel,
+        kind,
+        detail,
+    };
+    let skipped = plan.skipped.iter().map(|(channel, reason)| {
+        entry(Kind::Skipped, Some(*channel), format!("{}: {}", reason.code(), reason.explanation()))
+    });
+    let deferred = departure.because.filter(|_| first.is_some()).map(|because| {
+        let detail = format!("{}: {}", because.as_str(), because.sentence(departure.at, facts.zone));
+        entry(Kind::Deferred, None, detail)
+    });
+    skipped.chain(deferred).collect()
+}
+
+fn no_such_customer(customer_id: &str) -> Rejection {
+    Rejection::Refused(format!(
+        "No existe el cliente con customer_id `{customer_id}`. Sincronícelo primero en /api/internal/v1/customers/sync/."
+    ))
 }
 
 impl plan::Words {
@@ -472,6 +611,10 @@ impl plan::Words {
             max_retries: facts.retry.max_attempts as i32,
             await_receipt: None,
             await_seconds: None,
+            preferred: self.preferred,
+            critical: event.critical,
+            send_at: event.send_at.filter(|wished| *wished > facts.now),
+            resend_of: None,
             created_at: facts.now,
         }
     }

@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 /// The identifier of a row: a UUIDv7, so that ids sort by the time of creation and insert at the end of an index.
 ///
 /// It is a `uuid` on PostgreSQL and hyphenated text on SQLite, where an operator reads it in the shell.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Id(Uuid);
 

@@ -67,11 +67,13 @@ pub enum Kind {
     Cancelled,
     /// Somebody had it sent again.
     Resent,
+    /// The customer switched a channel off, with the link in a message.
+    OptedOut,
 }
 
 impl Kind {
     /// Every kind, in the order of this page.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Skipped,
         Self::Deferred,
         Self::Throttled,
@@ -80,6 +82,7 @@ impl Kind {
         Self::Suppressed,
         Self::Cancelled,
         Self::Resent,
+        Self::OptedOut,
     ];
 
     /// The stable word.
@@ -93,6 +96,7 @@ impl Kind {
             Self::Suppressed => "suppressed",
             Self::Cancelled => "cancelled",
             Self::Resent => "resent",
+            Self::OptedOut => "opted_out",
         }
     }
 }
@@ -145,12 +149,13 @@ pub async fn of_tasks(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Line
     )
 }
 
-/// What was decided about an event, in all its chains, oldest first.
-pub async fn of_correlation(session: &mut Session, correlation_id: Id) -> Result<Vec<Line>> {
+/// What was decided about an event, in all its chains, oldest first, at most `limit` lines: a caller may give many events
+/// the same id.
+pub async fn of_correlation(session: &mut Session, correlation_id: Id, limit: i64) -> Result<Vec<Line>> {
     sql!(all Line, session,
         "select id, at, correlation_id, customer_id, task_id, notification_id, channel, kind, detail
-         from journal where correlation_id = $1 order by at, id",
-        correlation_id
+         from journal where correlation_id = $1 order by at, id limit $2",
+        correlation_id, limit
     )
 }
 

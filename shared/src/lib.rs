@@ -6,6 +6,7 @@
 pub mod dispatch;
 pub mod erasure;
 pub mod operations;
+pub mod resend;
 pub mod seed;
 pub mod sync;
 
@@ -22,11 +23,14 @@ pub mod journal;
 pub mod notifications;
 pub mod orchestration;
 pub mod push;
+pub mod quiet_hours;
 pub mod receipts;
 pub mod reminders;
 pub mod schedules;
 pub mod suppressions;
 pub mod templates;
+pub mod timeline;
+pub mod unsubscribe;
 pub mod vehicles;
 pub mod workshops;
 

@@ -12,7 +12,7 @@ use crate::channels::Channel;
 use crate::clock::Timestamp;
 use crate::db::{Ids, Result, Rows, Session, Texts};
 use crate::ids::Id;
-use crate::orchestration::AwaitedReceipt;
+use crate::orchestration::{AwaitedReceipt, Target};
 use crate::queue::Ring;
 use crate::sql;
 use crate::tasks;
@@ -102,6 +102,14 @@ pub struct NewNotification {
     /// a next one.
     pub await_receipt: Option<AwaitedReceipt>,
     pub await_seconds: Option<i32>,
+    /// The priority that the customer gave the channel; `None` when she said nothing about it.
+    pub preferred: Option<i32>,
+    /// Quiet hours and the throttle do not hold it back.
+    pub critical: bool,
+    /// Not before this time, as the caller wished.
+    pub send_at: Option<Timestamp>,
+    /// The notification that this one repeats.
+    pub resend_of: Option<Id>,
     pub created_at: Timestamp,
 }
 
@@ -112,13 +120,13 @@ pub async fn insert(session: &mut Session, notifications: &[NewNotification]) ->
     sql!(run, session,
         "insert into notifications (id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
              fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries,
-             await_receipt, await_seconds, retry_count, redrives, created_at, updated_at)
+             await_receipt, await_seconds, preferred, critical, send_at, resend_of, retry_count, redrives, created_at, updated_at)
          select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
              fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries,
-             await_receipt, await_seconds, 0, 0, created_at, created_at
+             await_receipt, await_seconds, preferred, critical, send_at, resend_of, 0, 0, created_at, created_at
          from rows($1 as notifications: id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel,
              fallback_order, status, recipient_address, template_id, template_name, subject, body, is_html, max_retries,
-             await_receipt, await_seconds, created_at)",
+             await_receipt, await_seconds, preferred, critical, send_at, resend_of, created_at)",
         Rows::new(notifications)
     )?;
     Ok(())
@@ -131,6 +139,9 @@ pub struct Notification {
     pub task_id: Id,
     pub event_type: String,
     pub customer_id: String,
+    pub taller_id: Option<String>,
+    #[sqlx(try_from = "String")]
+    pub target: Target,
     #[sqlx(try_from = "String")]
     pub channel: Channel,
     pub fallback_order: i32,
@@ -153,6 +164,11 @@ pub struct Notification {
     /// The receipt without which the next channel is tried, and how many seconds after it was sent.
     pub await_receipt: Option<AwaitedReceipt>,
     pub await_seconds: Option<i32>,
+    /// Quiet hours and the throttle do not hold it back.
+    pub critical: bool,
+    pub send_at: Option<Timestamp>,
+    /// Its place among the messages of its customer, where these are counted.
+    pub admitted_at: Option<Timestamp>,
     pub sent_at: Option<Timestamp>,
     /// When the provider said that it arrived.
     pub delivered_at: Option<Timestamp>,
@@ -186,9 +202,10 @@ impl Notification {
 /// The chains of these tasks, each in its order.
 pub async fn chains(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Notification>> {
     sql!(all Notification, session,
-        "select id, correlation_id, task_id, event_type, customer_id, channel, fallback_order, status, recipient_address,
+        "select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel, fallback_order, status, recipient_address,
                 template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
-                paced_until, provider_message_id, redrives, await_receipt, await_seconds, sent_at, delivered_at, read_at, created_at, updated_at
+                paced_until, provider_message_id, redrives, await_receipt, await_seconds, critical, send_at, admitted_at,
+                sent_at, delivered_at, read_at, created_at, updated_at
          from notifications where task_id = any($1) order by task_id, fallback_order",
         Ids(task_ids)
     )
@@ -202,9 +219,10 @@ pub async fn of_provider<T: AsRef<str>>(
     provider_message_ids: &[T],
 ) -> Result<Vec<Notification>> {
     sql!(all Notification, session,
-        "select id, correlation_id, task_id, event_type, customer_id, channel, fallback_order, status, recipient_address,
-                template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
-                paced_until, provider_message_id, redrives, await_receipt, await_seconds, sent_at, delivered_at, read_at, created_at, updated_at
+        "select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel, fallback_order, status,
+                recipient_address, template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries,
+                next_retry_at, unknown_since, paced_until, provider_message_id, redrives, await_receipt, await_seconds,
+                critical, send_at, admitted_at, sent_at, delivered_at, read_at, created_at, updated_at
          from notifications where provider_message_id = any($1) and channel = $2 order by id for update",
         Texts(provider_message_ids), channel.as_str()
     )
@@ -223,6 +241,150 @@ pub async fn queue(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<
         now
     )?;
     Ok(())
+}
+
+/// A notification as staff read it, without its words (S002-70).
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct Record {
+    pub id: Id,
+    pub correlation_id: Id,
+    pub task_id: Id,
+    pub event_type: String,
+    pub customer_id: String,
+    pub taller_id: Option<String>,
+    #[sqlx(try_from = "String")]
+    pub target: Target,
+    #[sqlx(try_from = "String")]
+    pub channel: Channel,
+    pub fallback_order: i32,
+    #[sqlx(try_from = "String")]
+    pub status: Status,
+    pub recipient_address: String,
+    pub template_id: Option<Id>,
+    pub template_name: String,
+    pub error_code: Option<String>,
+    pub error_reason: Option<String>,
+    pub retry_count: i32,
+    pub max_retries: i32,
+    pub next_retry_at: Option<Timestamp>,
+    pub provider_message_id: Option<String>,
+    /// The channel's account that took it.
+    pub provider: Option<String>,
+    pub preferred: Option<i32>,
+    pub critical: bool,
+    pub send_at: Option<Timestamp>,
+    pub resend_of: Option<Id>,
+    pub await_receipt: Option<AwaitedReceipt>,
+    pub await_seconds: Option<i32>,
+    pub sent_at: Option<Timestamp>,
+    pub delivered_at: Option<Timestamp>,
+    pub read_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// The one before it in its chain, from which it would take over.
+    pub parent_log: Option<Id>,
+}
+
+/// A [`Record`] and its words.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct Written {
+    #[sqlx(flatten)]
+    pub record: Record,
+    pub subject: String,
+    pub body: String,
+    pub is_html: bool,
+}
+
+/// The columns of a [`Record`].
+const RECORD: &str = "n.id, n.correlation_id, n.task_id, n.event_type, n.customer_id, n.taller_id, n.target, n.channel,
+    n.fallback_order, n.status, n.recipient_address, n.template_id, n.template_name, n.error_code, n.error_reason, n.retry_count,
+    n.max_retries, n.next_retry_at, n.provider_message_id, n.provider, n.preferred, n.critical, n.send_at, n.resend_of,
+    n.await_receipt, n.await_seconds, n.sent_at,
+    n.delivered_at, n.read_at, n.created_at, n.updated_at, p.id as parent_log";
+
+/// Each notification with the one before it in its chain.
+const WITH_PARENT: &str = "notifications n
+    left join notifications p on p.task_id = n.task_id and p.fallback_order = n.fallback_order - 1";
+
+/// Which notifications to list; `None` leaves a question out.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub customer_id: Option<String>,
+    pub status: Option<Status>,
+    pub channel: Option<Channel>,
+    pub event_type: Option<String>,
+    pub correlation_id: Option<Id>,
+    pub task_id: Option<Id>,
+    pub taller_id: Option<String>,
+    /// Accepted at this time or later.
+    pub from: Option<Timestamp>,
+    /// Accepted before this time.
+    pub to: Option<Timestamp>,
+}
+
+/// The conditions of a [`Filter`].
+const FITS: &str =
+    "($1 is null or n.customer_id = $1) and ($2 is null or n.status = $2) and ($3 is null or n.channel = $3)
+    and ($4 is null or n.event_type = $4) and ($5 is null or n.correlation_id = $5) and ($6 is null or n.task_id = $6)
+    and ($7 is null or n.taller_id = $7) and ($8 is null or n.created_at >= $8) and ($9 is null or n.created_at < $9)";
+
+/// No list counts further than this: nobody turns so many pages, and counting millions of rows would keep the database busy.
+pub const MOST_COUNTED: i64 = 100_000;
+
+/// A page of the notifications that fit, newest first, and how many fit in all, up to [`MOST_COUNTED`].
+pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Record>, i64)> {
+    let (customer_id, taller_id) = (filter.customer_id.as_deref(), filter.taller_id.as_deref());
+    let (status, channel) = (filter.status.map(Status::as_str), filter.channel.map(Channel::as_str));
+    let event_type = filter.event_type.as_deref();
+    let count: Option<(i64,)> = sql!(
+        one(i64,),
+        session,
+        (&format!("select count(*) from (select 1 from notifications n where {FITS} limit {MOST_COUNTED}) counted")),
+        customer_id,
+        status,
+        channel,
+        event_type,
+        filter.correlation_id,
+        filter.task_id,
+        taller_id,
+        filter.from,
+        filter.to
+    )?;
+    let records = sql!(all Record, session,
+        (&format!("select {RECORD} from {WITH_PARENT} where {FITS} order by n.created_at desc, n.id desc limit $10 offset $11")),
+        customer_id, status, channel, event_type, filter.correlation_id, filter.task_id, taller_id, filter.from, filter.to,
+        limit, offset
+    )?;
+    Ok((records, count.map_or(0, |(count,)| count)))
+}
+
+/// The chain to which a notification belongs, in its order, with the words; empty when there is no such notification.
+pub async fn chain_of(session: &mut Session, id: Id) -> Result<Vec<Written>> {
+    sql!(all Written, session,
+        (&format!("select {RECORD}, n.subject, n.body, n.is_html from {WITH_PARENT}
+                   where n.task_id = (select task_id from notifications where id = $1) order by n.fallback_order")),
+        id
+    )
+}
+
+/// The notifications of an event, chain by chain, at most `limit`. A caller may give many events the same id.
+pub async fn of_correlation(session: &mut Session, correlation_id: Id, limit: i64) -> Result<Vec<Record>> {
+    sql!(all Record, session,
+        (&format!("select {RECORD} from {WITH_PARENT} where n.correlation_id = $1
+                   order by n.created_at, n.task_id, n.fallback_order limit $2")),
+        correlation_id, limit
+    )
+}
+
+/// The attempts of these tasks' chains, oldest first.
+pub async fn attempts_of(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Attempt>> {
+    sql!(all Attempt, session,
+        "select a.id, a.notification_id, a.channel, a.started_at, a.duration_ms, a.outcome, a.error_code, a.error_reason,
+                a.provider_status, a.provider_answer
+         from attempts a join notifications n on n.id = a.notification_id
+         where n.task_id = any($1) order by a.started_at, n.fallback_order, a.id",
+        Ids(task_ids)
+    )
 }
 
 /// What an attempt, or the decision after it, changed. Unset fields are written as null.
@@ -318,13 +480,7 @@ pub async fn record(session: &mut Session, attempts: &[Attempt]) -> Result<()> {
 
 /// The attempts of a task's chain, oldest first.
 pub async fn attempts(session: &mut Session, task_id: Id) -> Result<Vec<Attempt>> {
-    sql!(all Attempt, session,
-        "select a.id, a.notification_id, a.channel, a.started_at, a.duration_ms, a.outcome, a.error_code, a.error_reason,
-                a.provider_status, a.provider_answer
-         from attempts a join notifications n on n.id = a.notification_id
-         where n.task_id = $1 order by a.started_at, n.fallback_order, a.id",
-        task_id
-    )
+    attempts_of(session, &[task_id]).await
 }
 
 /// The messages of these tasks will not leave any more.
@@ -421,6 +577,41 @@ pub async fn reserve(session: &mut Session, provider: &str, per_minute: u32, now
         interval
     )?;
     Ok(row.map_or(now, |(next_free,)| Timestamp::from_micros(next_free - interval)))
+}
+
+/// In which `RECIPIENT_THROTTLE_PER_HOUR` counts.
+pub const THROTTLE_WINDOW: Duration = Duration::from_secs(60 * 60);
+
+/// Takes a place among the messages of the notification's customer, so that no window of an hour holds more than `per_hour`
+/// of them: now, or when the oldest of so many leaves the window. Messages that failed or were cancelled free their place.
+///
+/// The customer's row is locked meanwhile, for two messages that count at once would both find room.
+pub async fn admit(
+    session: &mut Session,
+    notification: &Notification,
+    per_hour: u32,
+    now: Timestamp,
+) -> Result<Timestamp> {
+    let customer_id = notification.customer_id.as_str();
+    let _locked: Option<(String,)> = sql!(
+        one(String,),
+        session,
+        "select customer_id from customers where customer_id = $1 for update",
+        customer_id
+    )?;
+    let oldest: Option<(Timestamp,)> = sql!(
+        one(Timestamp,),
+        session,
+        "select admitted_at from notifications
+         where customer_id = $1 and id <> $2 and admitted_at is not null and status not in ('failed', 'cancelled')
+         order by admitted_at desc limit 1 offset $3",
+        customer_id,
+        notification.id,
+        i64::from(per_hour.max(1)) - 1
+    )?;
+    let place = oldest.map_or(now, |(oldest,)| now.max(oldest + THROTTLE_WINDOW));
+    sql!(run, session, "update notifications set admitted_at = $2 where id = $1", notification.id, place)?;
+    Ok(place)
 }
 
 /// Opens the notifications whose last attempt failed for a passing reason; what can never work stays failed.

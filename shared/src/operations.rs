@@ -4,10 +4,11 @@ use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::db::{self, Session};
 use crate::ids::Id;
-use crate::notifications::{self, Status};
+use crate::journal::{self, Entry, Kind};
+use crate::notifications::{self, Record, Status};
 use crate::queue::{Job, Lane, Ring};
 use crate::schedules;
-use crate::tasks::{self, NewTask};
+use crate::tasks::{self, NewTask, State};
 
 /// Tasks per transaction.
 const BATCH: i64 = 500;
@@ -59,6 +60,54 @@ pub async fn cancel(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
     notifications::close(&mut session, &cancelled, Status::Cancelled, CANCELLED, now).await?;
     session.commit().await?;
     Ok(cancelled)
+}
+
+/// What became of the wish to cancel a delivery.
+#[derive(Clone, Debug)]
+pub enum Cancellation {
+    /// No message of the chain will leave, now or because it was cancelled before.
+    Cancelled,
+    /// There is no such notification.
+    Unknown,
+    /// A worker is handing it to a provider; in a moment it is known whether it left.
+    Leaving,
+    /// It has ended. The chain, in its order, says how.
+    TooLate(Vec<Record>),
+}
+
+/// Cancels the whole chain of a notification, unless a message of it has left or is just leaving.
+pub async fn cancel_delivery(context: &Context, notification_id: Id) -> db::Result<Cancellation> {
+    let now = context.clock.now();
+    let mut session = context.db.begin().await?;
+    let chain = notifications::chain_of(&mut session, notification_id).await?;
+    let Some(wanted) = chain.iter().find(|message| message.record.id == notification_id) else {
+        return Ok(Cancellation::Unknown);
+    };
+    let task_id = wanted.record.task_id;
+    if !tasks::cancel_before_it_leaves(&mut session, task_id, now).await? {
+        let is_running = tasks::find(&mut session, task_id).await?.is_some_and(|task| task.state == State::Started);
+        let chain: Vec<Record> = chain.into_iter().map(|message| message.record).collect();
+        return Ok(match chain.iter().any(|record| record.status == Status::Cancelled) {
+            true => Cancellation::Cancelled,
+            false if is_running && !chain.iter().any(|record| record.status.is_sent()) => Cancellation::Leaving,
+            false => Cancellation::TooLate(chain),
+        });
+    }
+    notifications::close(&mut session, &[task_id], Status::Cancelled, "cancelled on request", now).await?;
+    let entry = Entry {
+        id: Id::new(now),
+        at: now,
+        correlation_id: wanted.record.correlation_id,
+        customer_id: wanted.record.customer_id.clone(),
+        task_id: Some(task_id),
+        notification_id: Some(notification_id),
+        channel: None,
+        kind: Kind::Cancelled,
+        detail: "Se canceló a pedido, antes de que saliera.".to_owned(),
+    };
+    journal::record(&mut session, &[entry]).await?;
+    session.commit().await?;
+    Ok(Cancellation::Cancelled)
 }
 
 /// A schedule cannot be run by hand.

@@ -452,6 +452,24 @@ pub struct Person<'a> {
     pub suppressed: &'a [Channel],
 }
 
+impl Person<'_> {
+    /// The priority that she gave a channel; `None` when she said nothing about it.
+    pub fn priority(&self, channel: Channel) -> Option<i32> {
+        self.preferences.iter().find(|preference| preference.channel == channel).map(|preference| preference.priority)
+    }
+}
+
+/// Why a channel has its place, for staff, from the priority that the customer gave it.
+pub fn reason(preferred: Option<i32>) -> String {
+    match preferred {
+        Some(priority) => format!("Prioridad {priority} en las preferencias del cliente."),
+        None => {
+            let order = Channel::ALL.map(Channel::as_str).join(", ");
+            format!("El cliente no indicó una preferencia para este canal; vale el orden de la matriz: {order}.")
+        }
+    }
+}
+
 /// The channels to try, in order, and the ones that are left out with the reason.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Channels {
@@ -495,24 +513,13 @@ pub fn choose(person: &Person<'_>, enabled: impl Fn(Channel) -> bool) -> Channel
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
 
     fn customer(email: Option<&str>, phone: Option<&str>) -> Customer {
-        let epoch = Timestamp::from_micros(0);
         Customer {
-            id: Id::of_name("c"),
             customer_id: "customer-001".into(),
-            first_name: String::new(),
-            last_name: String::new(),
             email: email.map(str::to_owned),
             phone: phone.map(str::to_owned),
-            whatsapp: None,
-            quiet_from: None,
-            quiet_until: None,
-            time_zone: None,
-            sync_version: None,
-            created_at: epoch,
-            updated_at: epoch,
+            ..Customer::default()
         }
     }
 

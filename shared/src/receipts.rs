@@ -331,7 +331,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::orchestration::AwaitedReceipt;
+    use crate::orchestration::{AwaitedReceipt, Target};
 
     fn now() -> Timestamp {
         Timestamp::from_micros(1_000_000)
@@ -344,6 +344,8 @@ mod tests {
             task_id: Id::of_name("task"),
             event_type: "custom".to_owned(),
             customer_id: "customer-001".to_owned(),
+            taller_id: None,
+            target: Target::Clients,
             channel: Channel::Whatsapp,
             fallback_order: 0,
             status,
@@ -363,6 +365,9 @@ mod tests {
             redrives: 0,
             await_receipt: None,
             await_seconds: None,
+            critical: false,
+            send_at: None,
+            admitted_at: None,
             sent_at: Some(now()),
             delivered_at: None,
             read_at: None,

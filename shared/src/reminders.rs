@@ -410,6 +410,8 @@ impl OpenReminder {
                 taller_id: None,
                 context: self.context(),
                 correlation_id: None,
+                send_at: None,
+                critical: false,
             },
             idempotency: None,
             unique_key: Some(format!("reminder:{}:{}", self.id, self.due_cycle)),

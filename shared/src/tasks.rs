@@ -105,6 +105,11 @@ pub async fn insert(session: &mut Session, tasks: &[NewTask]) -> Result<Inserted
     Ok(Inserted { ids, rings })
 }
 
+/// Which tasks carry these unique keys.
+pub async fn with_unique_keys(session: &mut Session, keys: &[&str]) -> Result<Vec<(String, Id)>> {
+    sql!(all(String, Id), session, "select unique_key, id from tasks where unique_key = any($1)", Texts(keys))
+}
+
 /// A task in the hands of a worker.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Claimed {
@@ -533,6 +538,21 @@ pub async fn cancel(session: &mut Session, ids: &[Id], now: Timestamp) -> Result
         now
     )?;
     Ok(cancelled.into_iter().map(|(id,)| id).collect())
+}
+
+/// Cancels a delivery that no worker holds and of which nothing was sent. Returns whether it did: one statement, so that a
+/// worker either has it already or never gets it.
+pub async fn cancel_before_it_leaves(session: &mut Session, id: Id, now: Timestamp) -> Result<bool> {
+    let cancelled = sql!(
+        run,
+        session,
+        "update tasks set state = 'cancelled', finished_at = $2, lease_until = null, worker = null
+         where id = $1 and state in ('scheduled', 'queued')
+           and not exists (select 1 from notifications n where n.task_id = $1 and n.status in ('sent', 'delivered', 'read'))",
+        id,
+        now
+    )?;
+    Ok(cancelled > 0)
 }
 
 /// How many tasks of a lane are in a state, and since when the oldest is due.

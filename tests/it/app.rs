@@ -31,6 +31,7 @@ use crate::pair::{self, Pair, Storage};
 pub(crate) const START: &str = "2026-01-20T14:30:00Z";
 
 pub(crate) const DISPATCH: &str = "/api/v1/notifications/events/dispatch/";
+pub(crate) const BULK: &str = "/api/v1/notifications/events/dispatch/bulk/";
 pub(crate) const SYNC_CUSTOMER: &str = "/api/internal/v1/customers/sync/";
 pub(crate) const SYNC_VEHICLE: &str = "/api/internal/v1/vehicles/sync/";
 pub(crate) const SUBSCRIBE: &str = "/api/v1/notifications/push/subscribe/";

@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::answer::Answer;
-use crate::app::{App, DISPATCH, SUBSCRIBE, SYNC_CUSTOMER, SYNC_VEHICLE};
+use crate::app::{App, BULK, DISPATCH, SUBSCRIBE, SYNC_CUSTOMER, SYNC_VEHICLE};
 use crate::pair::story;
 use crate::sample;
 
-const DOORS: [&str; 4] = [DISPATCH, SYNC_CUSTOMER, SYNC_VEHICLE, SUBSCRIBE];
+const DOORS: [&str; 5] = [DISPATCH, BULK, SYNC_CUSTOMER, SYNC_VEHICLE, SUBSCRIBE];
 
 /// Where records are written.
 const FORMS: [&str; 7] = [

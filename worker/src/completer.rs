@@ -152,6 +152,9 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     let lost = completions.iter().filter(|completion| !in_force(completion));
     let late: Vec<Id> = lost.flat_map(|completion| completion.attempts.iter().map(|attempt| attempt.id)).collect();
     erasure::forget_late_answers(&mut session, &late).await?;
+    let entries: Vec<Entry> =
+        completions.iter().filter(in_force).flat_map(|completion| completion.journal.iter().cloned()).collect();
+    journal::record(&mut session, &entries).await?;
     let dead: Vec<Id> = finishes.iter().filter(|finish| finish.state == State::Dead).map(|finish| finish.id).collect();
     let dead: Vec<Id> = dead.into_iter().filter(|id| accepted.contains(id)).collect();
     if !dead.is_empty() {

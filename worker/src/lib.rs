@@ -13,6 +13,7 @@ mod held;
 mod jobs;
 mod lane;
 pub mod outbound;
+mod permission;
 mod run;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use crate::channels::Providers;
 use crate::completer::Completion;
 use crate::jobs;
 use crate::jobs::notifications::Chains;
+use crate::permission::{self, Permissions};
 
 /// What a job answers. Four words explain every line of the log; the fourth is `Err`, our own trouble.
 #[derive(Debug)]
@@ -69,11 +70,17 @@ pub(crate) struct Runner {
     pub(crate) context: Context,
     pub(crate) providers: Providers,
     pub(crate) chains: Chains,
+    pub(crate) permissions: Permissions,
 }
 
 impl Runner {
     pub(crate) fn new(context: Context, providers: Providers) -> Self {
-        Self { chains: jobs::notifications::load_together(context.clone()), context, providers }
+        Self {
+            chains: jobs::notifications::load_together(context.clone()),
+            permissions: permission::ask_together(context.clone()),
+            context,
+            providers,
+        }
     }
 
     /// Runs one claim. Whatever happens inside, there is a completion.

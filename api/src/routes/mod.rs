@@ -6,6 +6,7 @@ mod customers;
 mod dispatch;
 mod health;
 mod metrics;
+mod notifications;
 mod orchestration;
 mod push;
 mod receipts;
@@ -15,6 +16,7 @@ mod suppressions;
 mod sync;
 mod tasks;
 mod templates;
+mod unsubscribe;
 mod vehicles;
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderName, Method};
-use axum::routing::{get, post};
+use axum::routing::get;
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -43,15 +45,17 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/service-types", catalogue::service_types())
         .nest("/api/v1/notifications/orchestration", orchestration::routes())
         .nest("/api/v1/notifications/customers", customers::routes())
+        .nest("/api/v1/notifications", notifications::routes())
+        .nest("/api/v1/notifications/events/dispatch", dispatch::routes())
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
         .nest("/api/v1/notifications/reminders", reminders::routes())
         .nest("/api/v1/analytics", analytics::routes())
         .nest("/api/v1/notifications/suppressions", suppressions::routes())
+        .nest("/api/v1/unsubscribe", unsubscribe::routes())
         // Evolution API, with a token or a JWT of its own
         .nest("/api/v1/webhooks/evolution", receipts::routes())
         .nest("/api/schema", schema::routes())
         // Applications, with an API key
-        .route("/api/v1/notifications/events/dispatch", post(dispatch::accept))
         .route("/api/v1/tasks/{task_id}", get(tasks::show))
         // Services of the same house, with X-Internal-Secret
         .nest("/api/internal/v1/customers", sync::customers())

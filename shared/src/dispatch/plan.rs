@@ -23,6 +23,8 @@ pub struct Plan {
 pub struct Words {
     pub channel: Channel,
     pub address: String,
+    /// The priority that the customer gave the channel; `None` when she said nothing about it.
+    pub preferred: Option<i32>,
     pub template_id: Option<Id>,
     pub template_name: String,
     pub subject: String,
@@ -85,6 +87,7 @@ impl Plan {
             messages.push(Words {
                 channel,
                 address: person.customer.address(channel).unwrap_or_default().to_owned(),
+                preferred: person.priority(channel),
                 template_id: Some(template.id),
                 template_name: template.name.clone(),
                 subject: rendered.subject,
@@ -203,6 +206,7 @@ fn custom(event: &Event, person: &Person<'_>, words: &Context) -> Result<Plan, R
     let message = |channel| Words {
         channel,
         address: person.customer.address(channel).unwrap_or_default().to_owned(),
+        preferred: person.priority(channel),
         template_id: None,
         template_name: event.event_type.clone(),
         subject: one_line(&subject),

@@ -84,7 +84,7 @@ fn compose(sender: &Mailbox, to: &Address, message: &Message, now: Timestamp) ->
     let subject = without_controls(&message.subject);
     let (text, html) = bodies(&subject, message);
     let header = |name, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
-    let mail = lettre::Message::builder()
+    let mut mail = lettre::Message::builder()
         .from(sender.clone())
         .to(Mailbox::new(None, to.clone()))
         .date(SystemTime::from(now.to_utc()).max(SystemTime::UNIX_EPOCH))
@@ -92,9 +92,15 @@ fn compose(sender: &Mailbox, to: &Address, message: &Message, now: Timestamp) ->
         .subject(subject)
         .raw_header(header("X-Correlation-ID", message.correlation_id.to_string()))
         // RFC 3834: holiday notices and other robots do not answer a robot.
-        .raw_header(header("Auto-Submitted", "auto-generated".to_owned()))
-        .multipart(MultiPart::alternative_plain_html(text, html))
-        .ok()?;
+        .raw_header(header("Auto-Submitted", "auto-generated".to_owned()));
+    if let Some(url) = &message.unsubscribe_url {
+        mail = mail.raw_header(header("List-Unsubscribe", format!("<{url}>")));
+        // RFC 8058, section 3.1: one click is only offered over HTTPS.
+        if url.starts_with("https://") {
+            mail = mail.raw_header(header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
+        }
+    }
+    let mail = mail.multipart(MultiPart::alternative_plain_html(text, html)).ok()?;
     String::from_utf8(mail.formatted()).ok()
 }
 
@@ -304,6 +310,7 @@ mod tests {
             body: body.to_owned(),
             is_html: body.starts_with('<'),
             click_url: None,
+            unsubscribe_url: None,
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Message {
     pub is_html: bool,
     /// What a click on a push opens.
     pub click_url: Option<String>,
+    /// With which the person switches this channel off (RFC 8058); only emails carry it.
+    pub unsubscribe_url: Option<String>,
 }
 
 /// Whom to reach, and thereby on which channel.
@@ -319,6 +321,7 @@ mod tests {
             body: "Hola, María".into(),
             is_html: false,
             click_url: Some("https://taller.example.com/ordenes/7".into()),
+            unsubscribe_url: None,
         }
     }
 

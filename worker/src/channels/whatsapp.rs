@@ -272,6 +272,7 @@ mod tests {
             body: text.to_owned(),
             is_html: false,
             click_url: None,
+            unsubscribe_url: None,
         }
     }
 

@@ -8,19 +8,22 @@ use rand::Rng;
 use recado_shared::channels::Channel;
 use recado_shared::clock::Timestamp;
 use recado_shared::context::Context;
+use recado_shared::dispatch::Because;
 use recado_shared::fallback::{Decision, FailureClass, decide};
 use recado_shared::group::Group;
 use recado_shared::ids::Id;
 use recado_shared::journal::{Entry, Kind};
 use recado_shared::notifications::{self, Attempt, Awaits, Change, Notification, Status};
-use recado_shared::orchestration::AwaitedReceipt;
+use recado_shared::orchestration::{AwaitedReceipt, Target};
+use recado_shared::push;
 use recado_shared::queue::Lane;
-use recado_shared::suppressions::{self, Bounce};
+use recado_shared::suppressions::Bounce;
 use recado_shared::tasks::Claimed;
-use recado_shared::{customers, push};
+use recado_shared::unsubscribe::Unsubscription;
 use serde_json::json;
 
 use crate::channels::{Lookup, Message, Receipt, Recipient, SendFailure, Subscription, plain_text};
+use crate::permission::{Permission, Question};
 use crate::run::{Outcome, Performed, Runner, Trouble};
 
 /// Loads chains; claims that run at the same time share a statement.
@@ -104,9 +107,8 @@ async fn deliver(delivery: &Delivery<'_>, task: &Claimed) -> Result<Performed, T
         // Revived in the middle of its chain: each channel has a lane of its own.
         return Ok(delivery.later(delivery.now, delivery.lane(), None, Vec::new()));
     }
-    if delivery.is_later_attempt(task)
-        && let Some((code, reason)) = delivery.refusal().await?
-    {
+    let permission = delivery.permission(task).await?;
+    if let Permission::Refused(code, reason) = permission {
         return Ok(delivery.refused(code, reason));
     }
     let message = delivery.message().await?;
@@ -118,6 +120,13 @@ async fn deliver(delivery: &Delivery<'_>, task: &Claimed) -> Result<Performed, T
             }
             Lookup::NotFound | Lookup::CannotTell => {}
         }
+    }
+    // After the look-up: a message that has left disturbs nobody any more.
+    if let Permission::Quiet(until) = permission {
+        return Ok(delivery.quiet_until(until));
+    }
+    if let Some(slot) = delivery.throttled_to().await? {
+        return Ok(delivery.throttled_until(slot));
     }
     if let Some(slot) = delivery.paced_to().await? {
         return Ok(delivery.wait_for_slot(slot));
@@ -147,6 +156,9 @@ fn reasons<'n>(chain: impl Iterator<Item = &'n Notification>) -> String {
     if reasons.is_empty() { "its notifications no longer exist".to_owned() } else { reasons.join("; ") }
 }
 
+/// How long the judgement of the door holds: a queue that is worked off normally asks nobody again.
+const JUDGED_FOR: Duration = Duration::from_secs(60);
+
 /// One notification of a chain, at its turn.
 struct Delivery<'d> {
     runner: &'d Runner,
@@ -168,27 +180,61 @@ impl Delivery<'_> {
         self.current().channel.into()
     }
 
-    /// Time has passed since the door.
+    /// Time has passed since the door, so that what was judged there may be different now.
     fn is_later_attempt(&self, task: &Claimed) -> bool {
-        task.attempt > 1 || self.position > 0 || self.current().retry_count > 0
+        let current = self.current();
+        let has_waited = current.send_at.is_some() || self.now.since(task.created_at) >= JUDGED_FOR;
+        has_waited || task.attempt > 1 || self.position > 0 || current.retry_count > 0
     }
 
-    /// Asks again before every later attempt, so that an opt-out between dispatch and fallback counts (d12), and so does a
-    /// bounce of another message to the same address. Answers with a code and a reason.
-    async fn refusal(&self) -> Result<Option<(&'static str, &'static str)>, Trouble> {
+    /// Asks again before every later attempt, so that an opt-out between dispatch and fallback counts (d12). A first attempt
+    /// that follows the door at once was judged there, and costs no query.
+    async fn permission(&self, task: &Claimed) -> Result<Permission, Trouble> {
+        if !self.is_later_attempt(task) {
+            return Ok(Permission::Granted);
+        }
+        Ok(self.runner.permissions.call(Question::about(self.current(), self.now)).await??)
+    }
+
+    fn quiet_until(&self, until: Timestamp) -> Performed {
+        let because = Because::QuietHours;
+        let sentence = because.sentence(until, self.runner.context.config.time_zone);
+        self.held_back_until(until, Kind::Deferred, format!("{}: {sentence}", because.as_str()))
+    }
+
+    /// The moment at which this customer may get another message, when it is not now.
+    async fn throttled_to(&self) -> Result<Option<Timestamp>, Trouble> {
+        let per_hour = self.runner.context.config.recipient_throttle_per_hour;
         let current = self.current();
-        let mut session = self.runner.context.db.read().await?;
-        let preferences = customers::preferences(&mut session, std::slice::from_ref(&current.customer_id)).await?;
-        if preferences.iter().any(|preference| preference.channel == current.channel && !preference.enabled) {
-            return Ok(Some(("OPTED_OUT", "the customer switched this channel off after the event was accepted")));
+        if per_hour == 0 || current.critical {
+            return Ok(None);
         }
-        if suppressions::contains_address(&mut session, current.channel, &current.recipient_address).await? {
-            return Ok(Some((
-                "SUPPRESSED",
-                "the address was put on the list of suppressions after the event was accepted",
-            )));
+        // Who has a place keeps it, until it has left the window.
+        if let Some(place) = current.admitted_at.filter(|place| self.now < *place + notifications::THROTTLE_WINDOW) {
+            return Ok((place > self.now).then_some(place));
         }
-        Ok(None)
+        let mut session = self.runner.context.db.begin().await?;
+        let place = notifications::admit(&mut session, current, per_hour, self.now).await?;
+        session.commit().await?;
+        Ok((place > self.now).then_some(place))
+    }
+
+    fn throttled_until(&self, place: Timestamp) -> Performed {
+        let config = &self.runner.context.config;
+        let until = place.to_utc().with_timezone(&config.time_zone).format("%Y-%m-%d %H:%M");
+        let most = config.recipient_throttle_per_hour;
+        let detail =
+            format!("El cliente ya recibió {most} mensajes en una hora; saldrá el {until} ({}).", config.time_zone);
+        self.held_back_until(place, Kind::Throttled, detail)
+    }
+
+    /// It leaves later, and the journal says why. No attempt was made and none is counted.
+    fn held_back_until(&self, at: Timestamp, kind: Kind, detail: String) -> Performed {
+        let current = self.current();
+        let change =
+            Change { next_retry_at: Some(at), unknown_since: current.unknown_since, ..Change::of(current, self.now) };
+        let entry = Entry::about(current, kind, detail, self.now);
+        Performed { journal: vec![entry], ..self.later(at, self.lane(), None, vec![change]) }
     }
 
     /// The moment that a paced provider has free, when it is not now.
@@ -249,7 +295,21 @@ impl Delivery<'_> {
             body: self.body(),
             is_html: current.is_html && current.channel == Channel::Email,
             click_url: self.runner.context.config.frontend_url.clone(),
+            unsubscribe_url: self.unsubscribe_url(),
         })
+    }
+
+    /// Every mail to a client lets her say no from inside her mail program (RFC 8058).
+    fn unsubscribe_url(&self) -> Option<String> {
+        let (config, current) = (&self.runner.context.config, self.current());
+        let (public_url, key) = (config.public_url.as_deref()?, config.secret_key.as_ref()?);
+        let unsubscription = Unsubscription {
+            notification_id: current.id,
+            customer_id: current.customer_id.clone(),
+            channel: current.channel,
+        };
+        let is_for_client = current.channel == Channel::Email && current.target == Target::Clients;
+        is_for_client.then(|| unsubscription.url(public_url, key))
     }
 
     /// Since when it is unknown whether this message left: an attempt had no answer, or a run was cut off.
@@ -408,7 +468,7 @@ impl Delivery<'_> {
     }
 
     /// Somebody said no in the meantime. No attempt was made and none is counted.
-    fn refused(&self, code: &'static str, reason: &'static str) -> Performed {
+    fn refused(&self, code: &'static str, reason: &str) -> Performed {
         let refused = Notification {
             error_code: Some(code.to_owned()),
             error_reason: Some(reason.to_owned()),
@@ -503,6 +563,8 @@ mod tests {
             task_id: Id::of_name("task"),
             event_type: "custom".to_owned(),
             customer_id: "customer-001".to_owned(),
+            taller_id: None,
+            target: Target::Clients,
             channel,
             fallback_order: 0,
             status,
@@ -522,6 +584,9 @@ mod tests {
             redrives: 0,
             await_receipt: awaited,
             await_seconds: awaited.map(|_| 600),
+            critical: false,
+            send_at: None,
+            admitted_at: None,
             sent_at: status.is_sent().then(|| at(0)),
             delivered_at: None,
             read_at: None,
