@@ -320,7 +320,8 @@ impl Batch {
         let preferences = facts.preferences.get(&event.customer_id).map(Vec::as_slice).unwrap_or_default();
         let devices = facts.devices.get(&event.customer_id).copied().unwrap_or_default();
         let preferences: Vec<&Preference> = preferences.iter().collect();
-        let person = Person { customer, preferences: &preferences, devices, only: &request.only };
+        let workshop = facts.catalogue.workshop(event.taller_id.as_deref());
+        let person = Person { customer, preferences: &preferences, devices, only: &request.only, workshop };
         let plan = Plan::of(&facts.catalogue, event, &person, facts.strict_case)?;
 
         let mut planned = Vec::with_capacity(plan.messages.len());

@@ -13,6 +13,7 @@ use crate::db::{Result, Rows, Session};
 use crate::ids::Id;
 use crate::sql;
 use crate::templates::Template;
+use crate::workshops::Workshop;
 
 /// The audience of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -396,6 +397,7 @@ pub async fn forget_misfits(session: &mut Session) -> Result<()> {
 pub enum SkipReason {
     DisabledInMatrix,
     NotRequested,
+    DisabledByWorkshop,
     OptedOut,
     NoAddress,
     NoPushSubscription,
@@ -407,6 +409,7 @@ impl SkipReason {
         match self {
             Self::DisabledInMatrix => "disabled_in_matrix",
             Self::NotRequested => "not_requested",
+            Self::DisabledByWorkshop => "disabled_by_workshop",
             Self::OptedOut => "opted_out",
             Self::NoAddress => "no_address",
             Self::NoPushSubscription => "no_push_subscription",
@@ -418,6 +421,7 @@ impl SkipReason {
         match self {
             Self::DisabledInMatrix => "El canal está apagado en la matriz de orquestación para esta fase.",
             Self::NotRequested => "El recordatorio se avisa solo por otros canales.",
+            Self::DisabledByWorkshop => "El taller tiene este canal apagado.",
             Self::OptedOut => "El cliente desactivó este canal en sus preferencias.",
             Self::NoAddress => "El cliente no tiene dirección o número para este canal.",
             Self::NoPushSubscription => "El cliente no tiene ningún dispositivo suscrito a notificaciones push.",
@@ -433,6 +437,8 @@ pub struct Person<'a> {
     pub devices: i64,
     /// The only channels that may be used this time; empty for all.
     pub only: &'a [Channel],
+    /// The workshop that writes to them, where it has settings.
+    pub workshop: Option<&'a Workshop>,
 }
 
 /// The channels to try, in order, and the ones that are left out with the reason.
@@ -457,6 +463,8 @@ pub fn choose(person: &Person<'_>, enabled: impl Fn(Channel) -> bool) -> Channel
             Some(SkipReason::DisabledInMatrix)
         } else if !person.only.is_empty() && !person.only.contains(&channel) {
             Some(SkipReason::NotRequested)
+        } else if person.workshop.is_some_and(|workshop| !workshop.is_enabled(channel)) {
+            Some(SkipReason::DisabledByWorkshop)
         } else if preference(channel).is_some_and(|preference| !preference.enabled) {
             Some(SkipReason::OptedOut)
         } else if channel == Channel::Push {
@@ -503,7 +511,8 @@ mod tests {
     #[test]
     fn without_preferences_the_enabled_channels_are_tried_in_their_own_order() {
         let customer = customer(Some("c@example.com"), Some("+593991234567"));
-        let plan = choose(&Person { customer: &customer, preferences: &[], devices: 1, only: &[] }, |_| true);
+        let plan =
+            choose(&Person { customer: &customer, preferences: &[], devices: 1, only: &[], workshop: None }, |_| true);
         assert_eq!(plan, Channels { chosen: Channel::ALL.to_vec(), skipped: vec![] });
     }
 
@@ -514,7 +523,10 @@ mod tests {
         let refused = [preference(Channel::Whatsapp, false, 1)];
         let refused: Vec<&Preference> = refused.iter().collect();
         let only = [Channel::Whatsapp, Channel::Push];
-        let plan = choose(&Person { customer: &customer, preferences: &refused, devices: 1, only: &only }, |_| true);
+        let plan = choose(
+            &Person { customer: &customer, preferences: &refused, devices: 1, only: &only, workshop: None },
+            |_| true,
+        );
         assert_eq!(plan.chosen, [Channel::Push]);
         assert_eq!(
             plan.skipped,
@@ -527,7 +539,10 @@ mod tests {
         let customer = customer(None, Some("+593991234567"));
         let preferences = [preference(Channel::Push, true, 1), preference(Channel::Whatsapp, true, 2)];
         let preferences: Vec<&Preference> = preferences.iter().collect();
-        let plan = choose(&Person { customer: &customer, preferences: &preferences, devices: 0, only: &[] }, |_| true);
+        let plan = choose(
+            &Person { customer: &customer, preferences: &preferences, devices: 0, only: &[], workshop: None },
+            |_| true,
+        );
         assert_eq!(plan.chosen, [Channel::Whatsapp]);
         assert_eq!(
             plan.skipped,
@@ -536,9 +551,10 @@ mod tests {
 
         let refused = [preference(Channel::Whatsapp, false, 1)];
         let refused: Vec<&Preference> = refused.iter().collect();
-        let plan = choose(&Person { customer: &customer, preferences: &refused, devices: 1, only: &[] }, |channel| {
-            channel != Channel::Push
-        });
+        let plan = choose(
+            &Person { customer: &customer, preferences: &refused, devices: 1, only: &[], workshop: None },
+            |channel| channel != Channel::Push,
+        );
         assert!(plan.chosen.is_empty());
         assert!(plan.skipped.contains(&(Channel::Whatsapp, SkipReason::OptedOut)));
         assert!(plan.skipped.contains(&(Channel::Push, SkipReason::DisabledInMatrix)));
