@@ -181,6 +181,11 @@ pub async fn all(session: &mut Session) -> Result<Vec<Workshop>> {
     sql!(all Workshop, session, "select * from workshops")
 }
 
+/// The senders that workshops want on their mails: `taller_id` and mailbox.
+pub async fn senders(session: &mut Session) -> Result<Vec<(String, String)>> {
+    sql!(all(String, String), session, "select taller_id, from_email from workshops where from_email is not null")
+}
+
 pub async fn find(session: &mut Session, taller_id: &str) -> Result<Option<Workshop>> {
     sql!(one Workshop, session, "select * from workshops where taller_id = $1", taller_id)
 }

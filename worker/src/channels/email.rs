@@ -14,7 +14,7 @@ use recado_shared::db::private_folder;
 use recado_shared::fallback::FailureClass;
 
 use super::smtp::{Ability, Cause, Parcel, Relay, Stage, Trouble};
-use super::{Message, Provider, ProviderError, Receipt, Recipient, SendFailure, excerpt, wrong_adapter};
+use super::{Fault, Message, Provider, ProviderError, Reach, Receipt, Recipient, SendFailure, excerpt, wrong_adapter};
 
 /// The code of every failed email (S002-71).
 pub(super) const FAILED: &str = "EMAIL_SEND_FAILED";
@@ -33,7 +33,7 @@ enum Outbox {
 impl Email {
     /// # Errors
     /// When the sender is no mailbox, or TLS cannot be set up with these settings.
-    pub(super) fn new(settings: &EmailSettings, clock: &Clock) -> Result<Self, ProviderError> {
+    pub(super) fn new(settings: &EmailSettings, reach: Reach, clock: &Clock) -> Result<Self, ProviderError> {
         let sender = mailbox(&settings.from).ok_or_else(|| ProviderError::Setting {
             variable: "DEFAULT_FROM_EMAIL",
             problem: format!(
@@ -42,7 +42,7 @@ impl Email {
             ),
         })?;
         let outbox = match &settings.backend {
-            EmailBackend::Smtp => Outbox::Relay(Relay::new(settings)?),
+            EmailBackend::Smtp => Outbox::Relay(Relay::new(settings, reach)?),
             EmailBackend::File(folder) => Outbox::Folder(folder.clone()),
         };
         Ok(Self { outbox, sender, clock: clock.clone() })
@@ -56,10 +56,12 @@ impl Provider for Email {
             return Err(wrong_adapter(message, FAILED));
         };
         let to = recipient(address).ok_or_else(|| permanent("the recipient's address is not an email address"))?;
-        let message_id = message_id(&self.sender, message);
-        let content = compose(&self.sender, &to, message, self.clock.now())
+        // A workshop's sender was checked when it was written; if it is none after all, a mail from ours is better than none.
+        let sender = message.sender.as_deref().and_then(mailbox).unwrap_or_else(|| self.sender.clone());
+        let message_id = message_id(&sender, message);
+        let content = compose(&sender, &to, message, self.clock.now())
             .ok_or_else(|| permanent("the mail cannot be written with these headers"))?;
-        let parcel = Parcel { from: self.sender.email.clone(), to, content };
+        let parcel = Parcel { from: sender.email.clone(), to, content };
         let (status, answer) = match &self.outbox {
             Outbox::Relay(relay) => {
                 let (code, words) = relay.send(&parcel).await.map_err(|trouble| failure(&trouble))?;
@@ -206,14 +208,33 @@ fn permanent(reason: &str) -> SendFailure {
 
 fn failure(trouble: &Trouble) -> SendFailure {
     let (class, reason) = verdict(trouble.stage, &trouble.cause);
-    match &trouble.cause {
+    let failure = match &trouble.cause {
         Cause::Reply { code, text } => SendFailure {
             status: Some(*code),
             answer: Some(excerpt(&format!("{code} {text}"), None)),
             ..SendFailure::new(class, FAILED, format!("{reason} (SMTP {code})"))
         },
         Cause::Broken(why) => SendFailure::new(class, FAILED, format!("{reason}: {why}")),
-        Cause::Silence | Cause::Certificate | Cause::Lacks(_) => SendFailure::new(class, FAILED, reason),
+        Cause::Silence | Cause::Certificate | Cause::Forbidden | Cause::Lacks(_) => {
+            SendFailure::new(class, FAILED, reason)
+        }
+    };
+    SendFailure { fault: fault(trouble.stage, &trouble.cause), ..failure }
+}
+
+/// Whether another server might take this very mail now. Greylisting and full mailboxes are about the recipient, and going
+/// round them by another door is what spammers do.
+fn fault(stage: Stage, cause: &Cause) -> Fault {
+    match (cause, stage) {
+        // RFC 5321, section 3.8: the server is about to close, whatever it was asked.
+        (Cause::Reply { code: 421, .. }, _) => Fault::Account,
+        (Cause::Reply { .. }, Stage::Recipient) => Fault::Message,
+        // The mail was seen and not taken: for want of space or strength, or for what is in it.
+        (Cause::Reply { code, .. }, Stage::Content) if *code >= 500 => Fault::Message,
+        // It may have been delivered.
+        (Cause::Silence | Cause::Broken(_), Stage::Content) => Fault::Message,
+        (Cause::Lacks(Ability::SmtpUtf8), _) => Fault::Message,
+        _ => Fault::Account,
     }
 }
 
@@ -234,6 +255,10 @@ fn verdict(stage: Stage, cause: &Cause) -> (FailureClass, &'static str) {
         (Cause::Certificate, _) => {
             (Misconfigured, "the SMTP server's certificate is not trusted; check EMAIL_HOST, or set EMAIL_SSL_CAFILE")
         }
+        (Cause::Forbidden, _) => (
+            Misconfigured,
+            "EMAIL_HOST leads to an address that is not connected to; use a public one, or set OUTBOUND_ALLOW_PRIVATE_NETWORKS=true",
+        ),
         (Cause::Lacks(Ability::StartTls), _) => {
             (Misconfigured, "the SMTP server offers no STARTTLS; check EMAIL_PORT, EMAIL_USE_TLS and EMAIL_USE_SSL")
         }
@@ -283,6 +308,7 @@ mod tests {
             body: body.to_owned(),
             is_html: body.starts_with('<'),
             click_url: None,
+            sender: None,
         }
     }
 
@@ -301,7 +327,7 @@ mod tests {
     }
 
     fn email(settings: &EmailSettings) -> Email {
-        Email::new(settings, &Clock::system()).expect("usable settings")
+        Email::new(settings, Reach::Anywhere, &Clock::system()).expect("usable settings")
     }
 
     /// The server's certificate as the file that `EMAIL_SSL_CAFILE` names.
@@ -321,7 +347,7 @@ mod tests {
     async fn a_mail_arrives_in_both_forms_with_every_letter_intact() {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let now = Timestamp::from_micros(1_768_919_400_000_000);
-        let provider = Email::new(&settings(&smtp), &Clock::manual(now)).unwrap();
+        let provider = Email::new(&settings(&smtp), Reach::Anywhere, &Clock::manual(now)).unwrap();
         let message =
             message("maria@example.com", "Hola, María 👋\n¿Nos visita mañana?\n\n.Un punto al inicio\n.\nAdiós & <3");
 

@@ -278,6 +278,7 @@ mod tests {
             body: "Le esperamos, María. ¡Hasta pronto! 👋".to_owned(),
             is_html: false,
             click_url: Some("https://taller.example.com/ordenes/7".to_owned()),
+            sender: None,
         }
     }
 
