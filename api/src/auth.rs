@@ -141,6 +141,11 @@ impl KeyRing {
         Self { context, known }
     }
 
+    /// Keys were revoked: each is looked up anew. Requests that are on their way may still pass.
+    pub(crate) fn forget(&self) {
+        self.known.invalidate_all();
+    }
+
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let access = &self.context.config.access;
         if access.anonymous {

@@ -1,12 +1,14 @@
 //! All URLs on one page. A slash at their end makes no difference (d24).
 
 mod analytics;
+mod api_keys;
 mod catalogue;
 mod customers;
 mod dispatch;
 mod health;
 mod metrics;
 mod orchestration;
+mod provider_accounts;
 mod push;
 mod reminders;
 mod schema;
@@ -14,6 +16,7 @@ mod sync;
 mod tasks;
 mod templates;
 mod vehicles;
+mod workshops;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +47,9 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
         .nest("/api/v1/notifications/reminders", reminders::routes())
         .nest("/api/v1/analytics", analytics::routes())
+        .nest("/api/v1/notifications/workshops", workshops::routes())
+        .nest("/api/v1/notifications/provider-accounts", provider_accounts::routes())
+        .nest("/api/v1/notifications/api-keys", api_keys::routes())
         .nest("/api/schema", schema::routes())
         // Applications, with an API key
         .route("/api/v1/notifications/events/dispatch", post(dispatch::accept))

@@ -225,17 +225,16 @@ fn failure(trouble: &Trouble) -> SendFailure {
 /// Whether another server might take this very mail now. Greylisting and full mailboxes are about the recipient, and going
 /// round them by another door is what spammers do.
 fn fault(stage: Stage, cause: &Cause) -> Fault {
-    match (cause, stage) {
-        // RFC 5321, section 3.8: the server is about to close, whatever it was asked.
-        (Cause::Reply { code: 421, .. }, _) => Fault::Account,
-        (Cause::Reply { .. }, Stage::Recipient) => Fault::Message,
-        // The mail was seen and not taken: for want of space or strength, or for what is in it.
-        (Cause::Reply { code, .. }, Stage::Content) if *code >= 500 => Fault::Message,
+    let is_messages = match (cause, stage) {
+        // With 421 the server says goodbye, whatever it was asked (RFC 5321, section 3.8).
+        (Cause::Reply { code, .. }, Stage::Recipient) => *code != 421,
+        // The mail was seen and refused for what is in it; 4xx is want of space or strength.
+        (Cause::Reply { code, .. }, Stage::Content) => *code >= 500,
         // It may have been delivered.
-        (Cause::Silence | Cause::Broken(_), Stage::Content) => Fault::Message,
-        (Cause::Lacks(Ability::SmtpUtf8), _) => Fault::Message,
-        _ => Fault::Account,
-    }
+        (Cause::Silence | Cause::Broken(_), Stage::Content) | (Cause::Lacks(Ability::SmtpUtf8), _) => true,
+        _ => false,
+    };
+    if is_messages { Fault::Message } else { Fault::Account }
 }
 
 /// What a broken-off conversation means, and the remedy.
@@ -341,6 +340,57 @@ mod tests {
         let mails = smtp.wait_for(1, PATIENCE).await;
         assert_eq!(mails.len(), 1);
         mails[0].clone()
+    }
+
+    #[test]
+    fn whose_fault_it_is() {
+        let reply = |code| Cause::Reply { code, text: String::new() };
+        let broken = || Cause::Broken("reset".to_owned());
+        let table = [
+            (Stage::Connect, broken(), Fault::Account),
+            (Stage::Connect, reply(554), Fault::Account),
+            (Stage::Auth, reply(535), Fault::Account),
+            (Stage::Sender, reply(550), Fault::Account),
+            (Stage::Recipient, Cause::Silence, Fault::Account),
+            (Stage::Recipient, reply(421), Fault::Account),
+            (Stage::Recipient, reply(450), Fault::Message),
+            (Stage::Recipient, reply(550), Fault::Message),
+            (Stage::Content, reply(452), Fault::Account),
+            (Stage::Content, reply(552), Fault::Message),
+            (Stage::Content, Cause::Silence, Fault::Message),
+            (Stage::Content, broken(), Fault::Message),
+            (Stage::Sender, Cause::Lacks(Ability::SmtpUtf8), Fault::Message),
+            (Stage::Connect, Cause::Certificate, Fault::Account),
+        ];
+        for (stage, cause, expected) in table {
+            assert_eq!(fault(stage, &cause), expected, "{stage:?} {cause:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_somebody_wrote_into_the_database_is_guarded() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let send = async |allow_private| {
+            let reach = Reach::Guarded { allow_private };
+            let email = Email::new(&settings(&smtp), reach, &Clock::system()).expect("usable settings");
+            email.send(&message("maria@example.com", "Hola")).await
+        };
+        let refused = send(false).await.unwrap_err();
+        assert_eq!((refused.class, refused.fault), (FailureClass::Misconfigured, Fault::Account));
+        assert!(refused.reason.contains("OUTBOUND_ALLOW_PRIVATE_NETWORKS"), "{}", refused.reason);
+        assert_eq!(smtp.received(), 0);
+        send(true).await.expect("accepted");
+    }
+
+    #[tokio::test]
+    async fn a_workshops_sender_takes_the_accounts_place() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let sender = Some("Taller Norte <norte@taller.example.com>".to_owned());
+        let message = Message { sender, ..message("maria@example.com", "Hola") };
+        email(&settings(&smtp)).send(&message).await.expect("accepted");
+        let mail = only_mail(&smtp).await;
+        assert_eq!(mail.from(), Some("Taller Norte <norte@taller.example.com>"));
+        assert_eq!(mail.envelope_from(), "norte@taller.example.com");
     }
 
     #[tokio::test]

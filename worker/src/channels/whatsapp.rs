@@ -429,6 +429,7 @@ mod tests {
         let settings = WhatsappSettings { url: closed, ..settings(&evolution) };
         let failure = whatsapp(&settings).send(&message("Hola")).await.unwrap_err();
         assert_eq!((failure.class, failure.code), (FailureClass::Transient, "WHATSAPP_HTTP_ERROR"));
+        assert_eq!(failure.fault, Fault::Account);
         assert_eq!(whatsapp(&settings).find(&message("Hola"), Clock::system().now()).await, Lookup::CannotTell);
     }
 
@@ -475,6 +476,8 @@ mod tests {
         for (status, answer, class) in table {
             let (found, code, reason) = classify(status, &answer);
             assert_eq!(found, class, "{status} {answer}");
+            let is_accounts = class == Misconfigured || status >= 500 || reason == SESSION_DOWN;
+            assert_eq!(fault(status, found, reason) == Fault::Account, is_accounts, "{status} {answer}");
             let session = answer.to_string().contains("Connection Closed") || answer.to_string().contains("onWhatsApp");
             assert_eq!(reason.contains("session is down"), session, "{reason}");
             assert_eq!(code, if answer.is_null() { "WHATSAPP_HTTP_ERROR" } else { "WHATSAPP_API_ERROR" });
