@@ -52,6 +52,9 @@ impl Scope for Admin {
     const NAME: &'static str = "admin";
 }
 
+/// Everybody's name where the API is open.
+const ANONYMOUS: &str = "anonymous";
+
 /// Which caller it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
@@ -73,6 +76,11 @@ impl Caller {
         Self { name, scopes: Scopes::All }
     }
 
+    /// Their name; `None` where the API is open to everybody.
+    fn known(&self) -> Option<&str> {
+        Some(self.name.as_str()).filter(|name| *name != ANONYMOUS)
+    }
+
     /// Whether the caller has the scope; `admin` includes the others.
     fn may(&self, scope: &str) -> bool {
         match &self.scopes {
@@ -87,6 +95,7 @@ impl<S: Scope> FromRequestParts<Arc<Api>> for May<S> {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let caller = api.keys.caller(&parts.headers).await?;
+        api.limits.admit(caller.known(), parts)?;
         if !caller.may(S::NAME) {
             return Err(Problem::Forbidden { scope: S::NAME });
         }
@@ -149,7 +158,7 @@ impl KeyRing {
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let access = &self.context.config.access;
         if access.anonymous {
-            return Ok(Caller::with_all_scopes("anonymous".to_owned()));
+            return Ok(Caller::with_all_scopes(ANONYMOUS.to_owned()));
         }
         let key = bearer(headers).ok_or(Problem::Unauthenticated(Credential::ApiKey))?;
         let digest = api_keys::digest(key);

@@ -32,6 +32,7 @@ use crate::Api;
 use crate::observe::REQUEST_ID;
 use crate::openapi;
 use crate::problem::Problem;
+use crate::rate_limit;
 
 /// Handlers with the documentation of each.
 pub(crate) type Routes = OpenApiRouter<Arc<Api>>;
@@ -79,7 +80,7 @@ fn for_browsers() -> (Router<Arc<Api>>, OpenApi) {
         .allow_methods(AllowMethods::mirror_request())
         // A wildcard would not cover `Authorization` (Fetch standard, section 3.3.5).
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([REQUEST_ID, HeaderName::from_static("retry-after")])
+        .expose_headers([REQUEST_ID, HeaderName::from_static("retry-after"), rate_limit::LIMIT, rate_limit::REMAINING])
         .max_age(Duration::from_secs(3600));
     let (router, document) = Routes::new()
         .nest("/api/v1/notifications/catalog", catalogue::catalog())
