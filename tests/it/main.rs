@@ -12,12 +12,14 @@ mod program;
 mod sample;
 
 // The stories, a noun each
+mod access;
 mod analytics;
 mod catalogue;
 mod customers;
 mod delivery;
 mod dispatch;
 mod erasure;
+mod failover;
 mod fallback;
 mod fleet;
 mod health;
@@ -25,6 +27,7 @@ mod hostile;
 mod operators;
 mod orchestration;
 mod push;
+mod rate_limit;
 mod recovery;
 mod reminders;
 mod schedules;
@@ -33,3 +36,4 @@ mod sync;
 mod tasks;
 mod templates;
 mod vehicles;
+mod workshops;
