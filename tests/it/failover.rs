@@ -1,6 +1,6 @@
 //! Several accounts on one channel: who takes over from whom, and when nobody may.
 
-use recado_sandbox::{Evolution, EvolutionFault, EvolutionOptions, Smtp, SmtpFault, SmtpOptions};
+use recado_sandbox::{Evolution, EvolutionFault, EvolutionOptions, Smtp, SmtpFault, SmtpOptions, SmtpStage};
 use recado_shared::channels::Channel;
 use recado_shared::ids::Id;
 use recado_shared::notifications;
@@ -232,11 +232,13 @@ story!(a_workshop_has_its_own_accounts, KEY, async |app: &App| {
     assert_eq!(sent_by(&event).await, ["norte-1 sent 250"]);
     assert_eq!(sent_by(&sample::event()).await, ["env sent 250"]);
 
-    own.misbehave(SmtpFault::GreetingBusy);
+    // Not the greeting, for the connection is kept.
+    own.misbehave(SmtpFault::Reply { stage: SmtpStage::MailFrom, code: 421, text: String::new() });
     assert_eq!(sent_by(&event).await, ["norte-1 transient 421", "norte-2 sent 250"]);
     app.patch(&url, &json!({"is_enabled": false})).await.must_be(200);
     app.later(seconds(60)).await;
     assert_eq!(sent_by(&event).await, ["norte-2 sent 250"]);
+    assert_eq!(spare.connections(), 1, "who did not change keeps its connections");
     assert_eq!(app.mails().len(), 1);
 });
 

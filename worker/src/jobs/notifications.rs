@@ -164,7 +164,7 @@ impl Delivery<'_> {
             if let Some(slot) = self.paced_to(account).await? {
                 return Ok(self.wait_for_slot(account, slot).with(attempts));
             }
-            let started = self.runner.context.clock.now();
+            let started = self.runner.context.clock.now() + TICK * u32::try_from(number).unwrap_or_default();
             let result = self.runner.providers.send(account, message).await;
             let ended = self.runner.context.clock.now();
             attempts.push(self.attempt(Some(account), &result, started, ended));
@@ -430,6 +430,9 @@ impl From<push::Subscription> for Subscription {
         Self { id, endpoint, p256dh, auth }
     }
 }
+
+/// What lies at least between the starts of two attempts: their order is that of the accounts, on the coarsest clock too.
+const TICK: Duration = Duration::from_micros(1);
 
 /// How long an attempt may go on to further accounts. Faults that show at once are passed over at once; after one that took
 /// longer the message is retried as usual, and then begins with another account, for this one rests.
