@@ -68,8 +68,10 @@ where
 {
     // Answers are small and written at once; Nagle's algorithm would only hold them back.
     let _ = stream.set_nodelay(true);
-    let spoke = stop.run_until_cancelled(timeout(FIRST_WORD, stream.readable())).await;
-    if !matches!(spoke, Some(Ok(Ok(())))) {
+    // Looked at and not taken: `readable` alone may say so of a silent connection.
+    let mut first = [0];
+    let spoke = stop.run_until_cancelled(timeout(FIRST_WORD, stream.peek(&mut first))).await;
+    if !matches!(spoke, Some(Ok(Ok(1)))) {
         return;
     }
     let service = service.map_request(move |request: hyper::Request<Incoming>| {
