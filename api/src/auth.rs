@@ -56,6 +56,9 @@ impl Scope for Admin {
     const NAME: &'static str = "admin";
 }
 
+/// Everybody's name where the API is open.
+const ANONYMOUS: &str = "anonymous";
+
 /// Which caller it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
@@ -82,6 +85,11 @@ impl Caller {
         self.may(Admin::NAME)
     }
 
+    /// Their name; `None` where the API is open to everybody.
+    fn known(&self) -> Option<&str> {
+        Some(self.name.as_str()).filter(|name| *name != ANONYMOUS)
+    }
+
     /// Whether the caller has the scope; `admin` includes the others.
     fn may(&self, scope: &str) -> bool {
         match &self.scopes {
@@ -96,6 +104,7 @@ impl<S: Scope> FromRequestParts<Arc<Api>> for May<S> {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let caller = api.keys.caller(&parts.headers).await?;
+        api.limits.admit(caller.known(), parts)?;
         if !caller.may(S::NAME) {
             return Err(Problem::Forbidden { scope: S::NAME });
         }
@@ -178,10 +187,15 @@ impl KeyRing {
         Self { context, known }
     }
 
+    /// Keys were revoked: each is looked up anew. Requests that are on their way may still pass.
+    pub(crate) fn forget(&self) {
+        self.known.invalidate_all();
+    }
+
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let access = &self.context.config.access;
         if access.anonymous {
-            return Ok(Caller::with_all_scopes("anonymous".to_owned()));
+            return Ok(Caller::with_all_scopes(ANONYMOUS.to_owned()));
         }
         let key = bearer(headers).ok_or(Problem::Unauthenticated(Credential::ApiKey))?;
         let digest = api_keys::digest(key);

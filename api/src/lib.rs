@@ -16,22 +16,22 @@ mod page;
 mod path;
 mod problem;
 mod query;
+mod rate_limit;
 #[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod routes;
+mod server;
 #[cfg(test)]
 mod tests;
 
 use std::any::Any;
-use std::future::IntoFuture;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
-use axum::{Router, ServiceExt};
 use recado_shared::addresses;
 use recado_shared::catalogue::Catalogue;
 use recado_shared::context::Context;
@@ -47,6 +47,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::auth::KeyRing;
 use crate::problem::Problem;
+use crate::rate_limit::Limits;
 
 /// How long a request may take. The slowest thing here is a commit, so whoever waits longer waits for trouble.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -66,6 +67,7 @@ struct Api {
     door: Door,
     inbox: Inbox,
     keys: KeyRing,
+    limits: Limits,
     /// What the routes say of themselves.
     document: OpenApi,
 }
@@ -86,10 +88,12 @@ pub fn router(context: Context) -> App {
         door: Door::open(context.clone()),
         inbox: Inbox::open(context.clone()),
         keys: KeyRing::new(context.clone()),
+        limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
         context,
     });
     let router = routes
         .layer(middleware::from_fn(limit_time))
+        .layer(middleware::from_fn(rate_limit::tell))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(middleware::from_fn_with_state(api.clone(), observe::observe))
         .with_state(api);
@@ -100,17 +104,13 @@ pub fn router(context: Context) -> App {
 ///
 /// # Errors
 ///
-/// When a listener fails for good.
+/// When a server panics, which is a bug of ours. A listener that fails is tried again.
 pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
     let app = router(context);
     tokio::task::spawn_blocking(addresses::load_numbering_plans);
     let mut servers = JoinSet::new();
     for listener in listeners {
-        // Answers are small and written at once; Nagle's algorithm would only hold them back.
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let service = ServiceExt::<Request>::into_make_service(app.clone());
-        let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-        servers.spawn(server.into_future());
+        servers.spawn(server::serve(listener, app.clone(), stop.clone()));
     }
     let too_late = async {
         stop.cancelled().await;
@@ -118,7 +118,7 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
     };
     let all_ended = async {
         while let Some(ended) = servers.join_next().await {
-            ended.map_err(io::Error::other)??;
+            ended.map_err(io::Error::other)?;
         }
         Ok(())
     };

@@ -46,6 +46,8 @@ pub(crate) enum Problem {
     TooLarge { largest: usize },
     /// 415.
     UnsupportedMediaType(String),
+    /// 429. The caller may come back in so many seconds.
+    Throttled { seconds: u64 },
     /// 500 or 503. The database did not do its part.
     Database(db::Error),
     /// 503. The same request may work in a moment.
@@ -104,6 +106,12 @@ impl IntoResponse for Problem {
                 let text =
                     format!("Tipo de medio \"{media_type}\" incompatible en la solicitud. Envíe application/json.");
                 detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text)
+            }
+            Self::Throttled { seconds } => {
+                let text = format!("Solicitud regulada (throttled). Disponible en {seconds} segundos.");
+                let mut answer = detail(StatusCode::TOO_MANY_REQUESTS, &text);
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+                answer
             }
             Self::Database(error) => database(&error),
             Self::Unavailable => again_in_a_moment(json!({ "detail": UNAVAILABLE })),
@@ -386,6 +394,7 @@ mod tests {
             (Problem::TooSlow, 408),
             (Problem::TooLarge { largest: 1 }, 413),
             (Problem::UnsupportedMediaType("text/plain".into()), 415),
+            (Problem::Throttled { seconds: 7 }, 429),
             (Problem::Database(db::Error::PoolTimedOut), 503),
             (Problem::Database(db::Error::RowNotFound), 500),
             (Problem::Unavailable, 503),
@@ -396,7 +405,7 @@ mod tests {
             let shown = format!("{problem:?}");
             let response = problem.into_response();
             assert_eq!(response.status(), status, "{shown}");
-            assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503, "{shown}");
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), [429, 503].contains(&status), "{shown}");
             assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), status == 401, "{shown}");
         }
     }

@@ -202,11 +202,32 @@ async fn open_ledger(mut config: Config, addresses: &[SocketAddr]) -> Result<Con
         },
     }
     let has_keys = !config.access.api_keys.is_empty() || api_keys::any(&mut context.db.read().await?).await?;
-    if !has_keys && addresses.iter().all(|address| address.ip().is_loopback()) {
-        config.access.anonymous = true;
-    }
+    config.access.anonymous |= may_stand_open(&config, addresses, has_keys)?;
     Ok(Context { config: config.into(), ..context })
 }
+
+/// Whether the API is open although nobody asked for it: as long as there is no key, nobody else can reach it, and nothing
+/// that it sends leaves this machine (d21).
+fn may_stand_open(config: &Config, addresses: &[SocketAddr], has_keys: bool) -> Result<bool, NoWayIn> {
+    if has_keys || config.access.anonymous {
+        return Ok(false);
+    }
+    if providers::reach_the_world(config) {
+        return Err(NoWayIn("its messages would reach people"));
+    }
+    if addresses.iter().all(|address| address.ip().is_loopback()) {
+        return Ok(true);
+    }
+    Err(NoWayIn("it listens beyond this machine"))
+}
+
+/// The API can neither be open nor let anybody in.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the API wants a key, because {0}, and there is none. Make one with `recado api-key create NAME` and start again, or \
+     set API_KEYS, or open the API to everybody with ALLOW_ANONYMOUS_API=true"
+)]
+struct NoWayIn(&'static str);
 
 async fn load_catalogue(context: &Context) -> Result<(), Failure> {
     let step = Step::begin("catalogue");
@@ -264,8 +285,8 @@ fn say_access(context: &Context, url: &str) {
     if access.anonymous {
         say("\n! The API is OPEN: whoever reaches it needs no key.");
         say("! Before anybody else can reach it, make a key: `recado api-key create NAME`, and restart.");
-    } else if access.api_keys.is_empty() {
-        say(&format!("\n{url} wants a key: `recado api-key create NAME` makes one."));
+    } else {
+        say(&format!("\n{url} wants a key; `recado api-key list` shows which there are."));
     }
 }
 
@@ -297,6 +318,26 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_key_it_is_open_only_where_nobody_else_is_concerned() {
+        let open = |anonymous: &str, email_host: &str, address: &str, has_keys: bool| {
+            let config = Config::from_pairs([
+                ("ALLOW_ANONYMOUS_API", anonymous),
+                ("EMAIL_HOST", email_host),
+                ("DEFAULT_FROM_EMAIL", "taller@example.com"),
+            ]);
+            may_stand_open(&config.expect("valid"), &[address.parse().expect("an address")], has_keys).ok()
+        };
+        let (here, everywhere) = ("127.0.0.1:8000", "0.0.0.0:8000");
+        assert_eq!(open("", "", here, false), Some(true));
+        assert_eq!(open("", "127.0.0.1", here, false), Some(true));
+        assert_eq!(open("", "", here, true), Some(false));
+        assert_eq!(open("", "", everywhere, false), None);
+        assert_eq!(open("", "smtp.example.com", here, false), None);
+        assert_eq!(open("", "smtp.example.com", everywhere, true), Some(false));
+        assert_eq!(open("true", "smtp.example.com", everywhere, false), Some(false), "it was asked for");
+    }
 
     #[tokio::test]
     async fn a_port_in_use_is_explained_with_the_remedy() {

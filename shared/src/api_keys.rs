@@ -7,8 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
+use crate::customers::check_text;
 use crate::db::{Result, Session};
 use crate::ids::Id;
 use crate::sql;
@@ -52,6 +54,48 @@ pub async fn create(session: &mut Session, name: &str, scopes: &[&str], now: Tim
         now
     )?;
     Ok((id, key.into()))
+}
+
+/// What staff write about a key that shall be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(as = ApiKeyWrite)]
+pub struct KeyDraft {
+    /// Who will use it.
+    #[schema(max_length = 100, examples("crm"))]
+    pub name: String,
+    /// What it may do: `dispatch` (send), `read` (look), `admin` (both, and change settings).
+    #[schema(min_items = 1, examples(json!(["dispatch", "read"])))]
+    pub scopes: Vec<String>,
+}
+
+impl KeyDraft {
+    /// What is wrong with it; every error names its field.
+    pub fn errors(&self) -> Vec<(&'static str, String)> {
+        let mut errors = Vec::new();
+        if self.name.trim().is_empty() {
+            errors.push(("name", "Este campo no puede estar en blanco.".to_owned()));
+        }
+        check_text(&mut errors, "name", Some(&self.name), 100);
+        let known = SCOPES.join(", ");
+        if self.scopes.is_empty() {
+            errors.push(("scopes", format!("Indique al menos un permiso: {known}.")));
+        }
+        for scope in self.scopes.iter().filter(|scope| !SCOPES.contains(&scope.as_str())) {
+            errors.push(("scopes", format!("\"{}\" no es una elección válida. Use: {known}.", scope.escape_debug())));
+        }
+        errors
+    }
+}
+
+/// A page of all keys, oldest first, and how many there are.
+pub async fn page(session: &mut Session, limit: i64, offset: i64) -> Result<(Vec<ApiKey>, i64)> {
+    let count: Option<(i64,)> = sql!(one(i64,), session, "select count(*) from api_keys")?;
+    let keys = sql!(all ApiKey, session,
+        "select id, name, prefix, scopes, created_at, last_used_at, revoked_at from api_keys
+         order by created_at, id limit $1 offset $2",
+        limit, offset
+    )?;
+    Ok((keys, count.map_or(0, |(count,)| count)))
 }
 
 pub async fn list(session: &mut Session) -> Result<Vec<ApiKey>> {

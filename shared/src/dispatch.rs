@@ -355,10 +355,11 @@ impl Facts {
         let devices = self.devices.get(&event.customer_id).copied().unwrap_or_default();
         let preferences: Vec<&Preference> = preferences.iter().collect();
         let suppressed = self.suppressed(customer);
-        let person =
-            Person { customer, preferences: &preferences, devices, only: &request.only, suppressed: &suppressed };
+        let workshop = self.catalogue.workshop(event.taller_id.as_deref());
+        let only = &request.only;
+        let person = Person { customer, preferences: &preferences, devices, only, suppressed: &suppressed, workshop };
         let plan = Plan::of(&self.catalogue, event, &person, self.strict_case)?;
-        let rest = Rest::of(customer, self.catalogue.workshop(event.taller_id.as_deref()), self.zone);
+        let rest = Rest::of(customer, workshop, self.zone);
         Ok(Some(Decision { customer, plan, departure: Departure::of(event.send_at, event.critical, self.now, rest) }))
     }
 

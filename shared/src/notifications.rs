@@ -160,6 +160,8 @@ pub struct Notification {
     pub unknown_since: Option<Timestamp>,
     pub paced_until: Option<Timestamp>,
     pub provider_message_id: Option<String>,
+    /// The account that took it, that may have taken it, or at which its place is reserved.
+    pub provider: Option<String>,
     pub redrives: i32,
     /// The receipt without which the next channel is tried, and how many seconds after it was sent.
     pub await_receipt: Option<AwaitedReceipt>,
@@ -204,7 +206,7 @@ pub async fn chains(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Notifi
     sql!(all Notification, session,
         "select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel, fallback_order, status, recipient_address,
                 template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
-                paced_until, provider_message_id, redrives, await_receipt, await_seconds, critical, send_at, admitted_at,
+                paced_until, provider_message_id, provider, redrives, await_receipt, await_seconds, critical, send_at, admitted_at,
                 sent_at, delivered_at, read_at, created_at, updated_at
          from notifications where task_id = any($1) order by task_id, fallback_order",
         Ids(task_ids)
@@ -221,7 +223,7 @@ pub async fn of_provider<T: AsRef<str>>(
     sql!(all Notification, session,
         "select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel, fallback_order, status,
                 recipient_address, template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries,
-                next_retry_at, unknown_since, paced_until, provider_message_id, redrives, await_receipt, await_seconds,
+                next_retry_at, unknown_since, paced_until, provider_message_id, provider, redrives, await_receipt, await_seconds,
                 critical, send_at, admitted_at, sent_at, delivered_at, read_at, created_at, updated_at
          from notifications where provider_message_id = any($1) and channel = $2 order by id for update",
         Texts(provider_message_ids), channel.as_str()
@@ -380,7 +382,7 @@ pub async fn of_correlation(session: &mut Session, correlation_id: Id, limit: i6
 pub async fn attempts_of(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Attempt>> {
     sql!(all Attempt, session,
         "select a.id, a.notification_id, a.channel, a.started_at, a.duration_ms, a.outcome, a.error_code, a.error_reason,
-                a.provider_status, a.provider_answer
+                a.provider_status, a.provider_answer, a.provider
          from attempts a join notifications n on n.id = a.notification_id
          where n.task_id = any($1) order by a.started_at, n.fallback_order, a.id",
         Ids(task_ids)
@@ -399,6 +401,8 @@ pub struct Change {
     pub unknown_since: Option<Timestamp>,
     pub paced_until: Option<Timestamp>,
     pub provider_message_id: Option<String>,
+    /// The name of the account that was used last.
+    pub provider: Option<String>,
     pub sent_at: Option<Timestamp>,
     pub updated_at: Timestamp,
 }
@@ -416,6 +420,7 @@ impl Change {
             unknown_since: None,
             paced_until: None,
             provider_message_id: notification.provider_message_id.clone(),
+            provider: notification.provider.clone(),
             sent_at: notification.sent_at,
             updated_at: now,
         }
@@ -428,12 +433,15 @@ pub async fn apply(session: &mut Session, changes: &[Change]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
-    sql!(run, session,
+    sql!(
+        run,
+        session,
         "update notifications set status = r.status, error_code = r.error_code, error_reason = r.error_reason,
              retry_count = r.retry_count, next_retry_at = r.next_retry_at, unknown_since = r.unknown_since,
-             paced_until = r.paced_until, provider_message_id = r.provider_message_id, sent_at = r.sent_at, updated_at = r.updated_at
+             paced_until = r.paced_until, provider_message_id = r.provider_message_id,
+             provider = r.provider, sent_at = r.sent_at, updated_at = r.updated_at
          from rows($1 as notifications: id, status, error_code, error_reason, retry_count, next_retry_at, unknown_since,
-             paced_until, provider_message_id, sent_at, updated_at) r
+             paced_until, provider_message_id, provider, sent_at, updated_at) r
          where notifications.id = r.id and (notifications.status in ('pending', 'queued')
              or (r.status = 'sent' and notifications.status not in ('delivered', 'read')))",
         Rows::new(changes)
@@ -458,6 +466,8 @@ pub struct Attempt {
     pub provider_status: Option<i32>,
     /// The beginning of the provider's answer.
     pub provider_answer: Option<String>,
+    /// The account that was tried: `env`, or the name of a provider account.
+    pub provider: Option<String>,
 }
 
 pub async fn record(session: &mut Session, attempts: &[Attempt]) -> Result<()> {
@@ -466,11 +476,11 @@ pub async fn record(session: &mut Session, attempts: &[Attempt]) -> Result<()> {
     }
     sql!(run, session,
         "insert into attempts (id, notification_id, channel, started_at, duration_ms, outcome, error_code, error_reason,
-             provider_status, provider_answer)
+             provider_status, provider_answer, provider)
          select id, notification_id, channel, started_at, duration_ms, outcome, error_code, error_reason,
-             provider_status, provider_answer
+             provider_status, provider_answer, provider
          from rows($1 as attempts: id, notification_id, channel, started_at, duration_ms, outcome, error_code, error_reason,
-             provider_status, provider_answer)
+             provider_status, provider_answer, provider)
          where true
          on conflict do nothing",
         Rows::new(attempts)

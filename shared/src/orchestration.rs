@@ -13,6 +13,7 @@ use crate::db::{Result, Rows, Session};
 use crate::ids::Id;
 use crate::sql;
 use crate::templates::Template;
+use crate::workshops::Workshop;
 
 /// The audience of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -404,6 +405,7 @@ pub async fn forget_misfits(session: &mut Session) -> Result<()> {
 pub enum SkipReason {
     DisabledInMatrix,
     NotRequested,
+    DisabledByWorkshop,
     OptedOut,
     NoAddress,
     NoPushSubscription,
@@ -417,6 +419,7 @@ impl SkipReason {
         match self {
             Self::DisabledInMatrix => "disabled_in_matrix",
             Self::NotRequested => "not_requested",
+            Self::DisabledByWorkshop => "disabled_by_workshop",
             Self::OptedOut => "opted_out",
             Self::NoAddress => "no_address",
             Self::NoPushSubscription => "no_push_subscription",
@@ -429,6 +432,7 @@ impl SkipReason {
         match self {
             Self::DisabledInMatrix => "El canal está apagado en la matriz de orquestación para esta fase.",
             Self::NotRequested => "El recordatorio se avisa solo por otros canales.",
+            Self::DisabledByWorkshop => "El taller tiene este canal apagado.",
             Self::OptedOut => "El cliente desactivó este canal en sus preferencias.",
             Self::NoAddress => "El cliente no tiene dirección o número para este canal.",
             Self::NoPushSubscription => "El cliente no tiene ningún dispositivo suscrito a notificaciones push.",
@@ -450,6 +454,8 @@ pub struct Person<'a> {
     pub only: &'a [Channel],
     /// Channels on which the person's address is suppressed.
     pub suppressed: &'a [Channel],
+    /// The workshop that writes to them, where it has settings.
+    pub workshop: Option<&'a Workshop>,
 }
 
 impl Person<'_> {
@@ -492,6 +498,8 @@ pub fn choose(person: &Person<'_>, enabled: impl Fn(Channel) -> bool) -> Channel
             Some(SkipReason::DisabledInMatrix)
         } else if !person.only.is_empty() && !person.only.contains(&channel) {
             Some(SkipReason::NotRequested)
+        } else if person.workshop.is_some_and(|workshop| !workshop.is_enabled(channel)) {
+            Some(SkipReason::DisabledByWorkshop)
         } else if preference(channel).is_some_and(|preference| !preference.enabled) {
             Some(SkipReason::OptedOut)
         } else if channel == Channel::Push {
@@ -530,8 +538,10 @@ mod tests {
     #[test]
     fn without_preferences_the_enabled_channels_are_tried_in_their_own_order() {
         let customer = customer(Some("c@example.com"), Some("+593991234567"));
-        let plan =
-            choose(&Person { customer: &customer, preferences: &[], devices: 1, only: &[], suppressed: &[] }, |_| true);
+        let plan = choose(
+            &Person { customer: &customer, preferences: &[], devices: 1, only: &[], suppressed: &[], workshop: None },
+            |_| true,
+        );
         assert_eq!(plan, Channels { chosen: Channel::ALL.to_vec(), skipped: vec![] });
     }
 
@@ -543,7 +553,14 @@ mod tests {
         let refused: Vec<&Preference> = refused.iter().collect();
         let only = [Channel::Whatsapp, Channel::Push];
         let plan = choose(
-            &Person { customer: &customer, preferences: &refused, devices: 1, only: &only, suppressed: &[] },
+            &Person {
+                customer: &customer,
+                preferences: &refused,
+                devices: 1,
+                only: &only,
+                suppressed: &[],
+                workshop: None,
+            },
             |_| true,
         );
         assert_eq!(plan.chosen, [Channel::Push]);
@@ -556,8 +573,14 @@ mod tests {
     #[test]
     fn a_suppressed_address_is_left_out_and_says_so() {
         let customer = customer(Some("c@example.com"), Some("+593991234567"));
-        let person =
-            Person { customer: &customer, preferences: &[], devices: 0, only: &[], suppressed: &[Channel::Email] };
+        let person = Person {
+            customer: &customer,
+            preferences: &[],
+            devices: 0,
+            only: &[],
+            suppressed: &[Channel::Email],
+            workshop: None,
+        };
         let plan = choose(&person, |channel| channel != Channel::Push);
         assert_eq!(plan.chosen, [Channel::Whatsapp]);
         assert!(plan.skipped.contains(&(Channel::Email, SkipReason::Suppressed)));
@@ -569,7 +592,14 @@ mod tests {
         let preferences = [preference(Channel::Push, true, 1), preference(Channel::Whatsapp, true, 2)];
         let preferences: Vec<&Preference> = preferences.iter().collect();
         let plan = choose(
-            &Person { customer: &customer, preferences: &preferences, devices: 0, only: &[], suppressed: &[] },
+            &Person {
+                customer: &customer,
+                preferences: &preferences,
+                devices: 0,
+                only: &[],
+                suppressed: &[],
+                workshop: None,
+            },
             |_| true,
         );
         assert_eq!(plan.chosen, [Channel::Whatsapp]);
@@ -581,7 +611,14 @@ mod tests {
         let refused = [preference(Channel::Whatsapp, false, 1)];
         let refused: Vec<&Preference> = refused.iter().collect();
         let plan = choose(
-            &Person { customer: &customer, preferences: &refused, devices: 1, only: &[], suppressed: &[] },
+            &Person {
+                customer: &customer,
+                preferences: &refused,
+                devices: 1,
+                only: &[],
+                suppressed: &[],
+                workshop: None,
+            },
             |channel| channel != Channel::Push,
         );
         assert!(plan.chosen.is_empty());

@@ -49,6 +49,22 @@ pub fn check_url(url: &str, allow_private: bool) -> Result<Url, OutboundError> {
     Ok(url)
 }
 
+/// Checks the host of a server that speaks something else than HTTP, by the rules of [`check_url`].
+pub fn check_host(host: &str, allow_private: bool) -> Result<(), OutboundError> {
+    let host = host.trim();
+    // The parser for hosts of URLs wants an IPv6 address in brackets.
+    if let Ok(ip) = host.parse() {
+        return check_ip(ip, allow_private);
+    }
+    match Host::parse(host) {
+        Ok(Host::Domain(name)) if is_localhost(&name) && !allow_private => Err(OutboundError::NotPublic),
+        Ok(Host::Domain(_)) => Ok(()),
+        Ok(Host::Ipv4(ip)) => check_ip(ip.into(), allow_private),
+        Ok(Host::Ipv6(ip)) => check_ip(ip.into(), allow_private),
+        Err(_) => Err(OutboundError::NotAUrl),
+    }
+}
+
 /// [`is_allowed`] as a `Result` that says which of the two rules was broken.
 pub fn check_ip(ip: IpAddr, allow_private: bool) -> Result<(), OutboundError> {
     match (is_allowed(ip, allow_private), is_private_network(ip)) {

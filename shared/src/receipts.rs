@@ -362,6 +362,7 @@ mod tests {
             unknown_since: None,
             paced_until: None,
             provider_message_id: Some("A".to_owned()),
+            provider: None,
             redrives: 0,
             await_receipt: None,
             await_seconds: None,

@@ -311,6 +311,7 @@ mod tests {
             error_reason: None,
             provider_status: Some(451),
             provider_answer: Some("451 carlos@example.com".into()),
+            provider: None,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::customers::{LONGEST_CUSTOMER_ID, check_text};
 use crate::db::{Result, Session, contains};
 use crate::ids::Id;
+use crate::provider_accounts;
 use crate::sql;
 
 /// A workshop, as the door and the workers know it from the catalogue in memory.
@@ -124,17 +125,17 @@ impl WorkshopDraft {
         if self.time_zone.as_deref().is_some_and(|zone| zone.parse::<Tz>().is_err()) {
             errors.push(("time_zone", "No es una zona horaria de IANA; use por ejemplo America/Guayaquil.".to_owned()));
         }
-        check_sender(&mut errors, self.from_email.as_deref());
+        check_sender(&mut errors, "from_email", self.from_email.as_deref());
         check_quiet_hours(&mut errors, self.quiet_from.as_deref(), self.quiet_until.as_deref());
         errors
     }
 }
 
 /// A sender of mails is an address, or a name and an address.
-pub(crate) fn check_sender(errors: &mut Vec<(&'static str, String)>, sender: Option<&str>) {
+pub(crate) fn check_sender(errors: &mut Vec<(&'static str, String)>, field: &'static str, sender: Option<&str>) {
     if sender.is_some_and(|sender| sender.parse::<Mailbox>().is_err()) {
         let remedy = "No es un remitente; escriba una dirección, o nombre y dirección: Taller <taller@example.com>.";
-        errors.push(("from_email", remedy.to_owned()));
+        errors.push((field, remedy.to_owned()));
     }
 }
 
@@ -178,6 +179,11 @@ impl From<Workshop> for WorkshopDraft {
 /// All of them, for the catalogue.
 pub async fn all(session: &mut Session) -> Result<Vec<Workshop>> {
     sql!(all Workshop, session, "select * from workshops")
+}
+
+/// The senders that workshops want on their mails: `taller_id` and mailbox.
+pub async fn senders(session: &mut Session) -> Result<Vec<(String, String)>> {
+    sql!(all(String, String), session, "select taller_id, from_email from workshops where from_email is not null")
 }
 
 pub async fn find(session: &mut Session, taller_id: &str) -> Result<Option<Workshop>> {
@@ -248,8 +254,7 @@ pub async fn delete(session: &mut Session, taller_id: &str) -> Result<bool> {
 /// The door decides with the catalogue, and the workers take the sender of mails from it.
 async fn touch(session: &mut Session) -> Result<()> {
     catalogue::touch(session).await?;
-    sql!(run, session, "update provider_version set version = version + 1")?;
-    Ok(())
+    provider_accounts::touch(session).await
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod program;
 mod sample;
 
 // The stories, a noun each
+mod access;
 mod analytics;
 mod bulk;
 mod catalogue;
@@ -21,6 +22,7 @@ mod delivery;
 mod dispatch;
 mod dry_run;
 mod erasure;
+mod failover;
 mod fallback;
 mod fleet;
 mod health;
@@ -30,6 +32,7 @@ mod operators;
 mod orchestration;
 mod push;
 mod quiet_hours;
+mod rate_limit;
 mod receipts;
 mod recovery;
 mod reminders;
@@ -42,3 +45,4 @@ mod templates;
 mod throttle;
 mod unsubscribe;
 mod vehicles;
+mod workshops;

@@ -23,7 +23,7 @@ impl Drain {
     /// # Errors
     /// A setting of a provider that cannot work.
     pub fn new(context: Context) -> Result<Self, ProviderError> {
-        let providers = Providers::new(&context.config, &context.clock)?;
+        let providers = Providers::open(&context)?;
         Ok(Self { runner: Runner::new(context.clone(), providers), context })
     }
 

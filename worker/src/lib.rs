@@ -65,7 +65,7 @@ impl Worker {
     pub fn new(context: Context, options: Options) -> Result<Self, ProviderError> {
         let held = Arc::new(Held::new(&options.lanes));
         let completer = Completer::spawn(&context, &held);
-        let providers = Providers::new(&context.config, &context.clock)?;
+        let providers = Providers::open(&context)?;
         let runner = Arc::new(Runner::new(context.clone(), providers));
         let started_at = context.clock.now();
         Ok(Self { name: incarnation(started_at), context, options, started_at, held, completer, runner })

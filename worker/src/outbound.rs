@@ -71,14 +71,34 @@ impl Resolve for GuardedResolver {
         let allow_private = self.allow_private;
         Box::pin(async move {
             // The port is the URL's; 0 lets the client fill it in.
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let allowed: Vec<_> = found.into_iter().filter(|address| is_allowed(address.ip(), allow_private)).collect();
-            if allowed.is_empty() {
-                return Err(OutboundError::NotPublic.into());
+            match addresses(name.as_str(), 0, allow_private).await {
+                Ok(allowed) => Ok(Box::new(allowed.into_iter()) as Addrs),
+                Err(NoAddress::Unknown(error)) => Err(error.into()),
+                // By itself, so that `refusal` finds it.
+                Err(NoAddress::Refused(error)) => Err(error.into()),
             }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
+}
+
+/// Why there is no address to connect to.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAddress {
+    #[error("the name cannot be looked up")]
+    Unknown(#[source] std::io::Error),
+    #[error(transparent)]
+    Refused(OutboundError),
+}
+
+/// The addresses of a server that somebody else chose, as far as [`is_allowed`] lets them pass; never an empty list.
+/// Whoever connects has to use these very addresses.
+///
+/// # Errors
+/// When the name is unknown, or none of its addresses passes.
+pub async fn addresses(host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, NoAddress> {
+    let found = tokio::net::lookup_host((host, port)).await.map_err(NoAddress::Unknown)?;
+    let allowed: Vec<_> = found.filter(|address| is_allowed(address.ip(), allow_private)).collect();
+    if allowed.is_empty() { Err(NoAddress::Refused(OutboundError::NotPublic)) } else { Ok(allowed) }
 }
 
 /// The guard's refusal, where that is why a request failed.

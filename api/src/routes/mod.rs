@@ -1,6 +1,7 @@
 //! All URLs on one page. A slash at their end makes no difference (d24).
 
 mod analytics;
+mod api_keys;
 mod catalogue;
 mod customers;
 mod dispatch;
@@ -8,6 +9,7 @@ mod health;
 mod metrics;
 mod notifications;
 mod orchestration;
+mod provider_accounts;
 mod push;
 mod receipts;
 mod reminders;
@@ -18,6 +20,7 @@ mod tasks;
 mod templates;
 mod unsubscribe;
 mod vehicles;
+mod workshops;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +36,7 @@ use crate::Api;
 use crate::observe::REQUEST_ID;
 use crate::openapi;
 use crate::problem::Problem;
+use crate::rate_limit;
 
 /// Handlers with the documentation of each.
 pub(crate) type Routes = OpenApiRouter<Arc<Api>>;
@@ -50,6 +54,9 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
         .nest("/api/v1/notifications/reminders", reminders::routes())
         .nest("/api/v1/analytics", analytics::routes())
+        .nest("/api/v1/notifications/workshops", workshops::routes())
+        .nest("/api/v1/notifications/provider-accounts", provider_accounts::routes())
+        .nest("/api/v1/notifications/api-keys", api_keys::routes())
         .nest("/api/v1/notifications/suppressions", suppressions::routes())
         .nest("/api/v1/unsubscribe", unsubscribe::routes())
         // Evolution API, with a token or a JWT of its own
@@ -82,7 +89,7 @@ fn for_browsers() -> (Router<Arc<Api>>, OpenApi) {
         .allow_methods(AllowMethods::mirror_request())
         // A wildcard would not cover `Authorization` (Fetch standard, section 3.3.5).
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([REQUEST_ID, HeaderName::from_static("retry-after")])
+        .expose_headers([REQUEST_ID, HeaderName::from_static("retry-after"), rate_limit::LIMIT, rate_limit::REMAINING])
         .max_age(Duration::from_secs(3600));
     let (router, document) = Routes::new()
         .nest("/api/v1/notifications/catalog", catalogue::catalog())

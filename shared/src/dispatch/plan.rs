@@ -46,6 +46,7 @@ struct Subject<'c> {
 impl Plan {
     pub fn of(catalogue: &Catalogue, event: &Event, person: &Person<'_>, strict_case: bool) -> Result<Self, Rejection> {
         let words = understood(event, strict_case)?;
+        check_workshop(catalogue, event)?;
         if event.is_custom() {
             return custom(event, person, &words);
         }
@@ -56,6 +57,7 @@ impl Plan {
     /// What can be said of an event without knowing the customer.
     pub fn check(catalogue: &Catalogue, event: &Event, strict_case: bool) -> Result<(), Rejection> {
         understood(event, strict_case)?;
+        check_workshop(catalogue, event)?;
         if event.is_custom() { Ok(()) } else { Subject::find(catalogue, event).map(|_| ()) }
     }
 
@@ -131,6 +133,18 @@ fn understood(event: &Event, strict_case: bool) -> Result<Context, Rejection> {
     }
     Context::new(&event.context, strict_case)
         .map_err(|error| Rejection::Fields(vec![("context".to_owned(), error.to_string())]))
+}
+
+/// A workshop that was switched off sends nothing; one without settings is as good as any.
+fn check_workshop(catalogue: &Catalogue, event: &Event) -> Result<(), Rejection> {
+    let taller_id = event.taller_id.as_deref();
+    if catalogue.workshop(taller_id).is_none_or(|workshop| workshop.is_active) {
+        return Ok(());
+    }
+    Err(Rejection::Refused(format!(
+        "El taller `{}` (taller_id) está inactivo. Actívelo en /api/v1/notifications/workshops/.",
+        taller_id.unwrap_or_default().escape_debug()
+    )))
 }
 
 impl<'c> Subject<'c> {

@@ -14,7 +14,7 @@ use recado_shared::db::private_folder;
 use recado_shared::fallback::FailureClass;
 
 use super::smtp::{Ability, Cause, Parcel, Relay, Stage, Trouble};
-use super::{Message, Provider, ProviderError, Receipt, Recipient, SendFailure, excerpt, wrong_adapter};
+use super::{Fault, Message, Provider, ProviderError, Reach, Receipt, Recipient, SendFailure, excerpt, wrong_adapter};
 
 /// The code of every failed email (S002-71).
 pub(super) const FAILED: &str = "EMAIL_SEND_FAILED";
@@ -33,7 +33,7 @@ enum Outbox {
 impl Email {
     /// # Errors
     /// When the sender is no mailbox, or TLS cannot be set up with these settings.
-    pub(super) fn new(settings: &EmailSettings, clock: &Clock) -> Result<Self, ProviderError> {
+    pub(super) fn new(settings: &EmailSettings, reach: Reach, clock: &Clock) -> Result<Self, ProviderError> {
         let sender = mailbox(&settings.from).ok_or_else(|| ProviderError::Setting {
             variable: "DEFAULT_FROM_EMAIL",
             problem: format!(
@@ -42,7 +42,7 @@ impl Email {
             ),
         })?;
         let outbox = match &settings.backend {
-            EmailBackend::Smtp => Outbox::Relay(Relay::new(settings)?),
+            EmailBackend::Smtp => Outbox::Relay(Relay::new(settings, reach)?),
             EmailBackend::File(folder) => Outbox::Folder(folder.clone()),
         };
         Ok(Self { outbox, sender, clock: clock.clone() })
@@ -56,10 +56,12 @@ impl Provider for Email {
             return Err(wrong_adapter(message, FAILED));
         };
         let to = recipient(address).ok_or_else(|| permanent("the recipient's address is not an email address"))?;
-        let message_id = message_id(&self.sender, message);
-        let content = compose(&self.sender, &to, message, self.clock.now())
+        // A workshop's sender was checked when it was written; if it is none after all, a mail from ours is better than none.
+        let sender = message.sender.as_deref().and_then(mailbox).unwrap_or_else(|| self.sender.clone());
+        let message_id = message_id(&sender, message);
+        let content = compose(&sender, &to, message, self.clock.now())
             .ok_or_else(|| permanent("the mail cannot be written with these headers"))?;
-        let parcel = Parcel { from: self.sender.email.clone(), to, content };
+        let parcel = Parcel { from: sender.email.clone(), to, content };
         let (status, answer) = match &self.outbox {
             Outbox::Relay(relay) => {
                 let (code, words) = relay.send(&parcel).await.map_err(|trouble| failure(&trouble))?;
@@ -212,7 +214,7 @@ fn permanent(reason: &str) -> SendFailure {
 
 fn failure(trouble: &Trouble) -> SendFailure {
     let (class, reason) = verdict(trouble.stage, &trouble.cause);
-    match &trouble.cause {
+    let failure = match &trouble.cause {
         Cause::Reply { code, text } => SendFailure {
             status: Some(*code),
             answer: Some(excerpt(&format!("{code} {text}"), None)),
@@ -220,8 +222,26 @@ fn failure(trouble: &Trouble) -> SendFailure {
             ..SendFailure::new(class, FAILED, format!("{reason} (SMTP {code})"))
         },
         Cause::Broken(why) => SendFailure::new(class, FAILED, format!("{reason}: {why}")),
-        Cause::Silence | Cause::Certificate | Cause::Lacks(_) => SendFailure::new(class, FAILED, reason),
-    }
+        Cause::Silence | Cause::Certificate | Cause::Forbidden | Cause::Lacks(_) => {
+            SendFailure::new(class, FAILED, reason)
+        }
+    };
+    SendFailure { fault: fault(trouble.stage, &trouble.cause), ..failure }
+}
+
+/// Whether another server might take this very mail now. Greylisting and full mailboxes are about the recipient, and going
+/// round them by another door is what spammers do.
+fn fault(stage: Stage, cause: &Cause) -> Fault {
+    let is_messages = match (cause, stage) {
+        // With 421 the server says goodbye, whatever it was asked (RFC 5321, section 3.8).
+        (Cause::Reply { code, .. }, Stage::Recipient) => *code != 421,
+        // The mail was seen and refused for what is in it; 4xx is want of space or strength.
+        (Cause::Reply { code, .. }, Stage::Content) => *code >= 500,
+        // It may have been delivered.
+        (Cause::Silence | Cause::Broken(_), Stage::Content) | (Cause::Lacks(Ability::SmtpUtf8), _) => true,
+        _ => false,
+    };
+    if is_messages { Fault::Message } else { Fault::Account }
 }
 
 /// Whether a refusal at RCPT speaks of the mailbox, so that it will be the same next year. The enhanced code knows best
@@ -261,6 +281,10 @@ fn verdict(stage: Stage, cause: &Cause) -> (FailureClass, &'static str) {
         (Cause::Certificate, _) => {
             (Misconfigured, "the SMTP server's certificate is not trusted; check EMAIL_HOST, or set EMAIL_SSL_CAFILE")
         }
+        (Cause::Forbidden, _) => (
+            Misconfigured,
+            "EMAIL_HOST leads to an address that is not connected to; use a public one, or set OUTBOUND_ALLOW_PRIVATE_NETWORKS=true",
+        ),
         (Cause::Lacks(Ability::StartTls), _) => {
             (Misconfigured, "the SMTP server offers no STARTTLS; check EMAIL_PORT, EMAIL_USE_TLS and EMAIL_USE_SSL")
         }
@@ -311,6 +335,7 @@ mod tests {
             is_html: body.starts_with('<'),
             click_url: None,
             unsubscribe_url: None,
+            sender: None,
         }
     }
 
@@ -329,7 +354,7 @@ mod tests {
     }
 
     fn email(settings: &EmailSettings) -> Email {
-        Email::new(settings, &Clock::system()).expect("usable settings")
+        Email::new(settings, Reach::Anywhere, &Clock::system()).expect("usable settings")
     }
 
     /// The server's certificate as the file that `EMAIL_SSL_CAFILE` names.
@@ -366,11 +391,61 @@ mod tests {
         }
     }
 
+    fn whose_fault_it_is() {
+        let reply = |code| Cause::Reply { code, text: String::new() };
+        let broken = || Cause::Broken("reset".to_owned());
+        let table = [
+            (Stage::Connect, broken(), Fault::Account),
+            (Stage::Connect, reply(554), Fault::Account),
+            (Stage::Auth, reply(535), Fault::Account),
+            (Stage::Sender, reply(550), Fault::Account),
+            (Stage::Recipient, Cause::Silence, Fault::Account),
+            (Stage::Recipient, reply(421), Fault::Account),
+            (Stage::Recipient, reply(450), Fault::Message),
+            (Stage::Recipient, reply(550), Fault::Message),
+            (Stage::Content, reply(452), Fault::Account),
+            (Stage::Content, reply(552), Fault::Message),
+            (Stage::Content, Cause::Silence, Fault::Message),
+            (Stage::Content, broken(), Fault::Message),
+            (Stage::Sender, Cause::Lacks(Ability::SmtpUtf8), Fault::Message),
+            (Stage::Connect, Cause::Certificate, Fault::Account),
+        ];
+        for (stage, cause, expected) in table {
+            assert_eq!(fault(stage, &cause), expected, "{stage:?} {cause:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_somebody_wrote_into_the_database_is_guarded() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let send = async |allow_private| {
+            let reach = Reach::Guarded { allow_private };
+            let email = Email::new(&settings(&smtp), reach, &Clock::system()).expect("usable settings");
+            email.send(&message("maria@example.com", "Hola")).await
+        };
+        let refused = send(false).await.unwrap_err();
+        assert_eq!((refused.class, refused.fault), (FailureClass::Misconfigured, Fault::Account));
+        assert!(refused.reason.contains("OUTBOUND_ALLOW_PRIVATE_NETWORKS"), "{}", refused.reason);
+        assert_eq!(smtp.received(), 0);
+        send(true).await.expect("accepted");
+    }
+
+    #[tokio::test]
+    async fn a_workshops_sender_takes_the_accounts_place() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let sender = Some("Taller Norte <norte@taller.example.com>".to_owned());
+        let message = Message { sender, ..message("maria@example.com", "Hola") };
+        email(&settings(&smtp)).send(&message).await.expect("accepted");
+        let mail = only_mail(&smtp).await;
+        assert_eq!(mail.from(), Some("Taller Norte <norte@taller.example.com>"));
+        assert_eq!(mail.envelope_from(), "norte@taller.example.com");
+    }
+
     #[tokio::test]
     async fn a_mail_arrives_in_both_forms_with_every_letter_intact() {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let now = Timestamp::from_micros(1_768_919_400_000_000);
-        let provider = Email::new(&settings(&smtp), &Clock::manual(now)).unwrap();
+        let provider = Email::new(&settings(&smtp), Reach::Anywhere, &Clock::manual(now)).unwrap();
         let message =
             message("maria@example.com", "Hola, María 👋\n¿Nos visita mañana?\n\n.Un punto al inicio\n.\nAdiós & <3");
 

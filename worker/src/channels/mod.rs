@@ -1,20 +1,31 @@
-//! The ways to a person, as providers: what all of them share, and [`Providers`], which chooses by the recipient.
+//! The ways to a person, as providers: what all of them share, and [`Providers`], which knows all accounts.
 //!
 //! To add a channel, write its adapter beside these: its own reading of its provider's answers, mapped once to
 //! [`SendFailure`]. An adapter returns facts and changes no data.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use accounts::{Account, Pace};
 use async_trait::async_trait;
+use moka::future::Cache;
 use recado_shared::channels::Channel;
 use recado_shared::clock::{Clock, Timestamp};
 use recado_shared::config::Config;
+use recado_shared::context::Context;
+use recado_shared::db::{self, Db};
 use recado_shared::fallback::FailureClass;
 use recado_shared::ids::Id;
+use recado_shared::process::explain;
+use recado_shared::provider_accounts::{self, ProviderAccount};
+use recado_shared::workshops;
 
+use self::accounts::{Book, Resting};
+
+mod accounts;
 mod email;
 mod push;
 mod smtp;
@@ -34,6 +45,8 @@ pub struct Message {
     pub click_url: Option<String>,
     /// With which the person switches this channel off (RFC 8058); only emails carry it.
     pub unsubscribe_url: Option<String>,
+    /// The mail's sender, `Name <address>`; `None` for the account's own.
+    pub sender: Option<String>,
 }
 
 /// Whom to reach, and thereby on which channel.
@@ -86,6 +99,25 @@ pub struct SendFailure {
     pub gone: Vec<Id>,
     /// The recipient's address itself was refused for good: nobody should write to it again.
     pub bounced: bool,
+    pub fault: Fault,
+}
+
+/// Whose fault a failure is, as far as its adapter can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The account's: its server, its login, its session. Nothing was accepted, and every message would fail alike.
+    Account,
+    /// The message's or the recipient's; or nobody knows what became of the message.
+    Message,
+}
+
+/// To which addresses an adapter connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The operator configured it.
+    Anywhere,
+    /// Somebody wrote it through the API: the guard of [`crate::outbound`] applies.
+    Guarded { allow_private: bool },
 }
 
 /// What became of a message whose outcome was unknown (d27).
@@ -110,18 +142,44 @@ pub trait Provider: Send + Sync {
     }
 }
 
-/// The providers that are configured, one per channel at most.
+/// Every account through which messages may leave: the environment's, one per channel at most, and those of the database.
 pub struct Providers {
-    email: Option<Slot>,
-    whatsapp: Option<Slot>,
-    push: Option<Slot>,
+    environment: Environment,
+    /// `None`: only the environment counts.
+    ledger: Option<Db>,
+    config: Arc<Config>,
+    clock: Clock,
+    shelf: Mutex<Option<Shelf>>,
+    /// Adapters of rows that are in use, by the version of the row: whoever did not change keeps its connections.
+    adapters: Cache<(Id, Timestamp), Result<Arc<Slot>, SendFailure>>,
+    resting: Resting,
+}
+
+#[derive(Default)]
+struct Environment {
+    email: Option<Arc<Slot>>,
+    whatsapp: Option<Arc<Slot>>,
+    push: Option<Arc<Slot>>,
+}
+
+/// The newest accounts that were read, and when somebody last asked whether there are newer ones.
+struct Shelf {
+    book: Arc<Book>,
+    asked_at: Timestamp,
 }
 
 struct Slot {
-    provider: Arc<dyn Provider>,
+    provider: Box<dyn Provider>,
     /// How long one call may take in all. Each adapter keeps its own, finer times; this one ends what they overlook.
     limit: Duration,
 }
+
+/// How often a worker asks whether accounts were changed.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// The most adapters at a time, and how long one is kept that nobody uses.
+const MOST_ADAPTERS: u64 = 1_000;
+const IDLE_ADAPTER: Duration = Duration::from_secs(15 * 60);
 
 /// What the adapters have over their own time limits before [`Providers`] cuts them off.
 const GRACE: Duration = Duration::from_secs(5);
@@ -141,72 +199,244 @@ pub enum ProviderError {
 }
 
 impl Providers {
-    /// Sets up what is configured. Connections are made later, with the first message.
+    /// Sets up what the environment configures. Connections are made later, with the first message.
     ///
     /// # Errors
     /// When a setting is unusable: an address, a key or a file.
-    pub fn new(config: &Config, clock: &Clock) -> Result<Self, ProviderError> {
-        let mut providers = Self { email: None, whatsapp: None, push: None };
+    pub fn new(config: &Arc<Config>, clock: &Clock) -> Result<Self, ProviderError> {
+        let mut environment = Environment::default();
         if let Some(settings) = &config.email {
-            let email = email::Email::new(settings, clock)?;
-            providers.email = Some(Slot { provider: Arc::new(email), limit: settings.timeout + GRACE });
+            let email = email::Email::new(settings, Reach::Anywhere, clock)?;
+            environment.email = Some(Slot::new(email, settings.timeout));
         }
         if let Some(settings) = &config.whatsapp {
-            let whatsapp = whatsapp::Whatsapp::new(settings, clock)?;
-            providers.whatsapp = Some(Slot { provider: Arc::new(whatsapp), limit: settings.timeout + GRACE });
+            let whatsapp = whatsapp::Whatsapp::new(settings, Reach::Anywhere, clock)?;
+            environment.whatsapp = Some(Slot::new(whatsapp, settings.timeout));
         }
         if let Some(settings) = &config.push {
             let push = push::Push::new(settings, config.allow_private_networks, clock)?;
-            providers.push = Some(Slot { provider: Arc::new(push), limit: settings.timeout + GRACE });
+            environment.push = Some(Slot::new(push, settings.timeout));
         }
-        Ok(providers)
+        Ok(Self {
+            environment,
+            ledger: None,
+            config: config.clone(),
+            clock: clock.clone(),
+            shelf: Mutex::default(),
+            adapters: Cache::builder().max_capacity(MOST_ADAPTERS).time_to_idle(IDLE_ADAPTER).build(),
+            resting: Resting::default(),
+        })
     }
 
-    pub fn is_configured(&self, channel: Channel) -> bool {
-        self.slot(channel).is_some()
-    }
-
-    /// Sends a message on the channel of its recipient.
+    /// The same with the accounts of the database.
     ///
     /// # Errors
-    /// What went wrong and of which kind it is. A channel that is not configured is [`FailureClass::Misconfigured`].
-    pub async fn send(&self, message: &Message) -> Result<Receipt, SendFailure> {
-        let channel = message.recipient.channel();
-        let Some(slot) = self.slot(channel) else {
-            return Err(not_configured(channel));
+    /// As [`Providers::new`]. An account of the database that cannot work is no error here but a failed attempt.
+    pub fn open(context: &Context) -> Result<Self, ProviderError> {
+        Ok(Self { ledger: Some(context.db.clone()), ..Self::new(&context.config, &context.clock)? })
+    }
+
+    /// The accounts through which a message may leave, in the order in which they are tried. An account that failed lately
+    /// comes last, and one at which a place is reserved (`place_at`, its name) comes first. None: the channel is not
+    /// configured, see [`not_configured`].
+    ///
+    /// # Errors
+    /// When the database cannot be asked for the first time. Later the last answer counts.
+    pub async fn accounts(
+        &self,
+        taller_id: Option<&str>,
+        channel: Channel,
+        place_at: Option<&str>,
+    ) -> db::Result<Vec<Arc<Account>>> {
+        let book = self.book().await?;
+        Ok(self.resting.order(book.accounts(taller_id, channel), place_at, self.clock.now()))
+    }
+
+    /// The sender that a workshop wants on its mails; `None` for the account's own.
+    ///
+    /// # Errors
+    /// As [`Providers::accounts`].
+    pub async fn sender(&self, taller_id: Option<&str>) -> db::Result<Option<String>> {
+        if taller_id.is_none() {
+            return Ok(None);
+        }
+        Ok(self.book().await?.sender(taller_id).map(str::to_owned))
+    }
+
+    /// Sends a message through one account.
+    ///
+    /// # Errors
+    /// What went wrong and of which kind it is. An account that failed by its own fault is tried last for a while.
+    pub async fn send(&self, account: &Account, message: &Message) -> Result<Receipt, SendFailure> {
+        let outcome = match self.slot(account, message.recipient.channel()).await {
+            Ok(slot) => slot.send(message).await,
+            Err(failure) => Err(failure),
         };
-        let limit = slot.limit * message.recipient.rounds();
-        let outcome = tokio::time::timeout(limit, slot.provider.send(message)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(timed_out(channel, limit)));
+        let outcome = outcome.map_err(|failure| if account.row.is_some() { failure.of_row() } else { failure });
         if let Err(failure) = &outcome
-            && failure.class == FailureClass::Misconfigured
+            && is_accounts_fault(failure)
         {
-            tracing::error!(
-                channel = channel.as_str(),
-                code = failure.code,
-                status = failure.status,
-                notification.id = %message.notification_id,
-                "{channel} cannot send until its settings are corrected: {}",
-                failure.reason,
-            );
+            self.resting.add(account, self.clock.now());
+            complain(account, message, failure);
         }
         outcome
     }
 
-    /// Asks the provider whether a message of unknown outcome left at `since` or later.
-    pub async fn find(&self, message: &Message, since: Timestamp) -> Lookup {
-        let Some(slot) = self.slot(message.recipient.channel()) else {
+    /// Asks an account whether a message of unknown outcome left through it at `since` or later.
+    pub async fn find(&self, account: &Account, message: &Message, since: Timestamp) -> Lookup {
+        let Ok(slot) = self.slot(account, message.recipient.channel()).await else {
             return Lookup::CannotTell;
         };
         tokio::time::timeout(slot.limit, slot.provider.find(message, since)).await.unwrap_or(Lookup::CannotTell)
     }
 
-    fn slot(&self, channel: Channel) -> Option<&Slot> {
+    /// The accounts as they were at most a second ago.
+    async fn book(&self) -> db::Result<Arc<Book>> {
+        let Some(ledger) = &self.ledger else {
+            return Ok(self.shelved().unwrap_or_else(|| self.shelve(self.write_book(0, Vec::new(), HashMap::new()))));
+        };
+        if let Some(book) = self.shelved_lately() {
+            return Ok(book);
+        }
+        let known = self.shelved();
+        match (self.read_book(ledger, known.as_deref()).await, known) {
+            (Ok(Some(book)), _) => Ok(self.shelve(book)),
+            (Ok(None), Some(known)) => Ok(known),
+            (Ok(None), None) => Ok(self.shelve(self.write_book(0, Vec::new(), HashMap::new()))),
+            (Err(error), Some(known)) => {
+                tracing::warn!(%error, "the provider accounts could not be read again; the last ones count: {error}");
+                Ok(known)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// The book, unless it is time to ask for a newer one. Whoever comes while somebody asks goes on with this one.
+    fn shelved_lately(&self) -> Option<Arc<Book>> {
+        let now = self.clock.now();
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let shelf = shelf.as_mut()?;
+        if now.since(shelf.asked_at) < ASK_EVERY {
+            return Some(shelf.book.clone());
+        }
+        shelf.asked_at = now;
+        None
+    }
+
+    fn shelved(&self) -> Option<Arc<Book>> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|shelf| shelf.book.clone())
+    }
+
+    fn shelve(&self, book: Book) -> Arc<Book> {
+        let book = Arc::new(book);
+        let shelf = Shelf { book: book.clone(), asked_at: self.clock.now() };
+        *self.shelf.lock().unwrap_or_else(PoisonError::into_inner) = Some(shelf);
+        book
+    }
+
+    /// The book as the database has it; `None` when `known` is still in force.
+    async fn read_book(&self, ledger: &Db, known: Option<&Book>) -> db::Result<Option<Book>> {
+        // Version first: a write that comes in between is read again next time, and never missed.
+        let mut session = ledger.read().await?;
+        let version = provider_accounts::version(&mut session).await?;
+        if known.is_some_and(|known| known.version == version) {
+            return Ok(None);
+        }
+        let rows = provider_accounts::enabled(&mut session).await?;
+        let senders = workshops::senders(&mut session).await?.into_iter().collect();
+        Ok(Some(self.write_book(version, rows, senders)))
+    }
+
+    fn write_book(&self, version: i64, rows: Vec<ProviderAccount>, senders: HashMap<String, String>) -> Book {
+        let configured = Channel::ALL.into_iter().filter(|channel| self.environment.slot(*channel).is_some());
+        let environment = configured.map(|channel| (channel, Arc::new(Account::of_environment(channel, &self.config))));
+        Book::new(version, environment, rows, senders, self.config.whatsapp_rate_per_minute)
+    }
+
+    async fn slot(&self, account: &Account, channel: Channel) -> Result<Arc<Slot>, SendFailure> {
+        match &account.row {
+            None => self.environment.slot(channel).cloned().ok_or_else(|| not_configured(channel)),
+            Some(row) => self.adapters.get_with((row.id, row.updated_at), async { self.adapter(row) }).await,
+        }
+    }
+
+    /// The adapter of a row. What cannot work is remembered like what can, until somebody writes the row anew.
+    fn adapter(&self, row: &ProviderAccount) -> Result<Arc<Slot>, SendFailure> {
+        let unusable = |reason: String| SendFailure::new(FailureClass::Misconfigured, "ACCOUNT_UNUSABLE", reason);
+        let secret = row
+            .open_secret(self.config.secret_key.as_ref())
+            .map_err(|error| unusable(format!("the account's secret cannot be opened: {error}; write it again")))?;
+        let reach = Reach::Guarded { allow_private: self.config.allow_private_networks };
+        let slot = match row.channel {
+            Channel::Email => {
+                let settings = row.settings.email(secret, self.config.default_from.as_deref());
+                email::Email::new(&settings, reach, &self.clock).map(|email| Slot::new(email, settings.timeout))
+            }
+            Channel::Whatsapp => {
+                let settings = row.settings.whatsapp(secret);
+                whatsapp::Whatsapp::new(&settings, reach, &self.clock).map(|one| Slot::new(one, settings.timeout))
+            }
+            Channel::Push => return Err(unusable("pushes have the keys of the environment only".to_owned())),
+        };
+        slot.map_err(|error| unusable(explain(&error)))
+    }
+}
+
+impl Environment {
+    fn slot(&self, channel: Channel) -> Option<&Arc<Slot>> {
         match channel {
             Channel::Email => self.email.as_ref(),
             Channel::Whatsapp => self.whatsapp.as_ref(),
             Channel::Push => self.push.as_ref(),
         }
+    }
+}
+
+impl Slot {
+    fn new(provider: impl Provider + 'static, timeout: Duration) -> Arc<Self> {
+        Arc::new(Self { provider: Box::new(provider), limit: timeout + GRACE })
+    }
+
+    async fn send(&self, message: &Message) -> Result<Receipt, SendFailure> {
+        let limit = self.limit * message.recipient.rounds();
+        let outcome = tokio::time::timeout(limit, self.provider.send(message)).await;
+        outcome.unwrap_or_else(|_| Err(timed_out(message.recipient.channel(), limit)))
+    }
+}
+
+/// Whether another account of the same channel may do better, at once and without the risk of a second message: this one
+/// could not be reached, refused us, or is out of order. A mailbox that does not exist does not exist for the next server
+/// either, and what may have left must not leave twice (d27).
+pub fn is_accounts_fault(failure: &SendFailure) -> bool {
+    failure.fault == Fault::Account && failure.class != FailureClass::Unknown
+}
+
+/// The failure of a channel whose accounts were tried one after the other: the last one's. But where an earlier one may
+/// work again in a while, an account that never will does not end the channel.
+pub fn channels_failure(earlier: &[SendFailure], last: SendFailure) -> SendFailure {
+    let passing = earlier.iter().find(|failure| failure.class == FailureClass::Transient);
+    match passing {
+        Some(passing) if last.class == FailureClass::Misconfigured => passing.clone(),
+        _ => last,
+    }
+}
+
+fn complain(account: &Account, message: &Message, failure: &SendFailure) {
+    let channel = message.recipient.channel();
+    let (name, code, status) = (account.name.as_str(), failure.code, failure.status);
+    let id = message.notification_id;
+    if failure.class == FailureClass::Misconfigured {
+        tracing::error!(
+            channel = channel.as_str(), account = name, code, status, notification.id = %id,
+            "{channel} cannot be sent through the account {name} until its settings are corrected: {}",
+            failure.reason,
+        );
+    } else {
+        tracing::warn!(
+            channel = channel.as_str(), account = name, code, status, notification.id = %id,
+            "the account {name} of {channel} is out of order: {}",
+            failure.reason,
+        );
     }
 }
 
@@ -229,8 +459,9 @@ impl Recipient {
 }
 
 impl SendFailure {
-    /// A failure of which nothing is known but this.
+    /// A failure of which nothing is known but this. Settings that cannot work are the account's fault.
     pub fn new(class: FailureClass, code: &'static str, reason: impl Into<String>) -> Self {
+        let fault = if class == FailureClass::Misconfigured { Fault::Account } else { Fault::Message };
         Self {
             class,
             code,
@@ -240,9 +471,32 @@ impl SendFailure {
             retry_after: None,
             gone: Vec::new(),
             bounced: false,
+            fault,
         }
     }
+
+    /// The same, with the remedy in the words of an account of the database instead of the environment's.
+    fn of_row(self) -> Self {
+        let reason = ROW_WORDS.iter().fold(self.reason, |reason, (variable, word)| reason.replace(variable, word));
+        Self { reason, ..self }
+    }
 }
+
+/// The variables that adapters name in their remedies, and what stands for each in an account of the database. A name that
+/// begins like another comes before it.
+const ROW_WORDS: [(&str, &str); 11] = [
+    ("EMAIL_HOST_USER", "settings.user"),
+    ("EMAIL_HOST_PASSWORD", "secret"),
+    ("EMAIL_HOST", "settings.host"),
+    ("EMAIL_PORT", "settings.port"),
+    ("EMAIL_USE_TLS and EMAIL_USE_SSL", "settings.security"),
+    ("EMAIL_USE_TLS", "settings.security"),
+    ("set EMAIL_SSL_CAFILE", "add its authority to the system's trust store"),
+    ("DEFAULT_FROM_EMAIL", "settings.from_email"),
+    ("EVOLUTION_API_URL", "settings.url"),
+    ("EVOLUTION_API_KEY", "secret"),
+    ("EVOLUTION_INSTANCE", "settings.instance"),
+];
 
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -259,7 +513,8 @@ pub fn plain_text(html: &str) -> String {
     email::text_of(html)
 }
 
-fn not_configured(channel: Channel) -> SendFailure {
+/// The failure of a message on a channel that has no account at all.
+pub fn not_configured(channel: Channel) -> SendFailure {
     let (code, variable) = match channel {
         Channel::Email => ("EMAIL_NOT_CONFIGURED", "EMAIL_HOST"),
         Channel::Whatsapp => ("WHATSAPP_NOT_CONFIGURED", "EVOLUTION_API_URL"),
@@ -322,24 +577,34 @@ mod tests {
             is_html: false,
             click_url: Some("https://taller.example.com/ordenes/7".into()),
             unsubscribe_url: None,
+            sender: None,
         }
+    }
+
+    fn providers(environment: Environment) -> Providers {
+        let config = Arc::new(Config::from_pairs([]).unwrap());
+        Providers { environment, ..Providers::new(&config, &Clock::system()).unwrap() }
+    }
+
+    async fn only_account(providers: &Providers, message: &Message) -> Arc<Account> {
+        let accounts = providers.accounts(None, message.recipient.channel(), None).await.unwrap();
+        assert_eq!(accounts.len(), 1);
+        accounts[0].clone()
     }
 
     #[tokio::test]
     async fn a_channel_without_settings_says_which_variable_to_set() {
-        let providers = Providers::new(&Config::from_pairs([]).unwrap(), &Clock::system()).unwrap();
+        let providers = providers(Environment::default());
         let table = [
-            (Recipient::Email("maria@example.com".into()), "EMAIL_NOT_CONFIGURED", "EMAIL_HOST"),
-            (Recipient::Whatsapp("+593991234567".into()), "WHATSAPP_NOT_CONFIGURED", "EVOLUTION_API_URL"),
-            (Recipient::Push(Vec::new()), "PUSH_NOT_CONFIGURED", "VAPID_PUBLIC_KEY"),
+            (Channel::Email, "EMAIL_NOT_CONFIGURED", "EMAIL_HOST"),
+            (Channel::Whatsapp, "WHATSAPP_NOT_CONFIGURED", "EVOLUTION_API_URL"),
+            (Channel::Push, "PUSH_NOT_CONFIGURED", "VAPID_PUBLIC_KEY"),
         ];
-        for (recipient, code, variable) in table {
-            let message = message(recipient);
-            assert!(!providers.is_configured(message.recipient.channel()));
-            let failure = providers.send(&message).await.unwrap_err();
+        for (channel, code, variable) in table {
+            assert!(providers.accounts(None, channel, None).await.unwrap().is_empty());
+            let failure = not_configured(channel);
             assert_eq!((failure.class, failure.code), (FailureClass::Misconfigured, code));
             assert!(failure.reason.contains(variable), "{}", failure.reason);
-            assert_eq!(providers.find(&message, Clock::system().now()).await, Lookup::CannotTell);
         }
     }
 
@@ -359,8 +624,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_provider_that_hangs_is_cut_off() {
-        let slot = || Some(Slot { provider: Arc::new(Silent), limit: Duration::from_millis(10) });
-        let providers = Providers { email: slot(), whatsapp: slot(), push: slot() };
+        let slot = || Some(Arc::new(Slot { provider: Box::new(Silent), limit: Duration::from_millis(10) }));
+        let providers = providers(Environment { email: slot(), whatsapp: slot(), push: slot() });
         let table = [
             (Recipient::Email("maria@example.com".into()), FailureClass::Transient, "EMAIL_SEND_FAILED"),
             (Recipient::Whatsapp("+593991234567".into()), FailureClass::Unknown, "WHATSAPP_TIMEOUT"),
@@ -368,16 +633,59 @@ mod tests {
         ];
         for (recipient, class, code) in table {
             let message = message(recipient);
-            let failure = providers.send(&message).await.unwrap_err();
+            let account = only_account(&providers, &message).await;
+            let failure = providers.send(&account, &message).await.unwrap_err();
             assert_eq!((failure.class, failure.code), (class, code));
-            assert_eq!(providers.find(&message, Clock::system().now()).await, Lookup::CannotTell);
+            assert!(!is_accounts_fault(&failure), "it may have left");
+            assert_eq!(providers.find(&account, &message, Clock::system().now()).await, Lookup::CannotTell);
         }
+    }
+
+    #[test]
+    fn only_the_accounts_own_fault_moves_a_message_to_the_next() {
+        use FailureClass::{Misconfigured, Permanent, Transient, Unknown};
+        let failure = |class, fault| SendFailure { fault, ..SendFailure::new(class, "CODE", "") };
+        let table = [
+            (Misconfigured, Fault::Account, true),
+            (Transient, Fault::Account, true),
+            (Transient, Fault::Message, false),
+            (Permanent, Fault::Message, false),
+            (Unknown, Fault::Account, false),
+        ];
+        for (class, fault, expected) in table {
+            assert_eq!(is_accounts_fault(&failure(class, fault)), expected, "{class:?} {fault:?}");
+        }
+        assert!(is_accounts_fault(&SendFailure::new(Misconfigured, "CODE", "")));
+        assert!(!is_accounts_fault(&SendFailure::new(Transient, "CODE", "")));
+    }
+
+    #[test]
+    fn a_second_account_that_never_works_does_not_end_what_the_first_could_do_later() {
+        use FailureClass::{Misconfigured, Permanent, Transient};
+        let failure = |class| SendFailure::new(class, "CODE", "");
+        let class = |earlier: &[FailureClass], last| {
+            let earlier: Vec<SendFailure> = earlier.iter().copied().map(failure).collect();
+            channels_failure(&earlier, failure(last)).class
+        };
+        assert_eq!(class(&[], Misconfigured), Misconfigured);
+        assert_eq!(class(&[Misconfigured], Misconfigured), Misconfigured);
+        assert_eq!(class(&[Misconfigured, Transient], Misconfigured), Transient);
+        assert_eq!(class(&[Transient], Permanent), Permanent, "the recipient's word is the last");
+        assert_eq!(class(&[Misconfigured], Transient), Transient);
+    }
+
+    #[test]
+    fn remedies_name_what_the_reader_can_change() {
+        let reason = "check EMAIL_HOST, EMAIL_HOST_USER and EMAIL_HOST_PASSWORD, or EVOLUTION_API_KEY";
+        let failure = SendFailure::new(FailureClass::Misconfigured, "CODE", reason).of_row();
+        assert_eq!(failure.reason, "check settings.host, settings.user and secret, or secret");
     }
 
     #[test]
     fn every_setting_that_cannot_work_is_named() {
         let mail = |from| [("EMAIL_HOST", "smtp.example.com"), ("DEFAULT_FROM_EMAIL", from)];
-        let refused = |config: Config| Providers::new(&config, &Clock::system()).err().expect("refused").to_string();
+        let refused =
+            |config: Config| Providers::new(&config.into(), &Clock::system()).err().expect("refused").to_string();
         assert!(refused(Config::from_pairs(mail("taller")).unwrap()).contains("DEFAULT_FROM_EMAIL"));
         let mut config = Config::from_pairs(mail("taller@example.com")).unwrap();
         config.email.as_mut().unwrap().ca_file = Some("/nowhere/ca.pem".into());

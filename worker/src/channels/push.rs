@@ -279,6 +279,7 @@ mod tests {
             is_html: false,
             click_url: Some("https://taller.example.com/ordenes/7".to_owned()),
             unsubscribe_url: None,
+            sender: None,
         }
     }
 

@@ -21,7 +21,8 @@ use recado_shared::config::{EmailSecurity, EmailSettings};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout};
 
-use super::ProviderError;
+use super::{ProviderError, Reach};
+use crate::outbound::{self, NoAddress};
 
 /// A connection that nobody needed for this long is closed. Servers close theirs after 5 minutes (RFC 5321, section
 /// 4.5.3.2.7), routers forget them earlier.
@@ -45,6 +46,7 @@ pub(super) struct Relay {
     hello: ClientId,
     /// For a whole mail, connecting included.
     timeout: Duration,
+    reach: Reach,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -84,6 +86,8 @@ pub(super) enum Cause {
     Silence,
     /// The server's certificate is not one that we trust.
     Certificate,
+    /// Its address is one to which we do not connect for those who wrote it.
+    Forbidden,
     /// The server cannot do what the settings or the address ask for.
     Lacks(Ability),
     /// No connection, or one that broke.
@@ -106,7 +110,7 @@ enum Encryption {
 impl Relay {
     /// # Errors
     /// When the certificate authority cannot be read or TLS cannot be set up.
-    pub(super) fn new(settings: &EmailSettings) -> Result<Self, ProviderError> {
+    pub(super) fn new(settings: &EmailSettings, reach: Reach) -> Result<Self, ProviderError> {
         let encryption = match settings.security {
             EmailSecurity::Plain => Encryption::None,
             EmailSecurity::StartTls => Encryption::StartTls(tls(settings)?),
@@ -123,6 +127,7 @@ impl Relay {
             credentials,
             hello: ClientId::default(),
             timeout: settings.timeout,
+            reach,
             waiting: Arc::default(),
         })
     }
@@ -177,9 +182,17 @@ impl Relay {
             Encryption::Implicit(parameters) => Some(parameters.clone()),
             Encryption::None | Encryption::StartTls(_) => None,
         };
-        let server = (self.host.as_str(), self.port);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_TIMEOUT), &self.hello, implicit, None).await?;
+        let patience = Some(CONNECT_TIMEOUT);
+        let mut connection = match self.reach {
+            Reach::Anywhere => {
+                let server = (self.host.as_str(), self.port);
+                AsyncSmtpConnection::connect_tokio1(server, patience, &self.hello, implicit, None).await?
+            }
+            Reach::Guarded { allow_private } => {
+                let found = outbound::addresses(&self.host, self.port, allow_private).await?;
+                AsyncSmtpConnection::connect_tokio1(found.as_slice(), patience, &self.hello, implicit, None).await?
+            }
+        };
         if let Encryption::StartTls(parameters) = &self.encryption {
             if !connection.can_starttls() {
                 return Err(Cause::Lacks(Ability::StartTls));
@@ -329,6 +342,15 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, ProviderError> {
 fn words(response: &Response) -> String {
     let text = response.message().collect::<Vec<_>>().join(" ");
     format!("{} {text}", response.code())
+}
+
+impl From<NoAddress> for Cause {
+    fn from(error: NoAddress) -> Self {
+        match error {
+            NoAddress::Unknown(error) => Self::Broken(error.to_string()),
+            NoAddress::Refused(_) => Self::Forbidden,
+        }
+    }
 }
 
 impl From<lettre::transport::smtp::Error> for Cause {

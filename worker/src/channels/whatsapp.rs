@@ -9,13 +9,16 @@ use async_trait::async_trait;
 use recado_shared::clock::{Clock, Timestamp};
 use recado_shared::config::WhatsappSettings;
 use recado_shared::fallback::FailureClass;
+use recado_shared::outbound::check_url;
 use reqwest::header::HeaderValue;
 use reqwest::{Client, RequestBuilder};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Lookup, Message, Provider, ProviderError, Receipt, Recipient, SendFailure, excerpt, wrong_adapter};
+use super::{
+    Fault, Lookup, Message, Provider, ProviderError, Reach, Receipt, Recipient, SendFailure, excerpt, wrong_adapter,
+};
 use crate::outbound;
 
 /// No answer in time; the message may have left (S002-71).
@@ -54,7 +57,7 @@ struct Answer {
 impl Whatsapp {
     /// # Errors
     /// When the URL or the key cannot be used, or TLS cannot be set up.
-    pub(super) fn new(settings: &WhatsappSettings, clock: &Clock) -> Result<Self, ProviderError> {
+    pub(super) fn new(settings: &WhatsappSettings, reach: Reach, clock: &Clock) -> Result<Self, ProviderError> {
         let base = Url::parse(&settings.url).ok().filter(|url| !url.cannot_be_a_base());
         let base = base.ok_or_else(|| ProviderError::Setting {
             variable: "EVOLUTION_API_URL",
@@ -77,8 +80,7 @@ impl Whatsapp {
         Ok(Self {
             send_text: route("message", "sendText"),
             find_messages: route("chat", "findMessages"),
-            http: outbound::trusted_client(&base, settings.timeout)
-                .map_err(|error| ProviderError::Tls(error.into()))?,
+            http: client(&base, reach, settings.timeout)?,
             api_key,
             clock: clock.clone(),
         })
@@ -115,6 +117,21 @@ impl Whatsapp {
             _ => Lookup::CannotTell,
         }
     }
+}
+
+fn client(base: &Url, reach: Reach, timeout: Duration) -> Result<Client, ProviderError> {
+    let client = match reach {
+        Reach::Anywhere => outbound::trusted_client(base, timeout),
+        Reach::Guarded { allow_private } => {
+            // A literal address passes no resolver.
+            check_url(base.as_str(), allow_private).map_err(|error| ProviderError::Setting {
+                variable: "EVOLUTION_API_URL",
+                problem: format!("cannot be used: {error}"),
+            })?;
+            outbound::client(allow_private, timeout)
+        }
+    };
+    client.map_err(|error| ProviderError::Tls(error.into()))
 }
 
 #[async_trait]
@@ -169,6 +186,7 @@ fn conclude(answer: Answer) -> Result<Receipt, SendFailure> {
     failure.status = Some(answer.status);
     failure.answer = Some(answer.text);
     failure.retry_after = answer.retry_after;
+    failure.fault = fault(answer.status, class, reason);
     Err(failure)
 }
 
@@ -193,6 +211,17 @@ fn classify(status: u16, answer: &Value) -> (FailureClass, &'static str, &'stati
     }
 }
 
+/// Whether another instance might send this very message now. A 400 that nobody understands may be about the recipient.
+fn fault(status: u16, class: FailureClass, reason: &str) -> Fault {
+    match class {
+        FailureClass::Misconfigured => Fault::Account,
+        FailureClass::Transient if status != 400 || reason == SESSION_DOWN => Fault::Account,
+        FailureClass::Transient | FailureClass::Permanent | FailureClass::Unknown => Fault::Message,
+    }
+}
+
+const SESSION_DOWN: &str = "the WhatsApp session is down; connect the instance again with its QR code";
+
 /// What Evolution's own words say beyond the status. `response.message` is a text, a list of texts, a list of lists of
 /// texts (from the JSON schema), or a list of objects (about numbers).
 fn read_complaint(status: u16, message: Option<&Value>) -> Option<(FailureClass, &'static str)> {
@@ -202,7 +231,7 @@ fn read_complaint(status: u16, message: Option<&Value>) -> Option<(FailureClass,
         return None;
     }
     if mentions(message, "Connection Closed") || mentions(message, "reading 'onWhatsApp'") {
-        return Some((Transient, "the WhatsApp session is down; connect the instance again with its QR code"));
+        return Some((Transient, SESSION_DOWN));
     }
     let parts = message.as_array().filter(|_| status == 400)?;
     if parts.iter().any(|part| part["exists"] == Value::Bool(false)) {
@@ -216,7 +245,8 @@ fn read_complaint(status: u16, message: Option<&Value>) -> Option<(FailureClass,
 fn unanswered(error: &reqwest::Error) -> SendFailure {
     let why = outbound::explain(error);
     if error.is_connect() {
-        return SendFailure::new(FailureClass::Transient, HTTP_ERROR, format!("no connection to Evolution: {why}"));
+        let reason = format!("no connection to Evolution: {why}");
+        return SendFailure { fault: Fault::Account, ..SendFailure::new(FailureClass::Transient, HTTP_ERROR, reason) };
     }
     let reason = if error.is_timeout() {
         "Evolution did not answer in time; the message may have left".to_owned()
@@ -273,6 +303,7 @@ mod tests {
             is_html: false,
             click_url: None,
             unsubscribe_url: None,
+            sender: None,
         }
     }
 
@@ -295,7 +326,7 @@ mod tests {
     }
 
     fn whatsapp(settings: &WhatsappSettings) -> Whatsapp {
-        Whatsapp::new(settings, &Clock::system()).expect("usable settings")
+        Whatsapp::new(settings, Reach::Anywhere, &Clock::system()).expect("usable settings")
     }
 
     #[tokio::test]
@@ -399,6 +430,7 @@ mod tests {
         let settings = WhatsappSettings { url: closed, ..settings(&evolution) };
         let failure = whatsapp(&settings).send(&message("Hola")).await.unwrap_err();
         assert_eq!((failure.class, failure.code), (FailureClass::Transient, "WHATSAPP_HTTP_ERROR"));
+        assert_eq!(failure.fault, Fault::Account);
         assert_eq!(whatsapp(&settings).find(&message("Hola"), Clock::system().now()).await, Lookup::CannotTell);
     }
 
@@ -410,10 +442,13 @@ mod tests {
             instance: "taller".to_owned(),
             timeout: PATIENCE,
         };
-        let refused = |settings| Whatsapp::new(&settings, &Clock::system()).err().expect("refused").to_string();
+        let refused =
+            |settings| Whatsapp::new(&settings, Reach::Anywhere, &Clock::system()).err().expect("refused").to_string();
         assert!(refused(settings("http://", "key")).contains("EVOLUTION_API_URL"));
         assert!(refused(settings("http://evolution:8080", "key\n")).contains("EVOLUTION_API_KEY"));
-        let behind_a_path = Whatsapp::new(&settings("https://example.com/evolution", "key"), &Clock::system()).unwrap();
+        let behind_a_path =
+            Whatsapp::new(&settings("https://example.com/evolution", "key"), Reach::Anywhere, &Clock::system())
+                .unwrap();
         assert_eq!(behind_a_path.send_text.as_str(), "https://example.com/evolution/message/sendText/taller");
     }
 
@@ -442,6 +477,8 @@ mod tests {
         for (status, answer, class) in table {
             let (found, code, reason) = classify(status, &answer);
             assert_eq!(found, class, "{status} {answer}");
+            let is_accounts = class == Misconfigured || status >= 500 || reason == SESSION_DOWN;
+            assert_eq!(fault(status, found, reason) == Fault::Account, is_accounts, "{status} {answer}");
             let session = answer.to_string().contains("Connection Closed") || answer.to_string().contains("onWhatsApp");
             assert_eq!(reason.contains("session is down"), session, "{reason}");
             assert_eq!(code, if answer.is_null() { "WHATSAPP_HTTP_ERROR" } else { "WHATSAPP_API_ERROR" });

@@ -21,8 +21,12 @@ use recado_shared::suppressions::Bounce;
 use recado_shared::tasks::Claimed;
 use recado_shared::unsubscribe::Unsubscription;
 use serde_json::json;
+use tokio::time::Instant;
 
-use crate::channels::{Lookup, Message, Receipt, Recipient, SendFailure, Subscription, plain_text};
+use crate::channels::{
+    Account, Lookup, Message, Receipt, Recipient, SendFailure, Subscription, channels_failure, is_accounts_fault,
+    not_configured, plain_text,
+};
 use crate::permission::{Permission, Question};
 use crate::run::{Outcome, Performed, Runner, Trouble};
 
@@ -102,7 +106,6 @@ fn next_step(chain: &[Notification], now: Timestamp) -> Step {
 
 /// A message has its turn: asks for permission, sends, and decides what follows.
 async fn deliver(delivery: &Delivery<'_>, task: &Claimed) -> Result<Performed, Trouble> {
-    let runner = delivery.runner;
     if delivery.lane() != task.lane {
         // Revived in the middle of its chain: each channel has a lane of its own.
         return Ok(delivery.later(delivery.now, delivery.lane(), None, Vec::new()));
@@ -111,14 +114,14 @@ async fn deliver(delivery: &Delivery<'_>, task: &Claimed) -> Result<Performed, T
     if let Permission::Refused(code, reason) = permission {
         return Ok(delivery.refused(code, reason));
     }
+    let accounts = delivery.accounts().await?;
     let message = delivery.message().await?;
     if let Some(since) = delivery.unknown_since(task) {
-        match runner.providers.find(&message, since).await {
-            Lookup::Sent(receipt) => return Ok(delivery.found(receipt)),
-            Lookup::NotFound | Lookup::CannotTell if delivery.current().unknown_since.is_some() => {
-                return Ok(delivery.still_unknown(since));
-            }
-            Lookup::NotFound | Lookup::CannotTell => {}
+        if let Some((account, receipt)) = delivery.look_up(&accounts, &message, since).await {
+            return Ok(delivery.found(&account, receipt));
+        }
+        if delivery.current().unknown_since.is_some() {
+            return Ok(delivery.still_unknown(since));
         }
     }
     // After the look-up: a message that has left disturbs nobody any more.
@@ -128,18 +131,7 @@ async fn deliver(delivery: &Delivery<'_>, task: &Claimed) -> Result<Performed, T
     if let Some(slot) = delivery.throttled_to().await? {
         return Ok(delivery.throttled_until(slot));
     }
-    if let Some(slot) = delivery.paced_to().await? {
-        return Ok(delivery.wait_for_slot(slot));
-    }
-    let result = runner.providers.send(&message).await;
-    let ended = runner.context.clock.now();
-    let attempt = delivery.attempt(&result, ended);
-    let mut performed = match result {
-        Ok(receipt) => delivery.sent(receipt, ended),
-        Err(failure) => delivery.failed(failure, ended),
-    };
-    performed.attempts.push(attempt);
-    Ok(performed)
+    delivery.attempt_in_order(&accounts, &message).await
 }
 
 fn delivered(id: Id, channel: Channel, provider_message_id: Option<&str>) -> serde_json::Value {
@@ -237,30 +229,80 @@ impl Delivery<'_> {
         Performed { journal: vec![entry], ..self.later(at, self.lane(), None, vec![change]) }
     }
 
-    /// The moment that a paced provider has free, when it is not now.
-    async fn paced_to(&self) -> Result<Option<Timestamp>, Trouble> {
-        let config = &self.runner.context.config;
-        let (Channel::Whatsapp, Some(settings)) = (self.current().channel, &config.whatsapp) else { return Ok(None) };
-        if config.whatsapp_rate_per_minute == 0 {
-            return Ok(None);
+    /// The accounts to try, in their order.
+    async fn accounts(&self) -> Result<Vec<Arc<Account>>, Trouble> {
+        let current = self.current();
+        let place_at = current.paced_until.and(current.provider.as_deref());
+        Ok(self.runner.providers.accounts(current.taller_id.as_deref(), current.channel, place_at).await?)
+    }
+
+    /// Did the message leave after all, and through which account? The one that was used is asked; all of them when the
+    /// run was cut off before it could say.
+    async fn look_up(
+        &self,
+        accounts: &[Arc<Account>],
+        message: &Message,
+        since: Timestamp,
+    ) -> Option<(Arc<Account>, Receipt)> {
+        let current = self.current();
+        let used = current.unknown_since.and(current.provider.as_deref());
+        for account in accounts.iter().filter(|account| used.is_none_or(|used| used == account.name)) {
+            if let Lookup::Sent(receipt) = self.runner.providers.find(account, message, since).await {
+                return Some((account.clone(), receipt));
+            }
         }
+        None
+    }
+
+    /// One attempt: the accounts one after the other, until one takes the message, or fails by the message's own fault.
+    async fn attempt_in_order(&self, accounts: &[Arc<Account>], message: &Message) -> Result<Performed, Trouble> {
+        let began = Instant::now();
+        let (mut attempts, mut failures) = (Vec::new(), Vec::new());
+        for (number, account) in accounts.iter().enumerate() {
+            if let Some(slot) = self.paced_to(account).await? {
+                return Ok(self.wait_for_slot(account, slot).with(attempts));
+            }
+            let started = self.runner.context.clock.now() + TICK * u32::try_from(number).unwrap_or_default();
+            let result = self.runner.providers.send(account, message).await;
+            let ended = self.runner.context.clock.now();
+            attempts.push(self.attempt(Some(account), &result, started, ended));
+            let may_go_on = number + 1 < accounts.len() && began.elapsed() < FAILOVER_WITHIN;
+            match result {
+                Ok(receipt) => return Ok(self.sent(account, receipt, ended).with(attempts)),
+                Err(failure) if may_go_on && is_accounts_fault(&failure) => failures.push(failure),
+                Err(failure) => {
+                    let failure = channels_failure(&failures, failure);
+                    return Ok(self.failed(Some(account), failure, started, ended).with(attempts));
+                }
+            }
+        }
+        let failure = not_configured(self.current().channel);
+        let attempt = self.attempt(None, &Err(failure.clone()), self.now, self.now);
+        Ok(self.failed(None, failure, self.now, self.now).with(vec![attempt]))
+    }
+
+    /// The moment that a paced account has free, when it is not now.
+    async fn paced_to(&self, account: &Account) -> Result<Option<Timestamp>, Trouble> {
+        let Some(pace) = &account.pace else { return Ok(None) };
+        let current = self.current();
+        let is_here = current.provider.as_ref().is_none_or(|provider| *provider == account.name);
         // Who has a place keeps it, even when this host's clock is behind.
-        if let Some(slot) = self.current().paced_until {
+        if let Some(slot) = current.paced_until.filter(|_| is_here) {
             return Ok((slot > self.now).then_some(slot));
         }
         let mut session = self.runner.context.db.begin().await?;
-        let provider = format!("whatsapp:{}:{}", settings.url, settings.instance);
-        let slot = notifications::reserve(&mut session, &provider, config.whatsapp_rate_per_minute, self.now).await?;
+        let slot = notifications::reserve(&mut session, &pace.key, pace.per_minute, self.now).await?;
         session.commit().await?;
         Ok((slot > self.now).then_some(slot))
     }
 
-    fn wait_for_slot(&self, slot: Timestamp) -> Performed {
+    fn wait_for_slot(&self, account: &Account, slot: Timestamp) -> Performed {
         let current = self.current();
         let change = Change {
             next_retry_at: Some(slot),
             unknown_since: current.unknown_since,
             paced_until: Some(slot),
+            provider: Some(account.name.clone()),
             ..Change::of(current, self.now)
         };
         self.later(slot, self.lane(), None, vec![change])
@@ -296,6 +338,10 @@ impl Delivery<'_> {
             is_html: current.is_html && current.channel == Channel::Email,
             click_url: self.runner.context.config.frontend_url.clone(),
             unsubscribe_url: self.unsubscribe_url(),
+            sender: match current.channel {
+                Channel::Email => self.runner.providers.sender(current.taller_id.as_deref()).await?,
+                Channel::Whatsapp | Channel::Push => None,
+            },
         })
     }
 
@@ -318,20 +364,27 @@ impl Delivery<'_> {
         current.unknown_since.or(task.cut_off.then_some(current.created_at))
     }
 
-    fn attempt(&self, result: &Result<Receipt, SendFailure>, ended: Timestamp) -> Attempt {
+    fn attempt(
+        &self,
+        account: Option<&Arc<Account>>,
+        result: &Result<Receipt, SendFailure>,
+        started: Timestamp,
+        ended: Timestamp,
+    ) -> Attempt {
         let current = self.current();
-        let took = ended.since(self.now);
+        let took = ended.since(started);
         let mut attempt = Attempt {
-            id: Id::new(self.now),
+            id: Id::new(started),
             notification_id: current.id,
             channel: current.channel,
-            started_at: self.now,
+            started_at: started,
             duration_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
             outcome: "sent".to_owned(),
             error_code: None,
             error_reason: None,
             provider_status: None,
             provider_answer: None,
+            provider: account.map(|account| account.name.clone()),
         };
         match result {
             Ok(receipt) => {
@@ -353,7 +406,7 @@ impl Delivery<'_> {
     }
 
     /// The provider took it. Where a receipt is awaited, the task goes on when its time is up, or when it comes.
-    fn sent(&self, receipt: Receipt, ended: Timestamp) -> Performed {
+    fn sent(&self, account: &Account, receipt: Receipt, ended: Timestamp) -> Performed {
         let current = self.current();
         let sent = Notification { status: Status::Sent, sent_at: Some(ended), ..current.clone() };
         let change = Change {
@@ -361,6 +414,7 @@ impl Delivery<'_> {
             error_code: None,
             error_reason: None,
             provider_message_id: receipt.provider_message_id.clone(),
+            provider: Some(account.name.clone()),
             sent_at: Some(ended),
             ..Change::of(current, ended)
         };
@@ -401,11 +455,9 @@ impl Delivery<'_> {
     }
 
     /// The message whose outcome was unknown did leave.
-    fn found(&self, receipt: Receipt) -> Performed {
-        let attempt = self.attempt(&Ok(receipt.clone()), self.now);
-        let mut performed = self.sent(receipt, self.now);
-        performed.attempts.push(attempt);
-        performed
+    fn found(&self, account: &Arc<Account>, receipt: Receipt) -> Performed {
+        let attempt = self.attempt(Some(account), &Ok(receipt.clone()), self.now, self.now);
+        self.sent(account, receipt, self.now).with(vec![attempt])
     }
 
     /// Asks again a little later, until the window closes; then the attempt counts as failed.
@@ -425,12 +477,19 @@ impl Delivery<'_> {
         self.later(at, self.lane(), None, vec![change])
     }
 
-    fn failed(&self, failure: SendFailure, ended: Timestamp) -> Performed {
+    fn failed(
+        &self,
+        account: Option<&Arc<Account>>,
+        failure: SendFailure,
+        started: Timestamp,
+        ended: Timestamp,
+    ) -> Performed {
         let SendFailure { class, code, reason, retry_after, gone, bounced, answer, .. } = failure;
         let window = self.runner.context.config.unknown_outcome_window;
         let current = Notification {
             error_code: Some(code.to_owned()),
             error_reason: Some(reason.clone()),
+            provider: account.map(|account| account.name.clone()),
             ..self.current().clone()
         };
         let mut chain = self.chain.to_vec();
@@ -441,9 +500,9 @@ impl Delivery<'_> {
             let at = ended + look_up_every(window);
             let change = Change {
                 next_retry_at: Some(at),
-                unknown_since: Some(self.now),
+                unknown_since: Some(started),
                 // The look-ups need no place of their own in the provider's pace.
-                paced_until: Some(self.now),
+                paced_until: Some(started),
                 ..Change::of(delivery.current(), ended)
             };
             delivery.later(at, self.lane(), Some(format!("{code} {reason}")), vec![change])
@@ -524,12 +583,25 @@ impl Delivery<'_> {
     }
 }
 
+impl Performed {
+    fn with(self, attempts: Vec<Attempt>) -> Self {
+        Self { attempts, ..self }
+    }
+}
+
 impl From<push::Subscription> for Subscription {
     fn from(subscription: push::Subscription) -> Self {
         let push::Subscription { id, endpoint, p256dh, auth, .. } = subscription;
         Self { id, endpoint, p256dh, auth }
     }
 }
+
+/// What lies at least between the starts of two attempts: their order is that of the accounts, on the coarsest clock too.
+const TICK: Duration = Duration::from_micros(1);
+
+/// How long an attempt may go on to further accounts. Faults that show at once are passed over at once; after one that took
+/// longer the message is retried as usual, and then begins with another account, for this one rests.
+const FAILOVER_WITHIN: Duration = Duration::from_secs(45);
 
 /// About a dozen look-ups in the window: every 5 s in the default 60.
 fn look_up_every(window: Duration) -> Duration {
@@ -581,6 +653,7 @@ mod tests {
             unknown_since: None,
             paced_until: None,
             provider_message_id: None,
+            provider: None,
             redrives: 0,
             await_receipt: awaited,
             await_seconds: awaited.map(|_| 600),

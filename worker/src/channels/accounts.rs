@@ -1,0 +1,216 @@
+//! Which accounts a message may leave through, and in which order.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use recado_shared::channels::Channel;
+use recado_shared::clock::Timestamp;
+use recado_shared::config::Config;
+use recado_shared::provider_accounts::{ENVIRONMENT, ProviderAccount};
+
+/// An SMTP server, an Evolution instance, or the push services.
+#[derive(Debug)]
+pub struct Account {
+    /// `env`, or the name of its row. Attempts and notifications bear it.
+    pub name: String,
+    /// How fast messages may leave; `None` for as fast as they come.
+    pub pace: Option<Pace>,
+    /// `None` for the account of the environment.
+    pub(super) row: Option<ProviderAccount>,
+}
+
+/// The pace of an account, over all workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Accounts that lead to the same instance share it.
+    pub key: String,
+    pub per_minute: u32,
+}
+
+impl Account {
+    pub(super) fn of_environment(channel: Channel, config: &Config) -> Self {
+        let whatsapp = config.whatsapp.as_ref().filter(|_| channel == Channel::Whatsapp);
+        let pace = whatsapp.and_then(|one| Pace::of(&one.url, &one.instance, config.whatsapp_rate_per_minute));
+        Self { name: ENVIRONMENT.to_owned(), pace, row: None }
+    }
+
+    fn of_row(row: ProviderAccount, usual_rate: u32) -> Self {
+        let pace = (row.channel == Channel::Whatsapp).then(|| row.settings.whatsapp(None)).and_then(|one| {
+            let rate = row.settings.rate_per_minute.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(usual_rate);
+            Pace::of(&one.url, &one.instance, rate)
+        });
+        Self { name: row.name.clone(), pace, row: Some(row) }
+    }
+}
+
+impl Pace {
+    fn of(url: &str, instance: &str, per_minute: u32) -> Option<Self> {
+        (per_minute > 0).then(|| Self { key: format!("whatsapp:{url}:{instance}"), per_minute })
+    }
+}
+
+/// All accounts at one version.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) version: i64,
+    /// A workshop's own, by channel.
+    own: HashMap<(String, Channel), Vec<Arc<Account>>>,
+    /// For everybody else: the environment's, then the rows that name no workshop.
+    global: HashMap<Channel, Vec<Arc<Account>>>,
+    /// The sender of a workshop's mails, where it has one.
+    senders: HashMap<String, String>,
+}
+
+impl Book {
+    /// `rows` stand in the order in which they are tried.
+    pub(super) fn new(
+        version: i64,
+        environment: impl IntoIterator<Item = (Channel, Arc<Account>)>,
+        rows: Vec<ProviderAccount>,
+        senders: HashMap<String, String>,
+        usual_rate: u32,
+    ) -> Self {
+        let mut book = Self { version, senders, ..Self::default() };
+        for (channel, account) in environment {
+            book.global.entry(channel).or_default().push(account);
+        }
+        for row in rows {
+            let (channel, taller_id) = (row.channel, row.taller_id.clone());
+            let account = Arc::new(Account::of_row(row, usual_rate));
+            match taller_id {
+                Some(taller_id) => book.own.entry((taller_id, channel)).or_default().push(account),
+                None => book.global.entry(channel).or_default().push(account),
+            }
+        }
+        book
+    }
+
+    /// A workshop's own accounts, if it has any; otherwise those for everybody.
+    pub(super) fn accounts(&self, taller_id: Option<&str>, channel: Channel) -> &[Arc<Account>] {
+        let own = taller_id.and_then(|taller_id| self.own.get(&(taller_id.to_owned(), channel)));
+        own.or_else(|| self.global.get(&channel)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn sender(&self, taller_id: Option<&str>) -> Option<&str> {
+        self.senders.get(taller_id?).map(String::as_str)
+    }
+}
+
+/// How long an account that failed by its own fault is tried after the others. Long enough that a broken server does not
+/// cost every message its time limit, short enough that it is used again soon after it works.
+const REST: Duration = Duration::from_secs(30);
+
+/// The accounts that failed lately, by name.
+#[derive(Default)]
+pub(super) struct Resting {
+    until: Mutex<HashMap<String, Timestamp>>,
+}
+
+impl Resting {
+    /// This account failed by its own fault.
+    pub(super) fn add(&self, account: &Account, now: Timestamp) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody else clears it up, and accounts come and go.
+        until.retain(|_, end| *end > now);
+        until.insert(account.name.clone(), now + REST);
+    }
+
+    /// The order in which to try them: those that rest come last. Who holds a place at a paced account goes there first.
+    pub(super) fn order(&self, accounts: &[Arc<Account>], place_at: Option<&str>, now: Timestamp) -> Vec<Arc<Account>> {
+        let mut ordered = accounts.to_vec();
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests = |account: &Account| until.get(&account.name).is_some_and(|end| *end > now);
+        ordered.sort_by_key(|account| (rests(account), place_at != Some(account.name.as_str())));
+        ordered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use recado_shared::ids::Id;
+    use recado_shared::provider_accounts::Settings;
+    use sqlx::types::Json;
+
+    use super::*;
+
+    fn row(taller_id: Option<&str>, channel: Channel, name: &str, settings: Settings) -> ProviderAccount {
+        let epoch = Timestamp::from_micros(0);
+        ProviderAccount {
+            id: Id::of_name(name),
+            taller_id: taller_id.map(str::to_owned),
+            channel,
+            name: name.to_owned(),
+            priority: 1,
+            is_enabled: true,
+            settings: Json(settings),
+            secret: None,
+            created_at: epoch,
+            updated_at: epoch,
+        }
+    }
+
+    fn names(accounts: &[Arc<Account>]) -> Vec<&str> {
+        accounts.iter().map(|account| account.name.as_str()).collect()
+    }
+
+    fn book() -> Book {
+        let env = Account { name: ENVIRONMENT.to_owned(), pace: None, row: None };
+        let plain = Settings::default;
+        let rows = vec![
+            row(None, Channel::Email, "second", plain()),
+            row(Some("norte"), Channel::Email, "norte-1", plain()),
+            row(Some("norte"), Channel::Email, "norte-2", plain()),
+            row(None, Channel::Whatsapp, "phone", plain()),
+        ];
+        Book::new(7, [(Channel::Email, Arc::new(env))], rows, HashMap::new(), 20)
+    }
+
+    #[test]
+    fn a_workshop_uses_its_own_accounts_or_those_for_everybody() {
+        let book = book();
+        let table = [
+            (None, Channel::Email, vec!["env", "second"]),
+            (Some("sur"), Channel::Email, vec!["env", "second"]),
+            (Some("norte"), Channel::Email, vec!["norte-1", "norte-2"]),
+            (Some("norte"), Channel::Whatsapp, vec!["phone"]),
+            (None, Channel::Push, vec![]),
+        ];
+        for (taller_id, channel, expected) in table {
+            assert_eq!(names(book.accounts(taller_id, channel)), expected, "{taller_id:?} {channel}");
+        }
+    }
+
+    #[test]
+    fn who_failed_comes_last_for_a_while_and_a_place_comes_first() {
+        let (book, resting, now) = (book(), Resting::default(), Timestamp::from_micros(0));
+        let accounts = book.accounts(None, Channel::Email);
+        assert_eq!(names(&resting.order(accounts, None, now)), ["env", "second"]);
+        assert_eq!(names(&resting.order(accounts, Some("second"), now)), ["second", "env"]);
+        resting.add(&accounts[0], now);
+        assert_eq!(names(&resting.order(accounts, None, now)), ["second", "env"]);
+        assert_eq!(names(&resting.order(accounts, Some("env"), now)), ["second", "env"], "a place at a broken server");
+        assert_eq!(names(&resting.order(accounts, None, now + REST)), ["env", "second"]);
+        resting.add(&accounts[0], now);
+        resting.add(&accounts[1], now);
+        assert_eq!(names(&resting.order(accounts, None, now)), ["env", "second"], "all alike");
+        resting.add(&accounts[1], now + REST * 2);
+        assert_eq!(resting.until.lock().unwrap().len(), 1, "what is over is forgotten");
+    }
+
+    #[test]
+    fn the_rate_is_the_accounts_or_the_usual_one_and_belongs_to_the_instance() {
+        let settings = |rate_per_minute| Settings {
+            url: Some("https://evolution.example.com/".into()),
+            instance: Some("norte".into()),
+            rate_per_minute,
+            ..Settings::default()
+        };
+        let pace = |rate| Account::of_row(row(None, Channel::Whatsapp, "phone", settings(rate)), 20).pace;
+        let key = "whatsapp:https://evolution.example.com:norte".to_owned();
+        assert_eq!(pace(None), Some(Pace { key: key.clone(), per_minute: 20 }));
+        assert_eq!(pace(Some(5)), Some(Pace { key, per_minute: 5 }));
+        assert_eq!(pace(Some(0)), None);
+        assert_eq!(Account::of_row(row(None, Channel::Email, "mail", Settings::default()), 20).pace, None);
+    }
+}
