@@ -63,6 +63,9 @@ async fn check_access(context: &Context) -> Result<(), Box<dyn Error>> {
         let effect = if access.anonymous { "open to everybody" } else { "closed to everybody" };
         tracing::warn!("INTERNAL_API_SECRET_KEY is not set: /api/internal/v1 is {effect}");
     }
+    for weakness in context.config.weak_secrets() {
+        tracing::warn!("{weakness}");
+    }
     Ok(())
 }
 
