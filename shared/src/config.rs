@@ -661,7 +661,6 @@ mod tests {
             ("EVOLUTION_API_URL", "evolution:8080"),
             ("NOTIFICATION_MAX_ATTEMPTS", "0"),
             ("DEBUG", "maybe"),
-            ("SECRET_KEY", "short"),
             ("PUBLIC_URL", "avisos.example.com"),
         ]);
         let text = error.expect_err("variables are wrong").to_string();
@@ -672,7 +671,6 @@ mod tests {
             "EVOLUTION_INSTANCE",
             "NOTIFICATION_MAX_ATTEMPTS",
             "DEBUG",
-            "SECRET_KEY",
             "PUBLIC_URL",
         ] {
             assert!(text.contains(name), "{name} is missing in {text}");

@@ -86,9 +86,9 @@ story!(the_newest_messages, async |app: &App| {
     app.know_ana().await;
     app.send_one_and_fail_one().await;
     let recent = app.get("/api/v1/analytics/recent/").await.must_be(200);
-    let [failed, sent] = recent.as_array().expect("a list").as_slice() else { panic!("{recent}") };
-    assert_eq!((&failed["status"], &failed["event_type"]), (&json!("failed"), &json!("vehicle_ready")));
-    assert!(failed["error_reason"].is_string());
+    let [bounced, sent] = recent.as_array().expect("a list").as_slice() else { panic!("{recent}") };
+    assert_eq!((&bounced["status"], &bounced["event_type"]), (&json!("bounced"), &json!("vehicle_ready")));
+    assert!(bounced["error_reason"].is_string());
     assert_eq!((&sent["status"], &sent["inferred_status"]), (&json!("sent"), &json!("delivered")));
     assert_eq!((&sent["recipient_id"], &sent["channel"]), (&json!("customer-001"), &json!("email")));
 

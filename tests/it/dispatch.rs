@@ -155,7 +155,7 @@ story!(the_most_specific_words_win, async |app: &App| {
     .await;
     assert_eq!(app.accepted(&sample::event()).await.notifications[0].template, "Frenos");
     app.drain().await;
-    assert_eq!(app.mails()[2].subject(), Some("Frenos de ABC123"));
+    assert_eq!(app.mails().iter().filter(|mail| mail.subject() == Some("Frenos de ABC123")).count(), 2);
 });
 
 // d10: who wants the document's rule to the letter may have it.
