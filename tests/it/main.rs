@@ -37,6 +37,7 @@ mod receipts;
 mod recovery;
 mod reminders;
 mod schedules;
+mod schema;
 mod seed;
 mod suppressions;
 mod sync;

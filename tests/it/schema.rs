@@ -1,0 +1,196 @@
+//! The API does what its document says: schemathesis reads the document, makes up requests, and holds the answers to it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use recado_shared::clock::Clock;
+use recado_worker::{Options, Worker};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, DISPATCH, SECRET, until};
+use crate::pair::Pair;
+use crate::program::{errors, words};
+use crate::sample;
+
+const KEY: &str = "key-of-the-document";
+
+/// The same requests every time. Another number looks elsewhere.
+const SEED: &str = "20260120";
+
+/// Requests that are made up for each operation, besides those at the limits of its fields.
+const EXAMPLES: &str = "8";
+
+/// On 2 cores a run takes a minute or two.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// What is not asked of the answers, and why.
+const NOT_CHECKED: [(&str, &str); 2] = [
+    // The façade of Django reads the number 5 where it wants a text, and "5" where it wants a number; the document names
+    // the plain type (d23).
+    ("negative_data_rejection", "what the document forbids may be accepted"),
+    // A customer who exists, a variable that a template needs, a plate that is free: no schema says so.
+    ("positive_data_acceptance", "what the document allows may be refused"),
+];
+
+// S002-34, d23: whatever is sent, each operation answers with a status, a type, headers and a body of its document; asks
+// for a key where it says so; knows its methods; and never answers with a 500.
+async fn every_operation_keeps_to_the_document(pair: Pair) {
+    let settings = [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", KEY), ("WORKER_CONCURRENCY", "4")];
+    let app = App::start_at(pair, &settings, Clock::system()).await;
+    let stop = CancellationToken::new();
+    let worker = Worker::new(app.context.clone(), Options::from(&*app.context.config)).expect("its settings work");
+    let services = [
+        tokio::spawn(worker.run(stop.clone())),
+        tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone())),
+    ];
+    let task = deliver_the_sample(&app).await;
+
+    let output = tokio::time::timeout(LIMIT, schemathesis(&app, &task).await.output()).await;
+    let output = output.expect("it ends in time").expect("it runs");
+    let answers = Answers::read(&app.folder().join("report"));
+    println!("{}", answers.table());
+    assert!(output.status.success(), "{}", explain(&app, &output));
+    let document = app.get("/api/schema/").await.must_be(200);
+    let never: Vec<String> = operations(&document).into_iter().filter(|one| !answers.0.contains_key(one)).collect();
+    assert!(never.is_empty(), "never called: {never:#?}");
+
+    stop.cancel();
+    for service in services {
+        service.await.expect("it stops without a panic");
+    }
+    app.leave_work();
+    app.finish().await;
+}
+
+mod every_operation_keeps_to_the_document {
+    #[tokio::test]
+    async fn postgres_redis() {
+        super::every_operation_keeps_to_the_document(super::Pair::PostgresRedis).await;
+    }
+
+    #[tokio::test]
+    async fn embedded() {
+        super::every_operation_keeps_to_the_document(super::Pair::Embedded).await;
+    }
+}
+
+/// So that there is something to be found: a customer, a vehicle, a browser, and a message that was delivered. Returns its
+/// task.
+async fn deliver_the_sample(app: &App) -> String {
+    let post = async |path: &str, body: Value| {
+        let request = app.request(Method::POST, path).bearer_auth(KEY).json(&body);
+        app.send(request).await
+    };
+    post("/api/internal/v1/customers/sync/", sample::customer()).await.must_be(202);
+    let vehicle = json!({"customer_id": "customer-001", "plate": "ABC123", "brand": "Haval", "model": "H6"});
+    post("/api/internal/v1/vehicles/sync/", vehicle).await.must_be(202);
+    until("the customer is known", async || post(DISPATCH, sample::event()).await.status == 202).await;
+    let accepted = post(DISPATCH, sample::event()).await.must_be(202);
+    until("both messages arrive", async || app.mails().len() == 2).await;
+    accepted["task_id"].as_str().expect("something is sent").to_owned()
+}
+
+/// The program with all it needs to know. What it writes goes into the story's folder.
+async fn schemathesis(app: &App, task: &str) -> Command {
+    let settings = app.folder().join("schemathesis.toml");
+    std::fs::write(&settings, hints(task)).expect("the folder can be written to");
+    let exclude = NOT_CHECKED.map(|(check, _)| check).join(",");
+    let mut command = Command::new(program().await);
+    command.arg("--config-file").arg(settings).arg("run").arg(format!("{}/api/schema/", app.url));
+    command.args(["--seed", SEED, "--max-examples", EXAMPLES, "--generation-database", "none"]);
+    command.args(["--phases", "examples,coverage,fuzzing,stateful", "--exclude-checks", &exclude]);
+    command.args(["--header", &format!("Authorization: Bearer {KEY}")]);
+    command.args(["--header", &format!("X-Internal-Secret: {SECRET}")]);
+    command.args(["--request-timeout", "30", "--max-failures", "20", "--warnings", "off", "--no-color"]);
+    command.args(["--report", "ndjson", "--report-dir", "report"]);
+    command.current_dir(app.folder()).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Ids that nobody could make up.
+fn hints(task: &str) -> String {
+    let found = ["GET /api/v1/tasks/{task_id}/", "GET /api/internal/v1/tasks/{task_id}/status/"];
+    found.iter().fold(String::new(), |mut text, operation| {
+        write!(text, "[[operations]]\ninclude-name = \"{operation}\"\nparameters = {{ task_id = \"{task}\" }}\n\n")
+            .expect("a text can be written to");
+        text
+    })
+}
+
+/// Installed beforehand by `make test`; the script knows where.
+async fn program() -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/setup-schemathesis.sh");
+    let output = Command::new(script).output().await.expect("the script runs");
+    assert!(output.status.success(), "schemathesis cannot be had: {}", errors(&output));
+    words(&output).trim().into()
+}
+
+/// What went wrong, and how to look at it again.
+fn explain(app: &App, output: &Output) -> String {
+    format!(
+        "{}{}\nTo see it again, with `recado up` and API_KEYS={KEY} INTERNAL_API_SECRET_KEY={SECRET}:\n  \
+         scripts/setup-schemathesis.sh prints the program; then\n  \
+         schemathesis run {}/api/schema/ --seed {SEED} --max-examples {EXAMPLES} -H 'Authorization: Bearer {KEY}' \
+         -H 'X-Internal-Secret: {SECRET}' --exclude-checks {}",
+        words(output),
+        errors(output),
+        app.url,
+        NOT_CHECKED.map(|(check, _)| check).join(","),
+    )
+}
+
+/// `GET /api/v1/…` of the document.
+fn operations(document: &Value) -> Vec<String> {
+    let paths = document["paths"].as_object().expect("paths").iter();
+    paths
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().expect("methods").keys();
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect()
+}
+
+/// How often each operation gave each status.
+struct Answers(BTreeMap<String, BTreeMap<u64, usize>>);
+
+impl Answers {
+    /// From the events of the run, one JSON object in a line.
+    fn read(folder: &Path) -> Self {
+        let mut answers = Self(BTreeMap::new());
+        for file in std::fs::read_dir(folder).expect("there is a report") {
+            let events = std::fs::read_to_string(file.expect("a file").path()).expect("the report is text");
+            for event in events.lines() {
+                let event: Value = serde_json::from_str(event).expect("an event is JSON");
+                answers.count(&event["ScenarioFinished"]["recorder"]);
+            }
+        }
+        answers
+    }
+
+    fn count(&mut self, recorder: &Value) {
+        for (case, exchange) in recorder["interactions"].as_object().into_iter().flatten() {
+            let request = &recorder["cases"][case]["value"];
+            let word = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
+            let status = exchange["response"]["status_code"].as_u64().unwrap_or_default();
+            let operation = format!("{} {}", word("method"), word("path"));
+            *self.0.entry(operation).or_default().entry(status).or_default() += 1;
+        }
+    }
+
+    /// One line for each operation; those that never did what they are for are marked.
+    fn table(&self) -> String {
+        self.0.iter().fold(String::new(), |mut table, (operation, statuses)| {
+            let good: usize = statuses.range(200..300).map(|(_, count)| count).sum();
+            let mark = if good == 0 { "!" } else { " " };
+            writeln!(table, "{mark} {good:>5} good of {:>5}  {operation}  {statuses:?}", statuses.values().sum::<usize>())
+                .expect("a text can be written to");
+            table
+        })
+    }
+}
