@@ -17,8 +17,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// A page of this size without anything on it has about 10 kB; with a table of operations it has 200 or more.
 const SOMETHING_TO_SEE: u64 = 80_000;
 
-// S002-34: Swagger UI and ReDoc draw every operation of the document, ask nobody but us for anything, get what they ask
-// for, and complain of nothing.
+/// A page draws every operation of the document, asks nobody but us for anything, gets what it asks for, and complains of
+/// nothing.
 async fn a_page_draws_the_whole_document(path: &str, title: &str) {
     let app = App::start(Pair::Embedded, &[]).await;
     let seen = Seen::of(&app, path).await;
@@ -39,11 +39,13 @@ async fn a_page_draws_the_whole_document(path: &str, title: &str) {
     app.finish().await;
 }
 
+// S002-34: `/api/docs/`.
 #[tokio::test]
 async fn swagger_ui_draws_the_whole_document() {
     a_page_draws_the_whole_document("/api/docs/", "Recado API").await;
 }
 
+// S002-34: `/api/redoc/`.
 #[tokio::test]
 async fn redoc_draws_the_whole_document() {
     a_page_draws_the_whole_document("/api/redoc/", "Recado API reference").await;

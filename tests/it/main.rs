@@ -23,6 +23,7 @@ mod dispatch;
 mod dry_run;
 mod erasure;
 mod failover;
+mod contract;
 mod docs;
 mod fallback;
 mod fleet;
