@@ -93,9 +93,13 @@ async fn deliver_the_sample(app: &App) -> String {
         let request = app.request(Method::POST, path).bearer_auth(KEY).json(&body);
         app.send(request).await
     };
-    post("/api/internal/v1/customers/sync/", sample::customer()).await.must_be(202);
-    let vehicle = json!({"customer_id": "customer-001", "plate": "ABC123", "brand": "Haval", "model": "H6"});
-    post("/api/internal/v1/vehicles/sync/", vehicle).await.must_be(202);
+    // Two of each: one to work with, and one to be deleted.
+    for (customer, plate) in [("customer-001", "ABC123"), ("customer-002", "ABC124")] {
+        let named = sample::customer_with(json!({"customer_id": customer}));
+        post("/api/internal/v1/customers/sync/", named).await.must_be(202);
+        let vehicle = json!({"customer_id": customer, "plate": plate, "brand": "Haval", "model": "H6"});
+        post("/api/internal/v1/vehicles/sync/", vehicle).await.must_be(202);
+    }
     until("the customer is known", async || post(DISPATCH, sample::event()).await.status == 202).await;
     let accepted = post(DISPATCH, sample::event()).await.must_be(202);
     until("both messages arrive", async || app.mails().len() == 2).await;
@@ -119,41 +123,42 @@ async fn schemathesis(app: &App, phases: &str, examples: &str, hints: &str) -> C
     command
 }
 
-/// Ids that nobody could make up: those of the things that the lists show, and of the task. What is deleted is only what
-/// the run made itself.
+/// Ids that nobody could make up, for each operation that wants one.
 async fn hints(app: &App, document: &Value, task: &str) -> String {
     let mut text = String::new();
-    for operation in operations(document).iter().filter(|operation| !operation.starts_with("DELETE ")) {
-        let path = operation.split_once(' ').map_or("", |(_, path)| path);
-        let Some((collection, parameter)) = path
-            .split_once('{')
-            .and_then(|(collection, rest)| rest.split_once('}').map(|(parameter, _)| (collection, parameter)))
-        else {
-            continue;
-        };
-        let id = match parameter {
-            "task_id" => json!(task),
-            "customer_id" => json!("customer-001"),
+    for operation in operations(document) {
+        let (method, path) = operation.split_once(' ').expect("a method and a path");
+        let parameter = path.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?.0)));
+        let Some((collection, parameter)) = parameter else { continue };
+        let ids = match parameter {
+            "task_id" => vec![json!(task)],
+            "customer_id" => vec![json!("customer-001"), json!("customer-002")],
             _ if document["paths"][collection]["get"].is_null() => continue,
-            _ => app.send(app.request(Method::GET, collection).bearer_auth(KEY)).await.must_be(200)["results"][0]
-                [parameter]
-                .clone(),
+            _ => ids_of(app, collection, parameter).await,
         };
-        assert!(id.is_string(), "{collection} is empty; tell the story something that is in it");
-        writeln!(text, "[dictionaries.\"{operation}\"]\nvalues = [{id}]").expect("a text can be written to");
-        text += &hint(operation, parameter, &id);
+        // What is deleted is not what the others work with.
+        let id = if method == "DELETE" { ids.get(1) } else { ids.first() };
+        text += &id.map_or(String::new(), |id| hint(&operation, parameter, id));
     }
     text
 }
 
-/// Whoever writes needs the thing to be there, or no body would ever be looked at. Whoever reads sometimes finds nothing.
+/// What a list shows.
+async fn ids_of(app: &App, collection: &str, parameter: &str) -> Vec<Value> {
+    let list = app.send(app.request(Method::GET, collection).bearer_auth(KEY)).await.must_be(200);
+    let items = list["results"].as_array().or(list.as_array()).into_iter().flatten();
+    items.map(|item| item[parameter].clone()).filter(Value::is_string).collect()
+}
+
+/// Whoever writes needs the thing to be there, or no body would ever be looked at. The others sometimes find nothing.
 fn hint(operation: &str, parameter: &str, id: &Value) -> String {
-    let id = if operation.starts_with("GET ") {
-        format!("{{ dictionary = \"{operation}\", probability = 0.7 }}")
-    } else {
-        id.to_string()
-    };
-    format!("[[operations]]\ninclude-name = \"{operation}\"\nparameters = {{ \"path.{parameter}\" = {id} }}\n\n")
+    let sometimes = format!("{{ dictionary = \"{operation}\", probability = 0.7 }}");
+    let has_body = ["POST ", "PUT ", "PATCH "].iter().any(|method| operation.starts_with(method));
+    let value = if has_body { id.to_string() } else { sometimes };
+    format!(
+        "[dictionaries.\"{operation}\"]\nvalues = [{id}]\n\
+         [[operations]]\ninclude-name = \"{operation}\"\nparameters = {{ \"path.{parameter}\" = {value} }}\n\n"
+    )
 }
 
 /// What bodies may name: the customer, and what the seed brings. And deleting what others found, before they have looked at
