@@ -568,16 +568,10 @@ async fn it_listens_on_several_addresses_until_it_is_told_to_stop() {
 }
 
 /// What the router serves and the document leaves out, each with the reason.
-const UNDOCUMENTED: [(&str, &str); 9] = [
+const UNDOCUMENTED: [(&str, &str); 3] = [
     ("GET /api/docs/assets/{file}", "what the two pages are drawn with"),
     ("POST /api/v1/notifications/events/dispatch", NOT_YET),
     ("GET /api/v1/notifications/catalog", NOT_YET),
-    ("POST /api/v1/notifications/push/subscribe", NOT_YET),
-    ("DELETE /api/v1/notifications/push/subscribe", NOT_YET),
-    ("GET /api/v1/notifications/push/status/{customer_id}", NOT_YET),
-    ("GET /api/v1/notifications/push/vapid-public-key", NOT_YET),
-    ("POST /api/internal/v1/customers/sync", NOT_YET),
-    ("POST /api/internal/v1/vehicles/sync", NOT_YET),
 ];
 
 const NOT_YET: &str = "its handler does not describe itself yet";
