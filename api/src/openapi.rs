@@ -98,7 +98,11 @@ impl Ordered {
                 });
                 Self::Object(arranged.collect())
             }
-            Value::Array(items) => Self::List(items.into_iter().map(|item| Self::arrange(item, None)).collect()),
+            Value::Array(items) => {
+                let models = if let Some(Self::List(models)) = model { models.as_slice() } else { &[] };
+                let items = items.into_iter().enumerate();
+                Self::List(items.map(|(place, item)| Self::arrange(item, models.get(place))).collect())
+            }
             plain => Self::Plain(plain),
         }
     }
@@ -189,6 +193,10 @@ fn add_answers(path: &str, operation: &mut Value) {
         }
     });
     let answers: Vec<&Answer> = answers.collect();
+    if operation.get("requestBody").is_some() {
+        let refusal = operation.pointer_mut("/responses/400/content/application~1json/schema");
+        refusal.into_iter().for_each(admit_field_errors);
+    }
     for Answer { status, description, schema, .. } in answers {
         let content_type = if *schema == "Problem" { "application/problem+json" } else { "application/json" };
         let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
@@ -205,6 +213,14 @@ fn name_envelope(operation: &mut Value) {
             response["content"] =
                 json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Detail" } } });
         }
+    }
+}
+
+/// A refusal with a shape of its own comes after the fields were read. Until then the operation refuses like all others.
+fn admit_field_errors(refusal: &mut Value) {
+    let field_errors = json!({ "$ref": "#/components/schemas/FieldErrors" });
+    if !refusal.to_string().contains(&field_errors.to_string()) {
+        *refusal = json!({ "anyOf": [refusal.take(), field_errors] });
     }
 }
 

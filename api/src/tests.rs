@@ -568,10 +568,9 @@ async fn it_listens_on_several_addresses_until_it_is_told_to_stop() {
 }
 
 /// What the router serves and the document leaves out, each with the reason.
-const UNDOCUMENTED: [(&str, &str); 3] = [
+const UNDOCUMENTED: [(&str, &str); 2] = [
     ("GET /api/docs/assets/{file}", "what the two pages are drawn with"),
     ("POST /api/v1/notifications/events/dispatch", NOT_YET),
-    ("GET /api/v1/notifications/catalog", NOT_YET),
 ];
 
 const NOT_YET: &str = "its handler does not describe itself yet";

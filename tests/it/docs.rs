@@ -39,6 +39,9 @@ async fn a_page_draws_the_whole_document(path: &str, title: &str) {
     app.finish().await;
 }
 
+/// ReDoc says this while it makes up an example of an answer that is one thing or a list of them. The example is right.
+const HARMLESS: &str = "OpenAPI Sampler: found allOf with \"array\" type";
+
 // S002-34: `/api/docs/`.
 #[tokio::test]
 async fn swagger_ui_draws_the_whole_document() {
@@ -88,12 +91,16 @@ impl Seen {
         let (requests, answers) = conversation(&log, &app.url);
         Self {
             page: words(&output),
-            complaints: errors(&output).lines().filter(|line| line.contains(":CONSOLE:")).map(str::to_owned).collect(),
+            complaints: complaints(&errors(&output)),
             requests,
             answers,
             picture: std::fs::metadata(picture).expect("there is a picture").len(),
         }
     }
+}
+
+fn complaints(log: &str) -> Vec<String> {
+    log.lines().filter(|line| line.contains(":CONSOLE:") && !line.contains(HARMLESS)).map(str::to_owned).collect()
 }
 
 /// Requests and answers from the browser's log of the network.
