@@ -47,7 +47,7 @@ shell_scripts() {
     return $status
 }
 
-# `docker compose config` would say more, but Docker is seldom where the checks run.
+# S002-P4: three compose files. `docker compose config` would say more, but Docker is seldom where the checks run.
 compose_files() {
     local python
     python=$(python_with_yaml) || {

@@ -1,20 +1,34 @@
 #!/usr/bin/env bash
-# Makes sure that the servers which the tests and benchmarks talk to are installed: PostgreSQL and Redis. Starts none.
+# Makes sure that what the tests need is installed. Starts nothing.
+#
+#   scripts/setup-test.sh             the servers that the tests and benchmarks talk to: PostgreSQL and Redis
+#   scripts/setup-test.sh --browser   and what looks at the API from outside: a browser and schemathesis
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-missing=()
-scripts/peers.sh find postgres >/dev/null 2>&1 || missing+=(postgresql)
-scripts/peers.sh find redis >/dev/null 2>&1 || missing+=(redis-server)
-[ ${#missing[@]} -gt 0 ] || exit 0
+main() {
+    local -a missing=()
+    scripts/peers.sh find postgres >/dev/null 2>&1 || missing+=(postgresql)
+    scripts/peers.sh find redis >/dev/null 2>&1 || missing+=(redis-server)
+    if [ "${1:-}" = --browser ]; then
+        # The font is what the pages are written in where there is none: without any, a picture shows empty boxes.
+        command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
+    fi
+    [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
+    # What a distribution installs can still be too old: say so here and not in the middle of the tests.
+    scripts/peers.sh find postgres >/dev/null
+    scripts/peers.sh find redis >/dev/null
+    [ "${1:-}" != --browser ] || scripts/setup-schemathesis.sh >/dev/null
+}
 
-status=0
-scripts/apt-install.sh "${missing[@]}" || status=$?
-if [ $status -eq 1 ]; then
-    echo "The tests need real servers that are not installed here, and installing them needs root." >&2
-    echo "On Debian and Ubuntu: sudo apt-get install ${missing[*]}" >&2
-fi
-[ $status -eq 0 ] || exit $status
-# What a distribution installs can still be too old: say so here and not in the middle of the tests.
-scripts/peers.sh find postgres >/dev/null
-scripts/peers.sh find redis >/dev/null
+install() {
+    local status=0
+    scripts/apt-install.sh "$@" || status=$?
+    if [ $status -eq 1 ]; then
+        echo "The tests need programs that are not installed here, and installing them needs root." >&2
+        echo "On Debian and Ubuntu: sudo apt-get install $*" >&2
+    fi
+    [ $status -eq 0 ] || exit $status
+}
+
+main "$@"

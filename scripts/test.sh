@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 main() {
     local features
-    scripts/setup-test.sh
+    scripts/setup-test.sh --browser
     features=$(scripts/setup-build.sh)
     # Before the servers start, because it takes minutes. The programs too: some stories start them as processes.
     echo "Building the tests…" >&2

@@ -43,7 +43,6 @@ use tokio_util::sync::CancellationToken;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
-use utoipa::openapi::OpenApi;
 
 use crate::auth::KeyRing;
 use crate::problem::Problem;
@@ -68,8 +67,6 @@ struct Api {
     inbox: Inbox,
     keys: KeyRing,
     limits: Limits,
-    /// What the routes say of themselves.
-    document: OpenApi,
 }
 
 impl Api {
@@ -82,9 +79,8 @@ impl Api {
 
 /// Builds the API. It must be called inside a Tokio runtime, because the group commit runs as a task there.
 pub fn router(context: Context) -> App {
-    let (routes, document) = routes::all();
+    let (routes, _) = routes::all();
     let api = Arc::new(Api {
-        document,
         door: Door::open(context.clone()),
         inbox: Inbox::open(context.clone()),
         keys: KeyRing::new(context.clone()),

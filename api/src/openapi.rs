@@ -1,26 +1,125 @@
 //! The document of the API (OpenAPI 3.1). Routes describe themselves; what is alike everywhere is added here.
 
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 use utoipa::openapi;
 
 use crate::body::LARGEST_BODY;
 
-/// What the document says before any route has spoken.
+/// What the document says before any route has spoken. The tags stand in the order in which a newcomer needs them.
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Recado",
-    description = "Accepts an event, and gets it to a person by email, WhatsApp or Web Push: retried, falling back to the \
-                   next channel, on schedule, and able to say what happened and why."
-))]
+#[openapi(
+    info(title = "Recado", description = INTRODUCTION, license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    servers((url = "/", description = "This installation")),
+    tags(
+        (name = "events", description = "Say what happened. Who is told, on which channel and in which words is decided \
+            here and now; the delivery follows."),
+        (name = "tasks", description = "What became of it: every job has a task, and a task can be looked up by its id."),
+        (name = "catalogue", description = "The phases and the types of service that an event may name."),
+        (name = "templates", description = "The words, by phase, type of service, channel and audience."),
+        (name = "orchestration", description = "On which channels each phase speaks: the matrix of phase × channel."),
+        (name = "customers", description = "Who is told, where they are reached, and how they want to be."),
+        (name = "vehicles", description = "What the customers own."),
+        (name = "reminders", description = "What falls due on a day, or at a number of kilometres."),
+        (name = "push", description = "Browsers that take Web Push."),
+        (name = "analytics", description = "How much was sent, and how well that went."),
+        (name = "sync", description = "For services of the same house: what they know about customers and vehicles."),
+        (name = "health", description = "Whether it works, for load balancers, for Prometheus and for people."),
+        (name = "schema", description = "This document, and the pages that show it."),
+    )
+)]
 struct Base;
+
+const INTRODUCTION: &str = "\
+Accepts an event, and gets it to a person by email, WhatsApp or Web Push: retried, falling back to the next channel, on \
+schedule, and able to say what happened and why.
+
+**Keys.** `/api/v1/` takes `Authorization: Bearer <key>`. Keys are made with `recado api-key create`; what a key may do \
+stands in its scopes (`dispatch`, `read`, `admin`). `/api/internal/v1/` takes `X-Internal-Secret`. An installation that \
+was opened on purpose (`ALLOW_ANONYMOUS_API`) takes everybody.
+
+**Bodies** are JSON in UTF-8, 1 MiB at most. Fields that are not described are ignored. Texts may not contain control \
+characters. Moments are RFC 3339 with a zone; answers give them in UTC.
+
+**Lists** come in pages: `page` from 1, and `page_size`, 20 unless you say otherwise and 100 at most.
+
+**URLs** end with a slash here; without it they mean the same.
+
+**Errors.** A `400` names all wrong fields at once: `{\"plate\": [\"Este campo es requerido.\"]}`, nested as the fields are. \
+Other refusals say `{\"detail\": \"…\"}`. Mistakes of ours are problems of RFC 9457. The texts are Spanish, for the people \
+who use your application; programs go by the status, and by `code` where there is one.
+
+**Requests have ids.** Each answer carries `X-Request-Id`, yours if you sent one; the log names it. After a `503` or a \
+`429` come back when `Retry-After` says.";
 
 pub(crate) fn base() -> openapi::OpenApi {
     Base::openapi()
 }
 
-/// The finished document: canonical URLs, unique names, who may call, and every answer that an operation may give.
-pub(crate) fn complete(document: &openapi::OpenApi) -> Value {
+/// Names a content by its digest, so that a copy can be told to be old. Twelve digits do: nobody attacks it.
+pub(crate) fn edition<'a>(content: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut digest = Sha256::new();
+    content.into_iter().for_each(|part| digest.update(part));
+    digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The finished document as JSON, with everything in the order in which it is written in the code.
+pub(crate) fn write(document: &openapi::OpenApi) -> String {
+    let order = serde_json::to_string(document).and_then(|text| serde_json::from_str(&text));
+    let arranged = Ordered::arrange(complete(document), order.as_ref().ok());
+    serde_json::to_string(&arranged).expect("a document is plain data")
+}
+
+/// JSON that remembers the order of its fields. `Value` sorts them, and fields that were written in a sensible order are
+/// easier to read in it.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum Ordered {
+    Object(IndexMap<String, Ordered>),
+    List(Vec<Ordered>),
+    Plain(Value),
+}
+
+impl Ordered {
+    /// The same value, its fields in the order of those of the model; what the model does not have comes last.
+    fn arrange(value: Value, model: Option<&Self>) -> Self {
+        match value {
+            Value::Object(fields) => {
+                let places = model.and_then(Self::fields);
+                let place = |name: &str| places.and_then(|places| places.get_index_of(of_model(name)));
+                let mut fields: Vec<(String, Value)> = fields.into_iter().collect();
+                fields.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+                let arranged = fields.into_iter().map(|(name, value)| {
+                    let model = places.and_then(|places| places.get(of_model(&name)));
+                    (name, Self::arrange(value, model))
+                });
+                Self::Object(arranged.collect())
+            }
+            Value::Array(items) => {
+                let models = if let Some(Self::List(models)) = model { models.as_slice() } else { &[] };
+                let items = items.into_iter().enumerate();
+                Self::List(items.map(|(place, item)| Self::arrange(item, models.get(place))).collect())
+            }
+            plain => Self::Plain(plain),
+        }
+    }
+
+    fn fields(&self) -> Option<&IndexMap<String, Self>> {
+        if let Self::Object(fields) = self { Some(fields) } else { None }
+    }
+}
+
+/// What a finished name was called before it was finished.
+fn of_model(name: &str) -> &str {
+    let path = if name.starts_with('/') { name.trim_end_matches('/') } else { name };
+    path.strip_prefix("Patched").unwrap_or(path)
+}
+
+/// Canonical URLs, unique names, who may call, and every answer that an operation may give.
+fn complete(document: &openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(document).expect("a document is plain data");
     let mut patched = Vec::new();
     let paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
@@ -43,7 +142,11 @@ pub(crate) fn complete(document: &openapi::OpenApi) -> Value {
         }
         document["components"]["schemas"][&name] = schema;
     }
+    let schemas = document["components"]["schemas"].clone();
+    simplify_nullable(&mut document, &schemas);
+    forget_ids(&mut document);
     document["components"]["securitySchemes"] = security_schemes();
+    document["components"]["headers"] = headers();
     for (name, schema) in error_schemas() {
         document["components"]["schemas"][name] = schema;
     }
@@ -59,10 +162,22 @@ fn finish_operation(path: &str, operation: &mut Value) {
     let tag = operation["tags"][0].as_str().unwrap_or_default().to_owned();
     let name = operation["operationId"].as_str().unwrap_or_default();
     operation["operationId"] = format!("{tag}_{name}").into();
-    if operation.get("security").is_none() {
-        operation["security"] = security(path);
-    }
+    // `security(())` is how a route says that it is open to all.
+    operation["security"] = match operation.get("security") {
+        None => security(path),
+        Some(open) if *open == json!([{}]) => json!([]),
+        Some(own) => own.clone(),
+    };
     name_envelope(operation);
+    add_answers(path, operation);
+    let responses = operation["responses"].as_object_mut().expect("every operation has responses");
+    for (status, response) in responses {
+        add_headers(status, response);
+    }
+}
+
+/// What an operation did not say itself, because it is the same for all of its kind.
+fn add_answers(path: &str, operation: &mut Value) {
     // An empty scheme among them means: or none at all.
     let is_secured = operation["security"]
         .as_array()
@@ -78,6 +193,10 @@ fn finish_operation(path: &str, operation: &mut Value) {
         }
     });
     let answers: Vec<&Answer> = answers.collect();
+    if operation.get("requestBody").is_some() {
+        let refusal = operation.pointer_mut("/responses/400/content/application~1json/schema");
+        refusal.into_iter().for_each(admit_field_errors);
+    }
     for Answer { status, description, schema, .. } in answers {
         let content_type = if *schema == "Problem" { "application/problem+json" } else { "application/json" };
         let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
@@ -97,6 +216,39 @@ fn name_envelope(operation: &mut Value) {
     }
 }
 
+/// A refusal with a shape of its own comes after the fields were read. Until then the operation refuses like all others.
+fn admit_field_errors(refusal: &mut Value) {
+    let field_errors = json!({ "$ref": "#/components/schemas/FieldErrors" });
+    if !refusal.to_string().contains(&field_errors.to_string()) {
+        *refusal = json!({ "anyOf": [refusal.take(), field_errors] });
+    }
+}
+
+/// The headers that come with every answer, or with every answer of this status.
+fn add_headers(status: &str, response: &mut Value) {
+    let of_status = match status {
+        "401" => Some("WWW-Authenticate"),
+        "429" | "503" => Some("Retry-After"),
+        _ => None,
+    };
+    for name in ["X-Request-Id"].into_iter().chain(of_status) {
+        response["headers"][name] = json!({ "$ref": format!("#/components/headers/{name}") });
+    }
+}
+
+fn headers() -> Value {
+    let text =
+        |description: &str| json!({ "description": description, "required": true, "schema": { "type": "string" } });
+    json!({
+        "X-Request-Id": text("The id of the request: yours, if you sent a sane one."),
+        "WWW-Authenticate": text("What would open the door: `Bearer` or `X-Internal-Secret`."),
+        "Retry-After": {
+            "description": "Seconds after which it makes sense to try again.",
+            "schema": { "type": "integer", "minimum": 0 },
+        },
+    })
+}
+
 fn asks(operation: &Value, place: &str) -> bool {
     operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place))
 }
@@ -111,6 +263,83 @@ fn loosen_patch(method: &str, operation: &mut Value) -> Option<(String, String)>
     let name = format!("Patched{whole}");
     *schema = json!({ "$ref": format!("#/components/schemas/{name}") });
     Some((name, whole))
+}
+
+/// The comments that the descriptions come from name lines of the contract for whoever changes the code. Whoever calls the
+/// API has never seen it.
+fn forget_ids(part: &mut Value) {
+    match part {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(text) if name == "description" || name == "summary" => *text = without_ids(text),
+                    field => forget_ids(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_ids),
+        _ => {}
+    }
+}
+
+/// Without the brackets that name a line (`S002-41`) or a decision (`d16`).
+fn without_ids(text: &str) -> String {
+    let is_id = |word: &str| {
+        let number = word.strip_prefix('d').or(word.strip_prefix("S00"));
+        number.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, bracket)) = rest.split_once(" (") {
+        let (inside, after) = bracket.split_once(')').unwrap_or((bracket, ""));
+        kept.push_str(before);
+        if !inside.split([' ', ',']).any(is_id) {
+            kept.push_str(" (");
+            kept.push_str(&bracket[..bracket.len() - after.len()]);
+        }
+        rest = after;
+    }
+    kept + rest
+}
+
+/// A field that may be null is described as "either null, or what stands over there". Where that is a plain value, such as a
+/// moment, it is said in one piece, because people read a choice of two as two kinds of answers.
+fn simplify_nullable(part: &mut Value, schemas: &Value) {
+    if let Some(simple) = nullable(part).and_then(|other| said_in_one_piece(other, schemas)) {
+        *part = simple;
+    }
+    match part {
+        Value::Object(fields) => fields.values_mut().for_each(|field| simplify_nullable(field, schemas)),
+        Value::Array(items) => items.iter_mut().for_each(|item| simplify_nullable(item, schemas)),
+        _ => {}
+    }
+}
+
+/// The other of a choice of two, one of which is null.
+fn nullable(schema: &Value) -> Option<&Value> {
+    match schema.get("oneOf")?.as_array()?.as_slice() {
+        [other, null] | [null, other] if *null == json!({ "type": "null" }) => Some(other),
+        _ => None,
+    }
+}
+
+fn said_in_one_piece(other: &Value, schemas: &Value) -> Option<Value> {
+    let name = other.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")?;
+    let mut schema = schemas.get(name)?.clone();
+    let is_plain = schema["type"].is_string() && schema["type"] != "object" && schema["type"] != "array";
+    let description = other.get("description").cloned();
+    if is_plain {
+        schema["type"] = json!([schema["type"], "null"]);
+        if let Some(words) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+            words.push(Value::Null);
+        }
+    } else {
+        schema = json!({ "oneOf": [{ "type": "null" }, { "$ref": other["$ref"] }] });
+    }
+    if let Some(description) = description {
+        schema["description"] = description;
+    }
+    Some(schema)
 }
 
 /// By whom an operation may be called, unless it says otherwise itself.
@@ -290,17 +519,10 @@ mod tests {
         assert!(silent.is_empty(), "without a description: {silent:#?}");
     }
 
-    /// A field that may be null says so in one alternative, and what it is in the other.
-    fn is_described(field: &Value) -> bool {
-        field["description"].as_str().is_some_and(|text| !text.is_empty())
-            || field.get("$ref").is_some()
-            || field["oneOf"].as_array().is_some_and(|parts| parts.iter().any(is_described))
-    }
-
     fn collect_silent(place: &str, schema: &Value, silent: &mut Vec<String>) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let place = format!("{place}.{name}");
-            if !is_described(field) {
+            if field["description"].as_str().is_none_or(str::is_empty) && field.get("$ref").is_none() {
                 silent.push(place.clone());
             }
             collect_silent(&place, field, silent);
@@ -311,6 +533,46 @@ mod tests {
         if let Some(items) = schema.get("items") {
             collect_silent(place, items, silent);
         }
+    }
+
+    #[test]
+    fn a_reader_sees_no_id_of_the_contract() {
+        let table = [
+            ("A vehicle (S002-53). Plates.", "A vehicle. Plates."),
+            ("Old ids are 404 (S002-33, d20).", "Old ids are 404."),
+            ("Where it stands (S002-70, and `cancelled`)", "Where it stands"),
+            ("A problem (RFC 9457) (d23), with (two (x) in it", "A problem (RFC 9457), with (two (x) in it"),
+            ("Plain", "Plain"),
+        ];
+        for (comment, read) in table {
+            assert_eq!(without_ids(comment), read);
+        }
+        let text = write(&routes::all().1);
+        assert!(!text.contains("S002-"), "{}", text.split("S002-").nth(1).unwrap_or_default());
+    }
+
+    /// `Value` would sort them.
+    #[test]
+    fn fields_stand_in_the_order_of_the_code() {
+        let text = write(&routes::all().1);
+        let stands_before = |text: &str, first: &str, second: &str| {
+            assert!(text.find(first).expect(first) < text.find(second).expect(second), "{first} {second}");
+        };
+        stands_before(&text, "\"servers\":", "\"paths\":");
+        let task = text.split("\"Task\":{").nth(1).expect("the schema of a task");
+        stands_before(task, "\"task_id\":{", "\"attempts\":{");
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), document(), "nothing else was changed");
+    }
+
+    #[test]
+    fn what_may_be_null_is_said_in_one_piece() {
+        let schemas = json!({ "Id": { "type": "string", "format": "uuid" }, "Thing": { "type": "object" } });
+        let choice = |name| json!({ "oneOf": [{ "type": "null" }, { "$ref": name, "description": "Whose." }] });
+        let mut fields = json!([choice("#/components/schemas/Id"), choice("#/components/schemas/Thing")]);
+        simplify_nullable(&mut fields, &schemas);
+        assert_eq!(fields[0], json!({ "type": ["string", "null"], "format": "uuid", "description": "Whose." }));
+        let thing = json!({ "$ref": "#/components/schemas/Thing" });
+        assert_eq!(fields[1], json!({ "oneOf": [{ "type": "null" }, thing], "description": "Whose." }));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The whole service over the embedded database, as a client sees it.
 
+use std::collections::BTreeSet;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use recado_shared::api_keys;
@@ -563,4 +565,99 @@ async fn it_listens_on_several_addresses_until_it_is_told_to_stop() {
     }
     stop.cancel();
     server.await.unwrap().unwrap();
+}
+
+/// What the router serves and the document leaves out, each with the reason.
+const UNDOCUMENTED: [(&str, &str); 2] = [
+    ("GET /api/docs/assets/{file}", "what the two pages are drawn with"),
+    ("POST /api/v1/notifications/events/dispatch", NOT_YET),
+];
+
+const NOT_YET: &str = "its handler does not describe itself yet";
+
+/// S002-34: the document names every operation that there is, and none that there is not.
+#[tokio::test]
+async fn the_document_and_the_router_agree() {
+    let api = TestApi::open().await;
+    let mut served = BTreeSet::new();
+    for path in routes_of(&crate::routes::all().0) {
+        for method in api.allowed_methods(&path).await {
+            served.insert(format!("{method} {}", path.trim_end_matches('/')));
+        }
+    }
+    let document = api.get("/api/schema/").await.json();
+    let mut documented = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            documented.insert(format!("{} {}", method.to_uppercase(), path.trim_end_matches('/')));
+        }
+    }
+    for (operation, why) in UNDOCUMENTED {
+        assert!(served.remove(operation), "{operation} is not served, so it needs no excuse: {why}");
+        documented.remove(operation);
+    }
+    let missing: Vec<_> = served.difference(&documented).collect();
+    let invented: Vec<_> = documented.difference(&served).collect();
+    assert!(missing.is_empty() && invented.is_empty(), "undocumented: {missing:#?}\nnot served: {invented:#?}");
+}
+
+/// The router's own paths. There is no other way to ask it than to read what it prints; should that change, the health
+/// check is missing here.
+fn routes_of(router: &axum::Router<std::sync::Arc<crate::Api>>) -> BTreeSet<String> {
+    let printed = format!("{router:?}");
+    let paths = printed.split('"').skip(1).step_by(2).filter(|text| text.len() > 1 && text.starts_with('/'));
+    let paths: BTreeSet<String> = paths.filter(|path| !path.contains("/{*")).map(str::to_owned).collect();
+    assert!(paths.contains("/health"), "the router prints itself in another way now: {printed}");
+    paths
+}
+
+impl TestApi {
+    /// The answer to a method that exists nowhere names those that do. A HEAD comes with every GET.
+    async fn allowed_methods(&self, path: &str) -> Vec<String> {
+        let some_path: String = path.replace(['{', '}'], "");
+        let refused = self.call(Method::TRACE, &some_path, &[], Body::empty()).await;
+        assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        refused.header("allow").split(',').filter(|method| *method != "HEAD").map(str::to_owned).collect()
+    }
+}
+
+/// S002-34: the document is sent once, and again when it has changed.
+#[tokio::test]
+async fn the_document_has_editions() {
+    let api = TestApi::open().await;
+    let document = api.get("/api/schema/").await;
+    assert_eq!((document.status, document.header("content-type")), (StatusCode::OK, "application/json"));
+    assert_eq!(document.json()["openapi"], "3.1.0");
+    assert_eq!(document.header("cache-control"), "no-cache");
+    let etag = document.header("etag").to_owned();
+    for known in [etag.clone(), format!("W/{etag}"), format!("\"other\", {etag}")] {
+        let again = api.call(Method::GET, "/api/schema", &[("if-none-match", &known)], "").await;
+        assert_eq!((again.status, again.text.as_str()), (StatusCode::NOT_MODIFIED, ""), "{known}");
+        assert_eq!(again.header("etag"), etag);
+    }
+    let changed = api.call(Method::GET, "/api/schema", &[("if-none-match", "\"other\"")], "").await;
+    assert_eq!(changed.status, StatusCode::OK);
+}
+
+/// S002-34: the pages need no key and name nothing outside; what they name is kept for ever, and only that edition.
+#[tokio::test]
+async fn the_pages_are_served_with_all_they_need() {
+    let api = TestApi::with("false").await;
+    for path in ["/api/docs/", "/api/docs", "/api/redoc/", "/api/redoc"] {
+        let page = api.get(path).await;
+        assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"), "{path}");
+        assert!(page.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        let mentions = page.text.match_indices("http").count();
+        assert_eq!(mentions, page.text.match_indices("http://www.w3.org/2000/svg").count(), "{path}: {}", page.text);
+        for link in page.text.split('"').filter(|text| text.starts_with("/api/")) {
+            let request = Request::get(link).body(Body::empty()).unwrap();
+            let found = api.app.clone().oneshot(request).await.unwrap();
+            assert_eq!(found.status(), StatusCode::OK, "{link}");
+            let is_asset = link.contains("/assets/");
+            assert_eq!(found.headers()["cache-control"].to_str().unwrap().contains("immutable"), is_asset, "{link}");
+        }
+    }
+    for unknown in ["x", "0-docs.js", "000000000000-docs.js", "..%2Fdocs.js"] {
+        assert_eq!(api.get(&format!("/api/docs/assets/{unknown}")).await.status, StatusCode::NOT_FOUND, "{unknown}");
+    }
 }

@@ -170,13 +170,23 @@ impl Db {
 }
 
 /// What a database says of itself (S002-59). The embedded one has no host, port or user.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Server {
+    /// `postgresql` or `sqlite`.
+    #[schema(examples("postgresql"))]
     pub engine: &'static str,
+    /// Name of the database; of the embedded one, its file.
     pub name: String,
+    /// Where it runs; empty for the embedded one.
+    #[schema(examples("aws-1-sa-east-1.pooler.supabase.com"))]
     pub host: String,
+    /// Port; 0 for the embedded one.
+    #[schema(examples(6543))]
     pub port: u16,
+    /// As whom we are there; empty for the embedded one.
     pub user: String,
+    /// What it calls itself.
+    #[schema(examples("PostgreSQL 15.1 on x86_64-pc-linux-gnu"))]
     pub version: String,
 }
 

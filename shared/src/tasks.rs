@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::db::{Ids, Numbers, Result, Rows, Session, Texts};
@@ -187,8 +188,9 @@ pub struct Finish {
 }
 
 /// The states of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = TaskState)]
 pub enum State {
     Scheduled,
     Queued,
@@ -196,6 +198,18 @@ pub enum State {
     Success,
     Dead,
     Cancelled,
+}
+
+/// The states of a task in Celery's words, which the clients of the task status know (S002-62).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CeleryStatus {
+    Pending,
+    Started,
+    Retry,
+    Success,
+    Failure,
+    Revoked,
 }
 
 impl State {
@@ -213,15 +227,15 @@ impl State {
         }
     }
 
-    /// The word of Celery, which the clients of the task status know (S002-62).
-    pub fn celery(self, attempt: i32) -> &'static str {
+    /// What Celery would say of a task that was claimed so often.
+    pub fn celery(self, attempt: i32) -> CeleryStatus {
         match self {
-            Self::Scheduled | Self::Queued if attempt == 0 => "PENDING",
-            Self::Scheduled | Self::Queued => "RETRY",
-            Self::Started => "STARTED",
-            Self::Success => "SUCCESS",
-            Self::Dead => "FAILURE",
-            Self::Cancelled => "REVOKED",
+            Self::Scheduled | Self::Queued if attempt == 0 => CeleryStatus::Pending,
+            Self::Scheduled | Self::Queued => CeleryStatus::Retry,
+            Self::Started => CeleryStatus::Started,
+            Self::Success => CeleryStatus::Success,
+            Self::Dead => CeleryStatus::Failure,
+            Self::Cancelled => CeleryStatus::Revoked,
         }
     }
 
@@ -615,8 +629,8 @@ mod tests {
 
     #[test]
     fn clients_of_celery_read_its_words() {
-        assert_eq!(State::Queued.celery(0), "PENDING");
-        assert_eq!(State::Scheduled.celery(2), "RETRY");
-        assert_eq!(State::Dead.celery(3), "FAILURE");
+        assert_eq!(State::Queued.celery(0), CeleryStatus::Pending);
+        assert_eq!(State::Scheduled.celery(2), CeleryStatus::Retry);
+        assert_eq!(State::Dead.celery(3), CeleryStatus::Failure);
     }
 }

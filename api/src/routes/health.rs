@@ -13,15 +13,33 @@ use recado_shared::db::{MAX_CONNECTION_AGE, Server};
 use recado_shared::process::explain;
 use recado_shared::queue::{Lane, Queue, QueueError};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
+use super::Routes;
 use crate::Api;
 
 /// A probe wants an answer, not patience.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// 200 when requests can be taken in, which needs the database alone: without Redis events are still accepted and rung
-/// later, so that is `degraded` and no reason to take this process out of service.
-pub(crate) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, axum::Json<Ready>) {
+/// `/health`
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(ready))
+}
+
+/// `/api/v1/health`
+pub(crate) fn parts_routes() -> Routes {
+    Routes::new().routes(routes!(database)).routes(routes!(redis))
+}
+
+/// Whether requests are taken in.
+///
+/// That needs the database alone: without Redis events are still accepted and worked off later, so that is `degraded` and
+/// no reason to take this process out of service.
+#[utoipa::path(get, path = "/", tag = "health", responses(
+    (status = 200, description = "Requests are taken in", body = Ready),
+    (status = 503, description = "Not without the database", body = Ready)))]
+async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, axum::Json<Ready>) {
     let (database, queue) = tokio::join!(check(api.context.db.server()), check(api.context.queue.ping()));
     let (code, status) = match (&database, &queue) {
         (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
@@ -33,14 +51,20 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, axum::Jso
     (code, axum::Json(Ready { status, database: word(database.is_ok()), queue: word(queue.is_ok()), version }))
 }
 
-/// The database, as the seed shows it (S002-59).
-pub(crate) async fn database(State(api): State<Arc<Api>>) -> Result<axum::Json<DatabaseHealth>, Unhealthy> {
+/// The database.
+#[utoipa::path(get, path = "/database", tag = "health", security(()), responses(
+    (status = 200, description = "It answers", body = DatabaseHealth),
+    (status = 503, description = "It does not", body = Unhealthy)))]
+async fn database(State(api): State<Arc<Api>>) -> Result<axum::Json<DatabaseHealth>, Unhealthy> {
     let server = check(api.context.db.server()).await.map_err(Unhealthy::because)?;
     Ok(axum::Json(DatabaseHealth::of(server)))
 }
 
-/// The queue: how fast it answers, and how many rings wait in it.
-pub(crate) async fn redis(State(api): State<Arc<Api>>) -> Result<axum::Json<RedisHealth>, Unhealthy> {
+/// The queue: how fast it answers, and how many tasks are announced in it.
+#[utoipa::path(get, path = "/redis", tag = "health", security(()), responses(
+    (status = 200, description = "It answers", body = RedisHealth),
+    (status = 503, description = "It does not", body = Unhealthy)))]
+async fn redis(State(api): State<Arc<Api>>) -> Result<axum::Json<RedisHealth>, Unhealthy> {
     let queue = &api.context.queue;
     let answer = async {
         let asked = Instant::now();
@@ -61,32 +85,51 @@ pub(crate) async fn redis(State(api): State<Arc<Api>>) -> Result<axum::Json<Redi
     }))
 }
 
-#[derive(Serialize)]
-pub(crate) struct Ready {
+/// How this process is.
+#[derive(Serialize, ToSchema)]
+struct Ready {
+    /// `ok`, `degraded` without the queue, or `unhealthy` without the database.
+    #[schema(examples("ok"))]
     status: &'static str,
+    /// `ok` or `unavailable`.
+    #[schema(examples("ok"))]
     database: &'static str,
+    /// `ok` or `unavailable`.
+    #[schema(examples("ok"))]
     queue: &'static str,
+    /// Version of Recado.
+    #[schema(examples("0.1.0"))]
     version: &'static str,
 }
 
-#[derive(Serialize)]
-pub(crate) struct DatabaseHealth {
+/// How the database is.
+#[derive(Serialize, ToSchema)]
+struct DatabaseHealth {
+    /// `healthy`.
+    #[schema(examples("healthy"))]
     status: &'static str,
+    /// Which one it is.
     database: Database,
+    /// How connections to it are kept.
     connection: Connection,
 }
 
-#[derive(Serialize)]
+/// A database.
+#[derive(Serialize, ToSchema)]
 struct Database {
     #[serde(flatten)]
     server: Server,
+    /// Whether it is one of Supabase's.
     is_supabase: bool,
 }
 
-#[derive(Serialize)]
+/// How connections are kept.
+#[derive(Serialize, ToSchema)]
 struct Connection {
-    /// Seconds.
+    /// Seconds after which a connection is replaced.
+    #[schema(examples(600))]
     max_age: u64,
+    /// Whether a connection is tried before it is used.
     health_checks_enabled: bool,
 }
 
@@ -100,19 +143,30 @@ impl DatabaseHealth {
     }
 }
 
-#[derive(Serialize)]
-pub(crate) struct RedisHealth {
+/// How the queue is.
+#[derive(Serialize, ToSchema)]
+struct RedisHealth {
+    /// `healthy`.
+    #[schema(examples("healthy"))]
     status: &'static str,
+    /// `redis`, or `in-process` for the embedded queue.
+    #[schema(examples("redis"))]
     mode: &'static str,
+    /// How long it took to answer, in milliseconds.
     latency_ms: f64,
+    /// Announced tasks that no worker has read yet, by queue.
     queues: BTreeMap<&'static str, u64>,
+    /// The same by lane: a queue has one lane for each channel.
     lanes: BTreeMap<&'static str, u64>,
 }
 
-/// 503.
-#[derive(Debug, Serialize)]
-pub(crate) struct Unhealthy {
+/// What is asked does not answer.
+#[derive(Debug, Serialize, ToSchema)]
+struct Unhealthy {
+    /// `unhealthy`.
+    #[schema(examples("unhealthy"))]
     status: &'static str,
+    /// What is wrong, for people; the cause is in the log.
     error: String,
 }
 

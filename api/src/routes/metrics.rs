@@ -10,16 +10,27 @@ use recado_shared::clock::Timestamp;
 use recado_shared::queue::Lane;
 use recado_shared::tasks::{self, Count, State as TaskState};
 use recado_shared::telemetry;
+use utoipa_axum::routes;
 
+use super::Routes;
 use crate::Api;
 
 /// The states that are counted at each scrape: bounded by what is waiting, running or dead. What was finished is counted
 /// by the workers when it happens.
 const COUNTED: [TaskState; 4] = [TaskState::Scheduled, TaskState::Queued, TaskState::Started, TaskState::Dead];
 
-/// Everything that was counted in this process, and the state of the ledger and of the queue as they are now. What cannot
-/// be asked is left as it was last seen: a scrape is most wanted when something is down.
-pub(crate) async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
+/// `/metrics`
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(render))
+}
+
+/// Everything that was counted in this process, and the ledger and the queue as they are now.
+///
+/// What cannot be asked is left as it was last seen: a scrape is most wanted when something is down.
+#[utoipa::path(get, path = "/", tag = "health", operation_id = "metrics",
+    responses((status = 200, description = "Prometheus' text format, version 0.0.4", body = String,
+        content_type = "text/plain")))]
+async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
     if let Err(error) = gauge_tasks(&api).await {
         tracing::warn!(%error, "tasks could not be counted: {error}");
     }

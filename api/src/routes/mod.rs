@@ -5,6 +5,7 @@ mod api_keys;
 mod catalogue;
 mod customers;
 mod dispatch;
+mod docs;
 mod health;
 mod metrics;
 mod notifications;
@@ -27,7 +28,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderName, Method};
-use axum::routing::get;
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -61,18 +61,20 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/unsubscribe", unsubscribe::routes())
         // Evolution API, with a token or a JWT of its own
         .nest("/api/v1/webhooks/evolution", receipts::routes())
-        .nest("/api/schema", schema::routes())
         // Applications, with an API key
-        .route("/api/v1/tasks/{task_id}", get(tasks::show))
+        .nest("/api/v1/tasks", tasks::routes())
         // Services of the same house, with X-Internal-Secret
         .nest("/api/internal/v1/customers", sync::customers())
         .nest("/api/internal/v1/vehicles", sync::vehicles())
-        .route("/api/internal/v1/tasks/{task_id}/status", get(tasks::show_internal))
+        .nest("/api/internal/v1/tasks", tasks::internal_routes())
         // Probes, without a key
-        .route("/health", get(health::ready))
-        .route("/api/v1/health/database", get(health::database))
-        .route("/api/v1/health/redis", get(health::redis))
-        .route("/metrics", get(metrics::render))
+        .nest("/health", health::routes())
+        .nest("/api/v1/health", health::parts_routes())
+        .nest("/metrics", metrics::routes())
+        // The document of all this, and the pages that show it
+        .nest("/api/schema", schema::routes())
+        .nest("/api/docs", docs::swagger_routes())
+        .nest("/api/redoc", docs::redoc_routes())
         .split_for_parts();
     let (browsers, theirs) = for_browsers();
     document.merge(theirs);

@@ -10,17 +10,35 @@ use recado_shared::db;
 use recado_shared::ids::Id;
 use recado_shared::notifications::{self, Attempt, Awaits, Notification, Status};
 use recado_shared::orchestration::AwaitedReceipt;
-use recado_shared::tasks::{self, State as TaskState, Task};
+use recado_shared::tasks::{self, CeleryStatus, State as TaskState, Task};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
+use super::Routes;
 use crate::Api;
 use crate::auth::{InternalCaller, May, Read};
 use crate::path::Segment;
 use crate::problem::Problem;
 
-/// The status of a task, for services of the same house (S002-33, d20). Unknown and expired ids are 404.
-pub(crate) async fn show_internal(
+/// `/api/internal/v1/tasks`
+pub(crate) fn internal_routes() -> Routes {
+    Routes::new().routes(routes!(show_internal))
+}
+
+/// `/api/v1/tasks`
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(show))
+}
+
+/// What became of a task, for services of the same house.
+///
+/// Unknown ids are 404, and so are those of tasks that ended longer ago than they are kept.
+#[utoipa::path(get, path = "/{task_id}/status", tag = "tasks", operation_id = "status",
+    params(("task_id" = Id, Path, description = "Id of the task, from the answer that accepted it")),
+    responses((status = 200, description = "The task", body = TaskView)))]
+async fn show_internal(
     _: InternalCaller,
     State(api): State<Arc<Api>>,
     Segment(task_id): Segment<Id>,
@@ -28,8 +46,11 @@ pub(crate) async fn show_internal(
     find(&api, task_id).await
 }
 
-/// The same for applications.
-pub(crate) async fn show(
+/// What became of a task, for applications.
+#[utoipa::path(get, path = "/{task_id}", tag = "tasks",
+    params(("task_id" = Id, Path, description = "Id of the task, from the answer that accepted it")),
+    responses((status = 200, description = "The task", body = TaskView)))]
+async fn show(
     _: May<Read>,
     State(api): State<Arc<Api>>,
     Segment(task_id): Segment<Id>,
@@ -64,67 +85,91 @@ impl Story {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct TaskView {
+/// A task in Celery's words, and its whole story.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Task)]
+struct TaskView {
+    /// Id of the task.
     task_id: Id,
-    status: &'static str,
+    /// Where it stands, as Celery would say it.
+    status: CeleryStatus,
+    /// Whether it has ended.
     ready: bool,
+    /// Whether it ended well.
     successful: bool,
+    /// Whether it was given up.
     failed: bool,
-    #[serde(flatten)]
-    outcome: Outcome,
+    /// What came of it; only there when it ended well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Value>,
+    /// Why it did not end well; only there when it was given up or cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// What kind of work it is.
+    #[schema(examples("send_notification"))]
     kind: String,
+    /// Queue in which it waits or waited.
+    #[schema(examples("notifications"))]
     queue: String,
+    /// Where it stands, as the ledger says it.
     state: TaskState,
     /// How often a worker took it up.
     attempts: i32,
+    /// When it was accepted.
     created_at: Timestamp,
+    /// When a worker took it up last.
     started_at: Option<Timestamp>,
+    /// When it ended.
     finished_at: Option<Timestamp>,
+    /// When it goes on; only there while it waits for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_run_at: Option<Timestamp>,
-    /// Also of an attempt that will be made up for.
+    /// What went wrong last, also when it will be made up for.
     last_error: Option<String>,
+    /// Id that joins everything that one event caused.
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<Id>,
-    #[serde(flatten)]
-    delivery: Option<Delivery>,
+    /// The channel that delivered, or else the one that is being tried, or else the last that was; only there for messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<Channel>,
+    /// The message on each channel, in the order in which they are tried; only there for messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notifications: Option<Vec<NotificationView>>,
 }
 
-/// What Celery's clients read once a task is ready; nothing before.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Outcome {
-    Success { result: Option<Value> },
-    Failure { error: String },
-    NotYet {},
-}
-
-#[derive(Debug, Serialize)]
-struct Delivery {
-    /// The channel that delivered, or else the one that is being tried, or else the last that was.
-    channel: Channel,
-    notifications: Vec<NotificationView>,
-}
-
-#[derive(Debug, Serialize)]
+/// A message on one channel.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TaskNotification)]
 struct NotificationView {
+    /// Id of the message.
     id: Id,
+    /// Channel on which it goes.
     channel: Channel,
+    /// Where it stands.
     status: Status,
+    /// Its place in the order of the channels, from 0.
     fallback_order: i32,
-    /// Masked: whoever may ask for a task need not learn where people are reached.
+    /// To whom, masked: whoever may ask for a task need not learn where people are reached. A push has no address.
+    #[schema(examples("c***@example.com"))]
     recipient: Option<String>,
+    /// Name of the template whose words it has.
     template: String,
     /// Attempts that were made, the successful one included.
     attempts: usize,
     /// Failed attempts that count towards `max_attempts`.
     retry_count: i32,
+    /// After so many failed attempts the next channel has its turn.
     max_attempts: i32,
+    /// When it is tried again.
     next_retry_at: Option<Timestamp>,
+    /// Why it failed, for programs.
+    #[schema(examples("WHATSAPP_TIMEOUT"))]
     error_code: Option<String>,
+    /// Why it failed, for people.
     error_reason: Option<String>,
+    /// What the provider calls it.
     provider_message_id: Option<String>,
+    /// When the provider took it.
     sent_at: Option<Timestamp>,
     /// When the provider said that it arrived.
     delivered_at: Option<Timestamp>,
@@ -133,10 +178,13 @@ struct NotificationView {
     /// The receipt without which the next channel is tried; absent when none is awaited any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     awaits: Option<AwaitsView>,
+    /// All attempts, oldest first.
     attempts_log: Vec<AttemptView>,
 }
 
-#[derive(Debug, Serialize)]
+/// A receipt that is waited for.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TaskAwaits)]
 struct AwaitsView {
     /// `delivered` or `read`.
     receipt: AwaitedReceipt,
@@ -144,34 +192,41 @@ struct AwaitsView {
     until: Timestamp,
 }
 
-#[derive(Debug, Serialize)]
+/// An attempt to hand a message to its provider.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TaskAttempt)]
 struct AttemptView {
+    /// When it began.
     at: Timestamp,
+    /// How long it took, in milliseconds.
     duration_ms: i32,
+    /// How it ended.
+    #[schema(examples("sent"))]
     outcome: String,
+    /// Why it failed, for programs.
     error_code: Option<String>,
+    /// Why it failed, for people.
     error_reason: Option<String>,
+    /// What the provider answered: a status of HTTP or of SMTP.
     provider_status: Option<i32>,
 }
 
 impl TaskView {
     fn of(Story { task, chain, attempts }: Story) -> Self {
         let is_waiting = task.state == TaskState::Scheduled && awaits_receipt(&chain);
-        let delivery = channel_in_force(&chain).map(|channel| Delivery {
-            channel,
-            notifications: chain
-                .into_iter()
-                .map(|notification| NotificationView::of(notification, &attempts, is_waiting))
-                .collect(),
-        });
+        let channel = channel_in_force(&chain);
+        let views = chain.into_iter().map(|notification| NotificationView::of(notification, &attempts, is_waiting));
+        let notifications = channel.map(|_| views.collect());
+        let (result, error) = outcome(&task);
         Self {
             task_id: task.id,
             // Sent, and not yet known to have arrived: nothing is being retried.
-            status: if is_waiting { "STARTED" } else { task.state.celery(task.attempt) },
+            status: if is_waiting { CeleryStatus::Started } else { task.state.celery(task.attempt) },
             ready: task.state.is_final(),
             successful: task.state == TaskState::Success,
             failed: task.state == TaskState::Dead,
-            outcome: Outcome::of(&task),
+            result,
+            error,
             kind: task.kind,
             queue: task.lane.split('.').next().unwrap_or_default().to_owned(),
             state: task.state,
@@ -182,19 +237,19 @@ impl TaskView {
             next_run_at: (task.state == TaskState::Scheduled).then_some(task.run_at),
             last_error: task.error,
             correlation_id: task.correlation_id,
-            delivery,
+            channel,
+            notifications,
         }
     }
 }
 
-impl Outcome {
-    fn of(task: &Task) -> Self {
-        match task.state {
-            TaskState::Success => Self::Success { result: task.result.as_ref().map(|result| result.0.clone()) },
-            TaskState::Dead => Self::Failure { error: task.error.clone().unwrap_or_else(|| "failed".to_owned()) },
-            TaskState::Cancelled => Self::Failure { error: "cancelled".to_owned() },
-            TaskState::Scheduled | TaskState::Queued | TaskState::Started => Self::NotYet {},
-        }
+/// What Celery's clients read once a task is ready, and nothing before: its result or its error.
+fn outcome(task: &Task) -> (Option<Value>, Option<String>) {
+    match task.state {
+        TaskState::Success => (Some(task.result.as_ref().map_or(Value::Null, |result| result.0.clone())), None),
+        TaskState::Dead => (None, Some(task.error.clone().unwrap_or_else(|| "failed".to_owned()))),
+        TaskState::Cancelled => (None, Some("cancelled".to_owned())),
+        TaskState::Scheduled | TaskState::Queued | TaskState::Started => (None, None),
     }
 }
 
