@@ -96,7 +96,7 @@ impl Ledger {
     /// What waits in the bell, read and so gone from it.
     async fn rung(&self, lane: Lane) -> Vec<Id> {
         let mut listener = self.context.queue.listen(lane, WORKER).await.expect("a listener");
-        listener.read(100, Duration::ZERO).await.expect("read")
+        listener.read(100, Duration::ZERO).await.expect("read").ids
     }
 
     async fn state(&self, id: Id) -> State {

@@ -218,6 +218,16 @@ impl Queue {
     }
 }
 
+/// The rings of one read.
+///
+/// Redis keeps their entries until the batch is [released](Listener::release). One that is dropped, because its rows could not
+/// be claimed, comes back: another reader takes its entries over.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub ids: Vec<Id>,
+    entries: redis::Entries,
+}
+
 /// Reads the rings of one lane.
 pub enum Listener {
     Redis(Box<redis::Listener>),
@@ -226,17 +236,19 @@ pub enum Listener {
 
 impl Listener {
     /// At most `room` ids; waits up to `patience` for the first.
-    pub async fn read(&mut self, room: usize, patience: Duration) -> Result<Vec<Id>, QueueError> {
+    pub async fn read(&mut self, room: usize, patience: Duration) -> Result<Batch, QueueError> {
         match self {
             Self::Redis(listener) => listener.read(room, patience).await,
-            Self::Local(listener) => Ok(listener.read(room, patience).await),
+            Self::Local(listener) => {
+                Ok(Batch { ids: listener.read(room, patience).await, entries: redis::Entries::default() })
+            }
         }
     }
 
-    /// The ids of the last read are claimed, or need not be: their entries have done their work.
-    pub fn release(&mut self) {
+    /// The ids of the batch are claimed, or need not be: their entries have done their work.
+    pub fn release(&mut self, batch: Batch) {
         if let Self::Redis(listener) = self {
-            listener.release();
+            listener.release(batch.entries);
         }
     }
 

@@ -141,7 +141,7 @@ pub async fn claim(
 ) -> Result<Vec<Claimed>> {
     sql!(all Claimed, session,
         "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4
-         where id = any($1) and state = 'queued' and lane = $5
+         where id = any(ids($1)) and state = 'queued' and lane = $5
          returning id, kind, payload, attempt, failures, lost_leases, cut_off, lane, correlation_id, created_at",
         Ids(ids), now + lease, worker, now, lane.as_str()
     )
@@ -156,7 +156,7 @@ pub async fn heartbeat(session: &mut Session, ids: &[Id], worker: &str, until: T
         run,
         session,
         "update tasks set lease_until = $2
-         where id in (select id from tasks where id = any($1) and worker = $3 and state = 'started'
+         where id in (select id from tasks where id = any(ids($1)) and worker = $3 and state = 'started'
                       order by id for update skip locked)",
         Ids(ids),
         until,
@@ -165,7 +165,7 @@ pub async fn heartbeat(session: &mut Session, ids: &[Id], worker: &str, until: T
     sql!(
         all(Id, i32),
         session,
-        "select id, attempt from tasks where id = any($1) and worker = $2 and state = 'started'",
+        "select id, attempt from tasks where id = any(ids($1)) and worker = $2 and state = 'started'",
         Ids(ids),
         worker
     )

@@ -49,13 +49,14 @@ impl Drain {
     /// One batch of a lane. Returns how many rings there were, and how many of them could be claimed.
     async fn lane(&self, lane: Lane) -> Result<(usize, usize), Trouble> {
         let mut listener = self.context.queue.listen(lane, "drain").await?;
-        let ids = listener.read(BATCH, Duration::ZERO).await?;
-        let claimed = claim(&self.context, lane, &ids, "drain").await?;
-        listener.release();
+        let batch = listener.read(BATCH, Duration::ZERO).await?;
+        let rings = batch.ids.len();
+        let claimed = claim(&self.context, lane, &batch.ids, "drain").await?;
+        listener.release(batch);
         listener.close().await?;
         let completions = join_all(claimed.into_iter().map(|task| self.runner.run(task))).await;
-        let rings = complete(&self.context, &completions).await?;
-        self.context.ring(&rings).await;
-        Ok((ids.len(), completions.len()))
+        let again = complete(&self.context, &completions).await?;
+        self.context.ring(&again).await;
+        Ok((rings, completions.len()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use recado_shared::ids::Id;
 use recado_shared::queue::Lane;
@@ -16,12 +16,36 @@ pub(crate) struct Held {
     let_go: Notify,
 }
 
+/// Room that is kept until this is dropped.
+pub(crate) struct Reserved {
+    held: Arc<Held>,
+    lane: Lane,
+    count: usize,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let count = &self.held.lanes[&self.lane];
+        count.held.fetch_sub(self.count, Ordering::Relaxed);
+        count.changed.notify_one();
+    }
+}
+
 struct Task {
     /// The number of the claim. A later claim of the same task is another thing.
     attempt: i32,
     lane: Lane,
-    running: bool,
-    lost: CancellationToken,
+    /// Cancelled when the claim is lost; none before the task begins to run.
+    running: Option<CancellationToken>,
+}
+
+impl Task {
+    /// Its run is stopped, if it has begun.
+    fn lose(&self) {
+        if let Some(run) = &self.running {
+            run.cancel();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -41,14 +65,20 @@ impl Held {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps room for so many tasks while they are claimed: they count as held.
+    pub(crate) fn reserve(self: &Arc<Self>, lane: Lane, count: usize) -> Reserved {
+        self.lanes[&lane].held.fetch_add(count, Ordering::Relaxed);
+        Reserved { held: self.clone(), lane, count }
+    }
+
     /// Tasks that were just claimed. An older claim of the same task is lost, or it could not have been claimed again.
     pub(crate) fn take(&self, lane: Lane, claims: impl ExactSizeIterator<Item = (Id, i32)>) {
         self.lanes[&lane].held.fetch_add(claims.len(), Ordering::Relaxed);
         let mut tasks = self.tasks();
         for (id, attempt) in claims {
-            let task = Task { attempt, lane, running: false, lost: CancellationToken::new() };
+            let task = Task { attempt, lane, running: None };
             if let Some(old) = tasks.insert(id, task) {
-                old.lost.cancel();
+                old.lose();
                 self.forget(&old);
             }
         }
@@ -58,8 +88,7 @@ impl Held {
     pub(crate) fn start(&self, id: Id, attempt: i32) -> Option<CancellationToken> {
         let mut tasks = self.tasks();
         let task = tasks.get_mut(&id).filter(|task| task.attempt == attempt)?;
-        task.running = true;
-        Some(task.lost.clone())
+        Some(task.running.insert(CancellationToken::new()).clone())
     }
 
     /// Claims that are written down as finished.
@@ -93,9 +122,8 @@ impl Held {
         let in_force: HashSet<&(Id, i32)> = in_force.iter().collect();
         let mut lost = Vec::new();
         for (id, attempt) in asked.iter().filter(|claim| !in_force.contains(claim)) {
-            let token = self.tasks().get(id).filter(|task| task.attempt == *attempt).map(|task| task.lost.clone());
-            if let Some(token) = token {
-                token.cancel();
+            if let Some(task) = self.tasks().get(id).filter(|task| task.attempt == *attempt) {
+                task.lose();
                 lost.push((*id, *attempt));
             }
         }
@@ -105,8 +133,8 @@ impl Held {
 
     /// Gives everything up: the tasks that waited, and those that were running.
     pub(crate) fn give_up(&self) -> (Vec<Id>, Vec<Id>) {
-        let (running, waiting): (Vec<_>, Vec<_>) = self.tasks().drain().partition(|(_, task)| task.running);
-        running.iter().for_each(|(_, task)| task.lost.cancel());
+        let (running, waiting): (Vec<_>, Vec<_>) = self.tasks().drain().partition(|(_, task)| task.running.is_some());
+        running.iter().for_each(|(_, task)| task.lose());
         let ids = |tasks: Vec<(Id, Task)>| tasks.into_iter().map(|(id, _)| id).collect();
         (ids(waiting), ids(running))
     }

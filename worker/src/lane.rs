@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use apalis::prelude::{Data, ParallelizeExt, WorkerBuilder};
+use apalis::prelude::{ParallelizeExt, WorkerBuilder};
 use apalis_core::backend::finalize::Ephemeral;
 use apalis_core::backend::{Backend, BackendConfig};
 use apalis_core::task::Task;
@@ -14,16 +14,17 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use recado_shared::context::Context;
 use recado_shared::db;
-use recado_shared::queue::{Lane, Listener};
+use recado_shared::queue::{Batch, Lane, Listener};
 use recado_shared::tasks::{self, Claimed};
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use tower::limit::ConcurrencyLimitLayer;
 
 use crate::PATIENCE;
 use crate::completer::Completer;
-use crate::held::Held;
+use crate::held::{Held, Reserved};
 use crate::run::Runner;
 
 /// What a lane needs to work.
@@ -41,23 +42,22 @@ pub(crate) struct LaneWorker {
 /// Serves the lane until `stop`, and ends when everything that was claimed has run.
 pub(crate) async fn serve(lane: LaneWorker, stop: CancellationToken) {
     let (claimed, tasks) = mpsc::channel(MOST_HELD);
-    let lane = Arc::new(lane);
-    let reader = tokio::spawn(lane.clone().read(claimed, stop));
-    let worker = WorkerBuilder::new(lane.lane.as_str())
+    let (name, lane) = (lane.lane, Arc::new(lane));
+    let reader = tokio::spawn(Reader::new(lane.clone(), claimed).read(stop));
+    let worker = WorkerBuilder::new(name.as_str())
         .backend(ClaimedTasks { tasks, config: () })
-        .data(lane.clone())
         .layer(ConcurrencyLimitLayer::new(lane.slots))
         .parallelize(|running| tokio::spawn(running))
-        .build(handle);
+        .build(move |task| handle(task, lane.clone()));
     // The box keeps the layers' types out of this function's own.
     if let Err(error) = worker.run().boxed().await {
-        tracing::error!(lane = lane.lane.as_str(), %error, "lane {} has ended: {error}", lane.lane);
+        tracing::error!(lane = name.as_str(), %error, "lane {name} has ended: {error}");
     }
     let _ = reader.await;
 }
 
 /// What apalis calls for each task. It never fails: how a task ends is written in the ledger.
-fn handle(task: Claimed, lane: Data<Arc<LaneWorker>>) -> BoxFuture<'static, Result<(), Infallible>> {
+fn handle(task: Claimed, lane: Arc<LaneWorker>) -> BoxFuture<'static, Result<(), Infallible>> {
     async move {
         // A claim that was lost while it waited is somebody else's now.
         let Some(lost) = lane.held.start(task.id, task.attempt) else { return Ok(()) };
@@ -117,62 +117,109 @@ impl BackendConfig for ClaimedTasks {
     }
 }
 
-impl LaneWorker {
-    /// Reads rings and claims their rows, never more than can be started within about a second.
-    async fn read(self: Arc<Self>, claimed: mpsc::Sender<Claimed>, stop: CancellationToken) {
-        let mut listener = None;
-        let mut pace = Pace::new(self.slots);
+/// Reads rings and has their rows claimed. While the database works on one batch, the next is read.
+struct Reader {
+    lane: Arc<LaneWorker>,
+    listener: Option<Listener>,
+    /// Each answers with its batch, whose entries have then done their work.
+    claims: JoinSet<db::Result<Batch>>,
+    claimed: mpsc::Sender<Claimed>,
+}
+
+/// So many batches of a lane are claimed at the same time.
+const CLAIMS: usize = 2;
+
+impl Reader {
+    fn new(lane: Arc<LaneWorker>, claimed: mpsc::Sender<Claimed>) -> Self {
+        Self { lane, listener: None, claims: JoinSet::new(), claimed }
+    }
+
+    /// Until `stop`, and never more than can be started within about a second.
+    async fn read(mut self, stop: CancellationToken) {
+        let (held, lane) = (self.lane.held.clone(), self.lane.lane);
+        let mut pace = Pace::new(self.lane.slots);
         let mut failures = 0;
         while !stop.is_cancelled() {
-            let room = pace.room(self.held.in_lane(self.lane), self.held.finished(self.lane), Instant::now());
+            let room = pace.room(held.in_lane(lane), held.finished(lane), Instant::now());
             if room == 0 {
-                tokio::select! {
-                    () = self.held.changed(self.lane) => {}
-                    () = stop.cancelled() => {}
-                }
+                let _ = stop.run_until_cancelled(held.changed(lane)).await;
                 continue;
             }
-            match self.read_once(&mut listener, room, &stop).await {
-                Ok(tasks) => {
-                    failures = 0;
-                    for task in tasks {
-                        // The channel has room for all that may be held, so this waits for nobody.
-                        let _ = claimed.send(task).await;
-                    }
-                }
+            match self.read_once(room, &stop).await {
+                Ok(()) => failures = 0,
                 Err(error) => {
-                    listener = None;
                     failures += 1;
-                    tracing::warn!(lane = self.lane.as_str(), %error, failures, "lane {} cannot be read: {error}", self.lane);
+                    tracing::warn!(lane = lane.as_str(), %error, failures, "lane {lane} cannot be read: {error}");
                     let _ = stop.run_until_cancelled(tokio::time::sleep(backoff(failures))).await;
                 }
             }
         }
-        if let Some(listener) = &mut listener {
+        self.end().await;
+    }
+
+    /// Reads one batch and sets off its claim. Returns when another may be read.
+    async fn read_once(&mut self, room: usize, stop: &CancellationToken) -> Result<(), ReadError> {
+        let listener = match &mut self.listener {
+            Some(listener) => listener,
+            none => none.insert(self.lane.context.queue.listen(self.lane.lane, &self.lane.worker).await?),
+        };
+        let Some(batch) = stop.run_until_cancelled(listener.read(room, PATIENCE)).await.transpose()? else {
+            return Ok(());
+        };
+        if batch.ids.is_empty() {
+            listener.release(batch);
+            return self.settle(0).await;
+        }
+        // The next read may wait for a ring, and takes what is released with it: so nothing is left unsettled before that.
+        let most_under_way = if batch.ids.len() < room { 0 } else { CLAIMS - 1 };
+        let reserved = self.lane.held.reserve(self.lane.lane, batch.ids.len());
+        // From here on a stop does not interrupt: what is claimed must reach the registry.
+        self.claims.spawn(self.lane.clone().claim(batch, reserved, self.claimed.clone()));
+        self.settle(most_under_way).await
+    }
+
+    /// Looks after the claims that have ended, and waits until no more than `most` are under way.
+    async fn settle(&mut self, most: usize) -> Result<(), ReadError> {
+        while let Some(ended) =
+            if self.claims.len() > most { self.claims.join_next().await } else { self.claims.try_join_next() }
+        {
+            // What could not be claimed is not released, and so comes back.
+            let batch = ended??;
+            if let Some(listener) = &mut self.listener {
+                listener.release(batch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees the last claims through.
+    async fn end(mut self) {
+        while let Err(error) = self.settle(0).await {
+            tracing::warn!(lane = self.lane.lane.as_str(), %error, "a last batch could not be claimed: {error}");
+        }
+        if let Some(listener) = &mut self.listener {
             // What is left behind here, other readers take over and find done.
             let _ = listener.close().await;
         }
     }
+}
 
-    async fn read_once(
-        &self,
-        listener: &mut Option<Listener>,
-        room: usize,
-        stop: &CancellationToken,
-    ) -> Result<Vec<Claimed>, ReadError> {
-        let listener = match listener {
-            Some(listener) => listener,
-            None => listener.insert(self.context.queue.listen(self.lane, &self.worker).await?),
-        };
-        let ids = stop.run_until_cancelled(listener.read(room, PATIENCE)).await.transpose()?.unwrap_or_default();
-        if ids.is_empty() {
-            return Ok(Vec::new());
+impl LaneWorker {
+    /// Claims the rows of a batch and hands them over.
+    async fn claim(
+        self: Arc<Self>,
+        batch: Batch,
+        reserved: Reserved,
+        claimed: mpsc::Sender<Claimed>,
+    ) -> db::Result<Batch> {
+        let tasks = claim(&self.context, self.lane, &batch.ids, &self.worker).await?;
+        self.held.take(self.lane, tasks.iter().map(|task| (task.id, task.attempt)));
+        drop(reserved);
+        for task in tasks {
+            // The channel has room for all that may be held, so this waits for nobody.
+            let _ = claimed.send(task).await;
         }
-        // From here on a stop does not interrupt: what is claimed must reach the registry.
-        let claimed = claim(&self.context, self.lane, &ids, &self.worker).await?;
-        self.held.take(self.lane, claimed.iter().map(|task| (task.id, task.attempt)));
-        listener.release();
-        Ok(claimed)
+        Ok(batch)
     }
 }
 
@@ -195,6 +242,8 @@ enum ReadError {
     Queue(#[from] recado_shared::queue::QueueError),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Panic(#[from] JoinError),
 }
 
 /// 0.1 s, 0.2 s, 0.4 s, … at most 3 s.

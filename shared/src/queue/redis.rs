@@ -7,12 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use redis::streams::{
-    StreamAutoClaimReply, StreamId, StreamInfoConsumersReply, StreamInfoGroupsReply, StreamRangeReply, StreamReadReply,
-};
+use redis::streams::{StreamAutoClaimReply, StreamInfoConsumersReply, StreamInfoGroupsReply, StreamRangeReply};
 use redis::{AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, cmd, pipe};
 
-use super::{Lane, Priority, QueueError, Ring, shares};
+use super::{Batch, Lane, Priority, QueueError, Ring, shares};
 use crate::clock::Timestamp;
 use crate::ids::Id;
 
@@ -100,8 +98,7 @@ impl RedisQueue {
             streams: streams(lane),
             consumer: consumer.to_owned(),
             turn: 0,
-            unreleased: [const { Vec::new() }; 3],
-            released: [const { Vec::new() }; 3],
+            released: Entries::default(),
             took_over: None,
         })
     }
@@ -174,6 +171,12 @@ impl RedisQueue {
     }
 }
 
+/// The ids of entries, per stream.
+pub(super) type Entries = [Vec<String>; 3];
+
+/// What `XREADGROUP` answers: for each stream that has any, its entries, each with its field and that field's value.
+type Reply = Vec<(String, Vec<(String, Vec<Vec<u8>>)>)>;
+
 /// Reads one lane over a connection of its own, since a blocking read would hold every other command up.
 pub struct Listener {
     client: Client,
@@ -182,15 +185,13 @@ pub struct Listener {
     consumer: String,
     /// Counts the places given out, so that the priorities' shares hold over many small reads.
     turn: usize,
-    /// Entries of the last read, per stream, whose rows may not be claimed yet.
-    unreleased: [Vec<String>; 3],
     /// Entries that have done their work and are still in the stream.
-    released: [Vec<String>; 3],
+    released: Entries,
     took_over: Option<Instant>,
 }
 
 impl Listener {
-    pub(super) async fn read(&mut self, room: usize, patience: Duration) -> Result<Vec<Id>, QueueError> {
+    pub(super) async fn read(&mut self, room: usize, patience: Duration) -> Result<Batch, QueueError> {
         let read = self.read_some(room, patience).await;
         if let Err(QueueError::Redis(error)) = &read {
             if error.code() == Some("NOGROUP") {
@@ -202,27 +203,28 @@ impl Listener {
         read
     }
 
-    async fn read_some(&mut self, room: usize, patience: Duration) -> Result<Vec<Id>, QueueError> {
-        let mut ids = self.take_over_abandoned(room).await?;
-        let room = room - ids.len();
+    async fn read_some(&mut self, room: usize, patience: Duration) -> Result<Batch, QueueError> {
+        let mut batch = self.take_over_abandoned(room).await?;
+        let room = room - batch.ids.len();
         self.turn = self.turn.wrapping_add(room);
         let first = shares(room, self.turn);
-        let found = self.read_now(first, &mut ids).await?;
-        if ids.is_empty() && !patience.is_zero() {
-            return self.read_blocking(room, patience).await;
+        let found = self.read_now(first, &mut batch).await?;
+        if batch.ids.is_empty() && !patience.is_zero() {
+            self.read_blocking(room, patience, &mut batch).await?;
+            return Ok(batch);
         }
         // What the others leave, whoever has more may take.
         for stream in (0..3).filter(|stream| found[*stream] == first[*stream]) {
             let mut rest = [0; 3];
-            rest[stream] = room.saturating_sub(ids.len());
-            self.read_now(rest, &mut ids).await?;
+            rest[stream] = room.saturating_sub(batch.ids.len());
+            self.read_now(rest, &mut batch).await?;
         }
-        Ok(ids)
+        Ok(batch)
     }
 
     /// Reads what is there, so many from each stream; returns how many each had. The same round trip deletes the entries
     /// whose rows have been claimed.
-    async fn read_now(&mut self, shares: [usize; 3], ids: &mut Vec<Id>) -> Result<[usize; 3], QueueError> {
+    async fn read_now(&mut self, shares: [usize; 3], batch: &mut Batch) -> Result<[usize; 3], QueueError> {
         let mut found = [0; 3];
         let wanted: Vec<usize> = (0..3).filter(|stream| shares[*stream] > 0).collect();
         if wanted.is_empty() {
@@ -232,19 +234,20 @@ impl Listener {
         for stream in &wanted {
             pipeline.add_command(self.read_group(&[*stream], shares[*stream], None));
         }
-        let replies: Vec<Option<StreamReadReply>> = pipeline.query_async(&mut self.connection().await?).await?;
+        let replies: Vec<Option<Reply>> = pipeline.query_async(&mut self.connection().await?).await?;
         for (stream, reply) in wanted.into_iter().zip(replies) {
-            let read = reply.map(|reply| self.keep(reply)).unwrap_or_default();
-            found[stream] = read.len();
-            ids.extend(read);
+            let before = batch.ids.len();
+            self.keep(reply, batch);
+            found[stream] = batch.ids.len() - before;
         }
         Ok(found)
     }
 
-    async fn read_blocking(&mut self, room: usize, patience: Duration) -> Result<Vec<Id>, QueueError> {
+    async fn read_blocking(&mut self, room: usize, patience: Duration, batch: &mut Batch) -> Result<(), QueueError> {
         let command = self.read_group(&[0, 1, 2], (room / 3).max(1), Some(patience));
-        let reply: Option<StreamReadReply> = command.query_async(&mut self.connection().await?).await?;
-        Ok(reply.map(|reply| self.keep(reply)).unwrap_or_default())
+        let reply: Option<Reply> = command.query_async(&mut self.connection().await?).await?;
+        self.keep(reply, batch);
+        Ok(())
     }
 
     fn read_group(&self, streams: &[usize], count: usize, block: Option<Duration>) -> redis::Cmd {
@@ -264,46 +267,41 @@ impl Listener {
     }
 
     /// Entries of readers that died between read and claim. Their rows may long be done; the claim will tell.
-    async fn take_over_abandoned(&mut self, room: usize) -> Result<Vec<Id>, QueueError> {
+    async fn take_over_abandoned(&mut self, room: usize) -> Result<Batch, QueueError> {
+        let mut batch = Batch::default();
         if self.took_over.is_some_and(|at| at.elapsed() < TAKE_OVER_EVERY) {
-            return Ok(Vec::new());
+            return Ok(batch);
         }
         self.took_over = Some(Instant::now());
-        let mut ids = Vec::new();
         for stream in 0..3 {
-            let mut command = cmd("XAUTOCLAIM");
-            command.arg(&self.streams[stream]).arg(GROUP).arg(&self.consumer).arg(ABANDONED_AFTER.as_millis() as u64);
-            command.arg("0").arg("COUNT").arg((room - ids.len()).clamp(1, 1000));
-            let reply: StreamAutoClaimReply = command.query_async(&mut self.connection().await?).await?;
-            ids.extend(self.keep_entries(stream, reply.claimed));
-            if ids.len() >= room {
+            let left = room - batch.ids.len();
+            if left == 0 {
                 break;
             }
-        }
-        ids.truncate(room);
-        Ok(ids)
-    }
-
-    fn keep(&mut self, reply: StreamReadReply) -> Vec<Id> {
-        let mut ids = Vec::new();
-        for key in reply.keys {
-            if let Some(stream) = self.streams.iter().position(|stream| *stream == key.key) {
-                ids.extend(self.keep_entries(stream, key.ids));
+            let mut command = cmd("XAUTOCLAIM");
+            command.arg(&self.streams[stream]).arg(GROUP).arg(&self.consumer).arg(ABANDONED_AFTER.as_millis() as u64);
+            command.arg("0").arg("COUNT").arg(left.min(1000));
+            let reply: StreamAutoClaimReply = command.query_async(&mut self.connection().await?).await?;
+            for entry in reply.claimed {
+                batch.add(stream, entry.get::<Vec<u8>>(TASK).as_deref(), entry.id);
             }
         }
-        ids
+        Ok(batch)
     }
 
-    fn keep_entries(&mut self, stream: usize, entries: Vec<StreamId>) -> Vec<Id> {
-        let ids = entries.iter().filter_map(|entry| Id::from_slice(&entry.get::<Vec<u8>>(TASK)?)).collect();
-        self.unreleased[stream].extend(entries.into_iter().map(|entry| entry.id));
-        ids
+    fn keep(&self, reply: Option<Reply>, batch: &mut Batch) {
+        for (name, entries) in reply.into_iter().flatten() {
+            let Some(stream) = self.streams.iter().position(|stream| *stream == name) else { continue };
+            for (entry, fields) in entries {
+                batch.add(stream, fields.get(1).map(Vec::as_slice), entry);
+            }
+        }
     }
 
-    /// The rows of the last read are claimed, or need not be. The next read deletes their entries.
-    pub(super) fn release(&mut self) {
-        for (released, unreleased) in self.released.iter_mut().zip(&mut self.unreleased) {
-            released.append(unreleased);
+    /// The next read deletes these entries.
+    pub(super) fn release(&mut self, entries: Entries) {
+        for (released, mut entries) in self.released.iter_mut().zip(entries) {
+            released.append(&mut entries);
         }
     }
 
@@ -351,6 +349,14 @@ impl Listener {
             .set_response_timeout(Some(LONGEST_SILENCE));
         let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         Ok(self.connection.insert(connection).clone())
+    }
+}
+
+impl Batch {
+    /// An entry that holds no id is kept too, so that it is deleted with the others.
+    fn add(&mut self, stream: usize, task: Option<&[u8]>, entry: String) {
+        self.ids.extend(task.and_then(Id::from_slice));
+        self.entries[stream].push(entry);
     }
 }
 

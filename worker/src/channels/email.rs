@@ -391,6 +391,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn whose_fault_it_is() {
         let reply = |code| Cause::Reply { code, text: String::new() };
         let broken = || Cause::Broken("reset".to_owned());
