@@ -2,7 +2,7 @@
 # Makes sure that what the tests need is installed. Starts nothing.
 #
 #   scripts/setup-test.sh             the servers that the tests and benchmarks talk to: PostgreSQL and Redis
-#   scripts/setup-test.sh --browser   and what looks at the API from outside: a browser and schemathesis
+#   scripts/setup-test.sh --browser   and what stands around them: a connection pooler, a browser, schemathesis
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,6 +11,7 @@ main() {
     scripts/peers.sh find postgres >/dev/null 2>&1 || missing+=(postgresql)
     scripts/peers.sh find redis >/dev/null 2>&1 || missing+=(redis-server)
     if [ "${1:-}" = --browser ]; then
+        [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
         # The font is what the pages are written in where there is none: without any, a picture shows empty boxes.
         command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
     fi

@@ -104,7 +104,9 @@ impl Db {
             Self::Postgres { pool, persistent: false } => {
                 let mut unlocked = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
                 unlocked.set_locking(false);
-                unlocked.run(pool).await
+                let mut transaction = pool.begin().await?;
+                unlocked.run_direct(None, &mut *transaction, false).await?;
+                Ok(transaction.commit().await?)
             }
             Self::Postgres { pool, .. } => MIGRATIONS.run(pool).await,
             Self::Sqlite { writer, .. } => MIGRATIONS.run(writer).await,
@@ -114,6 +116,8 @@ impl Db {
     /// A connection for reading.
     pub async fn read(&self) -> Result<Session> {
         Ok(match self {
+            // A statement is prepared and run in two steps, and only a transaction keeps both on one connection.
+            Self::Postgres { persistent: false, .. } => return self.begin().await,
             Self::Postgres { pool, persistent } => Session::Postgres(pool.acquire().await?, *persistent),
             Self::Sqlite { readers, .. } => Session::Sqlite(readers.acquire().await?),
         })

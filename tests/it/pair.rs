@@ -171,7 +171,7 @@ async fn redis(url: &Url) -> MultiplexedConnection {
 
 /// A story that is not told on PostgreSQL and Redis must not look as if it had been: without servers it fails.
 #[expect(clippy::disallowed_methods, reason = "the servers of the tests are no setting of the product")]
-fn server(variable: &str) -> Url {
+pub(crate) fn server(variable: &str) -> Url {
     let url = std::env::var(variable);
     let url = url.unwrap_or_else(|_| panic!("{variable} is not set; run `make test`, which starts the servers"));
     url.parse().unwrap_or_else(|error| panic!("{variable} is no URL: {error}"))

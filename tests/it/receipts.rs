@@ -44,10 +44,11 @@ impl App {
         self.drain().await;
     }
 
-    /// The journal of a task, each line as `kind detail`.
+    /// What the journal tells of a task after the door, each line as `kind detail`.
     async fn journal(&self, task: Id) -> Vec<String> {
         let lines = journal::of_task(&mut self.begin().await, task).await.expect("the journal is read");
-        lines.into_iter().map(|line| format!("{} {}", line.kind, line.detail)).collect()
+        let later = lines.into_iter().filter(|line| line.kind != "skipped");
+        later.map(|line| format!("{} {}", line.kind, line.detail)).collect()
     }
 }
 

@@ -13,12 +13,13 @@ use crate::sample;
 const SUPPRESSIONS: &str = "/api/v1/notifications/suppressions/";
 
 impl App {
-    /// What the journal tells of an event, each line as `channel kind`.
+    /// What the journal tells of suppressed addresses of an event, each line as `channel kind`.
     async fn told(&self, correlation_id: Id) -> Vec<String> {
         let lines = sql!(
             all(String,),
             &mut self.begin().await,
-            "select channel || ' ' || kind from journal where correlation_id = $1 order by channel",
+            "select channel || ' ' || kind from journal where correlation_id = $1
+                 and (kind = 'suppressed' or detail like 'suppressed:%') order by channel",
             correlation_id
         );
         lines.expect("the journal is read").into_iter().map(|(line,)| line).collect()
@@ -37,7 +38,7 @@ story!(a_bounce_is_suppressed_until_it_is_lifted, async |app: &App| {
     let skipped = receipt.skipped.iter().find(|skipped| skipped.channel.as_str() == "email").expect("it is named");
     assert_eq!(skipped.reason, "suppressed");
     assert!(skipped.detail.contains("/api/v1/notifications/suppressions/"), "the remedy: {}", skipped.detail);
-    assert_eq!(app.told(receipt.correlation_id).await, ["email suppressed"]);
+    assert_eq!(app.told(receipt.correlation_id).await, ["email skipped"]);
     app.drain().await;
     assert_eq!((app.mails().len(), app.whatsapps().len()), (0, 2));
 
@@ -97,7 +98,7 @@ story!(a_person_may_be_beyond_reach, async |app: &App| {
     }
     let receipt = app.accepted(&sample::event()).await;
     assert_eq!((receipt.notifications_queued, receipt.task_id), (0, None));
-    assert_eq!(app.told(receipt.correlation_id).await, ["email suppressed", "whatsapp suppressed"]);
+    assert_eq!(app.told(receipt.correlation_id).await, ["email skipped", "whatsapp skipped"]);
 });
 
 // Found by channel and by a part of the address, a page at a time.
