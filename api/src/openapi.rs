@@ -188,9 +188,8 @@ fn add_answers(path: &str, operation: &mut Value) {
         When::WithBody => operation.get("requestBody").is_some(),
         When::WithPath => path.contains('{'),
         When::WithQuery => asks(operation, "query"),
-        When::Paged => {
-            operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "page"))
-        }
+        When::Paged => takes(operation, "page"),
+        When::Repeatable => takes(operation, "Idempotency-Key"),
     });
     let answers: Vec<&Answer> = answers.collect();
     if operation.get("requestBody").is_some() {
@@ -200,9 +199,12 @@ fn add_answers(path: &str, operation: &mut Value) {
     for Answer { status, description, schema, .. } in answers {
         let content_type = if *schema == "Problem" { "application/problem+json" } else { "application/json" };
         let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
-        let content = json!({ content_type: { "schema": schema } });
         let responses = operation["responses"].as_object_mut().expect("every operation has responses");
-        responses.entry(*status).or_insert_with(|| json!({ "description": description, "content": content }));
+        let response = responses.entry(*status).or_insert_with(|| json!({ "description": description }));
+        // A page that is not found may be a page, and what was no path at all is refused before anybody draws one.
+        if response["content"].get(content_type).is_none() {
+            response["content"][content_type] = json!({ "schema": schema });
+        }
     }
 }
 
@@ -247,6 +249,10 @@ fn headers() -> Value {
             "schema": { "type": "integer", "minimum": 0 },
         },
     })
+}
+
+fn takes(operation: &Value, parameter: &str) -> bool {
+    operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == parameter))
 }
 
 fn asks(operation: &Value, place: &str) -> bool {
@@ -399,6 +405,8 @@ enum When {
     WithPath,
     WithQuery,
     Paged,
+    /// It understands `Idempotency-Key`.
+    Repeatable,
 }
 
 const ANSWERS: &[Answer] = &[
@@ -408,6 +416,7 @@ const ANSWERS: &[Answer] = &[
         description: "Fields are wrong, or the body is no JSON.",
         schema: "FieldErrors",
     },
+    Answer { status: "400", when: When::Repeatable, description: "A header is wrong.", schema: "FieldErrors" },
     Answer { status: "400", when: When::WithQuery, description: "A query parameter is wrong.", schema: "FieldErrors" },
     Answer {
         status: "401",

@@ -568,12 +568,7 @@ async fn it_listens_on_several_addresses_until_it_is_told_to_stop() {
 }
 
 /// What the router serves and the document leaves out, each with the reason.
-const UNDOCUMENTED: [(&str, &str); 2] = [
-    ("GET /api/docs/assets/{file}", "what the two pages are drawn with"),
-    ("POST /api/v1/notifications/events/dispatch", NOT_YET),
-];
-
-const NOT_YET: &str = "its handler does not describe itself yet";
+const UNDOCUMENTED: [(&str, &str); 1] = [("GET /api/docs/assets/{file}", "what the two pages are drawn with")];
 
 /// S002-34: the document names every operation that there is, and none that there is not.
 #[tokio::test]
@@ -594,7 +589,6 @@ async fn the_document_and_the_router_agree() {
     }
     for (operation, why) in UNDOCUMENTED {
         assert!(served.remove(operation), "{operation} is not served, so it needs no excuse: {why}");
-        documented.remove(operation);
     }
     let missing: Vec<_> = served.difference(&documented).collect();
     let invented: Vec<_> = documented.difference(&served).collect();
