@@ -36,6 +36,10 @@ fn the_contract_names_the_tests_that_hold_it() {
     let listed: BTreeSet<&str> = written.lines().filter_map(id_of_row).collect();
     let unknown: Vec<_> = proofs.keys().filter(|id| id.starts_with("S002-") && !listed.contains(id.as_str())).collect();
     assert!(unknown.is_empty(), "tests name lines that the contract does not have: {unknown:?}");
+    assert!(
+        right.contains("\n<!-- open: written by the test -->\nNone.\n"),
+        "lines that no test holds stand under \"Open\""
+    );
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch of this test, and no setting of the product")]
