@@ -17,6 +17,7 @@ use crate::body::LARGEST_BODY;
     tags(
         (name = "events", description = "Say what happened. Who is told, on which channel and in which words is decided \
             here and now; the delivery follows."),
+        (name = "notifications", description = "The messages that came of it: each with its story, to be cancelled or sent again."),
         (name = "tasks", description = "What became of it: every job has a task, and a task can be looked up by its id."),
         (name = "catalogue", description = "The phases and the types of service that an event may name."),
         (name = "templates", description = "The words, by phase, type of service, channel and audience."),
@@ -25,6 +26,12 @@ use crate::body::LARGEST_BODY;
         (name = "vehicles", description = "What the customers own."),
         (name = "reminders", description = "What falls due on a day, or at a number of kilometres."),
         (name = "push", description = "Browsers that take Web Push."),
+        (name = "suppressions", description = "Addresses to which nothing is sent any more, until staff lift it."),
+        (name = "unsubscribe", description = "Where the link in a mail leads."),
+        (name = "receipts", description = "What Evolution API says of the messages that it took."),
+        (name = "workshops", description = "Workshops with settings of their own."),
+        (name = "provider-accounts", description = "Further SMTP servers and Evolution instances, which take over from each other."),
+        (name = "api-keys", description = "Who may call, and what for."),
         (name = "analytics", description = "How much was sent, and how well that went."),
         (name = "sync", description = "For services of the same house: what they know about customers and vehicles."),
         (name = "health", description = "Whether it works, for load balancers, for Prometheus and for people."),
@@ -502,11 +509,14 @@ mod tests {
     fn every_operation_explains_itself() {
         let document = document();
         let mut names = HashSet::new();
+        let tags = document["tags"].as_array().expect("tags").iter();
+        let tags: HashSet<&str> = tags.map(|tag| tag["name"].as_str().expect("a name")).collect();
         let mut silent = Vec::new();
         for (operation, one) in operations(&document) {
             let name = one["operationId"].as_str().expect("a name");
             assert!(names.insert(name.to_owned()), "{name} is there twice");
-            assert!(one["tags"][0].is_string(), "{operation} has no tag");
+            let tag = one["tags"][0].as_str().unwrap_or_default();
+            assert!(tags.contains(&tag), "{operation} has no tag that is described: {tag}");
             let parameters = one["parameters"].as_array().into_iter().flatten();
             let without = parameters.filter(|parameter| parameter["description"].as_str().is_none_or(str::is_empty));
             silent.extend(without.map(|parameter| format!("{operation}: {}", parameter["name"])));

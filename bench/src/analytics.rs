@@ -97,7 +97,7 @@ const HOT: [(&str, &str); 7] = [
     ),
     (
         "the newest messages",
-        "select * from notifications where status <> 'pending' or fallback_order = 0 order by created_at desc, id desc limit 100",
+        "select * from notifications where status not in ('pending', 'cancelled') or fallback_order = 0 order by created_at desc, id desc limit 100",
     ),
     (
         "the newest that came back",
@@ -105,7 +105,7 @@ const HOT: [(&str, &str); 7] = [
     ),
     (
         "today, counted",
-        "select channel, status, event_type, count(*) from notifications where created_at >= now() - interval '1 day' and (status <> 'pending' or fallback_order = 0) group by 1, 2, 3",
+        "select channel, status, event_type, count(*) from notifications where created_at >= now() - interval '1 day' and (status not in ('pending', 'cancelled') or fallback_order = 0) group by 1, 2, 3",
     ),
 ];
 

@@ -1,8 +1,8 @@
 //! How much was sent, how it went, and how long it took.
 //!
 //! Finished days are counted once into `analytics_counts` and again every hour for a week, because receipts come late; today
-//! is counted when somebody asks. A notification that waits in reserve, behind a channel that worked, is no message and is
-//! not counted.
+//! is counted when somebody asks. A notification that waits in reserve, or was cancelled there, is no message and is not
+//! counted.
 
 use std::collections::BTreeMap;
 
@@ -135,7 +135,7 @@ async fn count_days(session: &mut Session, days: &[Day]) -> Result<()> {
                 coalesce(sum(elapsed(n.created_at, coalesce(n.delivered_at, n.sent_at))), 0.0)
          from rows($1 as analytics_days: day, starts_at, ends_at) d
          join notifications n on n.created_at >= d.starts_at and n.created_at < d.ends_at
-         where n.status <> 'pending' or n.fallback_order = 0
+         where n.status not in ('pending', 'cancelled') or n.fallback_order = 0
          group by d.day, n.channel, n.status, n.event_type",
         rows()
     )?;
@@ -147,7 +147,7 @@ async fn count_today(session: &mut Session, today: Day) -> Result<Vec<Count>> {
         "select $3 as day, channel, status, event_type, count(*) as total, count(sent_at) as timed,
                 coalesce(sum(elapsed(created_at, coalesce(delivered_at, sent_at))), 0.0) as seconds
          from notifications
-         where created_at >= $1 and created_at < $2 and (status <> 'pending' or fallback_order = 0)
+         where created_at >= $1 and created_at < $2 and (status not in ('pending', 'cancelled') or fallback_order = 0)
          group by channel, status, event_type",
         today.starts_at, today.ends_at, today.day
     )
@@ -188,7 +188,7 @@ pub async fn recent(
         return sql!(all Recent, session,
             "select id, event_type, channel, customer_id, status, sent_at, created_at, template_name, error_reason
              from notifications
-             where (channel = $1 or $2) and (status <> 'pending' or fallback_order = 0)
+             where (channel = $1 or $2) and (status not in ('pending', 'cancelled') or fallback_order = 0)
              order by created_at desc, id desc limit $3",
             channel, channel.is_none(), limit
         );
@@ -196,7 +196,7 @@ pub async fn recent(
     sql!(all Recent, session,
         "select id, event_type, channel, customer_id, status, sent_at, created_at, template_name, error_reason
          from notifications
-         where status = $4 and (channel = $1 or $2) and (status <> 'pending' or fallback_order = 0)
+         where status = $4 and (channel = $1 or $2) and (status not in ('pending', 'cancelled') or fallback_order = 0)
          order by created_at desc, id desc limit $3",
         channel, channel.is_none(), limit, status.as_str()
     )
