@@ -30,6 +30,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::Version;
+use axum::http::header::HOST;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use recado_shared::addresses;
@@ -89,6 +91,7 @@ pub fn router(context: Context) -> App {
     });
     let router = routes
         .layer(middleware::from_fn(limit_time))
+        .layer(middleware::from_fn(demand_host))
         .layer(middleware::from_fn(rate_limit::tell))
         .layer(CatchPanicLayer::custom(answer_panic))
         .layer(middleware::from_fn_with_state(api.clone(), observe::observe))
@@ -125,6 +128,14 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
             Ok(())
         }
     }
+}
+
+/// A request of HTTP/1.1 names its host (RFC 9112, section 3.2); hyper leaves that to us.
+async fn demand_host(request: Request, next: Next) -> Response {
+    if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
+        return Problem::Malformed("Falta el encabezado Host.".to_owned()).into_response();
+    }
+    next.run(request).await
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use recado_shared::api_keys;
 use recado_shared::clock::Clock;
 use recado_shared::config::Config;
@@ -74,7 +75,8 @@ impl TestApi {
         Self { app: router(context.clone()), context, _folder: folder }
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("taller.example.com"));
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
@@ -644,7 +646,7 @@ async fn the_pages_are_served_with_all_they_need() {
         let mentions = page.text.match_indices("http").count();
         assert_eq!(mentions, page.text.match_indices("http://www.w3.org/2000/svg").count(), "{path}: {}", page.text);
         for link in page.text.split('"').filter(|text| text.starts_with("/api/")) {
-            let request = Request::get(link).body(Body::empty()).unwrap();
+            let request = Request::get(link).header(HOST, "taller.example.com").body(Body::empty()).unwrap();
             let found = api.app.clone().oneshot(request).await.unwrap();
             assert_eq!(found.status(), StatusCode::OK, "{link}");
             let is_asset = link.contains("/assets/");

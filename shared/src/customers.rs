@@ -66,17 +66,22 @@ pub struct Preference {
     pub priority: i32,
 }
 
+/// The columns of a [`Customer`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str = "id, customer_id, first_name, last_name, email, phone, whatsapp, quiet_from, quiet_until, time_zone, \
+     sync_version, created_at, updated_at";
+
 pub async fn find_many(session: &mut Session, customer_ids: &[String]) -> Result<Vec<Customer>> {
-    sql!(all Customer, session, "select * from customers where customer_id = any($1)", Texts(customer_ids))
+    sql!(all Customer, session, (&format!("select {COLUMNS} from customers where customer_id = any($1)")), Texts(customer_ids))
 }
 
 pub async fn find(session: &mut Session, customer_id: &str) -> Result<Option<Customer>> {
-    sql!(one Customer, session, "select * from customers where customer_id = $1", customer_id)
+    sql!(one Customer, session, (&format!("select {COLUMNS} from customers where customer_id = $1")), customer_id)
 }
 
 /// The customer, held until the end of the transaction, so that two changes of the same person do not lose each other.
 pub async fn lock(session: &mut Session, customer_id: &str) -> Result<Option<Customer>> {
-    sql!(one Customer, session, "select * from customers where customer_id = $1 for update", customer_id)
+    sql!(one Customer, session, (&format!("select {COLUMNS} from customers where customer_id = $1 for update")), customer_id)
 }
 
 /// A page of the customers in whom `search` is found, by `customer_id`, and how many there are in all. It looks into names,
@@ -100,10 +105,10 @@ pub async fn list(
         digits.as_deref()
     )?;
     let customers = sql!(all Customer, session,
-        "select * from customers
+        (&format!("select {COLUMNS} from customers
          where $1 or first_name || ' ' || last_name ilike $2 escape '\\' or email ilike $2 escape '\\'
             or customer_id ilike $2 escape '\\' or phone like $3 or whatsapp like $3
-         order by customer_id limit $4 offset $5",
+         order by customer_id limit $4 offset $5")),
         search.is_none(), text.as_deref(), digits.as_deref(), limit, offset
     )?;
     Ok((customers, count.map_or(0, |(count,)| count)))
@@ -122,9 +127,9 @@ fn digits_of(search: &str) -> Option<String> {
 /// [checked](CustomerDraft::checked).
 pub async fn insert(session: &mut Session, draft: &CustomerDraft, now: Timestamp) -> Result<Customer> {
     let customer = sql!(one Customer, session,
-        "insert into customers (id, customer_id, first_name, last_name, email, phone, whatsapp, quiet_from, quiet_until,
+        (&format!("insert into customers (id, customer_id, first_name, last_name, email, phone, whatsapp, quiet_from, quiet_until,
              time_zone, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) returning *",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) returning {COLUMNS}")),
         Id::new(now), draft.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(),
         draft.email.as_deref(), draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from.as_deref(),
         draft.quiet_until.as_deref(), draft.time_zone.as_deref(), now
@@ -135,9 +140,9 @@ pub async fn insert(session: &mut Session, draft: &CustomerDraft, now: Timestamp
 /// Writes a customer anew; `None` when there is none. What the Core service synced later still wins by its version.
 pub async fn replace(session: &mut Session, draft: &CustomerDraft, now: Timestamp) -> Result<Option<Customer>> {
     sql!(one Customer, session,
-        "update customers set first_name = $2, last_name = $3, email = $4, phone = $5, whatsapp = $6, quiet_from = $7,
+        (&format!("update customers set first_name = $2, last_name = $3, email = $4, phone = $5, whatsapp = $6, quiet_from = $7,
              quiet_until = $8, time_zone = $9, updated_at = $10
-         where customer_id = $1 returning *",
+         where customer_id = $1 returning {COLUMNS}")),
         draft.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(), draft.email.as_deref(),
         draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from.as_deref(), draft.quiet_until.as_deref(),
         draft.time_zone.as_deref(), now

@@ -237,7 +237,7 @@ impl Session {
 /// Runs one SQL text on the engine of a [`Session`].
 ///
 /// ```text
-/// sql!(all  Customer, session, "select * from customers where customer_id = any($1)", Texts(&ids)).await?;
+/// sql!(all  Customer, session, "select id, … from customers where customer_id = any($1)", Texts(&ids))?;
 /// sql!(one  Customer, session, "…", …)       // Option<Customer>
 /// sql!(run, session, "delete from …", …)     // number of rows
 /// ```

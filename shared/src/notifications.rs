@@ -201,14 +201,17 @@ impl Notification {
     }
 }
 
+/// The columns of a [`Notification`].
+const COLUMNS: &str = "id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel, fallback_order, status, \
+     recipient_address, template_name, subject, body, is_html, error_code, error_reason, retry_count, \
+     max_retries, next_retry_at, unknown_since, paced_until, provider_message_id, provider, redrives, \
+     await_receipt, await_seconds, critical, send_at, admitted_at, sent_at, delivered_at, read_at, created_at, \
+     updated_at";
+
 /// The chains of these tasks, each in its order.
 pub async fn chains(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Notification>> {
     sql!(all Notification, session,
-        "select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel, fallback_order, status, recipient_address,
-                template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries, next_retry_at, unknown_since,
-                paced_until, provider_message_id, provider, redrives, await_receipt, await_seconds, critical, send_at, admitted_at,
-                sent_at, delivered_at, read_at, created_at, updated_at
-         from notifications where task_id = any($1) order by task_id, fallback_order",
+        (&format!("select {COLUMNS} from notifications where task_id = any($1) order by task_id, fallback_order")),
         Ids(task_ids)
     )
 }
@@ -221,11 +224,9 @@ pub async fn of_provider<T: AsRef<str>>(
     provider_message_ids: &[T],
 ) -> Result<Vec<Notification>> {
     sql!(all Notification, session,
-        "select id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel, fallback_order, status,
-                recipient_address, template_name, subject, body, is_html, error_code, error_reason, retry_count, max_retries,
-                next_retry_at, unknown_since, paced_until, provider_message_id, provider, redrives, await_receipt, await_seconds,
-                critical, send_at, admitted_at, sent_at, delivered_at, read_at, created_at, updated_at
-         from notifications where provider_message_id = any($1) and channel = $2 order by id for update",
+        (&format!(
+            "select {COLUMNS} from notifications where provider_message_id = any($1) and channel = $2 order by id for update"
+        )),
         Texts(provider_message_ids), channel.as_str()
     )
 }

@@ -294,27 +294,33 @@ impl Filter {
     }
 }
 
+/// The columns of an [`Orchestration`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str =
+    "id, service_type_id, target, taller_id, is_active, description, delivery_mode, created_at, updated_at";
+
+/// The columns of a [`Cell`].
+const CELL_COLUMNS: &str = "id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds";
+
 /// Every configuration and every cell.
 pub async fn all(session: &mut Session) -> Result<(Vec<Orchestration>, Vec<Cell>)> {
     let configs = sql!(all Orchestration, session,
-        "select id, service_type_id, target, taller_id, is_active, description, delivery_mode, created_at, updated_at
-         from orchestration_configs"
+        (&format!("select {COLUMNS} from orchestration_configs"))
     )?;
     let cells = sql!(all Cell, session,
-        "select id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds
-         from phase_channel_configs"
+        (&format!("select {CELL_COLUMNS} from phase_channel_configs"))
     )?;
     Ok((configs, cells))
 }
 
 /// One configuration.
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Orchestration>> {
-    sql!(one Orchestration, session, "select * from orchestration_configs where id = $1", id)
+    sql!(one Orchestration, session, (&format!("select {COLUMNS} from orchestration_configs where id = $1")), id)
 }
 
 /// The cells of one configuration.
 pub async fn cells(session: &mut Session, config: Id) -> Result<Vec<Cell>> {
-    sql!(all Cell, session, "select * from phase_channel_configs where config_id = $1", config)
+    sql!(all Cell, session, (&format!("select {CELL_COLUMNS} from phase_channel_configs where config_id = $1")), config)
 }
 
 /// Writes a new configuration without cells, and returns its id. A second one for the same service, audience and workshop

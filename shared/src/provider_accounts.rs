@@ -347,8 +347,12 @@ pub struct Filter {
     pub channel: Option<Channel>,
 }
 
+/// The columns of a [`ProviderAccount`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str = "id, taller_id, channel, name, priority, is_enabled, settings, secret, created_at, updated_at";
+
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<ProviderAccount>> {
-    sql!(one ProviderAccount, session, "select * from provider_accounts where id = $1", id)
+    sql!(one ProviderAccount, session, (&format!("select {COLUMNS} from provider_accounts where id = $1")), id)
 }
 
 /// A page of the accounts that fit, in the order in which they are tried, and how many fit in all.
@@ -369,8 +373,8 @@ pub async fn list(
         channel.is_none()
     )?;
     let accounts = sql!(all ProviderAccount, session,
-        "select * from provider_accounts where (taller_id = $1 or $2) and (channel = $3 or $4)
-         order by channel, coalesce(taller_id, ''), priority, name limit $5 offset $6",
+        (&format!("select {COLUMNS} from provider_accounts where (taller_id = $1 or $2) and (channel = $3 or $4)
+         order by channel, coalesce(taller_id, ''), priority, name limit $5 offset $6")),
         taller, taller.is_none(), channel, channel.is_none(), limit, offset
     )?;
     Ok((accounts, count.map_or(0, |(count,)| count)))
@@ -379,7 +383,7 @@ pub async fn list(
 /// Those that messages may leave through, in the order in which they are tried.
 pub async fn enabled(session: &mut Session) -> Result<Vec<ProviderAccount>> {
     sql!(all ProviderAccount, session,
-        "select * from provider_accounts where is_enabled = $1 order by priority, name limit $2", true, MOST_ACCOUNTS)
+        (&format!("select {COLUMNS} from provider_accounts where is_enabled = $1 order by priority, name limit $2")), true, MOST_ACCOUNTS)
 }
 
 /// Writes a new account. A name that is taken violates `provider_accounts_name_key`. `sealed` was sealed for `id`.
@@ -392,8 +396,8 @@ pub async fn insert(
 ) -> Result<Option<ProviderAccount>> {
     touch(session).await?;
     sql!(one ProviderAccount, session,
-        "insert into provider_accounts (id, taller_id, channel, name, priority, is_enabled, settings, secret, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) returning *",
+        (&format!("insert into provider_accounts (id, taller_id, channel, name, priority, is_enabled, settings, secret, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) returning {COLUMNS}")),
         id, draft.taller_id.as_deref(), draft.channel.as_str(), draft.name.as_str(), draft.priority, draft.is_enabled,
         Json(&draft.settings), sealed, now
     )
@@ -409,9 +413,9 @@ pub async fn replace(
 ) -> Result<Option<ProviderAccount>> {
     touch(session).await?;
     sql!(one ProviderAccount, session,
-        "update provider_accounts set taller_id = $2, channel = $3, name = $4, priority = $5, is_enabled = $6, settings = $7,
+        (&format!("update provider_accounts set taller_id = $2, channel = $3, name = $4, priority = $5, is_enabled = $6, settings = $7,
              secret = $8, updated_at = $9
-         where id = $1 returning *",
+         where id = $1 returning {COLUMNS}")),
         id, draft.taller_id.as_deref(), draft.channel.as_str(), draft.name.as_str(), draft.priority, draft.is_enabled,
         Json(&draft.settings), sealed, now
     )

@@ -129,6 +129,10 @@ pub fn addresses(customers: &[Customer]) -> Vec<String> {
     customers.iter().flat_map(of).collect()
 }
 
+/// The columns of a [`Suppression`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str = "id, channel, address, reason, detail, notification_id, created_at";
+
 /// Those of the addresses that are suppressed.
 pub async fn among(session: &mut Session, addresses: &[String]) -> Result<HashSet<(Channel, String)>> {
     #[derive(sqlx::FromRow)]
@@ -189,15 +193,15 @@ pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i6
         search.is_none()
     )?;
     let suppressions = sql!(all Suppression, session,
-        "select * from suppressions where (channel = $1 or $2) and (address ilike $3 escape '\\' or $4)
-         order by created_at desc, id desc limit $5 offset $6",
+        (&format!("select {COLUMNS} from suppressions where (channel = $1 or $2) and (address ilike $3 escape '\\' or $4)
+         order by created_at desc, id desc limit $5 offset $6")),
         channel, channel.is_none(), search.as_deref(), search.is_none(), limit, offset
     )?;
     Ok((suppressions, count.map_or(0, |(count,)| count)))
 }
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Suppression>> {
-    sql!(one Suppression, session, "select * from suppressions where id = $1", id)
+    sql!(one Suppression, session, (&format!("select {COLUMNS} from suppressions where id = $1")), id)
 }
 
 /// Suppresses an address by hand. One that is suppressed already violates `suppressions_key`.
@@ -206,8 +210,8 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Suppression>> 
 /// When the database says no.
 pub async fn insert(session: &mut Session, draft: &SuppressionDraft, now: Timestamp) -> Result<Suppression> {
     let inserted = sql!(one Suppression, session,
-        "insert into suppressions (id, channel, address, reason, detail, created_at)
-         values ($1, $2, $3, 'manual', $4, $5) returning *",
+        (&format!("insert into suppressions (id, channel, address, reason, detail, created_at)
+         values ($1, $2, $3, 'manual', $4, $5) returning {COLUMNS}")),
         Id::new(now), draft.channel.map(Channel::as_str), draft.address.as_str(), draft.detail.as_str(), now
     )?;
     inserted.ok_or(sqlx::Error::RowNotFound)

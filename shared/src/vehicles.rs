@@ -122,12 +122,17 @@ pub struct Filter {
     pub plate: Option<String>,
 }
 
+/// The columns of a [`Vehicle`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str = "id, vehicle_id, customer_id, brand, model, year, plate, current_kilometers, last_service_date, \
+     next_service_kilometers, image_url, sync_version, created_at, updated_at";
+
 pub async fn find_by_plate(session: &mut Session, plate: &str) -> Result<Option<Vehicle>> {
-    sql!(one Vehicle, session, "select * from vehicles where plate = $1", plate)
+    sql!(one Vehicle, session, (&format!("select {COLUMNS} from vehicles where plate = $1")), plate)
 }
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Vehicle>> {
-    sql!(one Vehicle, session, "select * from vehicles where id = $1", id)
+    sql!(one Vehicle, session, (&format!("select {COLUMNS} from vehicles where id = $1")), id)
 }
 
 /// A page of the vehicles that fit, by plate, and how many fit in all.
@@ -144,9 +149,9 @@ pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i6
         plate.is_none()
     )?;
     let vehicles = sql!(all Vehicle, session,
-        "select * from vehicles
+        (&format!("select {COLUMNS} from vehicles
          where (customer_id = $1 or $2) and (plate ilike $3 escape '\\' or $4)
-         order by plate limit $5 offset $6",
+         order by plate limit $5 offset $6")),
         customer, customer.is_none(), plate.as_deref(), plate.is_none(), limit, offset
     )?;
     Ok((vehicles, count.map_or(0, |(count,)| count)))
@@ -155,10 +160,10 @@ pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i6
 /// Writes a new vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
 pub async fn insert(session: &mut Session, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
     sql!(one Vehicle, session,
-        "insert into vehicles (id, customer_id, brand, model, year, plate, current_kilometers, last_service_date,
+        (&format!("insert into vehicles (id, customer_id, brand, model, year, plate, current_kilometers, last_service_date,
              next_service_kilometers, image_url, created_at, updated_at)
          select $1, customer_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11 from customers where customer_id = $2
-         returning *",
+         returning {COLUMNS}")),
         Id::new(now), draft.customer_id.as_str(), draft.brand.as_str(), draft.model.as_str(), draft.year,
         draft.plate.as_str(), draft.current_kilometers, draft.last_service_date, draft.next_service_kilometers,
         draft.image_url.as_deref(), now
@@ -168,10 +173,10 @@ pub async fn insert(session: &mut Session, draft: &VehicleDraft, now: Timestamp)
 /// Writes a vehicle anew. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
 pub async fn replace(session: &mut Session, id: Id, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
     sql!(one Vehicle, session,
-        "update vehicles set customer_id = $2, brand = $3, model = $4, year = $5, plate = $6, current_kilometers = $7,
+        (&format!("update vehicles set customer_id = $2, brand = $3, model = $4, year = $5, plate = $6, current_kilometers = $7,
              last_service_date = $8, next_service_kilometers = $9, image_url = $10, updated_at = $11
          where id = $1 and exists (select 1 from customers where customer_id = $2)
-         returning *",
+         returning {COLUMNS}")),
         id, draft.customer_id.as_str(), draft.brand.as_str(), draft.model.as_str(), draft.year, draft.plate.as_str(),
         draft.current_kilometers, draft.last_service_date, draft.next_service_kilometers, draft.image_url.as_deref(), now
     )

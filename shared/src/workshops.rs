@@ -176,9 +176,14 @@ impl From<Workshop> for WorkshopDraft {
     }
 }
 
+/// The columns of a [`Workshop`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str = "id, taller_id, name, is_active, time_zone, quiet_from, quiet_until, from_email, email_enabled, \
+     whatsapp_enabled, push_enabled, created_at, updated_at";
+
 /// All of them, for the catalogue.
 pub async fn all(session: &mut Session) -> Result<Vec<Workshop>> {
-    sql!(all Workshop, session, "select * from workshops")
+    sql!(all Workshop, session, (&format!("select {COLUMNS} from workshops")))
 }
 
 /// The senders that workshops want on their mails: `taller_id` and mailbox.
@@ -187,7 +192,7 @@ pub async fn senders(session: &mut Session) -> Result<Vec<(String, String)>> {
 }
 
 pub async fn find(session: &mut Session, taller_id: &str) -> Result<Option<Workshop>> {
-    sql!(one Workshop, session, "select * from workshops where taller_id = $1", taller_id)
+    sql!(one Workshop, session, (&format!("select {COLUMNS} from workshops where taller_id = $1")), taller_id)
 }
 
 /// Which workshops to list; `None` leaves a question out.
@@ -211,8 +216,8 @@ pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i6
         search.is_none()
     )?;
     let workshops = sql!(all Workshop, session,
-        "select * from workshops where (is_active = $1 or $2) and (name ilike $3 escape '\\' or $4)
-         order by taller_id limit $5 offset $6",
+        (&format!("select {COLUMNS} from workshops where (is_active = $1 or $2) and (name ilike $3 escape '\\' or $4)
+         order by taller_id limit $5 offset $6")),
         filter.is_active, filter.is_active.is_none(), search.as_deref(), search.is_none(), limit, offset
     )?;
     Ok((workshops, count.map_or(0, |(count,)| count)))
@@ -222,9 +227,9 @@ pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i6
 pub async fn insert(session: &mut Session, draft: &WorkshopDraft, now: Timestamp) -> Result<Option<Workshop>> {
     touch(session).await?;
     sql!(one Workshop, session,
-        "insert into workshops (id, taller_id, name, is_active, time_zone, quiet_from, quiet_until, from_email,
+        (&format!("insert into workshops (id, taller_id, name, is_active, time_zone, quiet_from, quiet_until, from_email,
              email_enabled, whatsapp_enabled, push_enabled, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) returning *",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) returning {COLUMNS}")),
         Id::new(now), draft.taller_id.as_str(), draft.name.as_str(), draft.is_active, draft.time_zone.as_deref(),
         draft.quiet_from.as_deref(), draft.quiet_until.as_deref(), draft.from_email.as_deref(), draft.email_enabled,
         draft.whatsapp_enabled, draft.push_enabled, now
@@ -235,10 +240,10 @@ pub async fn insert(session: &mut Session, draft: &WorkshopDraft, now: Timestamp
 pub async fn replace(session: &mut Session, id: Id, draft: &WorkshopDraft, now: Timestamp) -> Result<Option<Workshop>> {
     touch(session).await?;
     sql!(one Workshop, session,
-        "update workshops set taller_id = $2, name = $3, is_active = $4, time_zone = $5, quiet_from = $6,
+        (&format!("update workshops set taller_id = $2, name = $3, is_active = $4, time_zone = $5, quiet_from = $6,
              quiet_until = $7, from_email = $8, email_enabled = $9, whatsapp_enabled = $10, push_enabled = $11,
              updated_at = $12
-         where id = $1 returning *",
+         where id = $1 returning {COLUMNS}")),
         id, draft.taller_id.as_str(), draft.name.as_str(), draft.is_active, draft.time_zone.as_deref(),
         draft.quiet_from.as_deref(), draft.quiet_until.as_deref(), draft.from_email.as_deref(), draft.email_enabled,
         draft.whatsapp_enabled, draft.push_enabled, now

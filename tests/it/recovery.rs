@@ -13,6 +13,7 @@ use recado_shared::context::Context;
 use recado_shared::ids::Id;
 use recado_shared::operations;
 use recado_shared::queue::Lane;
+use recado_shared::sql;
 use recado_shared::tasks::{self, Claimed, Finish, State};
 use recado_worker::{Drain, Options, Worker};
 use serde_json::{Value, json};
@@ -340,6 +341,44 @@ mod a_flush_in_the_middle_loses_nothing {
         super::a_flush_in_the_middle_loses_nothing(super::Pair::Embedded).await;
     }
 }
+
+// A newer version adds columns while this one runs and has its statements prepared: nothing breaks until it is replaced.
+story!(a_migration_of_a_newer_version_is_survived, async |app: &App| {
+    let vehicle = json!({"customer_id": "customer-001", "brand": "Haval", "model": "H6", "plate": "ABC123"});
+    let everything = async || {
+        app.know_carlos().await;
+        app.dispatch(&sample::event()).await.must_be(202);
+        app.drain().await;
+        for noun in
+            ["customers", "vehicles", "templates", "orchestration", "suppressions", "workshops", "provider-accounts"]
+        {
+            app.get(&format!("/api/v1/notifications/{noun}/")).await.must_be(200);
+        }
+        app.get("/api/v1/notifications/").await.must_be(200);
+    };
+    app.post("/api/v1/notifications/vehicles/", &vehicle).await.must_be(400);
+    everything().await;
+    app.post("/api/v1/notifications/vehicles/", &vehicle).await.must_be(201);
+    everything().await;
+    for statement in [
+        "alter table customers add column newer text",
+        "alter table vehicles add column newer text",
+        "alter table templates add column newer text",
+        "alter table orchestration_configs add column newer text",
+        "alter table suppressions add column newer text",
+        "alter table workshops add column newer text",
+        "alter table provider_accounts add column newer text",
+        "alter table notifications add column newer text",
+        "alter table tasks add column newer text",
+    ] {
+        let mut session = app.begin().await;
+        sql!(run, &mut session, (statement)).expect(statement);
+        session.commit().await.expect("it is committed");
+    }
+    for _ in 0..6 {
+        everything().await;
+    }
+});
 
 // kill -9 in the middle: nothing that was accepted is lost. What was just being sent, or was sent and not yet written
 // down, arrives again; a mailbox knows it by its Message-ID.

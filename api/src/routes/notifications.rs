@@ -359,7 +359,7 @@ struct EventStory {
 impl NotificationDetail {
     async fn find(context: &Context, id: Id, caller: &Caller) -> db::Result<Option<Self>> {
         let mut session = context.db.read().await?;
-        let written = notifications::chain_of(&mut session, id).await?;
+        let mut written = notifications::chain_of(&mut session, id).await?;
         let Some(position) = written.iter().position(|message| message.record.id == id) else { return Ok(None) };
         let task_id = written[position].record.task_id;
         let attempts = notifications::attempts_of(&mut session, &[task_id]).await?;
@@ -367,7 +367,7 @@ impl NotificationDetail {
         drop(session);
         let chain: Vec<Record> = written.iter().map(|message| message.record.clone()).collect();
         let timeline = tell(&chain, &attempts, &journal, context.config.time_zone, caller);
-        let Written { record, subject, body, is_html } = written.into_iter().nth(position).expect("it stands there");
+        let Written { record, subject, body, is_html } = written.swap_remove(position);
         Ok(Some(Self {
             notification: NotificationView::of(record, caller.is_admin()),
             subject,
