@@ -283,20 +283,28 @@ impl<T: Field> Field for Vec<T> {
     }
 }
 
+/// One of a few words.
+pub(crate) fn choice<T: Copy, const N: usize>(
+    value: Value,
+    all: [T; N],
+    name: impl Fn(T) -> &'static str,
+) -> Result<T, String> {
+    let word = String::read(value)?;
+    all.into_iter().find(|one| name(*one) == word).ok_or_else(|| {
+        let choices = all.map(name).join(", ");
+        format!("\"{}\" no es una elección válida. Use: {choices}.", word.escape_debug())
+    })
+}
+
 impl Field for Status {
     fn read(value: Value) -> Result<Self, String> {
-        let word = String::read(value)?;
-        let choices = Status::ALL.map(Status::as_str).join(", ");
-        let unknown = format!("\"{}\" no es una elección válida. Use: {choices}.", word.escape_debug());
-        Self::try_from(word).map_err(|_| unknown)
+        choice(value, Self::ALL, Self::as_str)
     }
 }
 
 impl Field for Channel {
     fn read(value: Value) -> Result<Self, String> {
-        let word = String::read(value)?;
-        let choices = "Use: email, whatsapp, push.";
-        word.parse().map_err(|_| format!("\"{}\" no es una elección válida. {choices}", word.escape_debug()))
+        choice(value, Self::ALL, Self::as_str)
     }
 }
 
@@ -333,25 +341,19 @@ impl Field for Id {
 
 impl Field for Target {
     fn read(value: Value) -> Result<Self, String> {
-        let word = String::read(value)?;
-        word.parse().map_err(|_| format!("\"{}\" no es una elección válida. Use: clients, staff.", word.escape_debug()))
+        choice(value, [Self::Clients, Self::Staff], Self::as_str)
     }
 }
 
 impl Field for DeliveryMode {
     fn read(value: Value) -> Result<Self, String> {
-        let word = String::read(value)?;
-        let choices = "Use: fallback, all.";
-        Self::try_from(word.clone())
-            .map_err(|_| format!("\"{}\" no es una elección válida. {choices}", word.escape_debug()))
+        choice(value, [Self::Fallback, Self::All], Self::as_str)
     }
 }
 
 impl Field for AwaitedReceipt {
     fn read(value: Value) -> Result<Self, String> {
-        let word = String::read(value)?;
-        let choices = "Use: delivered, read.";
-        word.parse().map_err(|_| format!("\"{}\" no es una elección válida. {choices}", word.escape_debug()))
+        choice(value, [Self::Delivered, Self::Read], Self::as_str)
     }
 }
 

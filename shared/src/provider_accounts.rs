@@ -97,6 +97,9 @@ pub struct Settings {
     pub timeout: Option<i32>,
 }
 
+/// The longest that one message may take, in seconds; the schema above repeats it, because it takes literals only.
+pub const LONGEST_TIMEOUT: i32 = 300;
+
 /// How a conversation with an SMTP server is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -107,6 +110,20 @@ pub enum Security {
     Tls,
     /// Not at all.
     Plain,
+}
+
+impl Security {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::StartTls, Self::Tls, Self::Plain];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StartTls => "starttls",
+            Self::Tls => "tls",
+            Self::Plain => "plain",
+        }
+    }
 }
 
 impl Settings {
@@ -204,7 +221,7 @@ impl Settings {
         let numbers = [
             ("settings.port", self.port, 1..=65_535),
             ("settings.rate_per_minute", self.rate_per_minute, 0..=100_000),
-            ("settings.timeout", self.timeout, 1..=300),
+            ("settings.timeout", self.timeout, 1..=LONGEST_TIMEOUT),
         ];
         for (field, value, range) in numbers {
             if value.is_some_and(|value| !range.contains(&value)) {
@@ -353,6 +370,16 @@ const COLUMNS: &str = "id, taller_id, channel, name, priority, is_enabled, setti
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<ProviderAccount>> {
     sql!(one ProviderAccount, session, (&format!("select {COLUMNS} from provider_accounts where id = $1")), id)
+}
+
+/// The account, held until the end of the transaction, so that two changes of it do not lose each other.
+pub async fn lock(session: &mut Session, id: Id) -> Result<Option<ProviderAccount>> {
+    sql!(one ProviderAccount, session, (&format!("select {COLUMNS} from provider_accounts where id = $1 for update")), id)
+}
+
+/// The account of this name, switched on or off.
+pub async fn named(session: &mut Session, name: &str) -> Result<Option<ProviderAccount>> {
+    sql!(one ProviderAccount, session, (&format!("select {COLUMNS} from provider_accounts where name = $1")), name)
 }
 
 /// A page of the accounts that fit, in the order in which they are tried, and how many fit in all.

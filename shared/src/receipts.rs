@@ -16,6 +16,7 @@ use crate::db::{Result, Rows, Session};
 use crate::ids::Id;
 use crate::journal::{self, Entry, Kind};
 use crate::notifications::{self, Notification, Status};
+use crate::provider_accounts::LONGEST_TIMEOUT;
 use crate::queue::Ring;
 use crate::sql;
 use crate::tasks::{self, State};
@@ -168,10 +169,12 @@ fn shown(text: &str) -> String {
 }
 
 /// How long a receipt waits for its message. It may overtake the commit of "sent" by a moment; but where Evolution took the
-/// message and did not answer, its id is only known when the look-ups have found it (d27).
+/// message and did not answer, its id is only known when the look-ups have found it (d27). The message may have left through
+/// an account of the database, so the longest time limit counts that one may have.
 pub fn patience(config: &Config) -> Duration {
-    let unanswered = config.whatsapp.as_ref().map_or(Duration::ZERO, |settings| settings.timeout);
-    (unanswered + config.unknown_outcome_window).max(Duration::from_secs(60))
+    let of_rows = Duration::from_secs(LONGEST_TIMEOUT.unsigned_abs().into());
+    let unanswered = config.whatsapp.as_ref().map_or(of_rows, |settings| settings.timeout.max(of_rows));
+    unanswered + config.unknown_outcome_window
 }
 
 /// What [`apply`] did.

@@ -259,6 +259,12 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Reminder>> {
     sql!(one Reminder, session, (&format!("{SELECT} where r.id = $1")), id)
 }
 
+/// The reminder, held until the end of the transaction, so that two changes of it do not lose each other.
+pub async fn lock(session: &mut Session, id: Id) -> Result<Option<Reminder>> {
+    let held: Option<(Id,)> = sql!(one(Id,), session, "select id from reminders where id = $1 for update", id)?;
+    if held.is_none() { Ok(None) } else { find(session, id).await }
+}
+
 /// A page of the reminders that fit, the newest first, and how many fit in all.
 pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Reminder>, i64)> {
     const FITS: &str = "(r.status = $1 or $2) and ((r.status in ('pending', 'notified', 'overdue')) = $3 or $4)

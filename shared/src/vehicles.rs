@@ -135,6 +135,11 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Vehicle>> {
     sql!(one Vehicle, session, (&format!("select {COLUMNS} from vehicles where id = $1")), id)
 }
 
+/// The vehicle, held until the end of the transaction, so that two changes of it do not lose each other.
+pub async fn lock(session: &mut Session, id: Id) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session, (&format!("select {COLUMNS} from vehicles where id = $1 for update")), id)
+}
+
 /// A page of the vehicles that fit, by plate, and how many fit in all.
 pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Vehicle>, i64)> {
     let (customer, plate) = (filter.customer_id.as_deref(), filter.plate.as_deref().map(contains));

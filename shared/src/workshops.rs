@@ -203,6 +203,11 @@ pub struct Filter {
     pub search: Option<String>,
 }
 
+/// The workshop, held until the end of the transaction, so that two changes of it do not lose each other.
+pub async fn lock(session: &mut Session, taller_id: &str) -> Result<Option<Workshop>> {
+    sql!(one Workshop, session, (&format!("select {COLUMNS} from workshops where taller_id = $1 for update")), taller_id)
+}
+
 /// A page of the workshops that fit, by `taller_id`, and how many fit in all.
 pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Workshop>, i64)> {
     let search = filter.search.as_deref().map(contains);

@@ -166,6 +166,17 @@ story!(an_unknown_outcome_does_not_fail_over, KEY, async |app: &App| {
     app.until_due(task).await;
     assert_eq!(app.tried(task).await[2..], ["phone sent"]);
     assert_eq!((app.whatsapps().len(), evolution.received()), (1, 1));
+
+    // Staff switch the silent account off, as one does. It is asked all the same, and nothing is sent twice.
+    evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
+    let task = app.task_for(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.tried(task).await.last().expect("an attempt"), "phone unknown");
+    app.patch(&url, &json!({"is_enabled": false})).await.must_be(200);
+    app.sandbox.evolution.behave();
+    app.until_due(task).await;
+    assert_eq!(app.tried(task).await.last().expect("an attempt"), "phone sent");
+    assert_eq!((app.whatsapps().len(), evolution.received()), (1, 2));
     app.send(app.request(Method::DELETE, &url)).await.must_be(204);
 });
 

@@ -171,10 +171,9 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     if !gone.is_empty() {
         push::remove(&mut session, &gone).await?;
     }
-    let bounces: Vec<Bounce> = completions.iter().flat_map(|completion| completion.bounces.iter().cloned()).collect();
-    suppressions::record(&mut session, &bounces).await?;
-    let decisions = completions.iter().filter(in_force).flat_map(|completion| completion.journal.iter().cloned());
-    journal::record(&mut session, &decisions.collect::<Vec<Entry>>()).await?;
+    // Of claims in force only: the person of a lost one may have been erased, and the next attempt bounces again.
+    let bounces = completions.iter().filter(in_force).flat_map(|completion| completion.bounces.iter().cloned());
+    suppressions::record(&mut session, &bounces.collect::<Vec<Bounce>>()).await?;
     session.commit().await?;
 
     Ok(completions.iter().filter(in_force).filter_map(|completion| completion.ring).collect())

@@ -234,7 +234,8 @@ impl IdempotencyHeader {
 
     /// The key of one event among many.
     fn of_part(&self, caller: &Caller, index: usize, event: &Event) -> Option<IdempotencyKey> {
-        Some(IdempotencyKey::new(&caller.name, &format!("{}:{index}", self.0.as_deref()?), event))
+        // A blank, which no header may hold: the key of a part is never that of a request of its own.
+        Some(IdempotencyKey::new(&caller.name, &format!("{} {index}", self.0.as_deref()?), event))
     }
 }
 

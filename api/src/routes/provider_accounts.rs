@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use super::Routes;
 use crate::Api;
 use crate::auth::{Admin, May};
-use crate::body::{Body, Changes, Field, Fields, Form, Json, Whole};
+use crate::body::{Body, Changes, Field, Fields, Form, Json, Whole, choice};
 use crate::page::{Page, PageParams, Paging};
 use crate::path::Segment;
 use crate::problem::{FieldErrors, Problem};
@@ -118,7 +118,7 @@ async fn write(
 ) -> Result<axum::Json<AccountView>, Problem> {
     let now = api.context.clock.now();
     let mut session = api.context.db.begin().await?;
-    let before = provider_accounts::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let before = provider_accounts::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let draft = draft(&before)?;
     let sealed = checked_and_sealed(api, id, &draft, Some(&before))?;
     let written = provider_accounts::replace(&mut session, id, &draft, sealed.as_deref(), now).await.map_err(taken)?;
@@ -259,13 +259,7 @@ impl Field for Secret {
 
 impl Field for Security {
     fn read(value: Value) -> Result<Self, String> {
-        let word = String::read(value)?;
-        match word.as_str() {
-            "starttls" => Ok(Self::StartTls),
-            "tls" => Ok(Self::Tls),
-            "plain" => Ok(Self::Plain),
-            _ => Err(format!("\"{}\" no es una elección válida. Use: starttls, tls, plain.", word.escape_debug())),
-        }
+        choice(value, Self::ALL, Self::as_str)
     }
 }
 

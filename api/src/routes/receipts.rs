@@ -69,7 +69,8 @@ fn observe(api: &Api, Connection { instance, state }: &Connection) {
     } else {
         tracing::warn!(instance, state, "the WhatsApp session of instance {instance} is not open: {state}");
     }
-    // Only for an instance that is ours: a stranger's names would fill the memory of whoever scrapes.
+    // Only for the instance of the environment: a stranger's names would fill the memory of whoever scrapes, and those of the
+    // accounts in the database would have to be looked up for every webhook.
     if api.context.config.whatsapp.as_ref().is_some_and(|settings| settings.instance == *instance) {
         let open = if is_open { 1.0 } else { 0.0 };
         metrics::gauge!("recado_whatsapp_connected", "instance" => instance.clone()).set(open);

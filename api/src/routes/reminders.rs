@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use super::Routes;
 use crate::Api;
 use crate::auth::{Admin, May, Read};
-use crate::body::{Body, Changes, Field, Fields, Form, Json, Whole};
+use crate::body::{Body, Changes, Field, Fields, Form, Json, Whole, choice};
 use crate::page::{Page, PageParams, Paging};
 use crate::path::Segment;
 use crate::problem::{FieldErrors, Problem};
@@ -123,7 +123,7 @@ async fn write(
     draft: impl FnOnce(Reminder) -> Result<ReminderDraft, Problem>,
 ) -> Result<axum::Json<ReminderView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    let reminder = reminders::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let reminder = reminders::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let draft = draft(reminder)?;
     let written = reminders::replace(&mut session, id, &draft, api.context.clock.now()).await?;
     let written = written.ok_or_else(unknown_vehicle)?;
@@ -224,19 +224,13 @@ impl Form for ReminderDraft {
 
 impl Field for Kind {
     fn read(value: Value) -> Result<Self, String> {
-        let word = String::read(value)?;
-        let choices = Self::ALL.map(Self::as_str).join(", ");
-        Self::try_from(word.clone())
-            .map_err(|_| format!("\"{}\" no es una elección válida. Use: {choices}.", word.escape_debug()))
+        choice(value, Self::ALL, Self::as_str)
     }
 }
 
 impl Field for Status {
     fn read(value: Value) -> Result<Self, String> {
-        let word = String::read(value)?;
-        let choices = Self::ALL.map(Self::as_str).join(", ");
-        Self::try_from(word.clone())
-            .map_err(|_| format!("\"{}\" no es una elección válida. Use: {choices}.", word.escape_debug()))
+        choice(value, Self::ALL, Self::as_str)
     }
 }
 

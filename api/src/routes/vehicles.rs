@@ -107,7 +107,7 @@ async fn write(
     draft: impl FnOnce(Vehicle) -> Result<VehicleDraft, Problem>,
 ) -> Result<axum::Json<VehicleView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    let vehicle = vehicles::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let vehicle = vehicles::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let draft = draft(vehicle)?;
     let written = vehicles::replace(&mut session, id, &draft, api.context.clock.now()).await.map_err(plate_taken)?;
     let written = written.ok_or_else(unknown_customer)?;

@@ -114,7 +114,7 @@ async fn write(
     draft: impl FnOnce(Workshop) -> Result<WorkshopDraft, Problem>,
 ) -> Result<axum::Json<WorkshopView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    let workshop = workshops::find(&mut session, taller_id).await?.ok_or(Problem::NotFound)?;
+    let workshop = workshops::lock(&mut session, taller_id).await?.ok_or(Problem::NotFound)?;
     let id = workshop.id;
     let draft = draft(workshop)?;
     let written = workshops::replace(&mut session, id, &draft, api.context.clock.now()).await.map_err(taken)?;

@@ -12,6 +12,7 @@ use recado_shared::provider_accounts::{ENVIRONMENT, ProviderAccount};
 /// An SMTP server, an Evolution instance, or the push services.
 #[derive(Debug)]
 pub struct Account {
+    pub channel: Channel,
     /// `env`, or the name of its row. Attempts and notifications bear it.
     pub name: String,
     /// How fast messages may leave; `None` for as fast as they come.
@@ -32,15 +33,15 @@ impl Account {
     pub(super) fn of_environment(channel: Channel, config: &Config) -> Self {
         let whatsapp = config.whatsapp.as_ref().filter(|_| channel == Channel::Whatsapp);
         let pace = whatsapp.and_then(|one| Pace::of(&one.url, &one.instance, config.whatsapp_rate_per_minute));
-        Self { name: ENVIRONMENT.to_owned(), pace, row: None }
+        Self { channel, name: ENVIRONMENT.to_owned(), pace, row: None }
     }
 
-    fn of_row(row: ProviderAccount, usual_rate: u32) -> Self {
+    pub(super) fn of_row(row: ProviderAccount, usual_rate: u32) -> Self {
         let pace = (row.channel == Channel::Whatsapp).then(|| row.settings.whatsapp(None)).and_then(|one| {
             let rate = row.settings.rate_per_minute.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(usual_rate);
             Pace::of(&one.url, &one.instance, rate)
         });
-        Self { name: row.name.clone(), pace, row: Some(row) }
+        Self { channel: row.channel, name: row.name.clone(), pace, row: Some(row) }
     }
 }
 
@@ -101,10 +102,10 @@ impl Book {
 /// cost every message its time limit, short enough that it is used again soon after it works.
 const REST: Duration = Duration::from_secs(30);
 
-/// The accounts that failed lately, by name.
+/// The accounts that failed lately, by channel and name: each channel has its own account of the environment.
 #[derive(Default)]
 pub(super) struct Resting {
-    until: Mutex<HashMap<String, Timestamp>>,
+    until: Mutex<HashMap<(Channel, String), Timestamp>>,
 }
 
 impl Resting {
@@ -113,14 +114,15 @@ impl Resting {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody else clears it up, and accounts come and go.
         until.retain(|_, end| *end > now);
-        until.insert(account.name.clone(), now + REST);
+        until.insert((account.channel, account.name.clone()), now + REST);
     }
 
     /// The order in which to try them: those that rest come last. Who holds a place at a paced account goes there first.
     pub(super) fn order(&self, accounts: &[Arc<Account>], place_at: Option<&str>, now: Timestamp) -> Vec<Arc<Account>> {
         let mut ordered = accounts.to_vec();
         let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        let rests = |account: &Account| until.get(&account.name).is_some_and(|end| *end > now);
+        let rests =
+            |account: &Account| until.get(&(account.channel, account.name.clone())).is_some_and(|end| *end > now);
         ordered.sort_by_key(|account| (rests(account), place_at != Some(account.name.as_str())));
         ordered
     }
@@ -155,7 +157,7 @@ mod tests {
     }
 
     fn book() -> Book {
-        let env = Account { name: ENVIRONMENT.to_owned(), pace: None, row: None };
+        let env = Account { channel: Channel::Email, name: ENVIRONMENT.to_owned(), pace: None, row: None };
         let plain = Settings::default;
         let rows = vec![
             row(None, Channel::Email, "second", plain()),
@@ -196,6 +198,13 @@ mod tests {
         assert_eq!(names(&resting.order(accounts, None, now)), ["env", "second"], "all alike");
         resting.add(&accounts[1], now + REST * 2);
         assert_eq!(resting.until.lock().unwrap().len(), 1, "what is over is forgotten");
+    }
+
+    #[test]
+    fn the_trouble_of_one_channel_is_none_of_anothers() {
+        let (book, resting, now) = (book(), Resting::default(), Timestamp::from_micros(0));
+        resting.add(&Account { channel: Channel::Whatsapp, name: ENVIRONMENT.to_owned(), pace: None, row: None }, now);
+        assert_eq!(names(&resting.order(book.accounts(None, Channel::Email), None, now)), ["env", "second"]);
     }
 
     #[test]

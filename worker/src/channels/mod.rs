@@ -20,7 +20,7 @@ use recado_shared::db::{self, Db};
 use recado_shared::fallback::FailureClass;
 use recado_shared::ids::Id;
 use recado_shared::process::explain;
-use recado_shared::provider_accounts::{self, ProviderAccount};
+use recado_shared::provider_accounts::{self, ENVIRONMENT, ProviderAccount};
 use recado_shared::workshops;
 
 use self::accounts::{Book, Resting};
@@ -250,6 +250,22 @@ impl Providers {
     ) -> db::Result<Vec<Arc<Account>>> {
         let book = self.book().await?;
         Ok(self.resting.order(book.accounts(taller_id, channel), place_at, self.clock.now()))
+    }
+
+    /// The account of this name, whether or not messages may still leave through it: what became of one is asked where it
+    /// was sent. `None` when it was deleted.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn named(&self, channel: Channel, name: &str) -> db::Result<Option<Account>> {
+        if name == ENVIRONMENT {
+            let is_there = self.environment.slot(channel).is_some();
+            return Ok(is_there.then(|| Account::of_environment(channel, &self.config)));
+        }
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let row = provider_accounts::named(&mut ledger.read().await?, name).await?;
+        let usual_rate = self.config.whatsapp_rate_per_minute;
+        Ok(row.filter(|row| row.channel == channel).map(|row| Account::of_row(row, usual_rate)))
     }
 
     /// The sender that a workshop wants on its mails; `None` for the account's own.

@@ -117,7 +117,7 @@ async fn deliver(delivery: &Delivery<'_>, task: &Claimed) -> Result<Performed, T
     let accounts = delivery.accounts().await?;
     let message = delivery.message().await?;
     if let Some(since) = delivery.unknown_since(task) {
-        if let Some((account, receipt)) = delivery.look_up(&accounts, &message, since).await {
+        if let Some((account, receipt)) = delivery.look_up(&accounts, &message, since).await? {
             return Ok(delivery.found(&account, receipt));
         }
         if delivery.current().unknown_since.is_some() {
@@ -236,22 +236,25 @@ impl Delivery<'_> {
         Ok(self.runner.providers.accounts(current.taller_id.as_deref(), current.channel, place_at).await?)
     }
 
-    /// Did the message leave after all, and through which account? The one that was used is asked; all of them when the
-    /// run was cut off before it could say.
+    /// Did the message leave after all, and through which account? The one that was used is asked, also when nothing may
+    /// leave through it any more; all of them when the run was cut off before it could say.
     async fn look_up(
         &self,
         accounts: &[Arc<Account>],
         message: &Message,
         since: Timestamp,
-    ) -> Option<(Arc<Account>, Receipt)> {
-        let current = self.current();
-        let used = current.unknown_since.and(current.provider.as_deref());
-        for account in accounts.iter().filter(|account| used.is_none_or(|used| used == account.name)) {
-            if let Lookup::Sent(receipt) = self.runner.providers.find(account, message, since).await {
-                return Some((account.clone(), receipt));
+    ) -> Result<Option<(Arc<Account>, Receipt)>, Trouble> {
+        let (current, providers) = (self.current(), &self.runner.providers);
+        let asked = match current.unknown_since.and(current.provider.as_deref()) {
+            Some(used) => providers.named(current.channel, used).await?.map(Arc::new).into_iter().collect(),
+            None => accounts.to_vec(),
+        };
+        for account in asked {
+            if let Lookup::Sent(receipt) = providers.find(&account, message, since).await {
+                return Ok(Some((account, receipt)));
             }
         }
-        None
+        Ok(None)
     }
 
     /// One attempt: the accounts one after the other, until one takes the message, or fails by the message's own fault.

@@ -16,15 +16,17 @@ pub(crate) async fn apply(context: &Context, task: &Claimed, receipts: &[Receipt
     let applied = receipts::apply(&mut session, receipts, now).await?;
     session.commit().await?;
     context.ring(&applied.rings).await;
+    let next_look = look_again(task.created_at, now, receipts::patience(&context.config));
+    if let Some(at) = next_look.filter(|_| applied.unknown > 0) {
+        return Ok(Outcome::Later { at, lane: Lane::Sync, because: None });
+    }
+    // Counted once, at the last look.
     metrics::counter!("recado_receipts_total", "outcome" => "applied")
         .increment((receipts.len() - applied.unknown) as u64);
+    metrics::counter!("recado_receipts_total", "outcome" => "unknown").increment(applied.unknown as u64);
     if applied.unknown == 0 {
         return Ok(Outcome::Done(serde_json::Value::Null));
     }
-    if let Some(at) = look_again(task.created_at, now, receipts::patience(&context.config)) {
-        return Ok(Outcome::Later { at, lane: Lane::Sync, because: None });
-    }
-    metrics::counter!("recado_receipts_total", "outcome" => "unknown").increment(applied.unknown as u64);
     tracing::info!(task.id = %task.id, unknown = applied.unknown, "{} receipts are of messages that are not ours", applied.unknown);
     Ok(Outcome::Done(serde_json::Value::Null))
 }
