@@ -12,11 +12,11 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use moka::future::Cache;
-use recado_shared::api_keys::{self, ApiKey};
-use recado_shared::clock::Timestamp;
-use recado_shared::config::Access;
-use recado_shared::context::Context;
-use recado_shared::db;
+use recado_kernel::api_keys::{self, ApiKey};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::config::Access;
+use recado_kernel::db;
+use recado_queue::context::Context;
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
 

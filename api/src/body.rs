@@ -10,11 +10,12 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use futures::StreamExt;
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::ids::Id;
-use recado_shared::notifications::Status;
-use recado_shared::orchestration::{AwaitedReceipt, DeliveryMode, Target};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::notifications::Status;
+use recado_notifications::orchestration::{AwaitedReceipt, DeliveryMode};
+use recado_notifications::targets::Target;
 use serde_json::{Map, Value};
 
 use crate::json;
@@ -24,7 +25,7 @@ use crate::problem::{FieldErrors, Problem};
 pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
 
 /// How long a body may take to arrive. It is shorter than the limit of the whole request, so that a slow caller is told so.
-const PATIENCE: Duration = Duration::from_secs(20);
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How much of a body that is too large is still taken and thrown away, in bytes. Most clients only read the answer
 /// after they have sent everything; if we hung up on them they would see a broken connection instead of a 413.
@@ -41,7 +42,7 @@ impl<S: Send + Sync> FromRequest<S> for Anything {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content_type(request.headers())?;
-        let bytes = collect_within(PATIENCE, request, LARGEST_BODY).await?;
+        let bytes = collect_within(BODY_TIMEOUT, request, LARGEST_BODY).await?;
         json::parse(&bytes).map(Self).map_err(Problem::Malformed)
     }
 }
@@ -61,7 +62,7 @@ impl<T: Body, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content_type(request.headers())?;
-        let bytes = collect_within(PATIENCE, request, T::LARGEST).await?;
+        let bytes = collect_within(BODY_TIMEOUT, request, T::LARGEST).await?;
         let mut fields = Fields::of(object(json::parse(&bytes).map_err(Problem::Malformed)?)?);
         let body = T::read(&mut fields);
         fields.errors.none_or_problem()?;

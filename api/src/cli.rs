@@ -4,10 +4,11 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 
-use recado_shared::api_keys;
-use recado_shared::context::Context;
-use recado_shared::db;
-use recado_shared::process;
+use recado_kernel::api_keys;
+use recado_kernel::db;
+use recado_kernel::process;
+use recado_queue::context::Context;
+use recado_systems::SYSTEMS;
 use tokio::net::TcpListener;
 
 /// Serves the HTTP API. Settings come from the environment and from .env.
@@ -28,7 +29,7 @@ pub async fn run(args: ApiArgs) -> Result<(), Box<dyn Error>> {
     if !args.listen.is_empty() {
         config.listen = args.listen;
     }
-    let context = process::open_for_fleet(config).await?;
+    let context = Context::open_for_fleet(config, SYSTEMS).await?;
     context.db.migrate().await?;
     check_access(&context).await?;
     let listeners = bind(&context.config.listen).await?;

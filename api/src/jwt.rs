@@ -8,7 +8,7 @@ use openssl::hash::MessageDigest;
 use openssl::memcmp;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
-use recado_shared::clock::Timestamp;
+use recado_kernel::clock::Timestamp;
 use serde::Deserialize;
 
 /// How far Evolution's clock may be ahead or behind, in seconds.

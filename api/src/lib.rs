@@ -34,11 +34,12 @@ use axum::http::Version;
 use axum::http::header::HOST;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use recado_shared::addresses;
-use recado_shared::catalogue::Catalogue;
-use recado_shared::context::Context;
-use recado_shared::dispatch::Door;
-use recado_shared::sync::Inbox;
+use recado_kernel::addresses;
+use recado_notifications::catalogue::Catalogue;
+use recado_notifications::dispatch::Intake;
+use recado_notifications::system::Notifications;
+use recado_queue::context::Context;
+use recado_queue::enqueue::Enqueue;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -65,8 +66,9 @@ pub type App = NormalizePath<Router>;
 /// What every handler may use.
 struct Api {
     context: Context,
-    door: Door,
-    inbox: Inbox,
+    notifications: Notifications,
+    intake: Intake,
+    enqueue: Enqueue,
     keys: KeyRing,
     limits: Limits,
 }
@@ -75,16 +77,18 @@ impl Api {
     /// The catalogue as it is now.
     async fn catalogue(&self) -> Result<Arc<Catalogue>, Problem> {
         let mut session = self.context.db.read().await?;
-        Ok(self.context.catalogue.current(&mut session).await?)
+        Ok(self.notifications.catalogue.current(&mut session).await?)
     }
 }
 
 /// Builds the API. It must be called inside a Tokio runtime, because the group commit runs as a task there.
 pub fn router(context: Context) -> App {
     let (routes, _) = routes::all();
+    let notifications = Notifications::new(context.clone());
     let api = Arc::new(Api {
-        door: Door::open(context.clone()),
-        inbox: Inbox::open(context.clone()),
+        intake: Intake::open(notifications.clone()),
+        notifications,
+        enqueue: Enqueue::open(context.clone()),
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
         context,

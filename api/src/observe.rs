@@ -7,7 +7,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use recado_shared::ids::Id;
+use recado_kernel::ids::Id;
 use tracing::Instrument;
 
 use crate::Api;

@@ -7,9 +7,9 @@ use axum::body::to_bytes;
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use recado_shared::db;
-use recado_shared::dispatch::Rejection;
-use recado_shared::sync::Unavailable;
+use recado_kernel::db;
+use recado_notifications::dispatch::Rejection;
+use recado_queue::enqueue::Unavailable;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

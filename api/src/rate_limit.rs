@@ -19,7 +19,7 @@ use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter, clock};
-use recado_shared::clock::Clock;
+use recado_kernel::clock::Clock;
 
 use crate::problem::Problem;
 
@@ -136,7 +136,7 @@ impl clock::Clock for OurClock {
 
 #[cfg(test)]
 mod tests {
-    use recado_shared::clock::Timestamp;
+    use recado_kernel::clock::Timestamp;
 
     use super::*;
 

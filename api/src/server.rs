@@ -29,7 +29,7 @@ const FIRST_WORD: Duration = Duration::from_secs(10);
 const NEXT_HEAD: Duration = Duration::from_secs(75);
 
 /// How long nobody is let in when the process has no file descriptor left.
-const BREATHER: Duration = Duration::from_secs(1);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Serves a listener until `stop`; then accepts nothing more, and returns when the last request is answered.
 pub(crate) async fn serve<S>(listener: TcpListener, service: S, stop: CancellationToken)
@@ -56,7 +56,7 @@ async fn refuse(error: &io::Error, stop: &CancellationToken) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         tracing::error!(%error, "no connection can be accepted: {error}");
-        let _ = stop.run_until_cancelled(sleep(BREATHER)).await;
+        let _ = stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
     }
 }
 

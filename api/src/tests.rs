@@ -1,16 +1,17 @@
 //! The whole service over the embedded database, as a client sees it.
 
+use recado_systems::SYSTEMS;
 use std::collections::BTreeSet;
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use recado_shared::api_keys;
-use recado_shared::clock::Clock;
-use recado_shared::config::Config;
-use recado_shared::context::Context;
-use recado_shared::customers::{self, CustomerSync};
-use recado_shared::seed;
+use recado_kernel::api_keys;
+use recado_kernel::clock::Clock;
+use recado_kernel::config::Config;
+use recado_notifications::customers::{self, CustomerSync};
+use recado_notifications::seed;
+use recado_queue::context::Context;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -58,7 +59,7 @@ impl TestApi {
             ("API_KEYS", "a-key-of-the-environment"),
             ("INTERNAL_API_SECRET_KEY", SECRET.1),
         ]);
-        let context = Context::open(config.unwrap(), Clock::system()).await.unwrap();
+        let context = Context::open(config.unwrap(), Clock::system(), SYSTEMS).await.unwrap();
         context.db.migrate().await.unwrap();
         let now = context.clock.now();
         let mut session = context.db.begin().await.unwrap();
@@ -458,7 +459,7 @@ async fn health_tells_what_stands_behind() {
 
 #[tokio::test]
 async fn requests_and_tasks_are_counted() {
-    recado_shared::telemetry::start_metrics();
+    recado_kernel::telemetry::start_metrics();
     let api = TestApi::open().await;
     api.post(DISPATCH, &sample()).await;
     let metrics = api.get("/metrics").await.text;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream;
-use recado_shared::config::UnknownCustomer;
-use recado_shared::dispatch::{Door, Event, Request};
+use recado_kernel::config::UnknownCustomer;
+use recado_notifications::dispatch::{Event, Intake, Request};
+use recado_notifications::system::Notifications;
 use recado_worker::{Options, Worker};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -36,10 +37,10 @@ fn request(number: usize) -> Request {
     Request { event, idempotency: None, unique_key: None, unknown_customer: UnknownCustomer::Reject, only: Vec::new() }
 }
 
-async fn accept(door: &Door, events: usize) -> f64 {
+async fn accept(intake: &Intake, events: usize) -> f64 {
     let started = Instant::now();
     let accepted = stream::iter(0..events)
-        .map(|number| door.accept(request(number)))
+        .map(|number| intake.accept(request(number)))
         .buffer_unordered(CALLERS)
         .filter(|answer| std::future::ready(answer.is_ok()))
         .count()
@@ -49,10 +50,10 @@ async fn accept(door: &Door, events: usize) -> f64 {
 }
 
 pub(crate) async fn measure_door(stage: &Stage, runs: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let door = Door::open(stage.context.clone());
+    let intake = Intake::open(Notifications::new(stage.context.clone()));
     let mut figures = Vec::new();
     for _ in 0..runs {
-        figures.push(accept(&door, EVENTS).await);
+        figures.push(accept(&intake, EVENTS).await);
         forget(stage).await?;
     }
     report("events accepted at the door, 128 callers", "/s", figures);
@@ -61,11 +62,11 @@ pub(crate) async fn measure_door(stage: &Stage, runs: usize) -> Result<(), Box<d
 
 pub(crate) async fn measure_latency(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (stop, working) = start_worker(stage)?;
-    let door = Door::open(stage.context.clone());
+    let intake = Intake::open(Notifications::new(stage.context.clone()));
     let mut figures = Vec::new();
     for number in 0..100 {
         stage.sandbox.smtp.clear();
-        door.accept(request(number)).await.map_err(|rejection| rejection.to_string())?;
+        intake.accept(request(number)).await.map_err(|rejection| rejection.to_string())?;
         let accepted = Instant::now();
         stage.sandbox.smtp.wait_for(1, Duration::from_secs(10)).await;
         figures.push(accepted.elapsed().as_secs_f64() * 1_000.0);
@@ -81,8 +82,8 @@ pub(crate) async fn measure_delivery(stage: &Stage, runs: usize) -> Result<(), B
     let mut figures = Vec::new();
     for _ in 0..runs {
         stage.sandbox.smtp.clear();
-        let door = Door::open(stage.context.clone());
-        accept(&door, MAILS).await;
+        let intake = Intake::open(Notifications::new(stage.context.clone()));
+        accept(&intake, MAILS).await;
         let started = Instant::now();
         let (stop, working) = start_worker(stage)?;
         let mails = stage.sandbox.smtp.wait_for(MAILS, Duration::from_secs(120)).await.len();
@@ -100,15 +101,15 @@ type Working = tokio::task::JoinHandle<()>;
 
 fn start_worker(stage: &Stage) -> Result<(CancellationToken, Working), Box<dyn Error + Send + Sync>> {
     let stop = CancellationToken::new();
-    let worker = Worker::new(stage.context.clone(), Options::from(stage.context.config.as_ref()))?;
+    let worker = Worker::new(stage.context.clone(), Options::from(&stage.context))?;
     Ok((stop.clone(), tokio::spawn(worker.run(stop))))
 }
 
 /// Empties the ledger and the bell, so that every run begins alike.
 async fn forget(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut session = stage.context.db.begin().await?;
-    recado_shared::sql!(run, &mut session, "truncate table tasks")?;
-    recado_shared::sql!(run, &mut session, "truncate table attempts, notifications, journal")?;
+    recado_kernel::sql!(run, &mut session, "truncate table tasks")?;
+    recado_kernel::sql!(run, &mut session, "truncate table attempts, notifications, journal")?;
     session.commit().await?;
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! No-op jobs: what the ledger and the queue cost by themselves.
 
+use recado_queue::lanes::MAINTENANCE;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use recado_shared::context::Context;
-use recado_shared::ids::Id;
-use recado_shared::queue::{Job, Lane};
-use recado_shared::tasks::{self, NewTask};
+use recado_kernel::ids::Id;
+use recado_queue::context::Context;
+use recado_queue::jobs::Ping;
+use recado_queue::tasks::{self, NewTask};
 use recado_worker::{Options, Worker};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ pub(crate) async fn measure(stage: &Stage, runs: usize) -> Result<(), Box<dyn Er
         enqueued.push(JOBS as f64 / started.elapsed().as_secs_f64());
 
         let stop = CancellationToken::new();
-        let options = Options { lanes: vec![Lane::Maintenance], concurrency: 200 };
+        let options = Options { lanes: vec![MAINTENANCE], concurrency: 200 };
         let worker = Worker::new(stage.context.clone(), options)?;
         let started = Instant::now();
         let working = tokio::spawn(worker.run(stop.clone()));
@@ -42,7 +43,7 @@ pub(crate) async fn measure(stage: &Stage, runs: usize) -> Result<(), Box<dyn Er
 async fn enqueue(context: &Context) -> Result<(), Box<dyn Error + Send + Sync>> {
     for _ in 0..JOBS / BATCH {
         let now = context.clock.now();
-        let tasks: Vec<NewTask> = (0..BATCH).map(|_| NewTask::now(Id::new(now), &Job::Ping {}, now)).collect();
+        let tasks: Vec<NewTask> = (0..BATCH).map(|_| NewTask::now(Id::new(now), &Ping {}, now)).collect();
         let mut session = context.db.begin().await?;
         let inserted = tasks::insert(&mut session, &tasks).await?;
         session.commit().await?;
@@ -55,7 +56,7 @@ async fn enqueue(context: &Context) -> Result<(), Box<dyn Error + Send + Sync>> 
 async fn until_done(context: &Context) -> Result<(), Box<dyn Error + Send + Sync>> {
     loop {
         let mut session = context.db.read().await?;
-        let open: Option<(i32,)> = recado_shared::sql!(
+        let open: Option<(i32,)> = recado_kernel::sql!(
             one(i32,),
             &mut session,
             "select 1 from tasks where rung_at is not null and finished_at is null limit 1"
@@ -70,7 +71,7 @@ async fn until_done(context: &Context) -> Result<(), Box<dyn Error + Send + Sync
 
 async fn clear(context: &Context) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut session = context.db.begin().await?;
-    recado_shared::sql!(run, &mut session, "truncate table tasks")?;
+    recado_kernel::sql!(run, &mut session, "truncate table tasks")?;
     session.commit().await?;
     Ok(())
 }

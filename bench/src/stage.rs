@@ -1,13 +1,14 @@
 //! A fresh database, an empty Redis, a sandbox, and a context that uses them.
 
+use recado_systems::SYSTEMS;
 use std::error::Error;
 
+use recado_kernel::clock::Clock;
+use recado_kernel::config::Config;
+use recado_notifications::customers::{self, CustomerSync};
+use recado_notifications::seed;
+use recado_queue::context::Context;
 use recado_sandbox::Sandbox;
-use recado_shared::clock::Clock;
-use recado_shared::config::Config;
-use recado_shared::context::Context;
-use recado_shared::customers::{self, CustomerSync};
-use recado_shared::seed;
 
 pub(crate) struct Stage {
     pub(crate) context: Context,
@@ -35,7 +36,7 @@ impl Stage {
             ("DEFAULT_FROM_EMAIL", "Taller <taller@example.com>"),
             ("ALLOW_ANONYMOUS_API", "true"),
         ])?;
-        let context = Context::open(config, Clock::system()).await?;
+        let context = Context::open(config, Clock::system(), SYSTEMS).await?;
         context.db.migrate().await?;
         let now = context.clock.now();
         let mut session = context.db.begin().await?;

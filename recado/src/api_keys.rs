@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
-use recado_shared::api_keys::{self, SCOPES};
-use recado_shared::context::Context;
+use recado_kernel::api_keys::{self, SCOPES};
+use recado_queue::context::Context;
 use secrecy::ExposeSecret;
 
 use crate::ledger;

@@ -1,11 +1,12 @@
 //! `recado migrate` and `recado seed_initial_data`, by the names that Django gave them (S002-P5).
 
+use recado_systems::SYSTEMS;
 use std::process::ExitCode;
 
 use clap::Args;
-use recado_shared::clock::Clock;
-use recado_shared::context::{Context, StartError};
-use recado_shared::seed::{self, Totals};
+use recado_kernel::clock::Clock;
+use recado_notifications::seed::{self, Totals};
+use recado_queue::context::{Context, StartError};
 
 use crate::ledger;
 use crate::output::{Outcome, print_json, say};
@@ -61,7 +62,7 @@ pub(crate) fn describe(totals: &Totals) -> String {
 /// Opens the database, makes it where it is the embedded one and absent, and brings its schema up to date.
 async fn open_migrated() -> Result<Context, Box<dyn std::error::Error + Send + Sync>> {
     let config = ledger::configure()?;
-    let context = Context::open(config, Clock::system()).await?;
+    let context = Context::open(config, Clock::system(), SYSTEMS).await?;
     context.db.migrate().await.map_err(StartError::from)?;
     Ok(context)
 }

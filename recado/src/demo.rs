@@ -5,10 +5,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use recado_shared::clock::Clock;
-use recado_shared::config::Config;
-use recado_shared::ids::Id;
-use recado_shared::{process, telemetry};
+use recado_kernel::clock::Clock;
+use recado_kernel::config::Config;
+use recado_kernel::ids::Id;
+use recado_kernel::{process, telemetry};
 
 use crate::output::{Outcome, say};
 use crate::sample;

@@ -1,12 +1,13 @@
 //! How the operator's commands reach the ledger.
 
+use recado_systems::SYSTEMS;
 use std::path::PathBuf;
 
-use recado_shared::clock::Clock;
-use recado_shared::config::{Config, ConfigError};
-use recado_shared::context::{Context, StartError};
-use recado_shared::process;
-use recado_shared::queue::Queue;
+use recado_kernel::clock::Clock;
+use recado_kernel::config::{Config, ConfigError};
+use recado_kernel::process;
+use recado_queue::context::{Context, StartError};
+use recado_queue::ring::Queue;
 use secrecy::ExposeSecret;
 
 /// The ledger cannot be opened.
@@ -31,7 +32,7 @@ pub(crate) async fn open() -> Result<Context, OpenError> {
     if let Some(path) = embedded_file(&config).filter(|path| !path.exists()) {
         return Err(OpenError::NoDatabase(path));
     }
-    Ok(Context::open(config, Clock::system()).await?)
+    Ok(Context::open(config, Clock::system(), SYSTEMS).await?)
 }
 
 /// What was queued from this process is only in the ledger when the bell is in another one.

@@ -21,7 +21,7 @@ mod vapid;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use recado_shared::process::explain;
+use recado_kernel::errors::explain;
 
 use crate::output::Outcome;
 

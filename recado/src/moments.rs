@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use recado_shared::clock::Timestamp;
+use recado_kernel::clock::Timestamp;
 
 /// `3 min ago`, `in 2 h`, `now`.
 pub(crate) fn relative(time: Timestamp, now: Timestamp) -> String {

@@ -4,13 +4,13 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use recado_kernel::config::{Config, EmailBackend, EmailSecurity, EmailSettings, PushSettings, WhatsappSettings};
+use recado_kernel::db;
+use recado_notifications::channels::Channel;
+use recado_notifications::customers::{self, CustomerSync};
+use recado_notifications::push::{self, NewSubscription};
+use recado_queue::context::Context;
 use recado_sandbox::Sandbox;
-use recado_shared::channels::Channel;
-use recado_shared::config::{Config, EmailBackend, EmailSecurity, EmailSettings, PushSettings, WhatsappSettings};
-use recado_shared::context::Context;
-use recado_shared::customers::{self, CustomerSync};
-use recado_shared::db;
-use recado_shared::push::{self, NewSubscription};
 
 use crate::up::Step;
 use crate::vapid::VapidKeys;

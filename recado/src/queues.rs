@@ -1,15 +1,17 @@
 //! `recado queues`: where work waits, and who does it.
 
+use recado_systems::SYSTEMS;
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use recado_shared::clock::Timestamp;
-use recado_shared::context::Context;
-use recado_shared::process::explain;
-use recado_shared::queue::{Lane, Queue};
-use recado_shared::tasks::{self, Count, State};
-use recado_shared::workers::{self, WorkerRow};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::errors::explain;
+use recado_queue::context::Context;
+use recado_queue::lanes::Lane;
+use recado_queue::ring::Queue;
+use recado_queue::tasks::{self, Count, State};
+use recado_queue::workers::{self, WorkerRow};
 use serde::Serialize;
 
 use crate::ledger;
@@ -52,19 +54,20 @@ pub(crate) async fn run(json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn read(context: &Context) -> recado_shared::db::Result<Report> {
+async fn read(context: &Context) -> recado_kernel::db::Result<Report> {
     let mut session = context.db.read().await?;
     let counts = tasks::counts(&mut session).await?;
     let workers = workers::list(&mut session).await?;
     drop(session);
     let (now, lease) = (context.clock.now(), context.config.worker.lease);
     let depths = depths(&context.queue).await;
-    let lanes = Lane::ALL.into_iter().map(|lane| {
-        let readers = workers.iter().filter(|worker| worker.is_live(now, lease) && worker.lanes().contains(&lane));
+    let lanes = SYSTEMS.lanes().into_iter().map(|lane| {
+        let readers =
+            workers.iter().filter(|worker| worker.is_live(now, lease) && worker.lanes(context.systems).contains(&lane));
         lane_report(lane, &counts, depths.get(&lane).copied(), readers.count())
     });
     let lanes = lanes.collect();
-    let unattended = workers::unattended(&workers, now, lease).into_iter().map(Lane::as_str).collect();
+    let unattended = workers::unattended(context.systems, &workers, now, lease).into_iter().map(Lane::as_str).collect();
     Ok(Report { lanes, workers, unattended })
 }
 
@@ -150,6 +153,9 @@ fn describe_workers(workers: &[WorkerRow], now: Timestamp, lease: Duration) -> S
 
 #[cfg(test)]
 mod tests {
+    use recado_notifications::channels::Channel;
+    use recado_queue::lanes::SYNC;
+
     use super::*;
 
     #[test]
@@ -157,7 +163,7 @@ mod tests {
         let counts =
             [Count { lane: "sync".into(), state: State::Queued, count: 7, oldest: Some(Timestamp::from_micros(0)) }];
         let report = Report {
-            lanes: vec![lane_report(Lane::Sync, &counts, None, 0), lane_report(Lane::Email, &counts, Some(3), 2)],
+            lanes: vec![lane_report(SYNC, &counts, None, 0), lane_report(Channel::Email.lane(), &counts, Some(3), 2)],
             workers: Vec::new(),
             unattended: vec!["sync"],
         };

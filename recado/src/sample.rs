@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::context::Context;
-use recado_shared::dispatch::Receipt;
-use recado_shared::ids::Id;
-use recado_shared::notifications::{Attempt, Notification, Status};
-use recado_shared::{api_keys, db};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
+use recado_kernel::{api_keys, db};
+use recado_notifications::channels::Channel;
+use recado_notifications::dispatch::Receipt;
+use recado_notifications::notifications::{Attempt, Notification, Status};
+use recado_queue::context::Context;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use recado_shared::context::Context;
-use recado_shared::operations::{self, RunScheduleError};
-use recado_shared::schedules;
+use recado_queue::context::Context;
+use recado_queue::operations::{self, RunScheduleError};
+use recado_queue::schedules;
 
 use crate::ledger;
 use crate::moments::{local, relative, relative_or_dash};

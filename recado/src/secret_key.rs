@@ -7,7 +7,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use recado_shared::config::SHORTEST_SECRET_KEY;
+use recado_kernel::config::SHORTEST_SECRET_KEY;
 use secrecy::SecretString;
 
 /// The key of this file; a new one of 256 random bits when there is none. What it sealed can only be read with it, so it

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use recado_shared::config::{self, VARIABLES};
+use recado_kernel::config::{self, VARIABLES};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use url::Url;

@@ -1,17 +1,18 @@
 //! `recado tasks`: what the ledger holds, and what an operator does about it.
 
+use recado_systems::SYSTEMS;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use recado_shared::clock::Timestamp;
-use recado_shared::context::Context;
-use recado_shared::db::Session;
-use recado_shared::ids::Id;
-use recado_shared::journal::{self, Line};
-use recado_shared::notifications::{self, Attempt, Notification};
-use recado_shared::operations;
-use recado_shared::queue::Lane;
-use recado_shared::tasks::{self, Filter, State, Task};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::Session;
+use recado_kernel::ids::Id;
+use recado_notifications::journal::{self, Line};
+use recado_notifications::notifications::{self, Attempt, Notification};
+use recado_queue::context::Context;
+use recado_queue::lanes::Lane;
+use recado_queue::operations;
+use recado_queue::tasks::{self, Filter, State, Task};
 use serde::Serialize;
 
 use crate::ledger;
@@ -81,9 +82,9 @@ pub(crate) struct Retry {
 pub(crate) struct Queue(Vec<Lane>);
 
 fn parse_queue(word: &str) -> Result<Queue, String> {
-    match Lane::named(word) {
+    match SYSTEMS.lanes_named(word) {
         lanes if lanes.is_empty() => {
-            let known: Vec<&str> = Lane::ALL.into_iter().map(Lane::as_str).collect();
+            let known: Vec<&str> = SYSTEMS.lanes().into_iter().map(Lane::as_str).collect();
             Err(format!("no such queue; choose notifications, or one of {}", known.join(", ")))
         }
         lanes => Ok(Queue(lanes)),
@@ -170,7 +171,7 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    pub(crate) async fn read(session: &mut Session, id: Id) -> recado_shared::db::Result<Option<Self>> {
+    pub(crate) async fn read(session: &mut Session, id: Id) -> recado_kernel::db::Result<Option<Self>> {
         let Some(task) = tasks::find(session, id).await? else {
             return Ok(None);
         };
@@ -312,11 +313,13 @@ async fn report(context: &Context, done: &str, named: &[Id], changed: &[Id], jso
 
 #[cfg(test)]
 mod tests {
+    use recado_queue::lanes::SYNC;
+
     use super::*;
 
     #[test]
     fn queues_are_named_as_celery_names_them() {
-        assert_eq!(parse_queue("sync").expect("a queue").0, [Lane::Sync]);
+        assert_eq!(parse_queue("sync").expect("a queue").0, [SYNC]);
         assert_eq!(parse_queue("notifications").expect("a queue").0.len(), 3);
         let error = parse_queue("emails").expect_err("no queue");
         assert!(error.contains("notifications.email") && error.contains("sync"), "{error}");

@@ -1,5 +1,6 @@
 //! `recado up`: the API, a worker and the scheduler in one process, and stand-ins for providers that are not configured.
 
+use recado_systems::SYSTEMS;
 use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,10 +9,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use recado_shared::clock::Clock;
-use recado_shared::config::Config;
-use recado_shared::context::{Context, StartError};
-use recado_shared::{api_keys, process, seed, telemetry};
+use recado_kernel::clock::Clock;
+use recado_kernel::config::Config;
+use recado_kernel::{api_keys, errors, process, telemetry};
+use recado_notifications::seed;
+use recado_queue::context::{Context, StartError};
 use recado_worker::{Options, Worker};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -56,7 +58,7 @@ pub(crate) async fn run(options: Up) -> Outcome {
     if !options.no_sample {
         let sent = stop.run_until_cancelled(Box::pin(sample::send(&installation, SAMPLE_PATIENCE))).await;
         if let Some(Err(error)) = sent {
-            say(&format!("! The sample could not be sent: {}", process::explain(error.as_ref())));
+            say(&format!("! The sample could not be sent: {}", errors::explain(error.as_ref())));
         }
     }
     installation.say_what_to_try();
@@ -103,7 +105,7 @@ impl Installation {
             let (name, result) = ended?;
             match result {
                 Err(error) => {
-                    failure = failure.or(Some(format!("{name} failed: {}", process::explain(error.as_ref()))));
+                    failure = failure.or(Some(format!("{name} failed: {}", errors::explain(error.as_ref()))));
                 }
                 Ok(()) if !was_asked => failure = failure.or(Some(format!("{name} ended by itself"))),
                 Ok(()) => {}
@@ -186,7 +188,7 @@ async fn open_ledger(mut config: Config, addresses: &[SocketAddr]) -> Result<Con
         Some(file) => format!("SQLite in {}", file.display()),
         None => "PostgreSQL".to_owned(),
     };
-    let context = Context::open(config.clone(), Clock::system()).await?;
+    let context = Context::open(config.clone(), Clock::system(), SYSTEMS).await?;
     context.db.migrate().await.map_err(StartError::from)?;
     step.done(&format!("{engine}, schema up to date"));
     load_catalogue(&context).await?;
@@ -197,7 +199,7 @@ async fn open_ledger(mut config: Config, addresses: &[SocketAddr]) -> Result<Con
         Some(_) => match context.queue.ping().await {
             Ok(_) => step.done("Redis"),
             Err(error) => {
-                step.failed(&format!("Redis does not answer, work waits until it does: {}", process::explain(&error)));
+                step.failed(&format!("Redis does not answer, work waits until it does: {}", errors::explain(&error)));
             }
         },
     }
@@ -252,7 +254,7 @@ fn start_services(
         listeners.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?))).collect::<io::Result<_>>()?;
 
     let step = Step::begin("worker");
-    let options = Options::from(&*context.config);
+    let options = Options::from(context);
     let concurrency = options.concurrency;
     let worker = Worker::new(context.clone(), options)?;
     let stopping = stop.clone();

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use recado_shared::process::{self, ProcessError};
-use recado_shared::telemetry;
+use recado_kernel::process;
+use recado_kernel::telemetry;
+use recado_queue::context::{Context, StartError};
+use recado_systems::SYSTEMS;
 use tokio_util::sync::CancellationToken;
 
 use crate::Swept;
@@ -21,7 +23,7 @@ pub struct SchedulerArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
-    Process(#[from] ProcessError),
+    Process(#[from] StartError),
     #[error("METRICS_LISTEN={address} cannot be used")]
     Metrics { address: SocketAddr, source: std::io::Error },
     #[error("the pass did not end well")]
@@ -33,9 +35,9 @@ pub enum RunError {
 /// # Errors
 /// When the configuration is wrong, the database cannot be opened, or the port of the metrics is taken.
 pub async fn run(args: &SchedulerArgs) -> Result<(), RunError> {
-    let config = process::configure("info,sqlx=warn").map_err(ProcessError::from)?;
+    let config = process::configure("info,sqlx=warn").map_err(StartError::from)?;
     let metrics_listen = config.metrics_listen.filter(|_| !args.once);
-    let context = process::open_for_fleet(config).await?;
+    let context = Context::open_for_fleet(config, SYSTEMS).await?;
     if args.once {
         let Swept { ticked, promoted, recovered, poisoned, rung_again } = crate::sweep(&context).await?;
         println!(

@@ -8,9 +8,9 @@ mod sweep;
 
 use std::time::Duration;
 
-use recado_shared::context::Context;
-use recado_shared::db;
-use recado_shared::process;
+use recado_kernel::db;
+use recado_kernel::errors;
+use recado_queue::context::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::sweep::Sweeper;
@@ -72,7 +72,7 @@ pub async fn run_with(context: Context, intervals: Intervals, stop: Cancellation
             }
             Err(error) => {
                 metrics::counter!("recado_scheduler_errors_total").increment(1);
-                let reason = process::explain(&error);
+                let reason = errors::explain(&error);
                 tracing::error!(error = %reason, "the scheduler waits {} s: {reason}", backoff.as_secs());
                 let wait = backoff;
                 backoff = (backoff * 2).min(LONGEST_BACKOFF);

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use recado_kernel::errors;
 use recado_scheduler::cli::{self, SchedulerArgs};
-use recado_shared::process;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
     match cli::run(&args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("recado-scheduler: {}", process::explain(&error));
+            eprintln!("recado-scheduler: {}", errors::explain(&error));
             ExitCode::FAILURE
         }
     }

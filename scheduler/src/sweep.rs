@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use recado_shared::clock::Timestamp;
-use recado_shared::context::Context;
-use recado_shared::db::Result;
-use recado_shared::notifications::{self, Status};
-use recado_shared::queue::{Lane, QueueError};
-use recado_shared::{process, schedules, tasks, workers};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::Result;
+use recado_kernel::errors;
+use recado_queue::context::Context;
+use recado_queue::lanes::Lane;
+use recado_queue::ring::QueueError;
+use recado_queue::systems::End;
+use recado_queue::{schedules, tasks, workers};
 use tokio::time::Instant;
 
 use crate::{Intervals, SHORTEST_WAIT};
@@ -41,6 +43,7 @@ pub struct Swept {
 
 pub(crate) struct Sweeper {
     context: Context,
+    lanes: Vec<Lane>,
     intervals: Intervals,
     recovered_at: Option<Instant>,
     forgot_workers_at: Option<Instant>,
@@ -49,7 +52,14 @@ pub(crate) struct Sweeper {
 
 impl Sweeper {
     pub(crate) fn new(context: Context, intervals: Intervals) -> Self {
-        Self { context, intervals, recovered_at: None, forgot_workers_at: None, warned_at: None }
+        Self {
+            lanes: context.systems.lanes(),
+            context,
+            intervals,
+            recovered_at: None,
+            forgot_workers_at: None,
+            warned_at: None,
+        }
     }
 
     /// Does what is due, and says how long to wait.
@@ -78,7 +88,7 @@ impl Sweeper {
 
     async fn tick_schedules(&self) -> Result<usize> {
         let mut session = self.context.db.begin().await?;
-        let rings = schedules::tick(&mut session, self.context.clock.now()).await?;
+        let rings = schedules::tick(&mut session, self.context.systems, self.context.clock.now()).await?;
         session.commit().await?;
         self.context.ring(&rings).await;
         metrics::counter!("recado_scheduler_ticks_total").increment(rings.len() as u64);
@@ -89,7 +99,7 @@ impl Sweeper {
         let mut promoted = 0;
         loop {
             let mut session = self.context.db.begin().await?;
-            let rings = tasks::promote_due(&mut session, self.context.clock.now(), BATCH).await?;
+            let rings = tasks::promote_due(&mut session, &self.lanes, self.context.clock.now(), BATCH).await?;
             session.commit().await?;
             self.context.ring(&rings).await;
             metrics::counter!("recado_scheduler_promoted_total").increment(rings.len() as u64);
@@ -105,7 +115,7 @@ impl Sweeper {
         // The first command on a connection that broke only finds that out and starts a new one. A ping may be that
         // command, so that what was lost with Redis is rung in this pass and not in the next.
         self.context.queue.ping().await.ok();
-        for lane in Lane::ALL {
+        for lane in self.lanes.clone() {
             match self.context.queue.oldest_waiting(lane).await {
                 Ok(oldest) => swept.rung_again += self.ring_lost(lane, oldest).await?,
                 Err(error) => {
@@ -121,10 +131,10 @@ impl Sweeper {
         loop {
             let now = self.context.clock.now();
             let mut session = self.context.db.begin().await?;
-            let expired = tasks::expire_leases(&mut session, now, self.context.config.worker.lease, BATCH).await?;
+            let expired =
+                tasks::expire_leases(&mut session, &self.lanes, now, self.context.config.worker.lease, BATCH).await?;
             if !expired.dead.is_empty() {
-                let reason = "its workers died or fell silent three times";
-                notifications::close(&mut session, &expired.dead, Status::Failed, reason, now).await?;
+                self.context.systems.ended(&mut session, &expired.dead, End::Poisoned, now).await?;
             }
             session.commit().await?;
             self.context.ring(&expired.rings).await;
@@ -178,7 +188,7 @@ impl Sweeper {
         metrics::counter!("recado_scheduler_queue_errors_total").increment(1);
         if is_over(self.warned_at, WARN_EVERY) {
             self.warned_at = Some(Instant::now());
-            let reason = process::explain(error);
+            let reason = errors::explain(error);
             tracing::warn!(error = %reason, "lost rings are looked for when Redis is back: {reason}");
         }
     }

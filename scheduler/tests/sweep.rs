@@ -1,18 +1,25 @@
 //! One pass of the scheduler over a ledger of its own, with a clock that is moved by hand.
 
+use recado_queue::jobs::Job;
+use recado_queue::lanes::MAINTENANCE;
+use recado_systems::SYSTEMS;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::config::Config;
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::jobs::SendNotification;
+use recado_notifications::notifications::{self, NewNotification, Status};
+use recado_notifications::seed;
+use recado_queue::context::Context;
+use recado_queue::jobs::Ping;
+use recado_queue::lanes::Lane;
+use recado_queue::ring::Queue;
+use recado_queue::tasks::{self, NewTask, State};
+use recado_queue::{operations, schedules};
 use recado_scheduler::{Swept, sweep};
-use recado_shared::channels::Channel;
-use recado_shared::clock::{Clock, Timestamp};
-use recado_shared::config::Config;
-use recado_shared::context::Context;
-use recado_shared::ids::Id;
-use recado_shared::notifications::{self, NewNotification, Status};
-use recado_shared::queue::{Job, Lane, Queue};
-use recado_shared::tasks::{self, NewTask, State};
-use recado_shared::{operations, schedules, seed};
 
 const LEASE: Duration = Duration::from_secs(30);
 const WORKER: &str = "host:1:test";
@@ -34,13 +41,13 @@ async fn ledger() -> Ledger {
     let name = Id::new(Clock::system().now()).to_string();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let config = Config::from_pairs([("RECADO_HOME", folder.to_string_lossy().as_ref())]).expect("valid");
-    let context = Context::open(config, clock).await.expect("opened");
+    let context = Context::open(config, clock, SYSTEMS).await.expect("opened");
     context.db.migrate().await.expect("migrated");
     Ledger { context, folder }
 }
 
 impl Ledger {
-    async fn enqueue(&self, job: &Job, delay: Duration) -> Id {
+    async fn enqueue(&self, job: &impl Job, delay: Duration) -> Id {
         let now = self.context.clock.now();
         let task = NewTask::at(Id::new(now), job, now + delay, now);
         let mut session = self.context.db.begin().await.expect("a transaction");
@@ -85,7 +92,7 @@ impl Ledger {
     async fn claim(&self, id: Id) -> usize {
         let mut session = self.context.db.begin().await.expect("a transaction");
         let mut claimed = 0;
-        for lane in Lane::ALL {
+        for lane in SYSTEMS.lanes() {
             let claims = tasks::claim(&mut session, lane, &[id], WORKER, self.context.clock.now(), LEASE).await;
             claimed += claims.expect("claimed").len();
         }
@@ -116,12 +123,12 @@ impl Ledger {
 #[tokio::test]
 async fn a_delayed_task_is_rung_when_it_is_due_and_not_before() {
     let ledger = ledger().await;
-    let id = ledger.enqueue(&Job::Ping {}, Duration::from_secs(60)).await;
+    let id = ledger.enqueue(&Ping {}, Duration::from_secs(60)).await;
     ledger.advance(59);
     assert_eq!(ledger.sweep().await, Swept::default());
     ledger.advance(1);
     assert_eq!(ledger.sweep().await, Swept { promoted: 1, ..Swept::default() });
-    assert_eq!(ledger.rung(Lane::Maintenance).await, [id]);
+    assert_eq!(ledger.rung(MAINTENANCE).await, [id]);
     assert_eq!(ledger.state(id).await, State::Queued);
 }
 
@@ -129,7 +136,7 @@ async fn a_delayed_task_is_rung_when_it_is_due_and_not_before() {
 async fn more_tasks_than_fit_a_batch_are_promoted_in_one_pass() {
     let ledger = ledger().await;
     let now = ledger.context.clock.now();
-    let task = |_| NewTask::at(Id::new(now), &Job::Ping {}, now + Duration::from_secs(1), now);
+    let task = |_| NewTask::at(Id::new(now), &Ping {}, now + Duration::from_secs(1), now);
     let tasks: Vec<NewTask> = (0..2500).map(task).collect();
     let mut session = ledger.context.db.begin().await.expect("a transaction");
     tasks::insert(&mut session, &tasks).await.expect("written");
@@ -141,7 +148,7 @@ async fn more_tasks_than_fit_a_batch_are_promoted_in_one_pass() {
 #[tokio::test]
 async fn a_lost_ring_is_repeated_after_the_grace_and_a_waiting_one_is_not() {
     let ledger = ledger().await;
-    let id = ledger.enqueue(&Job::Ping {}, Duration::ZERO).await;
+    let id = ledger.enqueue(&Ping {}, Duration::ZERO).await;
     // It was committed and never rung: the process died in between.
     ledger.advance(4);
     assert_eq!(ledger.sweep().await.rung_again, 0);
@@ -150,7 +157,7 @@ async fn a_lost_ring_is_repeated_after_the_grace_and_a_waiting_one_is_not() {
     // It waits in the bell now, however long nobody reads.
     ledger.advance(3600);
     assert_eq!(ledger.sweep().await.rung_again, 0);
-    assert_eq!(ledger.rung(Lane::Maintenance).await, [id]);
+    assert_eq!(ledger.rung(MAINTENANCE).await, [id]);
     // The bell forgets everything, as after FLUSHALL.
     let Queue::Local(bell) = &ledger.context.queue else { panic!("embedded") };
     bell.forget_everything();
@@ -160,14 +167,14 @@ async fn a_lost_ring_is_repeated_after_the_grace_and_a_waiting_one_is_not() {
 #[tokio::test]
 async fn a_task_goes_to_another_worker_when_its_own_falls_silent_and_is_dead_the_third_time() {
     let ledger = ledger().await;
-    let id = ledger.enqueue(&Job::SendNotification { channel: Channel::Email }, Duration::ZERO).await;
+    let id = ledger.enqueue(&SendNotification { channel: Channel::Email }, Duration::ZERO).await;
     ledger.notify(id).await;
     for _ in 1..tasks::LOST_LEASES_UNTIL_DEAD {
         assert_eq!(ledger.claim(id).await, 1);
         assert_eq!(ledger.sweep().await.recovered, 0, "the lease is in force");
         ledger.advance(31);
         assert_eq!(ledger.sweep().await.recovered, 1);
-        assert_eq!(ledger.rung(Lane::Email).await, [id]);
+        assert_eq!(ledger.rung(Channel::Email.lane()).await, [id]);
     }
     assert_eq!(ledger.claim(id).await, 1);
     ledger.advance(31);
@@ -179,8 +186,8 @@ async fn a_task_goes_to_another_worker_when_its_own_falls_silent_and_is_dead_the
     assert!(chain[0].error_reason.as_deref().expect("a reason").contains("three times"));
 
     // An operator tries it again: task and message begin anew.
-    assert_eq!(operations::retry_all_dead(&ledger.context, &[Lane::Email]).await.expect("retried"), 1);
-    assert_eq!(ledger.rung(Lane::Email).await, [id]);
+    assert_eq!(operations::retry_all_dead(&ledger.context, &[Channel::Email.lane()]).await.expect("retried"), 1);
+    assert_eq!(ledger.rung(Channel::Email.lane()).await, [id]);
     let chain = notifications::chains(&mut ledger.context.db.read().await.expect("a connection"), &[id]).await;
     assert_eq!(chain.expect("read")[0].status, Status::Queued);
     assert_eq!(operations::cancel(&ledger.context, &[id]).await.expect("cancelled"), [id]);
@@ -203,7 +210,7 @@ async fn a_tick_becomes_one_task_however_many_schedulers_look() {
     ledger.advance(30 * 60);
     let (one, other) = tokio::join!(sweep(&ledger.context), sweep(&ledger.context));
     assert_eq!(one.expect("swept").ticked + other.expect("swept").ticked, 1);
-    assert_eq!(ledger.rung(Lane::Maintenance).await.len(), 1);
+    assert_eq!(ledger.rung(MAINTENANCE).await.len(), 1);
 
     // Switched off over a day and on again: what it missed was not wanted.
     let name = "check_maintenance_reminders";

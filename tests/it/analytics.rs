@@ -1,7 +1,7 @@
 //! Figures about what was sent.
 
+use recado_notifications::jobs::CountAnalytics;
 use recado_sandbox::SmtpFault;
-use recado_shared::queue::Job;
 use serde_json::{Value, json};
 
 use crate::app::{App, seconds};
@@ -74,7 +74,7 @@ story!(yesterday_is_counted_and_counted_again, async |app: &App| {
 
     app.sql("update notifications set status = 'delivered', delivered_at = sent_at where status = 'sent'").await;
     assert_eq!(yesterday(&app.summary("").await)["delivered"], 0);
-    app.enqueue(&Job::CountAnalytics {}).await;
+    app.enqueue(&CountAnalytics {}).await;
     app.drain().await;
     let again = app.summary("").await;
     assert_eq!((&yesterday(&again)["delivered"], &again["delivery_rate"]), (&json!(1), &json!(100.0)));

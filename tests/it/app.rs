@@ -1,23 +1,26 @@
 //! A whole Recado inside one test: the API on a real port, the worker and the scheduler as verbs, a clock that stands
 //! still until the story moves it, and providers that can be told to misbehave.
 
+use recado_queue::jobs::Job;
+use recado_systems::SYSTEMS;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::config::Config;
+use recado_kernel::db::Session;
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+use recado_notifications::customers::{self, Choice};
+use recado_notifications::dispatch::Receipt;
+use recado_notifications::{catalogue_version, notifications};
+use recado_queue::context::Context;
+use recado_queue::ring::Queue;
+use recado_queue::tasks::{self, NewTask, State, Task};
 use recado_sandbox::{Mail, PushMessage, PushSubscription, Sandbox, WhatsappMessage};
 use recado_scheduler::Swept;
-use recado_shared::clock::{Clock, Timestamp};
-use recado_shared::config::Config;
-use recado_shared::context::Context;
-use recado_shared::customers::{self, Choice};
-use recado_shared::db::Session;
-use recado_shared::dispatch::Receipt;
-use recado_shared::ids::Id;
-use recado_shared::queue::{Job, Queue};
-use recado_shared::tasks::{self, NewTask, State, Task};
-use recado_shared::{catalogue, notifications, sql};
 use recado_worker::Drain;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -73,7 +76,7 @@ impl App {
         let storage = Storage::create(pair, clock.now()).await;
         let variables = variables(&sandbox, &storage, settings);
         let config = Config::read(|name| variables.get(name).cloned()).expect("the settings are valid");
-        let context = Context::open(config, clock.clone()).await.expect("database and queue open");
+        let context = Context::open(config, clock.clone(), SYSTEMS).await.expect("database and queue open");
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -258,7 +261,7 @@ impl App {
     }
 
     /// Puts a job into the ledger and rings for it, as the product does.
-    pub(crate) async fn enqueue(&self, job: &Job) -> Id {
+    pub(crate) async fn enqueue(&self, job: &impl Job) -> Id {
         let now = self.clock.now();
         let task = NewTask::now(Id::new(now), job, now);
         let mut session = self.begin().await;
@@ -286,7 +289,7 @@ impl App {
         let mut session = self.begin().await;
         let changed = sql!(run, &mut session, (statement)).expect(statement);
         assert!(changed > 0, "nothing was changed by: {statement}");
-        catalogue::touch(&mut session).await.expect("the catalogue is told");
+        catalogue_version::touch(&mut session).await.expect("the catalogue is told");
         session.commit().await.expect("it is committed");
     }
 
@@ -353,7 +356,7 @@ pub(crate) fn at(time: &str) -> Timestamp {
 }
 
 /// Long enough for a machine that compiles something else meanwhile.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Looks until it is so. For what real workers and processes do in their own time.
 pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
@@ -363,7 +366,7 @@ pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
             looks.tick().await;
         }
     };
-    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("in vain: {what}"));
+    tokio::time::timeout(WAIT_TIMEOUT, looking).await.unwrap_or_else(|_| panic!("in vain: {what}"));
 }
 
 pub(crate) const fn seconds(seconds: u64) -> Duration {

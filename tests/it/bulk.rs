@@ -1,6 +1,6 @@
 //! Many events at once.
 
-use recado_shared::tasks::State;
+use recado_queue::tasks::State;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,11 +1,12 @@
 //! A message that was accepted is not out of hand: it leaves when its sender says, is cancelled before it leaves, and is sent
 //! again afterwards.
 
+use recado_kernel::config::UnknownCustomer;
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::dispatch::{self, Accepted, DeferReason, Request};
+use recado_notifications::system::Notifications;
 use recado_sandbox::SmtpFault;
-use recado_shared::channels::Channel;
-use recado_shared::config::UnknownCustomer;
-use recado_shared::dispatch::{self, Accepted, Because, Request};
-use recado_shared::ids::Id;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -52,7 +53,7 @@ pub(crate) fn moment<'s>(story: &'s Value, kind: &str) -> &'s Value {
 story!(a_message_leaves_when_its_sender_says, async |app: &App| {
     app.know_carlos().await;
     let receipt = app.accepted(&sample::event_with(json!({"send_at": "2026-01-20T11:30:00-05:00"}))).await;
-    assert_eq!((receipt.send_at, receipt.deferred), (Some(at("2026-01-20T16:30:00Z")), Some(Because::SendAt)));
+    assert_eq!((receipt.send_at, receipt.deferred), (Some(at("2026-01-20T16:30:00Z")), Some(DeferReason::SendAt)));
     let refused = app.accepted(&sample::event_with(json!({"send_at": "2026-01-20T16:30:00Z"}))).await;
     app.later(seconds(2 * HOUR - 1)).await;
     assert_eq!(
@@ -212,7 +213,8 @@ story!(what_was_dispatched_before_is_receipted_as_it_was, async |app: &App| {
     };
     let mut receipts = Vec::new();
     for _ in 0..2 {
-        let answer = dispatch::accept(&app.context, std::slice::from_ref(&request)).await.pop();
+        let answer =
+            dispatch::accept(&Notifications::new(app.context.clone()), std::slice::from_ref(&request)).await.pop();
         let Some(Ok(Accepted { receipt, .. })) = answer else { panic!("{answer:?}") };
         receipts.push(receipt);
     }

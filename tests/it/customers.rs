@@ -1,6 +1,6 @@
 //! Staff keep the list of customers, and what these prefer.
 
-use recado_shared::channels::Channel;
+use recado_notifications::channels::Channel;
 use reqwest::Method;
 use serde_json::{Value, json};
 

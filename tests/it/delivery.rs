@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use recado_notifications::channels::Channel;
 use recado_sandbox::{EvolutionFault, SmtpFault};
-use recado_shared::channels::Channel;
 use serde_json::json;
 
 use crate::app::{App, seconds};

@@ -1,8 +1,8 @@
 //! What the door accepts, and what it says when it does not.
 
 use futures::future::join_all;
-use recado_shared::channels::Channel;
-use recado_shared::tasks::State;
+use recado_notifications::channels::Channel;
+use recado_queue::tasks::State;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -166,7 +166,7 @@ story!(spelling_may_be_strict, [("TEMPLATE_STRICT_CASE", "true")], async |app: &
 
 // d15: a UUID does as well as a slug.
 story!(ids_do_as_well_as_slugs, async |app: &App| {
-    use recado_shared::ids::Id;
+    use recado_kernel::ids::Id;
     app.know_carlos().await;
     let event = sample::event_with(json!({
         "service_type_id": Id::of_name("service:mantenimiento-preventivo"),

@@ -1,7 +1,7 @@
 //! Asking what would become of an event.
 
-use recado_shared::api_keys;
-use recado_shared::channels::Channel;
+use recado_kernel::api_keys;
+use recado_notifications::channels::Channel;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ impl App {
     /// How many rows an event could have left anywhere.
     async fn rows(&self) -> i64 {
         let mut session = self.begin().await;
-        let row: Option<(i64,)> = recado_shared::sql!(
+        let row: Option<(i64,)> = recado_kernel::sql!(
             one(i64,),
             &mut session,
             "select (select count(*) from tasks where kind <> 'sync_customer') + (select count(*) from notifications)

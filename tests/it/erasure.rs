@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use recado_kernel::db::Db;
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+use recado_notifications::channels::Channel;
+use recado_queue::operations;
 use recado_sandbox::SmtpFault;
-use recado_shared::channels::Channel;
-use recado_shared::db::Db;
-use recado_shared::ids::Id;
-use recado_shared::{operations, sql};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,9 +1,9 @@
 //! Several accounts on one channel: who takes over from whom, and when nobody may.
 
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::notifications;
 use recado_sandbox::{Evolution, EvolutionFault, EvolutionOptions, Smtp, SmtpFault, SmtpOptions, SmtpStage};
-use recado_shared::channels::Channel;
-use recado_shared::ids::Id;
-use recado_shared::notifications;
 use reqwest::Method;
 use serde_json::{Value, json};
 

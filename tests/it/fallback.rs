@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use recado_notifications::channels::Channel;
+use recado_queue::operations;
 use recado_sandbox::{EvolutionFault, SmtpFault, SmtpStage};
-use recado_shared::channels::Channel;
-use recado_shared::operations;
 use serde_json::{Value, json};
 
 use crate::app::{App, seconds};

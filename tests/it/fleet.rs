@@ -2,12 +2,12 @@
 
 use std::process::Stdio;
 
-use recado_shared::clock::Clock;
+use recado_kernel::clock::Clock;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::app::{App, DISPATCH, PATIENCE, SYNC_CUSTOMER, until};
+use crate::app::{App, DISPATCH, SYNC_CUSTOMER, WAIT_TIMEOUT, until};
 use crate::pair::Pair;
 use crate::program::{errors, words};
 use crate::sample;
@@ -24,14 +24,16 @@ async fn until_it_says(word: &str, log: impl AsyncRead + Unpin) -> String {
         }
         panic!("it ended without saying: {word}");
     };
-    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("it never said: {word}"))
+    tokio::time::timeout(WAIT_TIMEOUT, reading).await.unwrap_or_else(|_| panic!("it never said: {word}"))
 }
 
 async fn terminate(mut process: Child) {
     let id = process.id().expect("it runs").to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs").success());
-    let status =
-        tokio::time::timeout(PATIENCE, process.wait()).await.expect("it stops in time").expect("it can be waited for");
+    let status = tokio::time::timeout(WAIT_TIMEOUT, process.wait())
+        .await
+        .expect("it stops in time")
+        .expect("it can be waited for");
     assert!(status.success(), "{status}");
 }
 
@@ -62,7 +64,7 @@ async fn three_processes_deliver_together() {
     until("the customer is known", async || app.dispatch(&sample::event()).await.status == 202).await;
     app.sandbox.smtp.misbehave_times(recado_sandbox::SmtpFault::reject_recipient(451), 1);
     post(DISPATCH, &sample::event()).await;
-    assert_eq!(app.sandbox.smtp.wait_for(2, PATIENCE).await.len(), 2, "also the one that was refused at first");
+    assert_eq!(app.sandbox.smtp.wait_for(2, WAIT_TIMEOUT).await.len(), 2, "also the one that was refused at first");
 
     for process in [api, worker, scheduler] {
         terminate(process).await;
@@ -83,7 +85,7 @@ async fn programs_refuse_what_cannot_work() {
         ("recado-worker", &[], &[("TIME_ZONE", "Quito"), ("EMAIL_PORT", "many")], "EMAIL_PORT"),
     ] {
         let mut command = app.program(program, settings);
-        let output = tokio::time::timeout(PATIENCE, command.args(arguments).output()).await;
+        let output = tokio::time::timeout(WAIT_TIMEOUT, command.args(arguments).output()).await;
         let output = output.unwrap_or_else(|_| panic!("{program} {settings:?} runs on")).expect("it starts");
         assert!(!output.status.success(), "{program} {settings:?}");
         assert!(errors(&output).contains(remedy), "{program} {settings:?}: {}", errors(&output));
@@ -96,7 +98,7 @@ async fn programs_refuse_what_cannot_work() {
 async fn the_demo_delivers() {
     let app = App::start(Pair::Embedded, &[]).await;
     let mut demo = app.program("recado", &[]);
-    let output = tokio::time::timeout(PATIENCE, demo.env_clear().arg("demo").output()).await;
+    let output = tokio::time::timeout(WAIT_TIMEOUT, demo.env_clear().arg("demo").output()).await;
     let output = output.expect("it ends in time").expect("it starts");
     assert!(output.status.success(), "{}", errors(&output));
     assert!(words(&output).contains("Mantenimiento agendado"), "{}", words(&output));

@@ -55,7 +55,7 @@ story!(a_lost_database_is_said, async |app: &App| {
 
 // What Prometheus scrapes: requests by route, and the ledger by state.
 story!(metrics_are_counted, async |app: &App| {
-    recado_shared::telemetry::start_metrics();
+    recado_kernel::telemetry::start_metrics();
     app.know_carlos().await;
     app.accepted(&sample::event()).await;
     let text = app.get("/metrics").await.text;

@@ -288,5 +288,5 @@ story!(no_json_upsets_the_door, async |app: &App| {
         assert!(answer.json().is_object(), "{body}");
     }
     app.drain().await;
-    assert_eq!(app.counts(&[recado_shared::tasks::State::Dead, recado_shared::tasks::State::Scheduled]).await, []);
+    assert_eq!(app.counts(&[recado_queue::tasks::State::Dead, recado_queue::tasks::State::Scheduled]).await, []);
 });

@@ -1,9 +1,9 @@
 //! Staff ask what became of a message, and why.
 
+use recado_kernel::api_keys;
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
 use recado_sandbox::SmtpFault;
-use recado_shared::api_keys;
-use recado_shared::channels::Channel;
-use recado_shared::ids::Id;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};

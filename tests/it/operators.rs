@@ -1,7 +1,7 @@
 //! The command line: what an operator types, and what it does.
 
+use recado_queue::tasks::State;
 use recado_sandbox::{EvolutionFault, SmtpFault};
-use recado_shared::tasks::State;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ story!(schedules_are_listed_run_and_switched, async |app: &App| {
         .map(|s| s["name"].clone())
         .collect();
     assert_eq!(names, ["check_maintenance_reminders", "cleanup", "count_analytics", "retry_failed_notifications"]);
-    let task: recado_shared::ids::Id =
+    let task: recado_kernel::ids::Id =
         serde_json::from_value(app.recado_json(&["schedules", "run", "cleanup"]).await["task_id"].clone())
             .expect("an id");
     app.notice().await;

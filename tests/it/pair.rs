@@ -1,11 +1,12 @@
 //! The two pairs on which every story is told, and the storage that each telling gets for itself.
 
+use recado_systems::SYSTEMS;
 use std::time::UNIX_EPOCH;
 
-use recado_shared::clock::{Clock, Timestamp};
-use recado_shared::config::Config;
-use recado_shared::context::Context;
-use recado_shared::seed;
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::config::Config;
+use recado_notifications::seed;
+use recado_queue::context::Context;
 use redis::aio::MultiplexedConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -89,7 +90,7 @@ impl Storage {
 /// Migrates and seeds.
 async fn fill(database_url: &str, now: Timestamp) {
     let config = Config::from_pairs([("DATABASE_URL", database_url)]).expect("valid settings");
-    let context = Context::open(config, Clock::manual(now)).await.expect("the database opens");
+    let context = Context::open(config, Clock::manual(now), SYSTEMS).await.expect("the database opens");
     context.db.migrate().await.expect("the migrations run");
     let mut session = context.db.begin().await.expect("a transaction");
     seed::load(&mut session, false, now).await.expect("the seed loads");

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use recado_shared::clock::Clock;
+use recado_kernel::clock::Clock;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
-use recado_shared::clock::Clock;
+use recado_kernel::clock::Clock;
 use serde_json::Value;
 use tokio::process::Command;
 

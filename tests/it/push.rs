@@ -1,7 +1,7 @@
 //! Browsers subscribe, are reached, and disappear.
 
+use recado_notifications::channels::Channel;
 use recado_sandbox::PushFault;
-use recado_shared::channels::Channel;
 use serde_json::{Value, json};
 
 use crate::app::{App, SUBSCRIBE};

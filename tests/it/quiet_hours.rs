@@ -1,7 +1,7 @@
 //! Nobody is disturbed at night.
 
+use recado_notifications::dispatch::DeferReason;
 use recado_sandbox::SmtpFault;
-use recado_shared::dispatch::Because;
 use serde_json::json;
 
 use crate::app::{App, DISPATCH, at, seconds};
@@ -22,7 +22,7 @@ story!(a_message_waits_until_the_quiet_hours_end, async |app: &App| {
     );
 
     let receipt = app.accepted(&sample::event()).await;
-    assert_eq!((receipt.send_at, receipt.deferred), (Some(at("2026-01-20T16:00:00Z")), Some(Because::QuietHours)));
+    assert_eq!((receipt.send_at, receipt.deferred), (Some(at("2026-01-20T16:00:00Z")), Some(DeferReason::QuietHours)));
     app.later(seconds(90 * MINUTE - 1)).await;
     assert!(app.mails().is_empty());
     app.later(seconds(1)).await;

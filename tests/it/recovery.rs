@@ -1,26 +1,26 @@
 //! What survives: lost rings, dead workers, a queue that is away.
 
+use recado_systems::SYSTEMS;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::future::join_all;
+use recado_kernel::clock::Clock;
+use recado_kernel::config::Config;
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+use recado_queue::context::Context;
+use recado_queue::operations;
+use recado_queue::tasks::{self, Claimed, Finish, State};
 use recado_sandbox::{EvolutionFault, SmtpFault};
 use recado_scheduler::Intervals;
-use recado_shared::clock::Clock;
-use recado_shared::config::Config;
-use recado_shared::context::Context;
-use recado_shared::ids::Id;
-use recado_shared::operations;
-use recado_shared::queue::Lane;
-use recado_shared::sql;
-use recado_shared::tasks::{self, Claimed, Finish, State};
 use recado_worker::{Drain, Options, Worker};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, PATIENCE, seconds, until};
+use crate::app::{App, WAIT_TIMEOUT, seconds, until};
 use crate::pair::{Pair, story};
 use crate::sample;
 
@@ -29,7 +29,7 @@ async fn claim(app: &App, task: Id, worker: &str) -> Option<Claimed> {
     let mut session = app.begin().await;
     let (now, lease) = (app.clock.now(), app.context.config.worker.lease);
     let mut claimed = None;
-    for lane in Lane::ALL {
+    for lane in SYSTEMS.lanes() {
         let claims = tasks::claim(&mut session, lane, &[task], worker, now, lease).await;
         claimed = claimed.or(claims.expect("the ledger is written").pop());
     }
@@ -148,7 +148,7 @@ story!(a_message_that_was_cut_off_is_not_sent_twice, [("WORKER_DRAIN_SECONDS", "
     let task = app.task_for(&sample::event()).await;
     app.sandbox.evolution.misbehave_times(EvolutionFault::AcceptThenHang, 1);
     let worker = Running::start(&app.context);
-    app.sandbox.evolution.wait_for(1, PATIENCE).await;
+    app.sandbox.evolution.wait_for(1, WAIT_TIMEOUT).await;
     worker.stop().await;
     assert_eq!(app.task(task).await.state, State::Queued, "it was handed back");
 
@@ -163,7 +163,7 @@ story!(a_running_task_can_be_cancelled, [("WORKER_LEASE_SECONDS", "0.3")], async
     let task = app.task_for(&sample::event()).await;
     app.sandbox.evolution.misbehave_times(EvolutionFault::AcceptThenHang, 1);
     let worker = Running::start(&app.context);
-    app.sandbox.evolution.wait_for(1, PATIENCE).await;
+    app.sandbox.evolution.wait_for(1, WAIT_TIMEOUT).await;
     operations::cancel(&app.context, &[task]).await.expect("cancelled");
     // It would wait 25 s for what still runs, and the provider never answers.
     tokio::time::timeout(seconds(20), worker.stop()).await.expect("nothing runs any more");
@@ -229,7 +229,7 @@ story!(an_event_is_accepted_while_redis_is_down, [("REDIS_URL", "redis://127.0.0
 async fn restarted(app: &App, settings: &[(&str, &str)]) -> Context {
     let variables = app.environment(settings);
     let config = Config::read(|name| variables.get(name).cloned()).expect("the settings are valid");
-    Context::open(config, app.clock.clone()).await.expect("database and queue open")
+    Context::open(config, app.clock.clone(), SYSTEMS).await.expect("database and queue open")
 }
 
 /// A worker that runs beside the story.
@@ -241,7 +241,7 @@ struct Running {
 impl Running {
     fn start(context: &Context) -> Self {
         let stop = CancellationToken::new();
-        let worker = Worker::new(context.clone(), Options::from(&*context.config)).expect("the settings work");
+        let worker = Worker::new(context.clone(), Options::from(context)).expect("the settings work");
         Self { working: tokio::spawn(worker.run(stop.clone())), stop }
     }
 
@@ -275,14 +275,14 @@ async fn workers_come_and_go(pair: Pair) {
     // A worker claims what it can begin within a second, and a stop lets it finish that: 80 of them.
     app.sandbox.smtp.misbehave(SmtpFault::Slow { delay: Duration::from_millis(100) });
     let first = Running::start(&app.context);
-    app.sandbox.smtp.wait_for(40, PATIENCE).await;
+    app.sandbox.smtp.wait_for(40, WAIT_TIMEOUT).await;
     first.stop().await;
     let midway = app.mails().len();
     assert!((40..200).contains(&midway), "{midway}");
     assert_eq!(app.counts(&[State::Started]).await, [], "a worker that stopped holds nothing");
 
     let second = Running::start(&app.context);
-    app.sandbox.smtp.wait_for(200, PATIENCE).await;
+    app.sandbox.smtp.wait_for(200, WAIT_TIMEOUT).await;
     second.stop().await;
     assert_eq!(app.mails().len(), 200);
     assert_eq!(arrivals(&app).len(), 200);
@@ -316,12 +316,12 @@ async fn a_flush_in_the_middle_loses_nothing(pair: Pair) {
     let stop = CancellationToken::new();
     let scheduler = tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone()));
     let worker = Running::start(&app.context);
-    app.sandbox.smtp.wait_for(50, PATIENCE).await;
+    app.sandbox.smtp.wait_for(50, WAIT_TIMEOUT).await;
     app.lose_rings().await;
     let midway = app.mails().len();
     assert!((50..THOUSAND).contains(&midway), "{midway}");
 
-    app.sandbox.smtp.wait_for(THOUSAND, PATIENCE).await;
+    app.sandbox.smtp.wait_for(THOUSAND, WAIT_TIMEOUT).await;
     worker.stop().await;
     stop.cancel();
     scheduler.await.expect("it stops without a panic");
@@ -392,7 +392,7 @@ async fn a_killed_worker_loses_nothing() {
     app.sandbox.smtp.misbehave(SmtpFault::Slow { delay: Duration::from_millis(5) });
 
     let mut first = app.program("recado-worker", &settings).spawn().expect("it starts");
-    app.sandbox.smtp.wait_for(THOUSAND / 5, PATIENCE).await;
+    app.sandbox.smtp.wait_for(THOUSAND / 5, WAIT_TIMEOUT).await;
     first.kill().await.expect("SIGKILL reaches it");
     let midway = arrivals(&app).len();
     assert!((1..THOUSAND).contains(&midway), "{midway}");

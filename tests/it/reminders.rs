@@ -1,8 +1,8 @@
 //! Who is told that a service is due, and that failed messages get another chance: the work of the clock.
 
+use recado_notifications::channels::Channel;
+use recado_notifications::jobs::{CheckMaintenanceReminders, RetryFailedNotifications};
 use recado_sandbox::{EvolutionFault, SmtpFault};
-use recado_shared::channels::Channel;
-use recado_shared::queue::Job;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ impl App {
     }
 
     async fn check_reminders(&self) {
-        self.enqueue(&Job::CheckMaintenanceReminders {}).await;
+        self.enqueue(&CheckMaintenanceReminders {}).await;
         self.drain().await;
     }
 
@@ -251,14 +251,14 @@ story!(a_cycle_is_announced_once, async |app: &App| {
     app.know_the_car(9_000).await;
     app.remind("date", Some("2026-01-21"), None).await;
     for _ in 0..3 {
-        app.enqueue(&Job::CheckMaintenanceReminders {}).await;
+        app.enqueue(&CheckMaintenanceReminders {}).await;
     }
     app.drain().await;
     assert_eq!(app.mails().len(), 1);
 
     // The worker died after the dispatch and before it had marked the reminder.
     app.sql("update reminders set status = 'pending', last_notified_at = null").await;
-    app.enqueue(&Job::CheckMaintenanceReminders {}).await;
+    app.enqueue(&CheckMaintenanceReminders {}).await;
     app.drain().await;
     assert_eq!(app.mails().len(), 1);
     assert_eq!(app.reminder_statuses().await, ["notified"]);
@@ -268,10 +268,10 @@ story!(a_cycle_is_announced_once, async |app: &App| {
 story!(a_date_that_passes_is_overdue, async |app: &App| {
     app.know_the_car(9_000).await;
     app.remind("date", Some("2026-01-21"), None).await;
-    app.enqueue(&Job::CheckMaintenanceReminders {}).await;
+    app.enqueue(&CheckMaintenanceReminders {}).await;
     app.drain().await;
     app.clock.advance(seconds(3 * 24 * 3600));
-    app.enqueue(&Job::CheckMaintenanceReminders {}).await;
+    app.enqueue(&CheckMaintenanceReminders {}).await;
     app.drain().await;
     assert_eq!(app.reminder_statuses().await, ["overdue"]);
     assert_eq!(app.mails().len(), 1);
@@ -314,14 +314,14 @@ story!(chances_are_limited, [("NOTIFICATION_MAX_ATTEMPTS", "1")], async |app: &A
     let task = app.task_for(&sample::event()).await;
     app.drain().await;
     for attempts in [2, 3, 4, 4] {
-        app.enqueue(&Job::RetryFailedNotifications {}).await;
+        app.enqueue(&RetryFailedNotifications {}).await;
         app.drain().await;
         assert_eq!(app.attempts(task).await.len(), attempts);
     }
     let old = app.task_for(&sample::event()).await;
     app.drain().await;
     app.clock.advance(seconds(24 * 3600 + 1));
-    app.enqueue(&Job::RetryFailedNotifications {}).await;
+    app.enqueue(&RetryFailedNotifications {}).await;
     app.drain().await;
     assert_eq!(app.attempts(old).await.len(), 1);
 });
@@ -340,7 +340,7 @@ story!(what_is_settled_is_left_alone, [("NOTIFICATION_MAX_ATTEMPTS", "1")], asyn
     app.drain().await;
     assert_eq!((app.mails().len(), app.whatsapps().len()), (0, 1));
 
-    app.enqueue(&Job::RetryFailedNotifications {}).await;
+    app.enqueue(&RetryFailedNotifications {}).await;
     app.drain().await;
     assert_eq!((app.mails().len(), app.whatsapps().len()), (0, 1));
     for task in [hopeless, receipt.task_id.expect("the mail's")] {

@@ -1,7 +1,7 @@
 //! The people and the event of the document that describes the service, word for word.
 
-use recado_shared::channels::Channel;
-use recado_shared::customers::Choice;
+use recado_notifications::channels::Channel;
+use recado_notifications::customers::Choice;
 use serde_json::{Value, json};
 
 use crate::app::App;

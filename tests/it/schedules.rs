@@ -1,8 +1,8 @@
 //! Recurring work.
 
 use futures::future::join_all;
-use recado_shared::tasks::{self, Filter, Task};
-use recado_shared::{operations, schedules};
+use recado_queue::tasks::{self, Filter, Task};
+use recado_queue::{operations, schedules};
 
 use crate::app::{App, at, seconds};
 use crate::pair::story;

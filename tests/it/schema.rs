@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use recado_shared::clock::Clock;
+use recado_kernel::clock::Clock;
 use recado_worker::{Options, Worker};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ async fn every_operation_keeps_to_the_document(pair: Pair) {
     let settings = [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", KEY), ("WORKER_CONCURRENCY", "4")];
     let app = App::start_at(pair, &settings, Clock::system()).await;
     let stop = CancellationToken::new();
-    let worker = Worker::new(app.context.clone(), Options::from(&*app.context.config)).expect("its settings work");
+    let worker = Worker::new(app.context.clone(), Options::from(&app.context)).expect("its settings work");
     let services = [
         tokio::spawn(worker.run(stop.clone())),
         tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone())),

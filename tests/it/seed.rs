@@ -1,7 +1,7 @@
 //! What a workshop starts with.
 
-use recado_shared::seed::{self, Totals};
-use recado_shared::templates;
+use recado_notifications::seed::{self, Totals};
+use recado_notifications::templates;
 use serde_json::json;
 
 use crate::app::App;

@@ -1,8 +1,8 @@
 //! Addresses to which nothing is sent any more.
 
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
 use recado_sandbox::SmtpFault;
-use recado_shared::ids::Id;
-use recado_shared::sql;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! What the Core service tells us: customers and vehicles, worked off on queue `sync`.
 
-use recado_shared::customers::{self, Customer};
-use recado_shared::vehicles::{self, Vehicle};
+use recado_notifications::customers::{self, Customer};
+use recado_notifications::vehicles::{self, Vehicle};
 use reqwest::Method;
 use serde_json::json;
 
@@ -28,7 +28,7 @@ story!(a_customer_is_taken_in, async |app: &App| {
     assert_eq!((carlos.first_name.as_str(), carlos.last_name.as_str()), ("Carlos", "Mendoza"));
     assert_eq!((carlos.email.as_deref(), carlos.phone.as_deref()), (Some("carlos@example.com"), Some("+593991234567")));
 
-    let task: recado_shared::ids::Id = accepted["task_id"].as_str().expect("an id").parse().expect("a UUID");
+    let task: recado_kernel::ids::Id = accepted["task_id"].as_str().expect("an id").parse().expect("a UUID");
     let status = app.status(task).await;
     assert_eq!((&status["status"], &status["queue"]), (&json!("SUCCESS"), &json!("sync")));
     assert_eq!(status["result"]["outcome"], "created");

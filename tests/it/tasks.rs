@@ -1,9 +1,9 @@
 //! The ledger of work, as those who ask and those who operate see it.
 
-use recado_shared::ids::Id;
-use recado_shared::operations;
-use recado_shared::queue::Job;
-use recado_shared::tasks::{self, NewTask, State};
+use recado_kernel::ids::Id;
+use recado_queue::jobs::{Cleanup, Ping};
+use recado_queue::operations;
+use recado_queue::tasks::{self, NewTask, State};
 use serde_json::json;
 
 use crate::app::{App, seconds};
@@ -21,7 +21,7 @@ story!(an_unknown_task_is_not_found, async |app: &App| {
 
 // A job shows that a worker listens.
 story!(a_ping_is_answered, async |app: &App| {
-    let task = app.enqueue(&Job::Ping {}).await;
+    let task = app.enqueue(&Ping {}).await;
     app.drain().await;
     let status = app.status(task).await;
     assert_eq!((&status["status"], &status["queue"]), (&json!("SUCCESS"), &json!("maintenance")));
@@ -29,9 +29,9 @@ story!(a_ping_is_answered, async |app: &App| {
 
 // A kind or a payload that this version does not know is parked with the reason, and no worker falls over it.
 story!(what_cannot_be_read_is_parked, async |app: &App| {
-    let unknown = app.enqueue(&Job::Ping {}).await;
+    let unknown = app.enqueue(&Ping {}).await;
     app.sql("update tasks set kind = 'teleport'").await;
-    let garbled = app.enqueue(&Job::Cleanup {}).await;
+    let garbled = app.enqueue(&Cleanup {}).await;
     app.sql("update tasks set payload = '[1, 2]', kind = 'sync_customer' where kind = 'cleanup'").await;
     app.drain().await;
     for (task, word) in [(unknown, "teleport"), (garbled, "sync_customer")] {
@@ -39,7 +39,7 @@ story!(what_cannot_be_read_is_parked, async |app: &App| {
         assert_eq!(status["status"], "FAILURE");
         assert!(status["error"].as_str().expect("a reason").contains(word), "{status}");
     }
-    let ping = app.enqueue(&Job::Ping {}).await;
+    let ping = app.enqueue(&Ping {}).await;
     app.drain().await;
     assert_eq!(app.status(ping).await["status"], "SUCCESS", "the worker goes on");
 });
@@ -76,7 +76,7 @@ story!(a_cancelled_task_sends_nothing, async |app: &App| {
 story!(a_unique_key_is_used_once, async |app: &App| {
     let put = async || {
         let now = app.clock.now();
-        let task = NewTask::now(Id::new(now), &Job::Ping {}, now).unique("daily:2026-01-20".to_owned());
+        let task = NewTask::now(Id::new(now), &Ping {}, now).unique("daily:2026-01-20".to_owned());
         let mut session = app.begin().await;
         let inserted = tasks::insert(&mut session, &[task]).await.expect("it is written");
         session.commit().await.expect("it is committed");
@@ -91,7 +91,7 @@ story!(a_unique_key_is_used_once, async |app: &App| {
 // A task for later runs later, and not before.
 story!(a_scheduled_task_waits_for_its_time, async |app: &App| {
     let now = app.clock.now();
-    let task = NewTask::at(Id::new(now), &Job::Ping {}, now + seconds(90), now);
+    let task = NewTask::at(Id::new(now), &Ping {}, now + seconds(90), now);
     let id = task.id;
     let mut session = app.begin().await;
     tasks::insert(&mut session, &[task]).await.expect("it is written");
@@ -115,7 +115,7 @@ story!(cleanup_deletes_what_is_past_its_retention, async |app: &App| {
     app.drain().await;
     let clean_after = async |days: u64| {
         app.clock.advance(seconds(days * DAY));
-        app.enqueue(&Job::Cleanup {}).await;
+        app.enqueue(&Cleanup {}).await;
         app.drain().await;
     };
 

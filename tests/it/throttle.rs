@@ -1,6 +1,6 @@
 //! Nobody is flooded.
 
-use recado_shared::channels::Channel;
+use recado_notifications::channels::Channel;
 use serde_json::json;
 
 use crate::app::{App, seconds};

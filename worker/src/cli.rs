@@ -3,9 +3,12 @@
 use std::error::Error;
 
 use clap::Args;
-use recado_shared::process;
-use recado_shared::queue::Lane;
-use recado_shared::telemetry;
+use recado_kernel::process;
+use recado_kernel::telemetry;
+use recado_queue::context::Context;
+use recado_queue::lanes::Lane;
+use recado_queue::systems::Systems;
+use recado_systems::SYSTEMS;
 
 use crate::{Options, Worker};
 
@@ -22,31 +25,35 @@ pub struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    fn lanes(&self) -> Result<Vec<Lane>, String> {
+    fn lanes(&self, systems: Systems) -> Result<Vec<Lane>, String> {
         let mut lanes = Vec::new();
         for word in &self.queues {
-            let named = Lane::named(word.trim());
+            let named = systems.lanes_named(word.trim());
             if named.is_empty() {
-                let known = Lane::ALL.map(Lane::as_str).join(", ");
+                let lanes: Vec<&str> = systems.lanes().into_iter().map(Lane::as_str).collect();
+                let mut queues: Vec<&str> = systems.lanes().into_iter().map(Lane::queue).collect();
+                queues.dedup();
                 return Err(format!(
-                    "`{word}` is no queue; choose notifications, sync, maintenance, or one of {known}"
+                    "`{word}` is no queue; choose {}, or one of {}",
+                    queues.join(", "),
+                    lanes.join(", ")
                 ));
             }
             lanes.extend(named);
         }
         lanes.sort_unstable();
         lanes.dedup();
-        Ok(if lanes.is_empty() { Lane::ALL.to_vec() } else { lanes })
+        Ok(if lanes.is_empty() { systems.lanes() } else { lanes })
     }
 }
 
 /// Works until a signal, then drains.
 pub async fn run(args: WorkerArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = process::configure("info,sqlx=warn")?;
-    let lanes = args.lanes()?;
+    let lanes = args.lanes(SYSTEMS)?;
     let metrics_listen = config.metrics_listen;
     let concurrency = args.concurrency.unwrap_or(config.worker.concurrency).max(1);
-    let context = process::open_for_fleet(config).await?;
+    let context = Context::open_for_fleet(config, SYSTEMS).await?;
     let stop = process::until_signal();
     if let Some(address) = metrics_listen {
         telemetry::serve(address, stop.clone()).await?;

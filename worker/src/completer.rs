@@ -4,34 +4,24 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use recado_shared::context::Context;
-use recado_shared::db;
-use recado_shared::erasure;
-use recado_shared::ids::Id;
-use recado_shared::journal::{self, Entry};
-use recado_shared::notifications::{self, Attempt, Change, Status};
-use recado_shared::push;
-use recado_shared::queue::Ring;
-use recado_shared::suppressions::{self, Bounce};
-use recado_shared::tasks::{self, Finish, State};
+use recado_kernel::db;
+use recado_kernel::ids::Id;
+use recado_queue::context::Context;
+use recado_queue::ring::Ring;
+use recado_queue::systems::End;
+use recado_queue::tasks::{self, Finish, State};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::held::Held;
+use crate::in_flight::InFlight;
+use crate::registry::{Rows, ToWrite, Writer};
 
-/// How a task ended, and what that changes besides its own row.
-#[derive(Clone, Debug)]
+/// How a task ended, and the rows of its system that change with it.
+#[derive(Debug)]
 pub(crate) struct Completion {
     pub(crate) finish: Finish,
     /// To be rung when the task goes on at once, in another lane.
     pub(crate) ring: Option<Ring>,
-    pub(crate) changes: Vec<Change>,
-    pub(crate) attempts: Vec<Attempt>,
-    /// Push subscriptions that no longer exist.
-    pub(crate) gone: Vec<Id>,
-    /// Addresses that were refused for good.
-    pub(crate) bounces: Vec<Bounce>,
-    /// Decisions that no other row tells.
-    pub(crate) journal: Vec<Entry>,
+    pub(crate) rows: Option<Rows>,
 }
 
 enum Order {
@@ -52,8 +42,8 @@ pub(crate) struct Completer {
 }
 
 impl Completer {
-    pub(crate) fn spawn(context: &Context, held: &Arc<Held>) -> Self {
-        Self { writers: std::array::from_fn(|_| spawn_writer(context.clone(), held.clone())) }
+    pub(crate) fn spawn(context: &Context, in_flight: &Arc<InFlight>) -> Self {
+        Self { writers: std::array::from_fn(|_| spawn_writer(context.clone(), in_flight.clone())) }
     }
 
     /// Hands a completion over; the slot is free for the next task before it is written.
@@ -73,7 +63,7 @@ impl Completer {
     }
 }
 
-fn spawn_writer(context: Context, held: Arc<Held>) -> mpsc::Sender<Order> {
+fn spawn_writer(context: Context, in_flight: Arc<InFlight>) -> mpsc::Sender<Order> {
     let (orders, mut waiting) = mpsc::channel(LARGEST_BATCH);
     tokio::spawn(async move {
         let mut batch = Vec::with_capacity(LARGEST_BATCH);
@@ -87,7 +77,7 @@ fn spawn_writer(context: Context, held: Arc<Held>) -> mpsc::Sender<Order> {
             }
             let rings = complete_patiently(&context, &completions).await;
             // Before anybody can claim them again.
-            held.let_go(completions.iter().map(|Completion { finish, .. }| (finish.id, finish.attempt)));
+            in_flight.let_go(completions.iter().map(|Completion { finish, .. }| (finish.id, finish.attempt)));
             context.ring(&rings).await;
             for done in flushes {
                 let _ = done.send(());
@@ -133,48 +123,33 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     let finishes: Vec<Finish> = completions.iter().map(|completion| completion.finish.clone()).collect();
     let mut session = context.db.begin().await?;
     let accepted: HashSet<Id> = tasks::finish(&mut session, &finishes).await?.into_iter().collect();
-    let in_force = |completion: &&Completion| accepted.contains(&completion.finish.id);
-
-    // That a message was sent is true even when the claim is lost; everything else is for the claim in force to decide.
-    let changes: Vec<Change> = completions
-        .iter()
-        .flat_map(|completion| {
-            let decides = in_force(&completion);
-            completion.changes.iter().filter(move |change| decides || change.status == Status::Sent).cloned()
-        })
-        .collect();
-    let attempts: Vec<Attempt> =
-        completions.iter().flat_map(|completion| completion.attempts.iter().cloned()).collect();
-    let gone: Vec<Id> = completions.iter().flat_map(|completion| completion.gone.iter().copied()).collect();
-    notifications::apply(&mut session, &changes).await?;
-    notifications::record(&mut session, &attempts).await?;
-    // A claim that was lost may be about a person who was erased meanwhile.
-    let lost = completions.iter().filter(|completion| !in_force(completion));
-    let late: Vec<Id> = lost.flat_map(|completion| completion.attempts.iter().map(|attempt| attempt.id)).collect();
-    erasure::forget_late_answers(&mut session, &late).await?;
-    let entries: Vec<Entry> =
-        completions.iter().filter(in_force).flat_map(|completion| completion.journal.iter().cloned()).collect();
-    journal::record(&mut session, &entries).await?;
-    let dead: Vec<Id> = finishes.iter().filter(|finish| finish.state == State::Dead).map(|finish| finish.id).collect();
-    let dead: Vec<Id> = dead.into_iter().filter(|id| accepted.contains(id)).collect();
+    for (writer, batch) in by_writer(completions, &accepted) {
+        writer.write(&mut session, &batch).await?;
+    }
+    let is_dead = |finish: &&Finish| finish.state == State::Dead && accepted.contains(&finish.id);
+    let dead: Vec<Id> = finishes.iter().filter(is_dead).map(|finish| finish.id).collect();
     if !dead.is_empty() {
-        // Whatever of their chains is still open will not leave any more.
-        notifications::close(
-            &mut session,
-            &dead,
-            Status::Failed,
-            "its task is dead; the task says why",
-            context.clock.now(),
-        )
-        .await?;
+        context.systems.ended(&mut session, &dead, End::Dead, context.clock.now()).await?;
     }
-    if !gone.is_empty() {
-        push::remove(&mut session, &gone).await?;
-    }
-    // Of claims in force only: the person of a lost one may have been erased, and the next attempt bounces again.
-    let bounces = completions.iter().filter(in_force).flat_map(|completion| completion.bounces.iter().cloned());
-    suppressions::record(&mut session, &bounces.collect::<Vec<Bounce>>()).await?;
     session.commit().await?;
 
-    Ok(completions.iter().filter(in_force).filter_map(|completion| completion.ring).collect())
+    let in_force = completions.iter().filter(|completion| accepted.contains(&completion.finish.id));
+    Ok(in_force.filter_map(|completion| completion.ring).collect())
+}
+
+/// The rows of each system together, in the order in which their tasks ended.
+fn by_writer<'b>(
+    completions: &'b [Completion],
+    accepted: &HashSet<Id>,
+) -> Vec<(&'static dyn Writer, Vec<ToWrite<'b>>)> {
+    let mut batches: Vec<(&'static dyn Writer, Vec<ToWrite<'b>>)> = Vec::new();
+    for Completion { finish, rows, .. } in completions {
+        let Some(Rows { content, writer }) = rows else { continue };
+        let row = ToWrite { content: content.as_ref(), in_force: accepted.contains(&finish.id) };
+        match batches.iter_mut().find(|(known, _)| known.name() == writer.name()) {
+            Some((_, batch)) => batch.push(row),
+            None => batches.push((*writer, vec![row])),
+        }
+    }
+    batches
 }

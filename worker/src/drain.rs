@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use recado_shared::context::Context;
-use recado_shared::queue::Lane;
+use recado_queue::context::Context;
+use recado_queue::lanes::Lane;
 
-use crate::channels::{ProviderError, Providers};
+use crate::channels::ProviderError;
 use crate::completer::complete;
+use crate::jobs;
 use crate::lane::claim;
-use crate::run::{Runner, Trouble};
+use crate::run::Runner;
 
 const BATCH: usize = 200;
+
+/// The queue or the database failed.
+pub type DrainError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What such a worker holds between two calls: its connections to the providers.
 pub struct Drain {
@@ -23,19 +27,18 @@ impl Drain {
     /// # Errors
     /// A setting of a provider that cannot work.
     pub fn new(context: Context) -> Result<Self, ProviderError> {
-        let providers = Providers::open(&context)?;
-        Ok(Self { runner: Runner::new(context.clone(), providers), context })
+        Ok(Self { runner: Runner::new(context.clone(), jobs::all(&context)?), context })
     }
 
     /// Reads, claims, runs and completes until no lane has a ring left. Returns how many runs that took.
     ///
     /// # Errors
     /// Trouble with the queue or the database.
-    pub async fn run(&self) -> Result<usize, Trouble> {
+    pub async fn run(&self) -> Result<usize, DrainError> {
         let mut runs = 0;
         loop {
             let mut read = 0;
-            for lane in Lane::ALL {
+            for lane in self.context.systems.lanes() {
                 let (rings, claims) = self.lane(lane).await?;
                 read += rings;
                 runs += claims;
@@ -47,7 +50,7 @@ impl Drain {
     }
 
     /// One batch of a lane. Returns how many rings there were, and how many of them could be claimed.
-    async fn lane(&self, lane: Lane) -> Result<(usize, usize), Trouble> {
+    async fn lane(&self, lane: Lane) -> Result<(usize, usize), DrainError> {
         let mut listener = self.context.queue.listen(lane, "drain").await?;
         let batch = listener.read(BATCH, Duration::ZERO).await?;
         let rings = batch.ids.len();

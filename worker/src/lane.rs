@@ -12,19 +12,21 @@ use apalis_core::task::Task;
 use apalis_core::worker::context::WorkerContext;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use recado_shared::context::Context;
-use recado_shared::db;
-use recado_shared::queue::{Batch, Lane, Listener};
-use recado_shared::tasks::{self, Claimed};
+use recado_kernel::db;
+use recado_kernel::ids::Id;
+use recado_queue::context::Context;
+use recado_queue::lanes::Lane;
+use recado_queue::ring::{Batch, Listener};
+use recado_queue::tasks::{self, Claimed};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Identity;
 use tower::limit::ConcurrencyLimitLayer;
 
-use crate::PATIENCE;
+use crate::READ_TIMEOUT;
 use crate::completer::Completer;
-use crate::held::{Held, Reserved};
+use crate::in_flight::{InFlight, Reserved};
 use crate::run::Runner;
 
 /// What a lane needs to work.
@@ -34,7 +36,7 @@ pub(crate) struct LaneWorker {
     /// Jobs at once.
     pub(crate) slots: usize,
     pub(crate) worker: String,
-    pub(crate) held: Arc<Held>,
+    pub(crate) in_flight: Arc<InFlight>,
     pub(crate) runner: Arc<Runner>,
     pub(crate) completer: Completer,
 }
@@ -60,7 +62,7 @@ pub(crate) async fn serve(lane: LaneWorker, stop: CancellationToken) {
 fn handle(task: Claimed, lane: Arc<LaneWorker>) -> BoxFuture<'static, Result<(), Infallible>> {
     async move {
         // A claim that was lost while it waited is somebody else's now.
-        let Some(lost) = lane.held.start(task.id, task.attempt) else { return Ok(()) };
+        let Some(lost) = lane.in_flight.start(task.id, task.attempt) else { return Ok(()) };
         if let Some(completion) = lost.run_until_cancelled(lane.runner.run(task)).await {
             lane.completer.submit(completion).await;
         }
@@ -136,13 +138,13 @@ impl Reader {
 
     /// Until `stop`, and never more than can be started within about a second.
     async fn read(mut self, stop: CancellationToken) {
-        let (held, lane) = (self.lane.held.clone(), self.lane.lane);
+        let (in_flight, lane) = (self.lane.in_flight.clone(), self.lane.lane);
         let mut pace = Pace::new(self.lane.slots);
         let mut failures = 0;
         while !stop.is_cancelled() {
-            let room = pace.room(held.in_lane(lane), held.finished(lane), Instant::now());
+            let room = pace.room(in_flight.in_lane(lane), in_flight.finished(lane), Instant::now());
             if room == 0 {
-                let _ = stop.run_until_cancelled(held.changed(lane)).await;
+                let _ = stop.run_until_cancelled(in_flight.changed(lane)).await;
                 continue;
             }
             match self.read_once(room, &stop).await {
@@ -163,7 +165,7 @@ impl Reader {
             Some(listener) => listener,
             none => none.insert(self.lane.context.queue.listen(self.lane.lane, &self.lane.worker).await?),
         };
-        let Some(batch) = stop.run_until_cancelled(listener.read(room, PATIENCE)).await.transpose()? else {
+        let Some(batch) = stop.run_until_cancelled(listener.read(room, READ_TIMEOUT)).await.transpose()? else {
             return Ok(());
         };
         if batch.ids.is_empty() {
@@ -172,7 +174,7 @@ impl Reader {
         }
         // The next read may wait for a ring, and takes what is released with it: so nothing is left unsettled before that.
         let most_under_way = if batch.ids.len() < room { 0 } else { CLAIMS - 1 };
-        let reserved = self.lane.held.reserve(self.lane.lane, batch.ids.len());
+        let reserved = self.lane.in_flight.reserve(self.lane.lane, batch.ids.len());
         // From here on a stop does not interrupt: what is claimed must reach the registry.
         self.claims.spawn(self.lane.clone().claim(batch, reserved, self.claimed.clone()));
         self.settle(most_under_way).await
@@ -213,7 +215,7 @@ impl LaneWorker {
         claimed: mpsc::Sender<Claimed>,
     ) -> db::Result<Batch> {
         let tasks = claim(&self.context, self.lane, &batch.ids, &self.worker).await?;
-        self.held.take(self.lane, tasks.iter().map(|task| (task.id, task.attempt)));
+        self.in_flight.take(self.lane, tasks.iter().map(|task| (task.id, task.attempt)));
         drop(reserved);
         for task in tasks {
             // The channel has room for all that may be held, so this waits for nobody.
@@ -223,12 +225,7 @@ impl LaneWorker {
     }
 }
 
-pub(crate) async fn claim(
-    context: &Context,
-    lane: Lane,
-    ids: &[recado_shared::ids::Id],
-    worker: &str,
-) -> db::Result<Vec<Claimed>> {
+pub(crate) async fn claim(context: &Context, lane: Lane, ids: &[Id], worker: &str) -> db::Result<Vec<Claimed>> {
     let mut session = context.db.begin().await?;
     let claimed =
         tasks::claim(&mut session, lane, ids, worker, context.clock.now(), context.config.worker.lease).await?;
@@ -239,7 +236,7 @@ pub(crate) async fn claim(
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error(transparent)]
-    Queue(#[from] recado_shared::queue::QueueError),
+    Queue(#[from] recado_queue::ring::QueueError),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]

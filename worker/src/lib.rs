@@ -9,29 +9,28 @@ pub mod channels;
 pub mod cli;
 mod completer;
 mod drain;
-mod held;
+mod in_flight;
 mod jobs;
 mod lane;
 pub mod outbound;
-mod permission;
+mod registry;
 mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use drain::Drain;
-use recado_shared::clock::Timestamp;
-use recado_shared::config::Config;
-use recado_shared::context::Context;
-use recado_shared::ids::Id;
-use recado_shared::queue::Lane;
-use recado_shared::{tasks, workers};
+pub use drain::{Drain, DrainError};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
+use recado_queue::context::Context;
+use recado_queue::lanes::Lane;
+use recado_queue::{tasks, workers};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::channels::{ProviderError, Providers};
+use crate::channels::ProviderError;
 use crate::completer::Completer;
-use crate::held::Held;
+use crate::in_flight::InFlight;
 use crate::run::Runner;
 
 /// Which lanes a worker serves, and with how many jobs at once in each.
@@ -42,9 +41,10 @@ pub struct Options {
     pub concurrency: usize,
 }
 
-impl From<&Config> for Options {
-    fn from(config: &Config) -> Self {
-        Self { lanes: Lane::ALL.to_vec(), concurrency: config.worker.concurrency }
+impl From<&Context> for Options {
+    /// All lanes.
+    fn from(context: &Context) -> Self {
+        Self { lanes: context.systems.lanes(), concurrency: context.config.worker.concurrency }
     }
 }
 
@@ -55,7 +55,7 @@ pub struct Worker {
     /// This incarnation: host, process, and something random, so that a restart is never taken for its predecessor.
     name: String,
     started_at: Timestamp,
-    held: Arc<Held>,
+    in_flight: Arc<InFlight>,
     completer: Completer,
     runner: Arc<Runner>,
 }
@@ -63,12 +63,11 @@ pub struct Worker {
 impl Worker {
     /// Sets up the providers; a setting that cannot work is told now and not at three in the morning.
     pub fn new(context: Context, options: Options) -> Result<Self, ProviderError> {
-        let held = Arc::new(Held::new(&options.lanes));
-        let completer = Completer::spawn(&context, &held);
-        let providers = Providers::open(&context)?;
-        let runner = Arc::new(Runner::new(context.clone(), providers));
+        let in_flight = Arc::new(InFlight::new(&options.lanes));
+        let completer = Completer::spawn(&context, &in_flight);
+        let runner = Arc::new(Runner::new(context.clone(), jobs::all(&context)?));
         let started_at = context.clock.now();
-        Ok(Self { name: incarnation(started_at), context, options, started_at, held, completer, runner })
+        Ok(Self { name: incarnation(started_at), context, options, started_at, in_flight, completer, runner })
     }
 
     /// Works until `stop`, then lets what runs finish for as long as the configuration says, and hands the rest back.
@@ -85,15 +84,15 @@ impl Worker {
         stop.cancelled().await;
         let drained = tokio::time::timeout(worker.context.config.worker.drain, async {
             while lanes.join_next().await.is_some() {}
-            worker.held.empty().await;
+            worker.in_flight.empty().await;
         });
         if drained.await.is_err() {
             lanes.abort_all();
             // What has ended but is not written yet must not be handed back as if it had not.
-            let _ = tokio::time::timeout(LAST_WORDS, worker.completer.flush()).await;
+            let _ = tokio::time::timeout(FLUSH_TIMEOUT, worker.completer.flush()).await;
             worker.hand_back().await;
         }
-        if tokio::time::timeout(LAST_WORDS, worker.completer.flush()).await.is_err() {
+        if tokio::time::timeout(FLUSH_TIMEOUT, worker.completer.flush()).await.is_err() {
             tracing::error!("the ledger cannot be written; the leases of what is unfinished will run out");
         }
         silent.cancel();
@@ -107,7 +106,7 @@ impl Worker {
             lane,
             slots: self.options.concurrency,
             worker: self.name.clone(),
-            held: self.held.clone(),
+            in_flight: self.in_flight.clone(),
             runner: self.runner.clone(),
             completer: self.completer.clone(),
         }
@@ -127,16 +126,16 @@ impl Worker {
         }
     }
 
-    async fn beat(&self) -> recado_shared::db::Result<()> {
+    async fn beat(&self) -> recado_kernel::db::Result<()> {
         let now = self.context.clock.now();
-        let claims = self.held.claims();
+        let claims = self.in_flight.claims();
         let ids: Vec<Id> = claims.iter().map(|(id, _)| *id).collect();
         let mut session = self.context.db.begin().await?;
         workers::upsert(&mut session, &self.row(ids.len(), now)).await?;
         let until = now + self.context.config.worker.lease;
         let in_force = tasks::heartbeat(&mut session, &ids, &self.name, until).await?;
         session.commit().await?;
-        for id in self.held.lose_all_but(&claims, &in_force) {
+        for id in self.in_flight.lose_all_but(&claims, &in_force) {
             tracing::warn!(task.id = %id, "task {id} was cancelled or given to another; its run is stopped");
         }
         Ok(())
@@ -155,7 +154,7 @@ impl Worker {
         }
     }
 
-    async fn leave(&self) -> recado_shared::db::Result<()> {
+    async fn leave(&self) -> recado_kernel::db::Result<()> {
         let mut session = self.context.db.begin().await?;
         workers::remove(&mut session, &self.name).await?;
         session.commit().await
@@ -163,7 +162,7 @@ impl Worker {
 
     /// Another worker takes over at once. What was running is marked, so that it asks the provider before it sends again.
     async fn hand_back(&self) {
-        let (waiting, running) = self.held.give_up();
+        let (waiting, running) = self.in_flight.give_up();
         tracing::warn!(waiting = waiting.len(), running = running.len(), "time is up: tasks are handed back");
         let handed_back = async {
             let now = self.context.clock.now();
@@ -187,7 +186,7 @@ fn incarnation(now: Timestamp) -> String {
 }
 
 /// How long a stopping worker waits for a ledger that does not answer.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a reader waits for a ring before it looks whether it should stop.
-const PATIENCE: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::DateTime;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
-use recado_shared::clock::Timestamp;
-use recado_shared::outbound::{OutboundError, is_allowed};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::outbound::{OutboundError, is_allowed};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
@@ -26,7 +26,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 ///
 /// It only connects to addresses that [`is_allowed`] lets pass, and to the very address that was judged, so a name that
 /// resolves differently a moment later (DNS rebinding) gains nothing. It follows no redirect and uses no proxy. A URL
-/// with a literal address does not pass the resolver: call [`recado_shared::outbound::check_url`] as well.
+/// with a literal address does not pass the resolver: call [`recado_kernel::outbound::check_url`] as well.
 ///
 /// # Errors
 /// When the TLS library cannot be set up, e.g. because the system's trust store is unreadable.

@@ -1,130 +1,70 @@
-//! The executor: one claim, from the row to the words that say how it ended.
+//! The executor: one claim, from the row to how it ended.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use rand::Rng;
-use recado_shared::clock::Timestamp;
-use recado_shared::context::Context;
-use recado_shared::ids::Id;
-use recado_shared::journal::Entry;
-use recado_shared::notifications::{Attempt, Change};
-use recado_shared::process::explain;
-use recado_shared::queue::{Job, Lane, Priority, Ring};
-use recado_shared::suppressions::Bounce;
-use recado_shared::tasks::{Claimed, Finish, State};
+use recado_kernel::errors::explain;
+use recado_queue::context::Context;
+use recado_queue::jobs::{Kind, UnreadableJob};
+use recado_queue::lanes::Priority;
+use recado_queue::ring::Ring;
+use recado_queue::tasks::{Claimed, Finish, State};
 use serde_json::Value;
 
-use crate::channels::Providers;
 use crate::completer::Completion;
-use crate::jobs;
-use crate::jobs::notifications::Chains;
-use crate::permission::{self, Permissions};
-
-/// What a job answers. Four words explain every line of the log; the fourth is `Err`, our own trouble.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Done(Value),
-    /// Go on at this time, in this lane. Not a failure of the job.
-    Later {
-        at: Timestamp,
-        lane: Lane,
-        because: Option<String>,
-    },
-    /// It will never work; the reason is for the operator.
-    Failed(String),
-}
-
-/// An outcome, and what it changes besides the task's own row.
-#[derive(Debug)]
-pub(crate) struct Performed {
-    pub(crate) outcome: Outcome,
-    pub(crate) changes: Vec<Change>,
-    pub(crate) attempts: Vec<Attempt>,
-    /// Push subscriptions that no longer exist.
-    pub(crate) gone: Vec<Id>,
-    /// Addresses that were refused for good.
-    pub(crate) bounces: Vec<Bounce>,
-    /// Decisions that no other row tells; a plain success has none.
-    pub(crate) journal: Vec<Entry>,
-}
-
-impl From<Outcome> for Performed {
-    fn from(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            changes: Vec::new(),
-            attempts: Vec::new(),
-            gone: Vec::new(),
-            bounces: Vec::new(),
-            journal: Vec::new(),
-        }
-    }
-}
-
-/// Our own trouble: no database, a bug. The job is tried again with backoff, and is dead after its last attempt.
-pub(crate) type Trouble = Box<dyn std::error::Error + Send + Sync>;
+use crate::registry::{Effects, Handler, JobError, Jobs, Outcome, Running};
 
 /// What jobs need to run.
 pub(crate) struct Runner {
-    pub(crate) context: Context,
-    pub(crate) providers: Providers,
-    pub(crate) chains: Chains,
-    pub(crate) permissions: Permissions,
+    context: Context,
+    jobs: Jobs,
 }
 
 impl Runner {
-    pub(crate) fn new(context: Context, providers: Providers) -> Self {
-        Self {
-            chains: jobs::notifications::load_together(context.clone()),
-            permissions: permission::ask_together(context.clone()),
-            context,
-            providers,
-        }
+    pub(crate) fn new(context: Context, jobs: Jobs) -> Self {
+        Self { context, jobs }
     }
 
     /// Runs one claim. Whatever happens inside, there is a completion.
-    pub(crate) async fn run(&self, task: Claimed) -> Completion {
-        let job = match Job::decode(&task.kind, &task.payload.0) {
-            Ok(job) => job,
+    pub(crate) async fn run(&self, mut task: Claimed) -> Completion {
+        let payload = std::mem::take(&mut task.payload.0);
+        let task = Arc::new(task);
+        let (handler, running) = match self.start(&task, payload) {
+            Ok(started) => started,
             // Parked with the reason: perhaps a newer version can read it.
-            Err(error) => return self.finish(&task, None, Outcome::Failed(error.to_string()).into(), None),
+            Err(error) => return self.complete(&task, None, Outcome::Failed(error.to_string()).into(), false),
         };
         let started = self.context.clock.now();
-        let (performed, trouble) = match self.perform(&task, &job).await {
-            Ok(performed) => (performed, None),
-            Err(trouble) => (self.after_trouble(&task, &job, &trouble), Some(trouble)),
+        let (effects, our_failure) = match within_time(&handler.kind, running).await {
+            Ok(effects) => (effects, false),
+            Err(JobError::Fail(reason)) => (Outcome::Failed(explain(reason.as_ref())).into(), false),
+            Err(JobError::Retry(error)) => (self.try_again(&task, &handler.kind, explain(error.as_ref())), true),
         };
-        observe(&task, job.kind(), &performed.outcome, self.context.clock.now().since(started));
-        self.finish(&task, Some(&job), performed, trouble.as_ref())
+        observe(&task, handler.kind.name, &effects.outcome, self.context.clock.now().since(started));
+        self.complete(&task, Some(&handler.kind), effects, our_failure)
     }
 
-    /// The job itself, within its time; a panic is trouble like any other.
-    async fn perform(&self, task: &Claimed, job: &Job) -> Result<Performed, Trouble> {
-        let running = AssertUnwindSafe(jobs::perform(self, task, job)).catch_unwind();
-        match tokio::time::timeout(job.timeout(), running).await {
-            Ok(Ok(performed)) => performed,
-            Ok(Err(_)) => Err("the job panicked; the log of the worker has the place".into()),
-            Err(_) => Err(format!("the job took longer than {} s", job.timeout().as_secs()).into()),
-        }
+    fn start(&self, task: &Arc<Claimed>, payload: Value) -> Result<(&Handler, Running), UnreadableJob> {
+        let handler = self.jobs.handler(&task.kind)?;
+        Ok((handler, handler.start(task.clone(), payload)?))
     }
 
-    fn after_trouble(&self, task: &Claimed, job: &Job, trouble: &Trouble) -> Performed {
-        let reason = explain(trouble.as_ref());
+    fn try_again(&self, task: &Claimed, kind: &Kind, reason: String) -> Effects {
         let failures = u32::try_from(task.failures).unwrap_or_default() + 1;
-        let policy = job.retry();
-        if failures >= policy.max_attempts {
+        if failures >= kind.retry.max_attempts {
             return Outcome::Failed(reason).into();
         }
         let jitter = rand::rng().random_range(-1.0..=1.0);
-        let at = self.context.clock.now() + policy.delay(failures, jitter);
+        let at = self.context.clock.now() + kind.retry.delay(failures, jitter);
         Outcome::Later { at, lane: task.lane, because: Some(reason) }.into()
     }
 
     /// Turns an outcome into the row's new state.
-    fn finish(&self, task: &Claimed, job: Option<&Job>, performed: Performed, trouble: Option<&Trouble>) -> Completion {
+    fn complete(&self, task: &Claimed, kind: Option<&Kind>, effects: Effects, our_failure: bool) -> Completion {
         let now = self.context.clock.now();
-        let priority = job.map_or(Priority::Default, Job::priority);
+        let priority = kind.map_or(Priority::Default, |kind| kind.priority);
         let mut finish = Finish {
             id: task.id,
             attempt: task.attempt,
@@ -132,14 +72,14 @@ impl Runner {
             run_at: now,
             rung_at: None,
             lane: task.lane.as_str(),
-            failures: task.failures + i32::from(trouble.is_some()),
-            cut_off: trouble.is_some(),
+            failures: task.failures + i32::from(our_failure),
+            cut_off: our_failure,
             error: None,
             result: None,
             finished_at: Some(now),
         };
         let mut ring = None;
-        match performed.outcome {
+        match effects.outcome {
             Outcome::Done(result) => finish.result = Some(result).filter(|result| !result.is_null()),
             Outcome::Failed(reason) => {
                 finish.state = State::Dead;
@@ -156,8 +96,16 @@ impl Runner {
                 ring = due.then_some(Ring { id: task.id, lane, priority });
             }
         }
-        let Performed { changes, attempts, gone, bounces, journal, .. } = performed;
-        Completion { finish, ring, changes, attempts, gone, bounces, journal }
+        Completion { finish, ring, rows: effects.rows }
+    }
+}
+
+/// The job itself, within its time; a panic is our failure like any other.
+async fn within_time(kind: &Kind, running: Running) -> Result<Effects, JobError> {
+    match tokio::time::timeout(kind.timeout, AssertUnwindSafe(running).catch_unwind()).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(_)) => Err("the job panicked; the log of the worker has the place".into()),
+        Err(_) => Err(format!("the job took longer than {} s", kind.timeout.as_secs()).into()),
     }
 }
 

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
     match cli::run(Cli::parse().args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("recado-api: {}", recado_shared::process::explain(error.as_ref()));
+            eprintln!("recado-api: {}", recado_kernel::errors::explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

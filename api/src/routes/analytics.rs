@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use chrono::NaiveDate;
-use recado_shared::analytics::{self, ChannelHealth, Count, LONGEST_PERIOD, Recent, percent};
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::ids::Id;
-use recado_shared::notifications::Status;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
+use recado_notifications::analytics::{self, ChannelHealth, Count, LONGEST_PERIOD, Recent, percent};
+use recado_notifications::channels::Channel;
+use recado_notifications::notifications::Status;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_shared::api_keys::{self, ApiKey, KeyDraft};
-use recado_shared::clock::Timestamp;
-use recado_shared::ids::Id;
+use recado_kernel::api_keys::{self, ApiKey, KeyDraft};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use utoipa::ToSchema;

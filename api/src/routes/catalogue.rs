@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use recado_shared::catalogue::{Catalogue, Phase, ServiceType};
-use recado_shared::ids::Id;
+use recado_kernel::ids::Id;
+use recado_notifications::catalogue::{Catalogue, Phase, ServiceType};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;

@@ -6,8 +6,8 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use recado_shared::dispatch::{self, Accepted, Event, MINIMUM_FIELDS, Preview, Receipt, Rejection, Request};
-use recado_shared::idempotency::IdempotencyKey;
+use recado_notifications::dispatch::{self, Accepted, Event, MINIMUM_FIELDS, Preview, Receipt, Rejection, Request};
+use recado_queue::idempotency::IdempotencyKey;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -55,12 +55,12 @@ async fn accept(
     let refused = |rejection| Problem::Dispatch { rejection, minimum_fields };
     if dry_run || query.0 {
         let request = request(&api, event, None);
-        let decided = dispatch::preview(&api.context, &[request]).await?.pop();
+        let decided = dispatch::preview(&api.notifications, &[request]).await?.pop();
         let preview = decided.unwrap_or(Err(Rejection::Unavailable)).map_err(refused)?;
         return Ok(axum::Json(shown(preview, &caller)).into_response());
     }
     let key = key.of(&caller, &event);
-    let accepted = api.door.accept(request(&api, event, key)).await;
+    let accepted = api.intake.accept(request(&api, event, key)).await;
     accepted.map(replayable).map_err(refused)
 }
 
@@ -113,7 +113,7 @@ async fn accept_all(api: &Api, caller: &Caller, key: &IdempotencyHeader, events:
         let key = key.of_part(caller, index, &event);
         requests.push(request(api, event, key));
     }
-    let answers = api.door.accept_all(requests).await;
+    let answers = api.intake.accept_all(requests).await;
     let told = |((index, minimum_fields), answer): (_, dispatch::Answer)| {
         let told = answer.map(|Accepted { receipt, .. }| (StatusCode::ACCEPTED, json!(receipt)));
         (index, told.map_err(|rejection| Problem::Dispatch { rejection, minimum_fields }))
@@ -124,7 +124,7 @@ async fn accept_all(api: &Api, caller: &Caller, key: &IdempotencyHeader, events:
 async fn preview_all(api: &Api, caller: &Caller, events: Vec<(usize, Event)>) -> Result<Vec<Decided>, Problem> {
     let places: Vec<_> = events.iter().map(|(index, event)| (*index, minimum_fields(event))).collect();
     let requests: Vec<Request> = events.into_iter().map(|(_, event)| request(api, event, None)).collect();
-    let previews = dispatch::preview(&api.context, &requests).await?;
+    let previews = dispatch::preview(&api.notifications, &requests).await?;
     let told = |((index, minimum_fields), preview): (_, Result<Preview, Rejection>)| {
         let told = preview.map(|preview| (StatusCode::OK, json!(shown(preview, caller))));
         (index, told.map_err(|rejection| Problem::Dispatch { rejection, minimum_fields }))

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use recado_shared::db::{MAX_CONNECTION_AGE, Server};
-use recado_shared::process::explain;
-use recado_shared::queue::{Lane, Queue, QueueError};
+use recado_kernel::db::{MAX_CONNECTION_AGE, Server};
+use recado_kernel::errors::explain;
+use recado_queue::lanes::Lane;
+use recado_queue::ring::{Queue, QueueError};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -20,7 +21,7 @@ use super::Routes;
 use crate::Api;
 
 /// A probe wants an answer, not patience.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `/health`
 pub(crate) fn routes() -> Routes {
@@ -184,7 +185,7 @@ impl IntoResponse for Unhealthy {
 
 /// Asks, but not for long. The error is for everybody to read, and so names no cause; the cause is in the log.
 async fn check<T, E: Error>(asking: impl Future<Output = Result<T, E>>) -> Result<T, String> {
-    check_within(PATIENCE, asking).await
+    check_within(CHECK_TIMEOUT, asking).await
 }
 
 async fn check_within<T, E: Error>(
@@ -211,6 +212,9 @@ fn sum_by(depths: &[(Lane, u64)], name: impl Fn(Lane) -> &'static str) -> BTreeM
 
 #[cfg(test)]
 mod tests {
+    use recado_notifications::channels::Channel;
+    use recado_queue::lanes::SYNC;
+
     use super::*;
 
     /// S002-59.
@@ -246,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_queue_is_the_sum_of_its_lanes() {
-        let depths = [(Lane::Email, 2), (Lane::Push, 3), (Lane::Sync, 0)];
+        let depths = [(Channel::Email.lane(), 2), (Channel::Push.lane(), 3), (SYNC, 0)];
         assert_eq!(sum_by(&depths, Lane::queue), BTreeMap::from([("notifications", 5), ("sync", 0)]));
     }
 

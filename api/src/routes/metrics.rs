@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use recado_shared::clock::Timestamp;
-use recado_shared::queue::Lane;
-use recado_shared::tasks::{self, Count, State as TaskState};
-use recado_shared::telemetry;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db;
+use recado_kernel::telemetry;
+use recado_queue::lanes::Lane;
+use recado_queue::tasks::{self, Count, State as TaskState};
 use utoipa_axum::routes;
 
 use super::Routes;
@@ -41,9 +42,9 @@ async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics())
 }
 
-async fn gauge_tasks(api: &Api) -> recado_shared::db::Result<()> {
+async fn gauge_tasks(api: &Api) -> db::Result<()> {
     let counts = tasks::count_unfinished(&mut api.context.db.read().await?).await?;
-    for gauge in task_gauges(&counts, api.context.clock.now()) {
+    for gauge in task_gauges(&api.context.systems.lanes(), &counts, api.context.clock.now()) {
         let labels = [("queue", gauge.lane.queue()), ("lane", gauge.lane.as_str())];
         let of_state = [labels[0], labels[1], ("state", gauge.state.as_str())];
         metrics::gauge!("recado_tasks", &of_state).set(gauge.count as f64);
@@ -71,7 +72,7 @@ struct TaskGauge {
 }
 
 /// One gauge for every lane and state, also where there is nothing: a gauge that is not set again would keep its last value.
-fn task_gauges(counts: &[Count], now: Timestamp) -> Vec<TaskGauge> {
+fn task_gauges(lanes: &[Lane], counts: &[Count], now: Timestamp) -> Vec<TaskGauge> {
     let found: HashMap<(&str, &str), &Count> =
         counts.iter().map(|count| ((count.lane.as_str(), count.state.as_str()), count)).collect();
     let gauge = |lane: Lane, state: TaskState| {
@@ -84,21 +85,23 @@ fn task_gauges(counts: &[Count], now: Timestamp) -> Vec<TaskGauge> {
             oldest_seconds: oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()),
         }
     };
-    Lane::ALL.into_iter().flat_map(|lane| COUNTED.map(|state| gauge(lane, state))).collect()
+    lanes.iter().flat_map(|lane| COUNTED.map(|state| gauge(*lane, state))).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use recado_queue::lanes::{MAINTENANCE, SYNC};
+
     use super::*;
 
     #[test]
     fn what_is_empty_is_zero_and_what_waits_has_an_age() {
         let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
         let counts = [Count { lane: "sync".into(), state: TaskState::Queued, count: 3, oldest: Some(at(40)) }];
-        let gauges = task_gauges(&counts, at(100));
-        assert_eq!(gauges.len(), Lane::ALL.len() * COUNTED.len());
+        let gauges = task_gauges(&[SYNC, MAINTENANCE], &counts, at(100));
+        assert_eq!(gauges.len(), 2 * COUNTED.len());
         let waiting: Vec<&TaskGauge> = gauges.iter().filter(|gauge| gauge.count > 0).collect();
-        let expected = TaskGauge { lane: Lane::Sync, state: TaskState::Queued, count: 3, oldest_seconds: 60.0 };
+        let expected = TaskGauge { lane: SYNC, state: TaskState::Queued, count: 3, oldest_seconds: 60.0 };
         assert_eq!(waiting, [&expected]);
     }
 }

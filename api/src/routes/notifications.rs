@@ -5,19 +5,18 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use chrono_tz::Tz;
-use recado_shared::addresses;
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::context::Context;
-use recado_shared::dispatch::{Receipt, Rejection};
-use recado_shared::ids::Id;
-use recado_shared::journal::Line;
-use recado_shared::notifications::{self, Attempt, Filter, Record, Status, Written};
-use recado_shared::operations::{self, Cancellation};
-use recado_shared::orchestration::Target;
-use recado_shared::resend::{self, ResendError};
-use recado_shared::timeline::{Moment, Telling};
-use recado_shared::{db, journal};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db;
+use recado_kernel::ids::Id;
+use recado_notifications::cancellation::{self, Cancellation};
+use recado_notifications::channels::{self, Channel};
+use recado_notifications::dispatch::{Receipt, Rejection};
+use recado_notifications::journal::{self, Line};
+use recado_notifications::notifications::{self, Attempt, Filter, Record, Status, Written};
+use recado_notifications::resend::{self, ResendError};
+use recado_notifications::targets::Target;
+use recado_notifications::timeline::{Timeline, TimelineEntry};
+use recado_queue::context::Context;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -88,7 +87,7 @@ async fn cancel(
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<NotificationDetail>, Problem> {
-    match operations::cancel_delivery(&api.context, id).await? {
+    match cancellation::cancel_delivery(&api.context, id).await? {
         Cancellation::Cancelled => {
             let detail = NotificationDetail::find(&api.context, id, &caller).await?;
             detail.map(axum::Json).ok_or(Problem::NotFound)
@@ -123,7 +122,7 @@ async fn send_again(
     key: IdempotencyHeader,
 ) -> Result<Response, Problem> {
     let key = key.of(&caller, &json!({ "resend": id }));
-    let accepted = resend::resend(&api.context, id, key.as_ref()).await?;
+    let accepted = resend::resend(&api.notifications, id, key.as_ref()).await?;
     Ok(replayable(accepted))
 }
 
@@ -160,8 +159,8 @@ const LONGEST_STORY: i64 = 500;
 /// Characters of a body that are shown (S002-70).
 const PREVIEW: usize = 500;
 
-fn tell(chain: &[Record], attempts: &[Attempt], journal: &[Line], zone: Tz, caller: &Caller) -> Vec<Moment> {
-    Telling { chain, attempts, journal, zone, shows_answers: caller.is_admin() }.tell()
+fn tell(chain: &[Record], attempts: &[Attempt], journal: &[Line], zone: Tz, caller: &Caller) -> Vec<TimelineEntry> {
+    Timeline { chain, attempts, journal, zone, shows_answers: caller.is_admin() }.tell()
 }
 
 fn too_late(chain: &[Record], zone: Tz) -> Problem {
@@ -278,7 +277,7 @@ impl NotificationView {
         let address = record.recipient_address;
         let recipient_address = match shows_address && record.channel != Channel::Push {
             true => Some(address),
-            false => addresses::mask(record.channel, &address),
+            false => channels::mask(record.channel, &address),
         };
         Self {
             id: record.id,
@@ -328,7 +327,7 @@ struct NotificationDetail {
     /// All messages of its chain, this one included, in the order in which they are tried.
     chain: Vec<Sibling>,
     /// What happened, oldest first.
-    timeline: Vec<Moment>,
+    timeline: Vec<TimelineEntry>,
 }
 
 /// A message of the same chain.
@@ -353,7 +352,7 @@ struct EventStory {
     /// Its messages, at most 500; none when it reached nobody.
     notifications: Vec<NotificationView>,
     /// What happened, oldest first.
-    timeline: Vec<Moment>,
+    timeline: Vec<TimelineEntry>,
 }
 
 impl NotificationDetail {

@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_shared::catalogue::{self, Catalogue};
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::db::{self, Session, Violation};
-use recado_shared::ids::Id;
-use recado_shared::orchestration::{
-    self, AwaitedReceipt, Cell, DeliveryMode, Filter, MOST_CELLS, Orchestration, OrchestrationDraft, Target,
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{self, Session, Violation};
+use recado_kernel::ids::Id;
+use recado_notifications::catalogue::{self, Catalogue};
+use recado_notifications::catalogue_version;
+use recado_notifications::channels::Channel;
+use recado_notifications::orchestration::{
+    self, AwaitedReceipt, Cell, DeliveryMode, Filter, MOST_CELLS, Orchestration, OrchestrationDraft,
 };
-use recado_shared::templates::{self, Template};
+use recado_notifications::targets::Target;
+use recado_notifications::templates::{self, Template};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -63,7 +65,7 @@ async fn create(
 ) -> Result<(StatusCode, axum::Json<OrchestrationView>), Problem> {
     let service = service_of(&draft, &*api.catalogue().await?)?;
     let mut session = api.context.db.begin().await?;
-    catalogue::touch(&mut session).await?;
+    catalogue_version::touch(&mut session).await?;
     let inserted = orchestration::insert(&mut session, &draft, service, api.context.clock.now()).await;
     let id = inserted.map_err(not_unique)?;
     session.commit().await?;
@@ -114,7 +116,7 @@ async fn change(
     responses((status = 204, description = "It is gone")))]
 async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
-    catalogue::touch(&mut session).await?;
+    catalogue_version::touch(&mut session).await?;
     if !orchestration::delete(&mut session, id).await? {
         return Err(Problem::NotFound);
     }
@@ -136,7 +138,7 @@ async fn update_matrix(
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
     let (catalogue, now) = (api.catalogue().await?, api.context.clock.now());
     let mut session = api.context.db.begin().await?;
-    catalogue::touch(&mut session).await?;
+    catalogue_version::touch(&mut session).await?;
     let config = orchestration::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let known = orchestration::cells(&mut session, id).await?;
     let mut changes = Matrix::of(id, known).changed(elements, &catalogue, now);
@@ -160,7 +162,7 @@ async fn initialize_phases(
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
     let (catalogue, now) = (api.catalogue().await?, api.context.clock.now());
     let mut session = api.context.db.begin().await?;
-    catalogue::touch(&mut session).await?;
+    catalogue_version::touch(&mut session).await?;
     orchestration::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let of_phase = |phase: &catalogue::Phase| Channel::ALL.map(|channel| Cell::new(id, phase.id, channel, now));
     let whole: Vec<Cell> = catalogue.phases.iter().flat_map(of_phase).collect();
@@ -176,7 +178,7 @@ async fn write(
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
     let catalogue = api.catalogue().await?;
     let mut session = api.context.db.begin().await?;
-    catalogue::touch(&mut session).await?;
+    catalogue_version::touch(&mut session).await?;
     let config = orchestration::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let draft = draft(config)?;
     let service = service_of(&draft, &catalogue)?;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::db::{self, Violation};
-use recado_shared::ids::Id;
-use recado_shared::provider_accounts::{
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{self, Violation};
+use recado_kernel::ids::Id;
+use recado_kernel::sealed;
+use recado_notifications::channels::Channel;
+use recado_notifications::provider_accounts::{
     self, Filter, NewSecret, ProviderAccount, ProviderAccountDraft, Security, Settings,
 };
-use recado_shared::sealed;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};

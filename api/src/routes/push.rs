@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_shared::customers;
-use recado_shared::ids::Id;
-use recado_shared::outbound::{OutboundError, check_url};
-use recado_shared::push::{self, NewSubscription};
+use recado_kernel::ids::Id;
+use recado_kernel::outbound::{OutboundError, check_url};
+use recado_notifications::customers;
+use recado_notifications::push::{self, NewSubscription};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;

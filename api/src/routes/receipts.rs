@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use recado_shared::ids::Id;
-use recado_shared::queue::Job;
-use recado_shared::receipts::{Connection, Webhook};
+use recado_kernel::ids::Id;
+use recado_notifications::jobs::ApplyReceipts;
+use recado_notifications::receipts::{Connection, Webhook};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -57,7 +57,7 @@ async fn accept(api: &Api, event: Option<&str>, body: &Value) -> Result<axum::Js
         observe(api, connection);
     }
     let accepted = receipts.len();
-    let task_id = if accepted == 0 { None } else { Some(api.inbox.accept(&Job::ApplyReceipts { receipts }).await?) };
+    let task_id = if accepted == 0 { None } else { Some(api.enqueue.accept(&ApplyReceipts { receipts }).await?) };
     Ok(axum::Json(Taken { status: "ok", accepted, ignored, task_id }))
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::db::{self, Violation};
-use recado_shared::ids::Id;
-use recado_shared::suppressions::{self, Filter, Suppression, SuppressionDraft};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{self, Violation};
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::suppressions::{self, Filter, Suppression, SuppressionDraft};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_shared::customers::CustomerSync;
-use recado_shared::ids::Id;
-use recado_shared::queue::Job;
-use recado_shared::vehicles::VehicleSync;
+use recado_kernel::ids::Id;
+use recado_notifications::customers::CustomerSync;
+use recado_notifications::jobs::{SyncCustomer, SyncVehicle};
+use recado_notifications::vehicles::VehicleSync;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -40,7 +40,7 @@ async fn customer(
 ) -> Result<Answer, Problem> {
     let sync = sync.checked(&api.context.config.default_country)?;
     let customer_id = sync.customer_id.clone();
-    let task_id = api.inbox.accept(&Job::SyncCustomer(Box::new(sync))).await?;
+    let task_id = api.enqueue.accept(&SyncCustomer(sync)).await?;
     Ok(queued(Queued { status: "accepted", message: "Customer sync queued", task_id, customer_id, plate: None }))
 }
 
@@ -54,7 +54,7 @@ async fn vehicle(
 ) -> Result<Answer, Problem> {
     let sync = sync.checked()?;
     let (customer_id, plate) = (sync.customer_id.clone(), Some(sync.plate.clone()));
-    let task_id = api.inbox.accept(&Job::SyncVehicle(Box::new(sync))).await?;
+    let task_id = api.enqueue.accept(&SyncVehicle(sync)).await?;
     Ok(queued(Queued { status: "accepted", message: "Vehicle sync queued", task_id, customer_id, plate }))
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use recado_shared::addresses::{mask_email, mask_phone};
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::db;
-use recado_shared::ids::Id;
-use recado_shared::notifications::{self, Attempt, Awaits, Notification, Status};
-use recado_shared::orchestration::AwaitedReceipt;
-use recado_shared::tasks::{self, CeleryStatus, State as TaskState, Task};
+use recado_kernel::addresses::{mask_email, mask_phone};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db;
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::notifications::{self, Attempt, Awaits, Notification, Status};
+use recado_notifications::orchestration::AwaitedReceipt;
+use recado_queue::tasks::{self, CeleryStatus, State as TaskState, Task};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;

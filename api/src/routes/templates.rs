@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_shared::catalogue::{self, Catalogue};
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::dispatch::{CUSTOM, EVENT_TYPES};
-use recado_shared::ids::Id;
-use recado_shared::orchestration::{self, Target};
-use recado_shared::templates::words::{CompiledTemplate, Context, VARIABLES, sample_context};
-use recado_shared::templates::{self, Filter, Occasion, Place, Template, TemplateDraft};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
+use recado_notifications::catalogue::Catalogue;
+use recado_notifications::catalogue_version;
+use recado_notifications::channels::Channel;
+use recado_notifications::dispatch::{CUSTOM, EVENT_TYPES};
+use recado_notifications::orchestration;
+use recado_notifications::targets::Target;
+use recado_notifications::templates::words::{CompiledTemplate, Context, VARIABLES, sample_context};
+use recado_notifications::templates::{self, Filter, Template, TemplateDraft, TemplateKey, TemplateScope};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -61,7 +63,7 @@ async fn create(
 ) -> Result<(StatusCode, axum::Json<TemplateView>), Problem> {
     let place = checked(&api, &*api.catalogue().await?, &draft)?;
     let mut session = api.context.db.begin().await?;
-    catalogue::touch(&mut session).await?;
+    catalogue_version::touch(&mut session).await?;
     let id = templates::insert(&mut session, &draft, place, api.context.clock.now()).await?;
     session.commit().await?;
     Ok((StatusCode::CREATED, view(&api, id).await?))
@@ -107,7 +109,7 @@ async fn change(
     responses((status = 204, description = "It is gone")))]
 async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
-    catalogue::touch(&mut session).await?;
+    catalogue_version::touch(&mut session).await?;
     if !templates::delete(&mut session, id).await? {
         return Err(Problem::NotFound);
     }
@@ -148,7 +150,7 @@ async fn for_context(
     Query(question): Query<Question>,
 ) -> Result<axum::Json<Fitting>, Problem> {
     let catalogue = api.catalogue().await?;
-    let fitting = templates::fitting(catalogue.templates.iter(), &question.occasion(&catalogue)?);
+    let fitting = templates::fitting(catalogue.templates.iter(), &question.key(&catalogue)?);
     let shown = |template: &&Template| TemplateView::of(template, &catalogue, &api);
     let best = match fitting.first() {
         _ if question.all => return Ok(axum::Json(Fitting::All(fitting.iter().map(shown).collect()))),
@@ -165,7 +167,7 @@ async fn write(
 ) -> Result<axum::Json<TemplateView>, Problem> {
     let catalogue = api.catalogue().await?;
     let mut session = api.context.db.begin().await?;
-    catalogue::touch(&mut session).await?;
+    catalogue_version::touch(&mut session).await?;
     let template = templates::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let draft = draft(template)?;
     let place = checked(api, &catalogue, &draft)?;
@@ -176,7 +178,7 @@ async fn write(
 }
 
 /// What can only be checked with the catalogue at hand: the places that are named, and the words.
-fn checked(api: &Api, catalogue: &Catalogue, draft: &TemplateDraft) -> Result<Place, Problem> {
+fn checked(api: &Api, catalogue: &Catalogue, draft: &TemplateDraft) -> Result<TemplateScope, Problem> {
     let place = catalogue.place(draft.service_type.as_deref(), draft.subtype.as_deref(), draft.phase.as_deref());
     let mut errors = draft.flaws(api.context.config.template_strict_case);
     match place {
@@ -565,13 +567,13 @@ impl Body for Question {
 
 impl Question {
     /// What is asked for, with ids for slugs; a name that leads nowhere is a 404 that says so.
-    fn occasion(&self, catalogue: &Catalogue) -> Result<Occasion<'_>, Problem> {
+    fn key(&self, catalogue: &Catalogue) -> Result<TemplateKey<'_>, Problem> {
         let place = catalogue.place(Some(&self.service_type), self.subtype.as_deref(), Some(&self.phase));
         let place = place.map_err(|errors| {
             let sentences: Vec<String> = errors.into_iter().map(|(_, error)| error).collect();
             Problem::Nothing(sentences.join(" "))
         })?;
-        Ok(Occasion {
+        Ok(TemplateKey {
             // `read` has complained when there is none, and nobody gets here.
             channel: self.channel.unwrap_or(Channel::Email),
             target: self.target.unwrap_or_default(),

@@ -9,10 +9,12 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use recado_shared::context::Context;
-use recado_shared::journal::{self, Entry, Kind};
-use recado_shared::unsubscribe::Unsubscription;
-use recado_shared::{customers, db, ids::Id, notifications};
+use recado_kernel::db;
+use recado_kernel::ids::Id;
+use recado_notifications::journal::{self, Entry, Kind};
+use recado_notifications::unsubscribe::Unsubscription;
+use recado_notifications::{customers, notifications};
+use recado_queue::context::Context;
 use utoipa_axum::routes;
 
 use super::Routes;

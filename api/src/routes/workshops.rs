@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_shared::clock::Timestamp;
-use recado_shared::db::{self, Violation};
-use recado_shared::ids::Id;
-use recado_shared::workshops::{self, Filter, Workshop, WorkshopDraft};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{self, Violation};
+use recado_kernel::ids::Id;
+use recado_notifications::workshops::{self, Filter, Workshop, WorkshopDraft};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;

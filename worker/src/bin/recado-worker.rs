@@ -18,7 +18,7 @@ async fn main() -> std::process::ExitCode {
     match run(Cli::parse().args).await {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("recado-worker: {}", recado_shared::process::explain(error.as_ref()));
+            eprintln!("recado-worker: {}", recado_kernel::errors::explain(error.as_ref()));
             std::process::ExitCode::FAILURE
         }
     }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use recado_shared::channels::Channel;
-use recado_shared::clock::Timestamp;
-use recado_shared::config::Config;
-use recado_shared::provider_accounts::{ENVIRONMENT, ProviderAccount};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::config::Config;
+use recado_notifications::channels::Channel;
+use recado_notifications::provider_accounts::{ENVIRONMENT, ProviderAccount};
 
 /// An SMTP server, an Evolution instance, or the push services.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Pace {
 
 /// All accounts at one version.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct AccountCache {
     pub(super) version: i64,
     /// A workshop's own, by channel.
     own: HashMap<(String, Channel), Vec<Arc<Account>>>,
@@ -63,7 +63,7 @@ pub(super) struct Book {
     senders: HashMap<String, String>,
 }
 
-impl Book {
+impl AccountCache {
     /// `rows` stand in the order in which they are tried.
     pub(super) fn new(
         version: i64,
@@ -104,11 +104,11 @@ const REST: Duration = Duration::from_secs(30);
 
 /// The accounts that failed lately, by channel and name: each channel has its own account of the environment.
 #[derive(Default)]
-pub(super) struct Resting {
+pub(super) struct CircuitBreaker {
     until: Mutex<HashMap<(Channel, String), Timestamp>>,
 }
 
-impl Resting {
+impl CircuitBreaker {
     /// This account failed by its own fault.
     pub(super) fn add(&self, account: &Account, now: Timestamp) {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,8 +130,8 @@ impl Resting {
 
 #[cfg(test)]
 mod tests {
-    use recado_shared::ids::Id;
-    use recado_shared::provider_accounts::Settings;
+    use recado_kernel::ids::Id;
+    use recado_notifications::provider_accounts::Settings;
     use sqlx::types::Json;
 
     use super::*;
@@ -156,7 +156,7 @@ mod tests {
         accounts.iter().map(|account| account.name.as_str()).collect()
     }
 
-    fn book() -> Book {
+    fn book() -> AccountCache {
         let env = Account { channel: Channel::Email, name: ENVIRONMENT.to_owned(), pace: None, row: None };
         let plain = Settings::default;
         let rows = vec![
@@ -165,7 +165,7 @@ mod tests {
             row(Some("norte"), Channel::Email, "norte-2", plain()),
             row(None, Channel::Whatsapp, "phone", plain()),
         ];
-        Book::new(7, [(Channel::Email, Arc::new(env))], rows, HashMap::new(), 20)
+        AccountCache::new(7, [(Channel::Email, Arc::new(env))], rows, HashMap::new(), 20)
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn who_failed_comes_last_for_a_while_and_a_place_comes_first() {
-        let (book, resting, now) = (book(), Resting::default(), Timestamp::from_micros(0));
+        let (book, resting, now) = (book(), CircuitBreaker::default(), Timestamp::from_micros(0));
         let accounts = book.accounts(None, Channel::Email);
         assert_eq!(names(&resting.order(accounts, None, now)), ["env", "second"]);
         assert_eq!(names(&resting.order(accounts, Some("second"), now)), ["second", "env"]);
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_trouble_of_one_channel_is_none_of_anothers() {
-        let (book, resting, now) = (book(), Resting::default(), Timestamp::from_micros(0));
+        let (book, resting, now) = (book(), CircuitBreaker::default(), Timestamp::from_micros(0));
         resting.add(&Account { channel: Channel::Whatsapp, name: ENVIRONMENT.to_owned(), pace: None, row: None }, now);
         assert_eq!(names(&resting.order(book.accounts(None, Channel::Email), None, now)), ["env", "second"]);
     }

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use lettre::address::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
-use recado_shared::clock::{Clock, Timestamp};
-use recado_shared::config::{EmailBackend, EmailSettings};
-use recado_shared::db::private_folder;
-use recado_shared::fallback::FailureClass;
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::config::{EmailBackend, EmailSettings};
+use recado_kernel::db::private_folder;
+use recado_notifications::fallback::FailureClass;
 
-use super::smtp::{Ability, Cause, Parcel, Relay, Stage, Trouble};
+use super::smtp::{Ability, Cause, Envelope, Relay, Stage, Trouble};
 use super::{Fault, Message, Provider, ProviderError, Reach, Receipt, Recipient, SendFailure, excerpt, wrong_adapter};
 
 /// The code of every failed email (S002-71).
@@ -61,7 +61,7 @@ impl Provider for Email {
         let message_id = message_id(&sender, message);
         let content = compose(&sender, &to, message, self.clock.now())
             .ok_or_else(|| permanent("the mail cannot be written with these headers"))?;
-        let parcel = Parcel { from: sender.email.clone(), to, content };
+        let parcel = Envelope { from: sender.email.clone(), to, content };
         let (status, answer) = match &self.outbox {
             Outbox::Relay(relay) => {
                 let (code, words) = relay.send(&parcel).await.map_err(|trouble| failure(&trouble))?;
@@ -317,13 +317,13 @@ fn refusal(stage: Stage, code: u16) -> (FailureClass, &'static str) {
 mod tests {
     use std::time::Duration;
 
+    use recado_kernel::config::EmailSecurity;
+    use recado_kernel::ids::Id;
     use recado_sandbox::{Mail, Smtp, SmtpFault, SmtpOptions, SmtpStage, SmtpTls};
-    use recado_shared::config::EmailSecurity;
-    use recado_shared::ids::Id;
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
     fn message(to: &str, body: &str) -> Message {
         Message {
@@ -348,7 +348,7 @@ mod tests {
             user: None,
             password: None,
             from: "Taller Ñandú S.A. <avisos@taller.example.com>".to_owned(),
-            timeout: PATIENCE,
+            timeout: TEST_TIMEOUT,
             ca_file: None,
         }
     }
@@ -365,7 +365,7 @@ mod tests {
     }
 
     async fn only_mail(smtp: &Smtp) -> Mail {
-        let mails = smtp.wait_for(1, PATIENCE).await;
+        let mails = smtp.wait_for(1, TEST_TIMEOUT).await;
         assert_eq!(mails.len(), 1);
         mails[0].clone()
     }
@@ -645,7 +645,7 @@ mod tests {
         smtp.misbehave_times(SmtpFault::DropAfterData { record: true }, 1);
         assert_eq!(provider.send(&message).await.unwrap_err().class, FailureClass::Transient);
         provider.send(&message).await.expect("the second attempt");
-        let mails = smtp.wait_for(2, PATIENCE).await;
+        let mails = smtp.wait_for(2, TEST_TIMEOUT).await;
         assert_eq!(mails[0].message_id(), mails[1].message_id());
     }
 
@@ -687,7 +687,7 @@ mod tests {
         let outcomes = futures::future::join_all(messages.iter().map(|message| provider.send(message))).await;
         assert!(outcomes.iter().all(Result::is_ok));
         let mut recipients: Vec<_> =
-            smtp.wait_for(60, PATIENCE).await.iter().map(|mail| mail.envelope_to()[0].clone()).collect();
+            smtp.wait_for(60, TEST_TIMEOUT).await.iter().map(|mail| mail.envelope_to()[0].clone()).collect();
         recipients.sort();
         recipients.dedup();
         assert_eq!(recipients.len(), 60);

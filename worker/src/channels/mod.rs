@@ -12,18 +12,18 @@ use std::time::Duration;
 pub use accounts::{Account, Pace};
 use async_trait::async_trait;
 use moka::future::Cache;
-use recado_shared::channels::Channel;
-use recado_shared::clock::{Clock, Timestamp};
-use recado_shared::config::Config;
-use recado_shared::context::Context;
-use recado_shared::db::{self, Db};
-use recado_shared::fallback::FailureClass;
-use recado_shared::ids::Id;
-use recado_shared::process::explain;
-use recado_shared::provider_accounts::{self, ENVIRONMENT, ProviderAccount};
-use recado_shared::workshops;
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::config::Config;
+use recado_kernel::db::{self, Db};
+use recado_kernel::errors::explain;
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::fallback::FailureClass;
+use recado_notifications::provider_accounts::{self, ENVIRONMENT, ProviderAccount};
+use recado_notifications::workshops;
+use recado_queue::context::Context;
 
-use self::accounts::{Book, Resting};
+use self::accounts::{AccountCache, CircuitBreaker};
 
 mod accounts;
 mod email;
@@ -149,26 +149,26 @@ pub struct Providers {
     ledger: Option<Db>,
     config: Arc<Config>,
     clock: Clock,
-    shelf: Mutex<Option<Shelf>>,
+    shelf: Mutex<Option<CachedAccounts>>,
     /// Adapters of rows that are in use, by the version of the row: whoever did not change keeps its connections.
-    adapters: Cache<(Id, Timestamp), Result<Arc<Slot>, SendFailure>>,
-    resting: Resting,
+    adapters: Cache<(Id, Timestamp), Result<Arc<Adapter>, SendFailure>>,
+    resting: CircuitBreaker,
 }
 
 #[derive(Default)]
 struct Environment {
-    email: Option<Arc<Slot>>,
-    whatsapp: Option<Arc<Slot>>,
-    push: Option<Arc<Slot>>,
+    email: Option<Arc<Adapter>>,
+    whatsapp: Option<Arc<Adapter>>,
+    push: Option<Arc<Adapter>>,
 }
 
 /// The newest accounts that were read, and when somebody last asked whether there are newer ones.
-struct Shelf {
-    book: Arc<Book>,
+struct CachedAccounts {
+    book: Arc<AccountCache>,
     asked_at: Timestamp,
 }
 
-struct Slot {
+struct Adapter {
     provider: Box<dyn Provider>,
     /// How long one call may take in all. Each adapter keeps its own, finer times; this one ends what they overlook.
     limit: Duration,
@@ -207,15 +207,15 @@ impl Providers {
         let mut environment = Environment::default();
         if let Some(settings) = &config.email {
             let email = email::Email::new(settings, Reach::Anywhere, clock)?;
-            environment.email = Some(Slot::new(email, settings.timeout));
+            environment.email = Some(Adapter::new(email, settings.timeout));
         }
         if let Some(settings) = &config.whatsapp {
             let whatsapp = whatsapp::Whatsapp::new(settings, Reach::Anywhere, clock)?;
-            environment.whatsapp = Some(Slot::new(whatsapp, settings.timeout));
+            environment.whatsapp = Some(Adapter::new(whatsapp, settings.timeout));
         }
         if let Some(settings) = &config.push {
             let push = push::Push::new(settings, config.allow_private_networks, clock)?;
-            environment.push = Some(Slot::new(push, settings.timeout));
+            environment.push = Some(Adapter::new(push, settings.timeout));
         }
         Ok(Self {
             environment,
@@ -224,7 +224,7 @@ impl Providers {
             clock: clock.clone(),
             shelf: Mutex::default(),
             adapters: Cache::builder().max_capacity(MOST_ADAPTERS).time_to_idle(IDLE_ADAPTER).build(),
-            resting: Resting::default(),
+            resting: CircuitBreaker::default(),
         })
     }
 
@@ -307,7 +307,7 @@ impl Providers {
     }
 
     /// The accounts as they were at most a second ago.
-    async fn book(&self) -> db::Result<Arc<Book>> {
+    async fn book(&self) -> db::Result<Arc<AccountCache>> {
         let Some(ledger) = &self.ledger else {
             return Ok(self.shelved().unwrap_or_else(|| self.shelve(self.write_book(0, Vec::new(), HashMap::new()))));
         };
@@ -328,7 +328,7 @@ impl Providers {
     }
 
     /// The book, unless it is time to ask for a newer one. Whoever comes while somebody asks goes on with this one.
-    fn shelved_lately(&self) -> Option<Arc<Book>> {
+    fn shelved_lately(&self) -> Option<Arc<AccountCache>> {
         let now = self.clock.now();
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
         let shelf = shelf.as_mut()?;
@@ -339,19 +339,19 @@ impl Providers {
         None
     }
 
-    fn shelved(&self) -> Option<Arc<Book>> {
+    fn shelved(&self) -> Option<Arc<AccountCache>> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|shelf| shelf.book.clone())
     }
 
-    fn shelve(&self, book: Book) -> Arc<Book> {
+    fn shelve(&self, book: AccountCache) -> Arc<AccountCache> {
         let book = Arc::new(book);
-        let shelf = Shelf { book: book.clone(), asked_at: self.clock.now() };
+        let shelf = CachedAccounts { book: book.clone(), asked_at: self.clock.now() };
         *self.shelf.lock().unwrap_or_else(PoisonError::into_inner) = Some(shelf);
         book
     }
 
     /// The book as the database has it; `None` when `known` is still in force.
-    async fn read_book(&self, ledger: &Db, known: Option<&Book>) -> db::Result<Option<Book>> {
+    async fn read_book(&self, ledger: &Db, known: Option<&AccountCache>) -> db::Result<Option<AccountCache>> {
         // Version first: a write that comes in between is read again next time, and never missed.
         let mut session = ledger.read().await?;
         let version = provider_accounts::version(&mut session).await?;
@@ -363,13 +363,13 @@ impl Providers {
         Ok(Some(self.write_book(version, rows, senders)))
     }
 
-    fn write_book(&self, version: i64, rows: Vec<ProviderAccount>, senders: HashMap<String, String>) -> Book {
+    fn write_book(&self, version: i64, rows: Vec<ProviderAccount>, senders: HashMap<String, String>) -> AccountCache {
         let configured = Channel::ALL.into_iter().filter(|channel| self.environment.slot(*channel).is_some());
         let environment = configured.map(|channel| (channel, Arc::new(Account::of_environment(channel, &self.config))));
-        Book::new(version, environment, rows, senders, self.config.whatsapp_rate_per_minute)
+        AccountCache::new(version, environment, rows, senders, self.config.whatsapp_rate_per_minute)
     }
 
-    async fn slot(&self, account: &Account, channel: Channel) -> Result<Arc<Slot>, SendFailure> {
+    async fn slot(&self, account: &Account, channel: Channel) -> Result<Arc<Adapter>, SendFailure> {
         match &account.row {
             None => self.environment.slot(channel).cloned().ok_or_else(|| not_configured(channel)),
             Some(row) => self.adapters.get_with((row.id, row.updated_at), async { self.adapter(row) }).await,
@@ -377,7 +377,7 @@ impl Providers {
     }
 
     /// The adapter of a row. What cannot work is remembered like what can, until somebody writes the row anew.
-    fn adapter(&self, row: &ProviderAccount) -> Result<Arc<Slot>, SendFailure> {
+    fn adapter(&self, row: &ProviderAccount) -> Result<Arc<Adapter>, SendFailure> {
         let unusable = |reason: String| SendFailure::new(FailureClass::Misconfigured, "ACCOUNT_UNUSABLE", reason);
         let secret = row
             .open_secret(self.config.secret_key.as_ref())
@@ -386,11 +386,11 @@ impl Providers {
         let slot = match row.channel {
             Channel::Email => {
                 let settings = row.settings.email(secret, self.config.default_from.as_deref());
-                email::Email::new(&settings, reach, &self.clock).map(|email| Slot::new(email, settings.timeout))
+                email::Email::new(&settings, reach, &self.clock).map(|email| Adapter::new(email, settings.timeout))
             }
             Channel::Whatsapp => {
                 let settings = row.settings.whatsapp(secret);
-                whatsapp::Whatsapp::new(&settings, reach, &self.clock).map(|one| Slot::new(one, settings.timeout))
+                whatsapp::Whatsapp::new(&settings, reach, &self.clock).map(|one| Adapter::new(one, settings.timeout))
             }
             Channel::Push => return Err(unusable("pushes have the keys of the environment only".to_owned())),
         };
@@ -399,7 +399,7 @@ impl Providers {
 }
 
 impl Environment {
-    fn slot(&self, channel: Channel) -> Option<&Arc<Slot>> {
+    fn slot(&self, channel: Channel) -> Option<&Arc<Adapter>> {
         match channel {
             Channel::Email => self.email.as_ref(),
             Channel::Whatsapp => self.whatsapp.as_ref(),
@@ -408,7 +408,7 @@ impl Environment {
     }
 }
 
-impl Slot {
+impl Adapter {
     fn new(provider: impl Provider + 'static, timeout: Duration) -> Arc<Self> {
         Arc::new(Self { provider: Box::new(provider), limit: timeout + GRACE })
     }
@@ -640,7 +640,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_provider_that_hangs_is_cut_off() {
-        let slot = || Some(Arc::new(Slot { provider: Box::new(Silent), limit: Duration::from_millis(10) }));
+        let slot = || Some(Arc::new(Adapter { provider: Box::new(Silent), limit: Duration::from_millis(10) }));
         let providers = providers(Environment { email: slot(), whatsapp: slot(), push: slot() });
         let table = [
             (Recipient::Email("maria@example.com".into()), FailureClass::Transient, "EMAIL_SEND_FAILED"),

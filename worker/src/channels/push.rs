@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::{FutureExt, StreamExt, stream};
-use recado_shared::clock::Clock;
-use recado_shared::config::PushSettings;
-use recado_shared::fallback::FailureClass;
-use recado_shared::ids::Id;
-use recado_shared::outbound::check_url;
+use recado_kernel::clock::Clock;
+use recado_kernel::config::PushSettings;
+use recado_kernel::ids::Id;
+use recado_kernel::outbound::check_url;
+use recado_notifications::fallback::FailureClass;
 use reqwest::Client;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use secrecy::ExposeSecret;
@@ -243,7 +243,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TEST_TIMEOUT: Duration = Duration::from_secs(10);
     const PRIVATE_KEY: &str = "IQ9Ur0ykXoHS9gzfYX0aBjy9lvdrjx_PFUXmie9YRcY";
 
     fn settings() -> PushSettings {
@@ -252,7 +252,7 @@ mod tests {
             public_key: URL_SAFE_NO_PAD.encode(signer.get_public_key()),
             private_key: PRIVATE_KEY.to_owned().into(),
             subject: "mailto:taller@example.com".to_owned(),
-            timeout: PATIENCE,
+            timeout: TEST_TIMEOUT,
         }
     }
 
@@ -288,7 +288,7 @@ mod tests {
         let service = service().await;
         let device = device(service.subscribe_for(&settings().public_key));
         push().send(&message(vec![device])).await.expect("accepted");
-        let received = service.wait_for(1, PATIENCE).await;
+        let received = service.wait_for(1, TEST_TIMEOUT).await;
         let payload: Value = serde_json::from_str(&received[0].payload).unwrap();
         let id = Id::of_name("notification").to_string();
         let expected = json!({
@@ -313,7 +313,7 @@ mod tests {
         let receipt = push().send(&message(devices)).await.expect("two devices are left");
         assert_eq!(receipt.gone, [gone]);
         assert_eq!((receipt.status, receipt.answer.as_str()), (Some(201), "2 of 3 devices reached"));
-        let received = service.wait_for(2, PATIENCE).await;
+        let received = service.wait_for(2, TEST_TIMEOUT).await;
         assert_eq!(received.len(), 2);
         assert_eq!(received[0].topic, received[1].topic);
     }

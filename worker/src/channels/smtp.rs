@@ -17,7 +17,7 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Response;
-use recado_shared::config::{EmailSecurity, EmailSettings};
+use recado_kernel::config::{EmailSecurity, EmailSettings};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout};
 
@@ -35,7 +35,7 @@ const REUSE_PATIENCE: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long we wait for the answer to our QUIT, in the background.
-const FAREWELL: Duration = Duration::from_secs(5);
+const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The server that takes our mails.
 pub(super) struct Relay {
@@ -51,7 +51,7 @@ pub(super) struct Relay {
 }
 
 /// A mail for one recipient, ready to travel.
-pub(super) struct Parcel {
+pub(super) struct Envelope {
     pub(super) from: Address,
     pub(super) to: Address,
     /// Header and body with CRLF line ends.
@@ -133,7 +133,7 @@ impl Relay {
     }
 
     /// Delivers a mail and returns the server's last words, code first.
-    pub(super) async fn send(&self, parcel: &Parcel) -> Result<(u16, String), Trouble> {
+    pub(super) async fn send(&self, parcel: &Envelope) -> Result<(u16, String), Trouble> {
         let mut stage = Stage::Connect;
         match timeout(self.timeout, self.converse(parcel, &mut stage)).await {
             Ok(Ok(response)) => Ok((response.code().into(), words(&response))),
@@ -143,7 +143,7 @@ impl Relay {
     }
 
     /// Dropping this future at any point closes the connection.
-    async fn converse(&self, parcel: &Parcel, stage: &mut Stage) -> Result<Response, Cause> {
+    async fn converse(&self, parcel: &Envelope, stage: &mut Stage) -> Result<Response, Cause> {
         let mut connection = self.begin(parcel, stage).await?;
         let outcome = transmit(&mut connection, parcel, stage).await;
         match &outcome {
@@ -159,7 +159,7 @@ impl Relay {
     /// One that waited may have been closed by the server in the meantime, which must not cost an attempt. Asking with
     /// NOOP first would cost every mail a round trip and leave a gap; so MAIL itself is the question, and whatever goes
     /// wrong is tried again on a fresh connection.
-    async fn begin(&self, parcel: &Parcel, stage: &mut Stage) -> Result<AsyncSmtpConnection, Cause> {
+    async fn begin(&self, parcel: &Envelope, stage: &mut Stage) -> Result<AsyncSmtpConnection, Cause> {
         if let Some(mut waiting) = self.reuse()
             && let Ok(Ok(())) = timeout(REUSE_PATIENCE, introduce(&mut waiting, parcel)).await
         {
@@ -231,7 +231,7 @@ impl Relay {
 }
 
 /// MAIL FROM, with what this mail asks of the server.
-async fn introduce(connection: &mut AsyncSmtpConnection, parcel: &Parcel) -> Result<(), Cause> {
+async fn introduce(connection: &mut AsyncSmtpConnection, parcel: &Envelope) -> Result<(), Cause> {
     let mut parameters = Vec::new();
     // lettre encodes headers and bodies to ASCII; only addresses stay as they are (RFC 6531).
     let international = [&parcel.from, &parcel.to].into_iter().any(|address| !AsRef::<str>::as_ref(address).is_ascii());
@@ -245,7 +245,11 @@ async fn introduce(connection: &mut AsyncSmtpConnection, parcel: &Parcel) -> Res
     Ok(())
 }
 
-async fn transmit(connection: &mut AsyncSmtpConnection, parcel: &Parcel, stage: &mut Stage) -> Result<Response, Cause> {
+async fn transmit(
+    connection: &mut AsyncSmtpConnection,
+    parcel: &Envelope,
+    stage: &mut Stage,
+) -> Result<Response, Cause> {
     *stage = Stage::Recipient;
     connection.command(Rcpt::new(parcel.to.clone(), Vec::new())).await?;
     connection.command(Data).await?;
@@ -303,7 +307,7 @@ async fn reap(waiting: Weak<Mutex<Waiting>>) {
 
 /// Says goodbye in the background: RFC 5321 asks for a QUIT, but nobody needs to wait for its answer.
 fn dismiss(mut connection: AsyncSmtpConnection) {
-    tokio::spawn(async move { timeout(FAREWELL, connection.quit()).await.map(drop) });
+    tokio::spawn(async move { timeout(QUIT_TIMEOUT, connection.quit()).await.map(drop) });
 }
 
 /// Nothing under this lock can panic half-way, so a poisoned one is as good as new.

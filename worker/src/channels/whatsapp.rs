@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use recado_shared::clock::{Clock, Timestamp};
-use recado_shared::config::WhatsappSettings;
-use recado_shared::fallback::FailureClass;
-use recado_shared::outbound::check_url;
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::config::WhatsappSettings;
+use recado_kernel::outbound::check_url;
+use recado_notifications::fallback::FailureClass;
 use reqwest::header::HeaderValue;
 use reqwest::{Client, RequestBuilder};
 use secrecy::ExposeSecret;
@@ -286,12 +286,12 @@ fn is_record_of(record: &Value, chat: &str, text: &str, since: Timestamp) -> boo
 
 #[cfg(test)]
 mod tests {
+    use recado_kernel::ids::Id;
     use recado_sandbox::{Evolution, EvolutionFault, EvolutionOptions};
-    use recado_shared::ids::Id;
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
     fn message(text: &str) -> Message {
         Message {
@@ -321,7 +321,7 @@ mod tests {
             url: evolution.url().to_owned(),
             api_key: evolution.api_key().into(),
             instance: evolution.instance().to_owned(),
-            timeout: PATIENCE,
+            timeout: TEST_TIMEOUT,
         }
     }
 
@@ -334,7 +334,7 @@ mod tests {
         let evolution = evolution().await;
         let text = "Hola, *María* 👋\n\n🚗 Ñandú, placa *ABC-1234* \"lista\"";
         let receipt = whatsapp(&settings(&evolution)).send(&message(text)).await.expect("accepted");
-        let messages = evolution.wait_for(1, PATIENCE).await;
+        let messages = evolution.wait_for(1, TEST_TIMEOUT).await;
         assert_eq!((messages[0].number.as_str(), messages[0].text.as_str()), ("593991234567", text));
         assert_eq!(receipt.provider_message_id.as_deref(), Some(messages[0].id.as_str()));
         assert_eq!(receipt.status, Some(201));
@@ -399,7 +399,7 @@ mod tests {
         let left = message("Su vehículo está listo 🚗");
         let failure = hasty.send(&left).await.unwrap_err();
         assert_eq!((failure.class, failure.code, failure.status), (FailureClass::Unknown, "WHATSAPP_TIMEOUT", None));
-        let sent = evolution.wait_for(1, PATIENCE).await;
+        let sent = evolution.wait_for(1, TEST_TIMEOUT).await;
         match whatsapp.find(&left, before).await {
             Lookup::Sent(receipt) => assert_eq!(receipt.provider_message_id.as_deref(), Some(sent[0].id.as_str())),
             other => panic!("the message left, but: {other:?}"),
@@ -440,7 +440,7 @@ mod tests {
             url: url.to_owned(),
             api_key: key.to_owned().into(),
             instance: "taller".to_owned(),
-            timeout: PATIENCE,
+            timeout: TEST_TIMEOUT,
         };
         let refused =
             |settings| Whatsapp::new(&settings, Reach::Anywhere, &Clock::system()).err().expect("refused").to_string();

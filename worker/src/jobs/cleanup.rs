@@ -1,17 +1,22 @@
 //! Weekly: deletes what is past its retention (S002-82), in small steps, so that nobody waits for it.
 
-use recado_shared::context::Context;
-use recado_shared::{analytics, idempotency, journal, notifications, tasks};
+use std::sync::Arc;
+
+use recado_notifications::{analytics, journal, notifications};
+use recado_queue::context::Context;
+use recado_queue::jobs::Cleanup;
+use recado_queue::tasks::Claimed;
+use recado_queue::{idempotency, tasks};
 use serde_json::json;
 
-use crate::run::{Outcome, Trouble};
+use crate::registry::{JobError, Outcome};
 
 const STEP: i64 = 1_000;
 
 /// Dead tasks stay this many times longer: somebody may still want to know, or retry.
 const DEAD_STAY: u32 = 4;
 
-pub(crate) async fn run(context: &Context) -> Result<Outcome, Trouble> {
+pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> Result<Outcome, JobError> {
     let now = context.clock.now();
     let tasks_before = now - context.config.task_retention;
     let dead_before = now - context.config.task_retention * DEAD_STAY;

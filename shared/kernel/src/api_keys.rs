@@ -1,0 +1,146 @@
+//! Keys of the API: shown once, kept as a digest.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::Rng;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::db::{Result, Session};
+use crate::fields::check_text;
+use crate::ids::Id;
+use crate::sql;
+
+/// What a key may do.
+pub const SCOPES: [&str; 3] = ["dispatch", "read", "admin"];
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct ApiKey {
+    pub id: Id,
+    pub name: String,
+    /// The first characters, by which a person recognises it.
+    pub prefix: String,
+    /// Separated by blanks.
+    pub scopes: String,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What is stored in a key's place: SHA-256, hexadecimal.
+pub fn digest(key: &str) -> String {
+    hex::encode(Sha256::digest(key.as_bytes()))
+}
+
+/// Makes a key of 256 random bits. Whoever asked sees it now and never again.
+pub async fn create(session: &mut Session, name: &str, scopes: &[&str], now: Timestamp) -> Result<(Id, SecretString)> {
+    let mut bytes = [0_u8; 32];
+    rand::rng().fill(&mut bytes);
+    let key = format!("rk_{}", URL_SAFE_NO_PAD.encode(bytes));
+    let id = Id::new(now);
+    sql!(
+        run,
+        session,
+        "insert into api_keys (id, name, prefix, digest, scopes, created_at) values ($1, $2, $3, $4, $5, $6)",
+        id,
+        name,
+        &key[..10],
+        digest(&key),
+        scopes.join(" "),
+        now
+    )?;
+    Ok((id, key.into()))
+}
+
+/// What staff write about a key that shall be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(as = ApiKeyWrite)]
+pub struct KeyDraft {
+    /// Who will use it.
+    #[schema(max_length = 100, examples("crm"))]
+    pub name: String,
+    /// What it may do: `dispatch` (send), `read` (look), `admin` (both, and change settings).
+    #[schema(min_items = 1, examples(json!(["dispatch", "read"])))]
+    pub scopes: Vec<String>,
+}
+
+impl KeyDraft {
+    /// What is wrong with it; every error names its field.
+    pub fn errors(&self) -> Vec<(&'static str, String)> {
+        let mut errors = Vec::new();
+        if self.name.trim().is_empty() {
+            errors.push(("name", "Este campo no puede estar en blanco.".to_owned()));
+        }
+        check_text(&mut errors, "name", Some(&self.name), 100);
+        let known = SCOPES.join(", ");
+        if self.scopes.is_empty() {
+            errors.push(("scopes", format!("Indique al menos un permiso: {known}.")));
+        }
+        for scope in self.scopes.iter().filter(|scope| !SCOPES.contains(&scope.as_str())) {
+            errors.push(("scopes", format!("\"{}\" no es una elección válida. Use: {known}.", scope.escape_debug())));
+        }
+        errors
+    }
+}
+
+/// A page of all keys, oldest first, and how many there are.
+pub async fn page(session: &mut Session, limit: i64, offset: i64) -> Result<(Vec<ApiKey>, i64)> {
+    let count: Option<(i64,)> = sql!(one(i64,), session, "select count(*) from api_keys")?;
+    let keys = sql!(all ApiKey, session,
+        "select id, name, prefix, scopes, created_at, last_used_at, revoked_at from api_keys
+         order by created_at, id limit $1 offset $2",
+        limit, offset
+    )?;
+    Ok((keys, count.map_or(0, |(count,)| count)))
+}
+
+pub async fn list(session: &mut Session) -> Result<Vec<ApiKey>> {
+    sql!(all ApiKey, session,
+        "select id, name, prefix, scopes, created_at, last_used_at, revoked_at from api_keys order by created_at, id")
+}
+
+/// Whether there was such a key in force. `reference` is its id or its prefix.
+pub async fn revoke(session: &mut Session, reference: &str, now: Timestamp) -> Result<bool> {
+    let id: Option<Id> = reference.parse().ok();
+    let revoked = sql!(
+        run,
+        session,
+        "update api_keys set revoked_at = $3 where (id = $1 or prefix = $2) and revoked_at is null",
+        id,
+        reference,
+        now
+    )?;
+    Ok(revoked > 0)
+}
+
+/// The key in force with this text. It is found by its digest, so timing tells nothing about the key itself.
+pub async fn find(session: &mut Session, key: &str) -> Result<Option<ApiKey>> {
+    sql!(one ApiKey, session,
+        "select id, name, prefix, scopes, created_at, last_used_at, revoked_at from api_keys
+         where digest = $1 and revoked_at is null",
+        digest(key)
+    )
+}
+
+/// Remembers that a key was used.
+pub async fn touch(session: &mut Session, id: Id, now: Timestamp) -> Result<()> {
+    sql!(run, session, "update api_keys set last_used_at = $2 where id = $1", id, now)?;
+    Ok(())
+}
+
+/// Whether any key is in force.
+pub async fn any(session: &mut Session) -> Result<bool> {
+    let found: Option<(i32,)> = sql!(one(i32,), session, "select 1 from api_keys where revoked_at is null limit 1")?;
+    Ok(found.is_some())
+}
+
+/// Compares a text with each secret in constant time.
+pub fn is_one_of(secrets: &[SecretString], text: &str) -> bool {
+    secrets
+        .iter()
+        .fold(false, |found, secret| found | bool::from(secret.expose_secret().as_bytes().ct_eq(text.as_bytes())))
+}

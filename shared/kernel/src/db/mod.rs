@@ -1,0 +1,423 @@
+//! One SQL text, two engines.
+//!
+//! `DATABASE_URL` decides between PostgreSQL and SQLite. A statement is written once, in PostgreSQL's dialect, and run by the
+//! macro [`sql!`](crate::sql) on whichever engine a [`Session`] holds; [`dialect`] knows the few places where they differ.
+
+pub mod dialect;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgTypeInfo};
+use sqlx::sqlite::{
+    SqliteArgumentsBuffer, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous, SqliteTypeInfo,
+};
+use sqlx::{Encode, Postgres, Sqlite, Transaction, Type};
+
+use crate::config::Config;
+use crate::ids::Id;
+
+pub type Error = sqlx::Error;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A connection is replaced at this age, so that a pooler or a new primary behind the same name is noticed.
+pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(600);
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// The database: pools of connections to PostgreSQL, or the embedded SQLite.
+#[derive(Clone)]
+pub enum Db {
+    Postgres {
+        pool: PgPool,
+        /// False behind a pooler that hands every transaction another connection: prepared statements have no home there.
+        persistent: bool,
+    },
+    Sqlite {
+        readers: SqlitePool,
+        /// SQLite has one writer. A pool of one makes others wait their turn here, where the wait is fair and asynchronous.
+        writer: SqlitePool,
+    },
+}
+
+impl Db {
+    /// Opens the pools. The embedded database is created where it does not exist; PostgreSQL is asked for a first connection.
+    pub async fn connect(config: &Config) -> Result<Self> {
+        let url = config.database_url.expose_secret();
+        match url.strip_prefix("sqlite:") {
+            Some(path) => Self::open_sqlite(path.trim_start_matches("//")).await,
+            None => Self::connect_postgres(url, config.database_max_connections).await,
+        }
+    }
+
+    async fn connect_postgres(url: &str, connections: u32) -> Result<Self> {
+        let options: PgConnectOptions = url.parse()?;
+        // Supabase's transaction pooler listens on 6543; PgBouncer customarily too.
+        let persistent = options.get_port() != 6543;
+        let options = if persistent { options } else { options.statement_cache_capacity(0) };
+        let options = options.application_name("recado");
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .max_lifetime(MAX_CONNECTION_AGE)
+            .connect_with(options)
+            .await?;
+        Ok(Self::Postgres { pool, persistent })
+    }
+
+    async fn open_sqlite(path: &str) -> Result<Self> {
+        if let Some(folder) = std::path::Path::new(path).parent() {
+            private_folder(folder).map_err(sqlx::Error::Io)?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // With less, a power failure could take back what was answered with 202.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5))
+            .foreign_keys(true);
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        Ok(Self::Sqlite { readers, writer })
+    }
+
+    /// Brings the schema up to date. Any number of processes may do so at once.
+    pub async fn migrate(&self) -> std::result::Result<(), sqlx::migrate::MigrateError> {
+        self.run_migrations().await?;
+        if let Self::Postgres { pool, .. } = self {
+            sqlx::raw_sql(dialect::POSTGRES_STORAGE).execute(pool).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_migrations(&self) -> std::result::Result<(), sqlx::migrate::MigrateError> {
+        match self {
+            // The lock is the session's own, which a transaction pooler does not keep.
+            Self::Postgres { pool, persistent: false } => {
+                let mut unlocked = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
+                unlocked.set_locking(false);
+                let mut transaction = pool.begin().await?;
+                unlocked.run_direct(None, &mut *transaction, false).await?;
+                Ok(transaction.commit().await?)
+            }
+            Self::Postgres { pool, .. } => MIGRATIONS.run(pool).await,
+            Self::Sqlite { writer, .. } => MIGRATIONS.run(writer).await,
+        }
+    }
+
+    /// A connection for reading.
+    pub async fn read(&self) -> Result<Session> {
+        Ok(match self {
+            // A statement is prepared and run in two steps, and only a transaction keeps both on one connection.
+            Self::Postgres { persistent: false, .. } => return self.begin().await,
+            Self::Postgres { pool, persistent } => Session::Postgres(pool.acquire().await?, *persistent),
+            Self::Sqlite { readers, .. } => Session::Sqlite(readers.acquire().await?),
+        })
+    }
+
+    /// A transaction. What is not [committed](Session::commit) is rolled back.
+    pub async fn begin(&self) -> Result<Session> {
+        Ok(match self {
+            Self::Postgres { pool, persistent } => Session::PostgresTransaction(pool.begin().await?, *persistent),
+            // `immediate` takes the write lock at once; a lock that is upgraded later may fail with "database is locked".
+            Self::Sqlite { writer, .. } => Session::SqliteTransaction(writer.begin_with("begin immediate").await?),
+        })
+    }
+
+    /// Asks the server who it is; so it is also the check whether it answers.
+    pub async fn server(&self) -> Result<Server> {
+        let mut session = self.read().await?;
+        Ok(match self {
+            Self::Postgres { pool, .. } => {
+                let options = pool.connect_options();
+                let version: Option<(String,)> = crate::sql!(one(String,), &mut session, "select version()")?;
+                Server {
+                    engine: "postgresql",
+                    name: options.get_database().unwrap_or_else(|| options.get_username()).to_owned(),
+                    host: options.get_host().to_owned(),
+                    port: options.get_port(),
+                    user: options.get_username().to_owned(),
+                    version: version.map(|(version,)| version).unwrap_or_default(),
+                }
+            }
+            Self::Sqlite { readers, .. } => {
+                let version: Option<(String,)> = crate::sql!(one(String,), &mut session, "select sqlite_version()")?;
+                Server {
+                    engine: "sqlite",
+                    name: readers.connect_options().get_filename().display().to_string(),
+                    host: String::new(),
+                    port: 0,
+                    user: String::new(),
+                    version: version.map(|(version,)| version).unwrap_or_default(),
+                }
+            }
+        })
+    }
+
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres { pool, .. } => pool.close().await,
+            Self::Sqlite { readers, writer } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
+    }
+}
+
+/// What a database says of itself (S002-59). The embedded one has no host, port or user.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Server {
+    /// `postgresql` or `sqlite`.
+    #[schema(examples("postgresql"))]
+    pub engine: &'static str,
+    /// Name of the database; of the embedded one, its file.
+    pub name: String,
+    /// Where it runs; empty for the embedded one.
+    #[schema(examples("aws-1-sa-east-1.pooler.supabase.com"))]
+    pub host: String,
+    /// Port; 0 for the embedded one.
+    #[schema(examples(6543))]
+    pub port: u16,
+    /// As whom we are there; empty for the embedded one.
+    pub user: String,
+    /// What it calls itself.
+    #[schema(examples("PostgreSQL 15.1 on x86_64-pc-linux-gnu"))]
+    pub version: String,
+}
+
+/// Creates a folder that only its owner may look into: what is kept there is about people.
+pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A connection or a transaction. Features take `&mut Session` and need not know which.
+pub enum Session {
+    Postgres(PoolConnection<Postgres>, bool),
+    PostgresTransaction(Transaction<'static, Postgres>, bool),
+    Sqlite(PoolConnection<Sqlite>),
+    SqliteTransaction(Transaction<'static, Sqlite>),
+}
+
+/// What [`sql!`](crate::sql) runs a statement on.
+pub enum Connection<'s> {
+    Postgres(&'s mut PgConnection, bool),
+    Sqlite(&'s mut SqliteConnection),
+}
+
+impl Session {
+    pub fn connection(&mut self) -> Connection<'_> {
+        match self {
+            Self::Postgres(connection, persistent) => Connection::Postgres(connection, *persistent),
+            Self::PostgresTransaction(transaction, persistent) => Connection::Postgres(transaction, *persistent),
+            Self::Sqlite(connection) => Connection::Sqlite(connection),
+            Self::SqliteTransaction(transaction) => Connection::Sqlite(transaction),
+        }
+    }
+
+    /// Makes a transaction's work last. On a plain connection every statement already does.
+    pub async fn commit(self) -> Result<()> {
+        match self {
+            Self::PostgresTransaction(transaction, _) => transaction.commit().await,
+            Self::SqliteTransaction(transaction) => transaction.commit().await,
+            Self::Postgres(..) | Self::Sqlite(_) => Ok(()),
+        }
+    }
+}
+
+/// Runs one SQL text on the engine of a [`Session`].
+///
+/// ```text
+/// sql!(all  Customer, session, "select id, … from customers where customer_id = any($1)", Texts(&ids))?;
+/// sql!(one  Customer, session, "…", …)       // Option<Customer>
+/// sql!(run, session, "delete from …", …)     // number of rows
+/// ```
+///
+/// The text is a literal, or an expression in parentheses that was built from literals only.
+#[macro_export]
+macro_rules! sql {
+    // One column. rustfmt takes `one (T,)` for a call, and may drop the comma that makes it a tuple.
+    (all ($column:ty $(,)?), $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
+        $crate::sql!(@ query_as, ($column,), fetch_all, $session, $text $(, $bind)*)
+    };
+    (one ($column:ty $(,)?), $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
+        $crate::sql!(@ query_as, ($column,), fetch_optional, $session, $text $(, $bind)*)
+    };
+    (all $row:ty, $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
+        $crate::sql!(@ query_as, $row, fetch_all, $session, $text $(, $bind)*)
+    };
+    (one $row:ty, $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
+        $crate::sql!(@ query_as, $row, fetch_optional, $session, $text $(, $bind)*)
+    };
+    (run, $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
+        match $crate::db::Session::connection($session) {
+            $crate::db::Connection::Postgres(connection, persistent) => sqlx::query::<sqlx::Postgres>($crate::sql!(@text postgres $text))
+                $(.bind($bind))*.persistent(persistent).execute(connection).await.map(|done| done.rows_affected()),
+            $crate::db::Connection::Sqlite(connection) => sqlx::query::<sqlx::Sqlite>($crate::sql!(@text sqlite $text))
+                $(.bind($bind))*.execute(connection).await.map(|done| done.rows_affected()),
+        }
+    };
+    (@ $query:ident, $row:ty, $fetch:ident, $session:expr, $text:tt $(, $bind:expr)*) => {
+        match $crate::db::Session::connection($session) {
+            $crate::db::Connection::Postgres(connection, persistent) => sqlx::$query::<sqlx::Postgres, $row>($crate::sql!(@text postgres $text))
+                $(.bind($bind))*.persistent(persistent).$fetch(connection).await,
+            $crate::db::Connection::Sqlite(connection) => sqlx::$query::<sqlx::Sqlite, $row>($crate::sql!(@text sqlite $text))
+                $(.bind($bind))*.$fetch(connection).await,
+        }
+    };
+    // A literal is translated once, where it stands.
+    (@text $engine:ident $text:literal) => {{
+        static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        TEXT.get_or_init(|| $crate::db::dialect::$engine($text)).as_str()
+    }};
+    (@text $engine:ident ($text:expr)) => {
+        sqlx::AssertSqlSafe($crate::db::dialect::$engine($text))
+    };
+}
+
+/// A list of ids for `= any($1)`.
+pub struct Ids<'a>(pub &'a [Id]);
+
+/// A list of numbers, the second half of `pairs($1, $2)`: a set of rows from an [`Ids`] and a list of the same length.
+pub struct Numbers<'a>(pub &'a [i32]);
+
+/// A list of texts for `= any($1)`.
+pub struct Texts<'a, T>(pub &'a [T]);
+
+/// Rows for `rows($1 as table: column, …)`: an array of objects whose keys are columns.
+///
+/// One parameter carries the whole batch, so that the statement is the same for one row and for a thousand.
+pub struct Rows(String);
+
+impl Rows {
+    pub fn new<T: serde::Serialize>(rows: &[T]) -> Self {
+        Self(serde_json::to_string(rows).expect("rows are plain structs, which always serialise"))
+    }
+}
+
+/// The pattern of `ilike $1 escape '\'` that finds a text anywhere: what stands for other characters there stands for itself here.
+pub fn contains(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
+/// A value that is JSON text on SQLite and an array of `$type` on PostgreSQL.
+macro_rules! list_parameter {
+    ($name:ty, [$($generics:tt)*], $element:ty, |$list:ident| $postgres:expr, $json:expr) => {
+        impl<$($generics)*> Type<Postgres> for $name {
+            fn type_info() -> PgTypeInfo {
+                <Vec<$element> as Type<Postgres>>::type_info()
+            }
+        }
+
+        impl<$($generics)*> Encode<'_, Postgres> for $name {
+            fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> std::result::Result<IsNull, BoxDynError> {
+                let $list = self;
+                <Vec<$element> as Encode<'_, Postgres>>::encode($postgres, buffer)
+            }
+        }
+
+        impl<$($generics)*> Type<Sqlite> for $name {
+            fn type_info() -> SqliteTypeInfo {
+                <str as Type<Sqlite>>::type_info()
+            }
+        }
+
+        impl<$($generics)*> Encode<'_, Sqlite> for $name {
+            fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> std::result::Result<IsNull, BoxDynError> {
+                let $list = self;
+                <String as Encode<'_, Sqlite>>::encode(serde_json::to_string(&$json)?, buffer)
+            }
+        }
+    };
+}
+
+list_parameter!(Ids<'_>, [], Id, |ids| ids.0.to_vec(), ids.0);
+list_parameter!(Numbers<'_>, [], i32, |numbers| numbers.0.to_vec(), numbers.0);
+list_parameter!(Texts<'_, T>, [T: AsRef<str>], String, |texts| texts.0.iter().map(|text| text.as_ref().to_owned()).collect(), texts.0.iter().map(AsRef::as_ref).collect::<Vec<&str>>());
+
+impl Type<Postgres> for Rows {
+    fn type_info() -> PgTypeInfo {
+        <str as Type<Postgres>>::type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for Rows {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> std::result::Result<IsNull, BoxDynError> {
+        <&str as Encode<'_, Postgres>>::encode(self.0.as_str(), buffer)
+    }
+}
+
+impl Type<Sqlite> for Rows {
+    fn type_info() -> SqliteTypeInfo {
+        <str as Type<Sqlite>>::type_info()
+    }
+}
+
+impl Encode<'_, Sqlite> for Rows {
+    fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> std::result::Result<IsNull, BoxDynError> {
+        <String as Encode<'_, Sqlite>>::encode(self.0.clone(), buffer)
+    }
+}
+
+/// Whether the database itself is in trouble, so that the same statement may well succeed a little later. Everything else is
+/// the statement's or its data's own fault and will fail again.
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        // PostgreSQL: lost connection, serialisation and deadlock, no resources, shutdown. SQLite: busy, locked, disk full.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "25", "28", "3D", "40", "53", "57", "58", "XX"]
+                .iter()
+                .any(|class| code.len() == 5 && code.starts_with(class))
+                || ["5", "6", "13", "261", "517"].contains(&code.as_ref())
+        }),
+        _ => false,
+    }
+}
+
+/// Whether the statement itself, or its data, was refused: the same will be refused for ever.
+pub fn is_refusal(error: &Error) -> bool {
+    match error {
+        // PostgreSQL: data exception, integrity constraint, syntax and names. SQLite: a constraint, a wrong type, too big.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["22", "23", "42"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || ["1", "18", "19", "20"].contains(&code.as_ref())
+                || error.is_unique_violation()
+                || error.is_foreign_key_violation()
+                || error.is_check_violation()
+        }),
+        sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => true,
+        _ => false,
+    }
+}
+
+/// Asks an error which constraint or unique index said no.
+pub trait Violation {
+    /// Whether this is the violation of the named constraint. SQLite names the columns instead, so both are given:
+    /// `("vehicles_plate_key", "vehicles.plate")`.
+    fn violates(&self, constraint: &str, columns: &str) -> bool;
+}
+
+impl Violation for sqlx::Error {
+    fn violates(&self, constraint: &str, columns: &str) -> bool {
+        let Self::Database(error) = self else { return false };
+        let message: Cow<'_, str> = error.message().into();
+        error.constraint() == Some(constraint) || message.ends_with(&format!("constraint failed: {columns}"))
+    }
+}

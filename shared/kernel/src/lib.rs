@@ -1,0 +1,17 @@
+//! The ground that every system stands on: time and ids, the database, configuration, logs, and what keeps strangers' input
+//! in bounds. Knows no queue and no feature.
+
+pub mod addresses;
+pub mod api_keys;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod errors;
+pub mod fields;
+pub mod group_commit;
+pub mod ids;
+pub mod outbound;
+pub mod process;
+pub mod retry;
+pub mod sealed;
+pub mod telemetry;

@@ -1,0 +1,407 @@
+//! What workshops configure, in memory: phases, types of service, the matrix and the compiled templates.
+//!
+//! The door decides with this copy. It asks for the version in every batch and reads everything anew when somebody wrote,
+//! so a change counts for the next request and not after some minutes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::channels::Channel;
+use crate::orchestration::{self, Cell, Orchestration};
+use crate::targets::Target;
+use crate::templates::words::CompiledTemplate;
+use crate::templates::{self, Template, TemplateKey, TemplateScope};
+use crate::workshops::{self, Workshop};
+use recado_kernel::db::{Result, Session};
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+
+/// A step of a service, e.g. reception (S002-47).
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Phase {
+    pub id: Id,
+    pub slug: String,
+    pub name: String,
+    pub icon: String,
+    pub description: String,
+    #[serde(rename = "order")]
+    pub position: i32,
+    pub is_active: bool,
+}
+
+/// A type of service, or a subtype when it has a parent (S002-48).
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct ServiceType {
+    pub id: Id,
+    pub parent_id: Option<Id>,
+    pub slug: String,
+    pub name: String,
+    pub icon: String,
+    pub description: String,
+    pub position: i32,
+    pub is_active: bool,
+}
+
+/// Everything at one version. Phases and types stand in their order.
+pub struct Catalogue {
+    version: i64,
+    pub phases: Vec<Phase>,
+    pub service_types: Vec<ServiceType>,
+    configs: HashMap<(Id, Target, Option<String>), Orchestration>,
+    cells: HashMap<(Id, Id, Channel), Cell>,
+    pub templates: Vec<Template>,
+    /// The texts that could be compiled; staff see the error when they save one that cannot.
+    compiled: HashMap<Id, CompiledTemplate>,
+    /// By `taller_id`.
+    workshops: HashMap<String, Workshop>,
+}
+
+impl Catalogue {
+    async fn load(session: &mut Session, version: i64, strict_case: bool) -> Result<Self> {
+        let phases = sql!(all Phase, session,
+            "select id, slug, name, icon, description, position, is_active from service_phases order by position")?;
+        let service_types = sql!(all ServiceType, session,
+            "select id, parent_id, slug, name, icon, description, position, is_active from service_types order by position, slug")?;
+        let (configs, cells) = orchestration::all(session).await?;
+        let templates = templates::all(session).await?;
+        let workshops = workshops::all(session).await?;
+        let compile = |template: &Template| match CompiledTemplate::compile(
+            &template.subject,
+            &template.body,
+            strict_case,
+        ) {
+            Ok(compiled) => Some((template.id, compiled)),
+            Err(error) => {
+                tracing::error!(template.id = %template.id, %error, "template {} cannot be used: {error}", template.id);
+                None
+            }
+        };
+        Ok(Self {
+            version,
+            phases,
+            service_types,
+            configs: configs.into_iter().map(|c| ((c.service_type_id, c.target, c.taller_id.clone()), c)).collect(),
+            cells: cells.into_iter().map(|cell| ((cell.config_id, cell.phase_id, cell.channel), cell)).collect(),
+            compiled: templates.iter().filter(|template| template.is_active).filter_map(compile).collect(),
+            templates,
+            workshops: workshops.into_iter().map(|workshop| (workshop.taller_id.clone(), workshop)).collect(),
+        })
+    }
+
+    /// A phase in use, by slug or id (d15).
+    pub fn phase(&self, reference: &str) -> Option<&Phase> {
+        self.any_phase(reference).filter(|phase| phase.is_active)
+    }
+
+    /// A phase by slug or id, in use or not.
+    pub fn any_phase(&self, reference: &str) -> Option<&Phase> {
+        let meant = meant(reference);
+        self.phases.iter().find(|phase| meant(phase.id, &phase.slug))
+    }
+
+    /// A type in use, by slug or id; never a subtype, even where it carries the same slug (d9).
+    pub fn service_type(&self, reference: &str) -> Option<&ServiceType> {
+        self.any_service_type(reference).filter(|service| service.is_active)
+    }
+
+    /// A type by slug or id, in use or not; never a subtype (d9).
+    pub fn any_service_type(&self, reference: &str) -> Option<&ServiceType> {
+        let meant = meant(reference);
+        let mut types = self.service_types.iter().filter(|service| service.parent_id.is_none());
+        types.find(|service| meant(service.id, &service.slug))
+    }
+
+    /// A subtype of `parent` that is in use, by slug or id.
+    pub fn subtype(&self, parent: Id, reference: &str) -> Option<&ServiceType> {
+        self.any_subtype(parent, reference).filter(|subtype| subtype.is_active)
+    }
+
+    /// A subtype of `parent` by slug or id, in use or not.
+    pub fn any_subtype(&self, parent: Id, reference: &str) -> Option<&ServiceType> {
+        let meant = meant(reference);
+        self.subtypes(parent).find(|subtype| meant(subtype.id, &subtype.slug))
+    }
+
+    /// A type or a subtype by its id.
+    pub fn service(&self, id: Id) -> Option<&ServiceType> {
+        self.service_types.iter().find(|service| service.id == id)
+    }
+
+    pub fn subtypes(&self, parent: Id) -> impl Iterator<Item = &ServiceType> {
+        self.service_types.iter().filter(move |service| service.parent_id == Some(parent))
+    }
+
+    /// The configuration in force: the workshop's own before the global one, the subtype's before the type's.
+    pub fn orchestration(
+        &self,
+        service_type_id: Id,
+        subtype_id: Option<Id>,
+        target: Target,
+        taller_id: Option<&str>,
+    ) -> Option<&Orchestration> {
+        let workshops = taller_id.map(Some).into_iter().chain([None]);
+        workshops
+            .flat_map(|taller| subtype_id.into_iter().chain([service_type_id]).map(move |service| (service, taller)))
+            .filter_map(|(service, taller)| self.configs.get(&(service, target, taller.map(str::to_owned))))
+            .find(|config| config.is_active)
+    }
+
+    /// The settings of a workshop, where it has any.
+    pub fn workshop(&self, taller_id: Option<&str>) -> Option<&Workshop> {
+        self.workshops.get(taller_id?)
+    }
+
+    /// The cell of a matrix, where there is one.
+    pub fn cell(&self, config: Id, phase: Id, channel: Channel) -> Option<&Cell> {
+        self.cells.get(&(config, phase, channel))
+    }
+
+    /// All cells of a matrix that there are, phase by phase.
+    pub fn matrix(&self, config: Id) -> impl Iterator<Item = &Cell> {
+        let of_phase = move |phase: &Phase| Channel::ALL.map(|channel| self.cell(config, phase.id, channel));
+        self.phases.iter().flat_map(of_phase).flatten()
+    }
+
+    /// A configuration by its id, in force or not.
+    pub fn configuration(&self, id: Id) -> Option<&Orchestration> {
+        self.configs.values().find(|config| config.id == id)
+    }
+
+    /// All configurations: by type or subtype of service in their order, then clients before staff, then the global one
+    /// before those of workshops.
+    pub fn configurations(&self) -> Vec<&Orchestration> {
+        let mut configs: Vec<_> = self.configs.values().collect();
+        let place = |id| self.service_types.iter().position(|service| service.id == id);
+        configs.sort_by_cached_key(|config| {
+            (place(config.service_type_id), config.target.as_str(), config.taller_id.clone(), config.id)
+        });
+        configs
+    }
+
+    /// A template by its id, in use or not.
+    pub fn template(&self, id: Id) -> Option<&Template> {
+        self.templates.iter().find(|template| template.id == id)
+    }
+
+    /// The compiled words of a template that is in use.
+    pub fn compiled(&self, template: Id) -> Option<&CompiledTemplate> {
+        self.compiled.get(&template)
+    }
+
+    /// The words for an occasion: the template that the cell names, else the best match.
+    pub fn words(&self, cell: Option<&Cell>, key: &TemplateKey<'_>) -> Option<(&Template, &CompiledTemplate)> {
+        let named = cell
+            .and_then(|cell| cell.template_id)
+            .and_then(|id| self.template(id))
+            .filter(|template| template.is_active);
+        let usable = self.templates.iter().filter(|template| self.compiled.contains_key(&template.id));
+        let template = named.or_else(|| templates::best(usable, key))?;
+        Some((template, self.compiled.get(&template.id)?))
+    }
+}
+
+/// Ids for what people write. What is not known is an error in words, which say where to look.
+impl Catalogue {
+    /// What a template or a search names, each by slug or id (d15); a subtype stands inside its type (d9).
+    ///
+    /// # Errors
+    ///
+    /// Every name that leads nowhere, under the field that holds it: `service_type`, `subtype`, `phase`.
+    pub fn place(
+        &self,
+        service_type: Option<&str>,
+        subtype: Option<&str>,
+        phase: Option<&str>,
+    ) -> std::result::Result<TemplateScope, Vec<(&'static str, String)>> {
+        let mut errors = Vec::new();
+        let mut note =
+            |field, found: std::result::Result<Id, String>| found.map_err(|error| errors.push((field, error))).ok();
+        let service_type_id =
+            service_type.and_then(|reference| note("service_type", self.known_service_type(reference)));
+        let subtype_id = subtype.and_then(|reference| match (service_type, service_type_id) {
+            (None, _) => {
+                note("subtype", Err("Indique también `service_type`, al que pertenece el subtipo.".to_owned()))
+            }
+            // What is wrong with the type was said already.
+            (Some(_), None) => None,
+            (Some(_), Some(parent)) => note("subtype", self.known_subtype(parent, reference)),
+        });
+        let phase_id = phase.and_then(|reference| note("phase", self.known_phase(reference)));
+        if errors.is_empty() { Ok(TemplateScope { service_type_id, subtype_id, phase_id }) } else { Err(errors) }
+    }
+
+    /// The phase that a slug or an id means, in use or not.
+    pub fn known_phase(&self, reference: &str) -> std::result::Result<Id, String> {
+        let found = self.any_phase(reference).map(|phase| phase.id);
+        found.ok_or_else(|| unknown("la fase", reference, "phases"))
+    }
+
+    /// The type that a slug or an id means, in use or not; never a subtype (d9).
+    pub fn known_service_type(&self, reference: &str) -> std::result::Result<Id, String> {
+        let found = self.any_service_type(reference).map(|service| service.id);
+        found.ok_or_else(|| unknown("el tipo de servicio", reference, "service-types"))
+    }
+
+    /// The subtypes of a slug or an id: those of any type, because different types may have subtypes of one slug (d9).
+    pub fn known_subtypes(&self, reference: &str) -> std::result::Result<Vec<Id>, String> {
+        let meant = meant(reference);
+        let subtypes = self.service_types.iter().filter(|service| service.parent_id.is_some());
+        let found: Vec<Id> =
+            subtypes.filter(|subtype| meant(subtype.id, &subtype.slug)).map(|subtype| subtype.id).collect();
+        if found.is_empty() { Err(unknown("el subtipo", reference, "service-types")) } else { Ok(found) }
+    }
+
+    /// The type or subtype that a slug or an id means. A slug means the type where both carry it (d9).
+    pub fn known_service(&self, reference: &str) -> std::result::Result<Id, String> {
+        let service_type = self.known_service_type(reference);
+        service_type.or_else(|error| match self.known_subtypes(reference).as_deref() {
+            Ok([subtype]) => Ok(*subtype),
+            Ok(_) => Err(format!("Varios tipos tienen un subtipo \"{}\": indique su UUID.", shown(reference))),
+            Err(_) => Err(error),
+        })
+    }
+
+    fn known_subtype(&self, parent: Id, reference: &str) -> std::result::Result<Id, String> {
+        if let Some(subtype) = self.any_subtype(parent, reference) {
+            return Ok(subtype.id);
+        }
+        let parent = self.service(parent).map_or("", |parent| &parent.slug);
+        Err(format!(
+            "El subtipo \"{}\" no pertenece al tipo de servicio \"{parent}\". Consulte \
+             /api/v1/notifications/service-types/.",
+            shown(reference)
+        ))
+    }
+}
+
+/// Whether a row is meant by a slug or an id.
+fn meant(reference: &str) -> impl Fn(Id, &str) -> bool {
+    let id: Option<Id> = reference.parse().ok();
+    move |own, slug| slug == reference || Some(own) == id
+}
+
+fn unknown(what: &str, reference: &str, list: &str) -> String {
+    format!("No existe {what} \"{}\". Consulte /api/v1/notifications/{list}/.", shown(reference))
+}
+
+/// What a caller wrote, as it may stand in an error: short, and with nothing that a line cannot hold.
+fn shown(reference: &str) -> String {
+    reference.chars().take(60).collect::<String>().escape_debug().to_string()
+}
+
+/// The newest [`Catalogue`], shared by all who decide in this process.
+#[derive(Clone, Default)]
+pub struct Cache {
+    newest: Arc<Mutex<Option<Arc<Catalogue>>>>,
+    strict_case: bool,
+}
+
+impl Cache {
+    pub fn new(strict_case: bool) -> Self {
+        Self { newest: Arc::default(), strict_case }
+    }
+
+    /// The catalogue as the session sees it.
+    ///
+    /// Never ask in a transaction that has [touched](touch) it: its version is not the world's yet, and when it is rolled
+    /// back another one will carry that number.
+    pub async fn current(&self, session: &mut Session) -> Result<Arc<Catalogue>> {
+        let version: Option<(i64,)> = sql!(one(i64,), session, "select version from catalogue_version")?;
+        let version = version.map_or(0, |(version,)| version);
+        if let Some(newest) = self.newest().filter(|newest| newest.version == version) {
+            return Ok(newest);
+        }
+        let loaded = Arc::new(Catalogue::load(session, version, self.strict_case).await?);
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded.clone());
+        Ok(loaded)
+    }
+
+    fn newest(&self) -> Option<Arc<Catalogue>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(slug: &str, parent: Option<&str>, is_active: bool) -> ServiceType {
+        ServiceType {
+            id: Id::of_name(&format!("{parent:?}{slug}")),
+            parent_id: parent.map(|parent| Id::of_name(&format!("None{parent}"))),
+            slug: slug.to_owned(),
+            name: String::new(),
+            icon: String::new(),
+            description: String::new(),
+            position: 1,
+            is_active,
+        }
+    }
+
+    fn catalogue() -> Catalogue {
+        Catalogue {
+            version: 1,
+            phases: vec![Phase {
+                id: Id::of_name("phase"),
+                slug: "phase-repair".into(),
+                name: String::new(),
+                icon: String::new(),
+                description: String::new(),
+                position: 1,
+                is_active: false,
+            }],
+            service_types: vec![
+                service("colision", None, true),
+                service("averia", None, true),
+                service("viejo", None, false),
+                service("colision", Some("colision"), true),
+                service("frenos", Some("averia"), true),
+                service("otros", Some("averia"), true),
+                service("otros", Some("colision"), true),
+            ],
+            configs: HashMap::new(),
+            cells: HashMap::new(),
+            templates: Vec::new(),
+            compiled: HashMap::new(),
+            workshops: HashMap::new(),
+        }
+    }
+
+    /// d9: a slug that a type and its subtype share means the type, unless a subtype is asked for.
+    #[test]
+    fn types_and_subtypes_are_two_namespaces() {
+        let catalogue = catalogue();
+        let [parent, child] = [0, 3].map(|row: usize| catalogue.service_types[row].id);
+        assert_eq!(catalogue.service_type("colision").map(|service| service.id), Some(parent));
+        assert_eq!(catalogue.subtype(parent, "colision").map(|service| service.id), Some(child));
+        assert_eq!(catalogue.service_type(&child.to_string()).map(|service| service.id), None);
+        assert_eq!(catalogue.known_service("colision"), Ok(parent));
+        assert_eq!(catalogue.known_service(&child.to_string()), Ok(child));
+        assert_eq!(catalogue.known_service("frenos"), Ok(catalogue.service_types[4].id));
+        assert!(catalogue.known_service("otros").is_err(), "two types have such a subtype");
+    }
+
+    /// What is out of use takes no events, but staff can still write about it.
+    #[test]
+    fn what_is_out_of_use_is_known_all_the_same() {
+        let catalogue = catalogue();
+        assert!(catalogue.service_type("viejo").is_none() && catalogue.any_service_type("viejo").is_some());
+        assert!(catalogue.phase("phase-repair").is_none() && catalogue.known_phase("phase-repair").is_ok());
+    }
+
+    #[test]
+    fn every_name_that_leads_nowhere_is_told() {
+        let catalogue = catalogue();
+        let fields = |service, subtype, phase| {
+            let errors = catalogue.place(service, subtype, phase).err().unwrap_or_default();
+            errors.into_iter().map(|(field, _)| field).collect::<Vec<_>>()
+        };
+        assert_eq!(fields(None, None, None), [""; 0]);
+        assert_eq!(fields(Some("averia"), Some("frenos"), Some("phase-repair")), [""; 0]);
+        assert_eq!(fields(Some("nada"), Some("frenos"), Some("nada")), ["service_type", "phase"]);
+        assert_eq!(fields(Some("colision"), Some("frenos"), None), ["subtype"], "it belongs to another type");
+        assert_eq!(fields(None, Some("frenos"), None), ["subtype"]);
+    }
+}

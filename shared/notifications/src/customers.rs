@@ -1,0 +1,615 @@
+//! People whom we write to: a projection of the Core service, and what they told us about channels.
+
+use chrono::NaiveTime;
+use recado_kernel::fields::check_text;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::channels::Channel;
+use recado_kernel::addresses;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Result, Rows, Session, Texts, contains};
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+
+/// The longest `customer_id` (d15).
+pub const LONGEST_CUSTOMER_ID: usize = 100;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Customer {
+    pub id: Id,
+    /// The caller's own identifier.
+    pub customer_id: String,
+    pub first_name: String,
+    pub last_name: String,
+    pub email: Option<String>,
+    /// E.164.
+    pub phone: Option<String>,
+    /// E.164; where it is absent, `phone` is used.
+    pub whatsapp: Option<String>,
+    /// From when on they do not want to be disturbed, `HH:MM` in their own time; set together with `quiet_until`.
+    pub quiet_from: Option<String>,
+    pub quiet_until: Option<String>,
+    /// IANA name; `None` for the workshop's zone, or else `TIME_ZONE`.
+    pub time_zone: Option<String>,
+    #[serde(skip)]
+    pub sync_version: Option<i64>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Customer {
+    /// First and last name, as far as they are known.
+    pub fn full_name(&self) -> String {
+        format!("{} {}", self.first_name, self.last_name).trim().to_owned()
+    }
+
+    /// Where the person is reached on a channel that has addresses. Devices for pushes are subscriptions and not stored here.
+    pub fn address(&self, channel: Channel) -> Option<&str> {
+        match channel {
+            Channel::Email => self.email.as_deref(),
+            Channel::Whatsapp => self.whatsapp.as_deref().or(self.phone.as_deref()),
+            Channel::Push => None,
+        }
+    }
+}
+
+/// What a customer decided about a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Preference {
+    pub id: Id,
+    #[serde(skip)]
+    pub customer_id: String,
+    #[sqlx(try_from = "String")]
+    pub channel: Channel,
+    pub enabled: bool,
+    /// 1 is tried first.
+    pub priority: i32,
+}
+
+/// The columns of a [`Customer`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str = "id, customer_id, first_name, last_name, email, phone, whatsapp, quiet_from, quiet_until, time_zone, \
+     sync_version, created_at, updated_at";
+
+pub async fn find_many(session: &mut Session, customer_ids: &[String]) -> Result<Vec<Customer>> {
+    sql!(all Customer, session, (&format!("select {COLUMNS} from customers where customer_id = any($1)")), Texts(customer_ids))
+}
+
+pub async fn find(session: &mut Session, customer_id: &str) -> Result<Option<Customer>> {
+    sql!(one Customer, session, (&format!("select {COLUMNS} from customers where customer_id = $1")), customer_id)
+}
+
+/// The customer, held until the end of the transaction, so that two changes of the same person do not lose each other.
+pub async fn lock(session: &mut Session, customer_id: &str) -> Result<Option<Customer>> {
+    sql!(one Customer, session, (&format!("select {COLUMNS} from customers where customer_id = $1 for update")), customer_id)
+}
+
+/// A page of the customers in whom `search` is found, by `customer_id`, and how many there are in all. It looks into names,
+/// addresses, numbers and `customer_id`; `None` finds everybody.
+pub async fn list(
+    session: &mut Session,
+    search: Option<&str>,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<Customer>, i64)> {
+    let text = search.map(|search| contains(search.trim()));
+    let digits = search.and_then(digits_of).map(|digits| contains(&digits));
+    let count: Option<(i64,)> = sql!(
+        one(i64,),
+        session,
+        "select count(*) from customers
+         where $1 or first_name || ' ' || last_name ilike $2 escape '\\' or email ilike $2 escape '\\'
+            or customer_id ilike $2 escape '\\' or phone like $3 or whatsapp like $3",
+        search.is_none(),
+        text.as_deref(),
+        digits.as_deref()
+    )?;
+    let customers = sql!(all Customer, session,
+        (&format!("select {COLUMNS} from customers
+         where $1 or first_name || ' ' || last_name ilike $2 escape '\\' or email ilike $2 escape '\\'
+            or customer_id ilike $2 escape '\\' or phone like $3 or whatsapp like $3
+         order by customer_id limit $4 offset $5")),
+        search.is_none(), text.as_deref(), digits.as_deref(), limit, offset
+    )?;
+    Ok((customers, count.map_or(0, |(count,)| count)))
+}
+
+/// The digits by which a number is found however it was written: `099 123-4567` is part of `+593991234567`, once its
+/// national zero is gone. `None` for what is no part of a number.
+fn digits_of(search: &str) -> Option<String> {
+    let is_number = search.chars().all(|character| character.is_ascii_digit() || " +-().".contains(character));
+    let digits: String = search.chars().filter(char::is_ascii_digit).collect();
+    let digits = digits.trim_start_matches('0');
+    (is_number && !digits.is_empty()).then(|| digits.to_owned())
+}
+
+/// Writes a new customer; a `customer_id` that is taken violates `customers_customer_id_key`. The draft is
+/// [checked](CustomerDraft::checked).
+pub async fn insert(session: &mut Session, draft: &CustomerDraft, now: Timestamp) -> Result<Customer> {
+    let customer = sql!(one Customer, session,
+        (&format!("insert into customers (id, customer_id, first_name, last_name, email, phone, whatsapp, quiet_from, quiet_until,
+             time_zone, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) returning {COLUMNS}")),
+        Id::new(now), draft.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(),
+        draft.email.as_deref(), draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from.as_deref(),
+        draft.quiet_until.as_deref(), draft.time_zone.as_deref(), now
+    )?;
+    customer.ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Writes a customer anew; `None` when there is none. What the Core service synced later still wins by its version.
+pub async fn replace(session: &mut Session, draft: &CustomerDraft, now: Timestamp) -> Result<Option<Customer>> {
+    sql!(one Customer, session,
+        (&format!("update customers set first_name = $2, last_name = $3, email = $4, phone = $5, whatsapp = $6, quiet_from = $7,
+             quiet_until = $8, time_zone = $9, updated_at = $10
+         where customer_id = $1 returning {COLUMNS}")),
+        draft.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(), draft.email.as_deref(),
+        draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from.as_deref(), draft.quiet_until.as_deref(),
+        draft.time_zone.as_deref(), now
+    )
+}
+
+/// What went with a customer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    pub customers: u64,
+    pub preferences: u64,
+    pub subscriptions: u64,
+    pub vehicles: u64,
+    pub reminders: u64,
+}
+
+/// Deletes a customer with all that is theirs: preferences, devices, vehicles and reminders. What was sent stays in the log.
+pub async fn delete(session: &mut Session, customer_id: &str) -> Result<Deleted> {
+    Ok(Deleted {
+        reminders: sql!(
+            run,
+            session,
+            "delete from reminders where vehicle_id in (select id from vehicles where customer_id = $1)",
+            customer_id
+        )?,
+        vehicles: sql!(run, session, "delete from vehicles where customer_id = $1", customer_id)?,
+        subscriptions: sql!(run, session, "delete from push_subscriptions where customer_id = $1", customer_id)?,
+        preferences: sql!(run, session, "delete from channel_preferences where customer_id = $1", customer_id)?,
+        customers: sql!(run, session, "delete from customers where customer_id = $1", customer_id)?,
+    })
+}
+
+/// In the order in which each customer wants to be reached.
+pub async fn preferences(session: &mut Session, customer_ids: &[String]) -> Result<Vec<Preference>> {
+    sql!(all Preference, session,
+        "select id, customer_id, channel, enabled, priority from channel_preferences
+         where customer_id = any($1) order by customer_id, priority, channel",
+        Texts(customer_ids)
+    )
+}
+
+/// One channel's place in a customer's preferences, as a caller states it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Choice {
+    pub channel: Channel,
+    pub enabled: bool,
+    pub priority: i32,
+}
+
+/// What is wrong with a set of choices.
+pub fn choice_errors(choices: &[Choice]) -> Vec<(&'static str, String)> {
+    let mut errors = Vec::new();
+    if choices.is_empty() {
+        errors.push(("channels", "Esta lista no puede estar vacía.".to_owned()));
+    }
+    for (number, choice) in choices.iter().enumerate() {
+        if choices[..number].iter().any(|earlier| earlier.channel == choice.channel) {
+            errors.push(("channels", format!("Elemento {number}: el canal \"{}\" está repetido.", choice.channel)));
+        }
+        if choice.priority < 1 {
+            errors.push(("channels", format!("Elemento {number}: priority: 1 es la más alta; use 1 o más.")));
+        }
+    }
+    errors
+}
+
+/// Sets the preferences of the channels that are named; the others stay as they are.
+pub async fn set_preferences(
+    session: &mut Session,
+    customer_id: &str,
+    choices: &[Choice],
+    now: Timestamp,
+) -> Result<()> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        id: Id,
+        customer_id: &'a str,
+        channel: Channel,
+        enabled: bool,
+        priority: i32,
+    }
+    let row = |choice: &Choice| Row {
+        id: Id::new(now),
+        customer_id,
+        channel: choice.channel,
+        enabled: choice.enabled,
+        priority: choice.priority,
+    };
+    let rows: Vec<Row> = choices.iter().map(row).collect();
+    sql!(
+        run,
+        session,
+        "insert into channel_preferences (id, customer_id, channel, enabled, priority)
+         select id, customer_id, channel, enabled, priority
+         from rows($1 as channel_preferences: id, customer_id, channel, enabled, priority)
+         where true
+         on conflict (customer_id, channel) do update set enabled = excluded.enabled, priority = excluded.priority",
+        Rows::new(&rows)
+    )?;
+    Ok(())
+}
+
+/// Switches a channel off for a customer, who keeps its priority. False when there is no such customer.
+pub async fn opt_out(session: &mut Session, customer_id: &str, channel: Channel, now: Timestamp) -> Result<bool> {
+    let changed = sql!(
+        run,
+        session,
+        "insert into channel_preferences (id, customer_id, channel, enabled, priority)
+         select $1, customer_id, $3, false, $4 from customers where customer_id = $2
+         on conflict (customer_id, channel) do update set enabled = false",
+        Id::new(now),
+        customer_id,
+        channel.as_str(),
+        LAST_PRIORITY
+    )?;
+    Ok(changed > 0)
+}
+
+/// The priority of a channel about which a customer has only said no.
+const LAST_PRIORITY: i32 = 99;
+
+/// What people write about a customer (S002-52).
+#[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(as = CustomerWrite)]
+pub struct CustomerDraft {
+    /// Your own identifier of the customer. It cannot be changed; in a PUT or PATCH it may be left out.
+    #[schema(max_length = 100, examples("customer-001"))]
+    pub customer_id: String,
+    /// First name.
+    #[schema(required = false, max_length = 200, examples("Carlos"))]
+    pub first_name: String,
+    /// Last name.
+    #[schema(required = false, max_length = 200, examples("Mendoza"))]
+    pub last_name: String,
+    /// First and last name in one, divided at the first blank; counts only where neither of the two is sent.
+    #[schema(max_length = 200, examples("Carlos Mendoza"))]
+    pub name: Option<String>,
+    /// Mail address.
+    #[schema(max_length = 254, examples("carlos@example.com"))]
+    pub email: Option<String>,
+    /// Telephone number, in E.164 or as it is dialled in `DEFAULT_COUNTRY`; it is kept in E.164.
+    #[schema(examples("+593991234567"))]
+    pub phone: Option<String>,
+    /// Number for WhatsApp, written like `phone`; where it is empty, `phone` is used.
+    #[schema(examples("+593991234567"))]
+    pub whatsapp: Option<String>,
+    /// Local time from which they do not want to be disturbed, `HH:MM`; goes with `quiet_until`.
+    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", examples("21:00"))]
+    pub quiet_from: Option<String>,
+    /// Local time at which messages may come again, `HH:MM`; before `quiet_from` it is the next morning's.
+    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", examples("07:30"))]
+    pub quiet_until: Option<String>,
+    /// Their time zone, by its IANA name; null for the workshop's.
+    #[schema(examples("America/Guayaquil"))]
+    pub time_zone: Option<String>,
+}
+
+impl CustomerDraft {
+    /// Checks and normalises what was written; every error names its field. `country` is where numbers without a country
+    /// code are dialled.
+    pub fn checked(mut self, country: &str) -> std::result::Result<Self, Vec<(&'static str, String)>> {
+        let mut errors = Vec::new();
+        if self.customer_id.trim().is_empty() {
+            errors.push(("customer_id", "Este campo no puede estar en blanco.".to_owned()));
+        }
+        check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
+        if let Some(name) = self.name.take() {
+            check_text(&mut errors, "name", Some(&name), 200);
+            let (first, last) = divided(&name);
+            (self.first_name, self.last_name) = (first.to_owned(), last.to_owned());
+        }
+        for (field, value) in [("first_name", &mut self.first_name), ("last_name", &mut self.last_name)] {
+            *value = value.trim().to_owned();
+            check_text(&mut errors, field, Some(value), 200);
+        }
+        normalise(&mut errors, "email", &mut self.email, email);
+        for (field, value) in [("phone", &mut self.phone), ("whatsapp", &mut self.whatsapp)] {
+            normalise(&mut errors, field, value, |number| phone(number, country));
+        }
+        self.check_quiet_hours(&mut errors);
+        normalise(&mut errors, "time_zone", &mut self.time_zone, |zone| {
+            let zone = zone.trim().parse::<chrono_tz::Tz>();
+            zone.map(|zone| zone.name().to_owned())
+                .map_err(|_| "No es una zona horaria de la base IANA, por ejemplo America/Guayaquil.".to_owned())
+        });
+        if errors.is_empty() { Ok(self) } else { Err(errors) }
+    }
+
+    fn check_quiet_hours(&mut self, errors: &mut Vec<(&'static str, String)>) {
+        let before = errors.len();
+        for (field, value) in [("quiet_from", &mut self.quiet_from), ("quiet_until", &mut self.quiet_until)] {
+            normalise(errors, field, value, |text| {
+                let is_time = text.len() == 5 && NaiveTime::parse_from_str(text, "%H:%M").is_ok();
+                let complaint = || "Hora con formato erróneo. Use HH:MM, por ejemplo 21:00.".to_owned();
+                is_time.then(|| text.to_owned()).ok_or_else(complaint)
+            });
+        }
+        if errors.len() > before {
+            return;
+        }
+        let lonely = "Indique ambas horas, quiet_from y quiet_until, o ninguna.";
+        match (&self.quiet_from, &self.quiet_until) {
+            (Some(_), None) => errors.push(("quiet_until", lonely.to_owned())),
+            (None, Some(_)) => errors.push(("quiet_from", lonely.to_owned())),
+            (Some(from), Some(until)) if from == until => {
+                errors.push(("quiet_until", "Debe ser distinta de quiet_from.".to_owned()));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl From<Customer> for CustomerDraft {
+    fn from(customer: Customer) -> Self {
+        Self {
+            customer_id: customer.customer_id,
+            first_name: customer.first_name,
+            last_name: customer.last_name,
+            name: None,
+            email: customer.email,
+            phone: customer.phone,
+            whatsapp: customer.whatsapp,
+            quiet_from: customer.quiet_from,
+            quiet_until: customer.quiet_until,
+            time_zone: customer.time_zone,
+        }
+    }
+}
+
+/// A customer as the Core service sends it: the seed's form with `name`, and the wild form with two names (S002-60).
+///
+/// What is absent or null erases nothing (d29).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CustomerSync {
+    /// The Core service's identifier of the customer.
+    #[schema(max_length = 100, examples("customer-001"))]
+    pub customer_id: String,
+    /// First and last name in one, divided at the first blank; counts only where neither of the two is sent.
+    #[serde(default)]
+    #[schema(max_length = 200, examples("Carlos Mendoza"))]
+    pub name: Option<String>,
+    /// First name.
+    #[serde(default)]
+    #[schema(max_length = 200, examples("Carlos"))]
+    pub first_name: Option<String>,
+    /// Last name.
+    #[serde(default)]
+    #[schema(max_length = 200, examples("Mendoza"))]
+    pub last_name: Option<String>,
+    /// Mail address.
+    #[serde(default)]
+    #[schema(max_length = 254, examples("carlos@example.com"))]
+    pub email: Option<String>,
+    /// Telephone number, in E.164 or as it is dialled in `DEFAULT_COUNTRY`.
+    #[serde(default)]
+    #[schema(examples("+593991234567"))]
+    pub phone: Option<String>,
+    /// Number for WhatsApp; where it is absent, `phone` is used.
+    #[serde(default)]
+    #[schema(examples("+593991234567"))]
+    pub whatsapp: Option<String>,
+    /// Grows with every change; an older version than the one that is here is acknowledged and ignored.
+    #[serde(default)]
+    #[schema(examples(7))]
+    pub sync_version: Option<i64>,
+}
+
+impl CustomerSync {
+    /// Checks and normalises what the caller sent; every error names its field.
+    pub fn checked(mut self, default_country: &str) -> std::result::Result<Self, Vec<(&'static str, String)>> {
+        let mut errors = Vec::new();
+        check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
+        if self.customer_id.trim().is_empty() {
+            errors.push(("customer_id", "Este campo es requerido.".to_owned()));
+        }
+        for (field, value) in [("name", &self.name), ("first_name", &self.first_name), ("last_name", &self.last_name)] {
+            check_text(&mut errors, field, value.as_deref(), 200);
+        }
+        normalise(&mut errors, "email", &mut self.email, email);
+        for (field, value) in [("phone", &mut self.phone), ("whatsapp", &mut self.whatsapp)] {
+            normalise(&mut errors, field, value, |number| phone(number, default_country));
+        }
+        if errors.is_empty() { Ok(self) } else { Err(errors) }
+    }
+
+    /// First and last name. A single name is divided at its first blank (d29).
+    fn names(&self) -> (Option<&str>, Option<&str>) {
+        match (&self.first_name, &self.last_name, &self.name) {
+            (None, None, Some(name)) => {
+                let (first, last) = divided(name);
+                (Some(first), Some(last))
+            }
+            (first, last, _) => (first.as_deref(), last.as_deref()),
+        }
+    }
+}
+
+/// A name at its first blank (d29).
+fn divided(name: &str) -> (&str, &str) {
+    let name = name.trim();
+    let (first, last) = name.split_once(char::is_whitespace).unwrap_or((name, ""));
+    (first, last.trim_start())
+}
+
+/// Replaces a value by its one good spelling; an empty one is none.
+fn normalise(
+    errors: &mut Vec<(&'static str, String)>,
+    field: &'static str,
+    value: &mut Option<String>,
+    rule: impl Fn(&str) -> std::result::Result<String, String>,
+) {
+    let Some(text) = value.take().filter(|text| !text.trim().is_empty()) else { return };
+    match rule(&text) {
+        Ok(normal) => *value = Some(normal),
+        Err(error) => errors.push((field, error)),
+    }
+}
+
+fn email(text: &str) -> std::result::Result<String, String> {
+    addresses::normalise_email(text).map_err(|error| error.in_spanish())
+}
+
+fn phone(text: &str, country: &str) -> std::result::Result<String, String> {
+    addresses::normalise_phone(text, country).map_err(|error| error.in_spanish())
+}
+
+/// What a sync did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Synced {
+    Created,
+    Updated,
+    /// A newer version is already here (d29).
+    Stale,
+}
+
+/// Creates or updates. What is absent or null erases nothing; preferences are never touched (d29).
+pub async fn sync(session: &mut Session, sync: &CustomerSync, now: Timestamp) -> Result<Synced> {
+    let (first_name, last_name) = sync.names();
+    let row: Option<(Timestamp,)> = sql!(one (Timestamp,), session,
+        "insert into customers (id, customer_id, first_name, last_name, email, phone, whatsapp, sync_version, created_at, updated_at)
+         values ($1, $2, coalesce($3, ''), coalesce($4, ''), $5, $6, $7, $8, $9, $9)
+         on conflict (customer_id) do update set
+             first_name = coalesce($3, customers.first_name), last_name = coalesce($4, customers.last_name),
+             email = coalesce($5, customers.email), phone = coalesce($6, customers.phone),
+             whatsapp = coalesce($7, customers.whatsapp), sync_version = coalesce($8, customers.sync_version),
+             updated_at = $9
+         where customers.sync_version is null or $8 is null or $8 >= customers.sync_version
+         returning created_at",
+        Id::new(now), sync.customer_id.as_str(), first_name, last_name, sync.email.as_deref(), sync.phone.as_deref(),
+        sync.whatsapp.as_deref(), sync.sync_version, now
+    )?;
+    Ok(match row {
+        Some((created_at,)) if created_at == now => Synced::Created,
+        Some(_) => Synced::Updated,
+        None => Synced::Stale,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_name_is_divided_at_its_first_blank() {
+        let names = |name: &str| {
+            let sync = CustomerSync { name: Some(name.to_owned()), ..CustomerSync::default() };
+            let (first, last) = sync.names();
+            (first.unwrap_or_default().to_owned(), last.unwrap_or_default().to_owned())
+        };
+        assert_eq!(names("Carlos Mendoza"), ("Carlos".into(), "Mendoza".into()));
+        assert_eq!(names(" Ana  de la Torre "), ("Ana".into(), "de la Torre".into()));
+        assert_eq!(names("Sócrates"), ("Sócrates".into(), String::new()));
+    }
+
+    fn draft() -> CustomerDraft {
+        CustomerDraft { customer_id: "customer-001".into(), ..CustomerDraft::default() }
+    }
+
+    #[test]
+    fn a_draft_is_normalised() {
+        let text = |text: &str| Some(text.to_owned());
+        let written = CustomerDraft {
+            name: text("Ana  de la Torre"),
+            email: text(" Ana@EXAMPLE.com "),
+            phone: text("099 123 4567"),
+            whatsapp: text(" "),
+            quiet_from: text("21:00"),
+            quiet_until: text("07:30"),
+            time_zone: text("America/Guayaquil"),
+            ..draft()
+        };
+        let ana = written.checked("EC").expect("everything is right");
+        assert_eq!((ana.first_name.as_str(), ana.last_name.as_str(), &ana.name), ("Ana", "de la Torre", &None));
+        assert_eq!((ana.email.as_deref(), ana.phone.as_deref()), (Some("Ana@example.com"), Some("+593991234567")));
+        assert_eq!(ana.whatsapp, None);
+        assert_eq!(ana.clone().checked("EC"), Ok(ana), "what was checked stays as it is");
+    }
+
+    #[test]
+    fn quiet_hours_are_two_times_or_none() {
+        for (from, until, field) in [
+            ("21:00", "", Some("quiet_until")),
+            ("", "07:00", Some("quiet_from")),
+            ("21:00", "21:00", Some("quiet_until")),
+            ("24:00", "07:00", Some("quiet_from")),
+            ("9:00", "07:00", Some("quiet_from")),
+            ("21:00:00", "07:00", Some("quiet_from")),
+            ("21:00", "+7:00", Some("quiet_until")),
+            ("", "", None),
+            ("00:00", "23:59", None),
+        ] {
+            let draft = CustomerDraft { quiet_from: Some(from.into()), quiet_until: Some(until.into()), ..draft() };
+            let errors = draft.checked("EC").err().unwrap_or_default();
+            assert_eq!(errors.first().map(|(field, _)| *field), field, "{from}–{until}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_field_of_a_draft_is_named() {
+        let wrong = CustomerDraft {
+            first_name: "A\u{7}".into(),
+            phone: Some("call me".into()),
+            time_zone: Some("Quito".into()),
+            ..CustomerDraft::default()
+        };
+        let errors = wrong.checked("EC").expect_err("four fields are wrong");
+        assert_eq!(
+            errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(),
+            ["customer_id", "first_name", "phone", "time_zone"]
+        );
+    }
+
+    #[test]
+    fn numbers_are_found_however_they_are_written() {
+        for (search, digits) in [
+            ("099 123-4567", Some("991234567")),
+            ("+593 (99)", Some("59399")),
+            ("4567", Some("4567")),
+            ("00", None),
+            ("customer-001", None),
+            ("", None),
+        ] {
+            assert_eq!(digits_of(search).as_deref(), digits, "{search}");
+        }
+    }
+
+    #[test]
+    fn choices_name_each_channel_once_and_count_from_one() {
+        let choice = |channel, priority| Choice { channel, enabled: true, priority };
+        assert!(choice_errors(&[choice(Channel::Email, 1), choice(Channel::Push, 1)]).is_empty());
+        for wrong in [vec![], vec![choice(Channel::Email, 0)], vec![choice(Channel::Push, 1), choice(Channel::Push, 2)]]
+        {
+            assert_eq!(choice_errors(&wrong).len(), 1, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        let sync = CustomerSync {
+            customer_id: "customer\r\n001".into(),
+            email: Some("no-at-sign".into()),
+            phone: Some("abc".into()),
+            ..CustomerSync::default()
+        };
+        let errors = sync.checked("EC").expect_err("three fields are wrong");
+        assert_eq!(errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(), ["customer_id", "email", "phone"]);
+    }
+}

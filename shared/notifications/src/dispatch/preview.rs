@@ -1,0 +1,135 @@
+//! The dry run: the decision about an event as the door would take it now, and nothing else. Nothing is written, nothing is
+//! sent, and no key is remembered.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::send_time::DeferReason;
+use super::{Decision, Facts, Rejection, Request, Skipped};
+use crate::channels::{self, Channel};
+use crate::customers::Customer;
+use crate::orchestration::{self, DeliveryMode};
+use crate::system::Notifications;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::config::UnknownCustomer;
+use recado_kernel::db;
+
+/// What would become of an event.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Preview {
+    /// Always true, so that nobody takes it for a receipt.
+    #[schema(examples(true))]
+    pub dry_run: bool,
+    /// The event would be accepted.
+    #[schema(examples(true))]
+    pub success: bool,
+    /// Whom it would reach.
+    #[schema(examples("customer-001"))]
+    pub customer_id: String,
+    /// Her name; null when the customer is not known yet and the event would wait for the sync.
+    #[schema(examples("Carlos Mendoza"))]
+    pub customer_name: Option<String>,
+    /// Channels one after the other, or all at once.
+    pub delivery_mode: DeliveryMode,
+    /// When the first message would leave.
+    pub send_at: Timestamp,
+    /// Why not at once; null when it would.
+    pub deferred: Option<DeferReason>,
+    /// In the order in which they would be tried.
+    pub messages: Vec<PreviewMessage>,
+    /// Channels that would not be used.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A message as it would be sent.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PreviewMessage {
+    /// On which channel.
+    pub channel: Channel,
+    /// Its place among the channels; 0 would be tried first.
+    #[schema(examples(0))]
+    pub fallback_order: i32,
+    /// Why this channel has this place.
+    #[schema(examples("Prioridad 1 en las preferencias del cliente."))]
+    pub reason: String,
+    /// Address or number, masked unless the key has the scope `admin`; null for pushes, which go to all devices.
+    #[schema(examples("c***@example.com"))]
+    pub recipient_address: Option<String>,
+    /// Name of the template.
+    #[schema(examples("Cita agendada (clientes, email)"))]
+    pub template: String,
+    /// The rendered subject.
+    #[schema(examples("Cita agendada: Haval H6 2024"))]
+    pub subject: String,
+    /// The rendered text.
+    pub body: String,
+    /// Whether the text is HTML.
+    pub is_html: bool,
+}
+
+impl Preview {
+    /// Hides most of every address.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        for message in &mut self.messages {
+            message.recipient_address =
+                message.recipient_address.take().and_then(|address| channels::mask(message.channel, &address));
+        }
+        self
+    }
+
+    fn of(decision: Decision<'_>) -> Self {
+        let Decision { customer, plan, send_time } = decision;
+        let messages = plan.chains().flat_map(|chain| chain.iter().enumerate()).map(|(order, words)| PreviewMessage {
+            channel: words.channel,
+            fallback_order: order as i32,
+            reason: orchestration::reason(words.preferred),
+            recipient_address: (words.channel != Channel::Push).then(|| words.address.clone()),
+            template: words.template_name.clone(),
+            subject: words.subject.clone(),
+            body: words.body.clone(),
+            is_html: words.is_html,
+        });
+        Self {
+            messages: messages.collect(),
+            dry_run: true,
+            success: true,
+            customer_id: customer.customer_id.clone(),
+            customer_name: Some(customer.full_name()),
+            delivery_mode: plan.delivery_mode,
+            send_at: send_time.at,
+            deferred: send_time.reason,
+            skipped: plan.skipped.iter().map(Skipped::from).collect(),
+        }
+    }
+
+    /// The event would wait for its customer.
+    fn waiting(customer_id: &str, now: Timestamp) -> Self {
+        let nobody = Customer::default();
+        let plan = super::Plan { delivery_mode: DeliveryMode::Fallback, messages: Vec::new(), skipped: Vec::new() };
+        let send_time = super::SendTime { at: now, reason: None };
+        Self {
+            customer_id: customer_id.to_owned(),
+            customer_name: None,
+            ..Self::of(Decision { customer: &nobody, plan, send_time })
+        }
+    }
+}
+
+/// Decides about events as [`accept`](super::accept) does, in a transaction that is never committed.
+///
+/// # Errors
+/// When the database does not answer. What is wrong with an event stands in its own place.
+pub async fn preview(system: &Notifications, requests: &[Request]) -> db::Result<Vec<Result<Preview, Rejection>>> {
+    let now = system.context.clock.now();
+    let mut session = system.context.db.begin().await?;
+    let facts = Facts::gather(system, &mut session, requests, now).await?;
+    let decide = |request: &Request| match facts.decide(request)? {
+        Some(decision) => Ok(Preview::of(decision)),
+        None if request.unknown_customer == UnknownCustomer::Defer => {
+            Ok(Preview::waiting(&request.event.customer_id, now))
+        }
+        None => Err(super::no_such_customer(&request.event.customer_id)),
+    };
+    Ok(requests.iter().map(decide).collect())
+}

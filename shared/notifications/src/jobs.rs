@@ -1,0 +1,116 @@
+//! Every kind of job about notifications, on one page. How each one runs stands in `worker/src/jobs/notifications/`.
+
+use recado_queue::jobs::{Job, Kind, LONG};
+use recado_queue::lanes::{Lane, MAINTENANCE, Priority, SYNC};
+use serde::{Deserialize, Serialize};
+
+use crate::channels::Channel;
+use crate::customers::CustomerSync;
+use crate::dispatch::Event;
+use crate::receipts::Receipt;
+use crate::vehicles::VehicleSync;
+
+/// What the worker must know how to run.
+pub const KINDS: [Kind; 8] = [
+    SendNotification::KIND,
+    DispatchEvent::KIND,
+    SyncCustomer::KIND,
+    SyncVehicle::KIND,
+    ApplyReceipts::KIND,
+    CheckMaintenanceReminders::KIND,
+    RetryFailedNotifications::KIND,
+    CountAnalytics::KIND,
+];
+
+/// Delivers the chain of notifications that carry this task's id, beginning on `channel`. An attempt is ended by its
+/// provider's own time limit; the job's is only the last resort.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SendNotification {
+    pub channel: Channel,
+}
+
+impl Job for SendNotification {
+    const KIND: Kind = Kind::new("send_notification", Channel::Email.lane()).timeout(LONG);
+
+    fn lane(&self) -> Lane {
+        self.channel.lane()
+    }
+}
+
+/// An event whose customer was unknown at intake (`DISPATCH_UNKNOWN_CUSTOMER=defer`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DispatchEvent(pub Event);
+
+impl Job for DispatchEvent {
+    const KIND: Kind = Kind::new("dispatch_event", MAINTENANCE).priority(Priority::High);
+}
+
+/// Brings a customer up to date with the Core service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SyncCustomer(pub CustomerSync);
+
+impl Job for SyncCustomer {
+    const KIND: Kind = Kind::new("sync_customer", SYNC);
+}
+
+/// Brings a vehicle up to date, and looks whether its kilometres made a reminder due.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SyncVehicle(pub VehicleSync);
+
+impl Job for SyncVehicle {
+    const KIND: Kind = Kind::new("sync_vehicle", SYNC);
+}
+
+/// Receipts of messages that a provider took: writes what became of them, and lets fall back what must (d32).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ApplyReceipts {
+    pub receipts: Vec<Receipt>,
+}
+
+impl Job for ApplyReceipts {
+    const KIND: Kind = Kind::new("apply_receipts", SYNC);
+}
+
+/// Daily at 08:00: dispatches the reminders that are due (S002-80).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CheckMaintenanceReminders {}
+
+impl Job for CheckMaintenanceReminders {
+    const KIND: Kind = Kind::new("check_maintenance_reminders", MAINTENANCE).priority(Priority::Low).timeout(LONG);
+}
+
+/// Every 15 minutes: gives notifications that failed for passing reasons another chance (S002-81, d13).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RetryFailedNotifications {}
+
+impl Job for RetryFailedNotifications {
+    const KIND: Kind = Kind::new("retry_failed_notifications", MAINTENANCE).priority(Priority::Low).timeout(LONG);
+}
+
+/// Hourly: counts the days again on which receipts may have come (S002-28).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CountAnalytics {}
+
+impl Job for CountAnalytics {
+    const KIND: Kind = Kind::new("count_analytics", MAINTENANCE).priority(Priority::Low).timeout(LONG);
+}
+
+#[cfg(test)]
+mod tests {
+    use recado_queue::jobs::decode;
+
+    use super::*;
+
+    #[test]
+    fn a_payload_comes_back_as_the_job() {
+        let job = SendNotification { channel: Channel::Whatsapp };
+        assert_eq!(job.lane().as_str(), "notifications.whatsapp");
+        assert_eq!(decode::<SendNotification>(job.payload()).expect("readable").channel, Channel::Whatsapp);
+        let receipts = decode::<ApplyReceipts>(ApplyReceipts { receipts: Vec::new() }.payload()).expect("readable");
+        assert!(receipts.receipts.is_empty());
+        decode::<CountAnalytics>(CountAnalytics {}.payload()).expect("readable");
+    }
+}

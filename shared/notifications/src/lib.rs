@@ -1,0 +1,32 @@
+//! Notifications: an event becomes messages to a person, by email, WhatsApp or Web Push (seed 002).
+//!
+//! One noun, one file. What each one is about stands in its first lines; [`system`] says what the queue must know.
+
+pub mod analytics;
+pub mod cancellation;
+pub mod catalogue;
+pub mod catalogue_version;
+pub mod channels;
+pub mod customers;
+pub mod dispatch;
+pub mod erasure;
+pub mod fallback;
+pub mod jobs;
+pub mod journal;
+pub mod notifications;
+pub mod orchestration;
+pub mod provider_accounts;
+pub mod push;
+pub mod quiet_hours;
+pub mod receipts;
+pub mod reminders;
+pub mod resend;
+pub mod seed;
+pub mod suppressions;
+pub mod system;
+pub mod targets;
+pub mod templates;
+pub mod timeline;
+pub mod unsubscribe;
+pub mod vehicles;
+pub mod workshops;

@@ -1,0 +1,614 @@
+//! Who is told what, on which channels: the matrix of phase × channel that a workshop configures, and the plan for one event.
+
+use crate::targets::Target;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::channels::Channel;
+use crate::customers::{Customer, Preference};
+use crate::templates::Template;
+use crate::workshops::Workshop;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Result, Rows, Session};
+use recado_kernel::fields::check_text;
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+
+/// Whether the channels of an event are tried one after the other, or all at once (d12).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryMode {
+    /// The next channel is tried when one has failed.
+    #[default]
+    Fallback,
+    /// Every channel carries the message.
+    All,
+}
+
+impl DeliveryMode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fallback => "fallback",
+            Self::All => "all",
+        }
+    }
+}
+
+impl TryFrom<String> for DeliveryMode {
+    type Error = String;
+
+    fn try_from(word: String) -> std::result::Result<Self, String> {
+        match word.as_str() {
+            "fallback" => Ok(Self::Fallback),
+            "all" => Ok(Self::All),
+            _ => Err(format!("`{word}` is not a delivery mode; choose fallback or all")),
+        }
+    }
+}
+
+/// The sign that a message arrived. A cell may wait for it before it tries the next channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum AwaitedReceipt {
+    /// It reached the device or the mailbox.
+    Delivered,
+    /// Somebody opened it.
+    Read,
+}
+
+impl AwaitedReceipt {
+    /// The word of the wire and of the column `await_receipt`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl fmt::Display for AwaitedReceipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for AwaitedReceipt {
+    type Err = String;
+
+    fn from_str(word: &str) -> std::result::Result<Self, String> {
+        match word {
+            "delivered" => Ok(Self::Delivered),
+            "read" => Ok(Self::Read),
+            _ => Err(format!("`{word}` is not a receipt; choose delivered or read")),
+        }
+    }
+}
+
+/// The configuration of a type or subtype of service for one audience.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Orchestration {
+    pub id: Id,
+    pub service_type_id: Id,
+    #[sqlx(try_from = "String")]
+    pub target: Target,
+    pub taller_id: Option<String>,
+    pub is_active: bool,
+    pub description: String,
+    #[sqlx(try_from = "String")]
+    pub delivery_mode: DeliveryMode,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// One cell of its matrix.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Cell {
+    pub id: Id,
+    pub config_id: Id,
+    pub phase_id: Id,
+    #[sqlx(try_from = "String")]
+    pub channel: Channel,
+    pub enabled: bool,
+    /// This template and no other; `None` for the best match.
+    pub template_id: Option<Id>,
+    /// Without this receipt [`await_seconds`](Self::await_seconds) after the message was sent, the next channel is tried.
+    /// `None`: that it was sent is enough.
+    pub await_receipt: Option<AwaitedReceipt>,
+    /// How long to wait for the receipt, 1 to [`LONGEST_AWAIT`]; there when `await_receipt` is.
+    pub await_seconds: Option<i32>,
+}
+
+impl Cell {
+    /// The receipt that a message on this channel waits for, and for how many seconds. Where providers send no receipts
+    /// (email, push), waiting would always end in vain, so the setting counts as absent.
+    pub fn awaited_on(&self, channel: Channel) -> Option<(AwaitedReceipt, i32)> {
+        self.await_receipt.zip(self.await_seconds).filter(|_| channel.has_receipts())
+    }
+}
+
+/// The longest that a message may wait for its receipt, in seconds: a week.
+pub const LONGEST_AWAIT: i32 = 7 * 24 * 60 * 60;
+
+/// The most cells that one request may change: several times the matrix of the longest flow.
+pub const MOST_CELLS: usize = 1_000;
+
+impl Cell {
+    /// A cell that nobody has switched on yet.
+    pub fn new(config_id: Id, phase_id: Id, channel: Channel, now: Timestamp) -> Self {
+        Self {
+            id: Id::new(now),
+            config_id,
+            phase_id,
+            channel,
+            enabled: false,
+            template_id: None,
+            await_receipt: None,
+            await_seconds: None,
+        }
+    }
+
+    /// What is wrong with it; every error names its field.
+    pub fn errors(&self) -> Vec<(&'static str, String)> {
+        let error = match (self.await_receipt, self.await_seconds) {
+            (None, None) => return Vec::new(),
+            (Some(_), Some(seconds)) if (1..=LONGEST_AWAIT).contains(&seconds) => return Vec::new(),
+            (Some(_), Some(_)) => format!("Debe estar entre 1 y {LONGEST_AWAIT}."),
+            (Some(_), None) => format!("Indique cuántos segundos esperar `await_receipt`, de 1 a {LONGEST_AWAIT}."),
+            (None, Some(_)) => "Indique también `await_receipt`: delivered o read.".to_owned(),
+        };
+        vec![("await_seconds", error)]
+    }
+
+    /// Why the cell cannot name this template; `None` when it can.
+    pub fn refuses(&self, template: &Template, target: Target) -> Option<String> {
+        if template.channel != self.channel {
+            let (theirs, ours) = (template.channel, self.channel);
+            return Some(format!("La plantilla es del canal {theirs} y la celda es del canal {ours}."));
+        }
+        let theirs = template.target;
+        (theirs != target).then(|| format!("La plantilla es para {theirs} y la configuración es para {target}."))
+    }
+}
+
+/// What staff write about a configuration (S002-49). Its matrix is written apart.
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[schema(as = OrchestrationWrite)]
+pub struct OrchestrationDraft {
+    /// The type of service, or a subtype, by UUID or slug. A slug that both carry means the type.
+    #[schema(examples("mantenimiento-preventivo"))]
+    pub service_type: String,
+    /// Whom its messages address.
+    #[schema(required = false, default = "clients")]
+    pub target: Target,
+    /// Only for this workshop; null for all that have none of their own.
+    #[schema(max_length = 100)]
+    pub taller_id: Option<String>,
+    /// Whether events may use it.
+    #[schema(required = false, default = true)]
+    pub is_active: bool,
+    /// A note for staff.
+    #[schema(max_length = 1000, required = false)]
+    pub description: String,
+    /// One channel after the other, or all at once.
+    #[schema(required = false, default = "fallback")]
+    pub delivery_mode: DeliveryMode,
+}
+
+impl Default for OrchestrationDraft {
+    fn default() -> Self {
+        Self {
+            service_type: String::new(),
+            target: Target::default(),
+            taller_id: None,
+            is_active: true,
+            description: String::new(),
+            delivery_mode: DeliveryMode::default(),
+        }
+    }
+}
+
+impl OrchestrationDraft {
+    /// What is wrong with the fields by themselves; every error names its field.
+    pub fn errors(&self) -> Vec<(&'static str, String)> {
+        let mut errors = Vec::new();
+        check_text(&mut errors, "taller_id", self.taller_id.as_deref(), 100);
+        check_text(&mut errors, "description", Some(&self.description), 1_000);
+        errors
+    }
+}
+
+impl From<Orchestration> for OrchestrationDraft {
+    fn from(config: Orchestration) -> Self {
+        Self {
+            service_type: config.service_type_id.to_string(),
+            target: config.target,
+            taller_id: config.taller_id,
+            is_active: config.is_active,
+            description: config.description,
+            delivery_mode: config.delivery_mode,
+        }
+    }
+}
+
+/// Which configurations to list; `None` leaves a question out.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub service_type_id: Option<Id>,
+    pub target: Option<Target>,
+    /// `Some(None)`: those that belong to no workshop.
+    pub taller_id: Option<Option<String>>,
+}
+
+impl Filter {
+    /// Whether a configuration is one of those that are looked for.
+    pub fn takes(&self, config: &Orchestration) -> bool {
+        self.service_type_id.is_none_or(|service| service == config.service_type_id)
+            && self.target.is_none_or(|target| target == config.target)
+            && self.taller_id.as_ref().is_none_or(|taller| *taller == config.taller_id)
+    }
+}
+
+/// The columns of an [`Orchestration`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str =
+    "id, service_type_id, target, taller_id, is_active, description, delivery_mode, created_at, updated_at";
+
+/// The columns of a [`Cell`].
+const CELL_COLUMNS: &str = "id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds";
+
+/// Every configuration and every cell.
+pub async fn all(session: &mut Session) -> Result<(Vec<Orchestration>, Vec<Cell>)> {
+    let configs = sql!(all Orchestration, session,
+        (&format!("select {COLUMNS} from orchestration_configs"))
+    )?;
+    let cells = sql!(all Cell, session,
+        (&format!("select {CELL_COLUMNS} from phase_channel_configs"))
+    )?;
+    Ok((configs, cells))
+}
+
+/// One configuration.
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<Orchestration>> {
+    sql!(one Orchestration, session, (&format!("select {COLUMNS} from orchestration_configs where id = $1")), id)
+}
+
+/// The cells of one configuration.
+pub async fn cells(session: &mut Session, config: Id) -> Result<Vec<Cell>> {
+    sql!(all Cell, session, (&format!("select {CELL_COLUMNS} from phase_channel_configs where config_id = $1")), config)
+}
+
+/// Writes a new configuration without cells, and returns its id. A second one for the same service, audience and workshop
+/// violates `orchestration_configs_key`.
+pub async fn insert(session: &mut Session, draft: &OrchestrationDraft, service: Id, now: Timestamp) -> Result<Id> {
+    let id = Id::new(now);
+    sql!(run, session,
+        "insert into orchestration_configs (id, service_type_id, target, taller_id, is_active, description, delivery_mode,
+             created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+        id, service, draft.target.as_str(), draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
+        draft.delivery_mode.as_str(), now
+    )?;
+    Ok(id)
+}
+
+/// Writes a configuration anew; false when there is none. Another one for the same service, audience and workshop violates
+/// `orchestration_configs_key`.
+pub async fn replace(
+    session: &mut Session,
+    id: Id,
+    draft: &OrchestrationDraft,
+    service: Id,
+    now: Timestamp,
+) -> Result<bool> {
+    let written = sql!(run, session,
+        "update orchestration_configs set service_type_id = $2, target = $3, taller_id = $4, is_active = $5, description = $6,
+             delivery_mode = $7, updated_at = $8
+         where id = $1",
+        id, service, draft.target.as_str(), draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
+        draft.delivery_mode.as_str(), now
+    )?;
+    Ok(written > 0)
+}
+
+/// Deletes a configuration with its cells; false when there is none.
+pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
+    Ok(sql!(run, session, "delete from orchestration_configs where id = $1", id)? > 0)
+}
+
+/// Writes cells of one configuration, whether they are there or not.
+pub async fn write_cells(session: &mut Session, config: Id, cells: &[Cell], now: Timestamp) -> Result<()> {
+    sql!(run, session,
+        "insert into phase_channel_configs (id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds)
+         select id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds
+         from rows($1 as phase_channel_configs: id, config_id, phase_id, channel, enabled, template_id, await_receipt,
+             await_seconds)
+         where true
+         on conflict (config_id, phase_id, channel) do update set enabled = excluded.enabled,
+             template_id = excluded.template_id, await_receipt = excluded.await_receipt,
+             await_seconds = excluded.await_seconds",
+        Rows::new(cells)
+    )?;
+    sql!(run, session, "update orchestration_configs set updated_at = $2 where id = $1", config, now)?;
+    Ok(())
+}
+
+/// Writes those of the cells that are not there yet, and returns how many that were.
+pub async fn add_cells(session: &mut Session, cells: &[Cell]) -> Result<u64> {
+    sql!(
+        run,
+        session,
+        "insert into phase_channel_configs (id, config_id, phase_id, channel, enabled)
+         select id, config_id, phase_id, channel, enabled
+         from rows($1 as phase_channel_configs: id, config_id, phase_id, channel, enabled)
+         where true on conflict (config_id, phase_id, channel) do nothing",
+        Rows::new(cells)
+    )
+}
+
+/// Takes away the names of templates that are for another channel or audience than their cell, after one or the other has
+/// changed. Such a cell goes back to the best match, as when its template is deleted.
+pub async fn forget_misfits(session: &mut Session) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update phase_channel_configs set template_id = null
+         where template_id is not null and not exists (
+             select 1 from templates t join orchestration_configs c on c.target = t.target
+             where t.id = phase_channel_configs.template_id and c.id = phase_channel_configs.config_id
+                 and t.channel = phase_channel_configs.channel)"
+    )?;
+    Ok(())
+}
+
+/// Why a channel is not used. The word is stable, the sentence is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    DisabledInMatrix,
+    NotRequested,
+    DisabledByWorkshop,
+    OptedOut,
+    NoAddress,
+    NoPushSubscription,
+    NoTemplate,
+    /// The address stands on the list of suppressions: it bounced, or staff put it there.
+    Suppressed,
+}
+
+impl SkipReason {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::DisabledInMatrix => "disabled_in_matrix",
+            Self::NotRequested => "not_requested",
+            Self::DisabledByWorkshop => "disabled_by_workshop",
+            Self::OptedOut => "opted_out",
+            Self::NoAddress => "no_address",
+            Self::NoPushSubscription => "no_push_subscription",
+            Self::NoTemplate => "no_template",
+            Self::Suppressed => "suppressed",
+        }
+    }
+
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::DisabledInMatrix => "El canal está apagado en la matriz de orquestación para esta fase.",
+            Self::NotRequested => "El recordatorio se avisa solo por otros canales.",
+            Self::DisabledByWorkshop => "El taller tiene este canal apagado.",
+            Self::OptedOut => "El cliente desactivó este canal en sus preferencias.",
+            Self::NoAddress => "El cliente no tiene dirección o número para este canal.",
+            Self::NoPushSubscription => "El cliente no tiene ningún dispositivo suscrito a notificaciones push.",
+            Self::Suppressed => {
+                "La dirección está en la lista de supresión (por ejemplo, porque rebotó). Corríjala en el cliente, o \
+                 levante la supresión en /api/v1/notifications/suppressions/."
+            }
+            Self::NoTemplate => "No hay una plantilla activa para este canal en este contexto.",
+        }
+    }
+}
+
+/// A person, as the plan needs to know them.
+pub struct Person<'a> {
+    pub customer: &'a Customer,
+    pub preferences: &'a [&'a Preference],
+    pub devices: i64,
+    /// The only channels that may be used this time; empty for all.
+    pub only: &'a [Channel],
+    /// Channels on which the person's address is suppressed.
+    pub suppressed: &'a [Channel],
+    /// The workshop that writes to them, where it has settings.
+    pub workshop: Option<&'a Workshop>,
+}
+
+impl Person<'_> {
+    /// The priority that she gave a channel; `None` when she said nothing about it.
+    pub fn priority(&self, channel: Channel) -> Option<i32> {
+        self.preferences.iter().find(|preference| preference.channel == channel).map(|preference| preference.priority)
+    }
+}
+
+/// Why a channel has its place, for staff, from the priority that the customer gave it.
+pub fn reason(preferred: Option<i32>) -> String {
+    match preferred {
+        Some(priority) => format!("Prioridad {priority} en las preferencias del cliente."),
+        None => {
+            let order = Channel::ALL.map(Channel::as_str).join(", ");
+            format!("El cliente no indicó una preferencia para este canal; vale el orden de la matriz: {order}.")
+        }
+    }
+}
+
+/// The channels to try, in order, and the ones that are left out with the reason.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Channels {
+    pub chosen: Vec<Channel>,
+    pub skipped: Vec<(Channel, SkipReason)>,
+}
+
+/// Which channels an event takes to a person (flow 2 and 3 of seed 002).
+///
+/// First what the person prefers, by priority; then the enabled channels that the preferences do not mention. A preference
+/// that is switched off removes its channel for good.
+pub fn choose(person: &Person<'_>, enabled: impl Fn(Channel) -> bool) -> Channels {
+    let preference = |channel| person.preferences.iter().find(|preference| preference.channel == channel);
+    let mut order = Channel::ALL;
+    order.sort_by_key(|channel| preference(*channel).map_or(i32::MAX, |preference| preference.priority));
+
+    let mut channels = Channels::default();
+    for channel in order {
+        let reason = if !enabled(channel) {
+            Some(SkipReason::DisabledInMatrix)
+        } else if !person.only.is_empty() && !person.only.contains(&channel) {
+            Some(SkipReason::NotRequested)
+        } else if person.workshop.is_some_and(|workshop| !workshop.is_enabled(channel)) {
+            Some(SkipReason::DisabledByWorkshop)
+        } else if preference(channel).is_some_and(|preference| !preference.enabled) {
+            Some(SkipReason::OptedOut)
+        } else if channel == Channel::Push {
+            (person.devices == 0).then_some(SkipReason::NoPushSubscription)
+        } else {
+            match person.customer.address(channel) {
+                None => Some(SkipReason::NoAddress),
+                Some(_) => person.suppressed.contains(&channel).then_some(SkipReason::Suppressed),
+            }
+        };
+        match reason {
+            Some(reason) => channels.skipped.push((channel, reason)),
+            None => channels.chosen.push(channel),
+        }
+    }
+    channels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn customer(email: Option<&str>, phone: Option<&str>) -> Customer {
+        Customer {
+            customer_id: "customer-001".into(),
+            email: email.map(str::to_owned),
+            phone: phone.map(str::to_owned),
+            ..Customer::default()
+        }
+    }
+
+    fn preference(channel: Channel, enabled: bool, priority: i32) -> Preference {
+        Preference { id: Id::of_name("p"), customer_id: "customer-001".into(), channel, enabled, priority }
+    }
+
+    #[test]
+    fn without_preferences_the_enabled_channels_are_tried_in_their_own_order() {
+        let customer = customer(Some("c@example.com"), Some("+593991234567"));
+        let plan = choose(
+            &Person { customer: &customer, preferences: &[], devices: 1, only: &[], suppressed: &[], workshop: None },
+            |_| true,
+        );
+        assert_eq!(plan, Channels { chosen: Channel::ALL.to_vec(), skipped: vec![] });
+    }
+
+    /// What a reminder asks for narrows the choice; it overrides neither the matrix nor an opt-out.
+    #[test]
+    fn only_the_channels_that_are_asked_for() {
+        let customer = customer(Some("c@example.com"), Some("+593991234567"));
+        let refused = [preference(Channel::Whatsapp, false, 1)];
+        let refused: Vec<&Preference> = refused.iter().collect();
+        let only = [Channel::Whatsapp, Channel::Push];
+        let plan = choose(
+            &Person {
+                customer: &customer,
+                preferences: &refused,
+                devices: 1,
+                only: &only,
+                suppressed: &[],
+                workshop: None,
+            },
+            |_| true,
+        );
+        assert_eq!(plan.chosen, [Channel::Push]);
+        assert_eq!(
+            plan.skipped,
+            [(Channel::Whatsapp, SkipReason::OptedOut), (Channel::Email, SkipReason::NotRequested)]
+        );
+    }
+
+    #[test]
+    fn a_suppressed_address_is_left_out_and_says_so() {
+        let customer = customer(Some("c@example.com"), Some("+593991234567"));
+        let person = Person {
+            customer: &customer,
+            preferences: &[],
+            devices: 0,
+            only: &[],
+            suppressed: &[Channel::Email],
+            workshop: None,
+        };
+        let plan = choose(&person, |channel| channel != Channel::Push);
+        assert_eq!(plan.chosen, [Channel::Whatsapp]);
+        assert!(plan.skipped.contains(&(Channel::Email, SkipReason::Suppressed)));
+    }
+
+    #[test]
+    fn preferences_order_and_opt_out_and_every_gap_has_its_reason() {
+        let customer = customer(None, Some("+593991234567"));
+        let preferences = [preference(Channel::Push, true, 1), preference(Channel::Whatsapp, true, 2)];
+        let preferences: Vec<&Preference> = preferences.iter().collect();
+        let plan = choose(
+            &Person {
+                customer: &customer,
+                preferences: &preferences,
+                devices: 0,
+                only: &[],
+                suppressed: &[],
+                workshop: None,
+            },
+            |_| true,
+        );
+        assert_eq!(plan.chosen, [Channel::Whatsapp]);
+        assert_eq!(
+            plan.skipped,
+            [(Channel::Push, SkipReason::NoPushSubscription), (Channel::Email, SkipReason::NoAddress)]
+        );
+
+        let refused = [preference(Channel::Whatsapp, false, 1)];
+        let refused: Vec<&Preference> = refused.iter().collect();
+        let plan = choose(
+            &Person {
+                customer: &customer,
+                preferences: &refused,
+                devices: 1,
+                only: &[],
+                suppressed: &[],
+                workshop: None,
+            },
+            |channel| channel != Channel::Push,
+        );
+        assert!(plan.chosen.is_empty());
+        assert!(plan.skipped.contains(&(Channel::Whatsapp, SkipReason::OptedOut)));
+        assert!(plan.skipped.contains(&(Channel::Push, SkipReason::DisabledInMatrix)));
+    }
+
+    #[test]
+    fn a_cell_waits_for_a_receipt_and_says_how_long() {
+        let cell = |await_receipt, await_seconds| Cell {
+            await_receipt,
+            await_seconds,
+            ..Cell::new(Id::of_name("c"), Id::of_name("p"), Channel::Whatsapp, Timestamp::from_micros(0))
+        };
+        for (receipt, seconds, is_good) in [
+            (None, None, true),
+            (Some(AwaitedReceipt::Delivered), Some(1), true),
+            (Some(AwaitedReceipt::Read), Some(604_800), true),
+            (Some(AwaitedReceipt::Read), Some(604_801), false),
+            (Some(AwaitedReceipt::Read), Some(0), false),
+            (Some(AwaitedReceipt::Read), None, false),
+            (None, Some(60), false),
+        ] {
+            let errors = cell(receipt, seconds).errors();
+            assert_eq!(errors.is_empty(), is_good, "{receipt:?} {seconds:?}");
+            assert!(errors.iter().all(|(field, _)| *field == "await_seconds"));
+        }
+    }
+}

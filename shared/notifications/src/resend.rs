@@ -1,0 +1,184 @@
+//! Sending again: the same words to the same address, as a new notification, with the channels that came after it as its
+//! fallbacks. Permission is asked anew, because the customer may have said no since.
+
+use crate::channels::Channel;
+use crate::customers;
+use crate::dispatch::{Accepted, Planned, Receipt, SendTime};
+use crate::jobs::SendNotification;
+use crate::journal::{self, Entry, Kind};
+use crate::notifications::{self, NewNotification, Status, Written};
+use crate::orchestration::SkipReason;
+use crate::quiet_hours::Rest;
+use crate::suppressions;
+use crate::system::Notifications;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{self, Session};
+use recado_kernel::ids::Id;
+use recado_queue::idempotency::{self, IdempotencyKey, Known};
+use recado_queue::tasks::{self, NewTask};
+
+/// Why a notification is not sent again.
+#[derive(Debug, thiserror::Error)]
+pub enum ResendError {
+    #[error("there is no such notification")]
+    Unknown,
+    /// It may still leave by itself.
+    #[error("it is still on its way")]
+    OnItsWay,
+    /// Its words and address were erased.
+    #[error("its words were erased")]
+    Erased,
+    /// The customer does not want it, or the address takes nothing: a stable word, and a sentence for people.
+    #[error("{detail}")]
+    Refused { reason: &'static str, detail: String },
+    #[error("this Idempotency-Key was used for another request")]
+    KeyReused,
+    #[error("the database did not do its part")]
+    Database(#[from] db::Error),
+}
+
+/// Sends a notification again and returns what was accepted, or what was accepted before for the same key.
+///
+/// # Errors
+/// When it may not or cannot be sent again; nothing is written then.
+pub async fn resend(system: &Notifications, id: Id, key: Option<&IdempotencyKey>) -> Result<Accepted, ResendError> {
+    let now = system.context.clock.now();
+    let mut session = system.context.db.begin().await?;
+    if let Some(receipt) = known(&mut session, key, now).await? {
+        return Ok(Accepted { receipt, replayed: true });
+    }
+    let mut chain = notifications::chain_of(&mut session, id).await?;
+    let position = chain.iter().position(|message| message.record.id == id).ok_or(ResendError::Unknown)?;
+    let chain = chain.split_off(position);
+    check(&mut session, &chain[0]).await?;
+
+    let send_time = send_time(system, &mut session, &chain[0], now).await?;
+    let (task, copies) = copies(&chain, send_time, now);
+    let task_id = task.id;
+    let rings = tasks::insert(&mut session, &[task]).await?.rings;
+    notifications::insert(&mut session, &copies).await?;
+    journal::record(&mut session, &[entry(&chain[0], &copies[0], now)]).await?;
+    let receipt = Receipt {
+        success: true,
+        correlation_id: chain[0].record.correlation_id,
+        notifications_queued: 1,
+        errors: Vec::new(),
+        task_id: Some(task_id),
+        notifications: copies.iter().map(Planned::from).collect(),
+        skipped: Vec::new(),
+        send_at: send_time.later(),
+        deferred: send_time.reason,
+    };
+    if let Some(key) = key {
+        idempotency::keep(&mut session, &[(key, serde_json::to_value(&receipt).ok())]).await?;
+    }
+    session.commit().await?;
+    system.context.ring(&rings).await;
+    Ok(Accepted { receipt, replayed: false })
+}
+
+/// The receipt that was given for this key.
+async fn known(
+    session: &mut Session,
+    key: Option<&IdempotencyKey>,
+    now: Timestamp,
+) -> Result<Option<Receipt>, ResendError> {
+    let Some(key) = key else { return Ok(None) };
+    let Some(Known::Seen { fingerprint, answer }) = idempotency::take(session, &[key], now).await?.remove(&key.key)
+    else {
+        return Ok(None);
+    };
+    if fingerprint != key.fingerprint {
+        return Err(ResendError::KeyReused);
+    }
+    serde_json::from_value(answer).map(Some).map_err(|_| ResendError::KeyReused)
+}
+
+async fn check(session: &mut Session, message: &Written) -> Result<(), ResendError> {
+    let record = &message.record;
+    let task = tasks::find(session, record.task_id).await?;
+    if record.status.is_open() && task.is_some_and(|task| !task.state.is_final()) {
+        return Err(ResendError::OnItsWay);
+    }
+    let has_address = record.channel == Channel::Push || !record.recipient_address.is_empty();
+    if !has_address || (message.subject.is_empty() && message.body.is_empty()) {
+        return Err(ResendError::Erased);
+    }
+    let customer = [record.customer_id.clone()];
+    let preferences = customers::preferences(session, &customer).await?;
+    if preferences.iter().any(|preference| preference.channel == record.channel && !preference.enabled) {
+        let reason = SkipReason::OptedOut;
+        return Err(ResendError::Refused { reason: reason.code(), detail: reason.explanation().to_owned() });
+    }
+    if suppressions::contains_address(session, record.channel, &record.recipient_address).await? {
+        let reason = SkipReason::Suppressed;
+        return Err(ResendError::Refused { reason: reason.code(), detail: reason.explanation().to_owned() });
+    }
+    Ok(())
+}
+
+/// Quiet hours hold it back like the first time.
+async fn send_time(
+    system: &Notifications,
+    session: &mut Session,
+    message: &Written,
+    now: Timestamp,
+) -> db::Result<SendTime> {
+    let record = &message.record;
+    let catalogue = system.catalogue.current(session).await?;
+    let workshop = catalogue.workshop(record.taller_id.as_deref());
+    let customer = customers::find(session, &record.customer_id).await?;
+    let rest = customer.and_then(|customer| Rest::of(&customer, workshop, system.context.config.time_zone));
+    Ok(SendTime::of(None, record.critical, now, rest))
+}
+
+/// A chain of its own, with the words and addresses of the old one.
+fn copies(chain: &[Written], send_time: SendTime, now: Timestamp) -> (NewTask, Vec<NewNotification>) {
+    let first = &chain[0].record;
+    let task_id = Id::new(now);
+    let task = NewTask::at(task_id, &SendNotification { channel: first.channel }, send_time.at, now)
+        .correlated(first.correlation_id);
+    let copy = |(order, Written { record, subject, body, is_html }): (usize, &Written)| NewNotification {
+        id: Id::new(now),
+        correlation_id: record.correlation_id,
+        task_id,
+        event_type: record.event_type.clone(),
+        customer_id: record.customer_id.clone(),
+        taller_id: record.taller_id.clone(),
+        target: record.target.as_str(),
+        channel: record.channel,
+        fallback_order: order as i32,
+        status: if order == 0 { Status::Queued } else { Status::Pending },
+        recipient_address: record.recipient_address.clone(),
+        template_id: record.template_id,
+        template_name: record.template_name.clone(),
+        subject: subject.clone(),
+        body: body.clone(),
+        is_html: *is_html,
+        max_retries: record.max_retries,
+        // Only who has somewhere to go waits for a receipt.
+        await_receipt: record.await_receipt.filter(|_| order + 1 < chain.len()),
+        await_seconds: record.await_seconds.filter(|_| order + 1 < chain.len()),
+        preferred: record.preferred,
+        critical: record.critical,
+        send_at: None,
+        resend_of: Some(record.id),
+        created_at: now,
+    };
+    (task, chain.iter().enumerate().map(copy).collect())
+}
+
+fn entry(original: &Written, copy: &NewNotification, now: Timestamp) -> Entry {
+    let record = &original.record;
+    Entry {
+        id: Id::new(now),
+        at: now,
+        correlation_id: record.correlation_id,
+        customer_id: record.customer_id.clone(),
+        task_id: Some(record.task_id),
+        notification_id: Some(record.id),
+        channel: Some(record.channel),
+        kind: Kind::Resent,
+        detail: format!("Se volvió a enviar a pedido, como la notificación {}.", copy.id),
+    }
+}

@@ -1,0 +1,252 @@
+//! Addresses to which nothing is sent any more, until staff lift it: they bounced, or somebody asked for it.
+//!
+//! A mailbox that does not exist is written to once. Whoever goes on is taken for a spammer by the mail servers, and then
+//! nobody gets anything. Telephone numbers are not put here by themselves: one that is not on WhatsApp today may be
+//! tomorrow, and asking costs nothing.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::channels::Channel;
+use crate::customers::Customer;
+use crate::notifications::Notification;
+use recado_kernel::addresses::{normalise_email, normalise_phone};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Result, Rows, Session, Texts, contains};
+use recado_kernel::fields::check_text;
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+
+/// A suppressed address.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Suppression {
+    pub id: Id,
+    #[sqlx(try_from = "String")]
+    pub channel: Channel,
+    /// As [`key`] writes it.
+    pub address: String,
+    /// A stable word: bounced, complained, unsubscribed, manual.
+    pub reason: String,
+    /// What the provider said, or what staff noted.
+    pub detail: String,
+    /// The message that bounced.
+    pub notification_id: Option<Id>,
+    pub created_at: Timestamp,
+}
+
+/// What staff write about an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(as = SuppressionWrite)]
+pub struct SuppressionDraft {
+    /// `email` or `whatsapp`. Pushes have no address; a customer switches them off in the preferences.
+    #[schema(value_type = Option<String>, examples("email"))]
+    pub channel: Option<Channel>,
+    /// A mail address, or a telephone number in international form.
+    #[schema(max_length = 254, examples("maria@example.com"))]
+    pub address: String,
+    /// Why, for those who read the list later.
+    #[schema(max_length = 500, examples("Pidió por teléfono que no le escribamos."))]
+    pub detail: String,
+}
+
+impl SuppressionDraft {
+    /// The draft with its address as [`key`] writes it. Every error names its field.
+    ///
+    /// # Errors
+    /// The fields that are wrong, each with the remedy.
+    pub fn checked(mut self, country: &str) -> std::result::Result<Self, Vec<(&'static str, String)>> {
+        let mut errors = Vec::new();
+        let address = match self.channel {
+            Some(Channel::Email) => normalise_email(&self.address).map_err(|error| error.to_string()),
+            Some(Channel::Whatsapp) => normalise_phone(&self.address, country).map_err(|error| error.to_string()),
+            Some(Channel::Push) => {
+                errors.push((
+                    "channel",
+                    "Las notificaciones push no tienen dirección. Use email o whatsapp, o las preferencias del cliente."
+                        .to_owned(),
+                ));
+                Ok(String::new())
+            }
+            // Nothing can be said about the address then.
+            None => {
+                errors.push(("channel", "Este campo no puede ser nulo.".to_owned()));
+                Ok(String::new())
+            }
+        };
+        match (address, self.channel) {
+            (Ok(address), Some(channel)) => self.address = key(channel, &address),
+            (Ok(_), None) => {}
+            (Err(error), _) => errors.push(("address", format!("No es una dirección válida: {error}."))),
+        }
+        check_text(&mut errors, "detail", Some(&self.detail), 500);
+        if errors.is_empty() { Ok(self) } else { Err(errors) }
+    }
+}
+
+/// An address that a provider refused for good.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bounce {
+    id: Id,
+    channel: Channel,
+    address: String,
+    reason: &'static str,
+    detail: String,
+    notification_id: Id,
+    created_at: Timestamp,
+}
+
+impl Bounce {
+    /// The address of this message bounced; `words` are the provider's.
+    pub fn of(notification: &Notification, words: &str, now: Timestamp) -> Self {
+        Self {
+            id: Id::new(now),
+            channel: notification.channel,
+            address: key(notification.channel, &notification.recipient_address),
+            reason: "bounced",
+            detail: words.to_owned(),
+            notification_id: notification.id,
+            created_at: now,
+        }
+    }
+}
+
+/// The form in which addresses are compared. The part before the `@` may tell cases apart (RFC 5321, section 2.4), but no
+/// mailbox that is worth writing to does.
+pub fn key(channel: Channel, address: &str) -> String {
+    match channel {
+        Channel::Email => address.to_lowercase(),
+        Channel::Whatsapp | Channel::Push => address.to_owned(),
+    }
+}
+
+/// All addresses of these customers, as [`key`] writes them.
+pub fn addresses(customers: &[Customer]) -> Vec<String> {
+    let of = |customer| {
+        let channels = [Channel::Email, Channel::Whatsapp].into_iter();
+        channels.filter_map(move |channel| Some(key(channel, Customer::address(customer, channel)?)))
+    };
+    customers.iter().flat_map(of).collect()
+}
+
+/// The columns of a [`Suppression`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str = "id, channel, address, reason, detail, notification_id, created_at";
+
+/// Those of the addresses that are suppressed.
+pub async fn among(session: &mut Session, addresses: &[String]) -> Result<HashSet<(Channel, String)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(try_from = "String")]
+        channel: Channel,
+        address: String,
+    }
+    // All channels are named because the index begins with the channel.
+    let rows = sql!(all Row, session,
+        "select channel, address from suppressions where channel = any($1) and address = any($2)",
+        Texts(&Channel::ALL.map(Channel::as_str)), Texts(addresses)
+    )?;
+    Ok(rows.into_iter().map(|row| (row.channel, row.address)).collect())
+}
+
+/// Whether nothing is to be sent to this address any more.
+pub async fn contains_address(session: &mut Session, channel: Channel, address: &str) -> Result<bool> {
+    Ok(among(session, &[key(channel, address)]).await?.iter().any(|(suppressed, _)| *suppressed == channel))
+}
+
+/// Writes bounces down. An address that is suppressed already keeps its first reason.
+pub async fn record(session: &mut Session, bounces: &[Bounce]) -> Result<()> {
+    if bounces.is_empty() {
+        return Ok(());
+    }
+    sql!(
+        run,
+        session,
+        "insert into suppressions (id, channel, address, reason, detail, notification_id, created_at)
+         select id, channel, address, reason, detail, notification_id, created_at
+         from rows($1 as suppressions: id, channel, address, reason, detail, notification_id, created_at)
+         where true
+         on conflict do nothing",
+        Rows::new(bounces)
+    )?;
+    Ok(())
+}
+
+/// Which suppressions to list; `None` leaves a question out.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub channel: Option<Channel>,
+    /// Part of an address, in either case.
+    pub search: Option<String>,
+}
+
+/// A page of the suppressions that fit, the newest first, and how many fit in all.
+pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Suppression>, i64)> {
+    let (channel, search) = (filter.channel.map(Channel::as_str), filter.search.as_deref().map(contains));
+    let count: Option<(i64,)> = sql!(
+        one(i64,),
+        session,
+        "select count(*) from suppressions where (channel = $1 or $2) and (address ilike $3 escape '\\' or $4)",
+        channel,
+        channel.is_none(),
+        search.as_deref(),
+        search.is_none()
+    )?;
+    let suppressions = sql!(all Suppression, session,
+        (&format!("select {COLUMNS} from suppressions where (channel = $1 or $2) and (address ilike $3 escape '\\' or $4)
+         order by created_at desc, id desc limit $5 offset $6")),
+        channel, channel.is_none(), search.as_deref(), search.is_none(), limit, offset
+    )?;
+    Ok((suppressions, count.map_or(0, |(count,)| count)))
+}
+
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<Suppression>> {
+    sql!(one Suppression, session, (&format!("select {COLUMNS} from suppressions where id = $1")), id)
+}
+
+/// Suppresses an address by hand. One that is suppressed already violates `suppressions_key`.
+///
+/// # Errors
+/// When the database says no.
+pub async fn insert(session: &mut Session, draft: &SuppressionDraft, now: Timestamp) -> Result<Suppression> {
+    let inserted = sql!(one Suppression, session,
+        (&format!("insert into suppressions (id, channel, address, reason, detail, created_at)
+         values ($1, $2, $3, 'manual', $4, $5) returning {COLUMNS}")),
+        Id::new(now), draft.channel.map(Channel::as_str), draft.address.as_str(), draft.detail.as_str(), now
+    )?;
+    inserted.ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Lifts a suppression; false when there is none.
+pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
+    Ok(sql!(run, session, "delete from suppressions where id = $1", id)? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(channel: Option<Channel>, address: &str) -> SuppressionDraft {
+        SuppressionDraft { channel, address: address.to_owned(), detail: String::new() }
+    }
+
+    #[test]
+    fn addresses_are_written_as_messages_carry_them() {
+        let address = |channel, address| draft(Some(channel), address).checked("EC").map(|draft| draft.address);
+        assert_eq!(address(Channel::Email, " Maria@Example.COM "), Ok("maria@example.com".to_owned()));
+        assert_eq!(address(Channel::Whatsapp, "099 123 4567"), Ok("+593991234567".to_owned()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (channel, address, field) in [
+            (Some(Channel::Email), "maria", "address"),
+            (Some(Channel::Whatsapp), "12", "address"),
+            (Some(Channel::Push), "x", "channel"),
+        ] {
+            let errors = draft(channel, address).checked("EC").expect_err(address);
+            assert_eq!(errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(), [field]);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What the queue must know about notifications.
+
+use async_trait::async_trait;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Result, Session};
+use recado_kernel::ids::Id;
+use recado_queue::context::Context;
+use recado_queue::systems::{End, Rows, System};
+
+use crate::notifications::Status;
+use crate::{catalogue, channels, jobs, notifications};
+
+/// To be listed with the other systems of the program.
+pub const NOTIFICATIONS: System =
+    System { name: "notifications", lanes: &channels::LANES, kinds: &jobs::KINDS, rows: &Chains };
+
+/// What a process holds to work with notifications. Cheap to clone; all clones are the same thing.
+#[derive(Clone)]
+pub struct Notifications {
+    pub context: Context,
+    pub catalogue: catalogue::Cache,
+}
+
+impl Notifications {
+    pub fn new(context: Context) -> Self {
+        let catalogue = catalogue::Cache::new(context.config.template_strict_case);
+        Self { context, catalogue }
+    }
+}
+
+/// The messages of a chain follow its task.
+struct Chains;
+
+#[async_trait]
+impl Rows for Chains {
+    async fn revived(&self, session: &mut Session, tasks: &[Id], now: Timestamp) -> Result<()> {
+        notifications::restart(session, tasks, now).await
+    }
+
+    async fn ended(&self, session: &mut Session, tasks: &[Id], end: End, now: Timestamp) -> Result<()> {
+        let (status, reason) = match end {
+            End::Dead => (Status::Failed, "its task is dead; the task says why"),
+            End::Poisoned => (Status::Failed, "its workers died or fell silent three times"),
+            End::Cancelled => (Status::Cancelled, "cancelled by an operator"),
+        };
+        notifications::close(session, tasks, status, reason, now).await
+    }
+}

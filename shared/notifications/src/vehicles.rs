@@ -1,0 +1,349 @@
+//! Vehicles: a projection of the Core service.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::customers::{LONGEST_CUSTOMER_ID, Synced};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Result, Session, contains};
+use recado_kernel::fields::check_text;
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Vehicle {
+    pub id: Id,
+    pub vehicle_id: Option<String>,
+    pub customer_id: String,
+    pub brand: String,
+    pub model: String,
+    pub year: Option<i32>,
+    pub plate: String,
+    pub current_kilometers: Option<i32>,
+    pub last_service_date: Option<NaiveDate>,
+    pub next_service_kilometers: Option<i32>,
+    pub image_url: Option<String>,
+    #[serde(skip)]
+    pub sync_version: Option<i64>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Vehicle {
+    /// Brand, model and year, as far as they are known.
+    pub fn display_name(&self) -> String {
+        display_name(&self.brand, &self.model, self.year)
+    }
+
+    /// Kilometres until the next service; negative when it is overdue.
+    pub fn remaining_km(&self) -> Option<i32> {
+        Some(self.next_service_kilometers? - self.current_kilometers?)
+    }
+}
+
+/// Brand, model and year, as far as they are known.
+pub fn display_name(brand: &str, model: &str, year: Option<i32>) -> String {
+    let year = year.map(|year| year.to_string()).unwrap_or_default();
+    [brand, model, &year].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// What people write about a vehicle (S002-53). Plates are compared in upper case and without blanks around them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(as = VehicleWrite)]
+pub struct VehicleDraft {
+    /// Whose vehicle it is; the customer must be known.
+    #[schema(max_length = 100, examples("customer-001"))]
+    pub customer_id: String,
+    /// Make.
+    #[schema(max_length = 100, examples("Haval"))]
+    pub brand: String,
+    /// Model.
+    #[schema(max_length = 100, examples("H6"))]
+    pub model: String,
+    /// Year of manufacture.
+    #[schema(minimum = 1886, maximum = 2200, examples(2024))]
+    pub year: Option<i32>,
+    /// Belongs to one vehicle only.
+    #[schema(max_length = 20, examples("ABC123"))]
+    pub plate: String,
+    /// Odometer, in kilometres.
+    #[schema(minimum = 0, maximum = 10000000, examples(24500))]
+    pub current_kilometers: Option<i32>,
+    /// Day of the last service.
+    pub last_service_date: Option<NaiveDate>,
+    /// Odometer at which the next service is due, in kilometres.
+    #[schema(minimum = 0, maximum = 10000000, examples(30000))]
+    pub next_service_kilometers: Option<i32>,
+    /// URL of a picture.
+    #[schema(max_length = 2000)]
+    pub image_url: Option<String>,
+}
+
+impl VehicleDraft {
+    /// What is wrong with it; every error names its field.
+    pub fn errors(&self) -> Vec<(&'static str, String)> {
+        let mut errors = Vec::new();
+        for (field, value) in [("customer_id", &self.customer_id), ("plate", &self.plate)] {
+            if value.trim().is_empty() {
+                errors.push((field, "Este campo no puede estar en blanco.".to_owned()));
+            }
+        }
+        check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
+        check_text(&mut errors, "brand", Some(&self.brand), 100);
+        check_text(&mut errors, "model", Some(&self.model), 100);
+        check_text(&mut errors, "plate", Some(&self.plate), 20);
+        check_text(&mut errors, "image_url", self.image_url.as_deref(), 2000);
+        check_counts(&mut errors, self.year, self.current_kilometers, self.next_service_kilometers);
+        errors
+    }
+}
+
+impl From<Vehicle> for VehicleDraft {
+    fn from(vehicle: Vehicle) -> Self {
+        Self {
+            customer_id: vehicle.customer_id,
+            brand: vehicle.brand,
+            model: vehicle.model,
+            year: vehicle.year,
+            plate: vehicle.plate,
+            current_kilometers: vehicle.current_kilometers,
+            last_service_date: vehicle.last_service_date,
+            next_service_kilometers: vehicle.next_service_kilometers,
+            image_url: vehicle.image_url,
+        }
+    }
+}
+
+/// Which vehicles to list; `None` leaves a question out.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub customer_id: Option<String>,
+    /// Part of a plate, in either case.
+    pub plate: Option<String>,
+}
+
+/// The columns of a [`Vehicle`], by name: a star would break the prepared statements of running processes when a newer
+/// version adds one.
+const COLUMNS: &str = "id, vehicle_id, customer_id, brand, model, year, plate, current_kilometers, last_service_date, \
+     next_service_kilometers, image_url, sync_version, created_at, updated_at";
+
+pub async fn find_by_plate(session: &mut Session, plate: &str) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session, (&format!("select {COLUMNS} from vehicles where plate = $1")), plate)
+}
+
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session, (&format!("select {COLUMNS} from vehicles where id = $1")), id)
+}
+
+/// The vehicle, held until the end of the transaction, so that two changes of it do not lose each other.
+pub async fn lock(session: &mut Session, id: Id) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session, (&format!("select {COLUMNS} from vehicles where id = $1 for update")), id)
+}
+
+/// A page of the vehicles that fit, by plate, and how many fit in all.
+pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Vehicle>, i64)> {
+    let (customer, plate) = (filter.customer_id.as_deref(), filter.plate.as_deref().map(contains));
+    let count: Option<(i64,)> = sql!(
+        one(i64,),
+        session,
+        "select count(*) from vehicles
+         where (customer_id = $1 or $2) and (plate ilike $3 escape '\\' or $4)",
+        customer,
+        customer.is_none(),
+        plate.as_deref(),
+        plate.is_none()
+    )?;
+    let vehicles = sql!(all Vehicle, session,
+        (&format!("select {COLUMNS} from vehicles
+         where (customer_id = $1 or $2) and (plate ilike $3 escape '\\' or $4)
+         order by plate limit $5 offset $6")),
+        customer, customer.is_none(), plate.as_deref(), plate.is_none(), limit, offset
+    )?;
+    Ok((vehicles, count.map_or(0, |(count,)| count)))
+}
+
+/// Writes a new vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
+pub async fn insert(session: &mut Session, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session,
+        (&format!("insert into vehicles (id, customer_id, brand, model, year, plate, current_kilometers, last_service_date,
+             next_service_kilometers, image_url, created_at, updated_at)
+         select $1, customer_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11 from customers where customer_id = $2
+         returning {COLUMNS}")),
+        Id::new(now), draft.customer_id.as_str(), draft.brand.as_str(), draft.model.as_str(), draft.year,
+        draft.plate.as_str(), draft.current_kilometers, draft.last_service_date, draft.next_service_kilometers,
+        draft.image_url.as_deref(), now
+    )
+}
+
+/// Writes a vehicle anew. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
+pub async fn replace(session: &mut Session, id: Id, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
+    sql!(one Vehicle, session,
+        (&format!("update vehicles set customer_id = $2, brand = $3, model = $4, year = $5, plate = $6, current_kilometers = $7,
+             last_service_date = $8, next_service_kilometers = $9, image_url = $10, updated_at = $11
+         where id = $1 and exists (select 1 from customers where customer_id = $2)
+         returning {COLUMNS}")),
+        id, draft.customer_id.as_str(), draft.brand.as_str(), draft.model.as_str(), draft.year, draft.plate.as_str(),
+        draft.current_kilometers, draft.last_service_date, draft.next_service_kilometers, draft.image_url.as_deref(), now
+    )
+}
+
+/// Deletes a vehicle with its reminders; false when there is none.
+pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
+    Ok(sql!(run, session, "delete from vehicles where id = $1", id)? > 0)
+}
+
+/// A vehicle as the Core service sends it (S002-61). What is absent or null erases nothing (d29).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VehicleSync {
+    /// The Core service's own identifier; without one the plate identifies the vehicle.
+    #[serde(default)]
+    #[schema(max_length = 100, examples("v-1001"))]
+    pub vehicle_id: Option<String>,
+    /// Whose vehicle it is; the customer may be synced later.
+    #[schema(max_length = 100, examples("customer-001"))]
+    pub customer_id: String,
+    /// Licence plate; upper and lower case are the same.
+    #[schema(max_length = 20, examples("ABC123"))]
+    pub plate: String,
+    /// Make.
+    #[serde(default)]
+    #[schema(max_length = 100, examples("Haval"))]
+    pub brand: Option<String>,
+    /// Model.
+    #[serde(default)]
+    #[schema(max_length = 100, examples("H6"))]
+    pub model: Option<String>,
+    /// Year of manufacture.
+    #[serde(default)]
+    #[schema(minimum = 1886, maximum = 2200, examples(2024))]
+    pub year: Option<i32>,
+    /// Odometer, in kilometres; reminders by distance are looked at with it.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 10000000, examples(24500))]
+    pub current_kilometers: Option<i32>,
+    /// Day of the last service.
+    #[serde(default)]
+    pub last_service_date: Option<NaiveDate>,
+    /// Odometer at which the next service is due, in kilometres.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 10000000, examples(30000))]
+    pub next_service_kilometers: Option<i32>,
+    /// URL of a picture.
+    #[serde(default)]
+    #[schema(max_length = 2000)]
+    pub image_url: Option<String>,
+    /// Grows with every change; an older version than the one that is here is acknowledged and ignored.
+    #[serde(default)]
+    #[schema(examples(7))]
+    pub sync_version: Option<i64>,
+}
+
+impl VehicleSync {
+    /// Checks what the caller sent; every error names its field. Plates are compared in upper case and without blanks.
+    pub fn checked(mut self) -> std::result::Result<Self, Vec<(&'static str, String)>> {
+        let mut errors = Vec::new();
+        self.plate = self.plate.trim().to_uppercase();
+        for (field, value) in [("customer_id", &self.customer_id), ("plate", &self.plate)] {
+            if value.trim().is_empty() {
+                errors.push((field, "Este campo es requerido.".to_owned()));
+            }
+        }
+        check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
+        check_text(&mut errors, "vehicle_id", self.vehicle_id.as_deref(), 100);
+        check_text(&mut errors, "plate", Some(&self.plate), 20);
+        check_text(&mut errors, "brand", self.brand.as_deref(), 100);
+        check_text(&mut errors, "model", self.model.as_deref(), 100);
+        check_text(&mut errors, "image_url", self.image_url.as_deref(), 2000);
+        check_counts(&mut errors, self.year, self.current_kilometers, self.next_service_kilometers);
+        if errors.is_empty() { Ok(self) } else { Err(errors) }
+    }
+}
+
+fn check_counts(
+    errors: &mut Vec<(&'static str, String)>,
+    year: Option<i32>,
+    current_kilometers: Option<i32>,
+    next_service_kilometers: Option<i32>,
+) {
+    let counts = [
+        ("year", year, 1886..=2200),
+        ("current_kilometers", current_kilometers, 0..=10_000_000),
+        ("next_service_kilometers", next_service_kilometers, 0..=10_000_000),
+    ];
+    for (field, value, range) in counts {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            errors.push((field, format!("Debe estar entre {} y {}.", range.start(), range.end())));
+        }
+    }
+}
+
+/// Creates or updates, by the Core service's id or else by plate. What is absent erases nothing, and an older version is
+/// ignored (d29). A plate that belongs to another vehicle violates `vehicles_plate_key`.
+pub async fn sync(session: &mut Session, sync: &VehicleSync, now: Timestamp) -> Result<(Synced, Id)> {
+    let known: Option<(Id, Option<i64>)> = sql!(
+        one(Id, Option<i64>),
+        session,
+        "select id, sync_version from vehicles where vehicle_id = $1 or plate = $2
+         order by case when vehicle_id = $1 then 0 else 1 end limit 1 for update",
+        sync.vehicle_id.as_deref(),
+        sync.plate.as_str()
+    )?;
+    match known {
+        Some((id, version)) if version.zip(sync.sync_version).is_some_and(|(have, sent)| sent < have) => {
+            Ok((Synced::Stale, id))
+        }
+        Some((id, _)) => update(session, id, sync, now).await.map(|()| (Synced::Updated, id)),
+        None => create(session, sync, now).await.map(|id| (Synced::Created, id)),
+    }
+}
+
+async fn update(session: &mut Session, id: Id, sync: &VehicleSync, now: Timestamp) -> Result<()> {
+    sql!(run, session,
+        "update vehicles set vehicle_id = coalesce($2, vehicle_id), customer_id = $3, plate = $4, brand = coalesce($5, brand),
+             model = coalesce($6, model), year = coalesce($7, year), current_kilometers = coalesce($8, current_kilometers),
+             last_service_date = coalesce($9, last_service_date),
+             next_service_kilometers = coalesce($10, next_service_kilometers), image_url = coalesce($11, image_url),
+             sync_version = coalesce($12, sync_version), updated_at = $13
+         where id = $1",
+        id, sync.vehicle_id.as_deref(), sync.customer_id.as_str(), sync.plate.as_str(), sync.brand.as_deref(),
+        sync.model.as_deref(), sync.year, sync.current_kilometers, sync.last_service_date, sync.next_service_kilometers,
+        sync.image_url.as_deref(), sync.sync_version, now
+    )?;
+    Ok(())
+}
+
+async fn create(session: &mut Session, sync: &VehicleSync, now: Timestamp) -> Result<Id> {
+    let id = Id::new(now);
+    sql!(run, session,
+        "insert into vehicles (id, vehicle_id, customer_id, plate, brand, model, year, current_kilometers, last_service_date,
+             next_service_kilometers, image_url, sync_version, created_at, updated_at)
+         values ($1, $2, $3, $4, coalesce($5, ''), coalesce($6, ''), $7, $8, $9, $10, $11, $12, $13, $13)",
+        id, sync.vehicle_id.as_deref(), sync.customer_id.as_str(), sync.plate.as_str(), sync.brand.as_deref(),
+        sync.model.as_deref(), sync.year, sync.current_kilometers, sync.last_service_date, sync.next_service_kilometers,
+        sync.image_url.as_deref(), sync.sync_version, now
+    )?;
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        let sync = VehicleSync {
+            customer_id: "customer-001".into(),
+            plate: " ".into(),
+            brand: Some("Haval\0".into()),
+            year: Some(3),
+            current_kilometers: Some(-1),
+            ..VehicleSync::default()
+        };
+        let errors = sync.checked().expect_err("four fields are wrong");
+        assert_eq!(
+            errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(),
+            ["plate", "brand", "year", "current_kilometers"]
+        );
+    }
+}

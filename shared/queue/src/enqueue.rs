@@ -1,0 +1,70 @@
+//! Tasks are taken in at once and committed together: for work that needs no decision while the caller waits.
+
+use std::sync::Arc;
+
+use crate::context::Context;
+use crate::jobs::Job;
+use crate::ring::Ring;
+use crate::tasks::{self, NewTask};
+use recado_kernel::db;
+use recado_kernel::group_commit::{Group, Unanswered};
+use recado_kernel::ids::Id;
+
+/// The largest number of tasks that share a transaction.
+const LARGEST_BATCH: usize = 500;
+
+/// The batch was lost to trouble of ours; nothing of it was written.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the ledger could not be written")]
+pub struct Unavailable;
+
+/// Where jobs are handed in. Cheap to clone; all clones share their batches.
+#[derive(Clone)]
+pub struct Enqueue {
+    context: Context,
+    group: Group<NewTask, Result<(), Unavailable>>,
+}
+
+impl Enqueue {
+    pub fn open(context: Context) -> Self {
+        let group = Group::spawn(LARGEST_BATCH, {
+            let context = context.clone();
+            move |tasks: Arc<Vec<NewTask>>| {
+                let context = context.clone();
+                async move { accept(&context, &tasks).await }
+            }
+        });
+        Self { context, group }
+    }
+
+    /// Returns the task's id when it is committed.
+    pub async fn accept(&self, job: &impl Job) -> Result<Id, Unavailable> {
+        let now = self.context.clock.now();
+        let task = NewTask::now(Id::new(now), job, now);
+        let id = task.id;
+        match self.group.call(task).await {
+            Ok(Ok(())) => Ok(id),
+            Ok(Err(Unavailable)) | Err(Unanswered) => Err(Unavailable),
+        }
+    }
+}
+
+async fn accept(context: &Context, tasks: &[NewTask]) -> Vec<Result<(), Unavailable>> {
+    match commit(context, tasks).await {
+        Ok(rings) => {
+            context.ring(&rings).await;
+            tasks.iter().map(|_| Ok(())).collect()
+        }
+        Err(error) => {
+            tracing::error!(%error, tasks = tasks.len(), "{} tasks could not be written: {error}", tasks.len());
+            tasks.iter().map(|_| Err(Unavailable)).collect()
+        }
+    }
+}
+
+async fn commit(context: &Context, tasks: &[NewTask]) -> db::Result<Vec<Ring>> {
+    let mut session = context.db.begin().await?;
+    let inserted = tasks::insert(&mut session, tasks).await?;
+    session.commit().await?;
+    Ok(inserted.rings)
+}

@@ -1,0 +1,14 @@
+//! The queue: tasks are rows, Redis rings for them, leases and schedules keep them moving. Knows no feature: each system
+//! [declares](systems) its lanes and its kinds of job.
+
+pub mod context;
+pub mod enqueue;
+pub mod idempotency;
+pub mod jobs;
+pub mod lanes;
+pub mod operations;
+pub mod ring;
+pub mod schedules;
+pub mod systems;
+pub mod tasks;
+pub mod workers;

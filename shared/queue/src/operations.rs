@@ -1,0 +1,85 @@
+//! What an operator does to work that is already in the ledger, from the command line or the admin pages.
+
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{self, Session};
+use recado_kernel::ids::Id;
+
+use crate::context::Context;
+use crate::jobs::UnreadableJob;
+use crate::lanes::Lane;
+use crate::ring::Ring;
+use crate::schedules;
+use crate::systems::{End, Systems};
+use crate::tasks::{self, NewTask};
+
+/// Tasks per transaction.
+const BATCH: i64 = 500;
+
+/// Gives dead or cancelled tasks a new life, and the rows of their systems with them. Returns those that were revived;
+/// the others do not exist, are not finished, or succeeded.
+pub async fn retry(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
+    let now = context.clock.now();
+    let mut session = context.db.begin().await?;
+    let rings = revive(context.systems, &mut session, ids, now).await?;
+    session.commit().await?;
+    context.ring(&rings).await;
+    Ok(rings.iter().map(|ring| ring.id).collect())
+}
+
+async fn revive(systems: Systems, session: &mut Session, ids: &[Id], now: Timestamp) -> db::Result<Vec<Ring>> {
+    let rings = tasks::revive(session, ids, now).await?;
+    let revived: Vec<Id> = rings.iter().map(|ring| ring.id).collect();
+    systems.revived(session, &revived, now).await?;
+    Ok(rings)
+}
+
+/// [`retry`] for every dead task of these lanes; all lanes when there are none. Returns how many there were.
+///
+/// A task that dies again meanwhile is not tried twice: the list is walked once, by id.
+pub async fn retry_all_dead(context: &Context, lanes: &[Lane]) -> db::Result<usize> {
+    let mut revived = 0;
+    let mut after = None;
+    loop {
+        let mut session = context.db.read().await?;
+        let dead = tasks::dead(&mut session, lanes, after, BATCH).await?;
+        // Given back before the next is taken, or a small pool would wait for itself.
+        drop(session);
+        let Some(last) = dead.last() else { return Ok(revived) };
+        after = Some(*last);
+        revived += retry(context, &dead).await?.len();
+    }
+}
+
+/// Cancels tasks that are not finished, and the messages that they would have sent. Returns those that were cancelled. A
+/// job that is running is told at its worker's next heartbeat; what it has sent by then stays sent.
+pub async fn cancel(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
+    let now = context.clock.now();
+    let mut session = context.db.begin().await?;
+    let cancelled = tasks::cancel(&mut session, ids, now).await?;
+    context.systems.ended(&mut session, &cancelled, End::Cancelled, now).await?;
+    session.commit().await?;
+    Ok(cancelled)
+}
+
+/// A schedule cannot be run by hand.
+#[derive(Debug, thiserror::Error)]
+pub enum RunScheduleError {
+    #[error("there is no schedule of this name")]
+    Unknown,
+    #[error("its job cannot be run")]
+    Job(#[from] UnreadableJob),
+    #[error("the database did not do its part")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Runs the job of a schedule now, whether it is enabled or not. Its next tick stays as it is. Returns the task.
+pub async fn run_schedule(context: &Context, name: &str) -> Result<Id, RunScheduleError> {
+    let now = context.clock.now();
+    let mut session = context.db.begin().await?;
+    let schedule = schedules::find(&mut session, name).await?.ok_or(RunScheduleError::Unknown)?;
+    let task = NewTask::scheduled(Id::new(now), context.systems.kind(&schedule.job)?, now);
+    let inserted = tasks::insert(&mut session, std::slice::from_ref(&task)).await?;
+    session.commit().await?;
+    context.ring(&inserted.rings).await;
+    Ok(task.id)
+}

@@ -1,0 +1,148 @@
+//! The doorbell. A ring says that the task with this id may be claimed; what the task is stands in the ledger.
+//!
+//! Ringing twice is harmless, because a worker claims the row before it acts, and a ring that is lost is rung again
+//! ([`crate::tasks::ring_lost`]). So nothing here needs to be durable.
+
+mod local;
+mod redis;
+
+use std::time::Duration;
+
+pub use local::LocalQueue;
+pub use redis::RedisQueue;
+use secrecy::ExposeSecret;
+
+use crate::lanes::{Lane, Priority};
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::config::Config;
+use recado_kernel::ids::Id;
+
+/// One ring of the bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ring {
+    pub id: Id,
+    pub lane: Lane,
+    pub priority: Priority,
+}
+
+/// The transport is in trouble. Callers go on: the ledger knows what was to be rung.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    #[error("Redis did not do its part")]
+    Redis(#[from] ::redis::RedisError),
+    #[error("Redis does not answer")]
+    Silent,
+}
+
+/// The bell of the whole installation.
+#[derive(Clone)]
+pub enum Queue {
+    Redis(Box<RedisQueue>),
+    Local(LocalQueue),
+}
+
+impl Queue {
+    /// The queue of these lanes.
+    pub async fn connect(config: &Config, clock: &Clock, lanes: Vec<Lane>) -> Result<Self, QueueError> {
+        Ok(match &config.redis_url {
+            Some(url) => Self::Redis(Box::new(RedisQueue::connect(url.expose_secret(), lanes).await?)),
+            None => Self::Local(LocalQueue::new(clock.clone(), lanes)),
+        })
+    }
+
+    /// Rings for a batch of tasks in one round trip.
+    pub async fn ring(&self, rings: &[Ring]) -> Result<(), QueueError> {
+        match self {
+            _ if rings.is_empty() => Ok(()),
+            Self::Redis(queue) => queue.ring(rings).await,
+            Self::Local(queue) => {
+                queue.ring(rings);
+                Ok(())
+            }
+        }
+    }
+
+    /// A reader of one lane. `consumer` names the incarnation of the worker.
+    pub async fn listen(&self, lane: Lane, consumer: &str) -> Result<Listener, QueueError> {
+        Ok(match self {
+            Self::Redis(queue) => Listener::Redis(Box::new(queue.listen(lane, consumer).await?)),
+            Self::Local(queue) => Listener::Local(queue.listen(lane)),
+        })
+    }
+
+    /// The time of the oldest ring in the lane that nobody has read yet; `None` when all are read. By the clock of the
+    /// process or server that holds the queue.
+    pub async fn oldest_waiting(&self, lane: Lane) -> Result<Option<Timestamp>, QueueError> {
+        match self {
+            Self::Redis(queue) => queue.oldest_waiting(lane).await,
+            Self::Local(queue) => Ok(queue.oldest_waiting(lane)),
+        }
+    }
+
+    /// How many rings wait in each lane.
+    pub async fn depths(&self) -> Result<Vec<(Lane, u64)>, QueueError> {
+        match self {
+            Self::Redis(queue) => queue.depths().await,
+            Self::Local(queue) => Ok(queue.depths()),
+        }
+    }
+
+    /// Forgets readers that have been gone for a while and hold nothing.
+    pub async fn forget_idle_consumers(&self) -> Result<(), QueueError> {
+        match self {
+            Self::Redis(queue) => queue.forget_idle_consumers().await,
+            Self::Local(_) => Ok(()),
+        }
+    }
+
+    /// Whether the transport answers, and how fast.
+    pub async fn ping(&self) -> Result<Duration, QueueError> {
+        match self {
+            Self::Redis(queue) => queue.ping().await,
+            Self::Local(_) => Ok(Duration::ZERO),
+        }
+    }
+}
+
+/// The rings of one read.
+///
+/// Redis keeps their entries until the batch is [released](Listener::release). One that is dropped, because its rows could not
+/// be claimed, comes back: another reader takes its entries over.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub ids: Vec<Id>,
+    entries: redis::Entries,
+}
+
+/// Reads the rings of one lane.
+pub enum Listener {
+    Redis(Box<redis::Listener>),
+    Local(local::Listener),
+}
+
+impl Listener {
+    /// At most `room` ids; waits up to `patience` for the first.
+    pub async fn read(&mut self, room: usize, patience: Duration) -> Result<Batch, QueueError> {
+        match self {
+            Self::Redis(listener) => listener.read(room, patience).await,
+            Self::Local(listener) => {
+                Ok(Batch { ids: listener.read(room, patience).await, entries: redis::Entries::default() })
+            }
+        }
+    }
+
+    /// The ids of the batch are claimed, or need not be: their entries have done their work.
+    pub fn release(&mut self, batch: Batch) {
+        if let Self::Redis(listener) = self {
+            listener.release(batch.entries);
+        }
+    }
+
+    /// The last word of a reader that reads no more.
+    pub async fn close(&mut self) -> Result<(), QueueError> {
+        match self {
+            Self::Redis(listener) => listener.close().await,
+            Self::Local(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,636 @@
+//! The ledger: every job is a row, and every state that an operator sees is a state of this row.
+//!
+//! ```text
+//! scheduled ──due──► queued ──claimed──► started ──► success | dead | scheduled (later)
+//!                       ▲                   │
+//!                       └── lease lost ─────┘            cancelled, from any state that is not final
+//! ```
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+
+use crate::jobs::{Job, Kind};
+use crate::lanes::{Lane, Priority};
+use crate::ring::Ring;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Ids, Numbers, Result, Rows, Session, Texts};
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+
+/// A job that loses its lease this often is poison: it takes its workers down with it.
+pub const LOST_LEASES_UNTIL_DEAD: i32 = 3;
+
+/// A task to be written.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewTask {
+    pub id: Id,
+    kind: &'static str,
+    payload: Value,
+    lane: &'static str,
+    priority: i16,
+    state: &'static str,
+    run_at: Timestamp,
+    rung_at: Option<Timestamp>,
+    unique_key: Option<String>,
+    correlation_id: Option<Id>,
+    created_at: Timestamp,
+    #[serde(skip)]
+    ring: Option<Ring>,
+}
+
+impl NewTask {
+    /// A task that may run at once.
+    pub fn now(id: Id, job: &impl Job, now: Timestamp) -> Self {
+        Self::at(id, job, now, now)
+    }
+
+    /// A task that may run from `run_at` on.
+    pub fn at<J: Job>(id: Id, job: &J, run_at: Timestamp, now: Timestamp) -> Self {
+        Self::of(id, &J::KIND, job.lane(), job.payload(), run_at, now)
+    }
+
+    /// A task of a schedule, whose jobs carry nothing.
+    pub fn scheduled(id: Id, kind: &Kind, now: Timestamp) -> Self {
+        Self::of(id, kind, kind.lane, Value::Object(serde_json::Map::new()), now, now)
+    }
+
+    fn of(id: Id, kind: &Kind, lane: Lane, payload: Value, run_at: Timestamp, now: Timestamp) -> Self {
+        let due = run_at <= now;
+        Self {
+            id,
+            kind: kind.name,
+            payload,
+            lane: lane.as_str(),
+            priority: kind.priority as i16,
+            state: if due { "queued" } else { "scheduled" },
+            run_at,
+            rung_at: due.then_some(now),
+            unique_key: None,
+            correlation_id: None,
+            created_at: now,
+            ring: due.then_some(Ring { id, lane, priority: kind.priority }),
+        }
+    }
+
+    /// At most one task ever carries this key; later ones are not written.
+    pub fn unique(mut self, key: String) -> Self {
+        self.unique_key = Some(key);
+        self
+    }
+
+    pub fn correlated(mut self, correlation_id: Id) -> Self {
+        self.correlation_id = Some(correlation_id);
+        self
+    }
+}
+
+/// What [`insert`] wrote.
+#[derive(Debug, Default)]
+pub struct Inserted {
+    pub ids: HashSet<Id>,
+    /// To be rung after the commit.
+    pub rings: Vec<Ring>,
+}
+
+/// Writes tasks. Those whose unique key exists are passed over.
+pub async fn insert(session: &mut Session, tasks: &[NewTask]) -> Result<Inserted> {
+    if tasks.is_empty() {
+        return Ok(Inserted::default());
+    }
+    let inserted: Vec<(Id,)> = sql!(all (Id,), session,
+        "insert into tasks (id, kind, payload, lane, priority, state, run_at, rung_at, attempt, failures, lost_leases, cut_off,
+                            unique_key, correlation_id, created_at)
+         select id, kind, payload, lane, priority, state, run_at, rung_at, 0, 0, 0, false, unique_key, correlation_id, created_at
+         from rows($1 as tasks: id, kind, payload, lane, priority, state, run_at, rung_at, unique_key, correlation_id, created_at)
+         where true
+         on conflict do nothing
+         returning id",
+        Rows::new(tasks)
+    )?;
+    let ids: HashSet<Id> = inserted.into_iter().map(|(id,)| id).collect();
+    let rings = tasks.iter().filter_map(|task| task.ring).filter(|ring| ids.contains(&ring.id)).collect();
+    Ok(Inserted { ids, rings })
+}
+
+/// Which tasks carry these unique keys.
+pub async fn with_unique_keys(session: &mut Session, keys: &[&str]) -> Result<Vec<(String, Id)>> {
+    sql!(all(String, Id), session, "select unique_key, id from tasks where unique_key = any($1)", Texts(keys))
+}
+
+/// A task in the hands of a worker.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Claimed {
+    pub id: Id,
+    pub kind: String,
+    pub payload: Json<Value>,
+    /// The number of this claim; whoever finishes must name it.
+    pub attempt: i32,
+    pub failures: i32,
+    pub lost_leases: i32,
+    /// An earlier run was cut off, so that what it did outside is unknown.
+    pub cut_off: bool,
+    #[sqlx(try_from = "String")]
+    pub lane: Lane,
+    pub correlation_id: Option<Id>,
+    pub created_at: Timestamp,
+}
+
+/// Takes the tasks of a lane that are still to be had, for as long as the lease lasts. A task that has gone on to another
+/// lane since it was rung is left to that one.
+pub async fn claim(
+    session: &mut Session,
+    lane: Lane,
+    ids: &[Id],
+    worker: &str,
+    now: Timestamp,
+    lease: Duration,
+) -> Result<Vec<Claimed>> {
+    sql!(all Claimed, session,
+        "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4
+         where id = any(ids($1)) and state = 'queued' and lane = $5
+         returning id, kind, payload, attempt, failures, lost_leases, cut_off, lane, correlation_id, created_at",
+        Ids(ids), now + lease, worker, now, lane.as_str()
+    )
+}
+
+/// Renews the leases of everything that a worker holds; returns the claims that are still in force, each with its number.
+/// What is missing was cancelled, or given to another.
+///
+/// A row that is locked is just being finished: it is passed over, for a heartbeat must wait for nobody.
+pub async fn heartbeat(session: &mut Session, ids: &[Id], worker: &str, until: Timestamp) -> Result<Vec<(Id, i32)>> {
+    sql!(
+        run,
+        session,
+        "update tasks set lease_until = $2
+         where id in (select id from tasks where id = any(ids($1)) and worker = $3 and state = 'started'
+                      order by id for update skip locked)",
+        Ids(ids),
+        until,
+        worker
+    )?;
+    sql!(
+        all(Id, i32),
+        session,
+        "select id, attempt from tasks where id = any(ids($1)) and worker = $2 and state = 'started'",
+        Ids(ids),
+        worker
+    )
+}
+
+/// How a claim ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finish {
+    pub id: Id,
+    pub attempt: i32,
+    pub state: State,
+    pub run_at: Timestamp,
+    pub rung_at: Option<Timestamp>,
+    pub lane: &'static str,
+    pub failures: i32,
+    pub cut_off: bool,
+    pub error: Option<String>,
+    pub result: Option<Value>,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// The states of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = TaskState)]
+pub enum State {
+    Scheduled,
+    Queued,
+    Started,
+    Success,
+    Dead,
+    Cancelled,
+}
+
+/// The states of a task in Celery's words, which the clients of the task status know (S002-62).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CeleryStatus {
+    Pending,
+    Started,
+    Retry,
+    Success,
+    Failure,
+    Revoked,
+}
+
+impl State {
+    pub const ALL: [Self; 6] =
+        [Self::Scheduled, Self::Queued, Self::Started, Self::Success, Self::Dead, Self::Cancelled];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Queued => "queued",
+            Self::Started => "started",
+            Self::Success => "success",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// What Celery would say of a task that was claimed so often.
+    pub fn celery(self, attempt: i32) -> CeleryStatus {
+        match self {
+            Self::Scheduled | Self::Queued if attempt == 0 => CeleryStatus::Pending,
+            Self::Scheduled | Self::Queued => CeleryStatus::Retry,
+            Self::Started => CeleryStatus::Started,
+            Self::Success => CeleryStatus::Success,
+            Self::Dead => CeleryStatus::Failure,
+            Self::Cancelled => CeleryStatus::Revoked,
+        }
+    }
+
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Success | Self::Dead | Self::Cancelled)
+    }
+}
+
+impl TryFrom<String> for State {
+    type Error = String;
+
+    fn try_from(word: String) -> std::result::Result<Self, String> {
+        let known = Self::ALL.map(Self::as_str).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or(format!("`{word}` is not a state; choose {known}"))
+    }
+}
+
+/// Ends claims. Returns the tasks whose claim was still in force; for the others a later claim decides.
+pub async fn finish(session: &mut Session, finishes: &[Finish]) -> Result<Vec<Id>> {
+    let (succeeded, rest): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.is_plain_success());
+    let mut accepted = succeed(session, &succeeded).await?;
+    accepted.extend(decide(session, &rest).await?);
+    Ok(accepted.into_iter().map(|(id,)| id).collect())
+}
+
+impl Finish {
+    /// It went well, and there is nothing more to say: two columns travel, and not eleven.
+    fn is_plain_success(&self) -> bool {
+        self.state == State::Success && self.result.is_none()
+    }
+}
+
+async fn succeed(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,)>> {
+    let Some(finished_at) = finishes.first().and_then(|finish| finish.finished_at) else { return Ok(Vec::new()) };
+    let ids: Vec<Id> = finishes.iter().map(|finish| finish.id).collect();
+    let attempts: Vec<i32> = finishes.iter().map(|finish| finish.attempt).collect();
+    sql!(
+        all(Id,),
+        session,
+        "with r (id, attempt) as (select * from pairs($1, $2))
+         update tasks set state = 'success', result = null, error = null, finished_at = $3, cut_off = false,
+                          lease_until = null, worker = null
+         from r where tasks.id = r.id and tasks.attempt = r.attempt and tasks.state = 'started'
+         returning tasks.id",
+        Ids(&ids),
+        Numbers(&attempts),
+        finished_at
+    )
+}
+
+/// What goes on without a new error keeps the last one: a task that waits for its turn still says why it was tried again.
+async fn decide(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,)>> {
+    if finishes.is_empty() {
+        return Ok(Vec::new());
+    }
+    sql!(all (Id,), session,
+        "update tasks set state = r.state, run_at = r.run_at, rung_at = r.rung_at, lane = r.lane, failures = r.failures,
+                          cut_off = r.cut_off, result = r.result,
+                          error = coalesce(r.error, case when r.finished_at is null then tasks.error end),
+                          finished_at = r.finished_at, lease_until = null, worker = null
+         from rows($1 as tasks: id, attempt, state, run_at, rung_at, lane, failures, cut_off, error, result, finished_at) r
+         where tasks.id = r.id and tasks.attempt = r.attempt and tasks.state = 'started'
+         returning tasks.id",
+        Rows::new(finishes)
+    )
+}
+
+#[derive(sqlx::FromRow)]
+struct RingRow {
+    id: Id,
+    #[sqlx(try_from = "String")]
+    lane: Lane,
+    #[sqlx(try_from = "i16")]
+    priority: Priority,
+}
+
+impl From<RingRow> for Ring {
+    fn from(RingRow { id, lane, priority }: RingRow) -> Self {
+        Self { id, lane, priority }
+    }
+}
+
+fn rings(rows: Vec<RingRow>) -> Vec<Ring> {
+    rows.into_iter().map(Ring::from).collect()
+}
+
+/// Gives unfinished claims back at once: the worker is stopping. It costs no attempt and no lost lease.
+pub async fn hand_back(
+    session: &mut Session,
+    ids: &[Id],
+    worker: &str,
+    running: bool,
+    now: Timestamp,
+) -> Result<Vec<Ring>> {
+    let rows = sql!(all RingRow, session,
+        "update tasks set state = 'queued', rung_at = $3, lease_until = null, worker = null, cut_off = cut_off or $4
+         where id = any($1) and worker = $2 and state = 'started'
+         returning id, lane, priority",
+        Ids(ids), worker, now, running
+    )?;
+    Ok(rings(rows))
+}
+
+/// Scheduled tasks whose time has come become queued. Any number of schedulers may do this at once.
+///
+/// Rows of lanes that only a newer version knows are left to that version.
+pub async fn promote_due(session: &mut Session, lanes: &[Lane], now: Timestamp, limit: i64) -> Result<Vec<Ring>> {
+    let rows = sql!(all RingRow, session,
+        "update tasks set state = 'queued', rung_at = $1
+         where id in (select id from tasks where rung_at is null and finished_at is null and run_at <= $1 and lane = any($3) order by run_at limit $2 for update skip locked)
+         returning id, lane, priority",
+        now, limit, Texts(&names(lanes))
+    )?;
+    Ok(rings(rows))
+}
+
+fn names(lanes: &[Lane]) -> Vec<&'static str> {
+    lanes.iter().map(|lane| lane.as_str()).collect()
+}
+
+/// When the next scheduled task is due.
+pub async fn next_due(session: &mut Session) -> Result<Option<Timestamp>> {
+    let next: Option<(Option<Timestamp>,)> = sql!(
+        one(Option<Timestamp>),
+        session,
+        "select min(run_at) from tasks where rung_at is null and finished_at is null"
+    )?;
+    Ok(next.and_then(|(run_at,)| run_at))
+}
+
+/// What became of tasks whose worker fell silent.
+#[derive(Default)]
+pub struct Expired {
+    pub rings: Vec<Ring>,
+    /// Lost too often; they are dead now.
+    pub dead: Vec<Id>,
+}
+
+/// Takes tasks from workers that fell silent.
+///
+/// A lease that has run out was claimed, and so rung, at least a `lease` ago: that bounds what is looked at. Rows of lanes
+/// that only a newer version knows are left to that version.
+pub async fn expire_leases(
+    session: &mut Session,
+    lanes: &[Lane],
+    now: Timestamp,
+    lease: Duration,
+    limit: i64,
+) -> Result<Expired> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        ring: RingRow,
+        #[sqlx(try_from = "String")]
+        state: State,
+    }
+    let rows = sql!(all Row, session,
+        "update tasks set
+             state = case when lost_leases + 1 >= $3 then 'dead' else 'queued' end,
+             finished_at = case when lost_leases + 1 >= $3 then $1 else null end,
+             error = case when lost_leases + 1 >= $3 then 'its workers died or fell silent three times' else error end,
+             rung_at = $1, lost_leases = lost_leases + 1, cut_off = true, lease_until = null, worker = null
+         where id in (select id from tasks where rung_at is not null and finished_at is null and state = 'started'
+                      and lease_until < $1 and rung_at < $4 and lane = any($5) limit $2 for update skip locked)
+         returning id, lane, priority, state",
+        now, limit, LOST_LEASES_UNTIL_DEAD, now - lease, Texts(&names(lanes))
+    )?;
+    let mut expired = Expired::default();
+    for row in rows {
+        match row.state {
+            State::Dead => expired.dead.push(row.ring.id),
+            _ => expired.rings.push(row.ring.into()),
+        }
+    }
+    Ok(expired)
+}
+
+/// Takes the queued tasks of a lane whose ring must have been lost, and counts them as rung now.
+///
+/// A lane is read in the order of its rings. So a row that was rung before the oldest ring that still waits has either been
+/// read by somebody who has not claimed it, or its ring is lost; after `grace` the second is assumed. That one rule covers
+/// a crash between commit and ring, a `FLUSHALL`, a failover, and a restart without persistence.
+pub async fn ring_lost(
+    session: &mut Session,
+    lane: Lane,
+    oldest_waiting: Option<Timestamp>,
+    now: Timestamp,
+    grace: Duration,
+    limit: i64,
+) -> Result<Vec<Ring>> {
+    let rows = sql!(all RingRow, session,
+        "update tasks set rung_at = $1
+         where id in (select id from tasks where rung_at is not null and finished_at is null and state = 'queued'
+                      and lane = $2 and rung_at < $3
+                      order by rung_at limit $4 for update skip locked)
+         returning id, lane, priority",
+        now, lane.as_str(), lost_before(oldest_waiting, now, grace), limit
+    )?;
+    Ok(rings(rows))
+}
+
+/// Rows that were rung before this moment have lost their ring.
+fn lost_before(oldest_waiting: Option<Timestamp>, now: Timestamp, grace: Duration) -> Timestamp {
+    oldest_waiting.map_or(now, |oldest| oldest.min(now)) - grace
+}
+
+/// A task as operators and clients see it.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Task {
+    pub id: Id,
+    pub kind: String,
+    pub lane: String,
+    #[sqlx(try_from = "String")]
+    pub state: State,
+    pub priority: i16,
+    pub run_at: Timestamp,
+    pub attempt: i32,
+    pub failures: i32,
+    pub lost_leases: i32,
+    pub worker: Option<String>,
+    pub lease_until: Option<Timestamp>,
+    pub error: Option<String>,
+    pub result: Option<Json<Value>>,
+    pub correlation_id: Option<Id>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub payload: Json<Value>,
+}
+
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<Task>> {
+    sql!(one Task, session,
+        "select id, kind, lane, state, priority, run_at, attempt, failures, lost_leases, worker, lease_until, error, result,
+                correlation_id, created_at, started_at, finished_at, payload
+         from tasks where id = $1",
+        id
+    )
+}
+
+/// Which tasks to list or change. Everything is optional; `ids` and the rest narrow each other.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub ids: Vec<Id>,
+    pub state: Option<State>,
+    pub lanes: Vec<Lane>,
+    pub kind: Option<String>,
+}
+
+/// The newest tasks first.
+pub async fn list(session: &mut Session, filter: &Filter, limit: i64) -> Result<Vec<Task>> {
+    sql!(all Task, session,
+        "select id, kind, lane, state, priority, run_at, attempt, failures, lost_leases, worker, lease_until, error, result,
+                correlation_id, created_at, started_at, finished_at, payload
+         from tasks
+         where ($1 = 0 or id = any($2)) and ($3 = '' or state = $3) and ($7 = 0 or lane = any($4)) and ($5 = '' or kind = $5)
+         order by id desc limit $6",
+        filter.ids.len() as i32, Ids(&filter.ids), filter.state.map_or("", State::as_str), Texts(&names(&filter.lanes)),
+        filter.kind.as_deref().unwrap_or_default(), limit, filter.lanes.len() as i32
+    )
+}
+
+/// Dead tasks of these lanes, or of all when there are none, by id: the next `limit` after one.
+pub async fn dead(session: &mut Session, lanes: &[Lane], after: Option<Id>, limit: i64) -> Result<Vec<Id>> {
+    let dead: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "select id from tasks where error is not null and finished_at is not null and state = 'dead' and ($5 = 0 or lane = any($1)) and ($2 or id > $3) order by id limit $4",
+        Texts(&names(lanes)),
+        after.is_none(),
+        after.unwrap_or_else(|| Id::of_name("")),
+        limit,
+        lanes.len() as i32
+    )?;
+    Ok(dead.into_iter().map(|(id,)| id).collect())
+}
+
+/// Dead or cancelled tasks begin again: their failures are forgotten. A job that ended in another lane than its first finds
+/// its way back by itself. Returns their rings.
+pub async fn revive(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<Vec<Ring>> {
+    let rows = sql!(all RingRow, session,
+        "update tasks set state = 'queued', failures = 0, lost_leases = 0, cut_off = false, error = null, result = null, finished_at = null,
+                          run_at = $2, rung_at = $2
+         where id = any($1) and state in ('dead', 'cancelled')
+         returning id, lane, priority",
+        Ids(ids), now
+    )?;
+    Ok(rings(rows))
+}
+
+/// Tasks in one of these states go on now: what they waited for has come, or what they had done was undone. Their failures
+/// stay counted. Returns their rings.
+pub async fn wake(session: &mut Session, ids: &[Id], from: &[State], now: Timestamp) -> Result<Vec<Ring>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let from: Vec<&str> = from.iter().map(|state| state.as_str()).collect();
+    let rows = sql!(all RingRow, session,
+        "update tasks set state = 'queued', run_at = $3, rung_at = $3, result = null, finished_at = null
+         where id = any($1) and state = any($2)
+         returning id, lane, priority",
+        Ids(ids), Texts(&from), now
+    )?;
+    Ok(rings(rows))
+}
+
+/// Cancels what is not finished. A job that is running is told at its worker's next heartbeat.
+pub async fn cancel(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<Vec<Id>> {
+    let cancelled: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "update tasks set state = 'cancelled', finished_at = $2, lease_until = null, worker = null
+         where id = any($1) and state in ('scheduled', 'queued', 'started')
+         returning id",
+        Ids(ids),
+        now
+    )?;
+    Ok(cancelled.into_iter().map(|(id,)| id).collect())
+}
+
+/// How many tasks of a lane are in a state, and since when the oldest is due.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Count {
+    pub lane: String,
+    #[sqlx(try_from = "String")]
+    pub state: State,
+    pub count: i64,
+    pub oldest: Option<Timestamp>,
+}
+
+pub async fn counts(session: &mut Session) -> Result<Vec<Count>> {
+    sql!(all Count, session,
+        "select lane, state, count(*) as count, min(run_at) as oldest from tasks group by lane, state order by lane, state"
+    )
+}
+
+/// The same for tasks that are not finished, and for dead ones: bounded by what is waiting now, so it may be asked every few
+/// seconds. One select per state, because each has its own partial index.
+pub async fn count_unfinished(session: &mut Session) -> Result<Vec<Count>> {
+    sql!(all Count, session,
+        "select lane, state, count(*) as count, min(run_at) as oldest from (
+             select lane, state, run_at from tasks where rung_at is null and finished_at is null
+             union all select lane, state, run_at from tasks where rung_at is not null and finished_at is null
+             union all select lane, state, run_at from tasks
+                       where error is not null and finished_at is not null and state = 'dead') unfinished
+         group by lane, state order by lane, state"
+    )
+}
+
+/// Deletes tasks that ended before `before`; dead ones only when they ended before `dead_before`.
+pub async fn delete_finished(
+    session: &mut Session,
+    before: Timestamp,
+    dead_before: Timestamp,
+    limit: i64,
+) -> Result<u64> {
+    sql!(run, session,
+        "delete from tasks where id in (
+             select id from tasks where id < $4 and finished_at < $1 and (state <> 'dead' or finished_at < $2) limit $3)",
+        before, dead_before, limit, Id::earliest(before)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_ring_is_lost_when_younger_rings_were_read() {
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        assert_eq!(lost_before(None, at(100), GRACE), at(95));
+        assert_eq!(lost_before(Some(at(60)), at(100), GRACE), at(55));
+        // A server whose clock is ahead does not make our rings older than they are.
+        assert_eq!(lost_before(Some(at(900)), at(100), GRACE), at(95));
+    }
+
+    #[test]
+    fn clients_of_celery_read_its_words() {
+        assert_eq!(State::Queued.celery(0), CeleryStatus::Pending);
+        assert_eq!(State::Scheduled.celery(2), CeleryStatus::Retry);
+        assert_eq!(State::Dead.celery(3), CeleryStatus::Failure);
+    }
+}

@@ -1,0 +1,7 @@
+//! The systems of this program, on one page: all its processes agree on them.
+
+use recado_notifications::system::NOTIFICATIONS;
+use recado_queue::systems::{QUEUE, Systems};
+
+/// Every system. Lanes are shown in this order.
+pub const SYSTEMS: Systems = Systems::new(&[NOTIFICATIONS, QUEUE]);

@@ -1,0 +1,46 @@
+//! Jobs about notifications. What kinds there are stands in `shared/notifications/src/jobs.rs`.
+
+mod analytics;
+mod customers;
+mod dispatch;
+mod effects;
+mod notifications;
+mod permission;
+mod receipts;
+mod reminders;
+mod vehicles;
+
+use std::sync::Arc;
+
+use recado_notifications::system::Notifications;
+
+use self::notifications::Chains;
+use self::permission::Permissions;
+use crate::channels::{ProviderError, Providers};
+use crate::registry::Jobs;
+
+/// What these jobs hold.
+pub(crate) struct Notifier {
+    system: Notifications,
+    providers: Providers,
+    chains: Chains,
+    permissions: Permissions,
+}
+
+pub(crate) fn register(jobs: &mut Jobs, system: Notifications) -> Result<(), ProviderError> {
+    let notifier = Arc::new(Notifier {
+        providers: Providers::open(&system.context)?,
+        chains: notifications::load_together(system.context.clone()),
+        permissions: permission::ask_together(system.clone()),
+        system,
+    });
+    jobs.add(&notifier, notifications::send);
+    jobs.add(&notifier, notifications::retry_failed);
+    jobs.add(&notifier, dispatch::again);
+    jobs.add(&notifier, customers::sync);
+    jobs.add(&notifier, vehicles::sync);
+    jobs.add(&notifier, receipts::apply);
+    jobs.add(&notifier, reminders::check);
+    jobs.add(&notifier, analytics::count);
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Which function runs a kind of job, and what it may answer. Knows no system: each [adds](Jobs::add) its own.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{self, Session};
+use recado_queue::jobs::{Job, Kind, UnreadableJob, decode};
+use recado_queue::lanes::Lane;
+use recado_queue::tasks::Claimed;
+use serde_json::Value;
+
+/// What a job answers. With [`JobError`] these words explain every line of the log.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is done; what is said of it is kept with the task.
+    Done(Value),
+    /// Go on at this time, in this lane. Not a failure of the job.
+    Later { at: Timestamp, lane: Lane, because: Option<String> },
+    /// It will never work; the reason is for the operator.
+    Failed(String),
+}
+
+/// The job could not do its work.
+#[derive(Debug)]
+pub(crate) enum JobError {
+    /// We failed: no database, a bug. It is tried again with backoff, and is dead after its last attempt.
+    Retry(Box<dyn std::error::Error + Send + Sync>),
+    /// It will fail the same way every time.
+    Fail(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl JobError {
+    pub(crate) fn fail(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Fail(reason.into())
+    }
+}
+
+/// What goes wrong on the way is our failure, so `?` means another try.
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for JobError {
+    fn from(error: E) -> Self {
+        Self::Retry(error.into())
+    }
+}
+
+/// How a job ended, and the rows that this changes besides the task's own.
+#[derive(Debug)]
+pub(crate) struct Effects {
+    pub(crate) outcome: Outcome,
+    pub(crate) rows: Option<Rows>,
+}
+
+impl From<Outcome> for Effects {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, rows: None }
+    }
+}
+
+/// Rows of a system, to be written in the transaction that ends the task.
+pub(crate) struct Rows {
+    pub(crate) content: Box<dyn Any + Send + Sync>,
+    pub(crate) writer: &'static dyn Writer,
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").field("writer", &self.writer.name()).finish_non_exhaustive()
+    }
+}
+
+/// Writes the rows of one system, those of many tasks at a time.
+#[async_trait]
+pub(crate) trait Writer: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    async fn write(&self, session: &mut Session, batch: &[ToWrite<'_>]) -> db::Result<()>;
+}
+
+/// The rows of one task among those of a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct ToWrite<'b> {
+    pub(crate) content: &'b (dyn Any + Send + Sync),
+    /// Whether the task's claim was still in force; if not, another run decides about it.
+    pub(crate) in_force: bool,
+}
+
+/// How each kind of job runs.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    handlers: HashMap<&'static str, Handler>,
+}
+
+pub(crate) struct Handler {
+    pub(crate) kind: Kind,
+    run: Box<Run>,
+}
+
+type Run = dyn Fn(Arc<Claimed>, Value) -> Result<Running, UnreadableJob> + Send + Sync;
+
+/// A job that has begun. Boxed, because it is moved several times before it starts: a small job should not carry a large
+/// one's room.
+pub(crate) type Running = BoxFuture<'static, Result<Effects, JobError>>;
+
+impl Jobs {
+    /// Jobs of this payload's kind are run by this function, with what its system holds.
+    pub(crate) fn add<S, J, F, E>(&mut self, system: &Arc<S>, run: fn(Arc<S>, Arc<Claimed>, J) -> F)
+    where
+        S: Send + Sync + 'static,
+        J: Job,
+        F: Future<Output = Result<E, JobError>> + Send + 'static,
+        E: Into<Effects>,
+    {
+        let system = system.clone();
+        let run = move |task: Arc<Claimed>, payload| {
+            let running = run(system.clone(), task, decode(payload)?);
+            let running: Running = Box::pin(async move { running.await.map(Into::into) });
+            Ok(running)
+        };
+        self.handlers.insert(J::KIND.name, Handler { kind: J::KIND, run: Box::new(run) });
+    }
+
+    pub(crate) fn handler(&self, kind: &str) -> Result<&Handler, UnreadableJob> {
+        self.handlers.get(kind).ok_or_else(|| UnreadableJob::unknown(kind))
+    }
+}
+
+impl Handler {
+    pub(crate) fn start(&self, task: Arc<Claimed>, payload: Value) -> Result<Running, UnreadableJob> {
+        (self.run)(task, payload)
+    }
+}
