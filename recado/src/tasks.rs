@@ -1,5 +1,6 @@
 //! `recado tasks`: what the ledger holds, and what an operator does about it.
 
+use chrono_tz::Tz;
 use recado_systems::SYSTEMS;
 use std::process::ExitCode;
 
@@ -8,7 +9,10 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
 use recado_notifications::journal::{self, Line};
-use recado_notifications::notifications::{self, Attempt, Notification};
+use recado_notifications::notifications::attempts::{self, Attempt};
+use recado_notifications::notifications::records;
+use recado_notifications::notifications::{self, Notification};
+use recado_notifications::timeline;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
 use recado_queue::operations;
@@ -176,8 +180,9 @@ impl Story {
             return Ok(None);
         };
         let notifications = notifications::chains(session, &[id]).await?;
-        let attempts = notifications::attempts(session, id).await?;
-        let journal = journal::of_task(session, id).await?;
+        let attempts = attempts::of_task(session, id).await?;
+        let mut journal = records::skipped(session, &[id]).await?;
+        journal.extend(journal::of_task(session, id).await?);
         Ok(Some(Self { task, notifications, attempts, journal }))
     }
 }
@@ -189,12 +194,12 @@ async fn show(context: &Context, id: Id, json: bool) -> Outcome {
     if json {
         print_json(&story)?;
     } else {
-        print(&describe(&story, context.clock.now()));
+        print(&describe(&story, context.clock.now(), context.config.time_zone));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(story: &Story, now: Timestamp) -> String {
+fn describe(story: &Story, now: Timestamp, zone: Tz) -> String {
     let mut text = describe_task(&story.task, now);
     if !story.notifications.is_empty() {
         text.push_str("\nMessages, in the order in which they are tried\n");
@@ -206,7 +211,7 @@ fn describe(story: &Story, now: Timestamp) -> String {
     }
     if !story.journal.is_empty() {
         text.push_str("\nJournal\n");
-        text.push_str(&describe_journal(&story.journal, now));
+        text.push_str(&describe_journal(&story.journal, now, zone));
     }
     text
 }
@@ -266,7 +271,7 @@ fn describe_attempts(attempts: &[Attempt], now: Timestamp) -> String {
         table.row([
             format!("  {}", relative(attempt.started_at, now)),
             attempt.channel.to_string(),
-            attempt.outcome.clone(),
+            attempt.outcome.to_string(),
             format!("{} ms", attempt.duration_ms),
             attempt.provider_status.map_or_else(|| "-".to_owned(), |code| code.to_string()),
             reason.cloned().collect::<Vec<_>>().join(": "),
@@ -275,14 +280,14 @@ fn describe_attempts(attempts: &[Attempt], now: Timestamp) -> String {
     table.render()
 }
 
-fn describe_journal(journal: &[Line], now: Timestamp) -> String {
+fn describe_journal(journal: &[Line], now: Timestamp, zone: Tz) -> String {
     let mut table = Table::new(&["  WHEN", "CHANNEL", "WHAT", "DETAIL"]);
     for line in journal {
         table.row([
             format!("  {}", relative(line.at, now)),
             line.channel.clone().unwrap_or_else(|| "-".to_owned()),
             line.kind.clone(),
-            line.detail.clone(),
+            timeline::text(line, zone),
         ]);
     }
     table.render()

@@ -13,6 +13,7 @@ use recado_notifications::channels::Channel;
 use recado_notifications::jobs::SendNotification;
 use recado_notifications::notifications::{self, NewNotification, Status};
 use recado_notifications::seed;
+use recado_notifications::targets::Target;
 use recado_queue::context::Context;
 use recado_queue::jobs::Ping;
 use recado_queue::lanes::Lane;
@@ -56,8 +57,11 @@ impl Ledger {
         task.id
     }
 
-    async fn notify(&self, task_id: Id) {
+    /// A mail, with the task that delivers it.
+    async fn notify(&self) -> Id {
         let now = self.context.clock.now();
+        let task = NewTask::now(Id::new(now), &SendNotification { channel: Channel::Email }, now);
+        let task_id = task.id;
         let notification = NewNotification {
             id: Id::new(now),
             correlation_id: Id::new(now),
@@ -65,7 +69,7 @@ impl Ledger {
             event_type: "vehicle_ready".into(),
             customer_id: "customer-001".into(),
             taller_id: None,
-            target: "clients",
+            target: Target::Clients,
             channel: Channel::Email,
             fallback_order: 0,
             status: Status::Queued,
@@ -76,17 +80,19 @@ impl Ledger {
             body: "b".into(),
             is_html: false,
             max_retries: 3,
-            await_receipt: None,
-            await_seconds: None,
+            awaits: None,
             preferred: None,
             critical: false,
             send_at: None,
             resend_of: None,
+            reserve: Vec::new(),
+            skipped: Vec::new(),
             created_at: now,
         };
         let mut session = self.context.db.begin().await.expect("a transaction");
-        notifications::insert(&mut session, &[notification]).await.expect("written");
+        notifications::insert(&mut session, &[task], &[notification]).await.expect("written");
         session.commit().await.expect("committed");
+        task_id
     }
 
     async fn claim(&self, id: Id) -> usize {
@@ -167,8 +173,7 @@ async fn a_lost_ring_is_repeated_after_the_grace_and_a_waiting_one_is_not() {
 #[tokio::test]
 async fn a_task_goes_to_another_worker_when_its_own_falls_silent_and_is_dead_the_third_time() {
     let ledger = ledger().await;
-    let id = ledger.enqueue(&SendNotification { channel: Channel::Email }, Duration::ZERO).await;
-    ledger.notify(id).await;
+    let id = ledger.notify().await;
     for _ in 1..tasks::LOST_LEASES_UNTIL_DEAD {
         assert_eq!(ledger.claim(id).await, 1);
         assert_eq!(ledger.sweep().await.recovered, 0, "the lease is in force");

@@ -1,6 +1,7 @@
 //! A whole Recado inside one test: the API on a real port, the worker and the scheduler as verbs, a clock that stands
 //! still until the story moves it, and providers that can be told to misbehave.
 
+use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_queue::jobs::Job;
 use recado_systems::SYSTEMS;
 use std::collections::HashMap;
@@ -332,8 +333,8 @@ impl App {
 
     /// The attempts of a task in a word each: `email transient 451`, `whatsapp sent 201`.
     pub(crate) async fn attempts(&self, task: Id) -> Vec<String> {
-        let attempts = notifications::attempts(&mut self.begin().await, task).await.expect("the attempts are read");
-        let word = |attempt: notifications::Attempt| {
+        let attempts = attempts::of_task(&mut self.begin().await, task).await.expect("the attempts are read");
+        let word = |attempt: Attempt| {
             let status = attempt.provider_status.map(|status| format!(" {status}")).unwrap_or_default();
             format!("{} {}{status}", attempt.channel, attempt.outcome)
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&str; 9] = [
     "tests/it",
     "api/src",
-    "shared/src",
+    "shared",
     "worker/src",
     "scheduler/src",
     "recado/src",

@@ -3,6 +3,7 @@
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::notifications;
+use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_sandbox::{Evolution, EvolutionFault, EvolutionOptions, Smtp, SmtpFault, SmtpOptions, SmtpStage};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -45,8 +46,8 @@ impl App {
 
     /// The attempts of a task with the account of each: `env transient 421`, `second sent 250`.
     async fn tried(&self, task: Id) -> Vec<String> {
-        let attempts = notifications::attempts(&mut self.begin().await, task).await.expect("the attempts are read");
-        let word = |attempt: notifications::Attempt| {
+        let attempts = attempts::of_task(&mut self.begin().await, task).await.expect("the attempts are read");
+        let word = |attempt: Attempt| {
             let status = attempt.provider_status.map(|status| format!(" {status}")).unwrap_or_default();
             format!("{} {}{status}", attempt.provider.unwrap_or_default(), attempt.outcome)
         };

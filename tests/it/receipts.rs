@@ -2,7 +2,7 @@
 
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
-use recado_notifications::journal;
+use recado_notifications::journal::{self, Fact, FallbackReason, Line};
 use recado_queue::operations;
 use recado_sandbox::{EvolutionFault, SmtpFault, WhatsappStatus};
 use reqwest::Method;
@@ -49,7 +49,19 @@ impl App {
     async fn journal(&self, task: Id) -> Vec<String> {
         let lines = journal::of_task(&mut self.begin().await, task).await.expect("the journal is read");
         let later = lines.into_iter().filter(|line| line.kind != "skipped");
-        later.map(|line| format!("{} {}", line.kind, line.detail)).collect()
+        later.map(|line| format!("{} {}", line.kind, told(&line))).collect()
+    }
+}
+
+/// The facts of a line that these stories look at.
+fn told(line: &Line) -> String {
+    match line.fact().expect("facts of this version") {
+        Fact::Receipt { report } => report.as_str().to_owned(),
+        Fact::FellBack { to, why: FallbackReason::NoReceipt(awaited) } => {
+            format!("to {to}: no receipt \"{}\" within {} s", awaited.receipt, awaited.seconds)
+        }
+        Fact::FellBack { to, why } => format!("to {to}: {why:?}"),
+        other => format!("{other:?}"),
     }
 }
 

@@ -12,7 +12,9 @@ use recado_notifications::cancellation::{self, Cancellation};
 use recado_notifications::channels::{self, Channel};
 use recado_notifications::dispatch::{Receipt, Rejection};
 use recado_notifications::journal::{self, Line};
-use recado_notifications::notifications::{self, Attempt, Filter, Record, Status, Written};
+use recado_notifications::notifications::attempts::{self, Attempt};
+use recado_notifications::notifications::records::{self, NotificationFilter as Filter, Record};
+use recado_notifications::notifications::{self, Notification, Status};
 use recado_notifications::resend::{self, ResendError};
 use recado_notifications::targets::Target;
 use recado_notifications::timeline::{Timeline, TimelineEntry};
@@ -53,7 +55,7 @@ async fn list(
     paging: Paging,
 ) -> Result<axum::Json<Page<NotificationView>>, Problem> {
     let mut session = api.context.db.read().await?;
-    let (found, count) = notifications::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
+    let (found, count) = records::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
     let views = found.into_iter().map(|record| NotificationView::of(record, false)).collect();
     Ok(axum::Json(paging.page(views, count)?))
 }
@@ -136,14 +138,15 @@ async fn event(
     Segment(correlation_id): Segment<Id>,
 ) -> Result<axum::Json<EventStory>, Problem> {
     let mut session = api.context.db.read().await?;
-    let chain = notifications::of_correlation(&mut session, correlation_id, LONGEST_STORY).await?;
-    let journal = journal::of_correlation(&mut session, correlation_id, LONGEST_STORY).await?;
+    let chain = records::of_correlation(&mut session, correlation_id, LONGEST_STORY).await?;
+    let mut journal = journal::of_correlation(&mut session, correlation_id, LONGEST_STORY).await?;
     if chain.is_empty() && journal.is_empty() {
         return Err(Problem::NotFound);
     }
     let mut tasks: Vec<Id> = chain.iter().map(|record| record.task_id).collect();
     tasks.dedup();
-    let attempts = notifications::attempts_of(&mut session, &tasks).await?;
+    let attempts = attempts::of_tasks(&mut session, &tasks).await?;
+    journal.extend(records::skipped(&mut session, &tasks).await?);
     let timeline = tell(&chain, &attempts, &journal, api.context.config.time_zone, &caller);
     let is_admin = caller.is_admin();
     Ok(axum::Json(EventStory {
@@ -274,6 +277,7 @@ struct NotificationView {
 
 impl NotificationView {
     fn of(record: Record, shows_address: bool) -> Self {
+        let parent_log = record.parent();
         let address = record.recipient_address;
         let recipient_address = match shows_address && record.channel != Channel::Push {
             true => Some(address),
@@ -298,7 +302,7 @@ impl NotificationView {
             retry_count: record.retry_count,
             max_retries: record.max_retries,
             next_retry_at: record.next_retry_at,
-            parent_log: record.parent_log,
+            parent_log,
             resend_of: record.resend_of,
             provider_message_id: record.provider_message_id,
             provider: record.provider,
@@ -358,17 +362,18 @@ struct EventStory {
 impl NotificationDetail {
     async fn find(context: &Context, id: Id, caller: &Caller) -> db::Result<Option<Self>> {
         let mut session = context.db.read().await?;
-        let mut written = notifications::chain_of(&mut session, id).await?;
-        let Some(position) = written.iter().position(|message| message.record.id == id) else { return Ok(None) };
-        let task_id = written[position].record.task_id;
-        let attempts = notifications::attempts_of(&mut session, &[task_id]).await?;
-        let journal = journal::of_task(&mut session, task_id).await?;
+        let mut messages = notifications::chain_of(&mut session, id).await?;
+        let Some(position) = messages.iter().position(|message| message.id == id) else { return Ok(None) };
+        let task_id = messages[position].task_id;
+        let attempts = attempts::of_task(&mut session, task_id).await?;
+        let mut journal = journal::of_task(&mut session, task_id).await?;
+        journal.extend(records::skipped(&mut session, &[task_id]).await?);
         drop(session);
-        let chain: Vec<Record> = written.iter().map(|message| message.record.clone()).collect();
+        let chain: Vec<Record> = messages.iter().map(Record::from).collect();
         let timeline = tell(&chain, &attempts, &journal, context.config.time_zone, caller);
-        let Written { record, subject, body, is_html } = written.swap_remove(position);
+        let Notification { subject, body, is_html, .. } = messages.swap_remove(position);
         Ok(Some(Self {
-            notification: NotificationView::of(record, caller.is_admin()),
+            notification: NotificationView::of(chain[position].clone(), caller.is_admin()),
             subject,
             body_preview: body.chars().take(PREVIEW).collect(),
             is_html,

@@ -8,7 +8,8 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
-use recado_notifications::notifications::{self, Attempt, Awaits, Notification, Status};
+use recado_notifications::notifications::attempts::{self, Attempt};
+use recado_notifications::notifications::{self, Awaits, Notification, Status};
 use recado_notifications::orchestration::AwaitedReceipt;
 use recado_queue::tasks::{self, CeleryStatus, State as TaskState, Task};
 use serde::Serialize;
@@ -79,8 +80,7 @@ impl Story {
             return Ok(None);
         };
         let chain = notifications::chains(&mut session, &[task_id]).await?;
-        let attempts =
-            if chain.is_empty() { Vec::new() } else { notifications::attempts(&mut session, task_id).await? };
+        let attempts = if chain.is_empty() { Vec::new() } else { attempts::of_task(&mut session, task_id).await? };
         Ok(Some(Self { task, chain, attempts }))
     }
 }
@@ -257,7 +257,7 @@ impl NotificationView {
     fn of(notification: Notification, attempts: &[Attempt], is_waiting: bool) -> Self {
         let own = attempts.iter().filter(|attempt| attempt.notification_id == notification.id);
         let attempts_log: Vec<AttemptView> = own.map(AttemptView::of).collect();
-        let awaits = notification.awaits().filter(|_| is_waiting);
+        let awaits = notification.waits_for().filter(|_| is_waiting);
         let awaits = awaits.map(|Awaits { receipt, until }| AwaitsView { receipt, until });
         Self {
             id: notification.id,
@@ -287,7 +287,7 @@ impl AttemptView {
         Self {
             at: attempt.started_at,
             duration_ms: attempt.duration_ms,
-            outcome: attempt.outcome.clone(),
+            outcome: attempt.outcome.to_string(),
             error_code: attempt.error_code.clone(),
             error_reason: attempt.error_reason.clone(),
             provider_status: attempt.provider_status,
@@ -304,7 +304,7 @@ fn channel_in_force(chain: &[Notification]) -> Option<Channel> {
 
 /// Whether the chain only waits for a receipt: something was sent, and no other message has its turn.
 fn awaits_receipt(chain: &[Notification]) -> bool {
-    chain.iter().any(|notification| notification.awaits().is_some())
+    chain.iter().any(|notification| notification.waits_for().is_some())
         && !chain.iter().any(|notification| notification.status == Status::Queued)
 }
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use recado_kernel::db;
 use recado_kernel::ids::Id;
-use recado_notifications::journal::{self, Entry, Kind};
+use recado_notifications::journal::{self, Entry, Fact};
 use recado_notifications::unsubscribe::Unsubscription;
 use recado_notifications::{customers, notifications};
 use recado_queue::context::Context;
@@ -75,20 +75,19 @@ async fn write(context: &Context, said: &Unsubscription) -> db::Result<()> {
     let mut session = context.db.begin().await?;
     let is_known = customers::opt_out(&mut session, &said.customer_id, said.channel, now).await?;
     let chain = notifications::chain_of(&mut session, said.notification_id).await?;
-    if let Some(message) = chain.iter().find(|message| message.record.id == said.notification_id)
+    if let Some(message) = chain.iter().find(|message| message.id == said.notification_id)
         && is_known
     {
         let entry = Entry {
             // The same each time: mail programs and people press twice.
             id: Id::of_name(&format!("unsubscribe:{}", said.notification_id)),
             at: now,
-            correlation_id: message.record.correlation_id,
+            correlation_id: message.correlation_id,
             customer_id: said.customer_id.clone(),
-            task_id: Some(message.record.task_id),
+            task_id: Some(message.task_id),
             notification_id: Some(said.notification_id),
             channel: Some(said.channel),
-            kind: Kind::OptedOut,
-            detail: format!("El cliente desactivó el canal {} con el enlace del mensaje.", said.channel),
+            fact: Fact::OptedOut {},
         };
         journal::record(&mut session, &[entry]).await?;
     }

@@ -47,6 +47,22 @@ impl Id {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
+    /// The id of this place in a numbered group: it differs from the others of the group in its last three bits alone.
+    /// Ids of a group sort by their place, and from any of them the others are known without a look-up.
+    ///
+    /// # Panics
+    /// For places beyond [`Id::LAST_PLACE`].
+    #[must_use]
+    pub fn at_place(self, place: u8) -> Self {
+        assert!(place <= Self::LAST_PLACE, "a group has {} places", Self::LAST_PLACE + 1);
+        let mut bytes = *self.0.as_bytes();
+        bytes[15] = (bytes[15] & !Self::LAST_PLACE) | place;
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The last place of a numbered group.
+    pub const LAST_PLACE: u8 = 0b111;
+
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }

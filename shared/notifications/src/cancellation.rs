@@ -7,8 +7,9 @@ use recado_kernel::sql;
 use recado_queue::context::Context;
 use recado_queue::tasks::{self, State};
 
-use crate::journal::{self, Entry, Kind};
-use crate::notifications::{self, Record, Status};
+use crate::journal::{self, Entry, Fact};
+use crate::notifications::records::Record;
+use crate::notifications::{self, Status};
 
 /// What became of the wish to cancel a delivery.
 #[derive(Clone, Debug)]
@@ -28,13 +29,13 @@ pub async fn cancel_delivery(context: &Context, notification_id: Id) -> Result<C
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
     let chain = notifications::chain_of(&mut session, notification_id).await?;
-    let Some(wanted) = chain.iter().find(|message| message.record.id == notification_id) else {
+    let Some(wanted) = chain.iter().find(|message| message.id == notification_id) else {
         return Ok(Cancellation::Unknown);
     };
-    let task_id = wanted.record.task_id;
+    let task_id = wanted.task_id;
     if !cancel_before_it_leaves(&mut session, task_id, now).await? {
         let is_running = tasks::find(&mut session, task_id).await?.is_some_and(|task| task.state == State::Started);
-        let chain: Vec<Record> = chain.into_iter().map(|message| message.record).collect();
+        let chain: Vec<Record> = chain.iter().map(Record::from).collect();
         return Ok(match chain.iter().any(|record| record.status == Status::Cancelled) {
             true => Cancellation::Cancelled,
             false if is_running && !chain.iter().any(|record| record.status.is_sent()) => Cancellation::Leaving,
@@ -45,13 +46,12 @@ pub async fn cancel_delivery(context: &Context, notification_id: Id) -> Result<C
     let entry = Entry {
         id: Id::new(now),
         at: now,
-        correlation_id: wanted.record.correlation_id,
-        customer_id: wanted.record.customer_id.clone(),
+        correlation_id: wanted.correlation_id,
+        customer_id: wanted.customer_id.clone(),
         task_id: Some(task_id),
         notification_id: Some(notification_id),
         channel: None,
-        kind: Kind::Cancelled,
-        detail: "Se canceló a pedido, antes de que saliera.".to_owned(),
+        fact: Fact::Cancelled {},
     };
     journal::record(&mut session, &[entry]).await?;
     session.commit().await?;

@@ -309,7 +309,11 @@ impl Cache {
     /// back another one will carry that number.
     pub async fn current(&self, session: &mut Session) -> Result<Arc<Catalogue>> {
         let version: Option<(i64,)> = sql!(one(i64,), session, "select version from catalogue_version")?;
-        let version = version.map_or(0, |(version,)| version);
+        self.at(version.map_or(0, |(version,)| version), session).await
+    }
+
+    /// The catalogue of this version, which the session has just seen.
+    pub async fn at(&self, version: i64, session: &mut Session) -> Result<Arc<Catalogue>> {
         if let Some(newest) = self.newest().filter(|newest| newest.version == version) {
             return Ok(newest);
         }

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::customers;
+use crate::{customers, notifications};
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{Ids, Result, Session, Texts};
+use recado_kernel::db::{Result, Session, Texts};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 use recado_queue::tasks;
@@ -39,7 +39,7 @@ pub struct Erased {
     pub tasks: u64,
     /// Suppressions of their addresses, except of those that another customer has too.
     pub suppressions: u64,
-    /// Entries of the journal whose detail was emptied.
+    /// Entries of the journal whose facts were emptied.
     pub journal: u64,
 }
 
@@ -54,7 +54,7 @@ impl Erased {
 /// at that moment wrote afterwards; so it may be repeated until [`Erased::is_nothing`].
 ///
 /// Open work is cancelled first. From then on a worker that still runs it cannot say how it ended, and what it says of the
-/// attempt is emptied by [`forget_late_answers`].
+/// attempt is emptied by [`forget_late_answers`](crate::notifications::attempts::forget_late_answers).
 pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> Result<Erased> {
     let mut erased = Erased { cancelled: cancel(session, customer_id, now).await?, ..Erased::default() };
     let addresses = addresses(session, customer_id).await?;
@@ -68,18 +68,9 @@ pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> 
            and (error_reason is not null or provider_answer is not null)",
         customer_id
     )?;
-    erased.notifications = sql!(
-        run,
-        session,
-        "update notifications set recipient_address = '', subject = '', body = '', error_reason = null,
-             status = case when status in ('pending', 'queued') then 'cancelled' else status end,
-             next_retry_at = null, erased_at = $2, updated_at = $2
-         where customer_id = $1 and erased_at is null",
-        customer_id,
-        now
-    )?;
+    erased.notifications = notifications::erase(session, customer_id, now).await?;
     erased.journal =
-        sql!(run, session, "update journal set detail = '' where customer_id = $1 and detail <> ''", customer_id)?;
+        sql!(run, session, "update journal set facts = '{}' where customer_id = $1 and facts <> '{}'", customer_id)?;
     let deleted = customers::delete(session, customer_id).await?;
     Ok(Erased {
         customers: deleted.customers,
@@ -89,22 +80,6 @@ pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> 
         reminders: deleted.reminders,
         ..erased
     })
-}
-
-/// Empties what attempts say whose message was erased while they were under way. For the attempts of claims that were lost;
-/// an attempt whose claim was in force ended before the erasure.
-pub async fn forget_late_answers(session: &mut Session, attempts: &[Id]) -> Result<u64> {
-    if attempts.is_empty() {
-        return Ok(0);
-    }
-    sql!(
-        run,
-        session,
-        "update attempts set error_reason = null, provider_answer = null
-         where id = any($1) and exists (select 1 from notifications n
-                                        where n.id = attempts.notification_id and n.erased_at is not null)",
-        Ids(attempts)
-    )
 }
 
 /// Cancels the deliveries to this person, and the jobs that would bring their data back.
@@ -130,11 +105,12 @@ async fn addresses(session: &mut Session, customer_id: &str) -> Result<Vec<Strin
         "select email from customers where customer_id = $1
          union select phone from customers where customer_id = $1
          union select whatsapp from customers where customer_id = $1
-         union select endpoint from push_subscriptions where customer_id = $1
-         union select recipient_address from notifications where customer_id = $1",
+         union select endpoint from push_subscriptions where customer_id = $1",
         customer_id
     )?;
-    let written = rows.into_iter().filter_map(|(address,)| address).filter(|address| !address.is_empty());
+    let of_messages = notifications::addresses_of(session, customer_id).await?;
+    let written =
+        rows.into_iter().filter_map(|(address,)| address).chain(of_messages).filter(|address| !address.is_empty());
     let spellings: BTreeSet<String> = written.flat_map(|address| [address.to_lowercase(), address]).collect();
     Ok(spellings.into_iter().collect())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::notifications::attempts::Outcome;
 use recado_kernel::retry::{LONGEST_DELAY, RetryPolicy};
 
 /// How a failed attempt is to be understood. The adapter of the provider says so, once, where the answer is read.
@@ -18,13 +19,13 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// The word kept in the attempt's row.
-    pub fn as_str(self) -> &'static str {
+    /// How an attempt that failed like this ended.
+    pub fn outcome(self) -> Outcome {
         match self {
-            Self::Transient => "transient",
-            Self::Permanent => "permanent",
-            Self::Misconfigured => "misconfigured",
-            Self::Unknown => "unknown",
+            Self::Transient => Outcome::Transient,
+            Self::Permanent => Outcome::Permanent,
+            Self::Misconfigured => Outcome::Misconfigured,
+            Self::Unknown => Outcome::Unknown,
         }
     }
 }

@@ -3,17 +3,24 @@
 //! Why a channel was skipped, why a message waits, which receipt came, why the next channel was tried, who cancelled. An
 //! attempt has a row of its own, and a plain success needs no words, so neither is written here.
 
-use serde::Serialize;
+use recado_kernel::columns;
+use recado_kernel::db::columns;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::types::Json;
 
 use crate::channels::Channel;
+use crate::dispatch::DeferReason;
 use crate::notifications::Notification;
+use crate::orchestration::{Awaited, SkipReason};
+use crate::receipts::Report;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{Ids, Result, Rows, Session};
+use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
 /// A decision to be remembered.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Writing the same entry twice is harmless.
     pub id: Id,
@@ -25,14 +32,24 @@ pub struct Entry {
     /// None when no message was made: the channel was skipped at the door.
     pub notification_id: Option<Id>,
     pub channel: Option<Channel>,
-    pub kind: Kind,
-    /// A sentence for staff, without addresses or words of the message.
-    pub detail: String,
+    pub fact: Fact,
 }
+
+columns!(Entry {
+    id: uuid = |entry| entry.id,
+    at: timestamptz = |entry| entry.at,
+    correlation_id: uuid = |entry| entry.correlation_id,
+    customer_id: text = |entry| entry.customer_id.as_str(),
+    task_id: uuid = |entry| entry.task_id,
+    notification_id: uuid = |entry| entry.notification_id,
+    channel: text = |entry| entry.channel.map(Channel::as_str),
+    kind: text = |entry| entry.fact.kind().as_str(),
+    facts: jsonb = |entry| Json(entry.fact.content()),
+});
 
 impl Entry {
     /// A decision about a message that exists.
-    pub fn about(notification: &Notification, kind: Kind, detail: impl Into<String>, now: Timestamp) -> Self {
+    pub fn about(notification: &Notification, fact: Fact, now: Timestamp) -> Self {
         Self {
             id: Id::new(now),
             at: now,
@@ -41,8 +58,7 @@ impl Entry {
             task_id: Some(notification.task_id),
             notification_id: Some(notification.id),
             channel: Some(notification.channel),
-            kind,
-            detail: detail.into(),
+            fact,
         }
     }
 }
@@ -63,9 +79,9 @@ pub enum Kind {
     Receipt,
     /// An address was put on the list of suppressions, or a message was not sent because it stands there.
     Suppressed,
-    /// Somebody cancelled it.
+    /// It was cancelled on request.
     Cancelled,
-    /// Somebody had it sent again.
+    /// It was sent again on request.
     Resent,
     /// The customer switched a channel off, with the link in a message.
     OptedOut,
@@ -101,21 +117,70 @@ impl Kind {
     }
 }
 
+/// What was decided, and all that its sentence is made of: codes and figures, no address and no words of the message. The
+/// sentence is made where it is read ([`crate::timeline`]).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "facts", rename_all = "snake_case")]
+pub enum Fact {
+    Skipped { reason: SkipReason },
+    Deferred { reason: DeferReason, until: Timestamp },
+    Throttled { per_hour: u32, until: Timestamp },
+    FellBack { to: Channel, why: FallbackReason },
+    Receipt { report: Report },
+    Suppressed {},
+    Cancelled {},
+    Resent { copy: Id },
+    OptedOut {},
+}
+
+/// Why the next channel of a chain has its turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FallbackReason {
+    /// The channel is spent; what its last attempt said.
+    Failed { code: String, reason: String },
+    /// It was sent, and its receipt did not come in time.
+    NoReceipt(Awaited),
+    /// The provider refused the message after it had taken it.
+    RefusedLater,
+}
+
+impl Fact {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Skipped { .. } => Kind::Skipped,
+            Self::Deferred { .. } => Kind::Deferred,
+            Self::Throttled { .. } => Kind::Throttled,
+            Self::FellBack { .. } => Kind::FellBack,
+            Self::Receipt { .. } => Kind::Receipt,
+            Self::Suppressed {} => Kind::Suppressed,
+            Self::Cancelled {} => Kind::Cancelled,
+            Self::Resent { .. } => Kind::Resent,
+            Self::OptedOut {} => Kind::OptedOut,
+        }
+    }
+
+    /// Without the kind, as the column `facts` holds it.
+    fn content(&self) -> Value {
+        let tagged = serde_json::to_value(self).expect("facts are plain data, which always serialises");
+        match tagged {
+            Value::Object(mut object) => object.remove("facts").unwrap_or(Value::Null),
+            _ => Value::Null,
+        }
+    }
+}
+
 /// Writes entries down, in the transaction of what they tell.
 pub async fn record(session: &mut Session, entries: &[Entry]) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
-    sql!(
-        run,
+    columns::run(
         session,
-        "insert into journal (id, at, correlation_id, customer_id, task_id, notification_id, channel, kind, detail)
-         select id, at, correlation_id, customer_id, task_id, notification_id, channel, kind, detail
-         from rows($1 as journal: id, at, correlation_id, customer_id, task_id, notification_id, channel, kind, detail)
-         where true
-         on conflict do nothing",
-        Rows::new(entries)
-    )?;
+        "insert into journal ({columns}) select {columns} from {rows} r where true on conflict do nothing",
+        entries,
+    )
+    .await?;
     Ok(())
 }
 
@@ -132,7 +197,31 @@ pub struct Line {
     pub channel: Option<String>,
     /// The word of a [`Kind`]. A newer version may have written one that this one does not know.
     pub kind: String,
-    pub detail: String,
+    /// Empty when the person was erased.
+    pub facts: Json<Value>,
+}
+
+impl From<Entry> for Line {
+    fn from(entry: Entry) -> Self {
+        Self {
+            id: entry.id,
+            at: entry.at,
+            correlation_id: entry.correlation_id,
+            customer_id: entry.customer_id,
+            task_id: entry.task_id,
+            notification_id: entry.notification_id,
+            channel: entry.channel.map(|channel| channel.as_str().to_owned()),
+            kind: entry.fact.kind().as_str().to_owned(),
+            facts: Json(entry.fact.content()),
+        }
+    }
+}
+
+impl Line {
+    /// What was decided; `None` when it was erased, or when a newer version wrote it.
+    pub fn fact(&self) -> Option<Fact> {
+        serde_json::from_value(json!({ "kind": self.kind, "facts": self.facts.0 })).ok()
+    }
 }
 
 /// What was decided about the chain of a task, oldest first.
@@ -143,7 +232,7 @@ pub async fn of_task(session: &mut Session, task_id: Id) -> Result<Vec<Line>> {
 /// What was decided about the chains of these tasks, oldest first.
 pub async fn of_tasks(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Line>> {
     sql!(all Line, session,
-        "select id, at, correlation_id, customer_id, task_id, notification_id, channel, kind, detail
+        "select id, at, correlation_id, customer_id, task_id, notification_id, channel, kind, facts
          from journal where task_id = any($1) order by at, id",
         Ids(task_ids)
     )
@@ -153,7 +242,7 @@ pub async fn of_tasks(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Line
 /// the same id.
 pub async fn of_correlation(session: &mut Session, correlation_id: Id, limit: i64) -> Result<Vec<Line>> {
     sql!(all Line, session,
-        "select id, at, correlation_id, customer_id, task_id, notification_id, channel, kind, detail
+        "select id, at, correlation_id, customer_id, task_id, notification_id, channel, kind, facts
          from journal where correlation_id = $1 order by at, id limit $2",
         correlation_id, limit
     )

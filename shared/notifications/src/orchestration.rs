@@ -88,6 +88,13 @@ impl FromStr for AwaitedReceipt {
     }
 }
 
+/// A receipt for which a message waits: without it so many seconds after it was sent, the next channel is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    pub receipt: AwaitedReceipt,
+    pub seconds: i32,
+}
+
 /// The configuration of a type or subtype of service for one audience.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Orchestration {
@@ -125,8 +132,9 @@ pub struct Cell {
 impl Cell {
     /// The receipt that a message on this channel waits for, and for how many seconds. Where providers send no receipts
     /// (email, push), waiting would always end in vain, so the setting counts as absent.
-    pub fn awaited_on(&self, channel: Channel) -> Option<(AwaitedReceipt, i32)> {
-        self.await_receipt.zip(self.await_seconds).filter(|_| channel.has_receipts())
+    pub fn awaited_on(&self, channel: Channel) -> Option<Awaited> {
+        let awaited = Awaited { receipt: self.await_receipt?, seconds: self.await_seconds? };
+        channel.has_receipts().then_some(awaited)
     }
 }
 
@@ -365,7 +373,8 @@ pub async fn forget_misfits(session: &mut Session) -> Result<()> {
 }
 
 /// Why a channel is not used. The word is stable, the sentence is for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SkipReason {
     DisabledInMatrix,
     NotRequested,
@@ -409,6 +418,13 @@ impl SkipReason {
     }
 }
 
+/// A channel that a chain does not use, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedChannel {
+    pub channel: Channel,
+    pub reason: SkipReason,
+}
+
 /// A person, as the plan needs to know them.
 pub struct Person<'a> {
     pub customer: &'a Customer,
@@ -444,7 +460,7 @@ pub fn reason(preferred: Option<i32>) -> String {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Channels {
     pub chosen: Vec<Channel>,
-    pub skipped: Vec<(Channel, SkipReason)>,
+    pub skipped: Vec<SkippedChannel>,
 }
 
 /// Which channels an event takes to a person (flow 2 and 3 of seed 002).
@@ -475,7 +491,7 @@ pub fn choose(person: &Person<'_>, enabled: impl Fn(Channel) -> bool) -> Channel
             }
         };
         match reason {
-            Some(reason) => channels.skipped.push((channel, reason)),
+            Some(reason) => channels.skipped.push(SkippedChannel { channel, reason }),
             None => channels.chosen.push(channel),
         }
     }
@@ -530,7 +546,10 @@ mod tests {
         assert_eq!(plan.chosen, [Channel::Push]);
         assert_eq!(
             plan.skipped,
-            [(Channel::Whatsapp, SkipReason::OptedOut), (Channel::Email, SkipReason::NotRequested)]
+            [
+                SkippedChannel { channel: Channel::Whatsapp, reason: SkipReason::OptedOut },
+                SkippedChannel { channel: Channel::Email, reason: SkipReason::NotRequested }
+            ]
         );
     }
 
@@ -547,7 +566,7 @@ mod tests {
         };
         let plan = choose(&person, |channel| channel != Channel::Push);
         assert_eq!(plan.chosen, [Channel::Whatsapp]);
-        assert!(plan.skipped.contains(&(Channel::Email, SkipReason::Suppressed)));
+        assert!(plan.skipped.contains(&SkippedChannel { channel: Channel::Email, reason: SkipReason::Suppressed }));
     }
 
     #[test]
@@ -569,7 +588,10 @@ mod tests {
         assert_eq!(plan.chosen, [Channel::Whatsapp]);
         assert_eq!(
             plan.skipped,
-            [(Channel::Push, SkipReason::NoPushSubscription), (Channel::Email, SkipReason::NoAddress)]
+            [
+                SkippedChannel { channel: Channel::Push, reason: SkipReason::NoPushSubscription },
+                SkippedChannel { channel: Channel::Email, reason: SkipReason::NoAddress }
+            ]
         );
 
         let refused = [preference(Channel::Whatsapp, false, 1)];
@@ -586,8 +608,10 @@ mod tests {
             |channel| channel != Channel::Push,
         );
         assert!(plan.chosen.is_empty());
-        assert!(plan.skipped.contains(&(Channel::Whatsapp, SkipReason::OptedOut)));
-        assert!(plan.skipped.contains(&(Channel::Push, SkipReason::DisabledInMatrix)));
+        assert!(plan.skipped.contains(&SkippedChannel { channel: Channel::Whatsapp, reason: SkipReason::OptedOut }));
+        assert!(
+            plan.skipped.contains(&SkippedChannel { channel: Channel::Push, reason: SkipReason::DisabledInMatrix })
+        );
     }
 
     #[test]

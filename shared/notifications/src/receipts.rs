@@ -10,14 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::channels::Channel;
-use crate::journal::{self, Entry, Kind};
-use crate::notifications::{self, Notification, Status};
+use crate::journal::{self, Entry, Fact, FallbackReason};
+use crate::notifications::{self, Notification, Progress, Status};
 use crate::provider_accounts::LONGEST_TIMEOUT;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::Config;
-use recado_kernel::db::{Result, Rows, Session};
+use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
-use recado_kernel::sql;
 use recado_queue::ring::Ring;
 use recado_queue::tasks::{self, State};
 
@@ -209,24 +208,12 @@ pub async fn apply(session: &mut Session, receipts: &[Receipt], now: Timestamp) 
 /// What some receipts change.
 #[derive(Debug, Default)]
 struct Effect {
-    moves: Vec<Move>,
+    progress: Vec<Progress>,
     entries: Vec<Entry>,
     /// Tasks whose message was refused after it had been taken.
     refused: Vec<Id>,
     /// Tasks that wait, and need not any more.
     arrived: Vec<Id>,
-}
-
-/// A notification on its way forward.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Move {
-    id: Id,
-    status: Status,
-    error_code: Option<&'static str>,
-    error_reason: Option<&'static str>,
-    delivered_at: Option<Timestamp>,
-    read_at: Option<Timestamp>,
-    updated_at: Timestamp,
 }
 
 impl Effect {
@@ -245,13 +232,13 @@ impl Effect {
                 }
                 Report::Sent | Report::Failed => {}
             }
-            self.entries.push(Entry::about(notification, Kind::Receipt, receipt.report.as_str(), receipt.at));
+            self.entries.push(Entry::about(notification, Fact::Receipt { report: receipt.report }, receipt.at));
         }
         if after.status == notification.status {
             return;
         }
         let is_refused = after.status == Status::Failed;
-        self.moves.push(Move {
+        self.progress.push(Progress {
             id: after.id,
             status: after.status,
             error_code: is_refused.then_some(ERROR_CODE),
@@ -262,24 +249,16 @@ impl Effect {
         });
         if is_refused {
             self.refused.push(after.task_id);
-        } else if after.awaits().is_none() {
+        } else if after.waits_for().is_none() {
             self.arrived.push(after.task_id);
         }
     }
 
     async fn write(mut self, session: &mut Session, now: Timestamp) -> Result<Vec<Ring>> {
-        if self.moves.is_empty() {
+        if self.progress.is_empty() {
             return Ok(Vec::new());
         }
-        sql!(
-            run,
-            session,
-            "update notifications set status = r.status, error_code = r.error_code, error_reason = r.error_reason,
-                 delivered_at = r.delivered_at, read_at = r.read_at, updated_at = r.updated_at
-             from rows($1 as notifications: id, status, error_code, error_reason, delivered_at, read_at, updated_at) r
-             where notifications.id = r.id",
-            Rows::new(&self.moves)
-        )?;
+        notifications::advance(session, &self.progress).await?;
         let mut rings = tasks::wake(session, &self.arrived, &[State::Scheduled], now).await?;
         if !self.refused.is_empty() {
             let (stranded, entries) = fall_back(session, &self.refused, now).await?;
@@ -303,15 +282,14 @@ async fn fall_back(session: &mut Session, task_ids: &[Id], now: Timestamp) -> Re
     let ids: Vec<Id> = next.iter().map(|notification| notification.id).collect();
     notifications::queue(session, &ids, now).await?;
     let entry = |next: &&Notification| {
-        let detail = format!("to {}: the provider refused the message after it had taken it", next.channel);
-        Entry::about(next, Kind::FellBack, detail, now)
+        Entry::about(next, Fact::FellBack { to: next.channel, why: FallbackReason::RefusedLater }, now)
     };
     Ok((stranded.iter().map(|chain| chain[0].task_id).collect(), next.iter().map(entry).collect()))
 }
 
 /// It has its turn, or it arrived as far as anybody wanted to know.
 fn is_under_way(notification: &Notification) -> bool {
-    notification.status == Status::Queued || (notification.status.is_sent() && notification.awaits().is_none())
+    notification.status == Status::Queued || (notification.status.is_sent() && notification.waits_for().is_none())
 }
 
 /// Where a receipt moves a message: only forward, sent → delivered → read. A refusal counts as long as nothing arrived; and
@@ -334,7 +312,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::orchestration::AwaitedReceipt;
+    use crate::orchestration::{Awaited, AwaitedReceipt};
     use crate::targets::Target;
 
     fn now() -> Timestamp {
@@ -368,8 +346,10 @@ mod tests {
             provider_message_id: Some("A".to_owned()),
             provider: None,
             redrives: 0,
-            await_receipt: None,
-            await_seconds: None,
+            awaits: None,
+            preferred: None,
+            resend_of: None,
+            template_id: None,
             critical: false,
             send_at: None,
             admitted_at: None,
@@ -486,15 +466,15 @@ mod tests {
         let receipt = |report| Receipt { provider_message_id: "A".to_owned(), report, at: now() };
         let receipts = [receipt(Report::Delivered), receipt(Report::Delivered), receipt(Report::Read)];
         let mut waiting = notification(Status::Sent);
-        (waiting.await_receipt, waiting.await_seconds) = (Some(AwaitedReceipt::Read), Some(60));
+        waiting.awaits = Some(Awaited { receipt: AwaitedReceipt::Read, seconds: 60 });
 
         let mut effect = Effect::default();
         effect.add(&waiting, &receipts.iter().collect::<Vec<_>>(), now());
-        assert_eq!((effect.moves.len(), effect.moves[0].status, effect.entries.len()), (1, Status::Read, 2));
+        assert_eq!((effect.progress.len(), effect.progress[0].status, effect.entries.len()), (1, Status::Read, 2));
         assert_eq!((effect.arrived, effect.refused), (vec![waiting.task_id], vec![]));
 
         let mut not_yet = Effect::default();
         not_yet.add(&waiting, &[&receipts[0]], now());
-        assert_eq!((not_yet.moves[0].status, not_yet.arrived), (Status::Delivered, vec![]));
+        assert_eq!((not_yet.progress[0].status, not_yet.arrived), (Status::Delivered, vec![]));
     }
 }

@@ -3,10 +3,11 @@
 
 use crate::channels::Channel;
 use crate::customers;
-use crate::dispatch::{Accepted, Planned, Receipt, SendTime};
+use crate::dispatch::{Accepted, Receipt, SendTime, planned};
 use crate::jobs::SendNotification;
-use crate::journal::{self, Entry, Kind};
-use crate::notifications::{self, NewNotification, Status, Written};
+use crate::journal::{self, Entry, Fact};
+use crate::notifications::reserve::InReserve;
+use crate::notifications::{self, NewNotification, Notification, Status};
 use crate::orchestration::SkipReason;
 use crate::quiet_hours::Rest;
 use crate::suppressions;
@@ -48,23 +49,22 @@ pub async fn resend(system: &Notifications, id: Id, key: Option<&IdempotencyKey>
         return Ok(Accepted { receipt, replayed: true });
     }
     let mut chain = notifications::chain_of(&mut session, id).await?;
-    let position = chain.iter().position(|message| message.record.id == id).ok_or(ResendError::Unknown)?;
+    let position = chain.iter().position(|message| message.id == id).ok_or(ResendError::Unknown)?;
     let chain = chain.split_off(position);
     check(&mut session, &chain[0]).await?;
 
     let send_time = send_time(system, &mut session, &chain[0], now).await?;
-    let (task, copies) = copies(&chain, send_time, now);
+    let (task, first) = copy(&chain, send_time, now);
     let task_id = task.id;
-    let rings = tasks::insert(&mut session, &[task]).await?.rings;
-    notifications::insert(&mut session, &copies).await?;
-    journal::record(&mut session, &[entry(&chain[0], &copies[0], now)]).await?;
+    let rings = notifications::insert(&mut session, &[task], std::slice::from_ref(&first)).await?.rings;
+    journal::record(&mut session, &[entry(&chain[0], &first, now)]).await?;
     let receipt = Receipt {
         success: true,
-        correlation_id: chain[0].record.correlation_id,
+        correlation_id: chain[0].correlation_id,
         notifications_queued: 1,
         errors: Vec::new(),
         task_id: Some(task_id),
-        notifications: copies.iter().map(Planned::from).collect(),
+        notifications: planned(&first).collect(),
         skipped: Vec::new(),
         send_at: send_time.later(),
         deferred: send_time.reason,
@@ -94,14 +94,13 @@ async fn known(
     serde_json::from_value(answer).map(Some).map_err(|_| ResendError::KeyReused)
 }
 
-async fn check(session: &mut Session, message: &Written) -> Result<(), ResendError> {
-    let record = &message.record;
+async fn check(session: &mut Session, record: &Notification) -> Result<(), ResendError> {
     let task = tasks::find(session, record.task_id).await?;
     if record.status.is_open() && task.is_some_and(|task| !task.state.is_final()) {
         return Err(ResendError::OnItsWay);
     }
     let has_address = record.channel == Channel::Push || !record.recipient_address.is_empty();
-    if !has_address || (message.subject.is_empty() && message.body.is_empty()) {
+    if !has_address || (record.subject.is_empty() && record.body.is_empty()) {
         return Err(ResendError::Erased);
     }
     let customer = [record.customer_id.clone()];
@@ -121,10 +120,9 @@ async fn check(session: &mut Session, message: &Written) -> Result<(), ResendErr
 async fn send_time(
     system: &Notifications,
     session: &mut Session,
-    message: &Written,
+    record: &Notification,
     now: Timestamp,
 ) -> db::Result<SendTime> {
-    let record = &message.record;
     let catalogue = system.catalogue.current(session).await?;
     let workshop = catalogue.workshop(record.taller_id.as_deref());
     let customer = customers::find(session, &record.customer_id).await?;
@@ -133,52 +131,57 @@ async fn send_time(
 }
 
 /// A chain of its own, with the words and addresses of the old one.
-fn copies(chain: &[Written], send_time: SendTime, now: Timestamp) -> (NewTask, Vec<NewNotification>) {
-    let first = &chain[0].record;
+fn copy(chain: &[Notification], send_time: SendTime, now: Timestamp) -> (NewTask, NewNotification) {
+    let original = &chain[0];
     let task_id = Id::new(now);
-    let task = NewTask::at(task_id, &SendNotification { channel: first.channel }, send_time.at, now)
-        .correlated(first.correlation_id);
-    let copy = |(order, Written { record, subject, body, is_html }): (usize, &Written)| NewNotification {
-        id: Id::new(now),
-        correlation_id: record.correlation_id,
+    let task = NewTask::at(task_id, &SendNotification { channel: original.channel }, send_time.at, now)
+        .correlated(original.correlation_id);
+    let id = Id::new(now).at_place(0);
+    let last = chain.len() - 1;
+    let reserve = (1_u8..).zip(&chain[1..]).map(|(place, message)| InReserve {
+        id: id.at_place(place),
+        place: place.into(),
+        channel: message.channel,
+        recipient_address: message.recipient_address.clone(),
+        template_id: message.template_id,
+        template_name: message.template_name.clone(),
+        subject: message.subject.clone(),
+        body: message.body.clone(),
+        is_html: message.is_html,
+        awaits: message.awaits.filter(|_| usize::from(place) < last),
+        preferred: message.preferred,
+    });
+    let first = NewNotification {
+        id,
+        correlation_id: original.correlation_id,
         task_id,
-        event_type: record.event_type.clone(),
-        customer_id: record.customer_id.clone(),
-        taller_id: record.taller_id.clone(),
-        target: record.target.as_str(),
-        channel: record.channel,
-        fallback_order: order as i32,
-        status: if order == 0 { Status::Queued } else { Status::Pending },
-        recipient_address: record.recipient_address.clone(),
-        template_id: record.template_id,
-        template_name: record.template_name.clone(),
-        subject: subject.clone(),
-        body: body.clone(),
-        is_html: *is_html,
-        max_retries: record.max_retries,
-        // Only who has somewhere to go waits for a receipt.
-        await_receipt: record.await_receipt.filter(|_| order + 1 < chain.len()),
-        await_seconds: record.await_seconds.filter(|_| order + 1 < chain.len()),
-        preferred: record.preferred,
-        critical: record.critical,
+        event_type: original.event_type.clone(),
+        customer_id: original.customer_id.clone(),
+        taller_id: original.taller_id.clone(),
+        target: original.target,
+        channel: original.channel,
+        fallback_order: 0,
+        status: Status::Queued,
+        recipient_address: original.recipient_address.clone(),
+        template_id: original.template_id,
+        template_name: original.template_name.clone(),
+        subject: original.subject.clone(),
+        body: original.body.clone(),
+        is_html: original.is_html,
+        max_retries: original.max_retries,
+        // Only what has a channel behind it waits for a receipt.
+        awaits: original.awaits.filter(|_| last > 0),
+        preferred: original.preferred,
+        critical: original.critical,
         send_at: None,
-        resend_of: Some(record.id),
+        resend_of: Some(original.id),
+        reserve: reserve.collect(),
+        skipped: Vec::new(),
         created_at: now,
     };
-    (task, chain.iter().enumerate().map(copy).collect())
+    (task, first)
 }
 
-fn entry(original: &Written, copy: &NewNotification, now: Timestamp) -> Entry {
-    let record = &original.record;
-    Entry {
-        id: Id::new(now),
-        at: now,
-        correlation_id: record.correlation_id,
-        customer_id: record.customer_id.clone(),
-        task_id: Some(record.task_id),
-        notification_id: Some(record.id),
-        channel: Some(record.channel),
-        kind: Kind::Resent,
-        detail: format!("Se volvió a enviar a pedido, como la notificación {}.", copy.id),
-    }
+fn entry(original: &Notification, copy: &NewNotification, now: Timestamp) -> Entry {
+    Entry::about(original, Fact::Resent { copy: copy.id }, now)
 }

@@ -122,12 +122,12 @@ pub fn key(channel: Channel, address: &str) -> String {
 }
 
 /// All addresses of these customers, as [`key`] writes them.
-pub fn addresses(customers: &[Customer]) -> Vec<String> {
+pub fn addresses<'c>(customers: impl Iterator<Item = &'c Customer>) -> Vec<String> {
     let of = |customer| {
         let channels = [Channel::Email, Channel::Whatsapp].into_iter();
         channels.filter_map(move |channel| Some(key(channel, Customer::address(customer, channel)?)))
     };
-    customers.iter().flat_map(of).collect()
+    customers.flat_map(of).collect()
 }
 
 /// The columns of a [`Suppression`], by name: a star would break the prepared statements of running processes when a newer

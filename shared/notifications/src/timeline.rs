@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::channels::Channel;
-use crate::journal::{Kind, Line};
-use crate::notifications::{Attempt, Record, Status};
-use crate::orchestration;
+use crate::journal::{Fact, FallbackReason, Kind, Line};
+use crate::notifications::Status;
+use crate::notifications::attempts::{Attempt, Outcome};
+use crate::notifications::records::Record;
+use crate::orchestration::{self, Awaited};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 
@@ -73,7 +75,7 @@ impl Timeline<'_> {
             let outcomes = self.outcomes(record).into_iter();
             moments.extend(outcomes.map(|moment| (Rank::Outcome, record.fallback_order, moment)));
         }
-        moments.extend(self.journal.iter().map(|line| (Self::rank(line), self.place(line), told(line))));
+        moments.extend(self.journal.iter().map(|line| (Self::rank(line), self.place(line), told(line, self.zone))));
         // What the door decided comes first, step by step; then a channel's whole story before that of its fallback.
         moments.sort_by_key(|(rank, place, moment)| {
             let is_behind_the_door = *rank >= Rank::Attempt;
@@ -122,13 +124,12 @@ impl Timeline<'_> {
     fn attempt(&self, record: &Record, attempt: &Attempt, number: usize) -> TimelineEntry {
         let status = attempt.provider_status.map(|status| format!(" ({status})")).unwrap_or_default();
         let code = attempt.error_code.as_deref().unwrap_or_default();
-        let why = match attempt.outcome.as_str() {
-            "sent" => format!("el proveedor lo aceptó{status}"),
-            "transient" => format!("falló por un motivo pasajero, {code}{status}"),
-            "permanent" => format!("el proveedor lo rechazó, {code}{status}"),
-            "misconfigured" => format!("el canal está mal configurado, {code}{status}"),
-            "unknown" => format!("no hubo respuesta y no se sabe si salió, {code}{status}"),
-            other => format!("{other} {code}{status}"),
+        let why = match attempt.outcome {
+            Outcome::Sent => format!("el proveedor lo aceptó{status}"),
+            Outcome::Transient => format!("falló por un motivo pasajero, {code}{status}"),
+            Outcome::Permanent => format!("el proveedor lo rechazó, {code}{status}"),
+            Outcome::Misconfigured => format!("el canal está mal configurado, {code}{status}"),
+            Outcome::Unknown => format!("no hubo respuesta y no se sabe si salió, {code}{status}"),
         };
         let reason = attempt.error_reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let text = format!("Intento {number} por {}: {why} en {} ms{reason}.", attempt.channel, attempt.duration_ms);
@@ -210,29 +211,61 @@ fn chosen(record: &Record) -> TimelineEntry {
     TimelineEntry { facts, ..moment(record.created_at, "chosen", record, text) }
 }
 
-/// A line of the journal. Its detail may begin with a stable word and a colon.
-fn told(line: &Line) -> TimelineEntry {
+/// A line of the journal.
+fn told(line: &Line, zone: Tz) -> TimelineEntry {
     let channel: Option<Channel> = line.channel.as_deref().and_then(|channel| channel.parse().ok());
-    let (reason, sentence) = match line.detail.split_once(": ") {
-        Some((word, rest)) if word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') => (Some(word), rest),
-        _ => (None, line.detail.as_str()),
-    };
-    let on = channel.map(|channel| format!(" por {channel}")).unwrap_or_default();
-    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == line.kind);
-    let text = match kind {
-        Some(Kind::Skipped) => format!("No se envía{on}. {sentence}"),
-        Some(Kind::Deferred) => format!("El mensaje espera. {sentence}"),
-        Some(Kind::Throttled) => format!("El mensaje espera su turno. {sentence}"),
-        Some(Kind::FellBack) => format!("Se pasa al canal siguiente: {sentence}"),
-        Some(Kind::Receipt) => format!("El proveedor informó{on}: {sentence}"),
-        Some(Kind::Suppressed) => format!("Lista de supresión{on}: {sentence}"),
-        Some(Kind::Cancelled | Kind::Resent | Kind::OptedOut) | None => sentence.to_owned(),
-    };
-    let mut facts = facts(json!({ "detail": sentence }));
-    if let Some(reason) = reason {
-        facts.insert("reason".to_owned(), reason.into());
+    TimelineEntry {
+        at: line.at,
+        kind: line.kind.clone(),
+        channel,
+        notification_id: line.notification_id,
+        text: text(line, zone),
+        facts: facts(line.facts.0.clone()),
     }
-    TimelineEntry { at: line.at, kind: line.kind.clone(), channel, notification_id: line.notification_id, text, facts }
+}
+
+/// What a line of the journal tells, with hours of this zone.
+pub fn text(line: &Line, zone: Tz) -> String {
+    let channel = line.channel.as_deref().and_then(|channel| channel.parse().ok());
+    line.fact().map_or_else(
+        || "Los detalles se borraron, o los escribió una versión más nueva.".to_owned(),
+        |fact| sentence(&fact, channel, zone),
+    )
+}
+
+/// What staff read about a decision, in Spanish.
+fn sentence(fact: &Fact, channel: Option<Channel>, zone: Tz) -> String {
+    let on = channel.map(|channel| format!(" por {channel}")).unwrap_or_default();
+    match fact {
+        Fact::Skipped { reason } => format!("No se envía{on}. {}", reason.explanation()),
+        Fact::Deferred { reason, until } => format!("El mensaje espera. {}", reason.sentence(*until, zone)),
+        Fact::Throttled { per_hour, until } => {
+            let until = until.to_utc().with_timezone(&zone).format("%Y-%m-%d %H:%M");
+            format!(
+                "El mensaje espera su turno. El cliente ya recibió {per_hour} mensajes en una hora; saldrá el {until} ({zone})."
+            )
+        }
+        Fact::FellBack { to, why } => format!("Se pasa al canal siguiente, {to}: {}.", fallback_reason(why)),
+        Fact::Receipt { report } => format!("El proveedor informó{on}: {}", report.as_str()),
+        Fact::Suppressed {} => format!(
+            "Lista de supresión{on}: la dirección rebotó; no se le envía nada hasta que se levante la supresión."
+        ),
+        Fact::Cancelled {} => "Se canceló a pedido, antes de que saliera.".to_owned(),
+        Fact::Resent { copy } => format!("Se volvió a enviar a pedido, como la notificación {copy}."),
+        Fact::OptedOut {} => {
+            format!("El cliente desactivó el canal {} con el enlace del mensaje.", channel.map_or("", Channel::as_str))
+        }
+    }
+}
+
+fn fallback_reason(why: &FallbackReason) -> String {
+    match why {
+        FallbackReason::Failed { code, reason } => format!("{code} {reason}").trim().to_owned(),
+        FallbackReason::NoReceipt(Awaited { receipt, seconds }) => {
+            format!("no llegó el recibo \"{receipt}\" en {seconds} s")
+        }
+        FallbackReason::RefusedLater => "el proveedor rechazó el mensaje después de aceptarlo".to_owned(),
+    }
 }
 
 fn moment(at: Timestamp, kind: &str, record: &Record, text: String) -> TimelineEntry {
@@ -256,6 +289,8 @@ fn facts(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Entry;
+    use crate::orchestration::SkipReason;
     use crate::targets::Target;
 
     fn at(second: i64) -> Timestamp {
@@ -288,26 +323,24 @@ mod tests {
             critical: false,
             send_at: None,
             resend_of: None,
-            await_receipt: None,
-            await_seconds: None,
             sent_at: None,
             delivered_at: None,
             read_at: None,
             created_at: at(0),
             updated_at: at(9),
-            parent_log: None,
         }
     }
 
-    fn attempt(channel: Channel, second: i64, outcome: &str) -> Attempt {
+    fn attempt(channel: Channel, second: i64, outcome: Outcome) -> Attempt {
         Attempt {
             id: Id::of_name(&format!("{channel} {second}")),
             notification_id: Id::of_name(channel.as_str()),
             channel,
             started_at: at(second),
             duration_ms: 84,
-            outcome: outcome.into(),
-            error_code: (outcome != "sent").then(|| "EMAIL_SEND_FAILED".into()),
+            number: 1,
+            outcome,
+            error_code: (outcome != Outcome::Sent).then(|| "EMAIL_SEND_FAILED".into()),
             error_reason: None,
             provider_status: Some(451),
             provider_answer: Some("451 carlos@example.com".into()),
@@ -315,18 +348,17 @@ mod tests {
         }
     }
 
-    fn line(kind: Kind, second: i64, about: Option<Channel>, detail: &str) -> Line {
-        Line {
-            id: Id::of_name(kind.as_str()),
+    fn line(fact: Fact, second: i64, about: Option<Channel>) -> Line {
+        Line::from(Entry {
+            id: Id::of_name(fact.kind().as_str()),
             at: at(second),
             correlation_id: Id::of_name("event"),
             customer_id: "customer-001".into(),
             task_id: Some(Id::of_name("task")),
             notification_id: about.map(|channel| Id::of_name(channel.as_str())),
-            channel: about.map(|channel| channel.as_str().into()),
-            kind: kind.as_str().into(),
-            detail: detail.into(),
-        }
+            channel: about,
+            fact,
+        })
     }
 
     fn tell(chain: &[Record], attempts: &[Attempt], journal: &[Line], shows_answers: bool) -> Vec<TimelineEntry> {
@@ -336,13 +368,15 @@ mod tests {
     /// In a second in which everything happens, causes still come before their effects.
     #[test]
     fn a_fallback_is_told_in_its_order() {
-        let mut skipped = line(Kind::Skipped, 0, None, "no_push_subscription: No tiene dispositivos.");
+        let mut skipped = line(Fact::Skipped { reason: SkipReason::NoPushSubscription }, 0, None);
         skipped.channel = Some("push".into());
         let mut email = record(Channel::Email, 0, Status::Failed);
         email.updated_at = at(0);
         let chain = [email, record(Channel::Whatsapp, 1, Status::Sent)];
-        let attempts = [attempt(Channel::Email, 0, "permanent"), attempt(Channel::Whatsapp, 0, "sent")];
-        let journal = [skipped, line(Kind::FellBack, 0, Some(Channel::Email), "rechazado")];
+        let attempts = [attempt(Channel::Email, 0, Outcome::Permanent), attempt(Channel::Whatsapp, 0, Outcome::Sent)];
+        let why = FallbackReason::Failed { code: "EMAIL_SEND_FAILED".into(), reason: "rechazado".into() };
+        let fell_back = Fact::FellBack { to: Channel::Whatsapp, why };
+        let journal = [skipped, line(fell_back, 0, Some(Channel::Email))];
         let moments = tell(&chain, &attempts, &journal, false);
         let shown: Vec<_> = moments.iter().map(|m| (m.kind.as_str(), m.channel.map(Channel::as_str))).collect();
         assert_eq!(
@@ -359,14 +393,14 @@ mod tests {
             ]
         );
         assert_eq!(moments[3].facts["reason"], "no_push_subscription");
-        assert!(moments[3].text.ends_with("No tiene dispositivos."), "{}", moments[3].text);
+        assert!(moments[3].text.ends_with("suscrito a notificaciones push."), "{}", moments[3].text);
     }
 
     #[test]
     fn a_retry_that_is_planned_says_when() {
         let mut email = record(Channel::Email, 0, Status::Queued);
         email.next_retry_at = Some(at(60));
-        let moments = tell(&[email], &[attempt(Channel::Email, 1, "transient")], &[], false);
+        let moments = tell(&[email], &[attempt(Channel::Email, 1, Outcome::Transient)], &[], false);
         let last = moments.last().expect("moments");
         assert_eq!(last.kind, "retry_planned");
         assert!(last.text.contains("2026-01-20 09:31:00 (America/Guayaquil)"), "{}", last.text);
@@ -375,8 +409,12 @@ mod tests {
     #[test]
     fn what_a_provider_said_is_only_for_those_who_may_see_addresses() {
         let told = |shows| {
-            let moments =
-                tell(&[record(Channel::Email, 0, Status::Sent)], &[attempt(Channel::Email, 1, "sent")], &[], shows);
+            let moments = tell(
+                &[record(Channel::Email, 0, Status::Sent)],
+                &[attempt(Channel::Email, 1, Outcome::Sent)],
+                &[],
+                shows,
+            );
             serde_json::to_string(&moments).expect("plain data")
         };
         assert!(told(true).contains("carlos@example.com"));
@@ -385,9 +423,9 @@ mod tests {
 
     #[test]
     fn an_event_that_reached_nobody_has_its_story_too() {
-        let mut opted_out = line(Kind::Skipped, 0, None, "opted_out: El cliente desactivó este canal.");
+        let mut opted_out = line(Fact::Skipped { reason: SkipReason::OptedOut }, 0, None);
         (opted_out.task_id, opted_out.channel) = (None, Some("email".into()));
         let moments = tell(&[], &[], &[opted_out], false);
-        assert_eq!(moments[0].text, "No se envía por email. El cliente desactivó este canal.");
+        assert_eq!(moments[0].text, "No se envía por email. El cliente desactivó este canal en sus preferencias.");
     }
 }

@@ -27,7 +27,7 @@ pub struct Enqueue {
 
 impl Enqueue {
     pub fn open(context: Context) -> Self {
-        let group = Group::spawn(LARGEST_BATCH, {
+        let group = Group::spawn(LARGEST_BATCH, 2, {
             let context = context.clone();
             move |tasks: Arc<Vec<NewTask>>| {
                 let context = context.clone();
@@ -63,7 +63,7 @@ async fn accept(context: &Context, tasks: &[NewTask]) -> Vec<Result<(), Unavaila
 }
 
 async fn commit(context: &Context, tasks: &[NewTask]) -> db::Result<Vec<Ring>> {
-    let mut session = context.db.begin().await?;
+    let mut session = context.db.write().await?;
     let inserted = tasks::insert(&mut session, tasks).await?;
     session.commit().await?;
     Ok(inserted.rings)

@@ -18,15 +18,15 @@ use crate::jobs::{Job, Kind};
 use crate::lanes::{Lane, Priority};
 use crate::ring::Ring;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{Ids, Numbers, Result, Rows, Session, Texts};
+use recado_kernel::db::{Ids, Numbers, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
-use recado_kernel::sql;
+use recado_kernel::{columns, sql};
 
 /// A job that loses its lease this often is poison: it takes its workers down with it.
 pub const LOST_LEASES_UNTIL_DEAD: i32 = 3;
 
 /// A task to be written.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct NewTask {
     pub id: Id,
     kind: &'static str,
@@ -39,7 +39,6 @@ pub struct NewTask {
     unique_key: Option<String>,
     correlation_id: Option<Id>,
     created_at: Timestamp,
-    #[serde(skip)]
     ring: Option<Ring>,
 }
 
@@ -89,6 +88,20 @@ impl NewTask {
     }
 }
 
+columns!(NewTask {
+    id: uuid = |task| task.id,
+    kind: text = |task| task.kind,
+    payload: jsonb = |task| Json(&task.payload),
+    lane: text = |task| task.lane,
+    priority: int2 = |task| task.priority,
+    state: text = |task| task.state,
+    run_at: timestamptz = |task| task.run_at,
+    rung_at: timestamptz = |task| task.rung_at,
+    unique_key: text = |task| task.unique_key.as_deref(),
+    correlation_id: uuid = |task| task.correlation_id,
+    created_at: timestamptz = |task| task.created_at,
+});
+
 /// What [`insert`] wrote.
 #[derive(Debug, Default)]
 pub struct Inserted {
@@ -97,24 +110,25 @@ pub struct Inserted {
     pub rings: Vec<Ring>,
 }
 
+impl Inserted {
+    /// Of these tasks, those whose rows were written.
+    pub fn of(tasks: &[NewTask], written: Vec<(Id,)>) -> Self {
+        let ids: HashSet<Id> = written.into_iter().map(|(id,)| id).collect();
+        let rings = tasks.iter().filter_map(|task| task.ring).filter(|ring| ids.contains(&ring.id)).collect();
+        Self { ids, rings }
+    }
+}
+
+/// The statement that writes tasks and returns the ids of those that are new. For statements that write more with them.
+pub const INSERT: &str = "insert into tasks ({columns}, attempt, failures, lost_leases, cut_off)
+    select {columns}, 0, 0, 0, false from {rows} r where true on conflict do nothing returning id";
+
 /// Writes tasks. Those whose unique key exists are passed over.
 pub async fn insert(session: &mut Session, tasks: &[NewTask]) -> Result<Inserted> {
     if tasks.is_empty() {
         return Ok(Inserted::default());
     }
-    let inserted: Vec<(Id,)> = sql!(all (Id,), session,
-        "insert into tasks (id, kind, payload, lane, priority, state, run_at, rung_at, attempt, failures, lost_leases, cut_off,
-                            unique_key, correlation_id, created_at)
-         select id, kind, payload, lane, priority, state, run_at, rung_at, 0, 0, 0, false, unique_key, correlation_id, created_at
-         from rows($1 as tasks: id, kind, payload, lane, priority, state, run_at, rung_at, unique_key, correlation_id, created_at)
-         where true
-         on conflict do nothing
-         returning id",
-        Rows::new(tasks)
-    )?;
-    let ids: HashSet<Id> = inserted.into_iter().map(|(id,)| id).collect();
-    let rings = tasks.iter().filter_map(|task| task.ring).filter(|ring| ids.contains(&ring.id)).collect();
-    Ok(Inserted { ids, rings })
+    Ok(Inserted::of(tasks, columns::all(session, INSERT, tasks).await?))
 }
 
 /// Which tasks carry these unique keys.
@@ -183,7 +197,7 @@ pub async fn heartbeat(session: &mut Session, ids: &[Id], worker: &str, until: T
 }
 
 /// How a claim ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Finish {
     pub id: Id,
     pub attempt: i32,
@@ -197,6 +211,20 @@ pub struct Finish {
     pub result: Option<Value>,
     pub finished_at: Option<Timestamp>,
 }
+
+columns!(Finish {
+    id: uuid = |finish| finish.id,
+    attempt: int4 = |finish| finish.attempt,
+    state: text = |finish| finish.state.as_str(),
+    run_at: timestamptz = |finish| finish.run_at,
+    rung_at: timestamptz = |finish| finish.rung_at,
+    lane: text = |finish| finish.lane,
+    failures: int4 = |finish| finish.failures,
+    cut_off: bool = |finish| finish.cut_off,
+    error: text = |finish| finish.error.as_deref(),
+    result: jsonb = |finish| finish.result.as_ref().map(Json),
+    finished_at: timestamptz = |finish| finish.finished_at,
+});
 
 /// The states of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -269,7 +297,8 @@ impl TryFrom<String> for State {
 
 /// Ends claims. Returns the tasks whose claim was still in force; for the others a later claim decides.
 pub async fn finish(session: &mut Session, finishes: &[Finish]) -> Result<Vec<Id>> {
-    let (succeeded, rest): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.is_plain_success());
+    let succeeded: Vec<&Finish> = finishes.iter().filter(|finish| finish.is_plain_success()).collect();
+    let rest: Vec<Finish> = finishes.iter().filter(|finish| !finish.is_plain_success()).cloned().collect();
     let mut accepted = succeed(session, &succeeded).await?;
     accepted.extend(decide(session, &rest).await?);
     Ok(accepted.into_iter().map(|(id,)| id).collect())
@@ -301,20 +330,22 @@ async fn succeed(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,
 }
 
 /// What goes on without a new error keeps the last one: a task that waits for its turn still says why it was tried again.
-async fn decide(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,)>> {
+async fn decide(session: &mut Session, finishes: &[Finish]) -> Result<Vec<(Id,)>> {
     if finishes.is_empty() {
         return Ok(Vec::new());
     }
-    sql!(all (Id,), session,
+    columns::all(
+        session,
         "update tasks set state = r.state, run_at = r.run_at, rung_at = r.rung_at, lane = r.lane, failures = r.failures,
                           cut_off = r.cut_off, result = r.result,
                           error = coalesce(r.error, case when r.finished_at is null then tasks.error end),
                           finished_at = r.finished_at, lease_until = null, worker = null
-         from rows($1 as tasks: id, attempt, state, run_at, rung_at, lane, failures, cut_off, error, result, finished_at) r
+         from {rows} r
          where tasks.id = r.id and tasks.attempt = r.attempt and tasks.state = 'started'
          returning tasks.id",
-        Rows::new(finishes)
+        finishes,
     )
+    .await
 }
 
 #[derive(sqlx::FromRow)]

@@ -1,19 +1,21 @@
 //! Where PostgreSQL and SQLite differ, and nowhere else.
 //!
-//! Statements are written in PostgreSQL's dialect plus four words of our own: `rows($1 as table: a, b)`, a set of rows that
+//! Statements are written in PostgreSQL's dialect plus five words of our own: `rows($1 as table: a, b)`, a set of rows that
 //! travels as one JSON parameter and takes its types from the table's columns; `pairs($1, $2)`, a set of rows from a list of
 //! ids and a list of numbers, for the one statement that every job runs and that JSON would slow down; `ids($1)`, a list of
-//! ids for `= any(…)`; and `elapsed(from, until)`, the seconds between two moments.
+//! ids for `= any(…)`; `elements(column) e`, the elements of a JSON array as `e.value`; and `elapsed(from, until)`, the
+//! seconds between two moments. `::uuid` and `::jsonb` are only for PostgreSQL: SQLite keeps both as text.
 //!
 //! `pairs` and `ids` hide from PostgreSQL how long a list is: for some thousands of ids it would read the whole table, where
 //! the primary key finds each row in a third of the time.
 
 use std::fmt::Write;
 
-/// How PostgreSQL keeps the busiest table: room on every page for the row's next version, and a vacuum that comes often.
+/// How PostgreSQL keeps the busiest tables: room on every page for the row's next version, and a vacuum that comes often.
 /// SQLite knows no such settings, so they are no migration; setting them again changes nothing.
-pub const POSTGRES_STORAGE: &str = "alter table tasks set (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, \
-     autovacuum_vacuum_cost_delay = 0)";
+pub const POSTGRES_STORAGE: &str = "\
+    alter table tasks set (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0); \
+    alter table notifications set (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.1)";
 
 /// The text as PostgreSQL takes it.
 pub fn postgres(text: &str) -> String {
@@ -21,7 +23,7 @@ pub fn postgres(text: &str) -> String {
         format!("json_populate_recordset(null::{table}, {parameter}::text::json)")
     });
     let text = text.replace("pairs($1, $2)", "unnest((select $1)::uuid[], (select $2)::integer[])");
-    let text = text.replace("ids($1)", "(select $1)::uuid[]");
+    let text = text.replace("ids($1)", "(select $1)::uuid[]").replace("elements(", "jsonb_array_elements(");
     replace_elapsed(&text, |from, until| format!("cast(extract(epoch from ({until}) - ({from})) as double precision)"))
 }
 
@@ -40,7 +42,7 @@ pub fn sqlite(text: &str) -> String {
         "pairs($1, $2)",
         "(select a.value, b.value from json_each($1) a join json_each($2) b on a.key = b.key)",
     );
-    let text = text.replace("ids($1)", "$1");
+    let text = text.replace("ids($1)", "$1").replace("elements(", "json_each(").replace("::uuid", "").replace("::jsonb", "");
     let text = replace_elapsed(&text, |from, until| format!("((julianday({until}) - julianday({from})) * 86400.0)"));
     // One writer at a time: there is nobody to lock out and nobody to skip.
     let text = text.replace(" for update skip locked", "").replace(" for update", "");

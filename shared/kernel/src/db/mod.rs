@@ -3,7 +3,9 @@
 //! `DATABASE_URL` decides between PostgreSQL and SQLite. A statement is written once, in PostgreSQL's dialect, and run by the
 //! macro [`sql!`](crate::sql) on whichever engine a [`Session`] holds; [`dialect`] knows the few places where they differ.
 
+pub mod columns;
 pub mod dialect;
+pub mod filter;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use sqlx::sqlite::{
     SqliteArgumentsBuffer, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous, SqliteTypeInfo,
 };
-use sqlx::{Encode, Postgres, Sqlite, Transaction, Type};
+use sqlx::{Connection as _, Encode, Postgres, Sqlite, Transaction, Type};
 
 use crate::config::Config;
 use crate::ids::Id;
@@ -29,6 +31,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A connection is replaced at this age, so that a pooler or a new primary behind the same name is noticed.
 pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(600);
+
+/// A connection that was used within this time is taken as it is.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
@@ -67,6 +72,17 @@ impl Db {
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(10))
             .max_lifetime(MAX_CONNECTION_AGE)
+            // A connection that was used a moment ago is not asked whether it lives: that would be a round trip for each
+            // transaction.
+            .test_before_acquire(false)
+            .before_acquire(|connection, used| {
+                Box::pin(async move {
+                    if used.idle_for >= TRUSTED_FOR {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await?;
         Ok(Self::Postgres { pool, persistent })
@@ -130,6 +146,15 @@ impl Db {
             // `immediate` takes the write lock at once; a lock that is upgraded later may fail with "database is locked".
             Self::Sqlite { writer, .. } => Session::SqliteTransaction(writer.begin_with("begin immediate").await?),
         })
+    }
+
+    /// For one statement that writes: what it does, it does completely or not at all, so PostgreSQL needs no round trips
+    /// to begin and to commit. To be [committed](Session::commit) like a transaction.
+    pub async fn write(&self) -> Result<Session> {
+        match self {
+            Self::Postgres { pool, persistent: true } => Ok(Session::Postgres(pool.acquire().await?, true)),
+            Self::Postgres { .. } | Self::Sqlite { .. } => self.begin().await,
+        }
     }
 
     /// Asks the server who it is; so it is also the check whether it answers.

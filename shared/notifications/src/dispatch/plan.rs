@@ -4,7 +4,7 @@ use super::Rejection;
 use super::event::{Event, MINIMUM_FIELDS};
 use crate::catalogue::{Catalogue, Phase, ServiceType};
 use crate::channels::Channel;
-use crate::orchestration::{self, AwaitedReceipt, Cell, DeliveryMode, Orchestration, Person, SkipReason};
+use crate::orchestration::{self, Awaited, Cell, DeliveryMode, Orchestration, Person, SkipReason, SkippedChannel};
 use crate::templates::TemplateKey;
 use crate::templates::words::{Context, LONGEST_BODY, LONGEST_SUBJECT, TemplateError, looks_like_html, one_line};
 use recado_kernel::ids::Id;
@@ -15,7 +15,7 @@ pub struct Plan {
     pub delivery_mode: DeliveryMode,
     /// In the order in which they are tried.
     pub messages: Vec<Words>,
-    pub skipped: Vec<(Channel, SkipReason)>,
+    pub skipped: Vec<SkippedChannel>,
 }
 
 /// A message, ready to be sent.
@@ -32,7 +32,7 @@ pub struct Words {
     /// The words are HTML, with whatever came from outside escaped.
     pub is_html: bool,
     /// Without this receipt so many seconds after it was sent, the next channel is tried.
-    pub awaits: Option<(AwaitedReceipt, i32)>,
+    pub awaits: Option<Awaited>,
 }
 
 /// What an event is about, once its slugs are understood.
@@ -78,7 +78,7 @@ impl Plan {
         for channel in channels.chosen {
             let key = subject.key(event, channel);
             let Some((template, compiled)) = catalogue.words(subject.cell(catalogue, channel), &key) else {
-                channels.skipped.push((channel, SkipReason::NoTemplate));
+                channels.skipped.push(SkippedChannel { channel, reason: SkipReason::NoTemplate });
                 continue;
             };
             missing.extend(compiled.missing(&words));
@@ -106,13 +106,12 @@ impl Plan {
         Ok(Self { delivery_mode: subject.orchestration.delivery_mode, messages, skipped: channels.skipped })
     }
 
-    /// The messages as chains: one that falls back from channel to channel, or one for each channel.
-    pub fn chains(&self) -> impl Iterator<Item = &[Words]> {
-        let length = match self.delivery_mode {
-            DeliveryMode::Fallback => self.messages.len().max(1),
-            DeliveryMode::All => 1,
-        };
-        self.messages.chunks(length)
+    /// The messages as chains, where there are any: one that falls back from channel to channel, or one for each channel.
+    pub fn into_chains(self) -> Vec<Vec<Words>> {
+        match self.delivery_mode {
+            DeliveryMode::Fallback => vec![self.messages],
+            DeliveryMode::All => self.messages.into_iter().map(|message| vec![message]).collect(),
+        }
     }
 }
 

@@ -4,8 +4,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::facts::{Decision, Facts};
+use super::plan::Words;
 use super::send_time::DeferReason;
-use super::{Decision, Facts, Rejection, Request, Skipped};
+use super::{Rejection, Request, Skipped};
 use crate::channels::{self, Channel};
 use crate::customers::Customer;
 use crate::orchestration::{self, DeliveryMode};
@@ -80,26 +82,28 @@ impl Preview {
 
     fn of(decision: Decision<'_>) -> Self {
         let Decision { customer, plan, send_time } = decision;
-        let messages = plan.chains().flat_map(|chain| chain.iter().enumerate()).map(|(order, words)| PreviewMessage {
+        let (delivery_mode, skipped) = (plan.delivery_mode, plan.skipped.iter().map(Skipped::from).collect());
+        let message = |(place, words): (usize, Words)| PreviewMessage {
             channel: words.channel,
-            fallback_order: order as i32,
+            fallback_order: place as i32,
             reason: orchestration::reason(words.preferred),
-            recipient_address: (words.channel != Channel::Push).then(|| words.address.clone()),
-            template: words.template_name.clone(),
-            subject: words.subject.clone(),
-            body: words.body.clone(),
+            recipient_address: (words.channel != Channel::Push).then_some(words.address),
+            template: words.template_name,
+            subject: words.subject,
+            body: words.body,
             is_html: words.is_html,
-        });
+        };
+        let messages = plan.into_chains().into_iter().flat_map(|chain| chain.into_iter().enumerate()).map(message);
         Self {
             messages: messages.collect(),
             dry_run: true,
             success: true,
             customer_id: customer.customer_id.clone(),
             customer_name: Some(customer.full_name()),
-            delivery_mode: plan.delivery_mode,
+            delivery_mode,
             send_at: send_time.at,
             deferred: send_time.reason,
-            skipped: plan.skipped.iter().map(Skipped::from).collect(),
+            skipped,
         }
     }
 
@@ -129,7 +133,7 @@ pub async fn preview(system: &Notifications, requests: &[Request]) -> db::Result
         None if request.unknown_customer == UnknownCustomer::Defer => {
             Ok(Preview::waiting(&request.event.customer_id, now))
         }
-        None => Err(super::no_such_customer(&request.event.customer_id)),
+        None => Err(super::rows::no_such_customer(&request.event.customer_id)),
     };
     Ok(requests.iter().map(decide).collect())
 }

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
 use recado_notifications::journal::{self, Entry};
-use recado_notifications::notifications::{self, Attempt, Change, Status};
+use recado_notifications::notifications::attempts::{self, Attempt};
+use recado_notifications::notifications::{self, Change, Status};
+use recado_notifications::push;
 use recado_notifications::suppressions::{self, Bounce};
-use recado_notifications::{erasure, push};
 
 use crate::registry::{self, Effects, Outcome, ToWrite, Writer};
 
@@ -53,12 +54,12 @@ impl Writer for Deliveries {
             .iter()
             .flat_map(|(rows, in_force)| rows.changes.iter().filter(|change| stays(change, *in_force)).cloned());
         notifications::apply(session, &changes.collect::<Vec<Change>>()).await?;
-        let attempts = batch.iter().flat_map(|(rows, _)| rows.attempts.iter().cloned());
-        notifications::record(session, &attempts.collect::<Vec<Attempt>>()).await?;
+        let written = batch.iter().flat_map(|(rows, _)| rows.attempts.iter().cloned());
+        attempts::record(session, &written.collect::<Vec<Attempt>>()).await?;
         // A claim that was lost may be about a person who was erased meanwhile.
         let lost = batch.iter().filter(|(_, in_force)| !in_force);
-        let late = lost.flat_map(|(rows, _)| rows.attempts.iter().map(|attempt| attempt.id));
-        erasure::forget_late_answers(session, &late.collect::<Vec<Id>>()).await?;
+        let late = lost.flat_map(|(rows, _)| rows.attempts.iter().map(|attempt| (attempt.notification_id, attempt.id)));
+        attempts::forget_late_answers(session, &late.collect::<Vec<(Id, Id)>>()).await?;
         let entries = in_force().flat_map(|rows| rows.journal.iter().cloned());
         journal::record(session, &entries.collect::<Vec<Entry>>()).await?;
         let gone: Vec<Id> = batch.iter().flat_map(|(rows, _)| rows.gone.iter().copied()).collect();

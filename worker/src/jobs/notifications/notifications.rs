@@ -13,9 +13,10 @@ use recado_notifications::channels::Channel;
 use recado_notifications::dispatch::DeferReason;
 use recado_notifications::fallback::{Decision, FailureClass, decide};
 use recado_notifications::jobs::{RetryFailedNotifications, SendNotification};
-use recado_notifications::journal::{Entry, Kind};
-use recado_notifications::notifications::{self, Attempt, Awaits, Change, Notification, Status};
-use recado_notifications::orchestration::AwaitedReceipt;
+use recado_notifications::journal::{Entry, Fact, FallbackReason};
+use recado_notifications::notifications::attempts::{Attempt, Outcome as AttemptOutcome};
+use recado_notifications::notifications::{self, Awaits, Change, Notification, Status, pacing, redrive};
+use recado_notifications::orchestration::{Awaited, AwaitedReceipt};
 use recado_notifications::push;
 use recado_notifications::suppressions::Bounce;
 use recado_notifications::targets::Target;
@@ -39,7 +40,7 @@ use crate::registry::{Effects, JobError, Outcome};
 pub(crate) type Chains = Group<Id, Result<Vec<Notification>, Arc<db::Error>>>;
 
 pub(crate) fn load_together(context: Context) -> Chains {
-    Group::spawn(1_000, move |tasks: Arc<Vec<Id>>| {
+    Group::spawn(1_000, 2, move |tasks: Arc<Vec<Id>>| {
         let context = context.clone();
         async move {
             let loaded = async { notifications::chains(&mut context.db.read().await?, &tasks).await }.await;
@@ -95,7 +96,7 @@ enum Step {
 
 /// What a chain needs now. A message that needs no receipt, or has it, ends the chain, whatever else was begun meanwhile.
 fn next_step(chain: &[Notification], now: Timestamp) -> Step {
-    let arrived = |notification: &Notification| notification.status.is_sent() && notification.awaits().is_none();
+    let arrived = |notification: &Notification| notification.status.is_sent() && notification.waits_for().is_none();
     if let Some(position) = chain.iter().position(arrived) {
         return Step::Arrived(position);
     }
@@ -105,7 +106,7 @@ fn next_step(chain: &[Notification], now: Timestamp) -> Step {
     let next = chain.iter().position(|notification| notification.status == Status::Pending);
     let silent = chain.iter().rposition(|notification| notification.status.is_sent());
     match (silent, next) {
-        (Some(silent), Some(next)) => match chain[silent].awaits() {
+        (Some(silent), Some(next)) => match chain[silent].waits_for() {
             Some(Awaits { until, .. }) if now < until => Step::Wait { sent: silent, until },
             _ => Step::FallBack { silent, next },
         },
@@ -201,9 +202,7 @@ impl Delivery<'_> {
     }
 
     fn quiet_until(&self, until: Timestamp) -> Performed {
-        let reason = DeferReason::QuietHours;
-        let sentence = reason.sentence(until, self.notifier.system.context.config.time_zone);
-        self.held_back_until(until, Kind::Deferred, format!("{}: {sentence}", reason.as_str()))
+        self.held_back_until(until, Fact::Deferred { reason: DeferReason::QuietHours, until })
     }
 
     /// The moment at which this customer may get another message, when it is not now.
@@ -214,30 +213,28 @@ impl Delivery<'_> {
             return Ok(None);
         }
         // Who has a place keeps it, until it has left the window.
-        if let Some(place) = current.admitted_at.filter(|place| self.now < *place + notifications::THROTTLE_WINDOW) {
+        if let Some(place) = current.admitted_at.filter(|place| self.now < *place + pacing::THROTTLE_WINDOW) {
             return Ok((place > self.now).then_some(place));
         }
         let mut session = self.notifier.system.context.db.begin().await?;
-        let place = notifications::admit(&mut session, current, per_hour, self.now).await?;
+        let place = pacing::admit(&mut session, current, per_hour, self.now).await?;
         session.commit().await?;
         Ok((place > self.now).then_some(place))
     }
 
     fn throttled_until(&self, place: Timestamp) -> Performed {
-        let config = &self.notifier.system.context.config;
-        let until = place.to_utc().with_timezone(&config.time_zone).format("%Y-%m-%d %H:%M");
-        let most = config.recipient_throttle_per_hour;
-        let detail =
-            format!("El cliente ya recibió {most} mensajes en una hora; saldrá el {until} ({}).", config.time_zone);
-        self.held_back_until(place, Kind::Throttled, detail)
+        self.held_back_until(
+            place,
+            Fact::Throttled { per_hour: self.notifier.system.context.config.recipient_throttle_per_hour, until: place },
+        )
     }
 
     /// It leaves later, and the journal says why. No attempt was made and none is counted.
-    fn held_back_until(&self, at: Timestamp, kind: Kind, detail: String) -> Performed {
+    fn held_back_until(&self, at: Timestamp, fact: Fact) -> Performed {
         let current = self.current();
         let change =
             Change { next_retry_at: Some(at), unknown_since: current.unknown_since, ..Change::of(current, self.now) };
-        let entry = Entry::about(current, kind, detail, self.now);
+        let entry = Entry::about(current, fact, self.now);
         Performed { journal: vec![entry], ..self.later(at, self.lane(), None, vec![change]) }
     }
 
@@ -277,10 +274,10 @@ impl Delivery<'_> {
             if let Some(slot) = self.paced_to(account).await? {
                 return Ok(self.wait_for_slot(account, slot).with(attempts));
             }
-            let started = self.notifier.system.context.clock.now() + TICK * u32::try_from(number).unwrap_or_default();
+            let started = self.notifier.system.context.clock.now();
             let result = self.notifier.providers.send(account, message).await;
             let ended = self.notifier.system.context.clock.now();
-            attempts.push(self.attempt(Some(account), &result, started, ended));
+            attempts.push(self.attempt(number + 1, Some(account), &result, started, ended));
             let may_go_on = number + 1 < accounts.len() && began.elapsed() < FAILOVER_WITHIN;
             match result {
                 Ok(receipt) => return Ok(self.sent(account, receipt, ended).with(attempts)),
@@ -292,7 +289,7 @@ impl Delivery<'_> {
             }
         }
         let failure = not_configured(self.current().channel);
-        let attempt = self.attempt(None, &Err(failure.clone()), self.now, self.now);
+        let attempt = self.attempt(1, None, &Err(failure.clone()), self.now, self.now);
         Ok(self.failed(None, failure, self.now, self.now).with(vec![attempt]))
     }
 
@@ -306,7 +303,7 @@ impl Delivery<'_> {
             return Ok((slot > self.now).then_some(slot));
         }
         let mut session = self.notifier.system.context.db.begin().await?;
-        let slot = notifications::reserve(&mut session, &pace.key, pace.per_minute, self.now).await?;
+        let slot = pacing::reserve(&mut session, &pace.key, pace.per_minute, self.now).await?;
         session.commit().await?;
         Ok((slot > self.now).then_some(slot))
     }
@@ -381,6 +378,7 @@ impl Delivery<'_> {
 
     fn attempt(
         &self,
+        number: usize,
         account: Option<&Arc<Account>>,
         result: &Result<Receipt, SendFailure>,
         started: Timestamp,
@@ -391,10 +389,11 @@ impl Delivery<'_> {
         let mut attempt = Attempt {
             id: Id::new(started),
             notification_id: current.id,
+            number: i32::try_from(number).unwrap_or(i32::MAX),
             channel: current.channel,
             started_at: started,
             duration_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
-            outcome: "sent".to_owned(),
+            outcome: AttemptOutcome::Sent,
             error_code: None,
             error_reason: None,
             provider_status: None,
@@ -407,14 +406,14 @@ impl Delivery<'_> {
                 attempt.provider_answer = Some(receipt.answer.clone());
             }
             Err(failure) => {
-                attempt.outcome = failure.class.as_str().to_owned();
+                attempt.outcome = failure.class.outcome();
                 attempt.error_code = Some(failure.code.to_owned());
                 attempt.error_reason = Some(failure.reason.clone());
                 attempt.provider_status = failure.status.map(i32::from);
                 attempt.provider_answer = failure.answer.clone();
             }
         }
-        metrics::counter!("recado_attempts_total", "channel" => current.channel.as_str(), "outcome" => attempt.outcome.clone())
+        metrics::counter!("recado_attempts_total", "channel" => current.channel.as_str(), "outcome" => attempt.outcome.as_str())
             .increment(1);
         metrics::histogram!("recado_attempt_seconds", "channel" => current.channel.as_str()).record(took.as_secs_f64());
         attempt
@@ -433,7 +432,7 @@ impl Delivery<'_> {
             sent_at: Some(ended),
             ..Change::of(current, ended)
         };
-        let mut performed = match (sent.awaits(), self.next()) {
+        let mut performed = match (sent.waits_for(), self.next()) {
             (Some(Awaits { until, .. }), Some(_)) => self.later(until, self.lane(), None, vec![change]),
             _ => {
                 let result = delivered(current.id, current.channel, receipt.provider_message_id.as_deref());
@@ -456,22 +455,22 @@ impl Delivery<'_> {
     /// No receipt in time: the message stays sent, and the next channel has its turn.
     fn silent(&self, next: &Notification) -> Performed {
         let current = self.current();
-        let awaited = current.await_receipt.map_or("delivered", AwaitedReceipt::as_str);
-        let why = format!("no receipt \"{awaited}\" within {} s", current.await_seconds.unwrap_or_default());
+        let awaited = current.awaits.unwrap_or(Awaited { receipt: AwaitedReceipt::Delivered, seconds: 0 });
+        let why = format!("no receipt \"{}\" within {} s", awaited.receipt, awaited.seconds);
         let turn = Change { status: Status::Queued, ..Change::of(next, self.now) };
         let because = format!("{}: {why}", current.channel);
         let mut performed = self.later(self.now, next.channel.lane(), Some(because), vec![turn]);
-        performed.journal.push(self.fell_back(next, &why, self.now));
+        performed.journal.push(self.fell_back(next, FallbackReason::NoReceipt(awaited), self.now));
         performed
     }
 
-    fn fell_back(&self, next: &Notification, why: &str, now: Timestamp) -> Entry {
-        Entry::about(self.current(), Kind::FellBack, format!("to {}: {why}", next.channel), now)
+    fn fell_back(&self, next: &Notification, why: FallbackReason, now: Timestamp) -> Entry {
+        Entry::about(self.current(), Fact::FellBack { to: next.channel, why }, now)
     }
 
     /// The message whose outcome was unknown did leave.
     fn found(&self, account: &Arc<Account>, receipt: Receipt) -> Performed {
-        let attempt = self.attempt(Some(account), &Ok(receipt.clone()), self.now, self.now);
+        let attempt = self.attempt(1, Some(account), &Ok(receipt.clone()), self.now, self.now);
         self.sent(account, receipt, self.now).with(vec![attempt])
     }
 
@@ -537,8 +536,7 @@ impl Delivery<'_> {
         let spent = performed.changes.iter_mut().filter(|change| change.id == current.id);
         spent.for_each(|change| change.status = Status::Bounced);
         performed.bounces.push(Bounce::of(current, words, now));
-        let detail = "the address bounced; nothing is sent to it until the suppression is lifted";
-        performed.journal.push(Entry::about(current, Kind::Suppressed, detail, now));
+        performed.journal.push(Entry::about(current, Fact::Suppressed {}, now));
     }
 
     /// Somebody said no in the meantime. No attempt was made and none is counted.
@@ -576,7 +574,14 @@ impl Delivery<'_> {
             }
             (Decision::FallBack, Some(next)) => {
                 let turn = Change { status: Status::Queued, ..Change::of(next, now) };
-                let entry = self.fell_back(next, because.as_deref().unwrap_or_default(), now);
+                let entry = self.fell_back(
+                    next,
+                    FallbackReason::Failed {
+                        code: current.error_code.clone().unwrap_or_default(),
+                        reason: current.error_reason.clone().unwrap_or_default(),
+                    },
+                    now,
+                );
                 let mut performed = self.later(now, next.channel.lane(), because, vec![spent, turn]);
                 performed.journal.push(entry);
                 performed
@@ -635,9 +640,6 @@ impl From<push::Subscription> for Subscription {
     }
 }
 
-/// What lies at least between the starts of two attempts: their order is that of the accounts, on the coarsest clock too.
-const TICK: Duration = Duration::from_micros(1);
-
 /// How long an attempt may go on to further accounts. Faults that show at once are passed over at once; after one that took
 /// longer the message is retried as usual, and then begins with another account, for this one rests.
 const FAILOVER_WITHIN: Duration = Duration::from_secs(45);
@@ -658,7 +660,7 @@ pub(crate) async fn retry_failed(
 ) -> Result<Outcome, JobError> {
     let context = &notifier.system.context;
     let mut session = context.db.begin().await?;
-    let rings = notifications::redrive_failed(&mut session, context.clock.now(), REDRIVE_BATCH).await?;
+    let rings = redrive::redrive_failed(&mut session, context.clock.now(), REDRIVE_BATCH).await?;
     session.commit().await?;
     context.ring(&rings).await;
     Ok(Outcome::Done(json!({ "redriven": rings.len() })))
@@ -699,8 +701,10 @@ mod tests {
             provider_message_id: None,
             provider: None,
             redrives: 0,
-            await_receipt: awaited,
-            await_seconds: awaited.map(|_| 600),
+            awaits: awaited.map(|receipt| Awaited { receipt, seconds: 600 }),
+            preferred: None,
+            resend_of: None,
+            template_id: None,
             critical: false,
             send_at: None,
             admitted_at: None,

@@ -86,6 +86,10 @@ create table phase_channel_configs (
     enabled boolean not null,
     -- Set: this template and no other. Null: the best match.
     template_id uuid references templates (id) on delete set null,
+    -- Without this receipt so many seconds after it was sent, the next channel is tried. Both or none.
+    await_receipt text,
+    await_seconds integer,
+    constraint phase_channel_configs_await check (await_receipt in ('delivered', 'read')),
     constraint phase_channel_configs_channel check (channel in ('email', 'whatsapp', 'push'))
 );
 

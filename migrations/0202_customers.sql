@@ -12,6 +12,12 @@ create table customers (
     whatsapp text,
     -- Grows; an older sync is acknowledged and ignored.
     sync_version bigint,
+    -- When the customer does not want to be disturbed. Both ends are local times `HH:MM`, or both are null; a span may cross
+    -- midnight.
+    quiet_from text,
+    quiet_until text,
+    -- IANA name; null: the workshop's, or else TIME_ZONE.
+    time_zone text,
     created_at timestamptz not null,
     updated_at timestamptz not null
 );

@@ -19,7 +19,3 @@ create table analytics_counts (
     seconds double precision not null,
     primary key (day, channel, status, event_type)
 );
-
--- The newest of a status, and what the sweep of failed notifications looks for.
-create index notifications_status on notifications (status, created_at);
-drop index notifications_failed;

@@ -2,7 +2,7 @@
 -- What travels through Redis is its id. Every state that an operator sees is a state of this row.
 create table tasks (
     id uuid primary key,
-    -- Which variant of `Job`, and its content.
+    -- What its system calls the kind of job, and its content.
     kind text not null,
     payload jsonb not null,
     -- `notifications.email`, `sync`, …: the stream that it is rung into. What stands before the dot is the queue.
@@ -44,6 +44,9 @@ create unique index tasks_unique_key on tasks (unique_key) where unique_key is n
 create index tasks_due on tasks (run_at) where rung_at is null and finished_at is null;
 create index tasks_open on tasks (lane, rung_at) where rung_at is not null and finished_at is null;
 create index tasks_dead on tasks (id) where error is not null and finished_at is not null;
+
+-- The jobs that carry a person's data, by whom they are about. No claim changes what this index looks at.
+create index tasks_about on tasks ((payload ->> 'customer_id')) where kind in ('sync_customer', 'sync_vehicle', 'dispatch_event');
 
 -- Who works now: one row per process, renewed by its heartbeat.
 create table workers (
@@ -92,19 +95,3 @@ create table idempotency_keys (
 );
 
 create index idempotency_keys_age on idempotency_keys (created_at);
-
--- Keys of the API. Only a digest is kept; the key itself is shown once.
-create table api_keys (
-    id uuid primary key,
-    name text not null,
-    -- The first characters, by which a person recognises it.
-    prefix text not null,
-    -- SHA-256, hexadecimal. A key has 256 random bits, so no salt and no slow hash is needed.
-    digest text not null,
-    scopes text not null,
-    created_at timestamptz not null,
-    last_used_at timestamptz,
-    revoked_at timestamptz
-);
-
-create unique index api_keys_digest_key on api_keys (digest);

@@ -1,0 +1,16 @@
+-- Addresses to which nothing is sent any more, until staff lift it.
+create table suppressions (
+    id uuid primary key,
+    channel text not null,
+    -- As messages carry it: a mail address in lower case, a number in E.164.
+    address text not null,
+    -- A stable word: bounced, complained, unsubscribed, manual.
+    reason text not null,
+    -- What the provider said.
+    detail text not null,
+    notification_id uuid,
+    created_at timestamptz not null,
+    constraint suppressions_channel check (channel in ('email', 'whatsapp', 'push'))
+);
+
+create unique index suppressions_key on suppressions (channel, address);

@@ -1,0 +1,210 @@
+//! Rows that are written many at a time, each column described once.
+//!
+//! PostgreSQL gets one array per column (`unnest`): it parses no JSON, which took most of the time of an insert. SQLite gets
+//! one JSON text, as for `rows($1 as …)` in [`super::dialect`].
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::{Query, QueryAs};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
+
+use serde::ser::SerializeMap;
+
+use super::{Connection, Result, Rows, Session, dialect};
+
+/// Takes arrays as parameters of a statement.
+pub trait Arrays<'q>: Sized {
+    #[must_use]
+    fn add<T: 'q>(self, array: Vec<T>) -> Self
+    where
+        Vec<T>: sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres>;
+}
+
+impl<'q> Arrays<'q> for Query<'q, Postgres, PgArguments> {
+    fn add<T: 'q>(self, array: Vec<T>) -> Self
+    where
+        Vec<T>: sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres>,
+    {
+        self.bind(array)
+    }
+}
+
+impl<'q, O> Arrays<'q> for QueryAs<'q, Postgres, O, PgArguments> {
+    fn add<T: 'q>(self, array: Vec<T>) -> Self
+    where
+        Vec<T>: sqlx::Encode<'q, Postgres> + sqlx::Type<Postgres>,
+    {
+        self.bind(array)
+    }
+}
+
+/// A row whose columns are described by [`columns!`](crate::columns).
+pub trait Columns {
+    /// Name and PostgreSQL's type of each.
+    const COLUMNS: &'static [(&'static str, &'static str)];
+
+    fn add_arrays<'q, A: Arrays<'q>>(rows: &'q [Self], query: A) -> A
+    where
+        Self: Sized;
+
+    /// The columns as the fields of an object.
+    fn serialise<S: SerializeMap>(&self, object: &mut S) -> std::result::Result<(), S::Error>;
+}
+
+/// A row as JSON.
+struct Object<'r, T>(&'r T);
+
+impl<T: Columns> serde::Serialize for Object<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(T::COLUMNS.len()))?;
+        self.0.serialise(&mut object)?;
+        object.end()
+    }
+}
+
+fn json<T: Columns>(rows: &[T]) -> Rows {
+    Rows::new(&rows.iter().map(Object).collect::<Vec<_>>())
+}
+
+/// Describes the columns of a row: `columns!(Entry { id: uuid = |entry| entry.id, … })`.
+#[macro_export]
+macro_rules! columns {
+    ($row:ident $(<$life:lifetime>)? { $($name:ident: $type:ident = |$it:ident| $value:expr),+ $(,)? }) => {
+        impl $(<$life>)? $crate::db::columns::Columns for $row $(<$life>)? {
+            const COLUMNS: &'static [(&'static str, &'static str)] = &[$((stringify!($name), stringify!($type))),+];
+
+            fn add_arrays<'q, A: $crate::db::columns::Arrays<'q>>(rows: &'q [Self], query: A) -> A {
+                query $(.add(rows.iter().map(|$it: &'q Self| $value).collect::<Vec<_>>()))+
+            }
+
+            fn serialise<S: serde::ser::SerializeMap>(&self, object: &mut S) -> ::std::result::Result<(), S::Error> {
+                $({
+                    let $it = self;
+                    object.serialize_entry(stringify!($name), &$value)?;
+                })+
+                Ok(())
+            }
+        }
+    };
+}
+
+/// What a text of a statement calls the set of rows, and the list of their columns.
+const ROWS: &str = "{rows}";
+const NAMES: &str = "{columns}";
+
+/// Runs a statement whose parameters are the rows, e.g. `insert into journal ({columns}) select {columns} from {rows} r`.
+/// Returns how many rows it touched.
+pub async fn run<T: Columns>(session: &mut Session, text: &str, rows: &[T]) -> Result<u64> {
+    match session.connection() {
+        Connection::Postgres(connection, persistent) => {
+            let query = sqlx::query::<Postgres>(AssertSqlSafe(postgres::<T>(text)));
+            let done = T::add_arrays(rows, query).persistent(persistent).execute(connection).await?;
+            Ok(done.rows_affected())
+        }
+        Connection::Sqlite(connection) => {
+            let query = sqlx::query::<Sqlite>(AssertSqlSafe(sqlite::<T>(text))).bind(json(rows));
+            Ok(query.execute(connection).await?.rows_affected())
+        }
+    }
+}
+
+/// The same for a statement that returns rows.
+pub async fn all<T: Columns, R>(session: &mut Session, text: &str, rows: &[T]) -> Result<Vec<R>>
+where
+    R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    match session.connection() {
+        Connection::Postgres(connection, persistent) => {
+            let query = sqlx::query_as::<Postgres, R>(AssertSqlSafe(postgres::<T>(text)));
+            T::add_arrays(rows, query).persistent(persistent).fetch_all(connection).await
+        }
+        Connection::Sqlite(connection) => {
+            let query = sqlx::query_as::<Sqlite, R>(AssertSqlSafe(sqlite::<T>(text))).bind(json(rows));
+            query.fetch_all(connection).await
+        }
+    }
+}
+
+/// Writes two kinds of rows, the second of which may refer to what the first returned: one statement on PostgreSQL, two on
+/// SQLite, which has no `insert` inside of `with`. Both texts speak of `{rows}` and `{columns}`; `second` finds the rows
+/// that the first returned in `written`.
+pub async fn both<T: Columns, U: Columns, R>(
+    session: &mut Session,
+    (first, rows): (&str, &[T]),
+    (second, more): (&str, &[U]),
+) -> Result<Vec<R>>
+where
+    R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    match session.connection() {
+        Connection::Postgres(connection, persistent) => {
+            let second = fill::<U>(second, &unnest::<U>(T::COLUMNS.len()));
+            let text = format!("with written as ({}), more as ({second}) select * from written", postgres::<T>(first));
+            let query = sqlx::query_as::<Postgres, R>(AssertSqlSafe(text));
+            U::add_arrays(more, T::add_arrays(rows, query)).persistent(persistent).fetch_all(connection).await
+        }
+        Connection::Sqlite(_) => {
+            let written: Vec<R> = all(session, first, rows).await?;
+            let every = second.replace("(select id from written)", "(select id from tasks)");
+            run(session, &every, more).await?;
+            Ok(written)
+        }
+    }
+}
+
+fn postgres<T: Columns>(text: &str) -> String {
+    dialect::postgres(&fill::<T>(text, &unnest::<T>(0)))
+}
+
+fn sqlite<T: Columns>(text: &str) -> String {
+    let names: Vec<&str> = names::<T>().collect();
+    let set = format!("rows($1 as any: {})", names.join(", "));
+    dialect::sqlite(&fill::<T>(text, &set))
+}
+
+fn names<T: Columns>() -> impl Iterator<Item = &'static str> {
+    T::COLUMNS.iter().map(|(name, _)| *name)
+}
+
+fn fill<T: Columns>(text: &str, set: &str) -> String {
+    let names: Vec<&str> = names::<T>().collect();
+    text.replace(ROWS, set).replace(NAMES, &names.join(", "))
+}
+
+/// The arrays as a set of rows. Hidden in sub-selects, because PostgreSQL would otherwise look how long they are, and for
+/// some thousands of rows read the whole table where the primary key finds each row in a third of the time.
+fn unnest<T: Columns>(parameters_before: usize) -> String {
+    let array = |(number, (_, kind)): (usize, &(&str, &str))| format!("(select ${number})::{kind}[]");
+    let arrays: Vec<String> = (parameters_before + 1..).zip(T::COLUMNS).map(array).collect();
+    let names: Vec<&str> = names::<T>().collect();
+    format!("(select * from unnest({}) as u ({}))", arrays.join(", "), names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Pair {
+        id: i32,
+        word: String,
+    }
+
+    columns!(Pair { id: int4 = |pair| pair.id, word: text = |pair| pair.word.as_str() });
+
+    const TEXT: &str = "insert into pairs ({columns}) select {columns} from {rows} r";
+
+    #[test]
+    fn one_description_makes_both_statements() {
+        assert_eq!(
+            postgres::<Pair>(TEXT),
+            "insert into pairs (id, word) select id, word from \
+             (select * from unnest((select $1)::int4[], (select $2)::text[]) as u (id, word)) r"
+        );
+        assert_eq!(
+            sqlite::<Pair>(TEXT),
+            "insert into pairs (id, word) select id, word from \
+             (select value ->> 'id' as id, value ->> 'word' as word from json_each($1)) r"
+        );
+        assert!(unnest::<Pair>(2).contains("(select $3)::int4[], (select $4)::text[]"));
+    }
+}

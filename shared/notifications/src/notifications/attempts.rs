@@ -1,0 +1,139 @@
+//! Attempts: each as the provider answered it.
+
+use std::fmt;
+
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Ids, Result, Session, columns};
+use recado_kernel::ids::Id;
+use recado_kernel::{columns, sql};
+use serde::{Deserialize, Serialize};
+
+use crate::channels::Channel;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The provider took the message.
+    Sent,
+    Transient,
+    Permanent,
+    Misconfigured,
+    Unknown,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] = [Self::Sent, Self::Transient, Self::Permanent, Self::Misconfigured, Self::Unknown];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::Misconfigured => "misconfigured",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl TryFrom<String> for Outcome {
+    type Error = String;
+
+    fn try_from(word: String) -> std::result::Result<Self, String> {
+        Self::ALL.into_iter().find(|one| one.as_str() == word).ok_or(format!("`{word}` is not an outcome"))
+    }
+}
+
+/// One attempt, as the provider answered it.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Attempt {
+    pub id: Id,
+    pub notification_id: Id,
+    /// Its place among the attempts of one run, from 1: accounts are tried one after the other, and on a coarse clock their
+    /// attempts begin in the same moment.
+    pub number: i32,
+    #[sqlx(try_from = "String")]
+    pub channel: Channel,
+    pub started_at: Timestamp,
+    pub duration_ms: i32,
+    #[sqlx(try_from = "String")]
+    pub outcome: Outcome,
+    pub error_code: Option<String>,
+    pub error_reason: Option<String>,
+    /// The code of HTTP or SMTP.
+    pub provider_status: Option<i32>,
+    /// The beginning of the provider's answer.
+    pub provider_answer: Option<String>,
+    /// The account that was tried: `env`, or the name of a provider account.
+    pub provider: Option<String>,
+}
+
+columns!(Attempt {
+    id: uuid = |attempt| attempt.id,
+    notification_id: uuid = |attempt| attempt.notification_id,
+    number: int4 = |attempt| attempt.number,
+    channel: text = |attempt| attempt.channel.as_str(),
+    started_at: timestamptz = |attempt| attempt.started_at,
+    duration_ms: int4 = |attempt| attempt.duration_ms,
+    outcome: text = |attempt| attempt.outcome.as_str(),
+    error_code: text = |attempt| attempt.error_code.as_deref(),
+    error_reason: text = |attempt| attempt.error_reason.as_deref(),
+    provider_status: int4 = |attempt| attempt.provider_status,
+    provider_answer: text = |attempt| attempt.provider_answer.as_deref(),
+    provider: text = |attempt| attempt.provider.as_deref(),
+});
+
+/// Writes attempts down. Writing one twice is harmless.
+pub async fn record(session: &mut Session, attempts: &[Attempt]) -> Result<()> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    columns::run(
+        session,
+        "insert into attempts ({columns}) select {columns} from {rows} r where true on conflict do nothing",
+        attempts,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The attempts of these tasks' chains, oldest first.
+pub async fn of_tasks(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Attempt>> {
+    sql!(all Attempt, session,
+        "select a.id, a.notification_id, a.number, a.channel, a.started_at, a.duration_ms, a.outcome, a.error_code,
+                a.error_reason, a.provider_status, a.provider_answer, a.provider
+         from attempts a join notifications n on n.id = a.notification_id
+         where n.task_id = any($1) order by a.started_at, n.fallback_order, a.number, a.id",
+        Ids(task_ids)
+    )
+}
+
+/// The attempts of a task's chain, oldest first.
+pub async fn of_task(session: &mut Session, task_id: Id) -> Result<Vec<Attempt>> {
+    of_tasks(session, &[task_id]).await
+}
+
+/// Empties what attempts say whose message was erased while they were under way. For the attempts of claims that were lost;
+/// an attempt whose claim was in force ended before the erasure.
+pub async fn forget_late_answers(session: &mut Session, attempts: &[(Id, Id)]) -> Result<()> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let (notifications, ids): (Vec<Id>, Vec<Id>) = attempts.iter().copied().unzip();
+    sql!(
+        run,
+        session,
+        "update attempts set error_reason = null, provider_answer = null
+         where notification_id = any($1) and id = any($2)
+           and exists (select 1 from notifications n where n.id = attempts.notification_id and n.erased_at is not null)",
+        Ids(&notifications),
+        Ids(&ids)
+    )?;
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! Notifications as staff read them: lists without words.
+
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::{Filter, MOST_COUNTED};
+use recado_kernel::db::{Ids, Result, Session};
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+
+use super::{Notification, Status};
+use crate::channels::Channel;
+use crate::journal::{Entry, Fact, Line};
+use crate::orchestration::SkippedChannel;
+use crate::targets::Target;
+
+/// A notification as staff read it, without its words (S002-70).
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct Record {
+    pub id: Id,
+    pub correlation_id: Id,
+    pub task_id: Id,
+    pub event_type: String,
+    pub customer_id: String,
+    pub taller_id: Option<String>,
+    #[sqlx(try_from = "String")]
+    pub target: Target,
+    #[sqlx(try_from = "String")]
+    pub channel: Channel,
+    pub fallback_order: i32,
+    #[sqlx(try_from = "String")]
+    pub status: Status,
+    pub recipient_address: String,
+    pub template_id: Option<Id>,
+    pub template_name: String,
+    pub error_code: Option<String>,
+    pub error_reason: Option<String>,
+    pub retry_count: i32,
+    pub max_retries: i32,
+    pub next_retry_at: Option<Timestamp>,
+    pub provider_message_id: Option<String>,
+    /// The channel's account that took it.
+    pub provider: Option<String>,
+    pub preferred: Option<i32>,
+    pub critical: bool,
+    pub send_at: Option<Timestamp>,
+    pub resend_of: Option<Id>,
+    pub sent_at: Option<Timestamp>,
+    pub delivered_at: Option<Timestamp>,
+    pub read_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Record {
+    /// The one before it in its chain, from which it would take over.
+    pub fn parent(&self) -> Option<Id> {
+        let place = u8::try_from(self.fallback_order).ok().filter(|place| *place > 0)?;
+        Some(self.id.at_place((place - 1).min(Id::LAST_PLACE)))
+    }
+}
+
+impl From<&Notification> for Record {
+    fn from(message: &Notification) -> Self {
+        Self {
+            id: message.id,
+            correlation_id: message.correlation_id,
+            task_id: message.task_id,
+            event_type: message.event_type.clone(),
+            customer_id: message.customer_id.clone(),
+            taller_id: message.taller_id.clone(),
+            target: message.target,
+            channel: message.channel,
+            fallback_order: message.fallback_order,
+            status: message.status,
+            recipient_address: message.recipient_address.clone(),
+            template_id: message.template_id,
+            template_name: message.template_name.clone(),
+            error_code: message.error_code.clone(),
+            error_reason: message.error_reason.clone(),
+            retry_count: message.retry_count,
+            max_retries: message.max_retries,
+            next_retry_at: message.next_retry_at,
+            provider_message_id: message.provider_message_id.clone(),
+            provider: message.provider.clone(),
+            preferred: message.preferred,
+            critical: message.critical,
+            send_at: message.send_at,
+            resend_of: message.resend_of,
+            sent_at: message.sent_at,
+            delivered_at: message.delivered_at,
+            read_at: message.read_at,
+            created_at: message.created_at,
+            updated_at: message.updated_at,
+        }
+    }
+}
+
+/// Which notifications to list; `None` leaves a question out.
+#[derive(Clone, Debug, Default)]
+pub struct NotificationFilter {
+    pub customer_id: Option<String>,
+    pub status: Option<Status>,
+    pub channel: Option<Channel>,
+    pub event_type: Option<String>,
+    pub correlation_id: Option<Id>,
+    pub task_id: Option<Id>,
+    pub taller_id: Option<String>,
+    /// Accepted at this time or later.
+    pub from: Option<Timestamp>,
+    /// Accepted before this time.
+    pub to: Option<Timestamp>,
+}
+
+/// The columns of a [`Record`] that has a row.
+const ROW: &str = "n.id, n.correlation_id, n.task_id, n.event_type, n.customer_id, n.taller_id, n.target, n.channel,
+    n.fallback_order, n.status, n.recipient_address, n.template_id, n.template_name, n.error_code, n.error_reason,
+    n.retry_count, n.max_retries, n.next_retry_at, n.provider_message_id, n.provider, n.preferred, n.critical, n.send_at,
+    n.resend_of, n.sent_at, n.delivered_at, n.read_at, n.created_at, n.updated_at";
+
+/// The same of a message in reserve, `e`, whose chain is the row `n`.
+const IN_RESERVE: &str = "(e.value ->> 'id')::uuid as id, n.correlation_id, n.task_id, n.event_type, n.customer_id, n.taller_id,
+    n.target, e.value ->> 'channel' as channel, cast(e.value ->> 'place' as integer) as fallback_order,
+    n.reserve_status as status, e.value ->> 'recipient_address' as recipient_address,
+    (e.value ->> 'template_id')::uuid as template_id, e.value ->> 'template_name' as template_name, null as error_code,
+    n.reserve_reason as error_reason, 0 as retry_count, n.max_retries, null as next_retry_at, null as provider_message_id,
+    null as provider, cast(e.value ->> 'preferred' as integer) as preferred, n.critical, n.send_at, n.resend_of,
+    null as sent_at, null as delivered_at, null as read_at, n.created_at, n.created_at as updated_at";
+
+/// Those in reserve that have not had their turn.
+const RESERVES: &str = "notifications n, elements(n.reserve::jsonb) e
+    where n.reserve is not null and not exists (
+        select 1 from notifications turn where turn.id = (e.value ->> 'id')::uuid)";
+
+impl NotificationFilter {
+    /// What is asked of every message of a chain alike.
+    fn of_chain(&self, filter: &mut Filter) -> Vec<String> {
+        let mut conditions = Vec::new();
+        let mut ask = |column: &str, value: Option<recado_kernel::db::filter::Value>| {
+            if let Some(value) = value {
+                conditions.push(format!("{column} {}", filter.value(value)));
+            }
+        };
+        ask("n.customer_id =", self.customer_id.clone().map(Into::into));
+        ask("n.event_type =", self.event_type.clone().map(Into::into));
+        ask("n.correlation_id =", self.correlation_id.map(Into::into));
+        ask("n.task_id =", self.task_id.map(Into::into));
+        ask("n.taller_id =", self.taller_id.clone().map(Into::into));
+        ask("n.created_at >=", self.from.map(Into::into));
+        ask("n.created_at <", self.to.map(Into::into));
+        conditions
+    }
+
+    /// The messages that fit as two texts: rows, and those in reserve; each behind its `from`.
+    fn sources(&self, filter: &mut Filter) -> [String; 2] {
+        let shared = self.of_chain(filter);
+        let (mut rows, mut reserve) = (shared.clone(), shared);
+        if let Some(status) = self.status {
+            let parameter = filter.value(status.as_str());
+            rows.push(format!("n.status = {parameter}"));
+            rows.extend(narrowed(status).map(str::to_owned));
+            reserve.push(format!("n.reserve_status = {parameter}"));
+        }
+        if let Some(channel) = self.channel {
+            let parameter = filter.value(channel.as_str());
+            rows.push(format!("n.channel = {parameter}"));
+            reserve.push(format!("e.value ->> 'channel' = {parameter}"));
+        }
+        let rows = if rows.is_empty() { "true".to_owned() } else { rows.join(" and ") };
+        let reserve: String = reserve.iter().map(|condition| format!(" and {condition}")).collect();
+        [format!("notifications n where {rows}"), format!("{RESERVES}{reserve}")]
+    }
+
+    /// Whether a message in reserve can fit.
+    fn may_be_in_reserve(&self) -> bool {
+        self.status.is_none_or(|status| matches!(status, Status::Pending | Status::Cancelled | Status::Failed))
+    }
+}
+
+/// What a status says besides, so that the index of the rare ones is used; and what is queued belongs to a task that goes on,
+/// of which there are few where nothing is queued.
+fn narrowed(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Bounced | Status::Failed | Status::Cancelled => Some("n.closed_at is not null"),
+        Status::Delivered | Status::Read => Some("n.delivered_at is not null"),
+        Status::Queued => Some(
+            "n.task_id in (select t.id from tasks t where t.rung_at is null and t.finished_at is null
+                           union all select t.id from tasks t where t.rung_at is not null and t.finished_at is null)",
+        ),
+        Status::Pending | Status::Sent => None,
+    }
+}
+
+/// A page of the notifications that fit, newest first, and how many fit in all, up to [`MOST_COUNTED`].
+pub async fn list(
+    session: &mut Session,
+    asked: &NotificationFilter,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<Record>, i64)> {
+    let mut filter = Filter::default();
+    let [rows, reserve] = asked.sources(&mut filter);
+    let counted = filter.clone();
+    // Each source gives no more than the page and what stands before it.
+    let (most, size, before) = (filter.value(limit + offset), filter.value(limit), filter.value(offset));
+    let source = |columns: &str, from: &str| {
+        format!("select * from (select {columns} from {from} order by n.created_at desc, n.id desc limit {most}) part")
+    };
+    let mut sources = vec![source(ROW, &rows)];
+    if asked.may_be_in_reserve() {
+        sources.push(source(IN_RESERVE, &reserve));
+    }
+    let text = format!(
+        "select * from ({}) message order by created_at desc, id desc limit {size} offset {before}",
+        sources.join(" union all ")
+    );
+    let records: Vec<Record> = filter.all(session, &text).await?;
+    let found = i64::try_from(records.len()).unwrap_or(i64::MAX);
+    if found < limit && (found > 0 || offset == 0) {
+        return Ok((records, offset + found));
+    }
+    let mut counts = vec![format!("select 1 from (select 1 from {rows} limit {MOST_COUNTED}) part")];
+    if asked.may_be_in_reserve() {
+        counts.push(format!("select 1 from (select 1 from {reserve} limit {MOST_COUNTED}) part"));
+    }
+    let text = format!("select count(*) from ({}) counted", counts.join(" union all "));
+    let count: Vec<(i64,)> = counted.all(session, &text).await?;
+    Ok((records, count.first().map_or(0, |(count,)| (*count).min(MOST_COUNTED))))
+}
+
+/// The notifications of an event, chain by chain, at most `limit`. A caller may give many events the same id.
+pub async fn of_correlation(session: &mut Session, correlation_id: Id, limit: i64) -> Result<Vec<Record>> {
+    let asked = NotificationFilter { correlation_id: Some(correlation_id), ..NotificationFilter::default() };
+    let (mut records, _) = list(session, &asked, limit, 0).await?;
+    records.sort_by_key(|record| (record.created_at, record.task_id, record.fallback_order));
+    Ok(records)
+}
+
+/// The channels that the chains of these tasks do not use, as lines of the journal: they stand in the rows of the chains.
+pub async fn skipped(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Line>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        record: Record,
+        skipped: String,
+    }
+    let rows = sql!(all Row, session,
+        (&format!("select {ROW}, n.skipped from notifications n where n.task_id = any($1) and n.skipped is not null order by n.id")),
+        Ids(task_ids)
+    )?;
+    let lines = rows.into_iter().flat_map(|Row { record, skipped }| {
+        let skipped: Vec<SkippedChannel> = serde_json::from_str(&skipped).unwrap_or_default();
+        skipped.into_iter().map(move |SkippedChannel { channel, reason }| {
+            let entry = Entry {
+                id: record.id,
+                at: record.created_at,
+                correlation_id: record.correlation_id,
+                customer_id: record.customer_id.clone(),
+                task_id: Some(record.task_id),
+                notification_id: None,
+                channel: Some(channel),
+                fact: Fact::Skipped { reason },
+            };
+            Line::from(entry)
+        })
+    });
+    Ok(lines.collect())
+}
