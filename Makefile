@@ -23,7 +23,7 @@ demo: ## the same on a free port and in a temporary folder; ends when the sample
 test: ## all tests, against private PostgreSQL and Redis servers that are gone afterwards
 	@exec scripts/test.sh $(ARGS)
 
-check: ## formatting, lints, documentation, licences, scripts, compose files
+check: ## formatting, lints, structure, documentation, licences, scripts, compose files
 	@exec scripts/check.sh
 
 bench: ## the benchmarks, against private servers that write to disk as in production

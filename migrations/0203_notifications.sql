@@ -37,7 +37,7 @@ create table notifications (
     unknown_since timestamptz,
     -- The moment that was reserved for it at a paced provider.
     paced_until timestamptz,
-    -- The provider's own id, by which its receipts find this row.
+    -- The provider's own id. Its receipts find this row through the attempt that got it.
     provider_message_id text,
     -- Which of the channel's accounts took it: `env`, or the name of a provider account.
     provider text,
@@ -81,7 +81,6 @@ create index notifications_task on notifications (task_id);
 create index notifications_correlation on notifications (correlation_id);
 create index notifications_customer on notifications (customer_id, created_at);
 create index notifications_created on notifications (created_at);
-create index notifications_provider on notifications (provider_message_id) where provider_message_id is not null;
 -- The rare ends, newest first. What is sent as usual enters neither.
 create index notifications_closed on notifications (created_at) where closed_at is not null;
 create index notifications_arrived on notifications (created_at) where delivered_at is not null;
@@ -104,8 +103,13 @@ create table attempts (
     provider_answer text,
     -- Which of the channel's accounts was tried: `env`, or the name of a provider account; null when there was none.
     provider text,
+    -- The name that the provider gave the message, where receipts will use it. It is searched here and not in the message's
+    -- row, because an index there would be written with every delivery.
+    provider_message_id text,
     primary key (notification_id, id)
 );
+
+create index attempts_provider on attempts (provider_message_id) where provider_message_id is not null;
 
 -- The next free moment of a paced provider, e.g. one WhatsApp instance over all workers.
 create table pacing (

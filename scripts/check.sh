@@ -14,6 +14,8 @@ main() {
     # The quick ones first.
     check "shell scripts" shell_scripts
     check "compose files" compose_files
+    check "structure" scripts/check-structure.py
+    check "paths and code map" scripts/check-docs.py
     check "formatting" cargo fmt --all --check
     check "Cargo.lock" lock_file
     check "licences and sources" licences

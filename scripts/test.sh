@@ -2,36 +2,56 @@
 # Runs all tests against PostgreSQL and Redis servers of their own: scripts/test.sh [ARGUMENTS OF THE TEST RUNNER…]
 #
 # With arguments the examples in the documentation are left out: whoever passes a filter wants these tests and no others.
+# At the end it says how long each part took.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# "setup 2 s · build 180 s", and when the part now running began. Both go on to the second half of this script.
+export TEST_PARTS TEST_PART_BEGAN
 
 main() {
     local features
     scripts/setup-test.sh --browser
     features=$(scripts/setup-build.sh)
+    ends setup
     # Before the servers start, because it takes minutes. The programs too: some stories start them as processes.
     echo "Building the tests…" >&2
     cargo build --workspace ${features:+"$features"} --tests --bins
+    ends build
     exec scripts/peers.sh run "$0" --against-servers "$features" "$@"
 }
 
-# All are run, whichever fails. The examples come first, so that the last line to be read is the whole suite's.
+# All are run, whichever fails. The examples come first, so that the last lines to be read are the whole suite's.
 against_servers() {
     local status=0
     local -a what=(--workspace ${1:+"$1"})
     shift
-    [ $# -gt 0 ] || cargo test "${what[@]}" --quiet --doc || status=$?
+    ends servers
+    if [ $# -eq 0 ]; then
+        cargo test "${what[@]}" --quiet --doc || status=$?
+        ends examples
+    fi
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run "${what[@]}" --no-fail-fast "$@" || status=$?
     else
         cargo test "${what[@]}" --lib --bins --tests --no-fail-fast "$@" || status=$?
     fi
+    ends stories
+    echo "Time: $TEST_PARTS" >&2
     return "$status"
+}
+
+ends() {
+    local now
+    now=$(date +%s)
+    TEST_PARTS+="${TEST_PARTS:+ · }$1 $((now - TEST_PART_BEGAN)) s"
+    TEST_PART_BEGAN=$now
 }
 
 if [ "${1:-}" = --against-servers ]; then
     shift
     against_servers "$@"
 else
+    TEST_PARTS='' TEST_PART_BEGAN=$(date +%s)
     main "$@"
 fi

@@ -345,6 +345,7 @@ mod tests {
             provider_status: Some(451),
             provider_answer: Some("451 carlos@example.com".into()),
             provider: None,
+            provider_message_id: None,
         }
     }
 

@@ -72,6 +72,8 @@ pub struct Attempt {
     pub provider_answer: Option<String>,
     /// The account that was tried: `env`, or the name of a provider account.
     pub provider: Option<String>,
+    /// The name that the provider gave the message, where its receipts will use it.
+    pub provider_message_id: Option<String>,
 }
 
 columns!(Attempt {
@@ -87,6 +89,7 @@ columns!(Attempt {
     provider_status: int4 = |attempt| attempt.provider_status,
     provider_answer: text = |attempt| attempt.provider_answer.as_deref(),
     provider: text = |attempt| attempt.provider.as_deref(),
+    provider_message_id: text = |attempt| attempt.provider_message_id.as_deref(),
 });
 
 /// Writes attempts down. Writing one twice is harmless.
@@ -107,7 +110,7 @@ pub async fn record(session: &mut Session, attempts: &[Attempt]) -> Result<()> {
 pub async fn of_tasks(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Attempt>> {
     sql!(all Attempt, session,
         "select a.id, a.notification_id, a.number, a.channel, a.started_at, a.duration_ms, a.outcome, a.error_code,
-                a.error_reason, a.provider_status, a.provider_answer, a.provider
+                a.error_reason, a.provider_status, a.provider_answer, a.provider, a.provider_message_id
          from attempts a join notifications n on n.id = a.notification_id
          where n.task_id = any($1) order by a.started_at, n.fallback_order, a.number, a.id",
         Ids(task_ids)

@@ -301,7 +301,10 @@ pub async fn of_provider<T: AsRef<str>>(
 ) -> Result<Vec<Notification>> {
     sql!(all Notification, session,
         (&format!(
-            "select {COLUMNS} from notifications where provider_message_id = any($1) and channel = $2 order by id for update"
+            "select {COLUMNS} from notifications
+             where id in (select notification_id from attempts where provider_message_id = any($1)) and channel = $2
+               and provider_message_id = any($1)
+             order by id for update"
         )),
         Texts(provider_message_ids), channel.as_str()
     )
@@ -393,13 +396,13 @@ impl Change {
 }
 
 /// Applies changes to notifications that are still open. A message that was sent stays sent, however late another run says
-/// otherwise, and one of which there is a receipt already does not go back. A message in reserve that is queued becomes a row.
+/// otherwise, and one of which there is a receipt already does not go back. A message in reserve becomes a row.
 pub async fn apply(session: &mut Session, changes: &[Change]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
-    let is_turn = |change: &&Change| change.status == Status::Queued && change.id != change.id.at_place(0);
-    let turns: Vec<Id> = changes.iter().filter(is_turn).map(|change| change.id).collect();
+    let later = |id: &Id| *id != id.at_place(0);
+    let turns: Vec<Id> = changes.iter().map(|change| change.id).filter(later).collect();
     if !turns.is_empty() {
         call_up(session, &turns).await?;
     }

@@ -56,6 +56,7 @@ pub async fn admit(
         i64::from(per_hour.max(1)) - 1
     )?;
     let place = oldest.map_or(now, |(oldest,)| now.max(oldest + THROTTLE_WINDOW));
+    super::call_up(session, &[notification.id]).await?;
     sql!(run, session, "update notifications set admitted_at = $2 where id = $1", notification.id, place)?;
     Ok(place)
 }

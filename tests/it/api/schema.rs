@@ -1,0 +1,276 @@
+//! The API does what its document says: schemathesis reads the document, makes up requests, and holds the answers to it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use recado_kernel::clock::Clock;
+use recado_worker::{Options, Worker};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::app::{App, DISPATCH, SECRET, until};
+use crate::harness::pair::Pair;
+use crate::harness::program::{errors, words};
+use crate::harness::sample;
+
+const KEY: &str = "key-of-the-document";
+
+/// The same requests every time. Another number looks elsewhere.
+const SEED: &str = "20260120";
+
+/// The phases of a run, with how much is made up in each. By itself, each operation is asked with ids that are there, at the
+/// limits of its fields and this often besides; then one operation after the other, with the ids that they answer.
+const RUNS: [(&str, &str); 2] = [("examples,coverage,fuzzing", "8"), ("stateful", "20")];
+
+/// On 2 cores a run takes a minute or two.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// What is not asked of the answers, and why.
+const NOT_CHECKED: [(&str, &str); 2] = [
+    // The façade of Django reads the number 5 where it wants a text, and "5" where it wants a number; the document names
+    // the plain type (d23).
+    ("negative_data_rejection", "what the document forbids may be accepted"),
+    // A customer who exists, a variable that a template needs, a plate that is free: no schema says so.
+    ("positive_data_acceptance", "what the document allows may be refused"),
+];
+
+// S002-34, d23: whatever is sent, each operation answers with a status, a type, headers and a body of its document; asks
+// for a key where it says so; knows its methods; and never answers with a 500.
+async fn every_operation_keeps_to_the_document(pair: Pair) {
+    let settings = [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", KEY), ("WORKER_CONCURRENCY", "4")];
+    let app = App::start_at(pair, &settings, Clock::system()).await;
+    let stop = CancellationToken::new();
+    let worker = Worker::new(app.context.clone(), Options::from(&app.context)).expect("its settings work");
+    let services = [
+        tokio::spawn(worker.run(stop.clone())),
+        tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone())),
+    ];
+    let task = deliver_the_sample(&app).await;
+
+    let document = app.get("/api/schema/").await.must_be(200);
+    let hints = hints(&app, &document, &task).await;
+    let mut answers = Answers::default();
+    for (phases, examples) in RUNS {
+        let hints = if phases == "stateful" { "" } else { &hints };
+        let mut run = schemathesis(&app, phases, examples, hints).await;
+        let output = tokio::time::timeout(LIMIT, run.output()).await.expect("it ends in time").expect("it runs");
+        assert!(output.status.success(), "{}", explain(&app, phases, &output));
+        answers.read(&app.folder().join(phases));
+    }
+    answers.keep_only(&operations(&document));
+    println!("{}", answers.table());
+    assert!(answers.untouched().is_empty(), "never called: {:#?}", answers.untouched());
+
+    stop.cancel();
+    for service in services {
+        service.await.expect("it stops without a panic");
+    }
+    app.leave_work();
+    app.finish().await;
+}
+
+mod every_operation_keeps_to_the_document {
+    #[tokio::test]
+    async fn postgres_redis() {
+        super::every_operation_keeps_to_the_document(super::Pair::PostgresRedis).await;
+    }
+
+    #[tokio::test]
+    async fn embedded() {
+        super::every_operation_keeps_to_the_document(super::Pair::Embedded).await;
+    }
+}
+
+/// So that there is something to be found: a customer, a vehicle, a browser, and a message that was delivered. Returns its
+/// task.
+async fn deliver_the_sample(app: &App) -> String {
+    let post = async |path: &str, body: Value| {
+        let request = app.request(Method::POST, path).bearer_auth(KEY).json(&body);
+        app.send(request).await
+    };
+    // Two of each: one to work with, and one to be deleted.
+    for (customer, plate) in [("customer-001", "ABC123"), ("customer-002", "ABC124")] {
+        let named = sample::customer_with(json!({"customer_id": customer}));
+        post("/api/internal/v1/customers/sync/", named).await.must_be(202);
+        let vehicle = json!({"customer_id": customer, "plate": plate, "brand": "Haval", "model": "H6"});
+        post("/api/internal/v1/vehicles/sync/", vehicle).await.must_be(202);
+    }
+    until("the customer is known", async || post(DISPATCH, sample::event()).await.status == 202).await;
+    let accepted = post(DISPATCH, sample::event()).await.must_be(202);
+    until("both messages arrive", async || app.mails().len() == 2).await;
+    accepted["task_id"].as_str().expect("something is sent").to_owned()
+}
+
+/// The program with all it needs to know. What it writes goes into the story's folder.
+async fn schemathesis(app: &App, phases: &str, examples: &str, hints: &str) -> Command {
+    let file = app.folder().join("schemathesis.toml");
+    std::fs::write(&file, [KNOWN, hints].concat()).expect("the folder can be written to");
+    let exclude = NOT_CHECKED.map(|(check, _)| check).join(",");
+    let mut command = Command::new(program().await);
+    command.arg("--config-file").arg(file).arg("run").arg(format!("{}/api/schema/", app.url));
+    command.args(["--seed", SEED, "--max-examples", examples, "--generation-database", "none"]);
+    command.args(["--phases", phases, "--exclude-checks", &exclude]);
+    command.args(["--header", &format!("Authorization: Bearer {KEY}")]);
+    command.args(["--header", &format!("X-Internal-Secret: {SECRET}")]);
+    command.args(["--request-timeout", "30", "--max-failures", "20", "--warnings", "off", "--no-color"]);
+    command.args(["--report", "ndjson", "--report-dir", phases]);
+    command.current_dir(app.folder()).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Ids that nobody could make up, for each operation that wants one.
+async fn hints(app: &App, document: &Value, task: &str) -> String {
+    let mut text = String::new();
+    for operation in operations(document) {
+        let (method, path) = operation.split_once(' ').expect("a method and a path");
+        let parameter = path.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?.0)));
+        let Some((collection, parameter)) = parameter else { continue };
+        let ids = match parameter {
+            "task_id" => vec![json!(task)],
+            "customer_id" => vec![json!("customer-001"), json!("customer-002")],
+            _ if document["paths"][collection]["get"].is_null() => continue,
+            _ => ids_of(app, collection, parameter).await,
+        };
+        // What is deleted is not what the others work with.
+        let id = if method == "DELETE" { ids.get(1) } else { ids.first() };
+        text += &id.map_or(String::new(), |id| hint(&operation, parameter, id));
+    }
+    text
+}
+
+/// What a list shows.
+async fn ids_of(app: &App, collection: &str, parameter: &str) -> Vec<Value> {
+    let list = app.send(app.request(Method::GET, collection).bearer_auth(KEY)).await.must_be(200);
+    let items = list["results"].as_array().or(list.as_array()).into_iter().flatten();
+    items.map(|item| item[parameter].clone()).filter(Value::is_string).collect()
+}
+
+/// Whoever writes needs the thing to be there, or no body would ever be looked at. The others sometimes find nothing.
+fn hint(operation: &str, parameter: &str, id: &Value) -> String {
+    let sometimes = format!("{{ dictionary = \"{operation}\", probability = 0.7 }}");
+    let has_body = ["POST ", "PUT ", "PATCH "].iter().any(|method| operation.starts_with(method));
+    let value = if has_body { id.to_string() } else { sometimes };
+    format!(
+        "[dictionaries.\"{operation}\"]\nvalues = [{id}]\n\
+         [[operations]]\ninclude-name = \"{operation}\"\nparameters = {{ \"path.{parameter}\" = {value} }}\n\n"
+    )
+}
+
+/// What bodies may name: the customer, and what the seed brings. And deleting what others found, before they have looked at
+/// it closely, is for the end of the run.
+const KNOWN: &str = r#"
+[dictionaries.customers]
+values = ["customer-001"]
+[dictionaries.services]
+values = ["mantenimiento-preventivo", "averia-revision"]
+[dictionaries.phases]
+values = ["phase-schedule", "phase-delivery"]
+
+[parameters]
+"body.customer_id" = { dictionary = "customers", probability = 0.8 }
+"body.service_type_id" = { dictionary = "services", probability = 0.8 }
+"body.service_type" = { dictionary = "services", probability = 0.8 }
+"body.phase_id" = { dictionary = "phases", probability = 0.8 }
+"body.phase" = { dictionary = "phases", probability = 0.8 }
+
+[[operations]]
+include-method = "DELETE"
+phases.examples.extra-data-sources.responses = false
+phases.coverage.extra-data-sources.responses = false
+phases.fuzzing.extra-data-sources.responses = false
+
+"#;
+
+/// Installed beforehand by `make test`; the script knows where.
+async fn program() -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/setup-schemathesis.sh");
+    let output = Command::new(script).output().await.expect("the script runs");
+    assert!(output.status.success(), "schemathesis cannot be had: {}", errors(&output));
+    words(&output).trim().into()
+}
+
+/// What went wrong, and how to look at it again.
+fn explain(app: &App, phases: &str, output: &Output) -> String {
+    format!(
+        "{}{}\nTo see it again, with `recado up` and API_KEYS={KEY} INTERNAL_API_SECRET_KEY={SECRET}:\n  \
+         scripts/setup-schemathesis.sh prints the program; then\n  \
+         schemathesis run {}/api/schema/ --seed {SEED} --phases {phases} -H 'Authorization: Bearer {KEY}' \
+         -H 'X-Internal-Secret: {SECRET}' --exclude-checks {}",
+        words(output),
+        errors(output),
+        app.url,
+        NOT_CHECKED.map(|(check, _)| check).join(","),
+    )
+}
+
+/// `GET /api/v1/…` of the document.
+fn operations(document: &Value) -> Vec<String> {
+    let paths = document["paths"].as_object().expect("paths").iter();
+    paths
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().expect("methods").keys();
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect()
+}
+
+/// How often each operation gave each status.
+#[derive(Default)]
+struct Answers(BTreeMap<String, BTreeMap<u64, usize>>);
+
+impl Answers {
+    /// From the events of the run, one JSON object in a line.
+    fn read(&mut self, folder: &Path) {
+        for file in std::fs::read_dir(folder).expect("there is a report") {
+            let events = std::fs::read_to_string(file.expect("a file").path()).expect("the report is text");
+            for event in events.lines() {
+                let event: Value = serde_json::from_str(event).expect("an event is JSON");
+                self.count(&event["ScenarioFinished"]["recorder"]);
+            }
+        }
+    }
+
+    fn count(&mut self, recorder: &Value) {
+        for (case, exchange) in recorder["interactions"].as_object().into_iter().flatten() {
+            let request = &recorder["cases"][case]["value"];
+            let word = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
+            let status = exchange["response"]["status_code"].as_u64().unwrap_or_default();
+            let operation = format!("{} {}", word("method"), word("path"));
+            *self.0.entry(operation).or_default().entry(status).or_default() += 1;
+        }
+    }
+
+    /// Methods that an operation does not have are tried too; they are not what is counted here.
+    fn keep_only(&mut self, operations: &[String]) {
+        self.0.retain(|operation, _| operations.contains(operation));
+        for operation in operations {
+            self.0.entry(operation.clone()).or_default();
+        }
+    }
+
+    /// The document itself is read at the beginning, and never called.
+    fn untouched(&self) -> Vec<&String> {
+        let silent = self.0.iter().filter(|(_, statuses)| statuses.is_empty());
+        silent.map(|(operation, _)| operation).filter(|operation| *operation != "GET /api/schema/").collect()
+    }
+
+    /// One line for each operation; those that never did what they are for are marked.
+    fn table(&self) -> String {
+        self.0.iter().fold(String::new(), |mut table, (operation, statuses)| {
+            let good: usize = statuses.range(200..300).map(|(_, count)| count).sum();
+            let mark = if good == 0 { "!" } else { " " };
+            writeln!(
+                table,
+                "{mark} {good:>5} good of {:>5}  {operation}  {statuses:?}",
+                statuses.values().sum::<usize>()
+            )
+            .expect("a text can be written to");
+            table
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! The product's own programs, started as an operator starts them: as processes.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use recado_kernel::clock::Clock;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::harness::app::{App, seconds};
+
+impl App {
+    /// A program of the product that joins this telling, with further settings.
+    pub(crate) fn program(&self, name: &str, settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(built(name));
+        command.env_clear().envs(self.environment(settings)).current_dir(self.folder());
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs `recado` with these arguments to its end.
+    pub(crate) async fn recado(&self, arguments: &[&str]) -> Output {
+        self.program("recado", &[]).args(arguments).output().await.expect("the program runs")
+    }
+
+    /// What `recado --json` prints when it goes well.
+    pub(crate) async fn recado_json(&self, arguments: &[&str]) -> Value {
+        let output = self.recado(&[&["--json"], arguments].concat()).await;
+        assert!(output.status.success(), "{arguments:?}: {}", errors(&output));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+    }
+
+    /// Programs read the system's clock, so a story that runs some of them begins now.
+    pub(crate) fn live_now(&self) {
+        self.clock.set(Clock::system().now());
+    }
+
+    /// A moment after what a program did just now: what it could not ring is found and worked off.
+    pub(crate) async fn notice(&self) {
+        self.clock.set(Clock::system().now() + seconds(6));
+        self.later(seconds(0)).await;
+    }
+}
+
+pub(crate) fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub(crate) fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The programs lie beside the folder of the tests.
+fn built(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("this program is a file");
+    let folder = tests.parent().and_then(|deps| deps.parent()).expect("target/debug/deps");
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is not built; run `make test`, which builds it", path.display());
+    path
+}

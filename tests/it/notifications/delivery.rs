@@ -1,0 +1,198 @@
+//! What arrives at the person.
+
+use std::collections::HashSet;
+
+use recado_notifications::channels::Channel;
+use recado_sandbox::{EvolutionFault, SmtpFault};
+use serde_json::json;
+
+use crate::harness::app::{App, seconds};
+use crate::harness::pair::story;
+use crate::harness::sample::{self, likes};
+
+// S002-1, S002-41, S002-62: the document's own example, from the curl to the inbox.
+story!(the_sample_event_arrives_as_a_mail, async |app: &App| {
+    app.know_carlos().await;
+    let receipt = app.accepted(&sample::event()).await;
+    assert_eq!((receipt.success, receipt.notifications_queued), (true, 1));
+    let task = receipt.task_id.expect("one task");
+    assert_eq!(app.status(task).await["status"], "PENDING");
+
+    app.drain().await;
+
+    let [mail] = app.mails().try_into().expect("one mail");
+    assert_eq!(mail.envelope_to(), ["carlos@example.com"]);
+    assert_eq!(mail.from(), Some("Taller Ambacar <taller@example.com>"));
+    assert_eq!(mail.subject(), Some("Mantenimiento agendado: 20 de Enero, 2026, 14:30"));
+    for part in [mail.text(), mail.html()] {
+        let part = part.expect("both a text and an HTML part");
+        assert!(part.contains("Carlos Mendoza") && part.contains("Haval H6 2024"), "{part}");
+    }
+    assert!(!mail.text().expect("a text").contains('<'));
+    let status = app.status(task).await;
+    assert_eq!(status["status"], "SUCCESS");
+    assert_eq!(
+        (&status["ready"], &status["successful"], &status["failed"]),
+        (&json!(true), &json!(true), &json!(false))
+    );
+    assert_eq!(status["result"]["channel"], "email");
+    assert_eq!(app.chain(task).await, ["email sent", "whatsapp pending"]);
+    assert_eq!(app.attempts(task).await, ["email sent 250"]);
+});
+
+// S002-62: what a client reads about a delivery, with nobody's address in it.
+story!(the_status_tells_the_whole_story, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    app.sandbox.smtp.misbehave_times(SmtpFault::reject_recipient(451), 1);
+    app.drain().await;
+
+    let retrying = app.status(task).await;
+    assert_eq!((&retrying["status"], &retrying["ready"]), (&json!("RETRY"), &json!(false)));
+    assert!(retrying["next_run_at"].is_string(), "{retrying}");
+    app.until_due(task).await;
+
+    let status = app.status(task).await;
+    let [email, whatsapp] = status["notifications"].as_array().expect("a list").as_slice() else { panic!("{status}") };
+    assert_eq!((&status["channel"], &status["queue"]), (&json!("email"), &json!("notifications")));
+    assert_eq!((&email["status"], &whatsapp["status"]), (&json!("sent"), &json!("pending")));
+    assert_eq!((&email["attempts"], &email["max_attempts"]), (&json!(2), &json!(3)));
+    let [refused, taken] = email["attempts_log"].as_array().expect("a list").as_slice() else { panic!("{email}") };
+    assert_eq!((&refused["outcome"], &refused["error_code"]), (&json!("transient"), &json!("EMAIL_SEND_FAILED")));
+    assert_eq!((&refused["provider_status"], &taken["outcome"]), (&json!(451), &json!("sent")));
+    assert!(refused["duration_ms"].is_u64() && refused["at"].is_string(), "{refused}");
+    assert!(!status.to_string().contains("carlos@example.com"), "{status}");
+    assert_eq!(app.get(&format!("/api/v1/tasks/{task}")).await.must_be(200), status);
+});
+
+// The second copy of a mail that was perhaps delivered bears the same Message-ID, so mailboxes show one.
+story!(a_mail_keeps_its_message_id_over_attempts, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    app.sandbox.smtp.misbehave_times(SmtpFault::DropAfterData { record: true }, 1);
+    app.drain().await;
+    app.until_due(task).await;
+
+    let ids: HashSet<_> = app.mails().iter().map(|mail| mail.message_id().map(str::to_owned)).collect();
+    assert_eq!((app.mails().len(), ids.len()), (2, 1));
+    assert_eq!(app.attempts(task).await, ["email transient", "email sent 250"]);
+});
+
+// S002-40, d12: a person's own order of channels decides, and the words are those of the channel.
+story!(preferences_decide_the_order, async |app: &App| {
+    app.know_carlos().await;
+    app.prefer("customer-001", &[likes(Channel::Whatsapp, 1), likes(Channel::Email, 2)]).await;
+    let receipt = app.accepted(&sample::event()).await;
+    let planned: Vec<_> = receipt.notifications.iter().map(|planned| planned.channel.as_str()).collect();
+    assert_eq!(planned, ["whatsapp", "email"]);
+    app.drain().await;
+
+    let [message] = app.whatsapps().try_into().expect("one message");
+    assert_eq!(message.jid, "593991234567@s.whatsapp.net");
+    assert!(
+        message.text.contains("*mantenimiento preventivo*") && message.text.contains("Haval H6 2024"),
+        "{}",
+        message.text
+    );
+    assert!(app.mails().is_empty());
+});
+
+// d12: every enabled channel at once, each a task of its own, where a workshop wants that.
+story!(all_channels_at_once_where_configured, async |app: &App| {
+    app.know_carlos().await;
+    app.subscribe("customer-001").await;
+    app.sql(
+        "update orchestration_configs set delivery_mode = 'all' where target = 'clients' and service_type_id in
+             (select id from service_types where slug = 'mantenimiento-preventivo')",
+    )
+    .await;
+    let receipt = app.accepted(&sample::event()).await;
+    assert_eq!(receipt.notifications_queued, 3);
+    let tasks: HashSet<_> = receipt.notifications.iter().map(|planned| planned.task_id).collect();
+    assert_eq!(tasks.len(), 3);
+    app.drain().await;
+    assert_eq!((app.mails().len(), app.whatsapps().len(), app.pushes().len()), (1, 1, 1));
+});
+
+// S002-43: a custom event brings its own words, and needs no service and no phase.
+story!(a_custom_event_brings_its_own_words, async |app: &App| {
+    app.know_carlos().await;
+    let event = json!({
+        "event_type": "custom", "service_type_id": null, "phase_id": null, "customer_id": "customer-001",
+        "context": {"subject": "Feriado del lunes", "body": "Mañana no abrimos.\nGracias & saludos <3"}
+    });
+    app.accepted(&event).await;
+    app.drain().await;
+    let [mail] = app.mails().try_into().expect("one mail");
+    assert_eq!(mail.subject(), Some("Feriado del lunes"));
+    assert!(mail.text().expect("a text").contains("Gracias & saludos <3"));
+});
+
+// d10: names of variables lose case and accents.
+story!(variables_are_known_by_any_spelling, async |app: &App| {
+    app.know_carlos().await;
+    let event =
+        json!({"context": {"nombre": null, "vehiculo": null, "NOMBRE": "Carlos Mendoza", "VEHÍCULO": "Haval H6 2024"}});
+    app.accepted(&sample::event_with(event)).await;
+    app.drain().await;
+    let [mail] = app.mails().try_into().expect("one mail");
+    assert!(mail.text().expect("a text").contains("Haval H6 2024"));
+});
+
+// Values are text: neither HTML nor another template.
+story!(values_are_never_markup, async |app: &App| {
+    app.know_carlos().await;
+    let event = json!({"context": {"nombre": "<script>alert(1)</script>{{Placa}}"}});
+    app.accepted(&sample::event_with(event)).await;
+    app.drain().await;
+    let [mail] = app.mails().try_into().expect("one mail");
+    let html = mail.html().expect("an HTML part");
+    assert!(html.contains("&lt;script&gt;") && !html.contains("<script>") && html.contains("{{Placa}}"), "{html}");
+});
+
+// d27: the message left and the answer never came. It is looked up at the provider, and not sent twice.
+story!(a_whatsapp_that_left_without_an_answer_is_found, [("EVOLUTION_TIMEOUT", "0.3")], async |app: &App| {
+    app.sync_customer(&sample::customer_with(json!({"email": null}))).await;
+    let task = app.task_for(&sample::event()).await;
+    app.sandbox.evolution.misbehave_times(EvolutionFault::AcceptThenHang, 1);
+    app.drain().await;
+    assert_eq!(app.attempts(task).await, ["whatsapp unknown"]);
+    assert_eq!(app.chain(task).await, ["whatsapp queued WHATSAPP_TIMEOUT"]);
+
+    let waited = app.until_due(task).await;
+    assert!(waited <= seconds(10), "{waited:?}");
+    assert_eq!(app.whatsapps().len(), 1);
+    assert_eq!(app.chain(task).await, ["whatsapp sent"]);
+    assert_eq!(app.status(task).await["result"]["provider_message_id"], app.whatsapps()[0].id);
+});
+
+// d27: the provider never knew it. When the window closes, the attempt counts as failed and another one follows.
+story!(a_whatsapp_that_never_left_is_sent_after_the_window, async |app: &App| {
+    app.sync_customer(&sample::customer_with(json!({"email": null}))).await;
+    let task = app.task_for(&sample::event()).await;
+    app.sandbox.evolution.misbehave_times(EvolutionFault::Drop, 1);
+    app.drain().await;
+    assert_eq!(app.attempts(task).await, ["whatsapp unknown"]);
+
+    let mut waited = seconds(0);
+    while app.whatsapps().is_empty() {
+        waited += app.until_due(task).await;
+        assert!(waited < seconds(180), "it is never sent again");
+    }
+    assert!(waited >= seconds(60 + 48), "not before the window of 60 s and the delay of 60 s have passed: {waited:?}");
+    assert_eq!(app.attempts(task).await, ["whatsapp unknown", "whatsapp sent 201"]);
+});
+
+// A number that sends too fast is banned: 20 a minute are one every 3 seconds, over all workers.
+story!(whatsapps_leave_at_the_pace_of_the_instance, [("WHATSAPP_RATE_PER_MINUTE", "20")], async |app: &App| {
+    app.sync_customer(&sample::customer_with(json!({"email": null}))).await;
+    for _ in 0..3 {
+        app.accepted(&sample::event()).await;
+    }
+    let mut arrived = Vec::new();
+    for _ in 0..7 {
+        app.later(seconds(1)).await;
+        arrived.push(app.whatsapps().len());
+    }
+    assert_eq!(arrived, [1, 1, 1, 2, 2, 2, 3]);
+});

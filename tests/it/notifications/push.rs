@@ -1,0 +1,135 @@
+//! Browsers subscribe, are reached, and disappear.
+
+use recado_notifications::channels::Channel;
+use recado_sandbox::PushFault;
+use serde_json::{Value, json};
+
+use crate::harness::app::{App, SUBSCRIBE};
+use crate::harness::pair::story;
+use crate::harness::sample::{self, likes};
+
+impl App {
+    /// Carlos wants to be reached by push, and only then by mail.
+    async fn prefer_push(&self) {
+        self.know_carlos().await;
+        self.prefer("customer-001", &[likes(Channel::Push, 1), likes(Channel::Email, 2)]).await;
+    }
+
+    async fn push_status(&self, customer_id: &str) -> (u16, Value) {
+        let answer = self.get(&format!("/api/v1/notifications/push/status/{customer_id}/")).await;
+        (answer.status, answer.json())
+    }
+}
+
+fn devices(count: u32) -> (u16, Value) {
+    (200, json!({"has_subscription": count > 0, "subscription_count": count}))
+}
+
+// S002-25 to S002-27, S002-55, d16: 201 on create and on update, 204 once, 404 for a stranger.
+story!(a_browser_subscribes_and_leaves, async |app: &App| {
+    assert_eq!(app.push_status("customer-001").await.0, 404);
+    let browser = app.subscribe("customer-001").await;
+    assert_eq!(app.push_status("customer-001").await, devices(1), "a PWA may subscribe before the customer is synced");
+    let again = json!({"customer_id": "customer-001", "subscription": browser.to_json(), "user_agent": "Firefox"});
+    app.post(SUBSCRIBE, &again).await.must_be(201);
+    assert_eq!(app.push_status("customer-001").await, devices(1));
+
+    let farewell = json!({"endpoint": browser.endpoint});
+    app.delete(SUBSCRIBE, &farewell).await.must_be(204);
+    app.delete(SUBSCRIBE, &farewell).await.must_be(404);
+    assert_eq!(app.push_status("customer-001").await.0, 404);
+    app.know_carlos().await;
+    assert_eq!(app.push_status("customer-001").await, devices(0));
+});
+
+// S002-25: bad keys and endpoints are named.
+story!(a_bad_subscription_is_refused, [("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "false")], async |app: &App| {
+    let good = app.sandbox.push.subscribe();
+    let body = |endpoint: &str, p256dh: &str, auth: &str| {
+        let keys = json!({"p256dh": p256dh, "auth": auth});
+        json!({"customer_id": "customer-001", "subscription": {"endpoint": endpoint, "keys": keys}})
+    };
+    const ENDPOINT: &str = "https://push.example.com/1";
+    for (body, pointer) in [
+        (body(ENDPOINT, "AAAA", &good.auth), "/subscription/keys/p256dh/0"),
+        (body(ENDPOINT, &good.p256dh, "AAAA"), "/subscription/keys/auth/0"),
+        (body("not a url", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
+        (body("http://push.example.com/1", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
+        (body("https://127.0.0.1/1", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
+        (body("https://169.254.169.254/latest/", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
+        (json!({"customer_id": "customer-001"}), "/subscription/0"),
+        (json!({"customer_id": "customer-001", "subscription": {"endpoint": ENDPOINT}}), "/subscription/keys/0"),
+    ] {
+        let answer = app.post(SUBSCRIBE, &body).await.must_be(400);
+        assert!(answer.pointer(pointer).is_some_and(Value::is_string), "{body}: {answer}");
+    }
+    app.post(SUBSCRIBE, &body(ENDPOINT, &good.p256dh, &good.auth)).await.must_be(201);
+});
+
+// Every device is reached; one that is gone is forgotten, and the message counts as sent.
+story!(every_device_is_reached, async |app: &App| {
+    app.prefer_push().await;
+    let (_, gone, _) =
+        (app.subscribe("customer-001").await, app.subscribe("customer-001").await, app.subscribe("customer-001").await);
+    app.sandbox.push.expire(&gone.endpoint);
+    let task = app.task_for(&sample::event()).await;
+    app.drain().await;
+
+    assert_eq!(app.pushes().len(), 2);
+    let payload: Value = serde_json::from_str(&app.pushes()[0].payload).expect("JSON for the service worker");
+    assert!(
+        payload.to_string().contains("Mantenimiento agendado") && payload.to_string().contains("Haval H6 2024"),
+        "{payload}"
+    );
+    assert_eq!(app.chain(task).await[0], "push sent");
+    assert_eq!(app.push_status("customer-001").await, devices(2));
+    assert!(app.mails().is_empty());
+});
+
+// S002-71: when all devices are gone, the next channel takes over at once.
+story!(devices_that_are_gone_fall_back, async |app: &App| {
+    app.prefer_push().await;
+    let browser = app.subscribe("customer-001").await;
+    app.sandbox.push.expire(&browser.endpoint);
+    let task = app.task_for(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.chain(task).await, ["push failed PUSH_SUBSCRIPTION_EXPIRED", "email sent", "whatsapp pending"]);
+    assert_eq!(app.push_status("customer-001").await, devices(0));
+
+    let browser = app.subscribe("customer-001").await;
+    app.sandbox.push.forget(&browser.endpoint);
+    let task = app.task_for(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.chain(task).await[0], "push failed PUSH_SUBSCRIPTION_NOT_FOUND");
+});
+
+// S002-71: the browser left between the dispatch and the push.
+story!(a_browser_may_leave_in_between, async |app: &App| {
+    app.prefer_push().await;
+    let browser = app.subscribe("customer-001").await;
+    let task = app.task_for(&sample::event()).await;
+    app.delete(SUBSCRIBE, &json!({"endpoint": browser.endpoint})).await.must_be(204);
+    app.drain().await;
+    assert_eq!(app.chain(task).await[..2], ["push failed NO_PUSH_SUBSCRIPTION", "email sent"]);
+});
+
+// A push service that is busy is asked again later.
+story!(a_busy_push_service_is_asked_again, async |app: &App| {
+    app.prefer_push().await;
+    app.subscribe("customer-001").await;
+    app.sandbox.push.misbehave_times(PushFault::Status { status: 503, retry_after: Some(300) }, 1);
+    let task = app.task_for(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.until_due(task).await.as_secs(), 300);
+    assert_eq!(app.attempts(task).await, ["push transient 503", "push sent 201"]);
+});
+
+// What a browser needs to subscribe.
+story!(
+    the_public_key_is_public,
+    [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", "a-key-of-the-stories")],
+    async |app: &App| {
+        let answer = app.get("/api/v1/notifications/push/vapid-public-key/").await.must_be(200);
+        assert_eq!(answer["public_key"].as_str().expect("a key").len(), 87);
+    }
+);
