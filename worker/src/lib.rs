@@ -5,20 +5,21 @@
 //!                                                                          heartbeat: renew the leases of all that is held
 //! ```
 
-pub mod channels;
+mod channels;
 pub mod cli;
 mod completer;
 mod drain;
 mod in_flight;
 mod jobs;
 mod lane;
-pub mod outbound;
+mod outbound;
 mod registry;
 mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use channels::ProviderError;
 pub use drain::{Drain, DrainError};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
@@ -28,7 +29,6 @@ use recado_queue::{tasks, workers};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::channels::ProviderError;
 use crate::completer::Completer;
 use crate::in_flight::InFlight;
 use crate::run::Runner;

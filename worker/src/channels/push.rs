@@ -22,9 +22,10 @@ use web_push::{
     WebPushMessageBuilder, WebPushPayload,
 };
 
-use super::{
-    Message, Provider, ProviderError, Receipt, Recipient, SendFailure, Subscription, excerpt, shorten, wrong_adapter,
-};
+use super::answer::{excerpt, shorten};
+use super::failure::{SendFailure, wrong_adapter};
+use super::message::{Message, Recipient, Subscription};
+use super::provider::{Provider, ProviderError, SendReceipt};
 use crate::outbound;
 
 /// The code of a failed push that has none of its own (S002-71).
@@ -127,7 +128,7 @@ impl Push {
 
 #[async_trait]
 impl Provider for Push {
-    async fn send(&self, message: &Message) -> Result<Receipt, SendFailure> {
+    async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
         let Recipient::Push(devices) = &message.recipient else {
             return Err(wrong_adapter(message, FAILED));
         };
@@ -140,7 +141,7 @@ impl Provider for Push {
 }
 
 /// One device is enough: the person has the message. Otherwise the most hopeful failure speaks for all.
-fn conclude(outcomes: Vec<(Id, Result<u16, SendFailure>)>) -> Result<Receipt, SendFailure> {
+fn conclude(outcomes: Vec<(Id, Result<u16, SendFailure>)>) -> Result<SendReceipt, SendFailure> {
     let total = outcomes.len();
     let is_gone = |failure: &SendFailure| matches!(failure.code, NOT_FOUND | EXPIRED);
     let gone: Vec<Id> =
@@ -148,7 +149,7 @@ fn conclude(outcomes: Vec<(Id, Result<u16, SendFailure>)>) -> Result<Receipt, Se
     let mut statuses = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().copied());
     if let Some(status) = statuses.next() {
         let answer = format!("{} of {total} devices reached", statuses.count() + 1);
-        return Ok(Receipt { provider_message_id: None, status: Some(status), answer, gone });
+        return Ok(SendReceipt { provider_message_id: None, status: Some(status), answer, gone });
     }
     let failures = outcomes.into_iter().filter_map(|(_, outcome)| outcome.err());
     let Some(speaker) = failures.min_by_key(hopelessness) else {

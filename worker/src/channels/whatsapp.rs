@@ -16,10 +16,11 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{
-    Fault, Lookup, Message, Provider, ProviderError, Reach, Receipt, Recipient, SendFailure, excerpt, wrong_adapter,
-};
-use crate::outbound;
+use super::answer::excerpt;
+use super::failure::{Fault, SendFailure, wrong_adapter};
+use super::message::{Message, Recipient};
+use super::provider::{Lookup, Provider, ProviderError, SendReceipt};
+use crate::outbound::{self, Reach};
 
 /// No answer in time; the message may have left (S002-71).
 pub(super) const TIMEOUT: &str = "WHATSAPP_TIMEOUT";
@@ -106,10 +107,10 @@ impl Whatsapp {
         match answer.json.pointer("/messages/records").and_then(Value::as_array) {
             Some(records) if answer.status < 300 => {
                 match records.iter().find(|record| is_record_of(record, chat, text, since)) {
-                    Some(record) => Lookup::Sent(Receipt {
+                    Some(record) => Lookup::Sent(SendReceipt {
                         provider_message_id: key_id(record),
                         answer: "found in the chat after an answer that never came".to_owned(),
-                        ..Receipt::default()
+                        ..SendReceipt::default()
                     }),
                     None => Lookup::NotFound,
                 }
@@ -136,7 +137,7 @@ fn client(base: &Url, reach: Reach, timeout: Duration) -> Result<Client, Provide
 
 #[async_trait]
 impl Provider for Whatsapp {
-    async fn send(&self, message: &Message) -> Result<Receipt, SendFailure> {
+    async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
         let number = number(message)?;
         // A JSON number is refused: the schema wants text.
         let body = json!({"number": number, "text": message.body});
@@ -170,11 +171,11 @@ fn number(message: &Message) -> Result<String, SendFailure> {
     Ok(digits)
 }
 
-fn conclude(answer: Answer) -> Result<Receipt, SendFailure> {
+fn conclude(answer: Answer) -> Result<SendReceipt, SendFailure> {
     let message_id = key_id(&answer.json);
     // An answer that broke off after a good status is good: Evolution answers when WhatsApp has the message.
     if (200..300).contains(&answer.status) && (message_id.is_some() || !answer.whole) {
-        return Ok(Receipt {
+        return Ok(SendReceipt {
             provider_message_id: message_id,
             status: Some(answer.status),
             answer: answer.text,

@@ -29,7 +29,7 @@ pub(crate) struct Notifier {
 
 pub(crate) fn register(jobs: &mut Jobs, system: Notifications) -> Result<(), ProviderError> {
     let notifier = Arc::new(Notifier {
-        providers: Providers::open(&system.context)?,
+        providers: Providers::new(&system.context)?,
         chains: notifications::load_together(system.context.clone()),
         permissions: permission::ask_together(system.clone()),
         system,

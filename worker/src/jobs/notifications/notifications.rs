@@ -30,7 +30,7 @@ use super::Notifier;
 use super::effects::Rows;
 use super::permission::{Permission, PermissionRequest};
 use crate::channels::{
-    Account, Lookup, Message, Receipt, Recipient, SendFailure, Subscription, channels_failure, is_accounts_fault,
+    Account, Lookup, Message, Recipient, SendFailure, SendReceipt, Subscription, channels_failure, is_accounts_fault,
     not_configured, plain_text,
 };
 use crate::registry::{Effects, JobError, Outcome};
@@ -255,7 +255,7 @@ impl Delivery<'_> {
         accounts: &[Arc<Account>],
         message: &Message,
         since: Timestamp,
-    ) -> Result<Option<(Arc<Account>, Receipt)>, JobError> {
+    ) -> Result<Option<(Arc<Account>, SendReceipt)>, JobError> {
         let (current, providers) = (self.current(), &self.notifier.providers);
         let asked = match current.unknown_since.and(current.provider.as_deref()) {
             Some(used) => providers.named(current.channel, used).await?.map(Arc::new).into_iter().collect(),
@@ -382,7 +382,7 @@ impl Delivery<'_> {
     fn attempt(
         &self,
         account: Option<&Arc<Account>>,
-        result: &Result<Receipt, SendFailure>,
+        result: &Result<SendReceipt, SendFailure>,
         started: Timestamp,
         ended: Timestamp,
     ) -> Attempt {
@@ -421,7 +421,7 @@ impl Delivery<'_> {
     }
 
     /// The provider took it. Where a receipt is awaited, the task goes on when its time is up, or when it comes.
-    fn sent(&self, account: &Account, receipt: Receipt, ended: Timestamp) -> Performed {
+    fn sent(&self, account: &Account, receipt: SendReceipt, ended: Timestamp) -> Performed {
         let current = self.current();
         let sent = Notification { status: Status::Sent, sent_at: Some(ended), ..current.clone() };
         let change = Change {
@@ -470,7 +470,7 @@ impl Delivery<'_> {
     }
 
     /// The message whose outcome was unknown did leave.
-    fn found(&self, account: &Arc<Account>, receipt: Receipt) -> Performed {
+    fn found(&self, account: &Arc<Account>, receipt: SendReceipt) -> Performed {
         let attempt = self.attempt(Some(account), &Ok(receipt.clone()), self.now, self.now);
         self.sent(account, receipt, self.now).with(vec![attempt])
     }

@@ -21,15 +21,15 @@ use recado_kernel::config::{EmailSecurity, EmailSettings};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout};
 
-use super::{ProviderError, Reach};
-use crate::outbound::{self, NoAddress};
+use super::super::provider::ProviderError;
+use crate::outbound::{self, NoAddress, Reach};
 
 /// A connection that nobody needed for this long is closed. Servers close theirs after 5 minutes (RFC 5321, section
 /// 4.5.3.2.7), routers forget them earlier.
-const LONGEST_IDLE: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a waiting connection may take to answer before a fresh one is made instead.
-const REUSE_PATIENCE: Duration = Duration::from_secs(5);
+const REUSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Per address of the server; a name may have several.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ pub(super) enum Stage {
 
 /// Why a mail was not taken.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct SmtpError {
     pub(super) stage: Stage,
     pub(super) cause: Cause,
 }
@@ -133,19 +133,19 @@ impl Relay {
     }
 
     /// Delivers a mail and returns the server's last words, code first.
-    pub(super) async fn send(&self, parcel: &Envelope) -> Result<(u16, String), Trouble> {
+    pub(super) async fn send(&self, envelope: &Envelope) -> Result<(u16, String), SmtpError> {
         let mut stage = Stage::Connect;
-        match timeout(self.timeout, self.converse(parcel, &mut stage)).await {
+        match timeout(self.timeout, self.converse(envelope, &mut stage)).await {
             Ok(Ok(response)) => Ok((response.code().into(), words(&response))),
-            Ok(Err(cause)) => Err(Trouble { stage, cause }),
-            Err(_) => Err(Trouble { stage, cause: Cause::Silence }),
+            Ok(Err(cause)) => Err(SmtpError { stage, cause }),
+            Err(_) => Err(SmtpError { stage, cause: Cause::Silence }),
         }
     }
 
     /// Dropping this future at any point closes the connection.
-    async fn converse(&self, parcel: &Envelope, stage: &mut Stage) -> Result<Response, Cause> {
-        let mut connection = self.begin(parcel, stage).await?;
-        let outcome = transmit(&mut connection, parcel, stage).await;
+    async fn converse(&self, envelope: &Envelope, stage: &mut Stage) -> Result<Response, Cause> {
+        let mut connection = self.begin(envelope, stage).await?;
+        let outcome = transmit(&mut connection, envelope, stage).await;
         match &outcome {
             Ok(_) => self.keep(connection),
             Err(Cause::Reply { .. }) => dismiss(connection),
@@ -159,16 +159,16 @@ impl Relay {
     /// One that waited may have been closed by the server in the meantime, which must not cost an attempt. Asking with
     /// NOOP first would cost every mail a round trip and leave a gap; so MAIL itself is the question, and whatever goes
     /// wrong is tried again on a fresh connection.
-    async fn begin(&self, parcel: &Envelope, stage: &mut Stage) -> Result<AsyncSmtpConnection, Cause> {
+    async fn begin(&self, envelope: &Envelope, stage: &mut Stage) -> Result<AsyncSmtpConnection, Cause> {
         if let Some(mut waiting) = self.reuse()
-            && let Ok(Ok(())) = timeout(REUSE_PATIENCE, introduce(&mut waiting, parcel)).await
+            && let Ok(Ok(())) = timeout(REUSE_TIMEOUT, introduce(&mut waiting, envelope)).await
         {
             *stage = Stage::Sender;
             return Ok(waiting);
         }
         let mut connection = self.connect(stage).await?;
         *stage = Stage::Sender;
-        match introduce(&mut connection, parcel).await {
+        match introduce(&mut connection, envelope).await {
             Ok(()) => Ok(connection),
             Err(cause) => {
                 dismiss(connection);
@@ -213,7 +213,7 @@ impl Relay {
     /// The connection that waited the shortest time, so that those too many grow old.
     fn reuse(&self) -> Option<AsyncSmtpConnection> {
         let parked = lock(&self.waiting).connections.pop()?;
-        if parked.since.elapsed() < LONGEST_IDLE {
+        if parked.since.elapsed() < IDLE_TIMEOUT {
             return Some(parked.connection);
         }
         dismiss(parked.connection);
@@ -231,30 +231,31 @@ impl Relay {
 }
 
 /// MAIL FROM, with what this mail asks of the server.
-async fn introduce(connection: &mut AsyncSmtpConnection, parcel: &Envelope) -> Result<(), Cause> {
+async fn introduce(connection: &mut AsyncSmtpConnection, envelope: &Envelope) -> Result<(), Cause> {
     let mut parameters = Vec::new();
     // lettre encodes headers and bodies to ASCII; only addresses stay as they are (RFC 6531).
-    let international = [&parcel.from, &parcel.to].into_iter().any(|address| !AsRef::<str>::as_ref(address).is_ascii());
+    let international =
+        [&envelope.from, &envelope.to].into_iter().any(|address| !AsRef::<str>::as_ref(address).is_ascii());
     if international {
         if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
             return Err(Cause::Lacks(Ability::SmtpUtf8));
         }
         parameters.extend([MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)]);
     }
-    connection.command(Mail::new(Some(parcel.from.clone()), parameters)).await?;
+    connection.command(Mail::new(Some(envelope.from.clone()), parameters)).await?;
     Ok(())
 }
 
 async fn transmit(
     connection: &mut AsyncSmtpConnection,
-    parcel: &Envelope,
+    envelope: &Envelope,
     stage: &mut Stage,
 ) -> Result<Response, Cause> {
     *stage = Stage::Recipient;
-    connection.command(Rcpt::new(parcel.to.clone(), Vec::new())).await?;
+    connection.command(Rcpt::new(envelope.to.clone(), Vec::new())).await?;
     connection.command(Data).await?;
     *stage = Stage::Content;
-    Ok(connection.command(Transparent(&parcel.content)).await?)
+    Ok(connection.command(Transparent(&envelope.content)).await?)
 }
 
 /// A mail as it stands after DATA: dots doubled at the start of lines, a lone dot at the end (RFC 5321, section 4.5.2).
@@ -288,11 +289,11 @@ struct Parked {
 /// Closes what waited too long, until nothing waits.
 async fn reap(waiting: Weak<Mutex<Waiting>>) {
     loop {
-        tokio::time::sleep(LONGEST_IDLE).await;
+        tokio::time::sleep(IDLE_TIMEOUT).await;
         let Some(waiting) = waiting.upgrade() else { return };
         let mut guard = lock(&waiting);
         let (old, young) =
-            mem::take(&mut guard.connections).into_iter().partition(|parked| parked.since.elapsed() >= LONGEST_IDLE);
+            mem::take(&mut guard.connections).into_iter().partition(|parked| parked.since.elapsed() >= IDLE_TIMEOUT);
         guard.connections = young;
         guard.reaping = !guard.connections.is_empty();
         let finished = !guard.reaping;
