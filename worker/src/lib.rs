@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! reader (per lane): read rings ─► claim rows ─► apalis worker ─► run ─► completer: finish rows in batches, ring again
-//!                                                                          heartbeat: renew the leases of all that is held
+//!                                                                          heartbeat: renew the leases of all that is in flight
 //! ```
 
 mod channels;
@@ -61,7 +61,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Sets up the providers; a setting that cannot work is told now and not at three in the morning.
+    /// Sets up the providers; a setting that cannot work is an error now, and not with the first message.
     pub fn new(context: Context, options: Options) -> Result<Self, ProviderError> {
         let in_flight = Arc::new(InFlight::new(&options.lanes));
         let completer = Completer::spawn(&context, &in_flight);
@@ -112,7 +112,7 @@ impl Worker {
         }
     }
 
-    /// Three times in the length of a lease: renews what is held, and says that this worker lives.
+    /// Three times in the length of a lease: renews what is in flight, and says that this worker lives.
     async fn heartbeat(self: Arc<Self>, stop: CancellationToken) {
         let mut every = tokio::time::interval(self.context.config.worker.lease / 3);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

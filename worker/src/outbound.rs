@@ -1,4 +1,4 @@
-//! HTTP clients for what leaves the house, and what their answers have in common.
+//! HTTP clients for requests to others, and what their answers have in common.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use url::{Host, Url};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Node.js closes an idle connection after 5 s. We close ours before, so that a request does not cross the server's
-/// goodbye: that would look like a message of which nobody knows whether it left.
+/// close: it would be unknown whether that message left.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// To which addresses a client of ours connects.

@@ -155,7 +155,9 @@ impl Adapter {
 fn rounds(recipient: &Recipient) -> u32 {
     match recipient {
         Recipient::Email(_) | Recipient::Whatsapp(_) => 1,
-        Recipient::Push(devices) => u32::try_from(devices.len().div_ceil(push::AT_ONCE)).unwrap_or(u32::MAX).max(1),
+        Recipient::Push(devices) => {
+            u32::try_from(devices.len().div_ceil(push::MAX_CONCURRENT_DEVICES)).unwrap_or(u32::MAX).max(1)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is kept of a provider's answer.
 
 /// How much of a provider's answer is kept, in characters.
-pub(crate) const ANSWER_LENGTH: usize = 500;
+pub(crate) const MAX_ANSWER_CHARS: usize = 500;
 
 /// The beginning of a provider's answer, on one line, without `secret`.
 pub(super) fn excerpt(answer: &str, secret: Option<&str>) -> String {
@@ -10,7 +10,7 @@ pub(super) fn excerpt(answer: &str, secret: Option<&str>) -> String {
         None => answer.to_owned(),
     };
     let one_line: String = clean.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    shorten(one_line.trim(), ANSWER_LENGTH)
+    shorten(one_line.trim(), MAX_ANSWER_CHARS)
 }
 
 /// At most `limit` characters; an ellipsis stands for what was cut.
@@ -29,7 +29,7 @@ mod tests {
     fn answers_are_kept_short_and_without_secrets() {
         assert_eq!(excerpt("apikey KEY-1\r\nis wrong ", Some("KEY-1")), "apikey ***  is wrong");
         assert_eq!(excerpt("as it is", Some("")), "as it is");
-        assert_eq!(excerpt(&"ñ".repeat(501), None).chars().count(), ANSWER_LENGTH);
+        assert_eq!(excerpt(&"ñ".repeat(501), None).chars().count(), MAX_ANSWER_CHARS);
         assert!(excerpt(&"ñ".repeat(501), None).ends_with("ñ…"));
         assert_eq!(excerpt(&"ñ".repeat(500), None), "ñ".repeat(500));
     }

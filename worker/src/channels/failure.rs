@@ -18,7 +18,7 @@ pub(crate) struct SendFailure {
     pub(crate) reason: String,
     /// HTTP status or SMTP code, where there was an answer.
     pub(crate) status: Option<u16>,
-    /// The provider's words, at most [`ANSWER_LENGTH`](super::answer::ANSWER_LENGTH) characters, without secrets. They may name the recipient.
+    /// The provider's words, at most [`MAX_ANSWER_CHARS`](super::answer::MAX_ANSWER_CHARS) characters, without secrets. They may name the recipient.
     pub(crate) answer: Option<String>,
     /// The earliest time at which the provider wants to hear from us again.
     pub(crate) retry_after: Option<Duration>,

@@ -28,7 +28,7 @@ pub(crate) struct SendReceipt {
     pub(crate) provider_message_id: Option<String>,
     /// HTTP status or SMTP code.
     pub(crate) status: Option<u16>,
-    /// The provider's words, at most [`ANSWER_LENGTH`](super::answer::ANSWER_LENGTH) characters, without secrets.
+    /// The provider's words, at most [`MAX_ANSWER_CHARS`](super::answer::MAX_ANSWER_CHARS) characters, without secrets.
     pub(crate) answer: String,
     /// Push subscriptions that no longer exist.
     pub(crate) gone: Vec<Id>,

@@ -30,7 +30,7 @@ const HTTP_ERROR: &str = "WHATSAPP_HTTP_ERROR";
 const API_ERROR: &str = "WHATSAPP_API_ERROR";
 
 /// An answer to sendText is below 2 KiB, a page of findMessages some tens of KiB.
-const LONGEST_ANSWER: usize = 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// How far Evolution's clock, which counts whole seconds, may be behind ours.
 const CLOCK_SKEW: Duration = Duration::from_secs(5);
@@ -91,7 +91,7 @@ impl Whatsapp {
         let response = request.header("apikey", &self.api_key).send().await?;
         let status = response.status().as_u16();
         let retry_after = outbound::retry_after(response.headers(), self.clock.now());
-        let body = outbound::read(response, LONGEST_ANSWER).await;
+        let body = outbound::read(response, MAX_ANSWER_BYTES).await;
         let whole = body.is_some();
         let body = body.unwrap_or_default();
         let text = excerpt(&String::from_utf8_lossy(&body), self.api_key.to_str().ok());
@@ -212,7 +212,7 @@ fn classify(status: u16, answer: &Value) -> (FailureClass, &'static str, &'stati
     }
 }
 
-/// Whether another instance might send this very message now. A 400 that nobody understands may be about the recipient.
+/// Whether another instance might send this very message now. A 400 that is not understood may be about the recipient.
 fn fault(status: u16, class: FailureClass, reason: &str) -> Fault {
     match class {
         FailureClass::Misconfigured => Fault::Account,
@@ -242,7 +242,7 @@ fn read_complaint(status: u16, message: Option<&Value>) -> Option<(FailureClass,
     is_schema.then_some((Permanent, "Evolution refuses the request as malformed"))
 }
 
-/// What a request without an answer means: before there was a connection nothing left; afterwards nobody knows.
+/// What a request without an answer means: before there was a connection nothing left; afterwards it is unknown.
 fn unanswered(error: &reqwest::Error) -> SendFailure {
     let why = outbound::explain(error);
     if error.is_connect() {
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_of_somebody_else_is_no_receipt() {
+    async fn a_page_of_another_server_is_no_receipt() {
         let evolution = evolution().await;
         for body in [json!("<h1>Bienvenido</h1>"), json!({"status": "ok"})] {
             evolution.misbehave(EvolutionFault::Status { status: 200, body, retry_after: None });

@@ -27,7 +27,7 @@ pub(super) fn failure(error: &SmtpError) -> SendFailure {
 }
 
 /// Whether another server might take this very mail now. Greylisting and full mailboxes are about the recipient, and going
-/// round them by another door is what spammers do.
+/// round them through another server is what spammers do.
 fn fault(stage: Stage, cause: &Cause) -> Fault {
     let is_messages = match (cause, stage) {
         // With 421 the server says goodbye, whatever it was asked (RFC 5321, section 3.8).
@@ -74,7 +74,7 @@ fn verdict(stage: Stage, cause: &Cause) -> (FailureClass, &'static str) {
         }
         (Cause::Silence, _) => (Transient, "the SMTP server did not answer in time"),
         (Cause::Broken(_), _) => (Transient, "no conversation with the SMTP server"),
-        // No mail leaves while this lasts, and nobody repairs a certificate within our delays; so the next channel at once.
+        // No mail leaves while this lasts, and no certificate is repaired within our delays, so the next channel has its turn.
         (Cause::Certificate, _) => {
             (Misconfigured, "the SMTP server's certificate is not trusted; check EMAIL_HOST, or set EMAIL_SSL_CAFILE")
         }

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_somebody_wrote_into_the_database_is_guarded() {
+    async fn a_server_from_the_database_is_guarded() {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let send = async |allow_private| {
             let reach = Reach::Guarded { allow_private };
