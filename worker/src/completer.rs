@@ -13,7 +13,7 @@ use recado_queue::tasks::{self, Finish, State};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::in_flight::InFlight;
-use crate::registry::{Rows, ToWrite, Writer};
+use crate::registry::AnyRows;
 
 /// How a task ended, and the rows of its system that change with it.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Completion {
     pub(crate) finish: Finish,
     /// To be rung when the task goes on at once, in another lane.
     pub(crate) ring: Option<Ring>,
-    pub(crate) rows: Option<Rows>,
+    pub(crate) rows: Option<AnyRows>,
 }
 
 enum Order {
@@ -32,7 +32,7 @@ enum Order {
 
 const LARGEST_BATCH: usize = 2_000;
 
-/// So many tasks write at the same time, so that one prepares its batch while the database works on another's.
+/// How many tasks write at the same time, so that one prepares its batch while the database works on another's.
 const WRITERS: usize = 2;
 
 /// The tasks that write. What belongs to one task goes to one of them, in its order.
@@ -75,8 +75,8 @@ fn spawn_writer(context: Context, in_flight: Arc<InFlight>) -> mpsc::Sender<Orde
                     Order::Flush(done) => flushes.push(done),
                 }
             }
-            let rings = complete_patiently(&context, &completions).await;
-            // Before anybody can claim them again.
+            let rings = complete_until_written(&context, &completions).await;
+            // Before they can be claimed again.
             in_flight.let_go(completions.iter().map(|Completion { finish, .. }| (finish.id, finish.attempt)));
             context.ring(&rings).await;
             for done in flushes {
@@ -89,7 +89,7 @@ fn spawn_writer(context: Context, in_flight: Arc<InFlight>) -> mpsc::Sender<Orde
 
 /// What a provider took must not be forgotten because the database was away for a while: this tries until it is written.
 /// When the database refuses a batch, each completion is written alone; one that is refused alone is left to its lease.
-async fn complete_patiently(context: &Context, completions: &[Completion]) -> Vec<Ring> {
+async fn complete_until_written(context: &Context, completions: &[Completion]) -> Vec<Ring> {
     let mut wait = Duration::from_millis(100);
     loop {
         match complete(context, completions).await {
@@ -107,7 +107,7 @@ async fn complete_patiently(context: &Context, completions: &[Completion]) -> Ve
             Err(_) => {
                 let mut rings = Vec::new();
                 for completion in completions {
-                    rings.extend(Box::pin(complete_patiently(context, std::slice::from_ref(completion))).await);
+                    rings.extend(Box::pin(complete_until_written(context, std::slice::from_ref(completion))).await);
                 }
                 return rings;
             }
@@ -123,9 +123,9 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     let finishes: Vec<Finish> = completions.iter().map(|completion| completion.finish.clone()).collect();
     let mut session = context.db.begin().await?;
     let accepted: HashSet<Id> = tasks::finish(&mut session, &finishes).await?.into_iter().collect();
-    for (writer, batch) in by_writer(completions, &accepted) {
-        writer.write(&mut session, &batch).await?;
-    }
+    let is_in_force = |completion: &Completion| accepted.contains(&completion.finish.id);
+    let rows = completions.iter().filter_map(|one| Some((one.rows.as_ref()?, is_in_force(one))));
+    AnyRows::write_all(&mut session, rows).await?;
     let is_dead = |finish: &&Finish| finish.state == State::Dead && accepted.contains(&finish.id);
     let dead: Vec<Id> = finishes.iter().filter(is_dead).map(|finish| finish.id).collect();
     if !dead.is_empty() {
@@ -133,23 +133,6 @@ pub(crate) async fn complete(context: &Context, completions: &[Completion]) -> d
     }
     session.commit().await?;
 
-    let in_force = completions.iter().filter(|completion| accepted.contains(&completion.finish.id));
+    let in_force = completions.iter().filter(|completion| is_in_force(completion));
     Ok(in_force.filter_map(|completion| completion.ring).collect())
-}
-
-/// The rows of each system together, in the order in which their tasks ended.
-fn by_writer<'b>(
-    completions: &'b [Completion],
-    accepted: &HashSet<Id>,
-) -> Vec<(&'static dyn Writer, Vec<ToWrite<'b>>)> {
-    let mut batches: Vec<(&'static dyn Writer, Vec<ToWrite<'b>>)> = Vec::new();
-    for Completion { finish, rows, .. } in completions {
-        let Some(Rows { content, writer }) = rows else { continue };
-        let row = ToWrite { content: content.as_ref(), in_force: accepted.contains(&finish.id) };
-        match batches.iter_mut().find(|(known, _)| known.name() == writer.name()) {
-            Some((_, batch)) => batch.push(row),
-            None => batches.push((*writer, vec![row])),
-        }
-    }
-    batches
 }

@@ -12,7 +12,7 @@ use crate::jobs;
 use crate::lane::claim;
 use crate::run::Runner;
 
-const BATCH: usize = 200;
+const LARGEST_BATCH: usize = 200;
 
 /// The queue or the database failed.
 pub type DrainError = Box<dyn std::error::Error + Send + Sync>;
@@ -33,7 +33,7 @@ impl Drain {
     /// Reads, claims, runs and completes until no lane has a ring left. Returns how many runs that took.
     ///
     /// # Errors
-    /// Trouble with the queue or the database.
+    /// The queue or the database failed.
     pub async fn run(&self) -> Result<usize, DrainError> {
         let mut runs = 0;
         loop {
@@ -52,7 +52,7 @@ impl Drain {
     /// One batch of a lane. Returns how many rings there were, and how many of them could be claimed.
     async fn lane(&self, lane: Lane) -> Result<(usize, usize), DrainError> {
         let mut listener = self.context.queue.listen(lane, "drain").await?;
-        let batch = listener.read(BATCH, Duration::ZERO).await?;
+        let batch = listener.read(LARGEST_BATCH, Duration::ZERO).await?;
         let rings = batch.ids.len();
         let claimed = claim(&self.context, lane, &batch.ids, "drain").await?;
         listener.release(batch);

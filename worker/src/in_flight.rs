@@ -1,4 +1,4 @@
-//! What is in flight: every task that it has claimed and not finished, running or waiting.
+//! What is in flight: every task that this worker has claimed and not finished, running or waiting.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use recado_queue::lanes::Lane;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// The registry of all lanes.
+/// The tasks in flight, of all lanes.
 pub(crate) struct InFlight {
     tasks: Mutex<HashMap<Id, Task>>,
     lanes: HashMap<Lane, LaneCount>,
@@ -26,7 +26,7 @@ pub(crate) struct Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         let count = &self.in_flight.lanes[&self.lane];
-        count.held.fetch_sub(self.count, Ordering::Relaxed);
+        count.in_flight.fetch_sub(self.count, Ordering::Relaxed);
         count.changed.notify_one();
     }
 }
@@ -50,7 +50,7 @@ impl Task {
 
 #[derive(Default)]
 struct LaneCount {
-    held: AtomicUsize,
+    in_flight: AtomicUsize,
     finished: AtomicUsize,
     changed: Notify,
 }
@@ -65,15 +65,15 @@ impl InFlight {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps room for so many tasks while they are claimed: they count as held.
+    /// Keeps room for so many tasks while they are claimed: they count as in flight.
     pub(crate) fn reserve(self: &Arc<Self>, lane: Lane, count: usize) -> Reserved {
-        self.lanes[&lane].held.fetch_add(count, Ordering::Relaxed);
+        self.lanes[&lane].in_flight.fetch_add(count, Ordering::Relaxed);
         Reserved { in_flight: self.clone(), lane, count }
     }
 
     /// Tasks that were just claimed. An older claim of the same task is lost, or it could not have been claimed again.
     pub(crate) fn take(&self, lane: Lane, claims: impl ExactSizeIterator<Item = (Id, i32)>) {
-        self.lanes[&lane].held.fetch_add(claims.len(), Ordering::Relaxed);
+        self.lanes[&lane].in_flight.fetch_add(claims.len(), Ordering::Relaxed);
         let mut tasks = self.tasks();
         for (id, attempt) in claims {
             let task = Task { attempt, lane, running: None };
@@ -109,7 +109,7 @@ impl InFlight {
 
     fn forget(&self, task: &Task) {
         let count = &self.lanes[&task.lane];
-        count.held.fetch_sub(1, Ordering::Relaxed);
+        count.in_flight.fetch_sub(1, Ordering::Relaxed);
         count.changed.notify_one();
     }
 
@@ -140,7 +140,7 @@ impl InFlight {
     }
 
     pub(crate) fn in_lane(&self, lane: Lane) -> usize {
-        self.lanes[&lane].held.load(Ordering::Relaxed)
+        self.lanes[&lane].in_flight.load(Ordering::Relaxed)
     }
 
     /// How many tasks of the lane were finished since the last call.
@@ -148,12 +148,12 @@ impl InFlight {
         self.lanes[&lane].finished.swap(0, Ordering::Relaxed)
     }
 
-    /// Waits until the lane holds less than before.
+    /// Waits until the lane has less in flight than before.
     pub(crate) async fn changed(&self, lane: Lane) {
         self.lanes[&lane].changed.notified().await;
     }
 
-    /// Waits until nothing is held.
+    /// Waits until nothing is in flight.
     pub(crate) async fn empty(&self) {
         loop {
             let let_go = self.let_go.notified();

@@ -43,7 +43,7 @@ pub(crate) struct LaneWorker {
 
 /// Serves the lane until `stop`, and ends when everything that was claimed has run.
 pub(crate) async fn serve(lane: LaneWorker, stop: CancellationToken) {
-    let (claimed, tasks) = mpsc::channel(MOST_HELD);
+    let (claimed, tasks) = mpsc::channel(MAX_IN_FLIGHT);
     let (name, lane) = (lane.lane, Arc::new(lane));
     let reader = tokio::spawn(Reader::new(lane.clone(), claimed).read(stop));
     let worker = WorkerBuilder::new(name.as_str())
@@ -61,7 +61,7 @@ pub(crate) async fn serve(lane: LaneWorker, stop: CancellationToken) {
 /// What apalis calls for each task. It never fails: how a task ends is written in the ledger.
 fn handle(task: Claimed, lane: Arc<LaneWorker>) -> BoxFuture<'static, Result<(), Infallible>> {
     async move {
-        // A claim that was lost while it waited is somebody else's now.
+        // A claim that was lost while it waited belongs to another worker now.
         let Some(lost) = lane.in_flight.start(task.id, task.attempt) else { return Ok(()) };
         if let Some(completion) = lost.run_until_cancelled(lane.runner.run(task)).await {
             lane.completer.submit(completion).await;
@@ -73,7 +73,7 @@ fn handle(task: Claimed, lane: Arc<LaneWorker>) -> BoxFuture<'static, Result<(),
 
 /// apalis' view of the queue: tasks that are claimed already.
 ///
-/// The reader stands in front of it and absorbs all trouble with Redis and the database, because an error of the backend
+/// The reader stands in front of it and absorbs all errors of Redis and the database, because an error of the backend
 /// would end the apalis worker.
 struct ClaimedTasks {
     tasks: mpsc::Receiver<Claimed>,
@@ -129,7 +129,7 @@ struct Reader {
 }
 
 /// So many batches of a lane are claimed at the same time.
-const CLAIMS: usize = 2;
+const MAX_CONCURRENT_CLAIMS: usize = 2;
 
 impl Reader {
     fn new(lane: Arc<LaneWorker>, claimed: mpsc::Sender<Claimed>) -> Self {
@@ -173,7 +173,7 @@ impl Reader {
             return self.settle(0).await;
         }
         // The next read may wait for a ring, and takes what is released with it: so nothing is left unsettled before that.
-        let most_under_way = if batch.ids.len() < room { 0 } else { CLAIMS - 1 };
+        let most_under_way = if batch.ids.len() < room { 0 } else { MAX_CONCURRENT_CLAIMS - 1 };
         let reserved = self.lane.in_flight.reserve(self.lane.lane, batch.ids.len());
         // From here on a stop does not interrupt: what is claimed must reach the registry.
         self.claims.spawn(self.lane.clone().claim(batch, reserved, self.claimed.clone()));
@@ -218,7 +218,7 @@ impl LaneWorker {
         self.in_flight.take(self.lane, tasks.iter().map(|task| (task.id, task.attempt)));
         drop(reserved);
         for task in tasks {
-            // The channel has room for all that may be held, so this waits for nobody.
+            // The channel has room for all that may be in flight, so this does not wait.
             let _ = claimed.send(task).await;
         }
         Ok(batch)
@@ -248,10 +248,10 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_millis(100 * 2_u64.pow(failures.saturating_sub(1).min(5))).min(Duration::from_secs(3))
 }
 
-/// No lane holds more than this, however fast its jobs are.
-const MOST_HELD: usize = 8_000;
+/// No lane has more in flight than this, however fast its jobs are.
+const MAX_IN_FLIGHT: usize = 8_000;
 
-/// How much a lane may hold: its free slots when jobs are slow, what it finishes in a second when they are fast.
+/// How much a lane may have in flight: its free slots when jobs are slow, what it finishes in a second when they are fast.
 struct Pace {
     slots: usize,
     /// Finished per second, smoothed.
@@ -261,7 +261,7 @@ struct Pace {
 }
 
 /// The rate is measured over at least this long.
-const MEASURED_OVER: Duration = Duration::from_millis(50);
+const RATE_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Pace {
     fn new(slots: usize) -> Self {
@@ -269,19 +269,19 @@ impl Pace {
     }
 
     /// How many more tasks to read now. When jobs are fast, small rooms are let grow first: one statement for many.
-    fn room(&mut self, held: usize, finished: usize, now: Instant) -> usize {
+    fn room(&mut self, in_flight: usize, finished: usize, now: Instant) -> usize {
         self.finished += finished;
         let since = *self.since.get_or_insert(now);
         let elapsed = now.saturating_duration_since(since);
-        if elapsed >= MEASURED_OVER {
+        if elapsed >= RATE_INTERVAL {
             let measured = self.finished as f64 / elapsed.as_secs_f64();
             self.rate = if measured > self.rate { measured } else { 0.5 * (self.rate + measured) };
             self.finished = 0;
             self.since = Some(now);
         }
-        let most = (self.rate as usize).clamp(self.slots, MOST_HELD.max(self.slots));
-        let room = most.saturating_sub(held);
-        if most > self.slots && room < most / 4 && held > 0 { 0 } else { room }
+        let most = (self.rate as usize).clamp(self.slots, MAX_IN_FLIGHT.max(self.slots));
+        let room = most.saturating_sub(in_flight);
+        if most > self.slots && room < most / 4 && in_flight > 0 { 0 } else { room }
     }
 }
 
@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_jobs_are_held_one_per_slot() {
+    fn slow_jobs_are_claimed_one_per_slot() {
         let start = Instant::now();
         let mut pace = Pace::new(10);
         assert_eq!(pace.room(0, 0, start), 10);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn fast_jobs_are_held_in_batches() {
+    fn fast_jobs_are_claimed_in_batches() {
         let start = Instant::now();
         let mut pace = Pace::new(10);
         pace.room(0, 0, start);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_waited_out_with_patience() {
+    fn the_wait_grows_with_every_failure() {
         assert_eq!([1, 2, 3, 9].map(backoff), [100, 200, 400, 3_000].map(Duration::from_millis));
     }
 }

@@ -2,23 +2,24 @@
 //!
 //! ```text
 //! reader (per lane): read rings ─► claim rows ─► apalis worker ─► run ─► completer: finish rows in batches, ring again
-//!                                                                          heartbeat: renew the leases of all that is held
+//!                                                                          heartbeat: renew the leases of all that is in flight
 //! ```
 
-pub mod channels;
+mod channels;
 pub mod cli;
 mod completer;
 mod drain;
 mod in_flight;
 mod jobs;
 mod lane;
-pub mod outbound;
+mod outbound;
 mod registry;
 mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use channels::ProviderError;
 pub use drain::{Drain, DrainError};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
@@ -28,7 +29,6 @@ use recado_queue::{tasks, workers};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::channels::ProviderError;
 use crate::completer::Completer;
 use crate::in_flight::InFlight;
 use crate::run::Runner;
@@ -61,7 +61,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Sets up the providers; a setting that cannot work is told now and not at three in the morning.
+    /// Sets up the providers; a setting that cannot work is an error now, and not with the first message.
     pub fn new(context: Context, options: Options) -> Result<Self, ProviderError> {
         let in_flight = Arc::new(InFlight::new(&options.lanes));
         let completer = Completer::spawn(&context, &in_flight);
@@ -112,7 +112,7 @@ impl Worker {
         }
     }
 
-    /// Three times in the length of a lease: renews what is held, and says that this worker lives.
+    /// Three times in the length of a lease: renews what is in flight, and says that this worker lives.
     async fn heartbeat(self: Arc<Self>, stop: CancellationToken) {
         let mut every = tokio::time::interval(self.context.config.worker.lease / 3);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! HTTP clients for what leaves the house, and what their answers have in common.
+//! HTTP clients for requests to others, and what their answers have in common.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -19,8 +19,17 @@ use url::{Host, Url};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Node.js closes an idle connection after 5 s. We close ours before, so that a request does not cross the server's
-/// goodbye: that would look like a message of which nobody knows whether it left.
+/// close: it would be unknown whether that message left.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// To which addresses a client of ours connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The operator configured it.
+    Anywhere,
+    /// It was written through the API: only addresses that [`is_allowed`] lets pass.
+    Guarded { allow_private: bool },
+}
 
 /// A client for URLs that customers chose: push endpoints and webhooks.
 ///
@@ -30,7 +39,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 ///
 /// # Errors
 /// When the TLS library cannot be set up, e.g. because the system's trust store is unreadable.
-pub fn client(allow_private: bool, timeout: Duration) -> Result<Client, reqwest::Error> {
+pub(crate) fn client(allow_private: bool, timeout: Duration) -> Result<Client, reqwest::Error> {
     builder(timeout).dns_resolver(Arc::new(GuardedResolver { allow_private })).no_proxy().build()
 }
 
@@ -39,7 +48,7 @@ pub fn client(allow_private: bool, timeout: Duration) -> Result<Client, reqwest:
 ///
 /// # Errors
 /// As [`client`].
-pub fn trusted_client(url: &Url, timeout: Duration) -> Result<Client, reqwest::Error> {
+pub(crate) fn trusted_client(url: &Url, timeout: Duration) -> Result<Client, reqwest::Error> {
     let here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -83,31 +92,31 @@ impl Resolve for GuardedResolver {
 
 /// Why there is no address to connect to.
 #[derive(Debug, thiserror::Error)]
-pub enum NoAddress {
+pub(crate) enum NoAddress {
     #[error("the name cannot be looked up")]
     Unknown(#[source] std::io::Error),
     #[error(transparent)]
     Refused(OutboundError),
 }
 
-/// The addresses of a server that somebody else chose, as far as [`is_allowed`] lets them pass; never an empty list.
-/// Whoever connects has to use these very addresses.
+/// The addresses of a server that others chose, as far as [`is_allowed`] lets them pass; never an empty list.
+/// Connect to these very addresses.
 ///
 /// # Errors
 /// When the name is unknown, or none of its addresses passes.
-pub async fn addresses(host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, NoAddress> {
+pub(crate) async fn addresses(host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, NoAddress> {
     let found = tokio::net::lookup_host((host, port)).await.map_err(NoAddress::Unknown)?;
     let allowed: Vec<_> = found.filter(|address| is_allowed(address.ip(), allow_private)).collect();
     if allowed.is_empty() { Err(NoAddress::Refused(OutboundError::NotPublic)) } else { Ok(allowed) }
 }
 
 /// The guard's refusal, where that is why a request failed.
-pub fn refusal(error: &reqwest::Error) -> Option<&OutboundError> {
+pub(crate) fn refusal(error: &reqwest::Error) -> Option<&OutboundError> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// What went wrong, in the words of the innermost cause. The URL is left out: a push endpoint's is a secret.
-pub fn explain(error: &reqwest::Error) -> String {
+pub(crate) fn explain(error: &reqwest::Error) -> String {
     match causes(error).last() {
         Some(cause) => cause.to_string(),
         None => "the request failed".to_owned(),
@@ -120,7 +129,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
 
 /// The first `limit` bytes of an answer: what a stranger's server sends must not fill our memory. `None` when the
 /// connection broke or the time was up before the end.
-pub async fn read(mut response: Response, limit: usize) -> Option<Vec<u8>> {
+pub(crate) async fn read(mut response: Response, limit: usize) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while body.len() < limit {
         match response.chunk().await {
@@ -133,7 +142,7 @@ pub async fn read(mut response: Response, limit: usize) -> Option<Vec<u8>> {
 }
 
 /// How long the server asks us to wait: `Retry-After` in seconds or as an HTTP date (RFC 9110, section 10.2.3).
-pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
@@ -175,7 +184,7 @@ mod tests {
         let open = client(true, Duration::from_secs(5)).unwrap();
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            answer = open.get(&url).send() => panic!("nobody answers, and yet: {answer:?}"),
+            answer = open.get(&url).send() => panic!("no answer was expected: {answer:?}"),
         };
         accepted.expect("with private networks allowed the connection arrives");
     }

@@ -1,8 +1,9 @@
-//! Which function runs a kind of job, and what it may answer. Knows no system: each [adds](Jobs::add) its own.
+//! Which function runs a kind of job, and what it may answer. It knows no system: each [adds](Jobs::add) its own jobs.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -49,9 +50,9 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for JobError {
 
 /// How a job ended, and the rows that this changes besides the task's own.
 #[derive(Debug)]
-pub(crate) struct Effects {
+pub(crate) struct Effects<R = Option<AnyRows>> {
     pub(crate) outcome: Outcome,
-    pub(crate) rows: Option<Rows>,
+    pub(crate) rows: R,
 }
 
 impl From<Outcome> for Effects {
@@ -60,32 +61,80 @@ impl From<Outcome> for Effects {
     }
 }
 
-/// Rows of a system, to be written in the transaction that ends the task.
-pub(crate) struct Rows {
-    pub(crate) content: Box<dyn Any + Send + Sync>,
-    pub(crate) writer: &'static dyn Writer,
-}
-
-impl fmt::Debug for Rows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("writer", &self.writer.name()).finish_non_exhaustive()
+impl<R: Rows> From<Effects<R>> for Effects {
+    fn from(Effects { outcome, rows }: Effects<R>) -> Self {
+        Self { outcome, rows: Some(AnyRows { rows: Box::new(rows), writer: &Writer::<R>(PhantomData) }) }
     }
 }
 
-/// Writes the rows of one system, those of many tasks at a time.
+/// Rows of a system that are written in the transaction that ends the task.
 #[async_trait]
-pub(crate) trait Writer: Send + Sync {
-    fn name(&self) -> &'static str;
-
-    async fn write(&self, session: &mut Session, batch: &[ToWrite<'_>]) -> db::Result<()>;
+pub(crate) trait Rows: Send + Sync + Sized + 'static {
+    /// Writes the rows of many tasks, in the order in which the tasks ended.
+    async fn write(session: &mut Session, batch: &[ToWrite<'_, Self>]) -> db::Result<()>;
 }
 
 /// The rows of one task among those of a batch.
-#[derive(Clone, Copy)]
-pub(crate) struct ToWrite<'b> {
-    pub(crate) content: &'b (dyn Any + Send + Sync),
+#[derive(Debug)]
+pub(crate) struct ToWrite<'b, R> {
+    pub(crate) rows: &'b R,
     /// Whether the task's claim was still in force; if not, another run decides about it.
     pub(crate) in_force: bool,
+}
+
+/// [`Rows`] of a system that the engine does not know.
+pub(crate) struct AnyRows {
+    rows: Box<dyn Any + Send + Sync>,
+    writer: &'static dyn WriteAny,
+}
+
+/// The rows of a batch, and for each task whether its claim was still in force.
+type Batch<'b> = Vec<(&'b AnyRows, bool)>;
+
+impl AnyRows {
+    /// Writes the rows of many tasks: those of each system together.
+    pub(crate) async fn write_all(session: &mut Session, all: impl Iterator<Item = (&Self, bool)>) -> db::Result<()> {
+        let mut batches: Vec<Batch<'_>> = Vec::new();
+        for one in all {
+            match batches.iter_mut().find(|batch| batch[0].0.is_like(one.0)) {
+                Some(batch) => batch.push(one),
+                None => batches.push(vec![one]),
+            }
+        }
+        for batch in batches {
+            batch[0].0.writer.write(session, &batch).await?;
+        }
+        Ok(())
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.rows.as_ref().type_id() == other.rows.as_ref().type_id()
+    }
+}
+
+impl fmt::Debug for AnyRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyRows").finish_non_exhaustive()
+    }
+}
+
+/// Knows the type of the rows again.
+#[async_trait]
+trait WriteAny: Send + Sync {
+    async fn write(&self, session: &mut Session, batch: &[(&AnyRows, bool)]) -> db::Result<()>;
+}
+
+struct Writer<R>(PhantomData<fn() -> R>);
+
+#[async_trait]
+impl<R: Rows> WriteAny for Writer<R> {
+    async fn write(&self, session: &mut Session, batch: &[(&AnyRows, bool)]) -> db::Result<()> {
+        let batch: Vec<ToWrite<'_, R>> = batch
+            .iter()
+            .filter_map(|(any, in_force)| Some(ToWrite { rows: any.rows.downcast_ref()?, in_force: *in_force }))
+            .collect();
+        R::write(session, &batch).await
+    }
 }
 
 /// How each kind of job runs.

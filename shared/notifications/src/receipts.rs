@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::channels::Channel;
+use crate::fallback::{Decision, Failure, after_failure};
 use crate::journal::{self, Entry, Fact, FallbackReason};
 use crate::notifications::{self, Notification, Progress, Status};
 use crate::provider_accounts::LONGEST_TIMEOUT;
@@ -270,33 +271,39 @@ impl Effect {
     }
 }
 
-/// Gives the next channel of each chain its turn, unless another of its messages is on its way or has arrived. Returns the
-/// tasks that have to look at their chains again; one without a next channel has failed.
+/// What follows when messages of these tasks were refused after they had been taken. Returns the tasks that have to look at
+/// their chains again; one without a next channel has failed.
 async fn fall_back(session: &mut Session, task_ids: &[Id], now: Timestamp) -> Result<(Vec<Id>, Vec<Entry>)> {
     let notifications = notifications::chains(session, task_ids).await?;
-    let chains = notifications.chunk_by(|one, next| one.task_id == next.task_id);
-    let stranded: Vec<&[Notification]> = chains.filter(|chain| !chain.iter().any(is_under_way)).collect();
-    let pending =
-        |chain: &&'_ [Notification]| chain.iter().position(|notification| notification.status == Status::Pending);
-    let next: Vec<&Notification> = stranded.iter().filter_map(|chain| Some(&chain[pending(chain)?])).collect();
+    let (mut woken, mut next) = (Vec::new(), Vec::new());
+    for chain in notifications.chunk_by(|one, next| one.task_id == next.task_id) {
+        let Some(refused) = chain.iter().rposition(is_refused) else { continue };
+        match after_failure(chain, refused, Failure::FailedReceipt) {
+            Decision::Nothing => continue,
+            Decision::FallBack { next: position } => next.push(&chain[position]),
+            // The task itself says how its chain ended.
+            Decision::RetryIn(_) | Decision::KeepSent { .. } | Decision::GiveUp => {}
+        }
+        woken.push(chain[refused].task_id);
+    }
     let ids: Vec<Id> = next.iter().map(|notification| notification.id).collect();
     notifications::queue(session, &ids, now).await?;
     let entry = |next: &&Notification| {
         Entry::about(next, Fact::FellBack { to: next.channel, why: FallbackReason::RefusedLater }, now)
     };
-    Ok((stranded.iter().map(|chain| chain[0].task_id).collect(), next.iter().map(entry).collect()))
+    Ok((woken, next.iter().map(entry).collect()))
 }
 
-/// It has its turn, or it arrived as far as anybody wanted to know.
-fn is_under_way(notification: &Notification) -> bool {
-    notification.status == Status::Queued || (notification.status.is_sent() && notification.waits_for().is_none())
+/// A receipt said that the provider refused it.
+fn is_refused(notification: &Notification) -> bool {
+    notification.status == Status::Failed && notification.error_code.as_deref() == Some(ERROR_CODE)
 }
 
 /// Where a receipt moves a message: only forward, sent → delivered → read. A refusal counts as long as nothing arrived; and
 /// what arrived after a refusal was not refused.
 fn advance(notification: &Notification, report: Report) -> Option<Status> {
     use Status::{Bounced, Cancelled, Delivered, Failed, Pending, Queued, Read, Sent};
-    let refused = notification.status == Failed && notification.error_code.as_deref() == Some(ERROR_CODE);
+    let refused = is_refused(notification);
     match (report, notification.status) {
         (Report::Delivered, Sent | Queued) => Some(Delivered),
         (Report::Read, Sent | Queued | Delivered) => Some(Read),

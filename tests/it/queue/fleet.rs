@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::harness::app::{App, DISPATCH, WAIT_TIMEOUT, SYNC_CUSTOMER, until};
+use crate::harness::app::{App, DISPATCH, SYNC_CUSTOMER, WAIT_TIMEOUT, until};
 use crate::harness::pair::Pair;
 use crate::harness::program::{errors, words};
 use crate::harness::sample;

@@ -1,32 +1,30 @@
-//! Which accounts a message may leave through, and in which order.
+//! Which accounts a message may leave through.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use recado_kernel::clock::Timestamp;
 use recado_kernel::config::Config;
 use recado_notifications::channels::Channel;
 use recado_notifications::provider_accounts::{ENVIRONMENT, ProviderAccount};
 
 /// An SMTP server, an Evolution instance, or the push services.
 #[derive(Debug)]
-pub struct Account {
-    pub channel: Channel,
+pub(crate) struct Account {
+    pub(crate) channel: Channel,
     /// `env`, or the name of its row. Attempts and notifications bear it.
-    pub name: String,
+    pub(crate) name: String,
     /// How fast messages may leave; `None` for as fast as they come.
-    pub pace: Option<Pace>,
+    pub(crate) pace: Option<Pace>,
     /// `None` for the account of the environment.
     pub(super) row: Option<ProviderAccount>,
 }
 
 /// The pace of an account, over all workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// Accounts that lead to the same instance share it.
-    pub key: String,
-    pub per_minute: u32,
+    pub(crate) key: String,
+    pub(crate) per_minute: u32,
 }
 
 impl Account {
@@ -36,9 +34,9 @@ impl Account {
         Self { channel, name: ENVIRONMENT.to_owned(), pace, row: None }
     }
 
-    pub(super) fn of_row(row: ProviderAccount, usual_rate: u32) -> Self {
+    pub(super) fn of_row(row: ProviderAccount, default_rate: u32) -> Self {
         let pace = (row.channel == Channel::Whatsapp).then(|| row.settings.whatsapp(None)).and_then(|one| {
-            let rate = row.settings.rate_per_minute.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(usual_rate);
+            let rate = row.settings.rate_per_minute.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(default_rate);
             Pace::of(&one.url, &one.instance, rate)
         });
         Self { channel: row.channel, name: row.name.clone(), pace, row: Some(row) }
@@ -53,41 +51,41 @@ impl Pace {
 
 /// All accounts at one version.
 #[derive(Debug, Default)]
-pub(super) struct AccountCache {
+pub(super) struct Accounts {
     pub(super) version: i64,
     /// A workshop's own, by channel.
     own: HashMap<(String, Channel), Vec<Arc<Account>>>,
-    /// For everybody else: the environment's, then the rows that name no workshop.
+    /// For all others: the environment's, then the rows that name no workshop.
     global: HashMap<Channel, Vec<Arc<Account>>>,
     /// The sender of a workshop's mails, where it has one.
     senders: HashMap<String, String>,
 }
 
-impl AccountCache {
+impl Accounts {
     /// `rows` stand in the order in which they are tried.
     pub(super) fn new(
         version: i64,
         environment: impl IntoIterator<Item = (Channel, Arc<Account>)>,
         rows: Vec<ProviderAccount>,
         senders: HashMap<String, String>,
-        usual_rate: u32,
+        default_rate: u32,
     ) -> Self {
-        let mut book = Self { version, senders, ..Self::default() };
+        let mut accounts = Self { version, senders, ..Self::default() };
         for (channel, account) in environment {
-            book.global.entry(channel).or_default().push(account);
+            accounts.global.entry(channel).or_default().push(account);
         }
         for row in rows {
             let (channel, taller_id) = (row.channel, row.taller_id.clone());
-            let account = Arc::new(Account::of_row(row, usual_rate));
+            let account = Arc::new(Account::of_row(row, default_rate));
             match taller_id {
-                Some(taller_id) => book.own.entry((taller_id, channel)).or_default().push(account),
-                None => book.global.entry(channel).or_default().push(account),
+                Some(taller_id) => accounts.own.entry((taller_id, channel)).or_default().push(account),
+                None => accounts.global.entry(channel).or_default().push(account),
             }
         }
-        book
+        accounts
     }
 
-    /// A workshop's own accounts, if it has any; otherwise those for everybody.
+    /// A workshop's own accounts, if it has any; otherwise the global ones.
     pub(super) fn accounts(&self, taller_id: Option<&str>, channel: Channel) -> &[Arc<Account>] {
         let own = taller_id.and_then(|taller_id| self.own.get(&(taller_id.to_owned(), channel)));
         own.or_else(|| self.global.get(&channel)).map(Vec::as_slice).unwrap_or_default()
@@ -98,38 +96,9 @@ impl AccountCache {
     }
 }
 
-/// How long an account that failed by its own fault is tried after the others. Long enough that a broken server does not
-/// cost every message its time limit, short enough that it is used again soon after it works.
-const REST: Duration = Duration::from_secs(30);
-
-/// The accounts that failed lately, by channel and name: each channel has its own account of the environment.
-#[derive(Default)]
-pub(super) struct CircuitBreaker {
-    until: Mutex<HashMap<(Channel, String), Timestamp>>,
-}
-
-impl CircuitBreaker {
-    /// This account failed by its own fault.
-    pub(super) fn add(&self, account: &Account, now: Timestamp) {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody else clears it up, and accounts come and go.
-        until.retain(|_, end| *end > now);
-        until.insert((account.channel, account.name.clone()), now + REST);
-    }
-
-    /// The order in which to try them: those that rest come last. Who holds a place at a paced account goes there first.
-    pub(super) fn order(&self, accounts: &[Arc<Account>], place_at: Option<&str>, now: Timestamp) -> Vec<Arc<Account>> {
-        let mut ordered = accounts.to_vec();
-        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        let rests =
-            |account: &Account| until.get(&(account.channel, account.name.clone())).is_some_and(|end| *end > now);
-        ordered.sort_by_key(|account| (rests(account), place_at != Some(account.name.as_str())));
-        ordered
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use recado_kernel::clock::Timestamp;
     use recado_kernel::ids::Id;
     use recado_notifications::provider_accounts::Settings;
     use sqlx::types::Json;
@@ -156,7 +125,7 @@ mod tests {
         accounts.iter().map(|account| account.name.as_str()).collect()
     }
 
-    fn book() -> AccountCache {
+    fn accounts() -> Accounts {
         let env = Account { channel: Channel::Email, name: ENVIRONMENT.to_owned(), pace: None, row: None };
         let plain = Settings::default;
         let rows = vec![
@@ -165,12 +134,12 @@ mod tests {
             row(Some("norte"), Channel::Email, "norte-2", plain()),
             row(None, Channel::Whatsapp, "phone", plain()),
         ];
-        AccountCache::new(7, [(Channel::Email, Arc::new(env))], rows, HashMap::new(), 20)
+        Accounts::new(7, [(Channel::Email, Arc::new(env))], rows, HashMap::new(), 20)
     }
 
     #[test]
     fn a_workshop_uses_its_own_accounts_or_those_for_everybody() {
-        let book = book();
+        let accounts = accounts();
         let table = [
             (None, Channel::Email, vec!["env", "second"]),
             (Some("sur"), Channel::Email, vec!["env", "second"]),
@@ -179,36 +148,12 @@ mod tests {
             (None, Channel::Push, vec![]),
         ];
         for (taller_id, channel, expected) in table {
-            assert_eq!(names(book.accounts(taller_id, channel)), expected, "{taller_id:?} {channel}");
+            assert_eq!(names(accounts.accounts(taller_id, channel)), expected, "{taller_id:?} {channel}");
         }
     }
 
     #[test]
-    fn who_failed_comes_last_for_a_while_and_a_place_comes_first() {
-        let (book, resting, now) = (book(), CircuitBreaker::default(), Timestamp::from_micros(0));
-        let accounts = book.accounts(None, Channel::Email);
-        assert_eq!(names(&resting.order(accounts, None, now)), ["env", "second"]);
-        assert_eq!(names(&resting.order(accounts, Some("second"), now)), ["second", "env"]);
-        resting.add(&accounts[0], now);
-        assert_eq!(names(&resting.order(accounts, None, now)), ["second", "env"]);
-        assert_eq!(names(&resting.order(accounts, Some("env"), now)), ["second", "env"], "a place at a broken server");
-        assert_eq!(names(&resting.order(accounts, None, now + REST)), ["env", "second"]);
-        resting.add(&accounts[0], now);
-        resting.add(&accounts[1], now);
-        assert_eq!(names(&resting.order(accounts, None, now)), ["env", "second"], "all alike");
-        resting.add(&accounts[1], now + REST * 2);
-        assert_eq!(resting.until.lock().unwrap().len(), 1, "what is over is forgotten");
-    }
-
-    #[test]
-    fn the_trouble_of_one_channel_is_none_of_anothers() {
-        let (book, resting, now) = (book(), CircuitBreaker::default(), Timestamp::from_micros(0));
-        resting.add(&Account { channel: Channel::Whatsapp, name: ENVIRONMENT.to_owned(), pace: None, row: None }, now);
-        assert_eq!(names(&resting.order(book.accounts(None, Channel::Email), None, now)), ["env", "second"]);
-    }
-
-    #[test]
-    fn the_rate_is_the_accounts_or_the_usual_one_and_belongs_to_the_instance() {
+    fn the_rate_is_the_accounts_or_the_default_and_belongs_to_the_instance() {
         let settings = |rate_per_minute| Settings {
             url: Some("https://evolution.example.com/".into()),
             instance: Some("norte".into()),

@@ -22,9 +22,10 @@ use web_push::{
     WebPushMessageBuilder, WebPushPayload,
 };
 
-use super::{
-    Message, Provider, ProviderError, Receipt, Recipient, SendFailure, Subscription, excerpt, shorten, wrong_adapter,
-};
+use super::answer::{excerpt, shorten};
+use super::failure::{SendFailure, wrong_adapter};
+use super::message::{Message, Recipient, Subscription};
+use super::provider::{Provider, ProviderError, SendReceipt};
 use crate::outbound;
 
 /// The code of a failed push that has none of its own (S002-71).
@@ -37,20 +38,20 @@ const NOT_FOUND: &str = "PUSH_SUBSCRIPTION_NOT_FOUND";
 const EXPIRED: &str = "PUSH_SUBSCRIPTION_EXPIRED";
 
 /// Devices that are served at once.
-pub(super) const AT_ONCE: usize = 8;
+pub(super) const MAX_CONCURRENT_DEVICES: usize = 8;
 
 /// A push that waits longer for its device than a day is no news any more.
 const TIME_TO_LIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What fits into the 4,096 bytes that every push service takes, after encryption and padding.
-const LONGEST_PAYLOAD: usize = 3052;
+const MAX_PAYLOAD_BYTES: usize = 3052;
 
 /// Longer titles and links are not shown by any browser; without a bound they would crowd out the body.
-const LONGEST_TITLE: usize = 200;
-const LONGEST_LINK: usize = 1000;
+const MAX_TITLE_CHARS: usize = 200;
+const MAX_LINK_BYTES: usize = 1000;
 
 /// Push services answer with a sentence, if at all.
-const LONGEST_ANSWER: usize = 4096;
+const MAX_ANSWER_BYTES: usize = 4096;
 
 pub(super) struct Push {
     http: Client,
@@ -101,7 +102,7 @@ impl Push {
             return Ok(status);
         };
         let retry_after = outbound::retry_after(response.headers(), self.clock.now());
-        let body = outbound::read(response, LONGEST_ANSWER).await.unwrap_or_default();
+        let body = outbound::read(response, MAX_ANSWER_BYTES).await.unwrap_or_default();
         let answer = excerpt(&format!("{status} {}", String::from_utf8_lossy(&body)), Some(&device.endpoint));
         Err(SendFailure {
             status: Some(status),
@@ -127,20 +128,20 @@ impl Push {
 
 #[async_trait]
 impl Provider for Push {
-    async fn send(&self, message: &Message) -> Result<Receipt, SendFailure> {
+    async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
         let Recipient::Push(devices) = &message.recipient else {
             return Err(wrong_adapter(message, FAILED));
         };
         let payload = payload(message);
         let topic = URL_SAFE_NO_PAD.encode(message.notification_id.as_bytes());
         let deliveries: Vec<_> = devices.iter().map(|device| self.deliver(device, &payload, &topic).boxed()).collect();
-        let outcomes: Vec<_> = stream::iter(deliveries).buffered(AT_ONCE).collect().await;
+        let outcomes: Vec<_> = stream::iter(deliveries).buffered(MAX_CONCURRENT_DEVICES).collect().await;
         conclude(devices.iter().map(|device| device.id).zip(outcomes).collect())
     }
 }
 
 /// One device is enough: the person has the message. Otherwise the most hopeful failure speaks for all.
-fn conclude(outcomes: Vec<(Id, Result<u16, SendFailure>)>) -> Result<Receipt, SendFailure> {
+fn conclude(outcomes: Vec<(Id, Result<u16, SendFailure>)>) -> Result<SendReceipt, SendFailure> {
     let total = outcomes.len();
     let is_gone = |failure: &SendFailure| matches!(failure.code, NOT_FOUND | EXPIRED);
     let gone: Vec<Id> =
@@ -148,10 +149,10 @@ fn conclude(outcomes: Vec<(Id, Result<u16, SendFailure>)>) -> Result<Receipt, Se
     let mut statuses = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().copied());
     if let Some(status) = statuses.next() {
         let answer = format!("{} of {total} devices reached", statuses.count() + 1);
-        return Ok(Receipt { provider_message_id: None, status: Some(status), answer, gone });
+        return Ok(SendReceipt { provider_message_id: None, status: Some(status), answer, gone });
     }
     let failures = outcomes.into_iter().filter_map(|(_, outcome)| outcome.err());
-    let Some(speaker) = failures.min_by_key(hopelessness) else {
+    let Some(speaker) = failures.min_by_key(severity) else {
         return Err(SendFailure::new(
             FailureClass::Permanent,
             NO_SUBSCRIPTION,
@@ -161,8 +162,8 @@ fn conclude(outcomes: Vec<(Id, Result<u16, SendFailure>)>) -> Result<Receipt, Se
     Err(SendFailure { gone, ..speaker })
 }
 
-/// Lower is more hopeful; among those who may recover, whoever does so first.
-fn hopelessness(failure: &SendFailure) -> (u8, Duration) {
+/// Lower is more hopeful; among those that may recover, the earliest first.
+fn severity(failure: &SendFailure) -> (u8, Duration) {
     let rank = match failure.class {
         FailureClass::Transient | FailureClass::Unknown => 0,
         FailureClass::Misconfigured => 1,
@@ -213,10 +214,10 @@ fn base64url(key: &str) -> String {
 }
 
 /// What the service worker in the browser receives: `{"title","body","url"?,"notification_id","tag"}`, at most
-/// [`LONGEST_PAYLOAD`] bytes. What does not fit is cut off the body.
+/// [`MAX_PAYLOAD_BYTES`] bytes. What does not fit is cut off the body.
 fn payload(message: &Message) -> Vec<u8> {
-    let title = shorten(&message.subject, LONGEST_TITLE);
-    let url = message.click_url.as_deref().filter(|url| url.len() <= LONGEST_LINK);
+    let title = shorten(&message.subject, MAX_TITLE_CHARS);
+    let url = message.click_url.as_deref().filter(|url| url.len() <= MAX_LINK_BYTES);
     let with_body = |length: usize| {
         let id = message.notification_id.to_string();
         let mut payload =
@@ -227,12 +228,12 @@ fn payload(message: &Message) -> Vec<u8> {
         payload.to_string().into_bytes()
     };
     let whole = with_body(usize::MAX);
-    if whole.len() <= LONGEST_PAYLOAD {
+    if whole.len() <= MAX_PAYLOAD_BYTES {
         return whole;
     }
     // A character takes from one byte to six in JSON, so the length that fits is searched for.
-    let lengths: Vec<usize> = (0..LONGEST_PAYLOAD).collect();
-    let fitting = lengths.partition_point(|&length| with_body(length).len() <= LONGEST_PAYLOAD);
+    let lengths: Vec<usize> = (0..MAX_PAYLOAD_BYTES).collect();
+    let fitting = lengths.partition_point(|&length| with_body(length).len() <= MAX_PAYLOAD_BYTES);
     with_body(fitting.saturating_sub(1))
 }
 
@@ -432,7 +433,7 @@ mod tests {
 
     fn as_json(message: &Message) -> Value {
         let payload = payload(message);
-        assert!(payload.len() <= LONGEST_PAYLOAD, "{} bytes", payload.len());
+        assert!(payload.len() <= MAX_PAYLOAD_BYTES, "{} bytes", payload.len());
         serde_json::from_slice(&payload).unwrap()
     }
 
@@ -443,7 +444,7 @@ mod tests {
             let json = as_json(&long);
             let body = json["body"].as_str().unwrap();
             assert!(body.ends_with('…') && body.starts_with(letter), "{letter:?}");
-            assert!(payload(&long).len() > LONGEST_PAYLOAD - 8, "{letter:?} leaves room unused");
+            assert!(payload(&long).len() > MAX_PAYLOAD_BYTES - 8, "{letter:?} leaves room unused");
             assert_eq!(json["url"], "https://taller.example.com/ordenes/7");
         }
     }

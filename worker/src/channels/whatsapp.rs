@@ -16,10 +16,11 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{
-    Fault, Lookup, Message, Provider, ProviderError, Reach, Receipt, Recipient, SendFailure, excerpt, wrong_adapter,
-};
-use crate::outbound;
+use super::answer::excerpt;
+use super::failure::{Fault, SendFailure, wrong_adapter};
+use super::message::{Message, Recipient};
+use super::provider::{Lookup, Provider, ProviderError, SendReceipt};
+use crate::outbound::{self, Reach};
 
 /// No answer in time; the message may have left (S002-71).
 pub(super) const TIMEOUT: &str = "WHATSAPP_TIMEOUT";
@@ -29,7 +30,7 @@ const HTTP_ERROR: &str = "WHATSAPP_HTTP_ERROR";
 const API_ERROR: &str = "WHATSAPP_API_ERROR";
 
 /// An answer to sendText is below 2 KiB, a page of findMessages some tens of KiB.
-const LONGEST_ANSWER: usize = 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// How far Evolution's clock, which counts whole seconds, may be behind ours.
 const CLOCK_SKEW: Duration = Duration::from_secs(5);
@@ -90,7 +91,7 @@ impl Whatsapp {
         let response = request.header("apikey", &self.api_key).send().await?;
         let status = response.status().as_u16();
         let retry_after = outbound::retry_after(response.headers(), self.clock.now());
-        let body = outbound::read(response, LONGEST_ANSWER).await;
+        let body = outbound::read(response, MAX_ANSWER_BYTES).await;
         let whole = body.is_some();
         let body = body.unwrap_or_default();
         let text = excerpt(&String::from_utf8_lossy(&body), self.api_key.to_str().ok());
@@ -106,10 +107,10 @@ impl Whatsapp {
         match answer.json.pointer("/messages/records").and_then(Value::as_array) {
             Some(records) if answer.status < 300 => {
                 match records.iter().find(|record| is_record_of(record, chat, text, since)) {
-                    Some(record) => Lookup::Sent(Receipt {
+                    Some(record) => Lookup::Sent(SendReceipt {
                         provider_message_id: key_id(record),
                         answer: "found in the chat after an answer that never came".to_owned(),
-                        ..Receipt::default()
+                        ..SendReceipt::default()
                     }),
                     None => Lookup::NotFound,
                 }
@@ -136,7 +137,7 @@ fn client(base: &Url, reach: Reach, timeout: Duration) -> Result<Client, Provide
 
 #[async_trait]
 impl Provider for Whatsapp {
-    async fn send(&self, message: &Message) -> Result<Receipt, SendFailure> {
+    async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
         let number = number(message)?;
         // A JSON number is refused: the schema wants text.
         let body = json!({"number": number, "text": message.body});
@@ -170,11 +171,11 @@ fn number(message: &Message) -> Result<String, SendFailure> {
     Ok(digits)
 }
 
-fn conclude(answer: Answer) -> Result<Receipt, SendFailure> {
+fn conclude(answer: Answer) -> Result<SendReceipt, SendFailure> {
     let message_id = key_id(&answer.json);
     // An answer that broke off after a good status is good: Evolution answers when WhatsApp has the message.
     if (200..300).contains(&answer.status) && (message_id.is_some() || !answer.whole) {
-        return Ok(Receipt {
+        return Ok(SendReceipt {
             provider_message_id: message_id,
             status: Some(answer.status),
             answer: answer.text,
@@ -211,7 +212,7 @@ fn classify(status: u16, answer: &Value) -> (FailureClass, &'static str, &'stati
     }
 }
 
-/// Whether another instance might send this very message now. A 400 that nobody understands may be about the recipient.
+/// Whether another instance might send this very message now. A 400 that is not understood may be about the recipient.
 fn fault(status: u16, class: FailureClass, reason: &str) -> Fault {
     match class {
         FailureClass::Misconfigured => Fault::Account,
@@ -241,7 +242,7 @@ fn read_complaint(status: u16, message: Option<&Value>) -> Option<(FailureClass,
     is_schema.then_some((Permanent, "Evolution refuses the request as malformed"))
 }
 
-/// What a request without an answer means: before there was a connection nothing left; afterwards nobody knows.
+/// What a request without an answer means: before there was a connection nothing left; afterwards it is unknown.
 fn unanswered(error: &reqwest::Error) -> SendFailure {
     let why = outbound::explain(error);
     if error.is_connect() {
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_of_somebody_else_is_no_receipt() {
+    async fn a_page_of_another_server_is_no_receipt() {
         let evolution = evolution().await;
         for body in [json!("<h1>Bienvenido</h1>"), json!({"status": "ok"})] {
             evolution.misbehave(EvolutionFault::Status { status: 200, body, retry_after: None });

@@ -1,4 +1,4 @@
-//! Weekly: deletes what is past its retention (S002-82), in small steps, so that nobody waits for it.
+//! Weekly: deletes what is past its retention (S002-82), in small steps, so that nothing waits for it.
 
 use std::sync::Arc;
 
@@ -11,28 +11,30 @@ use serde_json::json;
 
 use crate::registry::{JobError, Outcome};
 
-const STEP: i64 = 1_000;
+const LARGEST_BATCH: i64 = 1_000;
 
-/// Dead tasks stay this many times longer: somebody may still want to know, or retry.
-const DEAD_STAY: u32 = 4;
+/// Dead tasks stay this many times longer: they may still be looked at, or retried.
+const DEAD_RETENTION_FACTOR: u32 = 4;
 
 pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> Result<Outcome, JobError> {
     let now = context.clock.now();
     let tasks_before = now - context.config.task_retention;
-    let dead_before = now - context.config.task_retention * DEAD_STAY;
+    let dead_before = now - context.config.task_retention * DEAD_RETENTION_FACTOR;
     let notifications_before = now - context.config.notification_retention;
     let mut deleted = [0, 0, 0];
     for (what, deleted) in [What::Tasks, What::Notifications, What::Journal].into_iter().zip(&mut deleted) {
         loop {
             let mut session = context.db.begin().await?;
             let step = match what {
-                What::Tasks => tasks::delete_finished(&mut session, tasks_before, dead_before, STEP).await?,
-                What::Notifications => notifications::delete_finished(&mut session, notifications_before, STEP).await?,
-                What::Journal => journal::delete_before(&mut session, notifications_before, STEP).await?,
+                What::Tasks => tasks::delete_finished(&mut session, tasks_before, dead_before, LARGEST_BATCH).await?,
+                What::Notifications => {
+                    notifications::delete_finished(&mut session, notifications_before, LARGEST_BATCH).await?
+                }
+                What::Journal => journal::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
             *deleted += step;
-            if step < STEP as u64 {
+            if step < LARGEST_BATCH as u64 {
                 break;
             }
         }

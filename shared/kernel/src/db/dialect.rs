@@ -42,7 +42,8 @@ pub fn sqlite(text: &str) -> String {
         "pairs($1, $2)",
         "(select a.value, b.value from json_each($1) a join json_each($2) b on a.key = b.key)",
     );
-    let text = text.replace("ids($1)", "$1").replace("elements(", "json_each(").replace("::uuid", "").replace("::jsonb", "");
+    let text =
+        text.replace("ids($1)", "$1").replace("elements(", "json_each(").replace("::uuid", "").replace("::jsonb", "");
     let text = replace_elapsed(&text, |from, until| format!("((julianday({until}) - julianday({from})) * 86400.0)"));
     // One writer at a time: there is nobody to lock out and nobody to skip.
     let text = text.replace(" for update skip locked", "").replace(" for update", "");

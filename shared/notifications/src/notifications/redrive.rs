@@ -27,7 +27,8 @@ pub async fn redrive_failed(session: &mut Session, now: Timestamp, limit: i64) -
                and exists (select 1 from notifications f where f.task_id = n.task_id and f.fallback_order = 0 and f.redrives < $3)
                and exists (select 1 from attempts a
                            where a.notification_id = n.id and a.outcome = 'transient'
-                  X
+                             and not exists (select 1 from attempts later where later.notification_id = a.notification_id
+                                             and (later.started_at, later.number) > (a.started_at, a.number)))
                and not exists (select 1 from notifications s where s.correlation_id = n.correlation_id
                                and s.customer_id = n.customer_id and s.status in ('sent', 'delivered', 'read'))
              order by n.updated_at limit $2)

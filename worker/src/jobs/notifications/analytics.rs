@@ -1,4 +1,4 @@
-//! Hourly: counts the last days anew, because receipts come late (S002-28).
+//! Hourly: counts the last days again, because receipts come late (S002-28).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! An event whose customer was unknown at the door is looked at again: perhaps the sync has come (d14).
+//! An event whose customer was unknown at intake is looked at again: perhaps the sync has come (d14).
 
 use std::sync::Arc;
 

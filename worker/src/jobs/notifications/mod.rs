@@ -2,20 +2,18 @@
 
 mod analytics;
 mod customers;
+mod delivery;
 mod dispatch;
-mod effects;
-mod notifications;
-mod permission;
 mod receipts;
 mod reminders;
+mod retry_failed;
 mod vehicles;
 
 use std::sync::Arc;
 
 use recado_notifications::system::Notifications;
 
-use self::notifications::Chains;
-use self::permission::Permissions;
+use self::delivery::{Chains, Permissions};
 use crate::channels::{ProviderError, Providers};
 use crate::registry::Jobs;
 
@@ -29,13 +27,13 @@ pub(crate) struct Notifier {
 
 pub(crate) fn register(jobs: &mut Jobs, system: Notifications) -> Result<(), ProviderError> {
     let notifier = Arc::new(Notifier {
-        providers: Providers::open(&system.context)?,
-        chains: notifications::load_together(system.context.clone()),
-        permissions: permission::ask_together(system.clone()),
+        providers: Providers::new(&system.context)?,
+        chains: delivery::load_together(system.context.clone()),
+        permissions: delivery::ask_together(system.clone()),
         system,
     });
-    jobs.add(&notifier, notifications::send);
-    jobs.add(&notifier, notifications::retry_failed);
+    jobs.add(&notifier, delivery::send);
+    jobs.add(&notifier, retry_failed::run);
     jobs.add(&notifier, dispatch::again);
     jobs.add(&notifier, customers::sync);
     jobs.add(&notifier, vehicles::sync);

@@ -1,4 +1,4 @@
-//! For each webhook of a provider: writes what became of messages, and looks again for those that nobody knows yet.
+//! For each webhook of a provider: writes what became of messages, and looks again for those that are not known yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +39,11 @@ pub(crate) async fn apply(
     Ok(Outcome::Done(serde_json::Value::Null))
 }
 
-/// After 1 s, 2 s, 4 s, … and a last time when the patience ends.
-fn look_again(came: Timestamp, now: Timestamp, patience: Duration) -> Option<Timestamp> {
+/// After 1 s, 2 s, 4 s, … and a last time when the time is up.
+fn look_again(came: Timestamp, now: Timestamp, within: Duration) -> Option<Timestamp> {
     let age = now.since(came);
     let wait = age.max(Duration::from_secs(1));
-    (age < patience).then(|| now + wait.min(patience.saturating_sub(age)))
+    (age < within).then(|| now + wait.min(within.saturating_sub(age)))
 }
 
 #[cfg(test)]

@@ -17,14 +17,14 @@ use serde_json::json;
 use crate::registry::{JobError, Outcome};
 
 /// How many reminders are looked at, and dispatched, together.
-const PAGE: i64 = 200;
+const PAGE_SIZE: i64 = 200;
 
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Announced {
     pub(crate) checked: usize,
     pub(crate) notified: usize,
     pub(crate) overdue: usize,
-    /// Due, but the event was refused or reaches nobody: no such customer, no address. They are tried again the next day.
+    /// Due, but the event was refused or reaches no one: no such customer, no address. They are tried again the next day.
     pub(crate) refused: usize,
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn announce(system: &Notifications, vehicle: Option<Id>) -> Res
     let mut announced = Announced::default();
     let mut last = None;
     loop {
-        let page = reminders::open(&mut context.db.read().await?, vehicle, last, PAGE).await?;
+        let page = reminders::open(&mut context.db.read().await?, vehicle, last, PAGE_SIZE).await?;
         let Some(reminder) = page.last() else { return Ok(announced) };
         last = Some(reminder.id);
         announced.checked += page.len();
@@ -74,7 +74,7 @@ async fn dispatch_all(
     let mut session = context.db.begin().await?;
     for ((reminder, standing), answer) in due.iter().zip(answers) {
         match answer {
-            // Nobody could be reached; perhaps tomorrow.
+            // No one could be reached; perhaps tomorrow.
             Ok(accepted) if accepted.receipt.notifications_queued == 0 => announced.refused += 1,
             Ok(_) => {
                 reminders::mark(&mut session, reminder.id, *standing, true, context.clock.now()).await?;

@@ -21,7 +21,7 @@ pub(crate) async fn sync(
 ) -> Result<Outcome, JobError> {
     let context = &notifier.system.context;
     let stored = match store(context, &vehicle).await {
-        // Somebody else may just have created it; on the second look it is there.
+        // Another job may just have created it; on the second look it is there.
         Err(error) if is_taken(&error) => store(context, &vehicle).await,
         stored => stored,
     };

@@ -14,22 +14,22 @@ use std::time::Duration;
 use lettre::Address;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::transport::smtp::commands::{Data, Ehlo, Mail, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter, ServerInfo};
 use lettre::transport::smtp::response::Response;
 use recado_kernel::config::{EmailSecurity, EmailSettings};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout};
 
-use super::{ProviderError, Reach};
-use crate::outbound::{self, NoAddress};
+use super::super::provider::ProviderError;
+use crate::outbound::{self, NoAddress, Reach};
 
-/// A connection that nobody needed for this long is closed. Servers close theirs after 5 minutes (RFC 5321, section
+/// A connection that was not used for this long is closed. Servers close theirs after 5 minutes (RFC 5321, section
 /// 4.5.3.2.7), routers forget them earlier.
-const LONGEST_IDLE: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a waiting connection may take to answer before a fresh one is made instead.
-const REUSE_PATIENCE: Duration = Duration::from_secs(5);
+const REUSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Per address of the server; a name may have several.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ pub(super) enum Stage {
 
 /// Why a mail was not taken.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct SmtpError {
     pub(super) stage: Stage,
     pub(super) cause: Cause,
 }
@@ -133,19 +133,19 @@ impl Relay {
     }
 
     /// Delivers a mail and returns the server's last words, code first.
-    pub(super) async fn send(&self, parcel: &Envelope) -> Result<(u16, String), Trouble> {
+    pub(super) async fn send(&self, envelope: &Envelope) -> Result<(u16, String), SmtpError> {
         let mut stage = Stage::Connect;
-        match timeout(self.timeout, self.converse(parcel, &mut stage)).await {
+        match timeout(self.timeout, self.converse(envelope, &mut stage)).await {
             Ok(Ok(response)) => Ok((response.code().into(), words(&response))),
-            Ok(Err(cause)) => Err(Trouble { stage, cause }),
-            Err(_) => Err(Trouble { stage, cause: Cause::Silence }),
+            Ok(Err(cause)) => Err(SmtpError { stage, cause }),
+            Err(_) => Err(SmtpError { stage, cause: Cause::Silence }),
         }
     }
 
     /// Dropping this future at any point closes the connection.
-    async fn converse(&self, parcel: &Envelope, stage: &mut Stage) -> Result<Response, Cause> {
-        let mut connection = self.begin(parcel, stage).await?;
-        let outcome = transmit(&mut connection, parcel, stage).await;
+    async fn converse(&self, envelope: &Envelope, stage: &mut Stage) -> Result<Response, Cause> {
+        let mut connection = self.begin(envelope, stage).await?;
+        let outcome = transmit(&mut connection, envelope, stage).await;
         match &outcome {
             Ok(_) => self.keep(connection),
             Err(Cause::Reply { .. }) => dismiss(connection),
@@ -159,16 +159,16 @@ impl Relay {
     /// One that waited may have been closed by the server in the meantime, which must not cost an attempt. Asking with
     /// NOOP first would cost every mail a round trip and leave a gap; so MAIL itself is the question, and whatever goes
     /// wrong is tried again on a fresh connection.
-    async fn begin(&self, parcel: &Envelope, stage: &mut Stage) -> Result<AsyncSmtpConnection, Cause> {
+    async fn begin(&self, envelope: &Envelope, stage: &mut Stage) -> Result<Connection, Cause> {
         if let Some(mut waiting) = self.reuse()
-            && let Ok(Ok(())) = timeout(REUSE_PATIENCE, introduce(&mut waiting, parcel)).await
+            && let Ok(Ok(())) = timeout(REUSE_TIMEOUT, introduce(&mut waiting, envelope)).await
         {
             *stage = Stage::Sender;
             return Ok(waiting);
         }
         let mut connection = self.connect(stage).await?;
         *stage = Stage::Sender;
-        match introduce(&mut connection, parcel).await {
+        match introduce(&mut connection, envelope).await {
             Ok(()) => Ok(connection),
             Err(cause) => {
                 dismiss(connection);
@@ -177,20 +177,20 @@ impl Relay {
         }
     }
 
-    async fn connect(&self, stage: &mut Stage) -> Result<AsyncSmtpConnection, Cause> {
+    async fn connect(&self, stage: &mut Stage) -> Result<Connection, Cause> {
         let implicit = match &self.encryption {
             Encryption::Implicit(parameters) => Some(parameters.clone()),
             Encryption::None | Encryption::StartTls(_) => None,
         };
-        let patience = Some(CONNECT_TIMEOUT);
+        let timeout = Some(CONNECT_TIMEOUT);
         let mut connection = match self.reach {
             Reach::Anywhere => {
                 let server = (self.host.as_str(), self.port);
-                AsyncSmtpConnection::connect_tokio1(server, patience, &self.hello, implicit, None).await?
+                AsyncSmtpConnection::connect_tokio1(server, timeout, &self.hello, implicit, None).await?
             }
             Reach::Guarded { allow_private } => {
                 let found = outbound::addresses(&self.host, self.port, allow_private).await?;
-                AsyncSmtpConnection::connect_tokio1(found.as_slice(), patience, &self.hello, implicit, None).await?
+                AsyncSmtpConnection::connect_tokio1(found.as_slice(), timeout, &self.hello, implicit, None).await?
             }
         };
         if let Encryption::StartTls(parameters) = &self.encryption {
@@ -199,6 +199,7 @@ impl Relay {
             }
             connection.starttls(parameters.clone(), &self.hello).await?;
         }
+        let pipelining = offers_pipelining(&mut connection, &self.hello).await?;
         if let Some(credentials) = &self.credentials {
             *stage = Stage::Auth;
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
@@ -207,13 +208,13 @@ impl Relay {
             }
             connection.auth(&mechanisms, credentials).await?;
         }
-        Ok(connection)
+        Ok(Connection { smtp: connection, pipelining })
     }
 
     /// The connection that waited the shortest time, so that those too many grow old.
-    fn reuse(&self) -> Option<AsyncSmtpConnection> {
+    fn reuse(&self) -> Option<Connection> {
         let parked = lock(&self.waiting).connections.pop()?;
-        if parked.since.elapsed() < LONGEST_IDLE {
+        if parked.since.elapsed() < IDLE_TIMEOUT {
             return Some(parked.connection);
         }
         dismiss(parked.connection);
@@ -221,7 +222,7 @@ impl Relay {
     }
 
     /// Keeps a connection for the next mail. There are never more than mails that were under way at once.
-    fn keep(&self, connection: AsyncSmtpConnection) {
+    fn keep(&self, connection: Connection) {
         let mut waiting = lock(&self.waiting);
         waiting.connections.push(Parked { connection, since: Instant::now() });
         if !mem::replace(&mut waiting.reaping, true) {
@@ -230,31 +231,60 @@ impl Relay {
     }
 }
 
-/// MAIL FROM, with what this mail asks of the server.
-async fn introduce(connection: &mut AsyncSmtpConnection, parcel: &Envelope) -> Result<(), Cause> {
+/// A conversation with the server, between two mails or in the middle of one.
+struct Connection {
+    smtp: AsyncSmtpConnection,
+    /// Whether the server takes commands before it has answered the ones before (RFC 2920).
+    pipelining: bool,
+}
+
+/// lettre does not keep this answer of the server, so it is asked a second time; once per connection.
+async fn offers_pipelining(connection: &mut AsyncSmtpConnection, hello: &ClientId) -> Result<bool, Cause> {
+    let offers = connection.command(Ehlo::new(hello.clone())).await?;
+    Ok(offers.message().any(|line| line.eq_ignore_ascii_case("PIPELINING")))
+}
+
+/// MAIL FROM, and the server's answer to it. With pipelining RCPT and DATA travel in the same packet: a mail then costs two
+/// round trips and not four. Nothing of the mail itself is sent before they are answered.
+async fn introduce(connection: &mut Connection, envelope: &Envelope) -> Result<(), Cause> {
+    let mail = mail_from(connection.smtp.server_info(), envelope)?;
+    if connection.pipelining {
+        let rcpt = Rcpt::new(envelope.to.clone(), Vec::new());
+        connection.smtp.command(format!("{mail}{rcpt}{Data}")).await?;
+    } else {
+        connection.smtp.command(mail).await?;
+    }
+    Ok(())
+}
+
+/// What this mail asks of the server.
+fn mail_from(server: &ServerInfo, envelope: &Envelope) -> Result<Mail, Cause> {
     let mut parameters = Vec::new();
     // lettre encodes headers and bodies to ASCII; only addresses stay as they are (RFC 6531).
-    let international = [&parcel.from, &parcel.to].into_iter().any(|address| !AsRef::<str>::as_ref(address).is_ascii());
+    let international =
+        [&envelope.from, &envelope.to].into_iter().any(|address| !AsRef::<str>::as_ref(address).is_ascii());
     if international {
-        if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+        if !server.supports_feature(Extension::SmtpUtfEight) {
             return Err(Cause::Lacks(Ability::SmtpUtf8));
         }
         parameters.extend([MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)]);
     }
-    connection.command(Mail::new(Some(parcel.from.clone()), parameters)).await?;
-    Ok(())
+    Ok(Mail::new(Some(envelope.from.clone()), parameters))
 }
 
-async fn transmit(
-    connection: &mut AsyncSmtpConnection,
-    parcel: &Envelope,
-    stage: &mut Stage,
-) -> Result<Response, Cause> {
+/// The rest of the conversation, after [`introduce`].
+async fn transmit(connection: &mut Connection, envelope: &Envelope, stage: &mut Stage) -> Result<Response, Cause> {
     *stage = Stage::Recipient;
-    connection.command(Rcpt::new(parcel.to.clone(), Vec::new())).await?;
-    connection.command(Data).await?;
+    let smtp = &mut connection.smtp;
+    if connection.pipelining {
+        smtp.read_response().await?;
+        smtp.read_response().await?;
+    } else {
+        smtp.command(Rcpt::new(envelope.to.clone(), Vec::new())).await?;
+        smtp.command(Data).await?;
+    }
     *stage = Stage::Content;
-    Ok(connection.command(Transparent(&parcel.content)).await?)
+    Ok(smtp.command(Transparent(&envelope.content)).await?)
 }
 
 /// A mail as it stands after DATA: dots doubled at the start of lines, a lone dot at the end (RFC 5321, section 4.5.2).
@@ -276,23 +306,23 @@ impl fmt::Display for Transparent<'_> {
 #[derive(Default)]
 struct Waiting {
     connections: Vec<Parked>,
-    /// Whether somebody already closes the old ones.
+    /// Whether a task already closes the old ones.
     reaping: bool,
 }
 
 struct Parked {
-    connection: AsyncSmtpConnection,
+    connection: Connection,
     since: Instant,
 }
 
 /// Closes what waited too long, until nothing waits.
 async fn reap(waiting: Weak<Mutex<Waiting>>) {
     loop {
-        tokio::time::sleep(LONGEST_IDLE).await;
+        tokio::time::sleep(IDLE_TIMEOUT).await;
         let Some(waiting) = waiting.upgrade() else { return };
         let mut guard = lock(&waiting);
         let (old, young) =
-            mem::take(&mut guard.connections).into_iter().partition(|parked| parked.since.elapsed() >= LONGEST_IDLE);
+            mem::take(&mut guard.connections).into_iter().partition(|parked| parked.since.elapsed() >= IDLE_TIMEOUT);
         guard.connections = young;
         guard.reaping = !guard.connections.is_empty();
         let finished = !guard.reaping;
@@ -305,12 +335,12 @@ async fn reap(waiting: Weak<Mutex<Waiting>>) {
     }
 }
 
-/// Says goodbye in the background: RFC 5321 asks for a QUIT, but nobody needs to wait for its answer.
-fn dismiss(mut connection: AsyncSmtpConnection) {
-    tokio::spawn(async move { timeout(QUIT_TIMEOUT, connection.quit()).await.map(drop) });
+/// Says goodbye in the background: RFC 5321 asks for a QUIT, but no mail needs to wait for its answer.
+fn dismiss(mut connection: Connection) {
+    tokio::spawn(async move { timeout(QUIT_TIMEOUT, connection.smtp.quit()).await.map(drop) });
 }
 
-/// Nothing under this lock can panic half-way, so a poisoned one is as good as new.
+/// Nothing under this lock can panic half-way, so a poisoned one is used like any other.
 fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -408,6 +438,71 @@ mod tests {
         ];
         for (content, wire) in table {
             assert_eq!(Transparent(content).to_string(), wire);
+        }
+    }
+
+    /// Plays a server for one mail. It answers the commands of a group only when all of them have come, as it must not wait
+    /// where the client may not pipeline.
+    async fn serve_one_mail(
+        listener: tokio::net::TcpListener,
+        greeting: &'static str,
+        groups: &[usize],
+    ) -> Vec<String> {
+        use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        stream.write_all(b"220 mail.example.com\r\n").await.unwrap();
+        let mut lines = Vec::new();
+        for group in groups {
+            let mut answers = String::new();
+            for _ in 0..*group {
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                answers += match line.split(' ').next().unwrap().trim_end() {
+                    "EHLO" => greeting,
+                    "DATA" => "354 Go on\r\n",
+                    _ => "250 Fine\r\n",
+                };
+                lines.push(line.trim_end().to_owned());
+            }
+            assert!(stream.buffer().is_empty(), "more came than one group: {lines:?}");
+            stream.write_all(answers.as_bytes()).await.unwrap();
+        }
+        let mut line = String::new();
+        while line != ".\r\n" {
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+        }
+        stream.write_all(b"250 Taken\r\n").await.unwrap();
+        lines
+    }
+
+    #[tokio::test]
+    async fn commands_travel_together_only_where_the_server_takes_that() {
+        let table = [
+            ("250-mail.example.com\r\n250-PIPELINING\r\n250 8BITMIME\r\n", &[1, 1, 3][..]),
+            ("250-mail.example.com\r\n250 8BITMIME\r\n", &[1, 1, 1, 1, 1]),
+        ];
+        for (greeting, groups) in table {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let relay = Relay {
+                host: "127.0.0.1".to_owned(),
+                port: listener.local_addr().unwrap().port(),
+                encryption: Encryption::None,
+                credentials: None,
+                hello: ClientId::default(),
+                timeout: Duration::from_secs(10),
+                reach: Reach::Anywhere,
+                waiting: Arc::default(),
+            };
+            let envelope = Envelope {
+                from: "taller@example.com".parse().unwrap(),
+                to: "maria@example.com".parse().unwrap(),
+                content: "Subject: Hola\r\n\r\nHola\r\n".to_owned(),
+            };
+            let (lines, sent) = tokio::join!(serve_one_mail(listener, greeting, groups), relay.send(&envelope));
+            assert_eq!(sent.unwrap(), (250, "250 Taken".to_owned()));
+            assert_eq!(lines[2..], ["MAIL FROM:<taller@example.com>", "RCPT TO:<maria@example.com>", "DATA"]);
         }
     }
 }

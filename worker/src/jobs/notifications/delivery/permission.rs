@@ -1,5 +1,6 @@
-//! Permission is asked again before every attempt that does not follow the door at once (d12): what the customer has
-//! switched off meanwhile stays off, an address that bounced is left alone, and her quiet hours are kept. Attempts that run at the same time share the statements.
+//! Permission is asked again before every attempt that does not follow intake at once (d12): what the customer has
+//! switched off meanwhile stays off, an address that bounced is left alone, and quiet hours are kept. Attempts that run at
+//! the same time share the statements.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,37 +50,37 @@ impl PermissionRequest {
     }
 }
 
-/// Where questions are asked.
+/// Where requests are answered.
 pub(crate) type Permissions = Group<PermissionRequest, Result<Permission, Arc<db::Error>>>;
 
-/// The most questions that share the statements.
+/// The most requests that share the statements.
 const LARGEST_BATCH: usize = 1_000;
 
 pub(crate) fn ask_together(system: Notifications) -> Permissions {
-    Group::spawn(LARGEST_BATCH, 2, move |questions: Arc<Vec<PermissionRequest>>| {
+    Group::spawn(LARGEST_BATCH, 2, move |requests: Arc<Vec<PermissionRequest>>| {
         let system = system.clone();
         async move {
-            match answer(&system, &questions).await {
+            match answer(&system, &requests).await {
                 Ok(answers) => answers.into_iter().map(Ok).collect(),
                 Err(error) => {
                     let error = Arc::new(error);
-                    questions.iter().map(|_| Err(error.clone())).collect()
+                    requests.iter().map(|_| Err(error.clone())).collect()
                 }
             }
         }
     })
 }
 
-async fn answer(system: &Notifications, questions: &[PermissionRequest]) -> db::Result<Vec<Permission>> {
+async fn answer(system: &Notifications, requests: &[PermissionRequest]) -> db::Result<Vec<Permission>> {
     let context = &system.context;
-    let mut ids: Vec<String> = questions.iter().map(|question| question.customer_id.clone()).collect();
+    let mut ids: Vec<String> = requests.iter().map(|request| request.customer_id.clone()).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut session = context.db.read().await?;
     let catalogue = system.catalogue.current(&mut session).await?;
     let preferences = customers::preferences(&mut session, &ids).await?;
     let customers = customers::find_many(&mut session, &ids).await?;
-    let addresses: Vec<String> = questions.iter().map(|question| question.address.clone()).collect();
+    let addresses: Vec<String> = requests.iter().map(|request| request.address.clone()).collect();
     let suppressed = suppressions::among(&mut session, &addresses).await?;
     drop(session);
     let customers: HashMap<&str, &Customer> =
@@ -88,33 +89,33 @@ async fn answer(system: &Notifications, questions: &[PermissionRequest]) -> db::
     for preference in &preferences {
         by_customer.entry(&preference.customer_id).or_default().push(preference);
     }
-    let decide = |question: &PermissionRequest| {
-        let id = question.customer_id.as_str();
+    let decide = |request: &PermissionRequest| {
+        let id = request.customer_id.as_str();
         let preferences = by_customer.get(id).map(Vec::as_slice).unwrap_or_default();
-        let workshop = catalogue.workshop(question.taller_id.as_deref());
+        let workshop = catalogue.workshop(request.taller_id.as_deref());
         let rest = customers.get(id).and_then(|customer| Rest::of(customer, workshop, context.config.time_zone));
-        let is_suppressed = suppressed.contains(&(question.channel, question.address.clone()));
-        decide(question, preferences, is_suppressed, rest)
+        let is_suppressed = suppressed.contains(&(request.channel, request.address.clone()));
+        decide(request, preferences, is_suppressed, rest)
     };
-    Ok(questions.iter().map(decide).collect())
+    Ok(requests.iter().map(decide).collect())
 }
 
 /// What is critical passes quiet hours, never a refusal.
 fn decide(
-    question: &PermissionRequest,
+    request: &PermissionRequest,
     preferences: &[&Preference],
     is_suppressed: bool,
     rest: Option<Rest>,
 ) -> Permission {
-    if preferences.iter().any(|preference| preference.channel == question.channel && !preference.enabled) {
+    if preferences.iter().any(|preference| preference.channel == request.channel && !preference.enabled) {
         return Permission::Refused("OPTED_OUT", "the customer switched this channel off after the event was accepted");
     }
     if is_suppressed {
         let reason = "the address was put on the list of suppressions after the event was accepted";
         return Permission::Refused("SUPPRESSED", reason);
     }
-    let rest = rest.filter(|_| !question.critical);
-    rest.and_then(|rest| rest.until(question.now)).map_or(Permission::Granted, Permission::Quiet)
+    let rest = rest.filter(|_| !request.critical);
+    rest.and_then(|rest| rest.until(request.now)).map_or(Permission::Granted, Permission::Quiet)
 }
 
 #[cfg(test)]
@@ -128,7 +129,7 @@ mod tests {
         chrono::DateTime::parse_from_rfc3339(time).expect("a time").to_utc().into()
     }
 
-    fn question(channel: Channel, critical: bool, now: &str) -> PermissionRequest {
+    fn request(channel: Channel, critical: bool, now: &str) -> PermissionRequest {
         let address = "maria@example.com".to_owned();
         PermissionRequest { customer_id: "c".into(), taller_id: None, channel, address, critical, now: at(now) }
     }
@@ -150,7 +151,7 @@ mod tests {
         };
         let ask = |channel, critical, now, preferences: &[Preference]| {
             let preferences: Vec<&Preference> = preferences.iter().collect();
-            decide(&question(channel, critical, now), &preferences, false, Rest::of(&customer, None, Tz::UTC))
+            decide(&request(channel, critical, now), &preferences, false, Rest::of(&customer, None, Tz::UTC))
         };
         let (day, night) = ("2026-01-20T12:00:00Z", "2026-01-20T23:00:00Z");
         let quiet = Permission::Quiet(at("2026-01-21T07:00:00Z"));
@@ -167,14 +168,14 @@ mod tests {
     #[test]
     fn a_suppressed_address_is_left_alone_even_when_it_is_critical() {
         for critical in [false, true] {
-            let permission = decide(&question(Channel::Email, critical, "2026-01-20T23:00:00Z"), &[], true, None);
+            let permission = decide(&request(Channel::Email, critical, "2026-01-20T23:00:00Z"), &[], true, None);
             assert!(matches!(permission, Permission::Refused("SUPPRESSED", _)), "{permission:?}");
         }
     }
 
     #[test]
     fn a_customer_who_is_gone_has_no_quiet_hours() {
-        let question = question(Channel::Email, false, "2026-01-20T23:00:00Z");
-        assert_eq!(decide(&question, &[], false, None), Permission::Granted);
+        let request = request(Channel::Email, false, "2026-01-20T23:00:00Z");
+        assert_eq!(decide(&request, &[], false, None), Permission::Granted);
     }
 }

@@ -1,0 +1,261 @@
+//! The adapters in use: one per account, so that each keeps its connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::config::Config;
+use recado_kernel::errors::explain;
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::fallback::FailureClass;
+use recado_notifications::provider_accounts::ProviderAccount;
+
+use super::accounts::Account;
+use super::failure::{SendFailure, not_configured};
+use super::message::{Message, Recipient};
+use super::provider::{Lookup, Provider, ProviderError, SendReceipt};
+use super::{email, push, whatsapp};
+use crate::outbound::Reach;
+
+/// The most adapters of rows at a time.
+const MAX_ADAPTERS: u64 = 1_000;
+
+/// How long an adapter is kept that is not used.
+const ADAPTER_IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// How much longer than its own time limit a call may take before it is cut off here.
+const TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
+
+/// The adapter of every account.
+pub(super) struct Adapters {
+    environment: Environment,
+    /// By the version of the row: an account that did not change keeps its connections.
+    of_rows: Cache<(Id, Timestamp), Result<Arc<Adapter>, SendFailure>>,
+    config: Arc<Config>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Environment {
+    email: Option<Arc<Adapter>>,
+    whatsapp: Option<Arc<Adapter>>,
+    push: Option<Arc<Adapter>>,
+}
+
+/// One account's way to its provider.
+pub(super) struct Adapter {
+    provider: Box<dyn Provider>,
+    /// How long one call may take in all. Each provider keeps its own, finer times; this one ends what they overlook.
+    limit: Duration,
+}
+
+impl Adapters {
+    /// Sets up what the environment configures. Connections are made later, with the first message.
+    ///
+    /// # Errors
+    /// When a setting is unusable: an address, a key or a file.
+    pub(super) fn new(config: &Arc<Config>, clock: &Clock) -> Result<Self, ProviderError> {
+        Ok(Self::with(Environment::new(config, clock)?, config, clock))
+    }
+
+    fn with(environment: Environment, config: &Arc<Config>, clock: &Clock) -> Self {
+        let of_rows = Cache::builder().max_capacity(MAX_ADAPTERS).time_to_idle(ADAPTER_IDLE_TIMEOUT).build();
+        Self { environment, of_rows, config: config.clone(), clock: clock.clone() }
+    }
+
+    /// The channels that the environment configures.
+    pub(super) fn of_environment(&self) -> Vec<Channel> {
+        Channel::ALL.into_iter().filter(|channel| self.environment.adapter(*channel).is_some()).collect()
+    }
+
+    /// The adapter of an account.
+    ///
+    /// # Errors
+    /// When the account's settings cannot work.
+    pub(super) async fn of(&self, account: &Account) -> Result<Arc<Adapter>, SendFailure> {
+        match &account.row {
+            None => {
+                let adapter = self.environment.adapter(account.channel);
+                adapter.cloned().ok_or_else(|| not_configured(account.channel))
+            }
+            Some(row) => self.of_rows.get_with((row.id, row.updated_at), async { self.of_row(row) }).await,
+        }
+    }
+
+    /// A new adapter for a row. What cannot work is remembered like what can, until the row is written again.
+    fn of_row(&self, row: &ProviderAccount) -> Result<Arc<Adapter>, SendFailure> {
+        let unusable = |reason: String| SendFailure::new(FailureClass::Misconfigured, "ACCOUNT_UNUSABLE", reason);
+        let secret = row
+            .open_secret(self.config.secret_key.as_ref())
+            .map_err(|error| unusable(format!("the account's secret cannot be opened: {error}; write it again")))?;
+        let reach = Reach::Guarded { allow_private: self.config.allow_private_networks };
+        let adapter = match row.channel {
+            Channel::Email => {
+                let settings = row.settings.email(secret, self.config.default_from.as_deref());
+                email::Email::new(&settings, reach, &self.clock).map(|email| Adapter::new(email, settings.timeout))
+            }
+            Channel::Whatsapp => {
+                let settings = row.settings.whatsapp(secret);
+                whatsapp::Whatsapp::new(&settings, reach, &self.clock).map(|one| Adapter::new(one, settings.timeout))
+            }
+            Channel::Push => return Err(unusable("pushes have the keys of the environment only".to_owned())),
+        };
+        adapter.map_err(|error| unusable(explain(&error)))
+    }
+}
+
+impl Environment {
+    fn new(config: &Config, clock: &Clock) -> Result<Self, ProviderError> {
+        let mut environment = Self::default();
+        if let Some(settings) = &config.email {
+            let email = email::Email::new(settings, Reach::Anywhere, clock)?;
+            environment.email = Some(Adapter::new(email, settings.timeout));
+        }
+        if let Some(settings) = &config.whatsapp {
+            let whatsapp = whatsapp::Whatsapp::new(settings, Reach::Anywhere, clock)?;
+            environment.whatsapp = Some(Adapter::new(whatsapp, settings.timeout));
+        }
+        if let Some(settings) = &config.push {
+            let push = push::Push::new(settings, config.allow_private_networks, clock)?;
+            environment.push = Some(Adapter::new(push, settings.timeout));
+        }
+        Ok(environment)
+    }
+
+    fn adapter(&self, channel: Channel) -> Option<&Arc<Adapter>> {
+        match channel {
+            Channel::Email => self.email.as_ref(),
+            Channel::Whatsapp => self.whatsapp.as_ref(),
+            Channel::Push => self.push.as_ref(),
+        }
+    }
+}
+
+impl Adapter {
+    fn new(provider: impl Provider + 'static, timeout: Duration) -> Arc<Self> {
+        Arc::new(Self { provider: Box::new(provider), limit: timeout + TIMEOUT_MARGIN })
+    }
+
+    /// Sends a message, within the time limit.
+    pub(super) async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
+        let limit = self.limit * rounds(&message.recipient);
+        let outcome = tokio::time::timeout(limit, self.provider.send(message)).await;
+        outcome.unwrap_or_else(|_| Err(timed_out(message.recipient.channel(), limit)))
+    }
+
+    /// After an unknown outcome: did this message leave, at `since` or later?
+    pub(super) async fn find(&self, message: &Message, since: Timestamp) -> Lookup {
+        tokio::time::timeout(self.limit, self.provider.find(message, since)).await.unwrap_or(Lookup::CannotTell)
+    }
+}
+
+/// How many times the provider's own time limit sending may take: devices are served a few at once.
+fn rounds(recipient: &Recipient) -> u32 {
+    match recipient {
+        Recipient::Email(_) | Recipient::Whatsapp(_) => 1,
+        Recipient::Push(devices) => {
+            u32::try_from(devices.len().div_ceil(push::MAX_CONCURRENT_DEVICES)).unwrap_or(u32::MAX).max(1)
+        }
+    }
+}
+
+/// The class of a silence depends on what a second message would do: WhatsApp shows it twice; mail programs and browsers
+/// recognise it by its Message-ID and its tag.
+fn timed_out(channel: Channel, limit: Duration) -> SendFailure {
+    let (class, code) = match channel {
+        Channel::Email => (FailureClass::Transient, email::FAILED),
+        Channel::Whatsapp => (FailureClass::Unknown, whatsapp::TIMEOUT),
+        Channel::Push => (FailureClass::Transient, push::FAILED),
+    };
+    SendFailure::new(class, code, format!("no answer within {} s", limit.as_secs_f64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::channels::is_accounts_fault;
+
+    fn adapters(environment: Environment) -> Adapters {
+        let config = Arc::new(Config::from_pairs([]).unwrap());
+        Adapters::with(environment, &config, &Clock::system())
+    }
+
+    fn message(recipient: Recipient) -> Message {
+        Message {
+            notification_id: Id::of_name("notification"),
+            correlation_id: Id::of_name("correlation"),
+            recipient,
+            subject: String::new(),
+            body: "Hola".into(),
+            is_html: false,
+            click_url: None,
+            unsubscribe_url: None,
+            sender: None,
+        }
+    }
+
+    /// A provider that never comes back, as a bug in an adapter would look.
+    struct Silent;
+
+    #[async_trait]
+    impl Provider for Silent {
+        async fn send(&self, _: &Message) -> Result<SendReceipt, SendFailure> {
+            std::future::pending().await
+        }
+
+        async fn find(&self, _: &Message, _: Timestamp) -> Lookup {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_hangs_is_cut_off() {
+        let silent = || Some(Arc::new(Adapter { provider: Box::new(Silent), limit: Duration::from_millis(10) }));
+        let adapters = adapters(Environment { email: silent(), whatsapp: silent(), push: silent() });
+        assert_eq!(adapters.of_environment(), Channel::ALL);
+        let table = [
+            (Recipient::Email("maria@example.com".into()), FailureClass::Transient, "EMAIL_SEND_FAILED"),
+            (Recipient::Whatsapp("+593991234567".into()), FailureClass::Unknown, "WHATSAPP_TIMEOUT"),
+            (Recipient::Push(Vec::new()), FailureClass::Transient, "WEBPUSH_ERROR"),
+        ];
+        for (recipient, class, code) in table {
+            let message = message(recipient);
+            let account = Account::of_environment(message.recipient.channel(), &adapters.config);
+            let adapter = adapters.of(&account).await.unwrap_or_else(|failure| panic!("{failure:?}"));
+            let failure = adapter.send(&message).await.unwrap_err();
+            assert_eq!((failure.class, failure.code), (class, code));
+            assert!(!is_accounts_fault(&failure), "it may have left");
+            assert_eq!(adapter.find(&message, Clock::system().now()).await, Lookup::CannotTell);
+        }
+    }
+
+    #[test]
+    fn a_channel_without_settings_says_which_variable_to_set() {
+        assert_eq!(adapters(Environment::default()).of_environment(), []);
+        let table = [
+            (Channel::Email, "EMAIL_NOT_CONFIGURED", "EMAIL_HOST"),
+            (Channel::Whatsapp, "WHATSAPP_NOT_CONFIGURED", "EVOLUTION_API_URL"),
+            (Channel::Push, "PUSH_NOT_CONFIGURED", "VAPID_PUBLIC_KEY"),
+        ];
+        for (channel, code, variable) in table {
+            let failure = not_configured(channel);
+            assert_eq!((failure.class, failure.code), (FailureClass::Misconfigured, code));
+            assert!(failure.reason.contains(variable), "{}", failure.reason);
+        }
+    }
+
+    #[test]
+    fn every_setting_that_cannot_work_is_named() {
+        let mail = |from| [("EMAIL_HOST", "smtp.example.com"), ("DEFAULT_FROM_EMAIL", from)];
+        let refused =
+            |config: Config| Adapters::new(&config.into(), &Clock::system()).err().expect("refused").to_string();
+        assert!(refused(Config::from_pairs(mail("taller")).unwrap()).contains("DEFAULT_FROM_EMAIL"));
+        let mut config = Config::from_pairs(mail("taller@example.com")).unwrap();
+        config.email.as_mut().unwrap().ca_file = Some("/nowhere/ca.pem".into());
+        assert!(refused(config).contains("EMAIL_SSL_CAFILE"));
+    }
+}
