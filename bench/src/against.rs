@@ -144,11 +144,8 @@ impl Table {
     fn print(&self) {
         println!("{:<52} {:>10} {:>10} {:<4} {:>7}", "", "old", "new", "", "new/old");
         for Row { name, unit, old, new } in &self.rows {
-            let [ratio, lowest, highest] = match ratios(old, new) {
-                Some(ratios) => ratios,
-                // A figure that only one of them prints has nothing to stand beside.
-                None => continue,
-            };
+            // A figure that only one of them prints has nothing to stand beside.
+            let Some([ratio, lowest, highest]) = ratios(old, new) else { continue };
             let (old, new) = (median(old), median(new));
             println!("{name:<52} {old:>10.1} {new:>10.1} {unit:<4} {ratio:>6.2}x ({lowest:.2} to {highest:.2})");
         }

@@ -46,7 +46,7 @@ impl Fleet {
             return Err(home.told("recado").into());
         }
         let [api, worker, scheduler] =
-            ["recado-api", "recado-worker", "recado-scheduler"].map(|name| Ok::<_, io::Error>(command(name)?.spawn()?));
+            ["recado-api", "recado-worker", "recado-scheduler"].map(|name| command(name)?.spawn());
         let mut fleet = Self { address, api: api?, worker: worker?, scheduler: scheduler?, home };
         fleet.until_ready().await?;
         Ok(fleet)
