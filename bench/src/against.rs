@@ -156,7 +156,8 @@ impl Table {
 fn ratios(old: &[f64], new: &[f64]) -> Option<[f64; 3]> {
     let mut ratios: Vec<f64> = old.iter().zip(new).map(|(old, new)| new / old).collect();
     ratios.sort_by(f64::total_cmp);
-    Some([median(&ratios), *ratios.first()?, *ratios.last()?])
+    let (lowest, highest) = (*ratios.first()?, *ratios.last()?);
+    Some([median(&ratios), lowest, highest])
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub(crate) async fn print(pool: &PgPool, title: &str) -> sqlx::Result<()> {
     let found: Vec<(i64, f64, f64, f64, String)> = sqlx::query_as(
         "select calls, total_exec_time, mean_exec_time, 100 * total_exec_time / sum(total_exec_time) over (), query
          from pg_stat_statements where dbid = (select oid from pg_database where datname = current_database())
+             and query not like '%pg_stat_statements%'
          order by total_exec_time desc limit $1",
     )
     .bind(SHOWN)
