@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Private PostgreSQL and Redis servers, with all they write in one folder, on free ports of the loopback address.
 #
-#   scripts/peers.sh run [--durable] COMMAND…                  run a command against fresh servers, leave nothing behind
-#   scripts/peers.sh start [--durable] DIR [postgres|redis]…   start them, print how to reach them as NAME=value lines
-#   scripts/peers.sh stop DIR [postgres|redis]…                stop them; the folder stays
-#   scripts/peers.sh find postgres|redis                       print where the server's programs are
+#   scripts/peers.sh run [OPTION]… COMMAND…                  run a command against fresh servers, leave nothing behind
+#   scripts/peers.sh start [OPTION]… DIR [postgres|redis]…   start them, print how to reach them as NAME=value lines
+#   scripts/peers.sh stop DIR [postgres|redis]…              stop them; the folder stays
+#   scripts/peers.sh find postgres|redis                     print where the server's programs are
 #
 # Both servers are meant when none is named. Starting again in the same folder keeps the ports and PostgreSQL's data, so
 # that a server can be restarted under its clients. The machine's own servers and their ports are never touched.
 #
 # --durable, for benchmarks: on disk as in production (docker-compose.yml). Without it nothing waits for the disk, and
 # Redis forgets everything when it stops.
+#
+# --statements: PostgreSQL loads pg_stat_statements, which counts the time of every statement.
 #
 # The lines are TEST_DATABASE_URL, TEST_REDIS_URL, TEST_POSTGRES_BIN (a folder) and TEST_REDIS_SERVER (a program).
 set -euo pipefail
@@ -21,16 +23,21 @@ readonly OLDEST_POSTGRES=15 OLDEST_REDIS=7
 
 DIR=
 DURABLE=no
+STATEMENTS=no
 # Ends a server whose script was killed, by the kernel's hand (PR_SET_PDEATHSIG); only where the script stays.
 DIES_WITH_SCRIPT=no
 
 main() {
     local command=${1:-}
     [ $# -eq 0 ] || shift
-    if [ "${1:-}" = --durable ]; then
-        DURABLE=yes
+    while :; do
+        case ${1:-} in
+        --durable) DURABLE=yes ;;
+        --statements) STATEMENTS=yes ;;
+        *) break ;;
+        esac
         shift
-    fi
+    done
     [ $# -gt 0 ] || usage
     case $command in
     run) run "$@" ;;
@@ -212,6 +219,7 @@ EOF
     # Otherwise as in production. A commit still waits for its record to be written, only not for the disk. A story takes
     # some ten connections, and there may be as many stories at once as somebody asks for threads.
     [ "$DURABLE" = yes ] || printf '%s\n' 'fsync = off' 'full_page_writes = off' 'max_connections = 1000'
+    [ "$STATEMENTS" = no ] || echo "shared_preload_libraries = 'pg_stat_statements'"
 }
 
 # PostgreSQL refuses to run as root: there it runs as the user of Debian's package, or as nobody.

@@ -1,4 +1,4 @@
-//! Events: through the door, and on to the SMTP server.
+//! Events: through intake, and on to the SMTP server.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use recado_kernel::config::UnknownCustomer;
 use recado_notifications::dispatch::{Event, Intake, Request};
 use recado_notifications::system::Notifications;
 use recado_worker::{Options, Worker};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::report;
@@ -21,8 +21,9 @@ const MAILS: usize = 5_000;
 /// Callers that wait for their answer at the same time.
 const CALLERS: usize = 128;
 
-fn request(number: usize) -> Request {
-    let event: Event = serde_json::from_value(json!({
+/// The sample event of the documents, for one of the customers.
+pub(crate) fn event(number: usize) -> Value {
+    json!({
         "event_type": "appointment_scheduled",
         "service_type_id": "mantenimiento-preventivo",
         "phase_id": "phase-schedule",
@@ -32,8 +33,11 @@ fn request(number: usize) -> Request {
             "nombre": "Carlos Mendoza", "placa": "ABC123", "vehiculo": "Haval H6 2024",
             "fecha": "20 de Enero, 2026", "hora": "14:30",
         },
-    }))
-    .expect("the sample event of the documents");
+    })
+}
+
+fn request(number: usize) -> Request {
+    let event: Event = serde_json::from_value(event(number)).expect("the sample event is one");
     Request { event, idempotency: None, unique_key: None, unknown_customer: UnknownCustomer::Reject, only: Vec::new() }
 }
 
@@ -49,14 +53,14 @@ async fn accept(intake: &Intake, events: usize) -> f64 {
     events as f64 / started.elapsed().as_secs_f64()
 }
 
-pub(crate) async fn measure_door(stage: &Stage, runs: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) async fn measure_intake(stage: &Stage, runs: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
     let intake = Intake::open(Notifications::new(stage.context.clone()));
     let mut figures = Vec::new();
     for _ in 0..runs {
         figures.push(accept(&intake, EVENTS).await);
         forget(stage).await?;
     }
-    report("events accepted at the door, 128 callers", "/s", figures);
+    report("events accepted at intake, 128 callers", "/s", figures);
     Ok(())
 }
 

@@ -29,7 +29,7 @@ impl Stage {
         let smtp = sandbox.smtp.addr();
         let (host, port) = (smtp.ip().to_string(), smtp.port().to_string());
         let config = Config::from_pairs([
-            ("DATABASE_URL", &fresh_database(&database).await?),
+            ("DATABASE_URL", &fresh_database(&database, &format!("bench_{}", std::process::id())).await?),
             ("REDIS_URL", &redis),
             ("EMAIL_HOST", &host),
             ("EMAIL_PORT", &port),
@@ -59,16 +59,15 @@ pub(crate) fn customer_id(number: usize) -> String {
     format!("customer-{:04}", number % CUSTOMERS)
 }
 
-fn variable(name: &str) -> Result<String, String> {
+pub(crate) fn variable(name: &str) -> Result<String, String> {
     #[expect(clippy::disallowed_methods, reason = "set by scripts/peers.sh, and no setting of the product")]
     std::env::var(name).map_err(|_| format!("{name} is not set; run `make bench`"))
 }
 
 /// A database of its own on the server of `url`, so that every run begins alike.
-async fn fresh_database(url: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
-    let name = format!("bench_{}", std::process::id());
+pub(crate) async fn fresh_database(url: &str, name: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
     let pool = sqlx::PgPool::connect(url).await?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop database if exists {name}"))).execute(&pool).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop database if exists {name} with (force)"))).execute(&pool).await?;
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&pool).await?;
     pool.close().await;
     let (server, _) = url.rsplit_once('/').ok_or("TEST_DATABASE_URL names no database")?;
