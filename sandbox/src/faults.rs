@@ -1,5 +1,6 @@
 //! How a stand-in is told to misbehave: a fault, how often, and for whom.
 
+use http::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
@@ -166,6 +167,14 @@ fn fields_of<F: Serialize>(fault: &F) -> Map<String, Value> {
     match serde_json::to_value(fault) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) | Err(_) => Map::new(),
+    }
+}
+
+/// Checks a fault's HTTP status. It has to be a final one: 1xx would leave the client waiting.
+pub(crate) fn check_status(status: u16) -> Result<(), String> {
+    match StatusCode::from_u16(status) {
+        Ok(known) if !known.is_informational() => Ok(()),
+        _ => Err(format!("`status` is an HTTP status from 200 to 999, such as 503, not {status}")),
     }
 }
 

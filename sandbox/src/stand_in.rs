@@ -178,10 +178,24 @@ fn next_order() -> u64 {
 mod tests {
     use std::sync::Arc;
 
-    use super::*;
-    use crate::PushFault;
+    use serde::{Deserialize, Serialize};
 
-    fn stand_in(keep: usize) -> Arc<StandIn<u32, PushFault>> {
+    use super::*;
+
+    #[derive(Clone, Serialize, Deserialize)]
+    struct NoFault;
+
+    impl Fault for NoFault {
+        fn subject(raw: &str) -> String {
+            raw.to_owned()
+        }
+
+        fn check(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn stand_in(keep: usize) -> Arc<StandIn<u32, NoFault>> {
         Arc::new(StandIn::new(keep))
     }
 

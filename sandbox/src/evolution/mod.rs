@@ -17,7 +17,6 @@ use axum::{
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
-pub(crate) use self::fault::check_status;
 use self::replies::{Query, Refusal};
 pub use self::{
     fault::EvolutionFault,

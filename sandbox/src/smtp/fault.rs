@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::session::Reply;
+use super::reply::Reply;
 use crate::faults::{Fault, Rule, milliseconds};
 
 /// What the mail server does wrong.

@@ -1,15 +1,16 @@
 //! The dialog of one SMTP connection, from the greeting to the goodbye.
 
-use std::{borrow::Cow, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::net::TcpStream;
 
 use super::{
-    Server, SmtpTls,
     command::{Command, Sender, needs_smtputf8},
     fault::{SmtpFault, SmtpStage, applies},
     mail::{Envelope, Mail},
+    reply::Reply,
+    server::{Server, SmtpTls},
     wire::{Line, Wire},
 };
 use crate::stand_in::now;
@@ -30,31 +31,6 @@ const RECIPIENT_LIMIT: usize = 1000;
 pub(super) async fn serve(stream: TcpStream, server: Arc<Server>) {
     if let Err(error) = converse(stream, server).await {
         tracing::debug!(%error, "an SMTP connection to the sandbox ended early");
-    }
-}
-
-/// A reply code and its text. Every line of the text becomes a line of the reply.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) code: u16,
-    text: Cow<'static, str>,
-}
-
-impl Reply {
-    pub(super) fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, text: text.into() }
-    }
-
-    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
-        let mut lines = self.text.lines().peekable();
-        while let Some(line) = lines.next() {
-            let mark = if lines.peek().is_some() { '-' } else { ' ' };
-            out.extend_from_slice(format!("{}{mark}{line}\r\n", self.code).as_bytes());
-        }
-    }
-
-    fn accepts(&self) -> bool {
-        self.code < 400
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_native_tls::TlsAcceptor;
 
-use super::session::Reply;
+use super::reply::Reply;
 
 /// RFC 5321 §4.5.3.2.7: a server waits five minutes for the next line.
 const IDLE: Duration = Duration::from_secs(300);
