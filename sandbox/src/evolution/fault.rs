@@ -1,4 +1,4 @@
-//! The ways in which an Evolution API instance lets its clients down.
+//! The faults of the Evolution API.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::faults::{Fault, check_status, milliseconds};
 
-/// What the Evolution API does wrong when it is asked to send. A request that is wrong by itself gets the answer that
-/// it deserves, and does not use a fault up.
+/// What the Evolution API does wrong when it is asked to send. A request that is wrong by itself gets its own
+/// error, and does not use a fault up.
 ///
-/// Faults for everybody that are about the server or the session, and not about one message, show on the other routes
-/// too, without being used up there.
+/// Faults without a recipient that are about the server or the session, and not about one message, show on the other
+/// routes too, without being used up there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum EvolutionFault {

@@ -1,4 +1,4 @@
-//! The ways in which a push service lets its clients down.
+//! The faults of the push service.
 
 use std::time::Duration;
 

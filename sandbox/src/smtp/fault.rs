@@ -1,4 +1,4 @@
-//! The ways in which a mail server lets its clients down.
+//! The faults of the mail server.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The dialog of one SMTP connection, from the greeting to the goodbye.
+//! The dialog of one SMTP connection, from the greeting to the end.
 
 use std::{io, sync::Arc};
 
@@ -40,7 +40,7 @@ enum Next {
     Listen,
     StartTls,
     Close,
-    /// Without a word.
+    /// Close without a reply.
     HangUp,
 }
 
@@ -172,7 +172,7 @@ impl Session {
         Next::StartTls
     }
 
-    /// RFC 3207 §4.2: after the handshake everything starts anew, and the client greets again.
+    /// RFC 3207 §4.2: after the handshake the session starts again, and the client greets again.
     async fn secured(mut self) -> io::Result<Self> {
         self.wire.flush().await?;
         let Some(certificate) = &self.server.certificate else {
@@ -340,7 +340,7 @@ impl Session {
         self.server.stand_in.record(Mail::new(now(), envelope, raw));
     }
 
-    /// Where STARTTLS is offered it is also required, so that a client that skips it is found out.
+    /// Where STARTTLS is offered it is also required, so that a client that skips it fails.
     fn needs_tls(&self) -> bool {
         self.server.tls == SmtpTls::StartTls && !self.tls
     }
