@@ -4,7 +4,7 @@
 #   scripts/apt-install.sh PACKAGE…
 #
 # Exit 1 where there is no apt-get or no right to use it (nothing was changed), 2 when apt-get itself failed. The caller
-# knows what to do without the packages, so only the second case prints anything.
+# decides what to do without the packages, so only the second case prints anything.
 set -euo pipefail
 
 command -v apt-get >/dev/null || exit 1
@@ -25,8 +25,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# Debian starts a server as soon as it is installed. Only the programs are wanted here, so services are held back by the
-# means Debian offers for it (invoke-rc.d(8)). The policy ends with this process, should it ever be left behind.
+# Debian starts a server as soon as it is installed. Only the programs are needed here, so a policy forbids it to start
+# services (invoke-rc.d(8)). The policy ends with this process, even if the file is left behind.
 hold_services_back() {
     [ ! -e "$policy" ] || return 0
     policy_is_ours=yes

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks that run no test. A failed check does not keep the others from running; the last lines name what failed.
+# All checks that run no test. All are run even when one fails; the last lines name what failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,7 +19,10 @@ main() {
     check "formatting" cargo fmt --all --check
     check "Cargo.lock" lock_file
     check "licences and sources" licences
+    check "no sandbox in production" no_sandbox_in_production
     check "lints" cargo clippy "${what[@]}" --all-targets -- -D warnings
+    # As in the Dockerfile. Only the crate recado has features of its own, so only it is looked at again.
+    check "lints without the sandbox" cargo clippy "${what[@]}" --no-default-features --all-targets -- -D warnings
     check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc "${what[@]}" --no-deps --document-private-items
 
     if [ ${#failed[@]} -gt 0 ]; then
@@ -34,7 +37,7 @@ check() {
     "${@:2}" || failed+=("$1")
 }
 
-# The functions below run where set -e is off, so each hands its status on by itself.
+# The functions below run where set -e is off, so each returns its status explicitly.
 
 shell_scripts() {
     local script status=0
@@ -49,7 +52,7 @@ shell_scripts() {
     return $status
 }
 
-# S002-P4: three compose files. `docker compose config` would say more, but Docker is seldom where the checks run.
+# S002-P4: three compose files. `docker compose config` would say more, but the checks often run where there is no Docker.
 compose_files() {
     local python
     python=$(python_with_yaml) || {
@@ -86,6 +89,19 @@ lock_file() {
         echo "Cargo.lock does not fit the manifests: run cargo check and commit it." >&2
         return 1
     }
+}
+
+# What the Dockerfile builds must not contain the providers that only pretend to deliver.
+no_sandbox_in_production() {
+    local program tree status=0
+    for program in recado recado-api recado-worker recado-scheduler; do
+        tree=$(cargo tree --package "$program" --no-default-features --edges normal --prefix none --locked) || return 1
+        if grep -q '^recado-sandbox ' <<<"$tree"; then
+            echo "$program contains the sandbox." >&2
+            status=1
+        fi
+    done
+    return $status
 }
 
 # Known vulnerabilities are not looked up here: that needs a database from the network, and changes without any commit.

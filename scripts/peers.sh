@@ -9,22 +9,22 @@
 # Both servers are meant when none is named. Starting again in the same folder keeps the ports and PostgreSQL's data, so
 # that a server can be restarted under its clients. The machine's own servers and their ports are never touched.
 #
-# --durable, for benchmarks: on disk as in production (docker-compose.yml). Without it nothing waits for the disk, and
-# Redis forgets everything when it stops.
+# --durable, for benchmarks: on disk as in production (docker-compose.yml). Without it no commit waits for the disk, and
+# Redis loses everything when it stops.
 #
 # --statements: PostgreSQL loads pg_stat_statements, which counts the time of every statement.
 #
 # The lines are TEST_DATABASE_URL, TEST_REDIS_URL, TEST_POSTGRES_BIN (a folder) and TEST_REDIS_SERVER (a program).
 set -euo pipefail
 
-# Below the range from which the kernel serves port 0 (32768…), so that no client is handed a port in between.
+# Below the range from which the kernel serves port 0 (32768…), so that no client is given a port in between.
 readonly FIRST_PORT=15000 PORTS=16000 TRIES=20
 readonly OLDEST_POSTGRES=15 OLDEST_REDIS=7
 
 DIR=
 DURABLE=no
 STATEMENTS=no
-# Ends a server whose script was killed, by the kernel's hand (PR_SET_PDEATHSIG); only where the script stays.
+# Whether the kernel ends a server when its script is killed (PR_SET_PDEATHSIG); only where the script stays running.
 DIES_WITH_SCRIPT=no
 
 main() {
@@ -42,7 +42,7 @@ main() {
     case $command in
     run) run "$@" ;;
     start)
-        # An interrupted start would leave a server that nobody knows; it takes a few seconds, so it is carried through.
+        # An interrupted start would leave a server that no one stops. A start takes seconds, so it is not interrupted.
         trap '' INT TERM HUP
         start "$@"
         ;;
@@ -57,7 +57,7 @@ main() {
 
 run() {
     local folder=/tmp line
-    # /tmp may be memory, where waiting for the disk costs nothing and a benchmark would flatter.
+    # /tmp may be memory, where waiting for the disk costs nothing and a benchmark would look too good.
     [ "$DURABLE" = no ] || folder=/var/tmp
     DIR=$(mktemp -d "$folder/recado-peers.XXXXXX")
     DIES_WITH_SCRIPT=yes
@@ -104,8 +104,8 @@ find_server() {
 
 # --- Running a command ---
 
-# The command gets a process group of its own. An interruption is passed on to all of that group and its end awaited, and
-# only then do the servers go: otherwise the last test would fail for want of a database, or outlive this script.
+# The command gets a process group of its own. An interruption is passed on to the whole group. The servers stop only after
+# it has ended: otherwise the last test would lose its database, or outlive this script.
 run_to_its_end() {
     local command status=0
     set -m
@@ -130,7 +130,7 @@ clean_up() {
     rm -rf "$DIR"
 }
 
-# What a developer's shell says to Recado, or to any PostgreSQL client, is not meant for the tests.
+# Variables of a developer's shell for Recado, or for any PostgreSQL client, are not meant for the tests.
 forget_product_settings() {
     local name
     while IFS= read -r name; do
@@ -179,13 +179,13 @@ start_postgres() {
     echo "TEST_DATABASE_URL=postgres://recado@127.0.0.1:$(cat "$home/port")/postgres"
 }
 
-# SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+# SIGINT is PostgreSQL's fast shutdown, which does not wait for clients.
 stop_postgres() {
     local home=$DIR/postgres
     stop_server "$home" "$home/data" INT
 }
 
-# The server notes its process and state in this file. Another server on the same port would answer as well.
+# The server writes its process id and state to this file. Connecting proves less: another server could have the port.
 postgres_is_ready() {
     local note=$1/data/postmaster.pid
     [ "$(sed -n 1p "$note" 2>/dev/null)" = "$(cat "$1/pid")" ] && sed -n 8p "$note" | grep -q '^ready'
@@ -270,8 +270,8 @@ redis_is_ready() {
 
 # --- Both ---
 
-# launch HOME SIGNAL USER COMMAND…: in the background, out of reach of the terminal's Ctrl-C. Not by the servers' own
-# means of becoming a daemon: as a child it can be waited for, and leaves no zombie where process 1 does not care.
+# launch HOME SIGNAL USER COMMAND…: in the background, where the terminal's Ctrl-C does not reach it. The servers do not
+# become daemons by themselves: a child can be waited for, and leaves no zombie where process 1 reaps none.
 launch() {
     local home=$1 signal=$2 user=$3
     shift 3
@@ -303,12 +303,12 @@ gets_ready() {
     return 1
 }
 
-# stop_server HOME MARK SIGNAL: politely, and by force when that has not helped in 15 seconds.
+# stop_server HOME MARK SIGNAL: by SIGNAL, and by SIGKILL when the server still runs after 15 seconds.
 stop_server() {
     local home=$1 mark=$2 signal=$3 pid tenths
     is_up "$home" "$mark" || return 0
     pid=$(cat "$home/pid")
-    # A test may have frozen it, and a frozen process does not hear.
+    # A test may have stopped it with SIGSTOP, and then it handles no signal.
     kill -CONT "$pid" 2>/dev/null || true
     kill "-$signal" "$pid" 2>/dev/null || true
     for ((tenths = 0; tenths < 150; tenths++)); do
@@ -318,8 +318,8 @@ stop_server() {
     kill -KILL "$pid" 2>/dev/null || true
 }
 
-# The pid file outlives a killed server, and its number may by then be somebody else's: so its command line must bear the
-# mark, which is PostgreSQL's data folder or Redis's address. (A zombie has no command line.)
+# The pid file outlives a killed server, and another process may have got its id by then. So its command line must contain
+# the mark, which is PostgreSQL's data folder or Redis's address. (A zombie has no command line.)
 is_up() {
     [ -s "$1/pid" ] && grep -Fqas -- "$2" "/proc/$(cat "$1/pid")/cmdline"
 }
@@ -334,8 +334,8 @@ choose_port() {
     echo "$port" >"$home/port"
 }
 
-# A port can be taken between the choice and the start: then another one is tried. Where the server has run before, its
-# clients know the port, and the failure is told.
+# A port can be taken between the choice and the start; then another one is tried. Where the server has run before, its
+# clients know the port, so this is an error.
 retry_or_fail() {
     local name=$1 home=$2 tried=$3 port_taken=$4
     if [ ! -e "$home/has_run" ] && [ "$tried" -lt "$TRIES" ] && grep -q "$port_taken" "$home/log"; then

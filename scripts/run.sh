@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the one binary and becomes it: scripts/run.sh up | demo | any other of its commands
+# Builds the program recado and runs it: scripts/run.sh up | demo | any other of its commands
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -29,7 +29,7 @@ check_c_compiler() {
 }
 
 have_openssl_headers() {
-    # The openssl crate's own variables mean that somebody has already decided.
+    # Where the openssl crate's own variables are set, the choice has been made.
     [ -z "${OPENSSL_DIR:-}${OPENSSL_INCLUDE_DIR:-}" ] || return 0
     command -v pkg-config >/dev/null && pkg-config --exists openssl
 }

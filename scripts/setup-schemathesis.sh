@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes sure that schemathesis is installed, which holds the API to its document, and prints the path of its program.
+# Makes sure that schemathesis is installed, which tests the API against its OpenAPI document, and prints its path.
 #
-# It lives in a folder of the user's cache, with the versions of scripts/schemathesis-requirements.txt and apart from
-# whatever Python packages there are, so that all clones share it and a test needs no network. It can be deleted at any time.
+# It is in the user's cache folder, with the versions of scripts/schemathesis-requirements.txt and apart from other Python
+# packages, so that all clones share it and a test needs no network. It can be deleted at any time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,7 +14,7 @@ main() {
     program=$home/bin/schemathesis
     if [ ! -e "$home/complete" ]; then
         mkdir -p "$home"
-        # Two may come at once; the second finds it done.
+        # Two may run at once; the second finds it installed.
         exec 9>"$home.lock"
         flock 9
         [ -e "$home/complete" ] || install "$home" >&2
@@ -26,14 +26,14 @@ install() {
     local python
     python=$(find_python) || fail "schemathesis needs python3 with venv. On Debian and Ubuntu: sudo apt-get install python3-venv"
     echo "Installing schemathesis into $1…"
-    # One that was begun and not finished is made anew.
+    # An unfinished installation is replaced.
     "$python" -m venv --clear "$1"
     "$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$REQUIREMENTS"
     "$1/bin/schemathesis" --version
     touch "$1/complete"
 }
 
-# Debian keeps what venv needs in a package of its own.
+# On Debian, what venv needs is in a package of its own.
 find_python() {
     local python
     for python in python3 /usr/bin/python3; do

@@ -2,7 +2,7 @@
 # Makes sure that what the tests need is installed. Starts nothing.
 #
 #   scripts/setup-test.sh             the servers that the tests and benchmarks talk to: PostgreSQL and Redis
-#   scripts/setup-test.sh --browser   and what stands around them: a connection pooler, a browser, schemathesis
+#   scripts/setup-test.sh --browser   and the rest: a connection pooler, a browser, schemathesis
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,11 +12,11 @@ main() {
     scripts/peers.sh find redis >/dev/null 2>&1 || missing+=(redis-server)
     if [ "${1:-}" = --browser ]; then
         [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
-        # The font is what the pages are written in where there is none: without any, a picture shows empty boxes.
+        # Without any font a screenshot shows empty boxes, so one is installed with the browser.
         command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
     fi
     [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
-    # What a distribution installs can still be too old: say so here and not in the middle of the tests.
+    # What a distribution installs can still be too old. Fail here and not in the middle of the tests.
     scripts/peers.sh find postgres >/dev/null
     scripts/peers.sh find redis >/dev/null
     [ "${1:-}" != --browser ] || scripts/setup-schemathesis.sh >/dev/null

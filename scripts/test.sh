@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests against PostgreSQL and Redis servers of their own: scripts/test.sh [ARGUMENTS OF THE TEST RUNNER…]
 #
-# With arguments the examples in the documentation are left out: whoever passes a filter wants these tests and no others.
+# With arguments the examples in the documentation are left out: a filter names the tests to run, and they are not among them.
 # At the end it says how long each part took.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,14 +14,14 @@ main() {
     scripts/setup-test.sh --browser
     features=$(scripts/setup-build.sh)
     ends setup
-    # Before the servers start, because it takes minutes. The programs too: some stories start them as processes.
+    # Before the servers start, because this takes minutes. The programs too: some stories start them as processes.
     echo "Building the tests…" >&2
     cargo build --workspace ${features:+"$features"} --tests --bins
     ends build
     exec scripts/peers.sh run "$0" --against-servers "$features" "$@"
 }
 
-# All are run, whichever fails. The examples come first, so that the last lines to be read are the whole suite's.
+# All are run even when one fails. The examples come first, so that the last line is the whole suite's.
 against_servers() {
     local status=0
     local -a what=(--workspace ${1:+"$1"})

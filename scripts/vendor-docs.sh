@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the files of others in api/assets: what the pages /api/docs/ and /api/redoc/ are drawn with.
+# Makes the third-party files in api/assets: the scripts and styles of the pages /api/docs/ and /api/redoc/.
 #
 #   scripts/vendor-docs.sh
 #
@@ -10,11 +10,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly SWAGGER_UI=5.35.0
 readonly SWAGGER_UI_SHA256=1b8e891893404ea4c3558b6a87e2a3e494e7eedba41168c2ece5800a391a6ea6
-# Not version 3, which is twice as large and knows addresses that it reports to.
+# Not version 3, which is twice as large and contains addresses that it reports to.
 readonly REDOC=2.5.2
 readonly REDOC_SHA256=b80462bec8e96d985086b1a23768f46f0776ed37c719b9a752fd443557282e03
 
-# ReDoc shows a picture from its maker's server. Ours asks nobody: an empty picture stands in its place.
+# ReDoc loads a picture from its maker's server. Our pages send no request to others, so an empty picture replaces it.
 readonly PICTURE=https://cdn.redoc.ly/redoc/logo-mini.svg
 readonly NO_PICTURE=data:image/gif\;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
 

@@ -1,4 +1,4 @@
-//! `recado api-key`: who may call the API.
+//! `recado api-key`: the keys of the API.
 
 use std::process::ExitCode;
 
@@ -9,9 +9,9 @@ use recado_queue::context::Context;
 use secrecy::ExposeSecret;
 
 use crate::ledger;
-use crate::moments::{relative, relative_or_dash};
 use crate::output::{Outcome, print, print_json, say};
 use crate::table::Table;
+use crate::times::{relative, relative_or_dash};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -28,7 +28,7 @@ pub(crate) enum Command {
     },
     /// List keys; what is shown of each is only its beginning
     List,
-    /// Revoke a key; whoever uses it gets 401 from now on
+    /// Revoke a key; requests with it get 401 from now on
     #[command(after_help = "Example:\n  recado api-key revoke rk_Zm9vYmF")]
     Revoke {
         /// Its id, or its beginning as `recado api-key list` shows it

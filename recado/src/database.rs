@@ -13,7 +13,7 @@ use crate::output::{Outcome, print_json, say};
 
 #[derive(Args, Debug)]
 pub(crate) struct Seed {
-    /// Make anew what came from the seed; what staff changed in it is lost
+    /// Write what came from the seed again; what staff changed in it is lost
     #[arg(long)]
     force: bool,
 }

@@ -1,30 +1,31 @@
-//! `recado demo`: `recado up` for one message, with nothing left behind.
+//! `recado demo`: `recado up` for one message, in a temporary folder.
 
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use recado_kernel::clock::Clock;
 use recado_kernel::config::Config;
-use recado_kernel::ids::Id;
 use recado_kernel::{process, telemetry};
 
 use crate::output::{Outcome, say};
 use crate::sample;
-use crate::up::{Installation, SAMPLE_PATIENCE};
+use crate::stand_ins::StandIns;
+use crate::temporary_folder::TemporaryFolder;
+use crate::up::{self, Installation};
 
-/// Ends with 0 when the sample was delivered and with 1 otherwise. The environment is not asked: a demo that sent
-/// messages through somebody's real providers would be none.
+/// Ends with 0 when the sample was delivered and with 1 otherwise. It does not read the environment: a demo must not
+/// send messages through real providers.
 pub(crate) async fn run() -> Outcome {
     telemetry::start_logging(false, "warn");
     let folder = TemporaryFolder::create("recado-demo")?;
     let home = folder.path().to_string_lossy().into_owned();
-    let config =
+    let mut config =
         Config::from_pairs([("RECADO_HOME", home.as_str()), ("LISTEN", "127.0.0.1:0"), ("WORKER_DRAIN_SECONDS", "2")])?;
     let stop = process::until_signal();
-    let installation = Box::pin(Installation::start(config, stop.clone())).await?;
-    let sent = stop.run_until_cancelled(Box::pin(sample::send(&installation, SAMPLE_PATIENCE))).await;
+    let listeners = up::prepare(&mut config).await?;
+    let stand_ins = StandIns::start_for(&mut config).await?;
+    let installation = Box::pin(Installation::start(config, listeners, stop.clone())).await?;
+    let (context, url) = (&installation.context, &installation.url);
+    sample::prepare(context, stand_ins.as_ref()).await?;
+    let sent = stop.run_until_cancelled(Box::pin(sample::send(context, url, stand_ins.as_ref()))).await;
     installation.shut_down().await?;
     let delivered = sent.transpose()?.unwrap_or_default();
     say(if delivered {
@@ -33,27 +34,4 @@ pub(crate) async fn run() -> Outcome {
         "\nNot delivered."
     });
     Ok(if delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A folder that nobody else can read, gone when it is dropped.
-pub(crate) struct TemporaryFolder(PathBuf);
-
-impl TemporaryFolder {
-    pub(crate) fn create(name: &str) -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("{name}-{}", Id::new(Clock::system().now())));
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TemporaryFolder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{} cannot be removed: {error}", self.0.display());
-        }
-    }
 }

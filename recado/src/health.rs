@@ -1,4 +1,4 @@
-//! `recado health`: whether a process is ready, as a container's health check asks.
+//! `recado health`: whether a process is ready, for the health checks of containers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::ledger;
 use crate::output::{Outcome, say};
 
 /// A check that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Args, Debug)]
 pub(crate) struct Health {
@@ -38,7 +38,7 @@ pub(crate) async fn run(options: Health) -> Outcome {
         None => Url::parse(&format!("http://{}/health", reachable(ledger::configure()?.listen[0])))?,
     };
     let client = loopback_client()?;
-    let answer = client.get(url.clone()).timeout(PATIENCE).send().await?;
+    let answer = client.get(url.clone()).timeout(TIMEOUT).send().await?;
     let status = answer.status();
     if status.as_u16() == 200 {
         say(&format!("{url} is ready"));
@@ -49,13 +49,13 @@ pub(crate) async fn run(options: Health) -> Outcome {
     Ok(ExitCode::FAILURE)
 }
 
-/// A client for a process of our own: no proxy stands between.
+/// A client for a process of our own, which no proxy of the environment applies to.
 #[expect(clippy::disallowed_methods, reason = "it asks a process of our own, which the SSRF guard would refuse")]
 pub(crate) fn loopback_client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder().no_proxy().connect_timeout(PATIENCE).build()
+    reqwest::Client::builder().no_proxy().connect_timeout(TIMEOUT).build()
 }
 
-/// Where one reaches a server that listens on this address; one that listens everywhere is reached on loopback.
+/// The address at which to reach a server that listens on this one; a server that listens everywhere is on loopback too.
 pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -26,7 +26,7 @@ pub(crate) fn configure() -> Result<Config, ConfigError> {
     process::configure("warn")
 }
 
-/// Opens a ledger that exists already. A mistyped path shall not come out as an empty ledger.
+/// Opens a ledger that exists already, so that a mistyped path is an error and not an empty ledger.
 pub(crate) async fn open() -> Result<Context, OpenError> {
     let config = configure()?;
     if let Some(path) = embedded_file(&config).filter(|path| !path.exists()) {
@@ -35,7 +35,7 @@ pub(crate) async fn open() -> Result<Context, OpenError> {
     Ok(Context::open(config, Clock::system(), SYSTEMS).await?)
 }
 
-/// What was queued from this process is only in the ledger when the bell is in another one.
+/// Says how soon a running `recado up` acts on a change. Its ring is in its own memory, so it reads the ledger in turns.
 pub(crate) fn say_when_it_is_noticed(context: &Context) {
     if matches!(context.queue, Queue::Local(_)) {
         eprintln!("A running `recado up` notices within 10 seconds.");

@@ -2,19 +2,25 @@
 
 mod api_keys;
 mod database;
+#[cfg(feature = "sandbox")]
 mod demo;
 mod health;
 mod ledger;
-mod moments;
 mod output;
-mod providers;
+mod provider_settings;
 mod queues;
+#[cfg(feature = "sandbox")]
 mod sample;
 mod schedules;
 mod secret_key;
 mod settings;
+#[cfg(feature = "sandbox")]
+mod stand_ins;
 mod table;
 mod tasks;
+#[cfg(any(feature = "sandbox", test))]
+mod temporary_folder;
+mod times;
 mod up;
 mod vapid;
 
@@ -53,11 +59,19 @@ struct Program {
 #[derive(Subcommand)]
 enum Command {
     /// Run everything in one process: the API, a worker, the scheduler, and stand-ins for missing providers
+    #[cfg_attr(
+        not(feature = "sandbox"),
+        command(about = "Run everything in one process: the API, a worker and the scheduler")
+    )]
     #[command(
         after_help = "Examples:\n  recado up\n  recado up --listen 127.0.0.1:8001 --no-sample\n  DATABASE_URL=postgresql://… REDIS_URL=redis://… recado up"
     )]
     Up(up::Up),
     /// Send one sample message in a temporary folder; status 0 when it was delivered
+    #[cfg_attr(
+        not(feature = "sandbox"),
+        command(about = "Send one sample message; not in this build, which has no sandbox")
+    )]
     #[command(after_help = "Example:\n  recado demo && echo it works")]
     Demo,
     /// Serve the HTTP API; the same program as recado-api
@@ -129,7 +143,14 @@ async fn main() -> ExitCode {
 async fn run(command: Command, json: bool) -> Outcome {
     match command {
         Command::Up(options) => up::run(options).await,
+        #[cfg(feature = "sandbox")]
         Command::Demo => demo::run().await,
+        #[cfg(not(feature = "sandbox"))]
+        Command::Demo => {
+            Err("this build has no sandbox, which `recado demo` sends its message to. Run `make demo` in a \
+                              clone of the repository, or build with the cargo feature `sandbox`"
+                .into())
+        }
         Command::Api(args) => {
             recado_api::cli::run(args).await.map_err(|error| explain(error.as_ref()))?;
             Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// How a command ends: with an exit status, or with an error that is printed with its causes and ends in status 1.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn Error + Send + Sync>>;
@@ -22,7 +23,7 @@ pub(crate) fn say(line: &str) {
     print(&format!("{line}\n"));
 }
 
-/// Prints a value for programs.
+/// Prints a value as JSON.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), serde_json::Error> {
     say(&serde_json::to_string_pretty(value)?);
     Ok(())
@@ -32,4 +33,29 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), serde_json::Error
 pub(crate) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
+}
+
+/// A step of the start, with its duration.
+pub(crate) struct Step {
+    name: &'static str,
+    began: Instant,
+}
+
+impl Step {
+    pub(crate) fn begin(name: &'static str) -> Self {
+        Self { name, began: Instant::now() }
+    }
+
+    pub(crate) fn done(self, detail: &str) {
+        self.end('✓', detail);
+    }
+
+    /// Something to fix later; the start goes on.
+    pub(crate) fn failed(self, detail: &str) {
+        self.end('!', detail);
+    }
+
+    fn end(self, mark: char, detail: &str) {
+        say(&format!("{mark} {:<9}  {detail} ({:.2} s)", self.name, self.began.elapsed().as_secs_f64()));
+    }
 }

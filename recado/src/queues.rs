@@ -1,4 +1,4 @@
-//! `recado queues`: where work waits, and who does it.
+//! `recado queues`: what waits in each lane, and which workers serve it.
 
 use recado_systems::SYSTEMS;
 use std::collections::HashMap;
@@ -15,16 +15,16 @@ use recado_queue::workers::{self, WorkerRow};
 use serde::Serialize;
 
 use crate::ledger;
-use crate::moments::{relative, relative_or_dash};
 use crate::output::{Outcome, print, print_json};
 use crate::table::Table;
+use crate::times::{relative, relative_or_dash};
 
 /// A lane at a glance.
 #[derive(Serialize)]
 struct LaneReport {
     queue: &'static str,
     lane: &'static str,
-    /// Rings that nobody has read; unknown when the bell is in another process.
+    /// Rings that no worker has read; unknown when the ring is in another process.
     waiting: Option<u64>,
     queued: i64,
     scheduled: i64,
@@ -71,7 +71,7 @@ async fn read(context: &Context) -> recado_kernel::db::Result<Report> {
     Ok(Report { lanes, workers, unattended })
 }
 
-/// What waits in the bell, as far as this process can see it.
+/// What waits in the ring; nothing when it is in another process's memory.
 async fn depths(queue: &Queue) -> HashMap<Lane, u64> {
     if matches!(queue, Queue::Local(_)) {
         return HashMap::new();

@@ -8,9 +8,9 @@ use recado_queue::operations::{self, RunScheduleError};
 use recado_queue::schedules;
 
 use crate::ledger;
-use crate::moments::{local, relative, relative_or_dash};
 use crate::output::{Outcome, print, print_json, say};
 use crate::table::Table;
+use crate::times::{local, relative, relative_or_dash};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {

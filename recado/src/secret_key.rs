@@ -1,4 +1,4 @@
-//! `SECRET_KEY` for those who set none: made once, and kept beside the embedded database.
+//! `SECRET_KEY` where none is set: made once, and stored beside the embedded database.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,9 +10,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use recado_kernel::config::SHORTEST_SECRET_KEY;
 use secrecy::SecretString;
 
-/// The key of this file; a new one of 256 random bits when there is none. What it sealed can only be read with it, so it
-/// has to last.
-pub(crate) fn kept_in(file: &Path) -> io::Result<SecretString> {
+/// The key stored in this file; a new one of 256 random bits when there is none. It has to last: what it sealed can be
+/// read with no other key.
+pub(crate) fn stored_in(file: &Path) -> io::Result<SecretString> {
     match fs::read_to_string(file) {
         Ok(key) if key.trim().len() >= SHORTEST_SECRET_KEY => Ok(key.trim().to_owned().into()),
         Ok(_) => {
@@ -38,14 +38,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_key_stays_the_same_and_is_nobody_elses() {
+    fn a_stored_key_stays_the_same_and_only_its_owner_can_read_it() {
         use std::os::unix::fs::PermissionsExt;
-        let folder = crate::demo::TemporaryFolder::create("recado-secret").expect("a temporary folder");
+        let folder = crate::temporary_folder::TemporaryFolder::create("recado-secret").expect("a temporary folder");
         let file = folder.path().join("secret.key");
-        let made = kept_in(&file).expect("made");
-        assert_eq!(kept_in(&file).expect("read").expose_secret(), made.expose_secret());
+        let made = stored_in(&file).expect("made");
+        assert_eq!(stored_in(&file).expect("read").expose_secret(), made.expose_secret());
         assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
         fs::write(&file, "short").expect("written");
-        assert!(kept_in(&file).expect_err("unusable").to_string().contains("delete it"));
+        assert!(stored_in(&file).expect_err("unusable").to_string().contains("delete it"));
     }
 }

@@ -1,4 +1,4 @@
-//! `recado config`: what the environment decided.
+//! `recado config`: the settings in force.
 
 use std::process::ExitCode;
 
@@ -28,7 +28,7 @@ pub(crate) fn run(command: Option<&Command>, json: bool) -> Outcome {
 }
 
 fn show(json: bool) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // Says at once what is wrong, with the remedies.
+    // Fails with what is wrong and how to fix it.
     let config = ledger::configure()?;
     let settings = VARIABLES.iter().map(|variable| {
         let set = set_in_environment(variable.name);
@@ -97,6 +97,6 @@ mod tests {
     #[test]
     fn the_example_file_is_the_table_of_variables() {
         let file = include_str!("../../.env.example");
-        assert!(file == config::example(), "write it anew: cargo run --bin recado config example > .env.example");
+        assert!(file == config::example(), "write it again: cargo run --bin recado config example > .env.example");
     }
 }

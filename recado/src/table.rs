@@ -1,4 +1,4 @@
-//! Columns for people.
+//! Tables for people to read.
 
 /// Rows under a line of titles. A title that begins with `>` makes its column right-aligned, as numbers are.
 pub(crate) struct Table {

@@ -20,12 +20,12 @@ use recado_queue::tasks::{self, Filter, State, Task};
 use serde::Serialize;
 
 use crate::ledger;
-use crate::moments::{relative, relative_or_dash, span};
 use crate::output::{Outcome, count, print, print_json, say};
 use crate::table::{Table, shorten};
+use crate::times::{relative, relative_or_dash, span};
 
-/// How much of an error fits into a line.
-const LONGEST_ERROR: usize = 60;
+/// Characters of an error that fit into a row.
+const ERROR_WIDTH: usize = 60;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -81,7 +81,7 @@ pub(crate) struct Retry {
     queue: Option<Queue>,
 }
 
-/// The lanes that a word of the command line means.
+/// The lanes that a name on the command line means.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue(Vec<Lane>);
 
@@ -153,7 +153,7 @@ async fn list(context: &Context, options: List, json: bool) -> Outcome {
             task.attempt.to_string(),
             relative(task.created_at, now),
             due,
-            shorten(task.error.as_deref().unwrap_or_default(), LONGEST_ERROR),
+            shorten(task.error.as_deref().unwrap_or_default(), ERROR_WIDTH),
         ]);
     }
     if table.is_empty() {
@@ -166,15 +166,15 @@ async fn list(context: &Context, options: List, json: bool) -> Outcome {
 
 /// All that is known about a task.
 #[derive(Serialize)]
-pub(crate) struct Story {
+pub(crate) struct TaskDetails {
     pub(crate) task: Task,
     pub(crate) notifications: Vec<Notification>,
     pub(crate) attempts: Vec<Attempt>,
-    /// Why things happened that no attempt tells.
+    /// Events that belong to no attempt, with their reasons.
     pub(crate) journal: Vec<Line>,
 }
 
-impl Story {
+impl TaskDetails {
     pub(crate) async fn read(session: &mut Session, id: Id) -> recado_kernel::db::Result<Option<Self>> {
         let Some(task) = tasks::find(session, id).await? else {
             return Ok(None);
@@ -188,30 +188,30 @@ impl Story {
 }
 
 async fn show(context: &Context, id: Id, json: bool) -> Outcome {
-    let Some(story) = Story::read(&mut context.db.read().await?, id).await? else {
+    let Some(details) = TaskDetails::read(&mut context.db.read().await?, id).await? else {
         return Err(format!("there is no task {id}; finished ones are deleted after TASK_RETENTION_DAYS").into());
     };
     if json {
-        print_json(&story)?;
+        print_json(&details)?;
     } else {
-        print(&describe(&story, context.clock.now(), context.config.time_zone));
+        print(&describe(&details, context.clock.now(), context.config.time_zone));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(story: &Story, now: Timestamp, zone: Tz) -> String {
-    let mut text = describe_task(&story.task, now);
-    if !story.notifications.is_empty() {
+fn describe(details: &TaskDetails, now: Timestamp, zone: Tz) -> String {
+    let mut text = describe_task(&details.task, now);
+    if !details.notifications.is_empty() {
         text.push_str("\nMessages, in the order in which they are tried\n");
-        text.push_str(&describe_chain(&story.notifications, now));
+        text.push_str(&describe_chain(&details.notifications, now));
     }
-    if !story.attempts.is_empty() {
+    if !details.attempts.is_empty() {
         text.push_str("\nAttempts\n");
-        text.push_str(&describe_attempts(&story.attempts, now));
+        text.push_str(&describe_attempts(&details.attempts, now));
     }
-    if !story.journal.is_empty() {
+    if !details.journal.is_empty() {
         text.push_str("\nJournal\n");
-        text.push_str(&describe_journal(&story.journal, now, zone));
+        text.push_str(&describe_journal(&details.journal, now, zone));
     }
     text
 }
@@ -253,7 +253,7 @@ fn describe_chain(notifications: &[Notification], now: Timestamp) -> String {
         table.row([
             format!("  {}", notification.channel),
             notification.status.as_str().to_owned(),
-            // A push goes to whatever browsers have subscribed by then.
+            // A push has no address: it goes to the browsers that have subscribed by then.
             Some(notification.recipient_address.clone()).filter(|to| !to.is_empty()).unwrap_or_else(|| "-".to_owned()),
             format!("{}/{}", notification.retry_count, notification.max_retries),
             relative_or_dash(notification.next_retry_at, now),

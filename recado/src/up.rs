@@ -1,4 +1,6 @@
-//! `recado up`: the API, a worker and the scheduler in one process, and stand-ins for providers that are not configured.
+//! `recado up`: the API, a worker and the scheduler in one process.
+//!
+//! With the feature `sandbox`, the sandbox is the provider of all channels when none is configured, and a sample is sent.
 
 use recado_systems::SYSTEMS;
 use std::error::Error;
@@ -6,31 +8,35 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::DirBuilderExt;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use recado_kernel::clock::Clock;
 use recado_kernel::config::Config;
-use recado_kernel::{api_keys, errors, process, telemetry};
+use recado_kernel::errors;
+use recado_kernel::{api_keys, process, telemetry};
+#[cfg(not(feature = "sandbox"))]
+use recado_notifications::channels::Channel;
 use recado_notifications::seed;
 use recado_queue::context::{Context, StartError};
 use recado_worker::{Options, Worker};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::reachable;
-use crate::output::{Outcome, say};
-use crate::providers::StandIns;
-use crate::{database, ledger, providers, sample, secret_key};
-
-/// How long the sample may take before `recado up` stops watching it.
-pub(crate) const SAMPLE_PATIENCE: Duration = Duration::from_secs(30);
+use crate::output::{Outcome, Step, say};
+use crate::provider_settings::can_reach_people;
+#[cfg(not(feature = "sandbox"))]
+use crate::provider_settings::is_configured;
+#[cfg(feature = "sandbox")]
+use crate::sample;
+#[cfg(feature = "sandbox")]
+use crate::stand_ins::StandIns;
+use crate::{database, ledger, secret_key};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// What runs, each with its name and how it ended.
+/// What runs: each task returns its name and how it ended.
 type Services = JoinSet<(&'static str, Result<(), Failure>)>;
 
 #[derive(Args, Debug)]
@@ -39,7 +45,8 @@ pub(crate) struct Up {
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = parse_address)]
     listen: Vec<SocketAddr>,
     /// Do not send the sample message
-    #[arg(long)]
+    // Without the sandbox there is none; the flag is still accepted, so that a command line works in both builds.
+    #[arg(long, hide = cfg!(not(feature = "sandbox")))]
     no_sample: bool,
 }
 
@@ -54,16 +61,76 @@ pub(crate) async fn run(options: Up) -> Outcome {
         config.listen = options.listen;
     }
     let stop = process::until_signal();
-    let installation = Box::pin(Installation::start(config, stop.clone())).await?;
-    if !options.no_sample {
-        let sent = stop.run_until_cancelled(Box::pin(sample::send(&installation, SAMPLE_PATIENCE))).await;
+    let listeners = prepare(&mut config).await?;
+    #[cfg(feature = "sandbox")]
+    let stand_ins = StandIns::start_for(&mut config).await?;
+    let installation = Box::pin(Installation::start(config, listeners, stop.clone())).await?;
+    #[cfg(feature = "sandbox")]
+    show(&installation, stand_ins.as_ref(), !options.no_sample).await?;
+    #[cfg(not(feature = "sandbox"))]
+    say_providers(&installation.context.config);
+    installation.say_urls();
+    #[cfg(feature = "sandbox")]
+    say_what_to_try(&installation, stand_ins.as_ref());
+    say("\nIn another terminal: recado tasks list, recado queues. More log: RUST_LOG=info. Ctrl-C ends.");
+    installation.until_stopped().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends the sample, if it is wanted. An installation without it is as good, so an error is only printed.
+#[cfg(feature = "sandbox")]
+async fn show(installation: &Installation, stand_ins: Option<&StandIns>, send: bool) -> Result<(), Failure> {
+    let Installation { context, url, stop, .. } = installation;
+    sample::prepare(context, stand_ins).await?;
+    if send {
+        let sent = stop.run_until_cancelled(Box::pin(sample::send(context, url, stand_ins))).await;
         if let Some(Err(error)) = sent {
             say(&format!("! The sample could not be sent: {}", errors::explain(error.as_ref())));
         }
     }
-    installation.say_what_to_try();
-    installation.until_stopped().await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+#[cfg(feature = "sandbox")]
+fn say_what_to_try(installation: &Installation, stand_ins: Option<&StandIns>) {
+    let url = &installation.url;
+    let anonymous = installation.context.config.access.anonymous;
+    let authorization = if anonymous { "" } else { " -H \"Authorization: Bearer $KEY\"" };
+    if let Some(stand_ins) = stand_ins {
+        say(&format!("Sandbox  {}messages holds what arrived", stand_ins.inbox_url()));
+    }
+    say("\nSend one yourself");
+    say(&format!("  curl{authorization} {url}{} --json '{}'", sample::PATH, sample::EVENT));
+    if let Some(stand_ins) = stand_ins {
+        let faults = format!("{}faults", stand_ins.inbox_url());
+        say("\nMake a provider fail, and see the next channel take over");
+        say(&format!("  curl -X PUT {faults} --json '{{\"email\": {{\"fault\": \"reject_data\", \"code\": 554}}}}'"));
+        say(&format!("  curl -X DELETE {faults}"));
+    }
+}
+
+/// Says which channels have no provider in the settings; accounts in the database may still serve them.
+#[cfg(not(feature = "sandbox"))]
+fn say_providers(config: &Config) {
+    let missing = Channel::ALL.into_iter().filter(|channel| !is_configured(config, *channel));
+    let missing: Vec<&str> = missing.map(Channel::as_str).collect();
+    if !missing.is_empty() {
+        say(&format!(
+            "\n! No provider is configured for {}, and this build has no sandbox to stand in: messages on these channels \
+             fail unless a provider account is added. `recado config example` lists the settings.",
+            missing.join(", ")
+        ));
+    }
+}
+
+/// Takes the addresses, the data folder and the secret key. First of all, because this is what most often fails.
+pub(crate) async fn prepare(config: &mut Config) -> Result<Vec<TcpListener>, Failure> {
+    telemetry::start_metrics();
+    say(&format!("Recado {}: everything in one process\n", env!("CARGO_PKG_VERSION")));
+    let listeners = listen(&config.listen).await?;
+    create_folder(config)?;
+    ensure_secret_key(config)?;
+    Ok(listeners)
 }
 
 /// Everything, running in this process.
@@ -71,33 +138,26 @@ pub(crate) struct Installation {
     pub(crate) context: Context,
     /// Where the API is reached.
     pub(crate) url: String,
-    pub(crate) stand_ins: Option<StandIns>,
     services: Services,
     stop: CancellationToken,
 }
 
 impl Installation {
-    /// Starts everything and says so step by step.
-    pub(crate) async fn start(mut config: Config, stop: CancellationToken) -> Result<Self, Failure> {
-        telemetry::start_metrics();
-        say(&format!("Recado {}: everything in one process\n", env!("CARGO_PKG_VERSION")));
-        // First of all, because it is what most often goes wrong.
-        let listeners = listen(&config.listen).await?;
+    /// Starts everything and prints each step.
+    pub(crate) async fn start(
+        config: Config,
+        listeners: Vec<TcpListener>,
+        stop: CancellationToken,
+    ) -> Result<Self, Failure> {
         let addresses: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
-        create_folder(&config)?;
-        keep_secret_key(&mut config)?;
-        let stand_ins = StandIns::start_for(&mut config).await?;
         let context = open_ledger(config, &addresses).await?;
-        if !providers::reach_the_world(&context.config) {
-            providers::introduce_customer(&context, stand_ins.as_ref()).await?;
-        }
         let url = format!("http://{}", reachable(addresses[0]));
         let services = start_services(&context, listeners, &stop)?;
         say_access(&context, &url);
-        Ok(Self { context, url, stand_ins, services, stop })
+        Ok(Self { context, url, services, stop })
     }
 
-    /// Until a signal, or until one of the services ends by itself, which none should.
+    /// Waits for a signal, or until a service ends by itself, which none should.
     pub(crate) async fn until_stopped(mut self) -> Result<(), Failure> {
         let mut failure = None;
         while let Some(ended) = self.services.join_next().await {
@@ -117,30 +177,15 @@ impl Installation {
     }
 
     /// Asks all services to stop and waits for them.
+    #[cfg(feature = "sandbox")]
     pub(crate) async fn shut_down(self) -> Result<(), Failure> {
         self.stop.cancel();
         self.until_stopped().await
     }
 
-    fn say_what_to_try(&self) {
+    fn say_urls(&self) {
         let url = &self.url;
-        let authorization =
-            if self.context.config.access.anonymous { "" } else { " -H \"Authorization: Bearer $KEY\"" };
         say(&format!("\nAPI      {url}/api/v1/    health {url}/health    metrics {url}/metrics"));
-        if let Some(stand_ins) = &self.stand_ins {
-            say(&format!("Sandbox  {}messages holds what arrived", stand_ins.inbox_url()));
-        }
-        say("\nSend one yourself");
-        say(&format!("  curl{authorization} {url}{} --json '{}'", sample::PATH, sample::EVENT));
-        if let Some(stand_ins) = &self.stand_ins {
-            let faults = format!("{}faults", stand_ins.inbox_url());
-            say("\nMake a provider fail, and see the next channel take over");
-            say(&format!(
-                "  curl -X PUT {faults} --json '{{\"email\": {{\"fault\": \"reject_data\", \"code\": 554}}}}'"
-            ));
-            say(&format!("  curl -X DELETE {faults}"));
-        }
-        say("\nIn another terminal: recado tasks list, recado queues. More log: RUST_LOG=info. Ctrl-C ends.");
     }
 }
 
@@ -163,7 +208,7 @@ fn explain_bind(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-/// The data folder holds people's addresses and a private key: nobody else's to read.
+/// Only its owner may read the data folder: it holds people's addresses and a private key.
 fn create_folder(config: &Config) -> Result<(), String> {
     let folder = &config.home;
     std::fs::DirBuilder::new()
@@ -173,10 +218,11 @@ fn create_folder(config: &Config) -> Result<(), String> {
         .map_err(|error| format!("RECADO_HOME={} cannot be made: {error}", folder.display()))
 }
 
-/// On the embedded database a secret key is made where none is set; a fleet has to be told one, and the same everywhere.
-fn keep_secret_key(config: &mut Config) -> io::Result<()> {
+/// With the embedded database a secret key is made where none is set. Several processes must share one, so there it has
+/// to be set.
+fn ensure_secret_key(config: &mut Config) -> io::Result<()> {
     if config.secret_key.is_none() && config.is_embedded() {
-        config.secret_key = Some(secret_key::kept_in(&config.home.join("secret.key"))?);
+        config.secret_key = Some(secret_key::stored_in(&config.home.join("secret.key"))?);
     }
     Ok(())
 }
@@ -208,28 +254,28 @@ async fn open_ledger(mut config: Config, addresses: &[SocketAddr]) -> Result<Con
     Ok(Context { config: config.into(), ..context })
 }
 
-/// Whether the API is open although nobody asked for it: as long as there is no key, nobody else can reach it, and nothing
-/// that it sends leaves this machine (d21).
-fn may_stand_open(config: &Config, addresses: &[SocketAddr], has_keys: bool) -> Result<bool, NoWayIn> {
+/// Whether the API is open although the settings do not say so. It is as long as there is no key, only this machine can
+/// reach it, and nothing that it sends leaves this machine (d21).
+fn may_stand_open(config: &Config, addresses: &[SocketAddr], has_keys: bool) -> Result<bool, NoApiKey> {
     if has_keys || config.access.anonymous {
         return Ok(false);
     }
-    if providers::reach_the_world(config) {
-        return Err(NoWayIn("its messages would reach people"));
+    if can_reach_people(config) {
+        return Err(NoApiKey("its messages would reach people"));
     }
     if addresses.iter().all(|address| address.ip().is_loopback()) {
         return Ok(true);
     }
-    Err(NoWayIn("it listens beyond this machine"))
+    Err(NoApiKey("it listens beyond this machine"))
 }
 
-/// The API can neither be open nor let anybody in.
+/// The API must not be open, and there is no key to call it with.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the API wants a key, because {0}, and there is none. Make one with `recado api-key create NAME` and start again, or \
-     set API_KEYS, or open the API to everybody with ALLOW_ANONYMOUS_API=true"
+     set API_KEYS, or open the API to all callers with ALLOW_ANONYMOUS_API=true"
 )]
-struct NoWayIn(&'static str);
+struct NoApiKey(&'static str);
 
 async fn load_catalogue(context: &Context) -> Result<(), Failure> {
     let step = Step::begin("catalogue");
@@ -285,35 +331,10 @@ fn start_services(
 fn say_access(context: &Context, url: &str) {
     let access = &context.config.access;
     if access.anonymous {
-        say("\n! The API is OPEN: whoever reaches it needs no key.");
-        say("! Before anybody else can reach it, make a key: `recado api-key create NAME`, and restart.");
+        say("\n! The API is OPEN: it asks for no key.");
+        say("! Before others can reach it, make a key: `recado api-key create NAME`, and restart.");
     } else {
         say(&format!("\n{url} wants a key; `recado api-key list` shows which there are."));
-    }
-}
-
-/// A step of the start, with its duration.
-pub(crate) struct Step {
-    name: &'static str,
-    began: Instant,
-}
-
-impl Step {
-    pub(crate) fn begin(name: &'static str) -> Self {
-        Self { name, began: Instant::now() }
-    }
-
-    pub(crate) fn done(self, detail: &str) {
-        self.end('✓', detail);
-    }
-
-    /// Something to mend later; the start goes on.
-    pub(crate) fn failed(self, detail: &str) {
-        self.end('!', detail);
-    }
-
-    fn end(self, mark: char, detail: &str) {
-        say(&format!("{mark} {:<9}  {detail} ({:.2} s)", self.name, self.began.elapsed().as_secs_f64()));
     }
 }
 
@@ -322,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_key_it_is_open_only_where_nobody_else_is_concerned() {
+    fn without_a_key_it_is_open_only_where_it_affects_no_one_else() {
         let open = |anonymous: &str, email_host: &str, address: &str, has_keys: bool| {
             let config = Config::from_pairs([
                 ("ALLOW_ANONYMOUS_API", anonymous),
@@ -343,8 +364,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_explained_with_the_remedy() {
-        let held = listen(&["127.0.0.1:0".parse().expect("an address")]).await.expect("a free port");
-        let address = held[0].local_addr().expect("bound");
+        let taken = listen(&["127.0.0.1:0".parse().expect("an address")]).await.expect("a free port");
+        let address = taken[0].local_addr().expect("bound");
         let error = listen(&[address]).await.expect_err("in use").to_string();
         assert!(error.contains(&address.to_string()) && error.contains("--listen"), "{error}");
     }

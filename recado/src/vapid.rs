@@ -1,9 +1,5 @@
 //! VAPID keys for Web Push (RFC 8292), in the form that `npx web-push generate-vapid-keys` prints.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::process::ExitCode;
 
 use base64::Engine;
@@ -34,23 +30,6 @@ impl VapidKeys {
         let scalar = key.private_key().to_vec_padded(32)?;
         Ok(Self { public_key: URL_SAFE_NO_PAD.encode(point), private_key: URL_SAFE_NO_PAD.encode(scalar) })
     }
-
-    /// The keys of this file; new ones when there is none. Browsers subscribe to a public key, so it has to last.
-    pub(crate) fn kept_in(file: &Path) -> io::Result<Self> {
-        match fs::read(file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                let remedy = "repair or delete it; deleting makes browsers subscribe anew";
-                io::Error::other(format!("{} holds no VAPID keys ({error}): {remedy}", file.display()))
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let keys = Self::generate().map_err(io::Error::other)?;
-                let mut created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-                created.write_all(&serde_json::to_vec_pretty(&keys)?)?;
-                Ok(keys)
-            }
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// `recado vapid-keys`
@@ -75,18 +54,5 @@ mod tests {
         let point = URL_SAFE_NO_PAD.decode(&keys.public_key).expect("base64url");
         let scalar = URL_SAFE_NO_PAD.decode(&keys.private_key).expect("base64url");
         assert_eq!((point.len(), point[0], scalar.len()), (65, 4, 32));
-    }
-
-    #[test]
-    fn kept_keys_stay_the_same_and_are_nobody_elses() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = crate::demo::TemporaryFolder::create("recado-vapid").expect("a temporary folder");
-        let file = folder.path().join("vapid.json");
-        let made = VapidKeys::kept_in(&file).expect("made");
-        assert_eq!(VapidKeys::kept_in(&file).expect("read").public_key, made.public_key);
-        assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
-        fs::write(&file, "{}").expect("written");
-        let error = VapidKeys::kept_in(&file).err().expect("unreadable").to_string();
-        assert!(error.contains("vapid.json") && error.contains("delete it"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! A self-signed certificate for this machine's loopback, made anew at each start.
+//! A self-signed certificate for this machine's loopback, made at each start.
 
 use std::{io, net::Ipv4Addr};
 

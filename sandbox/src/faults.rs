@@ -1,5 +1,6 @@
 //! How a stand-in is told to misbehave: a fault, how often, and for whom.
 
+use http::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
@@ -8,8 +9,7 @@ use serde_json::{Map, Value, json};
 /// In JSON a fault is an object whose `fault` field is its name in snake case, next to its details:
 /// `{"fault": "reject_recipient", "code": 550}`.
 pub trait Fault: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Brings whoever a rule is about (an address, a number, an endpoint) into the one spelling under which the
-    /// stand-in looks it up.
+    /// The one spelling of a recipient (an address, a number, an endpoint) under which the stand-in looks it up.
     fn subject(raw: &str) -> String;
 
     /// Looks for values that the protocol cannot express.
@@ -26,12 +26,12 @@ pub struct Rule<F> {
     pub fault: F,
     /// How many more times; `None` is until told to behave.
     pub times: Option<u32>,
-    /// Only for this recipient; `None` is for everybody who has no rule of their own.
+    /// Only for this recipient; `None` is for all recipients without a rule of their own.
     pub only: Option<String>,
 }
 
 impl<F: Fault> Rule<F> {
-    /// For everybody, until told to behave.
+    /// For all recipients, until told to behave.
     pub fn always(fault: F) -> Self {
         Self { fault, times: None, only: None }
     }
@@ -95,7 +95,7 @@ impl<F: Fault> Rule<F> {
     }
 }
 
-/// What one stand-in has been told: at most one rule per recipient, and one for everybody else.
+/// What one stand-in has been told: at most one rule per recipient, and one for all others.
 #[derive(Debug)]
 pub(crate) struct Faults<F> {
     rules: Vec<Rule<F>>,
@@ -126,7 +126,7 @@ impl<F: Fault> Faults<F> {
     }
 
     /// The fault that applies to an occasion that concerns `subjects`, counted as used. A rule about one of them wins
-    /// over the rule about everybody. `applies` says whether a rule has anything to do at this point of the protocol,
+    /// over the rule about all. `applies` says whether a rule has anything to do at this point of the protocol,
     /// because an occasion at which nothing happens must not use a rule up.
     pub(crate) fn take(&mut self, subjects: &[&str], applies: impl Fn(&Rule<F>) -> bool) -> Option<F> {
         let index = self.find(subjects, applies)?;
@@ -169,6 +169,14 @@ fn fields_of<F: Serialize>(fault: &F) -> Map<String, Value> {
     }
 }
 
+/// Checks a fault's HTTP status. It has to be a final one: 1xx would leave the client waiting.
+pub(crate) fn check_status(status: u16) -> Result<(), String> {
+    match StatusCode::from_u16(status) {
+        Ok(known) if !known.is_informational() => Ok(()),
+        _ => Err(format!("`status` is an HTTP status from 200 to 999, such as 503, not {status}")),
+    }
+}
+
 /// A duration as a whole number of milliseconds: what a person types into a fault.
 pub(crate) mod milliseconds {
     use std::time::Duration;
@@ -192,12 +200,12 @@ mod tests {
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "fault", rename_all = "snake_case")]
-    enum Trouble {
+    enum TestFault {
         Busy,
         Code { code: u16 },
     }
 
-    impl Fault for Trouble {
+    impl Fault for TestFault {
         fn subject(raw: &str) -> String {
             raw.to_ascii_lowercase()
         }
@@ -210,17 +218,17 @@ mod tests {
         }
     }
 
-    fn any(_: &Rule<Trouble>) -> bool {
+    fn any(_: &Rule<TestFault>) -> bool {
         true
     }
 
     #[test]
     fn a_limited_rule_ends_by_itself() {
         let mut faults = Faults::default();
-        faults.plan(Rule::always(Trouble::Busy).times(2));
-        assert_eq!(faults.take(&["a"], any), Some(Trouble::Busy));
-        assert_eq!(faults.peek(&["a"], any), Some(Trouble::Busy));
-        assert_eq!(faults.take(&["b"], any), Some(Trouble::Busy));
+        faults.plan(Rule::always(TestFault::Busy).times(2));
+        assert_eq!(faults.take(&["a"], any), Some(TestFault::Busy));
+        assert_eq!(faults.peek(&["a"], any), Some(TestFault::Busy));
+        assert_eq!(faults.take(&["b"], any), Some(TestFault::Busy));
         assert_eq!(faults.take(&["c"], any), None);
         assert_eq!(faults.rules(), []);
     }
@@ -228,36 +236,36 @@ mod tests {
     #[test]
     fn a_rule_for_one_recipient_wins_and_then_gives_way() {
         let mut faults = Faults::default();
-        faults.plan(Rule::always(Trouble::Busy));
-        faults.plan(Rule::always(Trouble::Code { code: 550 }).only("María@x.EC").times(1));
-        assert_eq!(faults.take(&["otro@x.ec", "María@X.ec"], any), Some(Trouble::Code { code: 550 }));
-        assert_eq!(faults.take(&["María@x.ec"], any), Some(Trouble::Busy));
+        faults.plan(Rule::always(TestFault::Busy));
+        faults.plan(Rule::always(TestFault::Code { code: 550 }).only("María@x.EC").times(1));
+        assert_eq!(faults.take(&["otro@x.ec", "María@X.ec"], any), Some(TestFault::Code { code: 550 }));
+        assert_eq!(faults.take(&["María@x.ec"], any), Some(TestFault::Busy));
     }
 
     #[test]
     fn an_occasion_at_which_a_rule_does_nothing_does_not_use_it_up() {
         let mut faults = Faults::default();
-        faults.plan(Rule::always(Trouble::Busy).times(1));
-        assert_eq!(faults.take(&[], |rule| rule.fault != Trouble::Busy), None);
-        assert_eq!(faults.take(&[], any), Some(Trouble::Busy));
+        faults.plan(Rule::always(TestFault::Busy).times(1));
+        assert_eq!(faults.take(&[], |rule| rule.fault != TestFault::Busy), None);
+        assert_eq!(faults.take(&[], any), Some(TestFault::Busy));
     }
 
     #[test]
     fn a_new_rule_replaces_the_one_about_the_same_recipient() {
         let mut faults = Faults::default();
-        faults.plan(Rule::always(Trouble::Busy).only("a"));
-        faults.plan(Rule::always(Trouble::Code { code: 451 }).only("A"));
+        faults.plan(Rule::always(TestFault::Busy).only("a"));
+        faults.plan(Rule::always(TestFault::Code { code: 451 }).only("A"));
         assert_eq!(faults.rules().len(), 1);
-        faults.plan(Rule::always(Trouble::Busy).only("a").times(0));
+        faults.plan(Rule::always(TestFault::Busy).only("a").times(0));
         assert_eq!(faults.rules(), []);
     }
 
     #[test]
     fn rules_survive_a_trip_through_json() {
         for rule in [
-            Rule::always(Trouble::Busy),
-            Rule::always(Trouble::Code { code: 421 }).times(3),
-            Rule::always(Trouble::Code { code: 550 }).only("a@b.ec").times(1),
+            Rule::always(TestFault::Busy),
+            Rule::always(TestFault::Code { code: 421 }).times(3),
+            Rule::always(TestFault::Code { code: 550 }).only("a@b.ec").times(1),
         ] {
             assert_eq!(Rule::from_json(&rule.to_json()), Ok(rule));
         }
@@ -274,7 +282,7 @@ mod tests {
             (json!({"fault": "busy", "times": "twice"}), "`times`"),
             (json!({"fault": "busy", "only": 593}), "`only`"),
         ] {
-            let error = Rule::<Trouble>::from_json(&rule).expect_err("a mistake");
+            let error = Rule::<TestFault>::from_json(&rule).expect_err("a mistake");
             assert!(error.contains(named), "{rule}: {error}");
         }
     }

@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Evolution, EvolutionFault, Push, PushFault, Smtp, SmtpFault,
+    evolution::{Evolution, EvolutionFault},
     faults::{Fault, Rule},
     listen::{Listening, bind},
+    push::{Push, PushFault},
+    smtp::{Smtp, SmtpFault},
     stand_in::{Arrival, StandIn},
 };
 

@@ -1,8 +1,8 @@
 //! Providers to talk to when there are none: a mail server, the Evolution API for WhatsApp, and a web push service.
 //!
 //! They speak the real protocols on loopback, keep what they are given, and can be told to misbehave. `recado up` uses
-//! them when nothing is configured, so that a newcomer's messages really travel; the tests and the benchmarks use them
-//! because a real provider cannot be asked to fail on purpose.
+//! them when nothing is configured, so that first messages can be sent at once; the tests and the benchmarks use
+//! them because a real provider cannot be told to fail.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -48,7 +48,7 @@ pub use crate::{
     stand_in::{KEEP, StandIn},
 };
 
-/// A set of providers on loopback ports. Dropping it stops them, unless somebody keeps a clone of one.
+/// A set of providers on loopback ports. Dropping it stops them, except one of which a clone is kept.
 pub struct Sandbox {
     /// For e-mail.
     pub smtp: Smtp,

@@ -158,6 +158,6 @@ mod tests {
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
         drop(listening);
         idle.read_to_end(&mut Vec::new()).await.ok();
-        TcpStream::connect(address).await.expect_err("nobody listens");
+        TcpStream::connect(address).await.expect_err("no listener");
     }
 }

@@ -28,7 +28,7 @@ pub struct StandIn<M, F> {
     faults: Mutex<Faults<F>>,
 }
 
-/// A message and its place among everything that arrived in this process, on whichever channel.
+/// A message and its place among everything that arrived in this process, on all channels.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival<M> {
     pub(crate) order: u64,
@@ -86,12 +86,12 @@ impl<M: Clone, F: Fault> StandIn<M, F> {
         arrivals.total = 0;
     }
 
-    /// Misbehaves for everybody, until told to [`behave`](Self::behave).
+    /// Misbehaves for all recipients, until told to [`behave`](Self::behave).
     pub fn misbehave(&self, fault: F) {
         self.plan(Rule::always(fault));
     }
 
-    /// Misbehaves for everybody on the next `times` occasions.
+    /// Misbehaves for all recipients on the next `times` occasions.
     pub fn misbehave_times(&self, fault: F, times: u32) {
         self.plan(Rule::always(fault).times(times));
     }
@@ -133,8 +133,8 @@ impl<M: Clone, F: Fault> StandIn<M, F> {
         lock(&self.arrivals).kept.iter().cloned().collect()
     }
 
-    /// Changes the newest kept message that `which` picks, and says what `change` said.
-    pub(crate) fn amend<R>(&self, which: impl Fn(&M) -> bool, change: impl FnOnce(&mut M) -> R) -> Option<R> {
+    /// Changes the newest kept message that `which` matches, and returns what `change` returned.
+    pub(crate) fn update<R>(&self, which: impl Fn(&M) -> bool, change: impl FnOnce(&mut M) -> R) -> Option<R> {
         let mut arrivals = lock(&self.arrivals);
         let found = arrivals.kept.iter_mut().rev().find(|arrival| which(&arrival.message))?;
         Some(change(&mut found.message))
@@ -149,16 +149,16 @@ impl<M: Clone, F: Fault> StandIn<M, F> {
     }
 }
 
-/// The time outside.
-#[expect(clippy::disallowed_methods, reason = "a provider has a clock of its own, which nobody can move")]
+/// The provider's clock.
+#[expect(clippy::disallowed_methods, reason = "a provider has a clock of its own, which tests cannot move")]
 pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// An id of the outside.
+/// An id of the provider.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a provider's ids are its own affair, and its clients must not read a time out of them"
+    reason = "a provider's ids are opaque: its clients must not read a time out of them"
 )]
 pub(crate) fn new_id() -> Uuid {
     Uuid::new_v4()
@@ -178,10 +178,24 @@ fn next_order() -> u64 {
 mod tests {
     use std::sync::Arc;
 
-    use super::*;
-    use crate::PushFault;
+    use serde::{Deserialize, Serialize};
 
-    fn stand_in(keep: usize) -> Arc<StandIn<u32, PushFault>> {
+    use super::*;
+
+    #[derive(Clone, Serialize, Deserialize)]
+    struct NoFault;
+
+    impl Fault for NoFault {
+        fn subject(raw: &str) -> String {
+            raw.to_owned()
+        }
+
+        fn check(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn stand_in(keep: usize) -> Arc<StandIn<u32, NoFault>> {
         Arc::new(StandIn::new(keep))
     }
 

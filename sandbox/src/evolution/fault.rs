@@ -1,18 +1,17 @@
-//! The ways in which an Evolution API instance lets its clients down.
+//! The faults of the Evolution API.
 
 use std::time::Duration;
 
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::faults::{Fault, milliseconds};
+use crate::faults::{Fault, check_status, milliseconds};
 
-/// What the Evolution API does wrong when it is asked to send. A request that is wrong by itself gets the answer that
-/// it deserves, and does not use a fault up.
+/// What the Evolution API does wrong when it is asked to send. A request that is wrong by itself gets its own
+/// error, and does not use a fault up.
 ///
-/// Faults for everybody that are about the server or the session, and not about one message, show on the other routes
-/// too, without being used up there.
+/// Faults without a recipient that are about the server or the session, and not about one message, show on the other
+/// routes too, without being used up there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum EvolutionFault {
@@ -90,20 +89,12 @@ impl Fault for EvolutionFault {
     }
 }
 
-/// A final HTTP status: 1xx would leave the client waiting.
-pub(crate) fn check_status(status: u16) -> Result<(), String> {
-    match StatusCode::from_u16(status) {
-        Ok(known) if !known.is_informational() => Ok(()),
-        _ => Err(format!("`status` is an HTTP status from 200 to 999, such as 503, not {status}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Rule;
+    use crate::faults::Rule;
 
     #[test]
     fn a_number_has_many_spellings() {

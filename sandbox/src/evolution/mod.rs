@@ -17,7 +17,6 @@ use axum::{
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
-pub(crate) use self::fault::check_status;
 use self::replies::{Query, Refusal};
 pub use self::{
     fault::EvolutionFault,
@@ -87,10 +86,10 @@ impl Evolution {
         &self.server.instance
     }
 
-    /// The recipient's telephone reports on a message. Answers the body of the webhook `messages.update` with which
-    /// the real program would tell its client, all but the `destination`; to post it is the caller's part. `None` when no such message is kept.
+    /// The recipient's telephone reports on a message. Returns the body of the webhook `messages.update` that the real
+    /// program would post, without `destination`; the caller posts it. `None` when no such message is kept.
     pub fn receipt(&self, id: &str, status: WhatsappStatus) -> Option<Value> {
-        let message = self.server.stand_in.amend(
+        let message = self.server.stand_in.update(
             |message| message.id == id,
             |message| {
                 message.status = status;
@@ -125,7 +124,7 @@ struct Server {
 }
 
 impl Server {
-    /// A fault that concerns everybody, without using it up: only sending counts.
+    /// A fault for all recipients, without using it up: only sending counts.
     fn general_fault(&self) -> Option<EvolutionFault> {
         self.stand_in.peek_fault(&[], |_| true)
     }
@@ -212,7 +211,7 @@ async fn misbehave(server: &Server, fault: EvolutionFault, number: &str, text: &
     }
 }
 
-/// The answer of a server that is itself in trouble.
+/// The answer of a server that is down as a whole.
 fn down(server: &Server, fault: &EvolutionFault) -> Response {
     match fault {
         EvolutionFault::Unauthorized => replies::unauthorized().into_response(),

@@ -93,7 +93,7 @@ pub(super) fn precondition_required() -> Response {
     (StatusCode::BAD_REQUEST, Json(body)).into_response()
 }
 
-/// Any status; see [`EvolutionFault::Status`](super::EvolutionFault::Status) for the body.
+/// Any status; see [`EvolutionFault::Status`](super::fault::EvolutionFault::Status) for the body.
 pub(super) fn status(status: u16, body: &Value, retry_after: Option<u64>) -> Response {
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match body {

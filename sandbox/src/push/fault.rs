@@ -1,13 +1,10 @@
-//! The ways in which a push service lets its clients down.
+//! The faults of the push service.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    evolution::check_status,
-    faults::{Fault, milliseconds},
-};
+use crate::faults::{Fault, check_status, milliseconds};
 
 /// What the push service does wrong with a request that is right by itself. For a subscription that is gone see
 /// [`Push::expire`](super::Push::expire) and [`Push::forget`](super::Push::forget).

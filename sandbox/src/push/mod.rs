@@ -206,7 +206,7 @@ impl Browser {
 
     fn decrypt(&self, body: &[u8]) -> Result<String, Refusal> {
         if body.is_empty() {
-            return Ok(String::new()); // A push without a payload: only a knock.
+            return Ok(String::new()); // A push without a payload.
         }
         let garbled =
             |error| Refusal::new(StatusCode::BAD_REQUEST, format!("the browser cannot decrypt this: {error}"));
@@ -256,7 +256,7 @@ async fn deliver(
     };
     match server.stand_in.take_fault(&[&message.token], |_| true) {
         None => accept(&server, message),
-        Some(PushFault::Status { status, retry_after }) => trouble(status, retry_after),
+        Some(PushFault::Status { status, retry_after }) => fault_response(status, retry_after),
         Some(PushFault::Slow { delay }) => {
             let response = accept(&server, message);
             tokio::time::sleep(delay).await;
@@ -273,7 +273,7 @@ fn accept(server: &Server, message: PushMessage) -> Response {
     (StatusCode::CREATED, headers).into_response()
 }
 
-fn trouble(status: u16, retry_after: Option<u64>) -> Response {
+fn fault_response(status: u16, retry_after: Option<u64>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = Refusal::new(status, "the sandbox was told to answer this").into_response();
     if let Some(seconds) = retry_after {
@@ -397,7 +397,7 @@ mod tests {
     fn bodies_of_the_protocol() {
         let encoded = headers(&[("content-encoding", "aes128gcm")]);
         check_body(&encoded, &[0; BODY_LIMIT]).expect("the most");
-        check_body(&headers(&[]), b"").expect("a knock");
+        check_body(&headers(&[]), b"").expect("no payload");
         let too_large = check_body(&encoded, &[0; BODY_LIMIT + 1]).expect_err("one more");
         assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE);
         check_body(&headers(&[("content-encoding", "aesgcm")]), b"x").expect_err("a draft of the standard");

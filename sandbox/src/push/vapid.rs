@@ -27,7 +27,7 @@ pub(super) struct Vapid {
 /// A subscription that was made for one sender's key is `reserved` for it.
 ///
 /// # Errors
-/// What is wrong, for the developer who has to put it right.
+/// What is wrong, for the developer who has to fix it.
 pub(super) fn verify(header: &str, origin: &str, now: i64, reserved: Option<&str>) -> Result<Vapid, String> {
     let (token, key) = credentials(header)?;
     if reserved.is_some_and(|reserved| reserved != key) {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_of_somebody_else_does_not_hold() {
+    fn a_signature_with_another_key_does_not_hold() {
         let (sender, other) = (Sender::new(), Sender::new());
         let stolen = sender.header(&claims()).replace(&sender.public, &other.public);
         let error = verify(&stolen, ORIGIN, NOW, None).expect_err("another's key");

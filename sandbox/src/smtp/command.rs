@@ -1,6 +1,6 @@
 //! SMTP commands as text (RFC 5321 §4.1), and what is wrong with them.
 
-use super::session::Reply;
+use super::reply::Reply;
 
 /// A command that can be obeyed, or at least answered by name.
 #[derive(Debug, PartialEq, Eq)]

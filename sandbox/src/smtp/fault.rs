@@ -1,10 +1,10 @@
-//! The ways in which a mail server lets its clients down.
+//! The faults of the mail server.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::session::Reply;
+use super::reply::Reply;
 use crate::faults::{Fault, Rule, milliseconds};
 
 /// What the mail server does wrong.

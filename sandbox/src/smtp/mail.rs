@@ -1,4 +1,4 @@
-//! A mail as it arrived, and as a person would read it.
+//! A mail as it arrived, and decoded.
 
 use std::{
     fmt,
@@ -29,12 +29,12 @@ struct Received {
     at: DateTime<Utc>,
     envelope: Envelope,
     raw: Vec<u8>,
-    letter: OnceLock<Letter>,
+    decoded: OnceLock<Decoded>,
 }
 
-/// The message, decoded.
+/// The headers and bodies of a message, decoded.
 #[derive(Debug, Default)]
-struct Letter {
+struct Decoded {
     from: Option<String>,
     to: Vec<String>,
     subject: Option<String>,
@@ -46,7 +46,7 @@ struct Letter {
 
 impl Mail {
     pub(super) fn new(at: DateTime<Utc>, envelope: Envelope, raw: Vec<u8>) -> Self {
-        Self(Arc::new(Received { at, envelope, raw, letter: OnceLock::new() }))
+        Self(Arc::new(Received { at, envelope, raw, decoded: OnceLock::new() }))
     }
 
     /// When the message had arrived completely.
@@ -86,32 +86,32 @@ impl Mail {
 
     /// The header `From`, decoded: `Taller Andino <avisos@taller.ec>`.
     pub fn from(&self) -> Option<&str> {
-        self.letter().from.as_deref()
+        self.decoded().from.as_deref()
     }
 
     /// The addresses of the header `To`, decoded.
     pub fn to(&self) -> &[String] {
-        &self.letter().to
+        &self.decoded().to
     }
 
     /// The header `Subject`, decoded.
     pub fn subject(&self) -> Option<&str> {
-        self.letter().subject.as_deref()
+        self.decoded().subject.as_deref()
     }
 
     /// The header `Message-ID` without its angle brackets.
     pub fn message_id(&self) -> Option<&str> {
-        self.letter().message_id.as_deref()
+        self.decoded().message_id.as_deref()
     }
 
     /// The body as plain text, decoded; `None` when the message has no such part.
     pub fn text(&self) -> Option<&str> {
-        self.letter().text.as_deref()
+        self.decoded().text.as_deref()
     }
 
     /// The body as HTML, decoded; `None` when the message has no such part.
     pub fn html(&self) -> Option<&str> {
-        self.letter().html.as_deref()
+        self.decoded().html.as_deref()
     }
 
     /// The first header of that name (in any case), unfolded but otherwise as it was sent.
@@ -122,16 +122,16 @@ impl Mail {
 
     /// All headers in their order, unfolded but otherwise as they were sent.
     pub fn headers(&self) -> &[(String, String)] {
-        &self.letter().headers
+        &self.decoded().headers
     }
 
     /// Read late, because a benchmark that receives thousands of messages per second looks at few of them.
-    fn letter(&self) -> &Letter {
-        self.0.letter.get_or_init(|| Letter::read(&self.0.raw))
+    fn decoded(&self) -> &Decoded {
+        self.0.decoded.get_or_init(|| Decoded::read(&self.0.raw))
     }
 }
 
-impl Letter {
+impl Decoded {
     fn read(raw: &[u8]) -> Self {
         let Some(message) = MessageParser::default().parse(raw) else {
             return Self::default(); // No header at all.

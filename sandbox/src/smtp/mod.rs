@@ -1,16 +1,20 @@
 //! A mail server (RFC 5321) that keeps what it is given.
 //!
 //! ```text
-//! fault.rs     what it can be told to do wrong
 //! session.rs   the dialog, command by command
+//! server.rs    what all sessions share
 //! command.rs   what a command line says
 //! wire.rs      lines, messages and replies as bytes
-//! mail.rs      a received message, decoded when somebody looks
+//! fault.rs     what it can be told to do wrong
+//! reply.rs     a reply code and its text
+//! mail.rs      a received message, decoded on first use
 //! ```
 
 mod command;
 mod fault;
 mod mail;
+mod reply;
+mod server;
 mod session;
 mod wire;
 
@@ -24,9 +28,11 @@ use std::{
     },
 };
 
+use self::server::Server;
 pub use self::{
     fault::{SmtpFault, SmtpStage},
     mail::Mail,
+    server::SmtpTls,
     session::SIZE_LIMIT,
 };
 use crate::{
@@ -52,17 +58,6 @@ impl Default for SmtpOptions {
     fn default() -> Self {
         Self { tls: SmtpTls::Plain, auth: None, port: 0, keep: KEEP }
     }
-}
-
-/// Whether and when the connection is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SmtpTls {
-    /// Never, like port 25 of old.
-    Plain,
-    /// Offered, and required before anything is sent (RFC 3207), like port 587.
-    StartTls,
-    /// From the first byte (RFC 8314), like port 465.
-    Implicit,
 }
 
 /// The mail server. It stops when the last clone is dropped.
@@ -123,13 +118,4 @@ impl Deref for Smtp {
     fn deref(&self) -> &Self::Target {
         &self.server.stand_in
     }
-}
-
-/// What the sessions share.
-struct Server {
-    stand_in: StandIn<Mail, SmtpFault>,
-    tls: SmtpTls,
-    auth: Option<(String, String)>,
-    certificate: Option<Certificate>,
-    connections: AtomicUsize,
 }

@@ -1,15 +1,16 @@
-//! The dialog of one SMTP connection, from the greeting to the goodbye.
+//! The dialog of one SMTP connection, from the greeting to the end.
 
-use std::{borrow::Cow, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::net::TcpStream;
 
 use super::{
-    Server, SmtpTls,
     command::{Command, Sender, needs_smtputf8},
     fault::{SmtpFault, SmtpStage, applies},
     mail::{Envelope, Mail},
+    reply::Reply,
+    server::{Server, SmtpTls},
     wire::{Line, Wire},
 };
 use crate::stand_in::now;
@@ -33,38 +34,13 @@ pub(super) async fn serve(stream: TcpStream, server: Arc<Server>) {
     }
 }
 
-/// A reply code and its text. Every line of the text becomes a line of the reply.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) code: u16,
-    text: Cow<'static, str>,
-}
-
-impl Reply {
-    pub(super) fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, text: text.into() }
-    }
-
-    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
-        let mut lines = self.text.lines().peekable();
-        while let Some(line) = lines.next() {
-            let mark = if lines.peek().is_some() { '-' } else { ' ' };
-            out.extend_from_slice(format!("{}{mark}{line}\r\n", self.code).as_bytes());
-        }
-    }
-
-    fn accepts(&self) -> bool {
-        self.code < 400
-    }
-}
-
 /// What happens after a command.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Listen,
     StartTls,
     Close,
-    /// Without a word.
+    /// Close without a reply.
     HangUp,
 }
 
@@ -196,7 +172,7 @@ impl Session {
         Next::StartTls
     }
 
-    /// RFC 3207 §4.2: after the handshake everything starts anew, and the client greets again.
+    /// RFC 3207 §4.2: after the handshake the session starts again, and the client greets again.
     async fn secured(mut self) -> io::Result<Self> {
         self.wire.flush().await?;
         let Some(certificate) = &self.server.certificate else {
@@ -364,7 +340,7 @@ impl Session {
         self.server.stand_in.record(Mail::new(now(), envelope, raw));
     }
 
-    /// Where STARTTLS is offered it is also required, so that a client that skips it is found out.
+    /// Where STARTTLS is offered it is also required, so that a client that skips it fails.
     fn needs_tls(&self) -> bool {
         self.server.tls == SmtpTls::StartTls && !self.tls
     }

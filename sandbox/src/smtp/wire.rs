@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_native_tls::TlsAcceptor;
 
-use super::session::Reply;
+use super::reply::Reply;
 
 /// RFC 5321 §4.5.3.2.7: a server waits five minutes for the next line.
 const IDLE: Duration = Duration::from_secs(300);
@@ -86,14 +86,14 @@ impl Wire {
     }
 
     /// Goes on in TLS. What the client sent in the clear behind its `STARTTLS` is thrown away: obeying it would let
-    /// somebody in the middle speak in the client's name (CVE-2011-0411).
+    /// an attacker in the middle send commands as the client (CVE-2011-0411).
     pub(super) async fn start_tls(self, acceptor: &TlsAcceptor) -> io::Result<Self> {
         let plain = self.stream.into_inner();
         let stream = timeout(IDLE, acceptor.accept(plain)).await.map_err(io::Error::from)?;
         Ok(Self::new(stream.map_err(io::Error::other)?))
     }
 
-    /// Sends what is in the queue and takes leave, with TLS's own goodbye where there is TLS.
+    /// Sends what is in the queue and closes the connection; TLS is shut down first.
     pub(super) async fn close(mut self) -> io::Result<()> {
         self.flush().await?;
         self.stream.get_mut().shutdown().await

@@ -1,4 +1,4 @@
-//! The sandbox as somebody with curl sees it.
+//! The sandbox as seen with curl.
 
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use recado_sandbox::{EvolutionFault, Rule, Sandbox, SmtpFault};

@@ -12,10 +12,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(20);
 
 /// An HTTP client for loopback: without proxies, and without the system's certificates, which take long to read.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the product's own client is there to prevent that anybody talks to loopback"
-)]
+#[expect(clippy::disallowed_methods, reason = "the product's own client exists to prevent requests to loopback")]
 fn http() -> reqwest::Client {
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
     client.timeout(SOON).build().expect("a client")

@@ -143,7 +143,7 @@ async fn starttls_is_required_where_it_is_offered() {
     let ehlo = client.say("EHLO me").await;
     assert!(ehlo.contains("STARTTLS") && !ehlo.contains("AUTH"), "{ehlo}");
     client.expect(&[(MAIL, 530), ("AUTH PLAIN AGFuYQB4", 530)]).await;
-    // What somebody in the middle puts behind the command is not obeyed.
+    // What an attacker in the middle puts behind the command is not obeyed.
     client.send("STARTTLS\r\nQUIT\r\n").await;
     assert_eq!(&client.reply().await[..3], "220");
     let mut client = client.secured(&smtp).await;
@@ -313,7 +313,7 @@ async fn the_server_ends_with_its_last_clone() {
     assert_eq!(&client.say("NOOP").await[..3], "250");
     drop(clone);
     client.expect_end().await;
-    TcpStream::connect(address).await.expect_err("nobody listens");
+    TcpStream::connect(address).await.expect_err("no listener");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Times and durations as one says them.
+//! Times and durations for people to read.
 
 use std::time::Duration;
 
