@@ -13,7 +13,9 @@ use recado_notifications::dispatch::{CUSTOM, EVENT_TYPES};
 use recado_notifications::orchestration;
 use recado_notifications::targets::Target;
 use recado_notifications::templates::words::{CompiledTemplate, Context, VARIABLES, sample_context};
-use recado_notifications::templates::{self, Filter, Template, TemplateDraft, TemplateKey, TemplateScope};
+use recado_notifications::templates::{
+    self, Template, TemplateDraft, TemplateFilter as Filter, TemplateKey, TemplateScope,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};

@@ -15,3 +15,5 @@ pub mod process;
 pub mod retry;
 pub mod sealed;
 pub mod telemetry;
+pub mod time_of_day;
+pub mod words;

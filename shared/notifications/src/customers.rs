@@ -1,6 +1,5 @@
 //! People whom we write to: a projection of the Core service, and what they told us about channels.
 
-use chrono::NaiveTime;
 use recado_kernel::fields::check_text;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,6 +10,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Rows, Session, Texts, contains};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_kernel::time_of_day::TimeOfDay;
 
 /// The longest `customer_id` (d15).
 pub const LONGEST_CUSTOMER_ID: usize = 100;
@@ -27,9 +27,9 @@ pub struct Customer {
     pub phone: Option<String>,
     /// E.164; where it is absent, `phone` is used.
     pub whatsapp: Option<String>,
-    /// From when on they do not want to be disturbed, `HH:MM` in their own time; set together with `quiet_until`.
-    pub quiet_from: Option<String>,
-    pub quiet_until: Option<String>,
+    /// From when on they do not want to be disturbed, in their own time; set together with `quiet_until`.
+    pub quiet_from: Option<TimeOfDay>,
+    pub quiet_until: Option<TimeOfDay>,
     /// IANA name; `None` for the workshop's zone, or else `TIME_ZONE`.
     pub time_zone: Option<String>,
     #[serde(skip)]
@@ -60,7 +60,6 @@ pub struct Preference {
     pub id: Id,
     #[serde(skip)]
     pub customer_id: String,
-    #[sqlx(try_from = "String")]
     pub channel: Channel,
     pub enabled: bool,
     /// 1 is tried first.
@@ -132,8 +131,8 @@ pub async fn insert(session: &mut Session, draft: &CustomerDraft, now: Timestamp
              time_zone, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) returning {COLUMNS}")),
         Id::new(now), draft.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(),
-        draft.email.as_deref(), draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from.as_deref(),
-        draft.quiet_until.as_deref(), draft.time_zone.as_deref(), now
+        draft.email.as_deref(), draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from,
+        draft.quiet_until, draft.time_zone.as_deref(), now
     )?;
     customer.ok_or(sqlx::Error::RowNotFound)
 }
@@ -145,7 +144,7 @@ pub async fn replace(session: &mut Session, draft: &CustomerDraft, now: Timestam
              quiet_until = $8, time_zone = $9, updated_at = $10
          where customer_id = $1 returning {COLUMNS}")),
         draft.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(), draft.email.as_deref(),
-        draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from.as_deref(), draft.quiet_until.as_deref(),
+        draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from, draft.quiet_until,
         draft.time_zone.as_deref(), now
     )
 }
@@ -256,7 +255,7 @@ pub async fn opt_out(session: &mut Session, customer_id: &str, channel: Channel,
          on conflict (customer_id, channel) do update set enabled = false",
         Id::new(now),
         customer_id,
-        channel.as_str(),
+        channel,
         LAST_PRIORITY
     )?;
     Ok(changed > 0)
@@ -291,11 +290,9 @@ pub struct CustomerDraft {
     #[schema(examples("+593991234567"))]
     pub whatsapp: Option<String>,
     /// Local time from which they do not want to be disturbed, `HH:MM`; goes with `quiet_until`.
-    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", examples("21:00"))]
-    pub quiet_from: Option<String>,
+    pub quiet_from: Option<TimeOfDay>,
     /// Local time at which messages may come again, `HH:MM`; before `quiet_from` it is the next morning's.
-    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", examples("07:30"))]
-    pub quiet_until: Option<String>,
+    pub quiet_until: Option<TimeOfDay>,
     /// Their time zone, by its IANA name; null for the workshop's.
     #[schema(examples("America/Guayaquil"))]
     pub time_zone: Option<String>,
@@ -323,7 +320,7 @@ impl CustomerDraft {
         for (field, value) in [("phone", &mut self.phone), ("whatsapp", &mut self.whatsapp)] {
             normalise(&mut errors, field, value, |number| phone(number, country));
         }
-        self.check_quiet_hours(&mut errors);
+        check_quiet_hours(&mut errors, self.quiet_from, self.quiet_until);
         normalise(&mut errors, "time_zone", &mut self.time_zone, |zone| {
             let zone = zone.trim().parse::<chrono_tz::Tz>();
             zone.map(|zone| zone.name().to_owned())
@@ -331,28 +328,21 @@ impl CustomerDraft {
         });
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
+}
 
-    fn check_quiet_hours(&mut self, errors: &mut Vec<(&'static str, String)>) {
-        let before = errors.len();
-        for (field, value) in [("quiet_from", &mut self.quiet_from), ("quiet_until", &mut self.quiet_until)] {
-            normalise(errors, field, value, |text| {
-                let is_time = text.len() == 5 && NaiveTime::parse_from_str(text, "%H:%M").is_ok();
-                let complaint = || "Hora con formato erróneo. Use HH:MM, por ejemplo 21:00.".to_owned();
-                is_time.then(|| text.to_owned()).ok_or_else(complaint)
-            });
+/// Both ends of the quiet hours or neither, and no empty span.
+pub(crate) fn check_quiet_hours(
+    errors: &mut Vec<(&'static str, String)>,
+    from: Option<TimeOfDay>,
+    until: Option<TimeOfDay>,
+) {
+    for (field, value, other) in [("quiet_from", from, until), ("quiet_until", until, from)] {
+        if value.is_none() && other.is_some() {
+            errors.push((field, "Indique ambas horas, quiet_from y quiet_until, o ninguna.".to_owned()));
         }
-        if errors.len() > before {
-            return;
-        }
-        let lonely = "Indique ambas horas, quiet_from y quiet_until, o ninguna.";
-        match (&self.quiet_from, &self.quiet_until) {
-            (Some(_), None) => errors.push(("quiet_until", lonely.to_owned())),
-            (None, Some(_)) => errors.push(("quiet_from", lonely.to_owned())),
-            (Some(from), Some(until)) if from == until => {
-                errors.push(("quiet_until", "Debe ser distinta de quiet_from.".to_owned()));
-            }
-            _ => {}
-        }
+    }
+    if from.is_some() && from == until {
+        errors.push(("quiet_until", "Debe ser distinta de quiet_from.".to_owned()));
     }
 }
 
@@ -531,8 +521,8 @@ mod tests {
             email: text(" Ana@EXAMPLE.com "),
             phone: text("099 123 4567"),
             whatsapp: text(" "),
-            quiet_from: text("21:00"),
-            quiet_until: text("07:30"),
+            quiet_from: Some(TimeOfDay::from_minutes(21 * 60)),
+            quiet_until: Some(TimeOfDay::from_minutes(7 * 60 + 30)),
             time_zone: text("America/Guayaquil"),
             ..draft()
         };
@@ -549,14 +539,10 @@ mod tests {
             ("21:00", "", Some("quiet_until")),
             ("", "07:00", Some("quiet_from")),
             ("21:00", "21:00", Some("quiet_until")),
-            ("24:00", "07:00", Some("quiet_from")),
-            ("9:00", "07:00", Some("quiet_from")),
-            ("21:00:00", "07:00", Some("quiet_from")),
-            ("21:00", "+7:00", Some("quiet_until")),
             ("", "", None),
             ("00:00", "23:59", None),
         ] {
-            let draft = CustomerDraft { quiet_from: Some(from.into()), quiet_until: Some(until.into()), ..draft() };
+            let draft = CustomerDraft { quiet_from: from.parse().ok(), quiet_until: until.parse().ok(), ..draft() };
             let errors = draft.checked("EC").err().unwrap_or_default();
             assert_eq!(errors.first().map(|(field, _)| *field), field, "{from}–{until}: {errors:?}");
         }

@@ -1,14 +1,11 @@
 //! Who is told what, on which channels: the matrix of phase × channel that a workshop configures, and the plan for one event.
 
-use crate::targets::Target;
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::channels::Channel;
 use crate::customers::{Customer, Preference};
+use crate::targets::Target;
 use crate::templates::Template;
 use crate::workshops::Workshop;
 use recado_kernel::clock::Timestamp;
@@ -16,10 +13,12 @@ use recado_kernel::db::{Result, Rows, Session};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_kernel::word_enum;
 
 /// Whether the channels of an event are tried one after the other, or all at once (d12).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(rename_all = "snake_case")]
 pub enum DeliveryMode {
     /// The next channel is tried when one has failed.
     #[default]
@@ -28,31 +27,12 @@ pub enum DeliveryMode {
     All,
 }
 
-impl DeliveryMode {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fallback => "fallback",
-            Self::All => "all",
-        }
-    }
-}
-
-impl TryFrom<String> for DeliveryMode {
-    type Error = String;
-
-    fn try_from(word: String) -> std::result::Result<Self, String> {
-        match word.as_str() {
-            "fallback" => Ok(Self::Fallback),
-            "all" => Ok(Self::All),
-            _ => Err(format!("`{word}` is not a delivery mode; choose fallback or all")),
-        }
-    }
-}
+word_enum!(DeliveryMode, "a delivery mode");
 
 /// The sign that a message arrived. A cell may wait for it before it tries the next channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
-#[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(rename_all = "snake_case")]
 pub enum AwaitedReceipt {
     /// It reached the device or the mailbox.
     Delivered,
@@ -60,45 +40,17 @@ pub enum AwaitedReceipt {
     Read,
 }
 
-impl AwaitedReceipt {
-    /// The word of the wire and of the column `await_receipt`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Read => "read",
-        }
-    }
-}
-
-impl fmt::Display for AwaitedReceipt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for AwaitedReceipt {
-    type Err = String;
-
-    fn from_str(word: &str) -> std::result::Result<Self, String> {
-        match word {
-            "delivered" => Ok(Self::Delivered),
-            "read" => Ok(Self::Read),
-            _ => Err(format!("`{word}` is not a receipt; choose delivered or read")),
-        }
-    }
-}
+word_enum!(AwaitedReceipt, "a receipt");
 
 /// The configuration of a type or subtype of service for one audience.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Orchestration {
     pub id: Id,
     pub service_type_id: Id,
-    #[sqlx(try_from = "String")]
     pub target: Target,
     pub taller_id: Option<String>,
     pub is_active: bool,
     pub description: String,
-    #[sqlx(try_from = "String")]
     pub delivery_mode: DeliveryMode,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -110,7 +62,6 @@ pub struct Cell {
     pub id: Id,
     pub config_id: Id,
     pub phase_id: Id,
-    #[sqlx(try_from = "String")]
     pub channel: Channel,
     pub enabled: bool,
     /// This template and no other; `None` for the best match.
@@ -236,14 +187,14 @@ impl From<Orchestration> for OrchestrationDraft {
 
 /// Which configurations to list; `None` leaves a question out.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct OrchestrationFilter {
     pub service_type_id: Option<Id>,
     pub target: Option<Target>,
     /// `Some(None)`: those that belong to no workshop.
     pub taller_id: Option<Option<String>>,
 }
 
-impl Filter {
+impl OrchestrationFilter {
     /// Whether a configuration is one of those that are looked for.
     pub fn takes(&self, config: &Orchestration) -> bool {
         self.service_type_id.is_none_or(|service| service == config.service_type_id)
@@ -289,8 +240,8 @@ pub async fn insert(session: &mut Session, draft: &OrchestrationDraft, service: 
         "insert into orchestration_configs (id, service_type_id, target, taller_id, is_active, description, delivery_mode,
              created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
-        id, service, draft.target.as_str(), draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
-        draft.delivery_mode.as_str(), now
+        id, service, draft.target, draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
+        draft.delivery_mode, now
     )?;
     Ok(id)
 }
@@ -308,8 +259,8 @@ pub async fn replace(
         "update orchestration_configs set service_type_id = $2, target = $3, taller_id = $4, is_active = $5, description = $6,
              delivery_mode = $7, updated_at = $8
          where id = $1",
-        id, service, draft.target.as_str(), draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
-        draft.delivery_mode.as_str(), now
+        id, service, draft.target, draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
+        draft.delivery_mode, now
     )?;
     Ok(written > 0)
 }
@@ -365,7 +316,8 @@ pub async fn forget_misfits(session: &mut Session) -> Result<()> {
 }
 
 /// Why a channel is not used. The word is stable, the sentence is for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum SkipReason {
     DisabledInMatrix,
     NotRequested,
@@ -378,18 +330,11 @@ pub enum SkipReason {
     Suppressed,
 }
 
+word_enum!(SkipReason, "a reason to skip a channel");
+
 impl SkipReason {
     pub fn code(self) -> &'static str {
-        match self {
-            Self::DisabledInMatrix => "disabled_in_matrix",
-            Self::NotRequested => "not_requested",
-            Self::DisabledByWorkshop => "disabled_by_workshop",
-            Self::OptedOut => "opted_out",
-            Self::NoAddress => "no_address",
-            Self::NoPushSubscription => "no_push_subscription",
-            Self::NoTemplate => "no_template",
-            Self::Suppressed => "suppressed",
-        }
+        self.as_str()
     }
 
     pub fn explanation(self) -> &'static str {
@@ -434,7 +379,7 @@ pub fn reason(preferred: Option<i32>) -> String {
     match preferred {
         Some(priority) => format!("Prioridad {priority} en las preferencias del cliente."),
         None => {
-            let order = Channel::ALL.map(Channel::as_str).join(", ");
+            let order = Channel::WORDS.join(", ");
             format!("El cliente no indicó una preferencia para este canal; vale el orden de la matriz: {order}.")
         }
     }

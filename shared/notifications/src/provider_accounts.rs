@@ -18,6 +18,7 @@ use recado_kernel::ids::Id;
 use recado_kernel::outbound::{OutboundError, check_host, check_url};
 use recado_kernel::sealed::{self, SealError};
 use recado_kernel::sql;
+use recado_kernel::word_enum;
 
 /// The name under which the account of the environment stands in attempts; no other may bear it.
 pub const ENVIRONMENT: &str = "env";
@@ -31,7 +32,6 @@ pub struct ProviderAccount {
     pub id: Id,
     /// `None`: for every workshop that has none of its own on this channel.
     pub taller_id: Option<String>,
-    #[sqlx(try_from = "String")]
     pub channel: Channel,
     /// Unique; attempts name the account by it.
     pub name: String,
@@ -102,8 +102,9 @@ pub struct Settings {
 pub const LONGEST_TIMEOUT: i32 = 300;
 
 /// How a conversation with an SMTP server is encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "lowercase", const_into_str)]
+#[schema(rename_all = "lowercase")]
 pub enum Security {
     /// It begins in clear and must be encrypted before anything is said.
     StartTls,
@@ -113,19 +114,7 @@ pub enum Security {
     Plain,
 }
 
-impl Security {
-    /// Every way.
-    pub const ALL: [Self; 3] = [Self::StartTls, Self::Tls, Self::Plain];
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::StartTls => "starttls",
-            Self::Tls => "tls",
-            Self::Plain => "plain",
-        }
-    }
-}
+word_enum!(Security, "a way to encrypt");
 
 impl Settings {
     /// The settings of an SMTP server. `fallback_sender` is the sender where the account has none.
@@ -360,7 +349,7 @@ impl From<&ProviderAccount> for ProviderAccountDraft {
 
 /// Which accounts to list; `None` leaves a question out.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct ProviderAccountFilter {
     pub taller_id: Option<String>,
     pub channel: Option<Channel>,
 }
@@ -386,11 +375,11 @@ pub async fn named(session: &mut Session, name: &str) -> Result<Option<ProviderA
 /// A page of the accounts that fit, in the order in which they are tried, and how many fit in all.
 pub async fn list(
     session: &mut Session,
-    filter: &Filter,
+    filter: &ProviderAccountFilter,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<ProviderAccount>, i64)> {
-    let (taller, channel) = (filter.taller_id.as_deref(), filter.channel.map(Channel::as_str));
+    let (taller, channel) = (filter.taller_id.as_deref(), filter.channel);
     let count: Option<(i64,)> = sql!(
         one(i64,),
         session,
@@ -426,7 +415,7 @@ pub async fn insert(
     sql!(one ProviderAccount, session,
         (&format!("insert into provider_accounts (id, taller_id, channel, name, priority, is_enabled, settings, secret, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) returning {COLUMNS}")),
-        id, draft.taller_id.as_deref(), draft.channel.as_str(), draft.name.as_str(), draft.priority, draft.is_enabled,
+        id, draft.taller_id.as_deref(), draft.channel, draft.name.as_str(), draft.priority, draft.is_enabled,
         Json(&draft.settings), sealed, now
     )
 }
@@ -444,7 +433,7 @@ pub async fn replace(
         (&format!("update provider_accounts set taller_id = $2, channel = $3, name = $4, priority = $5, is_enabled = $6, settings = $7,
              secret = $8, updated_at = $9
          where id = $1 returning {COLUMNS}")),
-        id, draft.taller_id.as_deref(), draft.channel.as_str(), draft.name.as_str(), draft.priority, draft.is_enabled,
+        id, draft.taller_id.as_deref(), draft.channel, draft.name.as_str(), draft.priority, draft.is_enabled,
         Json(&draft.settings), sealed, now
     )
 }
