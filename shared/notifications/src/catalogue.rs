@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::channels::Channel;
 use crate::orchestration::{self, Cell, Orchestration};
 use crate::targets::Target;
-use crate::templates::words::CompiledTemplate;
+use crate::templates::rendering::CompiledTemplate;
 use crate::templates::{self, Template, TemplateKey, TemplateScope};
 use crate::workshops::{self, Workshop};
 use recado_kernel::db::{Result, Session};

@@ -4,7 +4,7 @@
 //! names it, and the worker has nothing left to misunderstand. Events that arrive together share a transaction
 //! ([`recado_kernel::group_commit`]): one look-up of customers, one insert per table, one commit, one ring.
 
-mod event;
+pub(crate) mod event;
 mod plan;
 mod preview;
 mod send_time;

@@ -1,11 +1,11 @@
 //! Texts that staff write, and which of them fits an event best.
 
-pub mod words;
+pub mod rendering;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::words::{CompiledTemplate, Context, Part, normalise, sample_context};
+use self::rendering::{CompiledTemplate, Context, Part, normalise, sample_context};
 use crate::channels::Channel;
 use crate::targets::Target;
 use recado_kernel::clock::Timestamp;
@@ -246,7 +246,7 @@ impl TemplateFilter {
 /// How long the preview of a template in a list may be, in characters.
 pub const LONGEST_PREVIEW: usize = 300;
 
-/// The beginning of a template's message with the examples of [`words::VARIABLES`]. A variable that has none there stands as
+/// The beginning of a template's message with the examples of [`rendering::VARIABLES`]. A variable that has none there stands as
 /// `[Kilometraje]`. A template that cannot be rendered like this shows its own text.
 pub fn preview(body: &str, compiled: Option<&CompiledTemplate>, strict_case: bool) -> String {
     let rendered = compiled.and_then(|compiled| {
