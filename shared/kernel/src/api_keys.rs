@@ -101,7 +101,7 @@ pub async fn create(session: &mut Session, name: &str, scopes: &Scopes, now: Tim
     Ok((id, key.into()))
 }
 
-/// What staff write about a key that shall be made.
+/// What staff write about a new key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(as = ApiKeyWrite)]
 pub struct KeyDraft {

@@ -46,7 +46,7 @@ where
                 // A panic costs its own batch and not the service of all that follow.
                 let answers = AssertUnwindSafe(serve(Arc::new(requests))).catch_unwind().await.unwrap_or_default();
                 for (replier, answer) in repliers.into_iter().zip(answers) {
-                    // Whoever no longer waits has hung up; the work is done all the same.
+                    // A caller that no longer waits has hung up; the work is done all the same.
                     let _ = replier.send(answer);
                 }
             }

@@ -23,8 +23,8 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Whose quiet hours count: the customer's own, else the workshop's, else there are none. A customer without a zone lives in the
-    /// workshop's, or else in `zone`.
+    /// Whose quiet hours count: the customer's own, else the workshop's, else there are none. A customer without a zone has the
+    /// workshop's, or else `zone`.
     pub fn of(customer: &Customer, workshop: Option<&Workshop>, zone: Tz) -> Option<Self> {
         let workshops_zone = workshop.and_then(Workshop::tz).unwrap_or(zone);
         let own_zone = customer.time_zone.as_deref().and_then(|zone| zone.parse().ok()).unwrap_or(workshops_zone);

@@ -278,7 +278,7 @@ pub async fn insert(session: &mut Session, draft: &ReminderDraft, now: Timestamp
     find(session, id).await
 }
 
-/// Writes a reminder anew. `None` when its vehicle is unknown. One that becomes pending again begins its next due cycle, so
+/// Replaces a reminder. `None` when its vehicle is unknown. One that becomes pending again begins its next due cycle, so
 /// that it is announced once more (d18).
 pub async fn replace(session: &mut Session, id: Id, draft: &ReminderDraft, now: Timestamp) -> Result<Option<Reminder>> {
     let written =
@@ -363,7 +363,7 @@ impl OpenReminder {
         }
     }
 
-    /// The event that announces it. The key makes each due cycle one message, whoever else looks at the same time (d18).
+    /// The event that announces it. The key makes each due cycle one message, even when two processes look at the same time (d18).
     pub fn request(&self, standing: Standing) -> Request {
         let event_type = if standing == Standing::Overdue { "maintenance_overdue" } else { "maintenance_reminder" };
         Request {

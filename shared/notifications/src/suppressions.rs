@@ -1,7 +1,7 @@
-//! Addresses to which nothing is sent any more, until staff lift it: they bounced, or somebody asked for it.
+//! Addresses to which nothing is sent any more, until staff lift it: they bounced, or a person asked for it.
 //!
-//! A mailbox that does not exist is written to once. Whoever goes on is taken for a spammer by the mail servers, and then
-//! nobody gets anything. Telephone numbers are not put here by themselves: one that is not on WhatsApp today may be
+//! A mailbox that does not exist is written to once. Mail servers take a sender that goes on for a spammer, and then
+//! refuse all of its mails. Telephone numbers are not put here by themselves: one that is not on WhatsApp today may be
 //! tomorrow, and asking costs nothing.
 
 use std::collections::HashSet;
@@ -228,7 +228,7 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Suppression>> 
 /// Suppresses an address by hand. One that is suppressed already violates `suppressions_key`.
 ///
 /// # Errors
-/// When the database says no.
+/// When the database refuses.
 pub async fn insert(session: &mut Session, draft: &SuppressionDraft, now: Timestamp) -> Result<Suppression> {
     let inserted = sql!(one Suppression, session,
         (&format!("insert into suppressions (id, channel, address, reason, detail, created_at)

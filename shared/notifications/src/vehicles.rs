@@ -181,7 +181,7 @@ pub async fn insert(session: &mut Session, draft: &VehicleDraft, now: Timestamp)
     )
 }
 
-/// Writes a vehicle anew. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
+/// Replaces a vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
 pub async fn replace(session: &mut Session, id: Id, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
     sql!(one Vehicle, session,
         (&format!("update vehicles set customer_id = $2, brand = $3, model = $4, year = $5, plate = $6, current_kilometers = $7,

@@ -1,4 +1,4 @@
-//! Workshops (`taller_id`) with settings of their own. An event may name one that has no row: then it is all as usual.
+//! Workshops (`taller_id`) with their own settings. An event may name one that has no row: then the general settings apply.
 
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use recado_kernel::ids::Id;
 use recado_kernel::sql;
 use recado_kernel::time_of_day::TimeOfDay;
 
-/// A workshop, as the door and the workers know it from the catalogue in memory.
+/// A workshop, as intake and the workers know it from the catalogue in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Workshop {
     /// Our own id; events and URLs use `taller_id`.
@@ -40,7 +40,7 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Whether the workshop wants to be heard on this channel.
+    /// Whether the workshop sends on this channel.
     pub fn is_enabled(&self, channel: Channel) -> bool {
         match channel {
             Channel::Email => self.email_enabled,
@@ -216,7 +216,7 @@ pub async fn insert(session: &mut Session, draft: &WorkshopDraft, now: Timestamp
     )
 }
 
-/// Writes a workshop anew; `None` when it is gone.
+/// Replaces a workshop; `None` when it is gone.
 pub async fn replace(session: &mut Session, id: Id, draft: &WorkshopDraft, now: Timestamp) -> Result<Option<Workshop>> {
     touch(session).await?;
     sql!(one Workshop, session,
@@ -236,7 +236,7 @@ pub async fn delete(session: &mut Session, taller_id: &str) -> Result<bool> {
     Ok(sql!(run, session, "delete from workshops where taller_id = $1", taller_id)? > 0)
 }
 
-/// The door decides with the catalogue, and the workers take the sender of mails from it.
+/// Intake decides with the catalogue, and the workers take the sender of mails from it.
 async fn touch(session: &mut Session) -> Result<()> {
     catalogue_version::touch(session).await?;
     provider_accounts::touch(session).await

@@ -76,7 +76,7 @@ pub async fn lock(session: &mut Session, customer_id: &str) -> Result<Option<Cus
 }
 
 /// A page of the customers in whom `search` is found, by `customer_id`, and how many there are in all. It looks into names,
-/// addresses, numbers and `customer_id`; `None` finds everybody.
+/// addresses, numbers and `customer_id`; `None` finds all.
 pub async fn list(
     session: &mut Session,
     search: Option<&str>,
@@ -128,7 +128,7 @@ pub async fn insert(session: &mut Session, draft: &CustomerDraft, now: Timestamp
     customer.ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Writes a customer anew; `None` when there is none. What the Core service synced later still wins by its version.
+/// Replaces a customer; `None` when there is none. What the Core service synced later still wins by its version.
 pub async fn replace(session: &mut Session, draft: &CustomerDraft, now: Timestamp) -> Result<Option<Customer>> {
     sql!(one Customer, session,
         (&format!("update customers set first_name = $2, last_name = $3, email = $4, phone = $5, whatsapp = $6, quiet_from = $7,

@@ -106,7 +106,7 @@ pub async fn opt_out(session: &mut Session, customer_id: &str, channel: Channel,
     Ok(changed > 0)
 }
 
-/// The priority of a channel about which a customer has only said no.
+/// The priority of a channel that a customer has only switched off.
 const LAST_PRIORITY: i32 = 99;
 
 #[cfg(test)]

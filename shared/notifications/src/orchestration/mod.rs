@@ -37,7 +37,7 @@ word_enum!(DeliveryMode, "a delivery mode");
 pub enum AwaitedReceipt {
     /// It reached the device or the mailbox.
     Delivered,
-    /// Somebody opened it.
+    /// The recipient opened it.
     Read,
 }
 
@@ -89,7 +89,7 @@ pub const LONGEST_AWAIT: i32 = 7 * 24 * 60 * 60;
 pub const MOST_CELLS: usize = 1_000;
 
 impl Cell {
-    /// A cell that nobody has switched on yet.
+    /// A cell that is not switched on yet.
     pub fn new(config_id: Id, phase_id: Id, channel: Channel, now: Timestamp) -> Self {
         Self {
             id: Id::new(now),
@@ -247,7 +247,7 @@ pub async fn insert(session: &mut Session, draft: &OrchestrationDraft, service: 
     Ok(id)
 }
 
-/// Writes a configuration anew; false when there is none. Another one for the same service, audience and workshop violates
+/// Replaces a configuration; false when there is none. Another one for the same service, audience and workshop violates
 /// `orchestration_configs_key`.
 pub async fn replace(
     session: &mut Session,

@@ -53,7 +53,7 @@ impl ProviderAccount {
     }
 }
 
-/// What becomes of the secret. It is never read back, so whoever leaves it out keeps it.
+/// What becomes of the secret. It is never read back, so leaving it out keeps it.
 #[derive(Clone, Debug, Default)]
 pub enum NewSecret {
     #[default]
@@ -80,7 +80,7 @@ pub struct ProviderAccountDraft {
     /// False: it is left alone.
     #[schema(default = true)]
     pub is_enabled: bool,
-    /// Whatever is no secret; which fields there are depends on the channel.
+    /// What is no secret; which fields there are depends on the channel.
     #[schema(inline = false)]
     pub settings: Settings,
     /// Password of the SMTP user, or API key of Evolution. It is never read back: left out it stays, null removes it.
@@ -134,7 +134,7 @@ impl ProviderAccountDraft {
         });
         let has_one = kept || matches!(self.secret, NewSecret::Set(_));
         if kept && moved {
-            // Or else whoever may write here could have the secret sent to a server of their own.
+            // Otherwise a caller who may write here could have the secret sent to their own server.
             return Some("Escríbalo de nuevo (o null): cambió el servidor o el usuario al que se envía.");
         }
         if !has_one && self.channel == Channel::Whatsapp {
@@ -232,7 +232,7 @@ pub async fn insert(
     )
 }
 
-/// Writes an account anew; `None` when it is gone.
+/// Replaces an account; `None` when it is gone.
 pub async fn replace(
     session: &mut Session,
     id: Id,

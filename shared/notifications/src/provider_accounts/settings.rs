@@ -13,7 +13,7 @@ use recado_kernel::fields::check_text;
 use recado_kernel::outbound::{OutboundError, check_host, check_url};
 use recado_kernel::word_enum;
 
-/// Whatever is no secret. Which fields there are depends on the channel.
+/// What is no secret. Which fields there are depends on the channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = ProviderAccountSettings)]
 #[serde(default)]

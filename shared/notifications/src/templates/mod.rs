@@ -221,7 +221,7 @@ pub struct TemplateFilter {
     /// `Some(None)`: those that belong to no workshop.
     pub taller_id: Option<Option<String>>,
     pub is_active: Option<bool>,
-    /// A part of the name, whatever its case and accents.
+    /// A part of the name, without regard to case and accents.
     pub search: Option<String>,
 }
 
@@ -313,7 +313,7 @@ pub async fn insert(session: &mut Session, draft: &TemplateDraft, place: Templat
     Ok(id)
 }
 
-/// Writes a template anew; false when there is none.
+/// Replaces a template; false when there is none.
 pub async fn replace(
     session: &mut Session,
     id: Id,
