@@ -12,6 +12,7 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use futures::StreamExt;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
+use recado_kernel::time_of_day::TimeOfDay;
 use recado_notifications::channels::Channel;
 use recado_notifications::notifications::Status;
 use recado_notifications::orchestration::{AwaitedReceipt, DeliveryMode};
@@ -158,6 +159,15 @@ impl Fields {
         }
     }
 
+    /// Like [`set_nullable`](Self::set_nullable), and a blank text empties the field too.
+    pub(crate) fn set_clearable<T: Field>(&mut self, name: &'static str, value: &mut Option<T>) {
+        let is_blank = |text: &&str| text.trim().is_empty();
+        if self.values.get(name).and_then(Value::as_str).filter(is_blank).is_some() {
+            self.values.insert(name.to_owned(), Value::Null);
+        }
+        self.set_nullable(name, value);
+    }
+
     /// A field that must be there and not be null.
     pub(crate) fn required<T: Field + Default>(&mut self, name: &'static str) -> T {
         let value = match self.values.remove(name) {
@@ -258,6 +268,13 @@ impl Field for Timestamp {
         moment.map(|moment| moment.to_utc().into()).ok_or_else(|| {
             "Fecha y hora con formato erróneo. Use RFC 3339, por ejemplo 2026-01-20T14:30:00-05:00.".to_owned()
         })
+    }
+}
+
+impl Field for TimeOfDay {
+    fn read(value: Value) -> Result<Self, String> {
+        let time = String::read(value)?.parse();
+        time.map_err(|_| "Hora con formato erróneo. Use HH:MM, por ejemplo 21:00.".to_owned())
     }
 }
 

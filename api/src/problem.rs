@@ -7,6 +7,7 @@ use axum::body::to_bytes;
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use recado_kernel::api_keys::Scope;
 use recado_kernel::db;
 use recado_notifications::dispatch::Rejection;
 use recado_queue::enqueue::Unavailable;
@@ -29,7 +30,7 @@ pub(crate) enum Problem {
     /// 401. No key or secret, or one that is not in force.
     Unauthenticated(Credential),
     /// 403. The key is good but lacks this scope.
-    Forbidden { scope: &'static str },
+    Forbidden { scope: Scope },
     /// 409. What the request asks for cannot be done any more, or not now.
     Conflict(Conflict),
     /// 404.
@@ -384,7 +385,7 @@ mod tests {
             (Problem::Unauthenticated(Credential::ApiKey), 401),
             (Problem::Unauthenticated(Credential::InternalSecret), 401),
             (Problem::Unauthenticated(Credential::EvolutionWebhook), 401),
-            (Problem::Forbidden { scope: "admin" }, 403),
+            (Problem::Forbidden { scope: Scope::Admin }, 403),
             (Problem::Conflict(Conflict { code: "x-y", title: "x", detail: "x".into() }), 409),
             (Problem::NotFound, 404),
             (Problem::Nothing("x".into()), 404),

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use clap::builder::PossibleValuesParser;
-use recado_kernel::api_keys::{self, SCOPES};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use recado_kernel::api_keys::{self, Scope, Scopes};
 use recado_queue::context::Context;
 use secrecy::ExposeSecret;
 
@@ -23,8 +23,8 @@ pub(crate) enum Command {
         /// Who will use it
         name: String,
         /// What it may do
-        #[arg(long, value_delimiter = ',', default_value = "dispatch,read", value_parser = PossibleValuesParser::new(SCOPES))]
-        scopes: Vec<String>,
+        #[arg(long, value_delimiter = ',', default_value = "dispatch,read", value_parser = PossibleValuesParser::new(Scope::WORDS).try_map(|word| word.parse::<Scope>()))]
+        scopes: Vec<Scope>,
     },
     /// List keys; what is shown of each is only its beginning
     List,
@@ -40,22 +40,24 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, json: bool) -> Outcome {
     let context = ledger::open().await?;
     match command {
-        Command::Create { name, scopes } => create(&context, &name, &scopes, json).await,
+        Command::Create { name, scopes } => create(&context, &name, Scopes(scopes), json).await,
         Command::List => list(&context, json).await,
         Command::Revoke { reference } => revoke(&context, &reference).await,
     }
 }
 
-async fn create(context: &Context, name: &str, scopes: &[String], json: bool) -> Outcome {
-    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+async fn create(context: &Context, name: &str, scopes: Scopes, json: bool) -> Outcome {
     let mut session = context.db.begin().await?;
     let (id, key) = api_keys::create(&mut session, name, &scopes, context.clock.now()).await?;
     session.commit().await?;
     if json {
-        print_json(&serde_json::json!({ "id": id, "name": name, "scopes": scopes, "key": key.expose_secret() }))?;
+        print_json(&serde_json::json!({ "id": id, "name": name, "scopes": scopes.0, "key": key.expose_secret() }))?;
     } else {
         // The key alone on standard output, so that $(recado api-key create …) is the key.
-        eprintln!("Key for {name} ({}). It is shown now and never again:", scopes.join(", "));
+        eprintln!(
+            "Key for {name} ({}). It is shown now and never again:",
+            scopes.0.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ")
+        );
         say(key.expose_secret());
     }
     Ok(ExitCode::SUCCESS)
@@ -73,7 +75,7 @@ async fn list(context: &Context, json: bool) -> Outcome {
         table.row([
             key.prefix,
             key.name,
-            key.scopes,
+            key.scopes.to_string(),
             relative(key.created_at, now),
             relative_or_dash(key.last_used_at, now),
             relative_or_dash(key.revoked_at, now),

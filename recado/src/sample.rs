@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
+use recado_kernel::api_keys::{self, Scope, Scopes};
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db;
 use recado_kernel::ids::Id;
-use recado_kernel::{api_keys, db};
 use recado_notifications::channels::Channel;
 use recado_notifications::customers::{self, CustomerSync};
 use recado_notifications::dispatch::Receipt;
@@ -231,7 +232,8 @@ impl Key {
         }
         let mut session = context.db.begin().await?;
         let (id, key) =
-            api_keys::create(&mut session, "recado up (sample)", &["dispatch"], context.clock.now()).await?;
+            api_keys::create(&mut session, "recado up (sample)", &Scopes(vec![Scope::Dispatch]), context.clock.now())
+                .await?;
         session.commit().await?;
         Ok(Self::Temporary { id, key })
     }

@@ -52,7 +52,7 @@ impl Intervals {
     }
 }
 
-/// Schedules until told to stop. Trouble is logged and waited out; it never ends the loop.
+/// Schedules until told to stop. An error is logged and waited out; it never ends the loop.
 pub async fn run(context: Context, stop: CancellationToken) {
     let intervals = Intervals::punctual_for(context.config.retry.base);
     run_with(context, intervals, stop).await;
@@ -89,7 +89,7 @@ pub async fn run_with(context: Context, intervals: Intervals, stop: Cancellation
 /// One pass over everything, whether its interval has passed or not.
 ///
 /// # Errors
-/// When the database does not do its part. Trouble of the queue is waited out: the ledger knows what was to be rung.
+/// When the database does not do its part. An error of the queue is waited out: the ledger knows what was to be rung.
 pub async fn sweep(context: &Context) -> db::Result<Swept> {
     Sweeper::new(context.clone(), Intervals::default()).everything().await
 }

@@ -17,13 +17,13 @@ use crate::{Intervals, SHORTEST_WAIT};
 /// Rows per transaction: few enough that locks are short, many enough that a burst is over soon.
 const BATCH: i64 = 1000;
 
-/// A ring is not looked for before this has passed: whoever committed the row may be about to ring.
+/// A ring is not looked for before this has passed: the process that committed the row may be about to ring.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// While Redis is away, it is said once in this time.
+/// While Redis is down, the log says so once in this time.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// A worker that was last heard of this long ago is no longer shown as one that fell silent.
+/// A worker that was last heard of this long ago is no longer shown as lost.
 const FORGET_WORKER_AFTER: Duration = Duration::from_secs(3600);
 
 /// What a pass did.
@@ -33,7 +33,7 @@ pub struct Swept {
     pub ticked: usize,
     /// Scheduled tasks whose time had come.
     pub promoted: usize,
-    /// Tasks taken from workers that fell silent, to be tried by others.
+    /// Tasks taken from workers whose lease ran out, to be tried by others.
     pub recovered: usize,
     /// Tasks that lost their worker too often and are dead now.
     pub poisoned: usize,
@@ -173,7 +173,7 @@ impl Sweeper {
         Ok(rung)
     }
 
-    /// Rows and readers of workers that died without a goodbye.
+    /// Rows and readers of workers that died without removing them.
     async fn forget_workers(&mut self) -> Result<()> {
         let mut session = self.context.db.begin().await?;
         workers::forget_gone(&mut session, self.context.clock.now() - FORGET_WORKER_AFTER).await?;

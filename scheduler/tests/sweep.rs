@@ -106,7 +106,7 @@ impl Ledger {
         claimed
     }
 
-    /// What waits in the bell, read and so gone from it.
+    /// What waits in the ring; reading takes it out.
     async fn rung(&self, lane: Lane) -> Vec<Id> {
         let mut listener = self.context.queue.listen(lane, WORKER).await.expect("a listener");
         listener.read(100, Duration::ZERO).await.expect("read").ids
@@ -160,11 +160,11 @@ async fn a_lost_ring_is_repeated_after_the_grace_and_a_waiting_one_is_not() {
     assert_eq!(ledger.sweep().await.rung_again, 0);
     ledger.advance(2);
     assert_eq!(ledger.sweep().await.rung_again, 1);
-    // It waits in the bell now, however long nobody reads.
+    // It waits in the ring now, however long it stays unread.
     ledger.advance(3600);
     assert_eq!(ledger.sweep().await.rung_again, 0);
     assert_eq!(ledger.rung(MAINTENANCE).await, [id]);
-    // The bell forgets everything, as after FLUSHALL.
+    // The ring forgets everything, as after FLUSHALL.
     let Queue::Local(bell) = &ledger.context.queue else { panic!("embedded") };
     bell.forget_everything();
     assert_eq!(ledger.sweep().await.rung_again, 1);
@@ -190,7 +190,7 @@ async fn a_task_goes_to_another_worker_when_its_own_falls_silent_and_is_dead_the
     assert_eq!(chain[0].status, Status::Failed);
     assert!(chain[0].error_reason.as_deref().expect("a reason").contains("three times"));
 
-    // An operator tries it again: task and message begin anew.
+    // An operator retries it: task and message start again.
     assert_eq!(operations::retry_all_dead(&ledger.context, &[Channel::Email.lane()]).await.expect("retried"), 1);
     assert_eq!(ledger.rung(Channel::Email.lane()).await, [id]);
     let chain = notifications::chains(&mut ledger.context.db.read().await.expect("a connection"), &[id]).await;

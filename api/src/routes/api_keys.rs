@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_kernel::api_keys::{self, ApiKey, KeyDraft};
+use recado_kernel::api_keys::{self, ApiKey, KeyDraft, Scope, Scopes};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use secrecy::ExposeSecret;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::Routes;
 use crate::Api;
 use crate::auth::{Admin, May};
-use crate::body::{Fields, Form, Json, Whole};
+use crate::body::{Field, Fields, Form, Json, Whole, choice};
 use crate::page::{Page, PageParams, Paging};
 use crate::path::Segment;
 use crate::problem::Problem;
@@ -46,13 +47,13 @@ async fn create(
     Json(Whole(draft)): Json<Whole<KeyDraft>>,
 ) -> Result<(StatusCode, axum::Json<NewKey>), Problem> {
     let now = api.context.clock.now();
-    let scopes: Vec<&str> = draft.scopes.iter().map(String::as_str).collect();
-    let mut session = api.context.db.begin().await?;
-    let (id, key) = api_keys::create(&mut session, &draft.name, &scopes, now).await?;
-    session.commit().await?;
     let KeyDraft { name, scopes } = draft;
+    let scopes = Scopes(scopes);
+    let mut session = api.context.db.begin().await?;
+    let (id, key) = api_keys::create(&mut session, &name, &scopes, now).await?;
+    session.commit().await?;
     let key = key.expose_secret().to_owned();
-    Ok((StatusCode::CREATED, axum::Json(NewKey { id, name, scopes, created_at: now, key })))
+    Ok((StatusCode::CREATED, axum::Json(NewKey { id, name, scopes: scopes.0, created_at: now, key })))
 }
 
 /// Revokes a key. This process refuses it at once, every other within 30 s.
@@ -79,7 +80,7 @@ struct KeyView {
     prefix: String,
     /// What it may do.
     #[schema(examples(json!(["dispatch", "read"])))]
-    scopes: Vec<String>,
+    scopes: Vec<Scope>,
     /// When it was made.
     created_at: Timestamp,
     /// When it was last used, right to 30 s.
@@ -94,7 +95,7 @@ impl From<ApiKey> for KeyView {
             id: key.id,
             name: key.name,
             prefix: key.prefix,
-            scopes: key.scopes.split_whitespace().map(str::to_owned).collect(),
+            scopes: key.scopes.0,
             created_at: key.created_at,
             last_used_at: key.last_used_at,
             revoked_at: key.revoked_at,
@@ -112,12 +113,18 @@ struct NewKey {
     name: String,
     /// What it may do.
     #[schema(examples(json!(["dispatch", "read"])))]
-    scopes: Vec<String>,
+    scopes: Vec<Scope>,
     /// When it was made.
     created_at: Timestamp,
     /// The key itself, for `Authorization: Bearer`. It is shown now and never again.
     #[schema(examples("rk_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE"))]
     key: String,
+}
+
+impl Field for Scope {
+    fn read(value: Value) -> Result<Self, String> {
+        choice(value, Self::ALL, Self::as_str)
+    }
 }
 
 impl Form for KeyDraft {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session, Violation};
 use recado_kernel::ids::Id;
+use recado_kernel::time_of_day::TimeOfDay;
 use recado_notifications::channels::Channel;
 use recado_notifications::customers::{self, Choice, Customer, CustomerDraft, Preference};
 use recado_notifications::erasure::{self, Erased};
@@ -192,7 +193,7 @@ async fn list_vehicles(
 ) -> Result<axum::Json<Vec<VehicleView>>, Problem> {
     let mut session = api.context.db.read().await?;
     customers::find(&mut session, &customer_id).await?.ok_or(Problem::NotFound)?;
-    let filter = vehicles::Filter { customer_id: Some(customer_id), ..vehicles::Filter::default() };
+    let filter = vehicles::VehicleFilter { customer_id: Some(customer_id), ..vehicles::VehicleFilter::default() };
     let (found, _) = vehicles::list(&mut session, &filter, MOST_AT_ONCE, 0).await?;
     Ok(axum::Json(found.into_iter().map(VehicleView::from).collect()))
 }
@@ -209,7 +210,7 @@ async fn list_reminders(
 ) -> Result<axum::Json<Vec<ReminderView>>, Problem> {
     let mut session = api.context.db.read().await?;
     customers::find(&mut session, &customer_id).await?.ok_or(Problem::NotFound)?;
-    let filter = reminders::Filter { status, open, customer_id: Some(customer_id), vehicle_id: None };
+    let filter = reminders::ReminderFilter { status, open, customer_id: Some(customer_id), vehicle_id: None };
     let (found, _) = reminders::list(&mut session, &filter, MOST_AT_ONCE, 0).await?;
     Ok(axum::Json(found.into_iter().map(ReminderView::from).collect()))
 }
@@ -280,11 +281,9 @@ struct CustomerView {
     /// What they decided about channels, in the order in which these are tried.
     channel_preferences: Vec<PreferenceView>,
     /// Local time from which they do not want to be disturbed, `HH:MM`.
-    #[schema(examples("21:00"))]
-    quiet_from: Option<String>,
+    quiet_from: Option<TimeOfDay>,
     /// Local time at which messages may come again, `HH:MM`.
-    #[schema(examples("07:30"))]
-    quiet_until: Option<String>,
+    quiet_until: Option<TimeOfDay>,
     /// IANA name of their time zone; null for the workshop's.
     #[schema(examples("America/Guayaquil"))]
     time_zone: Option<String>,
@@ -367,8 +366,8 @@ impl Form for CustomerDraft {
         fields.set_nullable("email", &mut self.email);
         fields.set_nullable("phone", &mut self.phone);
         fields.set_nullable("whatsapp", &mut self.whatsapp);
-        fields.set_nullable("quiet_from", &mut self.quiet_from);
-        fields.set_nullable("quiet_until", &mut self.quiet_until);
+        fields.set_clearable("quiet_from", &mut self.quiet_from);
+        fields.set_clearable("quiet_until", &mut self.quiet_until);
         fields.set_nullable("time_zone", &mut self.time_zone);
     }
 }

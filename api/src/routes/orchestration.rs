@@ -14,7 +14,8 @@ use recado_notifications::catalogue::{self, Catalogue};
 use recado_notifications::catalogue_version;
 use recado_notifications::channels::Channel;
 use recado_notifications::orchestration::{
-    self, AwaitedReceipt, Cell, DeliveryMode, Filter, MOST_CELLS, Orchestration, OrchestrationDraft,
+    self, AwaitedReceipt, Cell, DeliveryMode, MOST_CELLS, Orchestration, OrchestrationDraft,
+    OrchestrationFilter as Filter,
 };
 use recado_notifications::targets::Target;
 use recado_notifications::templates::{self, Template};

@@ -10,7 +10,7 @@ use recado_kernel::ids::Id;
 use recado_kernel::sealed;
 use recado_notifications::channels::Channel;
 use recado_notifications::provider_accounts::{
-    self, Filter, NewSecret, ProviderAccount, ProviderAccountDraft, Security, Settings,
+    self, NewSecret, ProviderAccount, ProviderAccountDraft, ProviderAccountFilter as Filter, Security, Settings,
 };
 use serde::Serialize;
 use serde_json::Value;

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
-use recado_notifications::reminders::{self, Filter, Kind, Reminder, ReminderDraft, Status};
+use recado_notifications::reminders::{self, Kind, Reminder, ReminderDraft, ReminderFilter as Filter, Status};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};

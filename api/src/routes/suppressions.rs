@@ -8,7 +8,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
-use recado_notifications::suppressions::{self, Filter, Suppression, SuppressionDraft};
+use recado_notifications::suppressions::{self, Reason, Suppression, SuppressionDraft, SuppressionFilter as Filter};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -100,7 +100,7 @@ struct SuppressionView {
     address: String,
     /// Why: `bounced`, `complained`, `unsubscribed` or `manual`.
     #[schema(examples("bounced"))]
-    reason: String,
+    reason: Reason,
     /// What the provider said, or what staff noted.
     #[schema(examples("550 5.1.1 No such user here"))]
     detail: String,

@@ -12,8 +12,10 @@ use recado_notifications::channels::Channel;
 use recado_notifications::dispatch::{CUSTOM, EVENT_TYPES};
 use recado_notifications::orchestration;
 use recado_notifications::targets::Target;
-use recado_notifications::templates::words::{CompiledTemplate, Context, VARIABLES, sample_context};
-use recado_notifications::templates::{self, Filter, Template, TemplateDraft, TemplateKey, TemplateScope};
+use recado_notifications::templates::rendering::{CompiledTemplate, Context, VARIABLES, sample_context};
+use recado_notifications::templates::{
+    self, Template, TemplateDraft, TemplateFilter as Filter, TemplateKey, TemplateScope,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -504,7 +506,7 @@ struct VariableView {
 
 impl VariableView {
     fn all() -> Vec<Self> {
-        let view = |variable: &templates::words::Variable| Self {
+        let view = |variable: &templates::rendering::Variable| Self {
             id: variable.id,
             label: variable.label,
             description: variable.description,

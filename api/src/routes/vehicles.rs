@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::ids::Id;
-use recado_notifications::vehicles::{self, Filter, Vehicle, VehicleDraft};
+use recado_notifications::vehicles::{self, Vehicle, VehicleDraft, VehicleFilter as Filter};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;

@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::ids::Id;
-use recado_notifications::workshops::{self, Filter, Workshop, WorkshopDraft};
+use recado_kernel::time_of_day::TimeOfDay;
+use recado_notifications::workshops::{self, Workshop, WorkshopDraft, WorkshopFilter as Filter};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -146,11 +147,9 @@ struct WorkshopView {
     #[schema(examples("America/Guayaquil"))]
     time_zone: Option<String>,
     /// Start of its quiet hours, local time; null for none.
-    #[schema(examples("21:00"))]
-    quiet_from: Option<String>,
+    quiet_from: Option<TimeOfDay>,
     /// End of its quiet hours, local time.
-    #[schema(examples("07:00"))]
-    quiet_until: Option<String>,
+    quiet_until: Option<TimeOfDay>,
     /// Sender of its mails; null for the account's own.
     from_email: Option<String>,
     /// Whether anything is sent by email.

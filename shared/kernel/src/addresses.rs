@@ -1,6 +1,6 @@
 //! What a good address is: phone numbers and e-mail addresses in one spelling each, and masked for logs.
 //!
-//! An address is normalised once, at the door. From then on two spellings of it are one customer, and nothing in it can
+//! An address is normalised once, at intake. From then on two spellings of it are one customer, and nothing in it can
 //! break out of an SMTP command, a header or a log line. Errors end up in logs, so they never repeat the whole address.
 
 use std::borrow::Cow;
@@ -75,7 +75,7 @@ pub enum AddressError {
 }
 
 impl AddressError {
-    /// The same for whoever filled in the form, in their language.
+    /// The same in Spanish, for the person who filled in the form.
     pub fn in_spanish(&self) -> String {
         match self {
             Self::UnknownCountry(country) => {
@@ -117,7 +117,7 @@ pub fn load_numbering_plans() {
 ///
 /// A number without a country code belongs to `default_country` (ISO 3166-1, such as `EC`). Accepted as people write it:
 /// `0991234567`, `+593 (0)99 123-4567`, `00593 99 123 4567`, `593991234567`. The number must exist in its country's
-/// numbering plan; whether anybody answers is for the channel to find out.
+/// numbering plan; whether the number is in use is for the channel to find out.
 pub fn normalise_phone(input: &str, default_country: &str) -> Result<String, AddressError> {
     let unknown_country = || AddressError::UnknownCountry(printable(default_country));
     let country: country::Id = default_country.to_ascii_uppercase().parse().map_err(|_| unknown_country())?;

@@ -1,10 +1,12 @@
 //! Keys of the API: shown once, kept as a digest.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
@@ -14,9 +16,52 @@ use crate::db::{Result, Session};
 use crate::fields::check_text;
 use crate::ids::Id;
 use crate::sql;
+use crate::word_enum;
 
 /// What a key may do.
-pub const SCOPES: [&str; 3] = ["dispatch", "read", "admin"];
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(rename_all = "snake_case")]
+pub enum Scope {
+    /// Send: events, and the subscriptions of browsers.
+    Dispatch,
+    /// Look.
+    Read,
+    /// Both, and change what others see: templates, the matrix, customers, keys.
+    Admin,
+}
+
+word_enum!(Scope, "a scope");
+
+/// The scopes of one key. A row and a table of the command line hold them as words with blanks between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scopes(pub Vec<Scope>);
+
+impl Scopes {
+    /// Whether they include this one. `admin` includes all.
+    pub fn allow(&self, scope: Scope) -> bool {
+        self.0.contains(&scope) || self.0.contains(&Scope::Admin)
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl Serialize for Scopes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl From<String> for Scopes {
+    /// A word that only a newer version knows allows nothing here.
+    fn from(words: String) -> Self {
+        Self(words.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+    }
+}
 
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct ApiKey {
@@ -24,8 +69,8 @@ pub struct ApiKey {
     pub name: String,
     /// The first characters, by which a person recognises it.
     pub prefix: String,
-    /// Separated by blanks.
-    pub scopes: String,
+    #[sqlx(try_from = "String")]
+    pub scopes: Scopes,
     pub created_at: Timestamp,
     pub last_used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
@@ -36,8 +81,8 @@ pub fn digest(key: &str) -> String {
     hex::encode(Sha256::digest(key.as_bytes()))
 }
 
-/// Makes a key of 256 random bits. Whoever asked sees it now and never again.
-pub async fn create(session: &mut Session, name: &str, scopes: &[&str], now: Timestamp) -> Result<(Id, SecretString)> {
+/// Makes a key of 256 random bits. The caller sees it now and never again.
+pub async fn create(session: &mut Session, name: &str, scopes: &Scopes, now: Timestamp) -> Result<(Id, SecretString)> {
     let mut bytes = [0_u8; 32];
     rand::rng().fill(&mut bytes);
     let key = format!("rk_{}", URL_SAFE_NO_PAD.encode(bytes));
@@ -50,13 +95,13 @@ pub async fn create(session: &mut Session, name: &str, scopes: &[&str], now: Tim
         name,
         &key[..10],
         digest(&key),
-        scopes.join(" "),
+        scopes.to_string(),
         now
     )?;
     Ok((id, key.into()))
 }
 
-/// What staff write about a key that shall be made.
+/// What staff write about a new key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(as = ApiKeyWrite)]
 pub struct KeyDraft {
@@ -65,7 +110,7 @@ pub struct KeyDraft {
     pub name: String,
     /// What it may do: `dispatch` (send), `read` (look), `admin` (both, and change settings).
     #[schema(min_items = 1, examples(json!(["dispatch", "read"])))]
-    pub scopes: Vec<String>,
+    pub scopes: Vec<Scope>,
 }
 
 impl KeyDraft {
@@ -76,12 +121,8 @@ impl KeyDraft {
             errors.push(("name", "Este campo no puede estar en blanco.".to_owned()));
         }
         check_text(&mut errors, "name", Some(&self.name), 100);
-        let known = SCOPES.join(", ");
         if self.scopes.is_empty() {
-            errors.push(("scopes", format!("Indique al menos un permiso: {known}.")));
-        }
-        for scope in self.scopes.iter().filter(|scope| !SCOPES.contains(&scope.as_str())) {
-            errors.push(("scopes", format!("\"{}\" no es una elección válida. Use: {known}.", scope.escape_debug())));
+            errors.push(("scopes", format!("Indique al menos un permiso: {}.", Scope::WORDS.join(", "))));
         }
         errors
     }
@@ -143,4 +184,19 @@ pub fn is_one_of(secrets: &[SecretString], text: &str) -> bool {
     secrets
         .iter()
         .fold(false, |found, secret| found | bool::from(secret.expose_secret().as_bytes().ct_eq(text.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_includes_the_other_scopes() {
+        let allow = |words: &str, scope| Scopes::from(words.to_owned()).allow(scope);
+        assert!(allow("dispatch read", Scope::Read));
+        assert!(allow("admin", Scope::Dispatch) && allow("admin", Scope::Admin));
+        assert!(!allow("dispatch", Scope::Read));
+        assert!(!allow("", Scope::Read));
+        assert!(!allow("readers", Scope::Read));
+    }
 }

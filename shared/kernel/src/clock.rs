@@ -1,4 +1,4 @@
-//! Time. Everything that needs the hour asks the [`Clock`], so that a test waits three days in a microsecond.
+//! Time. Everything that needs the time asks the [`Clock`], so that a test can let three days pass at once.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -160,7 +160,7 @@ impl<'r> Decode<'r, Sqlite> for Timestamp {
     }
 }
 
-/// Tells the time: the system's, or one that a test moves by hand.
+/// The time: the system's, or one that a test moves by hand.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -188,12 +188,12 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward; the system's clock is nobody's to move.
+    /// Moves a manual clock forward; the system's clock stays as it is.
     pub fn advance(&self, by: Duration) {
         self.set(self.now() + by);
     }
 
-    /// Sets a manual clock; the system's clock is nobody's to set.
+    /// Sets a manual clock; the system's clock stays as it is.
     pub fn set(&self, now: Timestamp) {
         if let Source::Manual(micros) = &self.0 {
             micros.store(now.as_micros(), Ordering::Relaxed);

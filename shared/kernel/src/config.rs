@@ -235,9 +235,9 @@ pub struct Access {
     /// `/api/v1` is open without a key.
     pub anonymous: bool,
     pub api_keys: Vec<SecretString>,
-    /// Values of `X-Internal-Secret` that are accepted. Empty: nobody gets in.
+    /// Values of `X-Internal-Secret` that are accepted. Empty: every request is refused.
     pub internal_secrets: Vec<SecretString>,
-    /// What Evolution's webhooks must show: a token of this key, or else the next one. Neither: nobody gets in, unless the
+    /// What Evolution's webhooks must show: a token of this key, or else the next one. Neither: all are refused, unless the
     /// whole API is open.
     pub evolution_jwt_key: Option<SecretString>,
     pub evolution_token: Option<SecretString>,
@@ -380,7 +380,7 @@ impl Config {
     }
 
     /// Secrets that can be guessed, by their variables, with the remedy. They work, because what was in use before must go
-    /// on working; whoever operates the service is told at every start.
+    /// on working; the operator is told at every start.
     pub fn weak_secrets(&self) -> Vec<String> {
         let is_short = |secret: &SecretString, shortest| secret.expose_secret().len() < shortest;
         let internal = self.access.internal_secrets.iter().any(|secret| is_short(secret, SHORTEST_CREDENTIAL));

@@ -38,7 +38,7 @@ impl Id {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
     }
 
-    /// An id that anybody computes alike from the same name, for rows that several processes may create at once.
+    /// An id that every process computes alike from the same name, for rows that several processes may create at once.
     pub fn of_name(name: &str) -> Self {
         use sha2::{Digest, Sha256};
         let digest = Sha256::digest(name.as_bytes());

@@ -1,5 +1,5 @@
-//! The ground that every system stands on: time and ids, the database, configuration, logs, and what keeps strangers' input
-//! in bounds. Knows no queue and no feature.
+//! The ground that every system stands on: time and ids, the database, configuration, logs, and limits for
+//! input from outside. Knows no queue and no feature.
 
 pub mod addresses;
 pub mod api_keys;
@@ -15,3 +15,5 @@ pub mod process;
 pub mod retry;
 pub mod sealed;
 pub mod telemetry;
+pub mod time_of_day;
+pub mod words;

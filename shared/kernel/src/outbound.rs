@@ -1,7 +1,7 @@
 //! Where we may connect when a customer chose the address: push endpoints, webhooks, bridges.
 //!
-//! Without this guard anybody who may register an address could make us talk to our own database or to the cloud's
-//! metadata service (SSRF). A name is looked up again for each connection, so whoever connects must judge the address
+//! Without this guard, a caller who may register an address could make us talk to our own database or to the cloud's
+//! metadata service (SSRF). A name is looked up again for each connection, so the code that connects must judge the address
 //! that was found with [`is_allowed`]; [`check_url`] alone only judges what is written.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,7 +28,7 @@ pub enum OutboundError {
 /// Checks a URL as it is written: `https`, no credentials, and no literal address that [`is_allowed`] refuses.
 ///
 /// With `allow_private` (`OUTBOUND_ALLOW_PRIVATE_NETWORKS`) `http` and private addresses pass too. A host name passes
-/// here in any case, except `localhost`, so that the door can say at once what would fail later.
+/// here in any case, except `localhost`, so that the API can say at once what would fail later.
 pub fn check_url(url: &str, allow_private: bool) -> Result<Url, OutboundError> {
     let url = Url::parse(url.trim()).map_err(|_| OutboundError::NotAUrl)?;
     match url.scheme() {
@@ -76,7 +76,7 @@ pub fn check_ip(ip: IpAddr, allow_private: bool) -> Result<(), OutboundError> {
 
 /// Whether we may connect to this address: a public one, or with `allow_private` also loopback and private networks.
 ///
-/// Link-local addresses and the clouds' metadata services stay forbidden even then (d26): nobody registers them in
+/// Link-local addresses and the clouds' metadata services stay forbidden even then (d26): no caller registers them in
 /// good faith, and they hand out credentials.
 pub fn is_allowed(ip: IpAddr, allow_private: bool) -> bool {
     is_public(ip) || (allow_private && is_private_network(ip))
@@ -96,7 +96,7 @@ pub fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// Networks that belong to whoever runs the machine: loopback, private, shared (carrier-grade NAT), unique local.
+/// Networks that belong to the operator of the machine: loopback, private, shared (carrier-grade NAT), unique local.
 fn is_private_network(ip: IpAddr) -> bool {
     if METADATA_SERVICES.contains(&ip) {
         return false;

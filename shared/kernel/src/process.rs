@@ -10,7 +10,7 @@ use crate::telemetry;
 /// # Errors
 ///
 /// Every variable that is wrong. A `.env` that cannot be read to its end is an error too: the lines behind the bad one would
-/// be missing without a word, and one of them may be what keeps strangers out.
+/// be missing without notice, and one of them may be what protects the API.
 pub fn configure(default_filter: &str) -> Result<Config, ConfigError> {
     match dotenvy::dotenv() {
         Err(error) if !error.not_found() => return Err(ConfigError::in_dotenv(&error)),

@@ -13,7 +13,7 @@ pub struct RetryPolicy {
     pub base: Duration,
 }
 
-/// No delay grows beyond this, whatever the exponent and whatever a provider's `Retry-After` says.
+/// No delay grows beyond this, neither by its exponent nor by a provider's `Retry-After`.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(6 * 60 * 60);
 
 impl RetryPolicy {

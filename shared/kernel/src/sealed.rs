@@ -1,7 +1,7 @@
-//! Secrets of others that we have to know in clear, e.g. the password of a mail server, as the database keeps them.
+//! Secrets of other services that we have to know in clear, e.g. the password of a mail server, as the database keeps them.
 //!
 //! AES-256-GCM (NIST SP 800-38D) with a key that is derived from `SECRET_KEY`. A sealed text is bound to what it belongs to,
-//! so that nobody who may write to the database can move it to another row and have it sent to a server of their own.
+//! so that a person who can write to the database cannot move it to another row and have it sent to their own server.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -66,7 +66,7 @@ pub fn open(key: &SecretString, owner: &str, sealed: &str) -> Result<SecretStrin
     String::from_utf8(plain).map(Into::into).map_err(|_| SealError::Foreign)
 }
 
-/// HMAC-SHA256 of the context under `SECRET_KEY`: 256 bits, whatever the length of the key (RFC 5869, section 2.2).
+/// HMAC-SHA256 of the context under `SECRET_KEY`: 256 bits for a key of any length (RFC 5869, section 2.2).
 fn derive(key: &SecretString) -> Result<Vec<u8>, ErrorStack> {
     let key = PKey::hmac(key.expose_secret().as_bytes())?;
     let mut signer = Signer::new(MessageDigest::sha256(), &key)?;

@@ -1,4 +1,4 @@
-//! What the program tells of itself: logs on standard error, metrics for Prometheus.
+//! What the program reports about itself: logs on standard error, metrics for Prometheus.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub fn start_logging(json: bool, default_filter: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     let colours = io::IsTerminal::is_terminal(&io::stderr());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
-    // When whoever read the log has gone (`recado api 2>&1 | head`), the complaint about that would be a panic.
+    // When the reader of the log has gone (`recado api 2>&1 | head`), printing an error about that would be a panic.
     let logs = logs.log_internal_errors(false);
     let _ = if json { logs.json().flatten_event(true).try_init() } else { logs.with_target(false).try_init() };
 }
@@ -27,7 +27,7 @@ pub fn start_logging(json: bool, default_filter: &str) {
 /// Upper bounds of the histograms, in seconds: from a commit to the longest WhatsApp call.
 const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0];
 
-/// Starts counting; inside a Tokio runtime also the upkeep that keeps memory bounded where nobody scrapes. Later calls
+/// Starts counting; inside a Tokio runtime also the upkeep that keeps memory bounded where no scraper comes. Later calls
 /// change nothing.
 pub fn start_metrics() {
     METRICS.get_or_init(|| {
@@ -44,7 +44,7 @@ pub fn start_metrics() {
     });
 }
 
-/// What histograms record is kept one by one until somebody looks; this folds it into their buckets.
+/// What histograms record is kept one by one until it is read; this folds it into their buckets.
 async fn keep_up(handle: PrometheusHandle) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;

@@ -1,6 +1,6 @@
 //! What workshops configure, in memory: phases, types of service, the matrix and the compiled templates.
 //!
-//! The door decides with this copy. It asks for the version in every batch and reads everything anew when somebody wrote,
+//! Intake decides with this copy. It asks for the version in every batch and reads everything again after a write,
 //! so a change counts for the next request and not after some minutes.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::channels::Channel;
 use crate::orchestration::{self, Cell, Orchestration};
 use crate::targets::Target;
-use crate::templates::words::CompiledTemplate;
+use crate::templates::rendering::CompiledTemplate;
 use crate::templates::{self, Template, TemplateKey, TemplateScope};
 use crate::workshops::{self, Workshop};
 use recado_kernel::db::{Result, Session};
@@ -185,12 +185,12 @@ impl Catalogue {
         self.templates.iter().find(|template| template.id == id)
     }
 
-    /// The compiled words of a template that is in use.
+    /// The compiled text of a template that is in use.
     pub fn compiled(&self, template: Id) -> Option<&CompiledTemplate> {
         self.compiled.get(&template)
     }
 
-    /// The words for an occasion: the template that the cell names, else the best match.
+    /// The text for a key: the template that the cell names, else the best match.
     pub fn words(&self, cell: Option<&Cell>, key: &TemplateKey<'_>) -> Option<(&Template, &CompiledTemplate)> {
         let named = cell
             .and_then(|cell| cell.template_id)
@@ -305,7 +305,7 @@ impl Cache {
 
     /// The catalogue as the session sees it.
     ///
-    /// Never ask in a transaction that has [touched](touch) it: its version is not the world's yet, and when it is rolled
+    /// Never ask in a transaction that has [touched](crate::catalogue_version::touch) it: its version is not committed yet, and when it is rolled
     /// back another one will carry that number.
     pub async fn current(&self, session: &mut Session) -> Result<Arc<Catalogue>> {
         let version: Option<(i64,)> = sql!(one(i64,), session, "select version from catalogue_version")?;

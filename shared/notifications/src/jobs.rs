@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channels::Channel;
 use crate::customers::CustomerSync;
-use crate::dispatch::Event;
+use crate::dispatch::event::Event;
 use crate::receipts::Receipt;
 use crate::vehicles::VehicleSync;
 

@@ -11,7 +11,7 @@ use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
 /// A browser's subscription, as the PWA hands it over (S002-55).
-/// No `Debug`: whoever knows the keys may send to that browser.
+/// No `Debug`: the keys allow sending to that browser.
 #[derive(Clone)]
 pub struct NewSubscription {
     pub customer_id: String,
@@ -53,7 +53,7 @@ fn check_key(
     text
 }
 
-/// No `Debug`: whoever knows the keys may send to that browser.
+/// No `Debug`: the keys allow sending to that browser.
 #[derive(Clone, sqlx::FromRow)]
 pub struct Subscription {
     pub id: Id,
@@ -63,7 +63,7 @@ pub struct Subscription {
     pub auth: String,
 }
 
-/// Creates the subscription, or hands an existing endpoint over to whoever subscribes now.
+/// Creates the subscription, or gives an existing endpoint to the customer who subscribes now.
 pub async fn subscribe(session: &mut Session, new: &NewSubscription, now: Timestamp) -> Result<Id> {
     let row: Option<(Id,)> =
         sql!(one (Id,), session,

@@ -1,4 +1,4 @@
-//! Quiet hours: a part of the day in which a person does not want to be disturbed, by the clock on her own wall.
+//! Quiet hours: a part of the day in which a person does not want to be disturbed, by the clocks where they live.
 
 use chrono::{DateTime, Days, MappedLocalTime, NaiveDateTime, NaiveTime, TimeDelta, TimeZone};
 use chrono_tz::Tz;
@@ -6,12 +6,13 @@ use chrono_tz::Tz;
 use crate::customers::Customer;
 use crate::workshops::Workshop;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::time_of_day::TimeOfDay;
 
 /// A span of the day by the wall clock, without its end. It may cross midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuietHours {
-    from: NaiveTime,
-    until: NaiveTime,
+    from: TimeOfDay,
+    until: TimeOfDay,
 }
 
 /// Quiet hours and the zone whose wall clocks tell them.
@@ -22,32 +23,30 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Whose rest counts: the customer's own, else the workshop's, else nobody's. A customer without a zone lives in the
-    /// workshop's, or else in `zone`.
+    /// Whose quiet hours count: the customer's own, else the workshop's, else there are none. A customer without a zone has the
+    /// workshop's, or else `zone`.
     pub fn of(customer: &Customer, workshop: Option<&Workshop>, zone: Tz) -> Option<Self> {
         let workshops_zone = workshop.and_then(Workshop::tz).unwrap_or(zone);
         let own_zone = customer.time_zone.as_deref().and_then(|zone| zone.parse().ok()).unwrap_or(workshops_zone);
-        let own = QuietHours::parse(customer.quiet_from.as_deref(), customer.quiet_until.as_deref());
-        if let Some(hours) = own {
+        if let Some(hours) = QuietHours::between(customer.quiet_from, customer.quiet_until) {
             return Some(Self { hours, zone: own_zone });
         }
         let workshop = workshop?;
-        let hours = QuietHours::parse(workshop.quiet_from.as_deref(), workshop.quiet_until.as_deref())?;
-        // The workshop's hours by the customer's clock: nobody is woken because the workshop is elsewhere.
+        let hours = QuietHours::between(workshop.quiet_from, workshop.quiet_until)?;
+        // The workshop's hours by the customer's clock: a workshop in another zone wakes no customer.
         Some(Self { hours, zone: own_zone })
     }
 
-    /// When the rest ends in which `now` lies; `None` when nobody rests.
+    /// When the quiet hours end in which `now` lies; `None` when it lies in none.
     pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
         self.hours.until(now, self.zone)
     }
 }
 
 impl QuietHours {
-    /// From two times `HH:MM`. `None` unless both are there and differ, for an empty span disturbs nobody.
-    pub fn parse(from: Option<&str>, until: Option<&str>) -> Option<Self> {
-        let time = |text: &str| NaiveTime::parse_from_str(text, "%H:%M").ok();
-        let (from, until) = (time(from?)?, time(until?)?);
+    /// `None` unless both ends are there and differ: an empty span has no moment.
+    pub fn between(from: Option<TimeOfDay>, until: Option<TimeOfDay>) -> Option<Self> {
+        let (from, until) = (from?, until?);
         (from != until).then_some(Self { from, until })
     }
 
@@ -63,18 +62,15 @@ impl QuietHours {
         }
         // Two days ahead, because a zone may skip a whole day when it crosses the date line.
         let days = (0..=3).filter_map(|days| local.date().checked_add_days(Days::new(days)));
-        days.flat_map(|date| moments(date.and_time(self.until), zone))
+        days.flat_map(|date| moments(date.and_time(self.until.to_time()), zone))
             .filter(|end| !self.contain(end.naive_local().time()))
             .map(|end| Timestamp::from(end.to_utc()))
             .find(|end| *end > now)
     }
 
     fn contain(&self, time: NaiveTime) -> bool {
-        if self.from < self.until {
-            (self.from..self.until).contains(&time)
-        } else {
-            time >= self.from || time < self.until
-        }
+        let (from, until) = (self.from.to_time(), self.until.to_time());
+        if from < until { (from..until).contains(&time) } else { time >= from || time < until }
     }
 }
 
@@ -104,7 +100,7 @@ mod tests {
     }
 
     fn hours(from: &str, until: &str) -> QuietHours {
-        QuietHours::parse(Some(from), Some(until)).expect("two times")
+        QuietHours::between(from.parse().ok(), until.parse().ok()).expect("two times")
     }
 
     fn end(from: &str, until: &str, now: &str, zone: Tz) -> Option<Timestamp> {
@@ -158,16 +154,17 @@ mod tests {
 
     #[test]
     fn half_a_span_is_none() {
-        for (from, until) in [(None, None), (Some("21:00"), None), (None, Some("07:00")), (Some("7"), Some("x"))] {
-            assert_eq!(QuietHours::parse(from, until), None);
+        let seven = Some(TimeOfDay::from_minutes(7 * 60));
+        for (from, until) in [(None, None), (seven, None), (None, seven), (seven, seven)] {
+            assert_eq!(QuietHours::between(from, until), None);
         }
-        assert_eq!(QuietHours::parse(Some("07:00"), Some("07:00")), None);
     }
 
     #[test]
-    fn the_customers_own_hours_come_first_and_her_zone_always() {
+    fn the_customers_own_hours_come_first_and_their_zone_always() {
         let of = |own: Option<(&str, &str)>, zone: Option<&str>, workshops: Option<(&str, &str)>| {
-            let time = |span: Option<(&str, &str)>| (span.map(|s| s.0.to_owned()), span.map(|s| s.1.to_owned()));
+            let time =
+                |span: Option<(&str, &str)>| (span.and_then(|s| s.0.parse().ok()), span.and_then(|s| s.1.parse().ok()));
             let (quiet_from, quiet_until) = time(own);
             let customer =
                 Customer { quiet_from, quiet_until, time_zone: zone.map(str::to_owned), ..Customer::default() };
@@ -188,7 +185,7 @@ mod tests {
             rest("13:00", "15:00", Tz::Pacific__Galapagos)
         );
         let customer =
-            Customer { quiet_from: Some("21:00".into()), quiet_until: Some("07:00".into()), ..Customer::default() };
+            Customer { quiet_from: "21:00".parse().ok(), quiet_until: "07:00".parse().ok(), ..Customer::default() };
         assert_eq!(Rest::of(&customer, None, Tz::UTC), rest("21:00", "07:00", Tz::UTC));
     }
 
@@ -225,12 +222,11 @@ mod tests {
     proptest! {
         /// From 2010 to 2035, with every change of clocks in between.
         #[test]
-        fn whoever_waits_until_the_end_disturbs_nobody(
+        fn the_end_lies_ahead_and_outside_of_the_quiet_hours(
             second in 1_262_304_000_i64..2_051_222_400, from in 0_u32..1440, until in 0_u32..1440, zone in zones()
         ) {
             prop_assume!(from != until);
-            let time = |minute: u32| NaiveTime::from_hms_opt(minute / 60, minute % 60, 0).expect("a time of day");
-            let quiet = QuietHours { from: time(from), until: time(until) };
+            let quiet = QuietHours { from: TimeOfDay::from_minutes(from), until: TimeOfDay::from_minutes(until) };
             let now = Timestamp::from_micros(second * 1_000_000);
             let shown = |moment: Timestamp| moment.to_utc().with_timezone(&zone).time();
             match quiet.until(now, zone) {
@@ -249,7 +245,7 @@ mod tests {
         #[test]
         fn the_end_is_the_first_moment_that_is_not_quiet(second in 0_i64..10_000_000, from in 0_u32..24, length in 1_u32..24) {
             let zone = Tz::America__Guayaquil;
-            let time = |hour: u32| NaiveTime::from_hms_opt(hour % 24, 0, 0).expect("a time of day");
+            let time = |hour: u32| TimeOfDay::from_minutes(hour * 60);
             let quiet = QuietHours { from: time(from), until: time(from + length) };
             let now = Timestamp::from_micros((1_700_000_000 + second) * 1_000_000);
             if let Some(end) = quiet.until(now, zone) {

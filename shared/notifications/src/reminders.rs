@@ -1,7 +1,6 @@
 //! Maintenance reminders: due by date, by kilometres, or by whichever comes first.
 
 use chrono::{Datelike, Days, NaiveDate};
-use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 use utoipa::ToSchema;
@@ -16,10 +15,12 @@ use recado_kernel::db::{Result, Session};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_kernel::word_enum;
 
 /// What makes a reminder due.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(rename_all = "snake_case")]
 #[schema(as = ReminderType)]
 pub enum Kind {
     /// The odometer.
@@ -31,19 +32,9 @@ pub enum Kind {
     Both,
 }
 
+word_enum!(Kind, "a kind of reminder");
+
 impl Kind {
-    /// Every kind, in the order in which they are documented.
-    pub const ALL: [Self; 3] = [Self::Kilometers, Self::Date, Self::Both];
-
-    /// The word of the wire and of the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Kilometers => "kilometers",
-            Self::Date => "date",
-            Self::Both => "both",
-        }
-    }
-
     fn by_distance(self) -> bool {
         matches!(self, Self::Kilometers | Self::Both)
     }
@@ -53,18 +44,10 @@ impl Kind {
     }
 }
 
-impl TryFrom<String> for Kind {
-    type Error = String;
-
-    fn try_from(word: String) -> std::result::Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
-        known.ok_or(format!("`{word}` is not a kind of reminder; choose kilometers, date or both"))
-    }
-}
-
 /// Where a reminder stands (d17).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(rename_all = "snake_case")]
 #[schema(as = ReminderStatus)]
 pub enum Status {
     /// Waits until it is due.
@@ -79,37 +62,13 @@ pub enum Status {
     Cancelled,
 }
 
-impl Status {
-    /// Every status, in the order of a reminder's life.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Notified, Self::Overdue, Self::Completed, Self::Cancelled];
-
-    /// The word of the wire and of the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Notified => "notified",
-            Self::Overdue => "overdue",
-            Self::Completed => "completed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl TryFrom<String> for Status {
-    type Error = String;
-
-    fn try_from(word: String) -> std::result::Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|status| status.as_str() == word);
-        known.ok_or(format!("`{word}` is not a status; choose pending, notified, overdue, completed or cancelled"))
-    }
-}
+word_enum!(Status, "a status");
 
 /// A reminder with the vehicle that it is about (S002-54).
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Reminder {
     pub id: Id,
     pub vehicle_id: Id,
-    #[sqlx(try_from = "String")]
     pub kind: Kind,
     pub description: String,
     /// Odometer, in kilometres.
@@ -117,7 +76,6 @@ pub struct Reminder {
     pub target_date: Option<NaiveDate>,
     /// The only channels that announce it; empty for the customer's own preferences.
     pub notify_via: Json<Vec<Channel>>,
-    #[sqlx(try_from = "String")]
     pub status: Status,
     pub notify_before_days: i32,
     pub notify_before_km: i32,
@@ -198,7 +156,7 @@ impl ReminderDraft {
             errors.push(("description", "Este campo no puede estar en blanco.".to_owned()));
         }
         check_text(&mut errors, "description", Some(&self.description), 500);
-        let needed = |field| format!("Con type \"{}\" el campo {field} es requerido.", self.kind.as_str());
+        let needed = |field| format!("Con type \"{}\" el campo {field} es requerido.", self.kind);
         if self.kind.by_date() && self.target_date.is_none() {
             errors.push(("target_date", needed("target_date")));
         }
@@ -240,7 +198,7 @@ impl From<Reminder> for ReminderDraft {
 
 /// Which reminders to list; `None` leaves a question out.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct ReminderFilter {
     pub status: Option<Status>,
     /// Pending, notified or overdue; false for the other two.
     pub open: Option<bool>,
@@ -266,10 +224,15 @@ pub async fn lock(session: &mut Session, id: Id) -> Result<Option<Reminder>> {
 }
 
 /// A page of the reminders that fit, the newest first, and how many fit in all.
-pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Reminder>, i64)> {
+pub async fn list(
+    session: &mut Session,
+    filter: &ReminderFilter,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<Reminder>, i64)> {
     const FITS: &str = "(r.status = $1 or $2) and ((r.status in ('pending', 'notified', 'overdue')) = $3 or $4)
              and (v.customer_id = $5 or $6) and (r.vehicle_id = $7 or $8)";
-    let (status, customer) = (filter.status.map(Status::as_str), filter.customer_id.as_deref());
+    let (status, customer) = (filter.status, filter.customer_id.as_deref());
     let count: Option<(i64,)> = sql!(
         one(i64,),
         session,
@@ -302,12 +265,12 @@ pub async fn insert(session: &mut Session, draft: &ReminderDraft, now: Timestamp
          select $1, id, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $11 from vehicles where id = $2",
         id,
         draft.vehicle,
-        draft.kind.as_str(),
+        draft.kind,
         draft.description.as_str(),
         draft.target_kilometers,
         draft.target_date,
         Json(&draft.notify_via),
-        draft.status.unwrap_or(Status::Pending).as_str(),
+        draft.status.unwrap_or(Status::Pending),
         draft.notify_before_days,
         draft.notify_before_km,
         now
@@ -315,7 +278,7 @@ pub async fn insert(session: &mut Session, draft: &ReminderDraft, now: Timestamp
     find(session, id).await
 }
 
-/// Writes a reminder anew. `None` when its vehicle is unknown. One that becomes pending again begins its next due cycle, so
+/// Replaces a reminder. `None` when its vehicle is unknown. One that becomes pending again begins its next due cycle, so
 /// that it is announced once more (d18).
 pub async fn replace(session: &mut Session, id: Id, draft: &ReminderDraft, now: Timestamp) -> Result<Option<Reminder>> {
     let written =
@@ -325,8 +288,8 @@ pub async fn replace(session: &mut Session, id: Id, draft: &ReminderDraft, now: 
              due_cycle = due_cycle + case when $10 = 'pending' and status <> 'pending' then 1 else 0 end,
              status = coalesce($10, status), updated_at = $11
          where id = $1 and exists (select 1 from vehicles where id = $2)",
-        id, draft.vehicle, draft.kind.as_str(), draft.description.as_str(), draft.target_kilometers, draft.target_date,
-        Json(&draft.notify_via), draft.notify_before_days, draft.notify_before_km, draft.status.map(Status::as_str), now
+        id, draft.vehicle, draft.kind, draft.description.as_str(), draft.target_kilometers, draft.target_date,
+        Json(&draft.notify_via), draft.notify_before_days, draft.notify_before_km, draft.status, now
     )?;
     if written == 0 { Ok(None) } else { find(session, id).await }
 }
@@ -352,14 +315,12 @@ pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct OpenReminder {
     pub id: Id,
-    #[sqlx(try_from = "String")]
     pub kind: Kind,
     pub description: String,
     pub target_kilometers: Option<i32>,
     pub target_date: Option<NaiveDate>,
     /// The only channels that announce it; empty for the customer's own preferences.
     pub notify_via: Json<Vec<Channel>>,
-    #[sqlx(try_from = "String")]
     pub status: Status,
     pub notify_before_days: i32,
     pub notify_before_km: i32,
@@ -402,7 +363,7 @@ impl OpenReminder {
         }
     }
 
-    /// The event that announces it. The key makes each due cycle one message, whoever else looks at the same time (d18).
+    /// The event that announces it. The key makes each due cycle one message, even when two processes look at the same time (d18).
     pub fn request(&self, standing: Standing) -> Request {
         let event_type = if standing == Standing::Overdue { "maintenance_overdue" } else { "maintenance_reminder" };
         Request {

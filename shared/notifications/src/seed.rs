@@ -108,7 +108,7 @@ pub struct Totals {
     pub schedules: i64,
 }
 
-/// Loads what is missing. With `force`, whatever came from the seed is made anew, and what staff changed in it is lost.
+/// Loads what is missing. With `force`, what came from the seed is written again, and what staff changed in it is lost.
 pub async fn load(session: &mut Session, force: bool, now: Timestamp) -> Result<()> {
     let catalogue: CatalogueFile = toml::from_str(CATALOGUE).expect("the file is part of the program and tested");
     let templates: TemplatesFile = toml::from_str(TEMPLATES).expect("the file is part of the program and tested");

@@ -1,7 +1,7 @@
-//! Addresses to which nothing is sent any more, until staff lift it: they bounced, or somebody asked for it.
+//! Addresses to which nothing is sent any more, until staff lift it: they bounced, or a person asked for it.
 //!
-//! A mailbox that does not exist is written to once. Whoever goes on is taken for a spammer by the mail servers, and then
-//! nobody gets anything. Telephone numbers are not put here by themselves: one that is not on WhatsApp today may be
+//! A mailbox that does not exist is written to once. Mail servers take a sender that goes on for a spammer, and then
+//! refuse all of its mails. Telephone numbers are not put here by themselves: one that is not on WhatsApp today may be
 //! tomorrow, and asking costs nothing.
 
 use std::collections::HashSet;
@@ -18,23 +18,39 @@ use recado_kernel::db::{Result, Rows, Session, Texts, contains};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_kernel::word_enum;
 
 /// A suppressed address.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Suppression {
     pub id: Id,
-    #[sqlx(try_from = "String")]
     pub channel: Channel,
     /// As [`key`] writes it.
     pub address: String,
-    /// A stable word: bounced, complained, unsubscribed, manual.
-    pub reason: String,
+    pub reason: Reason,
     /// What the provider said, or what staff noted.
     pub detail: String,
     /// The message that bounced.
     pub notification_id: Option<Id>,
     pub created_at: Timestamp,
 }
+
+/// Why nothing is sent to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(as = SuppressionReason, rename_all = "snake_case")]
+pub enum Reason {
+    /// A provider refused it for good.
+    Bounced,
+    /// The person called a message spam.
+    Complained,
+    /// The person asked the provider to stop.
+    Unsubscribed,
+    /// Staff put it there.
+    Manual,
+}
+
+word_enum!(Reason, "a reason to suppress an address");
 
 /// What staff write about an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
@@ -91,7 +107,7 @@ pub struct Bounce {
     id: Id,
     channel: Channel,
     address: String,
-    reason: &'static str,
+    reason: Reason,
     detail: String,
     notification_id: Id,
     created_at: Timestamp,
@@ -104,7 +120,7 @@ impl Bounce {
             id: Id::new(now),
             channel: notification.channel,
             address: key(notification.channel, &notification.recipient_address),
-            reason: "bounced",
+            reason: Reason::Bounced,
             detail: words.to_owned(),
             notification_id: notification.id,
             created_at: now,
@@ -138,14 +154,13 @@ const COLUMNS: &str = "id, channel, address, reason, detail, notification_id, cr
 pub async fn among(session: &mut Session, addresses: &[String]) -> Result<HashSet<(Channel, String)>> {
     #[derive(sqlx::FromRow)]
     struct Row {
-        #[sqlx(try_from = "String")]
         channel: Channel,
         address: String,
     }
     // All channels are named because the index begins with the channel.
     let rows = sql!(all Row, session,
         "select channel, address from suppressions where channel = any($1) and address = any($2)",
-        Texts(&Channel::ALL.map(Channel::as_str)), Texts(addresses)
+        Texts(&Channel::ALL), Texts(addresses)
     )?;
     Ok(rows.into_iter().map(|row| (row.channel, row.address)).collect())
 }
@@ -175,15 +190,20 @@ pub async fn record(session: &mut Session, bounces: &[Bounce]) -> Result<()> {
 
 /// Which suppressions to list; `None` leaves a question out.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct SuppressionFilter {
     pub channel: Option<Channel>,
     /// Part of an address, in either case.
     pub search: Option<String>,
 }
 
 /// A page of the suppressions that fit, the newest first, and how many fit in all.
-pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Suppression>, i64)> {
-    let (channel, search) = (filter.channel.map(Channel::as_str), filter.search.as_deref().map(contains));
+pub async fn list(
+    session: &mut Session,
+    filter: &SuppressionFilter,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<Suppression>, i64)> {
+    let (channel, search) = (filter.channel, filter.search.as_deref().map(contains));
     let count: Option<(i64,)> = sql!(
         one(i64,),
         session,
@@ -208,12 +228,12 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Suppression>> 
 /// Suppresses an address by hand. One that is suppressed already violates `suppressions_key`.
 ///
 /// # Errors
-/// When the database says no.
+/// When the database refuses.
 pub async fn insert(session: &mut Session, draft: &SuppressionDraft, now: Timestamp) -> Result<Suppression> {
     let inserted = sql!(one Suppression, session,
         (&format!("insert into suppressions (id, channel, address, reason, detail, created_at)
-         values ($1, $2, $3, 'manual', $4, $5) returning {COLUMNS}")),
-        Id::new(now), draft.channel.map(Channel::as_str), draft.address.as_str(), draft.detail.as_str(), now
+         values ($1, $2, $3, $4, $5, $6) returning {COLUMNS}")),
+        Id::new(now), draft.channel, draft.address.as_str(), Reason::Manual, draft.detail.as_str(), now
     )?;
     inserted.ok_or(sqlx::Error::RowNotFound)
 }

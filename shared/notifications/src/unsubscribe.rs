@@ -1,7 +1,7 @@
 //! Links with which people switch a channel off from inside a message (RFC 8058), without a password and without an end.
 //!
-//! A token names the message, its customer and the channel, and carries an HMAC-SHA256 of them, so that nobody makes one for
-//! somebody else. Nothing is stored: whoever has the mail has the right.
+//! A token names the message, its customer and the channel, and carries an HMAC-SHA256 of them, so that one cannot be made for
+//! another person. Nothing is stored: having the mail is the permission.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -117,7 +117,7 @@ impl From<Vehicle> for VehicleDraft {
 
 /// Which vehicles to list; `None` leaves a question out.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct VehicleFilter {
     pub customer_id: Option<String>,
     /// Part of a plate, in either case.
     pub plate: Option<String>,
@@ -142,7 +142,12 @@ pub async fn lock(session: &mut Session, id: Id) -> Result<Option<Vehicle>> {
 }
 
 /// A page of the vehicles that fit, by plate, and how many fit in all.
-pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Vehicle>, i64)> {
+pub async fn list(
+    session: &mut Session,
+    filter: &VehicleFilter,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<Vehicle>, i64)> {
     let (customer, plate) = (filter.customer_id.as_deref(), filter.plate.as_deref().map(contains));
     let count: Option<(i64,)> = sql!(
         one(i64,),
@@ -176,7 +181,7 @@ pub async fn insert(session: &mut Session, draft: &VehicleDraft, now: Timestamp)
     )
 }
 
-/// Writes a vehicle anew. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
+/// Replaces a vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
 pub async fn replace(session: &mut Session, id: Id, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
     sql!(one Vehicle, session,
         (&format!("update vehicles set customer_id = $2, brand = $3, model = $4, year = $5, plate = $6, current_kilometers = $7,

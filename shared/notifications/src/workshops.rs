@@ -1,21 +1,21 @@
-//! Workshops (`taller_id`) with settings of their own. An event may name one that has no row: then it is all as usual.
+//! Workshops (`taller_id`) with their own settings. An event may name one that has no row: then the general settings apply.
 
-use chrono::NaiveTime;
 use chrono_tz::Tz;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::catalogue_version;
 use crate::channels::Channel;
-use crate::customers::LONGEST_CUSTOMER_ID;
+use crate::customers::{LONGEST_CUSTOMER_ID, check_quiet_hours};
 use crate::provider_accounts::{self, check_sender};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session, contains};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_kernel::time_of_day::TimeOfDay;
 
-/// A workshop, as the door and the workers know it from the catalogue in memory.
+/// A workshop, as intake and the workers know it from the catalogue in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Workshop {
     /// Our own id; events and URLs use `taller_id`.
@@ -27,9 +27,9 @@ pub struct Workshop {
     pub is_active: bool,
     /// IANA name; `None` for `TIME_ZONE`.
     pub time_zone: Option<String>,
-    /// Local time `HH:MM`; `None` exactly when `quiet_until` is.
-    pub quiet_from: Option<String>,
-    pub quiet_until: Option<String>,
+    /// Start of its quiet hours, local time; `None` exactly when `quiet_until` is.
+    pub quiet_from: Option<TimeOfDay>,
+    pub quiet_until: Option<TimeOfDay>,
     /// Sender of its mails, `Name <address>`; `None` for the account's, or else `DEFAULT_FROM_EMAIL`.
     pub from_email: Option<String>,
     pub email_enabled: bool,
@@ -40,7 +40,7 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Whether the workshop wants to be heard on this channel.
+    /// Whether the workshop sends on this channel.
     pub fn is_enabled(&self, channel: Channel) -> bool {
         match channel {
             Channel::Email => self.email_enabled,
@@ -72,11 +72,9 @@ pub struct WorkshopDraft {
     #[schema(max_length = 64, examples("America/Guayaquil"))]
     pub time_zone: Option<String>,
     /// Start of its quiet hours, local time HH:MM; together with `quiet_until`, or both null.
-    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", examples("21:00"))]
-    pub quiet_from: Option<String>,
+    pub quiet_from: Option<TimeOfDay>,
     /// End of its quiet hours, local time HH:MM; earlier than the start when they cross midnight.
-    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", examples("07:00"))]
-    pub quiet_until: Option<String>,
+    pub quiet_until: Option<TimeOfDay>,
     /// Sender of its mails; null for the account's own sender.
     #[schema(max_length = 320, examples("Ambacar Quito Norte <norte@taller.example.com>"))]
     pub from_email: Option<String>,
@@ -126,29 +124,9 @@ impl WorkshopDraft {
             errors.push(("time_zone", "No es una zona horaria de IANA; use por ejemplo America/Guayaquil.".to_owned()));
         }
         check_sender(&mut errors, "from_email", self.from_email.as_deref());
-        check_quiet_hours(&mut errors, self.quiet_from.as_deref(), self.quiet_until.as_deref());
+        check_quiet_hours(&mut errors, self.quiet_from, self.quiet_until);
         errors
     }
-}
-
-/// Both ends or neither, and no empty span.
-fn check_quiet_hours(errors: &mut Vec<(&'static str, String)>, from: Option<&str>, until: Option<&str>) {
-    for (field, value, other) in [("quiet_from", from, until), ("quiet_until", until, from)] {
-        if value.is_none() && other.is_some() {
-            errors.push((field, "Indique ambas horas, quiet_from y quiet_until, o ninguna.".to_owned()));
-        }
-        if value.is_some_and(|time| !is_time(time)) {
-            errors.push((field, "Escriba una hora HH:MM entre 00:00 y 23:59.".to_owned()));
-        }
-    }
-    if from.is_some() && from == until {
-        errors.push(("quiet_until", "Debe ser distinta de quiet_from.".to_owned()));
-    }
-}
-
-/// `HH:MM` with both digits, so that texts compare as times do.
-fn is_time(text: &str) -> bool {
-    text.len() == 5 && NaiveTime::parse_from_str(text, "%H:%M").is_ok()
 }
 
 impl From<Workshop> for WorkshopDraft {
@@ -189,7 +167,7 @@ pub async fn find(session: &mut Session, taller_id: &str) -> Result<Option<Works
 
 /// Which workshops to list; `None` leaves a question out.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct WorkshopFilter {
     pub is_active: Option<bool>,
     /// Part of the name, in either case.
     pub search: Option<String>,
@@ -201,7 +179,12 @@ pub async fn lock(session: &mut Session, taller_id: &str) -> Result<Option<Works
 }
 
 /// A page of the workshops that fit, by `taller_id`, and how many fit in all.
-pub async fn list(session: &mut Session, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<Workshop>, i64)> {
+pub async fn list(
+    session: &mut Session,
+    filter: &WorkshopFilter,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<Workshop>, i64)> {
     let search = filter.search.as_deref().map(contains);
     let count: Option<(i64,)> = sql!(
         one(i64,),
@@ -228,12 +211,12 @@ pub async fn insert(session: &mut Session, draft: &WorkshopDraft, now: Timestamp
              email_enabled, whatsapp_enabled, push_enabled, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) returning {COLUMNS}")),
         Id::new(now), draft.taller_id.as_str(), draft.name.as_str(), draft.is_active, draft.time_zone.as_deref(),
-        draft.quiet_from.as_deref(), draft.quiet_until.as_deref(), draft.from_email.as_deref(), draft.email_enabled,
+        draft.quiet_from, draft.quiet_until, draft.from_email.as_deref(), draft.email_enabled,
         draft.whatsapp_enabled, draft.push_enabled, now
     )
 }
 
-/// Writes a workshop anew; `None` when it is gone.
+/// Replaces a workshop; `None` when it is gone.
 pub async fn replace(session: &mut Session, id: Id, draft: &WorkshopDraft, now: Timestamp) -> Result<Option<Workshop>> {
     touch(session).await?;
     sql!(one Workshop, session,
@@ -242,7 +225,7 @@ pub async fn replace(session: &mut Session, id: Id, draft: &WorkshopDraft, now: 
              updated_at = $12
          where id = $1 returning {COLUMNS}")),
         id, draft.taller_id.as_str(), draft.name.as_str(), draft.is_active, draft.time_zone.as_deref(),
-        draft.quiet_from.as_deref(), draft.quiet_until.as_deref(), draft.from_email.as_deref(), draft.email_enabled,
+        draft.quiet_from, draft.quiet_until, draft.from_email.as_deref(), draft.email_enabled,
         draft.whatsapp_enabled, draft.push_enabled, now
     )
 }
@@ -253,7 +236,7 @@ pub async fn delete(session: &mut Session, taller_id: &str) -> Result<bool> {
     Ok(sql!(run, session, "delete from workshops where taller_id = $1", taller_id)? > 0)
 }
 
-/// The door decides with the catalogue, and the workers take the sender of mails from it.
+/// Intake decides with the catalogue, and the workers take the sender of mails from it.
 async fn touch(session: &mut Session) -> Result<()> {
     catalogue_version::touch(session).await?;
     provider_accounts::touch(session).await
@@ -268,8 +251,7 @@ mod tests {
         let good = || WorkshopDraft { taller_id: "t-1".into(), name: "Taller".into(), ..WorkshopDraft::default() };
         let fields = |draft: WorkshopDraft| draft.errors().into_iter().map(|(field, _)| field).collect::<Vec<_>>();
         let quiet = |from: &str, until: &str| {
-            let time = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-            fields(WorkshopDraft { quiet_from: time(from), quiet_until: time(until), ..good() })
+            fields(WorkshopDraft { quiet_from: from.parse().ok(), quiet_until: until.parse().ok(), ..good() })
         };
         assert!(fields(good()).is_empty());
         assert_eq!(
@@ -283,7 +265,6 @@ mod tests {
         assert!(quiet("22:00", "07:00").is_empty());
         assert_eq!(quiet("22:00", ""), ["quiet_until"]);
         assert_eq!(quiet("", "07:00"), ["quiet_from"]);
-        assert_eq!(quiet("7:00", "24:00"), ["quiet_from", "quiet_until"]);
         assert_eq!(quiet("07:00", "07:00"), ["quiet_until"]);
     }
 }

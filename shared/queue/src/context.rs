@@ -52,7 +52,7 @@ impl Context {
         Self::open(config, Clock::system(), systems).await
     }
 
-    /// Rings after a commit. Trouble is not the caller's: what is not rung now, the scheduler rings a few seconds later.
+    /// Rings after a commit. An error is not returned to the caller: what is not rung now, the scheduler rings a few seconds later.
     pub async fn ring(&self, rings: &[Ring]) {
         if let Err(error) = self.queue.ring(rings).await {
             let error = explain(&error);

@@ -53,8 +53,9 @@ impl From<String> for Lane {
     }
 }
 
-/// Which tasks of a lane are read first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Which tasks of a lane are read first. Rows hold its number, because they are sorted by it; names of streams hold its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Priority {
     High = 0,
     Default = 1,
@@ -65,11 +66,7 @@ impl Priority {
     pub const ALL: [Self; 3] = [Self::High, Self::Default, Self::Low];
 
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::High => "high",
-            Self::Default => "default",
-            Self::Low => "low",
-        }
+        self.into_str()
     }
 }
 

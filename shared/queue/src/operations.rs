@@ -15,7 +15,7 @@ use crate::tasks::{self, NewTask};
 /// Tasks per transaction.
 const BATCH: i64 = 500;
 
-/// Gives dead or cancelled tasks a new life, and the rows of their systems with them. Returns those that were revived;
+/// Queues dead or cancelled tasks again, and resets the rows of their systems. Returns those that were revived;
 /// the others do not exist, are not finished, or succeeded.
 pub async fn retry(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
     let now = context.clock.now();

@@ -33,7 +33,7 @@ pub trait Rows: Sync {
 pub enum End {
     /// Their own row says why.
     Dead,
-    /// Their workers died or fell silent too often.
+    /// Their workers died or lost their lease too often.
     Poisoned,
     /// An operator cancelled them.
     Cancelled,

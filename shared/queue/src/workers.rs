@@ -58,18 +58,18 @@ pub async fn list(session: &mut Session) -> Result<Vec<WorkerRow>> {
     )
 }
 
-/// A worker that stops says goodbye.
+/// A worker that stops removes its row.
 pub async fn remove(session: &mut Session, id: &str) -> Result<()> {
     sql!(run, session, "delete from workers where id = $1", id)?;
     Ok(())
 }
 
-/// Forgets workers that were last heard of before this moment: they died without a goodbye. Returns how many.
+/// Forgets workers that were last heard of before this moment: they died without removing their row. Returns how many.
 pub async fn forget_gone(session: &mut Session, before: Timestamp) -> Result<u64> {
     sql!(run, session, "delete from workers where seen_at < $1", before)
 }
 
-/// The lanes that no live worker reads: what is queued there waits for ever (d28).
+/// The lanes that no live worker reads: what is queued there would wait without end (d28).
 pub fn unattended(systems: Systems, workers: &[WorkerRow], now: Timestamp, lease: Duration) -> Vec<Lane> {
     let live = workers.iter().filter(|worker| worker.is_live(now, lease));
     let attended: HashSet<Lane> = live.flat_map(|worker| worker.lanes(systems)).collect();

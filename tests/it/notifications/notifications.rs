@@ -25,7 +25,8 @@ impl App {
 
     async fn keyed_story(&self, scope: &str, id: Id) -> Value {
         let mut session = self.begin().await;
-        let (_, key) = api_keys::create(&mut session, scope, &[scope], self.clock.now()).await.expect("a key");
+        let (_, key) =
+            api_keys::create(&mut session, scope, &scope.to_owned().into(), self.clock.now()).await.expect("a key");
         session.commit().await.expect("kept");
         let request = self.request(Method::GET, &format!("{LIST}{id}/")).bearer_auth(key.expose_secret());
         self.send(request).await.must_be(200)

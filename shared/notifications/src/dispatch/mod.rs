@@ -5,7 +5,7 @@
 //! transaction among those that arrive together, `facts` gathers what their decisions need, `plan` decides, `rows` says what
 //! is written, `receipt` what is answered.
 
-mod event;
+pub(crate) mod event;
 mod facts;
 mod intake;
 mod plan;

@@ -6,7 +6,7 @@ use crate::catalogue::{Catalogue, Phase, ServiceType};
 use crate::channels::Channel;
 use crate::orchestration::{self, Awaited, Cell, DeliveryMode, Orchestration, Person, SkipReason, SkippedChannel};
 use crate::templates::TemplateKey;
-use crate::templates::words::{Context, LONGEST_BODY, LONGEST_SUBJECT, TemplateError, looks_like_html, one_line};
+use crate::templates::rendering::{Context, LONGEST_BODY, LONGEST_SUBJECT, TemplateError, looks_like_html, one_line};
 use recado_kernel::ids::Id;
 
 /// What an event becomes.

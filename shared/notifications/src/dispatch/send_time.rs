@@ -97,7 +97,10 @@ mod tests {
 
     #[test]
     fn it_leaves_at_once_or_as_wished_or_after_the_quiet_hours() {
-        let night = Rest { hours: QuietHours::parse(Some("21:00"), Some("07:00")).expect("a span"), zone: Tz::UTC };
+        let night = Rest {
+            hours: QuietHours::between("21:00".parse().ok(), "07:00".parse().ok()).expect("a span"),
+            zone: Tz::UTC,
+        };
         let table = [
             (None, false, "2026-01-20T12:00:00Z", "2026-01-20T12:00:00Z", None),
             (None, false, "2026-01-20T22:00:00Z", "2026-01-21T07:00:00Z", Some(DeferReason::QuietHours)),

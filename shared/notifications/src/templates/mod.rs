@@ -1,11 +1,11 @@
 //! Texts that staff write, and which of them fits an event best.
 
-pub mod words;
+pub mod rendering;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::words::{CompiledTemplate, Context, Part, normalise, sample_context};
+use self::rendering::{CompiledTemplate, Context, Part, normalise, sample_context};
 use crate::channels::Channel;
 use crate::targets::Target;
 use recado_kernel::clock::Timestamp;
@@ -22,9 +22,7 @@ pub struct Template {
     /// Subject of an email, title of a push; WhatsApp has none.
     pub subject: String,
     pub body: String,
-    #[sqlx(try_from = "String")]
     pub channel: Channel,
-    #[sqlx(try_from = "String")]
     pub target: Target,
     pub event_type: Option<String>,
     pub service_type_id: Option<Id>,
@@ -212,7 +210,7 @@ pub struct TemplateScope {
 
 /// Which templates to list; `None` leaves a question out.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct TemplateFilter {
     pub channel: Option<Channel>,
     pub target: Option<Target>,
     pub event_type: Option<String>,
@@ -223,11 +221,11 @@ pub struct Filter {
     /// `Some(None)`: those that belong to no workshop.
     pub taller_id: Option<Option<String>>,
     pub is_active: Option<bool>,
-    /// A part of the name, whatever its case and accents.
+    /// A part of the name, without regard to case and accents.
     pub search: Option<String>,
 }
 
-impl Filter {
+impl TemplateFilter {
     /// Whether a template is one of those that are looked for.
     pub fn takes(&self, template: &Template) -> bool {
         fn fits<T: PartialEq>(wanted: Option<&T>, own: &T) -> bool {
@@ -248,7 +246,7 @@ impl Filter {
 /// How long the preview of a template in a list may be, in characters.
 pub const LONGEST_PREVIEW: usize = 300;
 
-/// The beginning of a template's message with the examples of [`words::VARIABLES`]. A variable that has none there stands as
+/// The beginning of a template's message with the examples of [`rendering::VARIABLES`]. A variable that has none there stands as
 /// `[Kilometraje]`. A template that cannot be rendered like this shows its own text.
 pub fn preview(body: &str, compiled: Option<&CompiledTemplate>, strict_case: bool) -> String {
     let rendered = compiled.and_then(|compiled| {
@@ -308,14 +306,14 @@ pub async fn insert(session: &mut Session, draft: &TemplateDraft, place: Templat
         "insert into templates (id, name, subject, body, channel, target, event_type, service_type_id, subtype_id, phase_id,
              taller_id, is_default, is_active, is_seed, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)",
-        id, draft.name.as_str(), draft.subject.as_str(), draft.body.as_str(), draft.channel.map(Channel::as_str),
-        draft.target.as_str(), draft.event_type.as_deref(), place.service_type_id, place.subtype_id, place.phase_id,
+        id, draft.name.as_str(), draft.subject.as_str(), draft.body.as_str(), draft.channel,
+        draft.target, draft.event_type.as_deref(), place.service_type_id, place.subtype_id, place.phase_id,
         draft.taller_id.as_deref(), draft.is_default, draft.is_active, false, now
     )?;
     Ok(id)
 }
 
-/// Writes a template anew; false when there is none.
+/// Replaces a template; false when there is none.
 pub async fn replace(
     session: &mut Session,
     id: Id,
@@ -334,8 +332,8 @@ pub async fn replace(
         draft.name.as_str(),
         draft.subject.as_str(),
         draft.body.as_str(),
-        draft.channel.map(Channel::as_str),
-        draft.target.as_str(),
+        draft.channel,
+        draft.target,
         draft.event_type.as_deref(),
         place.service_type_id,
         place.subtype_id,
@@ -446,17 +444,17 @@ mod tests {
             (t.taller_id, t.phase_id, t.subtype_id) = (Some("taller-1".into()), Some(phase), Some(phase));
         });
         let global = template("General", |_| ());
-        let takes = |filter: Filter| (filter.takes(&own), filter.takes(&global));
-        let everything = Filter::default;
+        let takes = |filter: TemplateFilter| (filter.takes(&own), filter.takes(&global));
+        let everything = TemplateFilter::default;
         assert_eq!(takes(everything()), (true, true));
-        assert_eq!(takes(Filter { search: Some("REVISION".into()), ..everything() }), (true, false));
-        assert_eq!(takes(Filter { phase_id: Some(phase), ..everything() }), (true, false));
-        assert_eq!(takes(Filter { subtype_ids: Some(vec![phase]), ..everything() }), (true, false));
-        assert_eq!(takes(Filter { taller_id: Some(None), ..everything() }), (false, true));
-        assert_eq!(takes(Filter { taller_id: Some(Some("taller-1".into())), ..everything() }), (true, false));
-        assert_eq!(takes(Filter { is_active: Some(false), ..everything() }), (false, false));
-        assert_eq!(takes(Filter { channel: Some(Channel::Push), ..everything() }), (false, false));
-        assert_eq!(takes(Filter { event_type: Some("vehicle_ready".into()), ..everything() }), (false, false));
+        assert_eq!(takes(TemplateFilter { search: Some("REVISION".into()), ..everything() }), (true, false));
+        assert_eq!(takes(TemplateFilter { phase_id: Some(phase), ..everything() }), (true, false));
+        assert_eq!(takes(TemplateFilter { subtype_ids: Some(vec![phase]), ..everything() }), (true, false));
+        assert_eq!(takes(TemplateFilter { taller_id: Some(None), ..everything() }), (false, true));
+        assert_eq!(takes(TemplateFilter { taller_id: Some(Some("taller-1".into())), ..everything() }), (true, false));
+        assert_eq!(takes(TemplateFilter { is_active: Some(false), ..everything() }), (false, false));
+        assert_eq!(takes(TemplateFilter { channel: Some(Channel::Push), ..everything() }), (false, false));
+        assert_eq!(takes(TemplateFilter { event_type: Some("vehicle_ready".into()), ..everything() }), (false, false));
     }
 
     #[test]

@@ -26,7 +26,7 @@ struct LaneBell {
 
 impl LaneBell {
     fn waiting(&self) -> MutexGuard<'_, [VecDeque<(Timestamp, Id)>; Priority::ALL.len()]> {
-        // Whoever panicked while holding the lock left whole entries behind: pushes and pops do not tear.
+        // A panic while the lock was held left whole entries behind: a push or a pop happens or does not.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -90,9 +90,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub(super) async fn read(&mut self, room: usize, patience: Duration) -> Vec<Id> {
+    pub(super) async fn read(&mut self, room: usize, timeout: Duration) -> Vec<Id> {
         let taken = self.take(room);
-        if !taken.is_empty() || patience.is_zero() {
+        if !taken.is_empty() || timeout.is_zero() {
             return taken;
         }
         let rung = async {
@@ -102,7 +102,7 @@ impl Listener {
                 None => std::future::pending().await,
             }
         };
-        let _ = tokio::time::timeout(patience, rung).await;
+        let _ = tokio::time::timeout(timeout, rung).await;
         self.take(room)
     }
 

@@ -70,7 +70,7 @@ impl Queue {
         })
     }
 
-    /// The time of the oldest ring in the lane that nobody has read yet; `None` when all are read. By the clock of the
+    /// The time of the oldest ring in the lane that is not read yet; `None` when all are read. By the clock of the
     /// process or server that holds the queue.
     pub async fn oldest_waiting(&self, lane: Lane) -> Result<Option<Timestamp>, QueueError> {
         match self {
@@ -121,12 +121,12 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// At most `room` ids; waits up to `patience` for the first.
-    pub async fn read(&mut self, room: usize, patience: Duration) -> Result<Batch, QueueError> {
+    /// At most `room` ids; waits up to `timeout` for the first.
+    pub async fn read(&mut self, room: usize, timeout: Duration) -> Result<Batch, QueueError> {
         match self {
-            Self::Redis(listener) => listener.read(room, patience).await,
+            Self::Redis(listener) => listener.read(room, timeout).await,
             Self::Local(listener) => {
-                Ok(Batch { ids: listener.read(room, patience).await, entries: redis::Entries::default() })
+                Ok(Batch { ids: listener.read(room, timeout).await, entries: redis::Entries::default() })
             }
         }
     }

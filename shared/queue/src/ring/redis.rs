@@ -26,13 +26,13 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 /// How often a reader looks for such entries.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(30);
 
-/// Longer than any reader's patience.
+/// Longer than any reader waits.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
 /// A ring that takes longer is given up: callers wait for it, and the ledger knows what was to be rung.
 const RING_WITHIN: Duration = Duration::from_millis(250);
 
-/// After that, nobody waits for Redis again for this long.
+/// After that, no caller waits for Redis again for this long.
 const SPARED_FOR: Duration = Duration::from_secs(2);
 
 /// A consumer that has not asked for this long is gone.
@@ -193,29 +193,29 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub(super) async fn read(&mut self, room: usize, patience: Duration) -> Result<Batch, QueueError> {
-        let read = self.read_some(room, patience).await;
+    pub(super) async fn read(&mut self, room: usize, timeout: Duration) -> Result<Batch, QueueError> {
+        let read = self.read_some(room, timeout).await;
         if let Err(QueueError::Redis(error)) = &read {
             if error.code() == Some("NOGROUP") {
                 self.create_groups().await?;
-                return self.read_some(room, patience).await;
+                return self.read_some(room, timeout).await;
             }
             self.connection = None;
         }
         read
     }
 
-    async fn read_some(&mut self, room: usize, patience: Duration) -> Result<Batch, QueueError> {
+    async fn read_some(&mut self, room: usize, timeout: Duration) -> Result<Batch, QueueError> {
         let mut batch = self.take_over_abandoned(room).await?;
         let room = room - batch.ids.len();
         self.turn = self.turn.wrapping_add(room);
         let first = shares(room, self.turn);
         let found = self.read_now(first, &mut batch).await?;
-        if batch.ids.is_empty() && !patience.is_zero() {
-            self.read_blocking(room, patience, &mut batch).await?;
+        if batch.ids.is_empty() && !timeout.is_zero() {
+            self.read_blocking(room, timeout, &mut batch).await?;
             return Ok(batch);
         }
-        // What the others leave, whoever has more may take.
+        // What the others leave, a stream that has more may take.
         for stream in (0..3).filter(|stream| found[*stream] == first[*stream]) {
             let mut rest = [0; 3];
             rest[stream] = room.saturating_sub(batch.ids.len());
@@ -245,8 +245,8 @@ impl Listener {
         Ok(found)
     }
 
-    async fn read_blocking(&mut self, room: usize, patience: Duration, batch: &mut Batch) -> Result<(), QueueError> {
-        let command = self.read_group(&[0, 1, 2], (room / 3).max(1), Some(patience));
+    async fn read_blocking(&mut self, room: usize, timeout: Duration, batch: &mut Batch) -> Result<(), QueueError> {
+        let command = self.read_group(&[0, 1, 2], (room / 3).max(1), Some(timeout));
         let reply: Option<Reply> = command.query_async(&mut self.connection().await?).await?;
         self.keep(reply, batch);
         Ok(())
@@ -255,8 +255,8 @@ impl Listener {
     fn read_group(&self, streams: &[usize], count: usize, block: Option<Duration>) -> redis::Cmd {
         let mut command = cmd("XREADGROUP");
         command.arg("GROUP").arg(GROUP).arg(&self.consumer).arg("COUNT").arg(count);
-        if let Some(patience) = block {
-            command.arg("BLOCK").arg(patience.as_millis().max(1) as u64);
+        if let Some(timeout) = block {
+            command.arg("BLOCK").arg(timeout.as_millis().max(1) as u64);
         }
         command.arg("STREAMS");
         for stream in streams {
@@ -345,7 +345,7 @@ impl Listener {
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
         }
-        // A blocking read takes as long as its patience; a server that is silent for longer has vanished without a word.
+        // A blocking read takes as long as its timeout; a server that does not answer for longer is gone.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(2)))
             .set_response_timeout(Some(LONGEST_SILENCE));

@@ -10,7 +10,7 @@ use ::cron::Schedule;
 use chrono::{DateTime, Datelike, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
-/// Counting missed ticks stops here: beyond it "many" is all that anybody wants to know.
+/// Counting missed ticks stops here: beyond it the exact number does not matter.
 pub const MISSED_TICKS_CAP: usize = 1000;
 
 /// The last year that the `cron` crate searches.

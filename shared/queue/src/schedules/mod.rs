@@ -14,6 +14,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_kernel::word_enum;
 
 /// A tick that is this late was missed: nothing was running when it came.
 pub const MISFIRE_AFTER: Duration = Duration::from_secs(60);
@@ -27,32 +28,21 @@ pub struct Schedule {
     pub job: String,
     pub description: String,
     pub enabled: bool,
-    #[sqlx(try_from = "String")]
     pub misfire: Misfire,
     pub last_run_at: Option<Timestamp>,
     pub next_run_at: Option<Timestamp>,
 }
 
 /// What happens to ticks that passed while nothing ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Misfire {
     /// The latest one is made up for, the ones before it are not.
     RunOnce,
     Skip,
 }
 
-impl TryFrom<String> for Misfire {
-    type Error = String;
-
-    fn try_from(word: String) -> std::result::Result<Self, String> {
-        match word.as_str() {
-            "run_once" => Ok(Self::RunOnce),
-            "skip" => Ok(Self::Skip),
-            _ => Err(format!("`{word}` is not a misfire policy; choose run_once or skip")),
-        }
-    }
-}
+word_enum!(Misfire, "a misfire policy");
 
 /// What a schedule does at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

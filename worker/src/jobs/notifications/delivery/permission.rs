@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn refusals_come_before_quiet_hours_and_only_those_bend() {
         let customer = Customer {
-            quiet_from: Some("21:00".into()),
-            quiet_until: Some("07:00".into()),
+            quiet_from: "21:00".parse().ok(),
+            quiet_until: "07:00".parse().ok(),
             time_zone: Some("UTC".into()),
             ..Customer::default()
         };

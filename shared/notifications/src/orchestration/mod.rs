@@ -1,25 +1,25 @@
-//! Who is told what, on which channels: the matrix of phase × channel that a workshop configures, and the plan for one event.
+//! Who is told what, on which channels: the matrix of phase × channel that a workshop configures.
 
-use crate::targets::Target;
-use std::fmt;
-use std::str::FromStr;
+mod selection;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::selection::{Channels, Person, SkipReason, SkippedChannel, choose, reason};
 use crate::channels::Channel;
-use crate::customers::{Customer, Preference};
+use crate::targets::Target;
 use crate::templates::Template;
-use crate::workshops::Workshop;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Rows, Session};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_kernel::word_enum;
 
 /// Whether the channels of an event are tried one after the other, or all at once (d12).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(rename_all = "snake_case")]
 pub enum DeliveryMode {
     /// The next channel is tried when one has failed.
     #[default]
@@ -28,65 +28,20 @@ pub enum DeliveryMode {
     All,
 }
 
-impl DeliveryMode {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fallback => "fallback",
-            Self::All => "all",
-        }
-    }
-}
-
-impl TryFrom<String> for DeliveryMode {
-    type Error = String;
-
-    fn try_from(word: String) -> std::result::Result<Self, String> {
-        match word.as_str() {
-            "fallback" => Ok(Self::Fallback),
-            "all" => Ok(Self::All),
-            _ => Err(format!("`{word}` is not a delivery mode; choose fallback or all")),
-        }
-    }
-}
+word_enum!(DeliveryMode, "a delivery mode");
 
 /// The sign that a message arrived. A cell may wait for it before it tries the next channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
-#[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(rename_all = "snake_case")]
 pub enum AwaitedReceipt {
     /// It reached the device or the mailbox.
     Delivered,
-    /// Somebody opened it.
+    /// The recipient opened it.
     Read,
 }
 
-impl AwaitedReceipt {
-    /// The word of the wire and of the column `await_receipt`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Read => "read",
-        }
-    }
-}
-
-impl fmt::Display for AwaitedReceipt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for AwaitedReceipt {
-    type Err = String;
-
-    fn from_str(word: &str) -> std::result::Result<Self, String> {
-        match word {
-            "delivered" => Ok(Self::Delivered),
-            "read" => Ok(Self::Read),
-            _ => Err(format!("`{word}` is not a receipt; choose delivered or read")),
-        }
-    }
-}
+word_enum!(AwaitedReceipt, "a receipt");
 
 /// A receipt for which a message waits: without it so many seconds after it was sent, the next channel is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,12 +55,10 @@ pub struct Awaited {
 pub struct Orchestration {
     pub id: Id,
     pub service_type_id: Id,
-    #[sqlx(try_from = "String")]
     pub target: Target,
     pub taller_id: Option<String>,
     pub is_active: bool,
     pub description: String,
-    #[sqlx(try_from = "String")]
     pub delivery_mode: DeliveryMode,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -117,7 +70,6 @@ pub struct Cell {
     pub id: Id,
     pub config_id: Id,
     pub phase_id: Id,
-    #[sqlx(try_from = "String")]
     pub channel: Channel,
     pub enabled: bool,
     /// This template and no other; `None` for the best match.
@@ -145,7 +97,7 @@ pub const LONGEST_AWAIT: i32 = 7 * 24 * 60 * 60;
 pub const MOST_CELLS: usize = 1_000;
 
 impl Cell {
-    /// A cell that nobody has switched on yet.
+    /// A cell that is not switched on yet.
     pub fn new(config_id: Id, phase_id: Id, channel: Channel, now: Timestamp) -> Self {
         Self {
             id: Id::new(now),
@@ -244,14 +196,14 @@ impl From<Orchestration> for OrchestrationDraft {
 
 /// Which configurations to list; `None` leaves a question out.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct OrchestrationFilter {
     pub service_type_id: Option<Id>,
     pub target: Option<Target>,
     /// `Some(None)`: those that belong to no workshop.
     pub taller_id: Option<Option<String>>,
 }
 
-impl Filter {
+impl OrchestrationFilter {
     /// Whether a configuration is one of those that are looked for.
     pub fn takes(&self, config: &Orchestration) -> bool {
         self.service_type_id.is_none_or(|service| service == config.service_type_id)
@@ -297,13 +249,13 @@ pub async fn insert(session: &mut Session, draft: &OrchestrationDraft, service: 
         "insert into orchestration_configs (id, service_type_id, target, taller_id, is_active, description, delivery_mode,
              created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
-        id, service, draft.target.as_str(), draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
-        draft.delivery_mode.as_str(), now
+        id, service, draft.target, draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
+        draft.delivery_mode, now
     )?;
     Ok(id)
 }
 
-/// Writes a configuration anew; false when there is none. Another one for the same service, audience and workshop violates
+/// Replaces a configuration; false when there is none. Another one for the same service, audience and workshop violates
 /// `orchestration_configs_key`.
 pub async fn replace(
     session: &mut Session,
@@ -316,8 +268,8 @@ pub async fn replace(
         "update orchestration_configs set service_type_id = $2, target = $3, taller_id = $4, is_active = $5, description = $6,
              delivery_mode = $7, updated_at = $8
          where id = $1",
-        id, service, draft.target.as_str(), draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
-        draft.delivery_mode.as_str(), now
+        id, service, draft.target, draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
+        draft.delivery_mode, now
     )?;
     Ok(written > 0)
 }
@@ -372,247 +324,9 @@ pub async fn forget_misfits(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Why a channel is not used. The word is stable, the sentence is for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SkipReason {
-    DisabledInMatrix,
-    NotRequested,
-    DisabledByWorkshop,
-    OptedOut,
-    NoAddress,
-    NoPushSubscription,
-    NoTemplate,
-    /// The address stands on the list of suppressions: it bounced, or staff put it there.
-    Suppressed,
-}
-
-impl SkipReason {
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::DisabledInMatrix => "disabled_in_matrix",
-            Self::NotRequested => "not_requested",
-            Self::DisabledByWorkshop => "disabled_by_workshop",
-            Self::OptedOut => "opted_out",
-            Self::NoAddress => "no_address",
-            Self::NoPushSubscription => "no_push_subscription",
-            Self::NoTemplate => "no_template",
-            Self::Suppressed => "suppressed",
-        }
-    }
-
-    pub fn explanation(self) -> &'static str {
-        match self {
-            Self::DisabledInMatrix => "El canal está apagado en la matriz de orquestación para esta fase.",
-            Self::NotRequested => "El recordatorio se avisa solo por otros canales.",
-            Self::DisabledByWorkshop => "El taller tiene este canal apagado.",
-            Self::OptedOut => "El cliente desactivó este canal en sus preferencias.",
-            Self::NoAddress => "El cliente no tiene dirección o número para este canal.",
-            Self::NoPushSubscription => "El cliente no tiene ningún dispositivo suscrito a notificaciones push.",
-            Self::Suppressed => {
-                "La dirección está en la lista de supresión (por ejemplo, porque rebotó). Corríjala en el cliente, o \
-                 levante la supresión en /api/v1/notifications/suppressions/."
-            }
-            Self::NoTemplate => "No hay una plantilla activa para este canal en este contexto.",
-        }
-    }
-}
-
-/// A channel that a chain does not use, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SkippedChannel {
-    pub channel: Channel,
-    pub reason: SkipReason,
-}
-
-/// A person, as the plan needs to know them.
-pub struct Person<'a> {
-    pub customer: &'a Customer,
-    pub preferences: &'a [&'a Preference],
-    pub devices: i64,
-    /// The only channels that may be used this time; empty for all.
-    pub only: &'a [Channel],
-    /// Channels on which the person's address is suppressed.
-    pub suppressed: &'a [Channel],
-    /// The workshop that writes to them, where it has settings.
-    pub workshop: Option<&'a Workshop>,
-}
-
-impl Person<'_> {
-    /// The priority that she gave a channel; `None` when she said nothing about it.
-    pub fn priority(&self, channel: Channel) -> Option<i32> {
-        self.preferences.iter().find(|preference| preference.channel == channel).map(|preference| preference.priority)
-    }
-}
-
-/// Why a channel has its place, for staff, from the priority that the customer gave it.
-pub fn reason(preferred: Option<i32>) -> String {
-    match preferred {
-        Some(priority) => format!("Prioridad {priority} en las preferencias del cliente."),
-        None => {
-            let order = Channel::ALL.map(Channel::as_str).join(", ");
-            format!("El cliente no indicó una preferencia para este canal; vale el orden de la matriz: {order}.")
-        }
-    }
-}
-
-/// The channels to try, in order, and the ones that are left out with the reason.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Channels {
-    pub chosen: Vec<Channel>,
-    pub skipped: Vec<SkippedChannel>,
-}
-
-/// Which channels an event takes to a person (flow 2 and 3 of seed 002).
-///
-/// First what the person prefers, by priority; then the enabled channels that the preferences do not mention. A preference
-/// that is switched off removes its channel for good.
-pub fn choose(person: &Person<'_>, enabled: impl Fn(Channel) -> bool) -> Channels {
-    let preference = |channel| person.preferences.iter().find(|preference| preference.channel == channel);
-    let mut order = Channel::ALL;
-    order.sort_by_key(|channel| preference(*channel).map_or(i32::MAX, |preference| preference.priority));
-
-    let mut channels = Channels::default();
-    for channel in order {
-        let reason = if !enabled(channel) {
-            Some(SkipReason::DisabledInMatrix)
-        } else if !person.only.is_empty() && !person.only.contains(&channel) {
-            Some(SkipReason::NotRequested)
-        } else if person.workshop.is_some_and(|workshop| !workshop.is_enabled(channel)) {
-            Some(SkipReason::DisabledByWorkshop)
-        } else if preference(channel).is_some_and(|preference| !preference.enabled) {
-            Some(SkipReason::OptedOut)
-        } else if channel == Channel::Push {
-            (person.devices == 0).then_some(SkipReason::NoPushSubscription)
-        } else {
-            match person.customer.address(channel) {
-                None => Some(SkipReason::NoAddress),
-                Some(_) => person.suppressed.contains(&channel).then_some(SkipReason::Suppressed),
-            }
-        };
-        match reason {
-            Some(reason) => channels.skipped.push(SkippedChannel { channel, reason }),
-            None => channels.chosen.push(channel),
-        }
-    }
-    channels
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn customer(email: Option<&str>, phone: Option<&str>) -> Customer {
-        Customer {
-            customer_id: "customer-001".into(),
-            email: email.map(str::to_owned),
-            phone: phone.map(str::to_owned),
-            ..Customer::default()
-        }
-    }
-
-    fn preference(channel: Channel, enabled: bool, priority: i32) -> Preference {
-        Preference { id: Id::of_name("p"), customer_id: "customer-001".into(), channel, enabled, priority }
-    }
-
-    #[test]
-    fn without_preferences_the_enabled_channels_are_tried_in_their_own_order() {
-        let customer = customer(Some("c@example.com"), Some("+593991234567"));
-        let plan = choose(
-            &Person { customer: &customer, preferences: &[], devices: 1, only: &[], suppressed: &[], workshop: None },
-            |_| true,
-        );
-        assert_eq!(plan, Channels { chosen: Channel::ALL.to_vec(), skipped: vec![] });
-    }
-
-    /// What a reminder asks for narrows the choice; it overrides neither the matrix nor an opt-out.
-    #[test]
-    fn only_the_channels_that_are_asked_for() {
-        let customer = customer(Some("c@example.com"), Some("+593991234567"));
-        let refused = [preference(Channel::Whatsapp, false, 1)];
-        let refused: Vec<&Preference> = refused.iter().collect();
-        let only = [Channel::Whatsapp, Channel::Push];
-        let plan = choose(
-            &Person {
-                customer: &customer,
-                preferences: &refused,
-                devices: 1,
-                only: &only,
-                suppressed: &[],
-                workshop: None,
-            },
-            |_| true,
-        );
-        assert_eq!(plan.chosen, [Channel::Push]);
-        assert_eq!(
-            plan.skipped,
-            [
-                SkippedChannel { channel: Channel::Whatsapp, reason: SkipReason::OptedOut },
-                SkippedChannel { channel: Channel::Email, reason: SkipReason::NotRequested }
-            ]
-        );
-    }
-
-    #[test]
-    fn a_suppressed_address_is_left_out_and_says_so() {
-        let customer = customer(Some("c@example.com"), Some("+593991234567"));
-        let person = Person {
-            customer: &customer,
-            preferences: &[],
-            devices: 0,
-            only: &[],
-            suppressed: &[Channel::Email],
-            workshop: None,
-        };
-        let plan = choose(&person, |channel| channel != Channel::Push);
-        assert_eq!(plan.chosen, [Channel::Whatsapp]);
-        assert!(plan.skipped.contains(&SkippedChannel { channel: Channel::Email, reason: SkipReason::Suppressed }));
-    }
-
-    #[test]
-    fn preferences_order_and_opt_out_and_every_gap_has_its_reason() {
-        let customer = customer(None, Some("+593991234567"));
-        let preferences = [preference(Channel::Push, true, 1), preference(Channel::Whatsapp, true, 2)];
-        let preferences: Vec<&Preference> = preferences.iter().collect();
-        let plan = choose(
-            &Person {
-                customer: &customer,
-                preferences: &preferences,
-                devices: 0,
-                only: &[],
-                suppressed: &[],
-                workshop: None,
-            },
-            |_| true,
-        );
-        assert_eq!(plan.chosen, [Channel::Whatsapp]);
-        assert_eq!(
-            plan.skipped,
-            [
-                SkippedChannel { channel: Channel::Push, reason: SkipReason::NoPushSubscription },
-                SkippedChannel { channel: Channel::Email, reason: SkipReason::NoAddress }
-            ]
-        );
-
-        let refused = [preference(Channel::Whatsapp, false, 1)];
-        let refused: Vec<&Preference> = refused.iter().collect();
-        let plan = choose(
-            &Person {
-                customer: &customer,
-                preferences: &refused,
-                devices: 1,
-                only: &[],
-                suppressed: &[],
-                workshop: None,
-            },
-            |channel| channel != Channel::Push,
-        );
-        assert!(plan.chosen.is_empty());
-        assert!(plan.skipped.contains(&SkippedChannel { channel: Channel::Whatsapp, reason: SkipReason::OptedOut }));
-        assert!(
-            plan.skipped.contains(&SkippedChannel { channel: Channel::Push, reason: SkipReason::DisabledInMatrix })
-        );
-    }
 
     #[test]
     fn a_cell_waits_for_a_receipt_and_says_how_long() {

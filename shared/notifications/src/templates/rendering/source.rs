@@ -6,83 +6,14 @@
 use std::collections::BTreeSet;
 
 use unicode_normalization::UnicodeNormalization as _;
-use unicode_normalization::char::is_combining_mark;
 
-/// The filters that a template may use. None of them makes a list.
-pub const FILTERS: &[&str] = &[
-    "abs",
-    "capitalize",
-    "d",
-    "default",
-    "e",
-    "escape",
-    "first",
-    "float",
-    "int",
-    "last",
-    "length",
-    "lower",
-    "replace",
-    "round",
-    "string",
-    "title",
-    "trim",
-    "upper",
-];
-
-/// The tests after `is`.
-const TESTS: &[&str] = &[
-    "boolean",
-    "defined",
-    "divisibleby",
-    "endingwith",
-    "eq",
-    "equalto",
-    "even",
-    "false",
-    "ge",
-    "greaterthan",
-    "gt",
-    "in",
-    "integer",
-    "le",
-    "lessthan",
-    "lower",
-    "lt",
-    "ne",
-    "none",
-    "number",
-    "odd",
-    "startingwith",
-    "string",
-    "true",
-    "undefined",
-    "upper",
-];
+use super::error::Flaw;
+use super::tag::{DEEPEST, KEYWORDS, Role, Tag, Token, check_lists, check_role, closer, line_at, with_sign};
+use super::variables::spell;
 
 /// The tags `{% … %}`. `raw` is read before the others.
 const STATEMENTS: &[&str] =
     &["if", "elif", "else", "endif", "for", "endfor", "set", "endset", "with", "endwith", "filter", "endfilter"];
-
-/// The words of expressions: no variable can have such a name.
-const WORDS: &[&str] = &[
-    "and",
-    "or",
-    "not",
-    "in",
-    "is",
-    "if",
-    "else",
-    "true",
-    "false",
-    "none",
-    "True",
-    "False",
-    "None",
-    "loop",
-    "self",
-    "recursive",
-];
 
 /// Longest text, in bytes.
 const LONGEST_SOURCE: usize = 64 * 1024;
@@ -90,37 +21,12 @@ const LONGEST_SOURCE: usize = 64 * 1024;
 const MOST_VARIABLES: usize = 100;
 /// Most tags `{% … %}` in one text: a chain of `{% elif %}` nests as deep as it is long.
 const MOST_STATEMENTS: usize = 200;
-/// Most tokens in one tag: an expression nests at most as deep as it is long.
-const MOST_TOKENS: usize = 100;
-/// Deepest nesting of brackets, and of tags.
-const DEEPEST: usize = 10;
-
 /// A text that is ready for the engine.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) text: String,
     /// The variables that it reads, in order: the normalised name, and the first spelling.
     pub(super) variables: Vec<(String, String)>,
-}
-
-/// What is wrong with a text, and where.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Flaw {
-    pub(super) line: Option<usize>,
-    pub(super) problem: String,
-}
-
-/// A name without case and accents: `Vehículo`, composed or not, becomes `vehiculo` (d10).
-pub fn normalise(name: &str) -> String {
-    if name.is_ascii() {
-        return name.to_ascii_lowercase();
-    }
-    name.nfd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect()
-}
-
-/// The name under which a value is kept: [`normalise`]d, or only composed where case matters.
-pub(super) fn spell(name: &str, strict_case: bool) -> String {
-    if strict_case { name.nfc().collect() } else { normalise(name) }
 }
 
 /// Reads a text and rewrites the names of its variables. Outside of tags, in strings and in comments nothing changes.
@@ -206,7 +112,7 @@ impl<'s> Reader<'s> {
 
     fn name(&self, tag: &Tag, token: &Token) -> Result<String, Flaw> {
         let name = spell(token.text, self.strict_case);
-        if WORDS.contains(&name.as_str()) {
+        if KEYWORDS.contains(&name.as_str()) {
             let text = token.text;
             return tag.flaw(format!(
                 "`{text}` se confunde con la palabra `{name}` del lenguaje: escriba `{name}` o cambie el nombre de la variable."
@@ -276,237 +182,6 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// A tag, from its opening to its closing braces.
-struct Tag<'s> {
-    text: &'s str,
-    start: usize,
-    opener: &'s str,
-    tokens: Vec<Token<'s>>,
-    /// Between the last token and the closing braces.
-    space: &'s str,
-    closer: &'s str,
-    end: usize,
-}
-
-/// A token of a tag, and the space before it.
-struct Token<'s> {
-    space: &'s str,
-    text: &'s str,
-    kind: Kind,
-    /// How many brackets are open around it.
-    depth: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Name,
-    Number,
-    Text,
-    Sign,
-}
-
-/// What a token is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Statement,
-    Filter,
-    Test,
-    Attribute,
-    /// The name of an argument, as in `replace(count=1)`.
-    Argument,
-    /// A name that gets a value in this tag.
-    Target,
-    Variable,
-    /// Everything that stays as it is.
-    Plain,
-}
-
-impl<'s> Tag<'s> {
-    fn lex(text: &'s str, start: usize) -> Result<Self, Flaw> {
-        let opener = with_sign(&text[start..], &text[start..start + 2]);
-        let braces = if opener.starts_with("{{") { "}}" } else { "%}" };
-        let mut tag = Self { text, start, opener, tokens: Vec::new(), space: "", closer: "", end: 0 };
-        let mut at = start + opener.len();
-        let mut depth = 0;
-        loop {
-            let rest = &text[at..];
-            let space = &rest[..rest.len() - rest.trim_start().len()];
-            let rest = &rest[space.len()..];
-            at += space.len();
-            let closer = if depth == 0 { closer(rest, braces) } else { None };
-            if let Some(closer) = closer {
-                return Ok(Self { space, closer, end: at + closer.len(), ..tag });
-            }
-            let (kind, length) = tag.token(rest, braces)?;
-            let token = &rest[..length];
-            depth = tag.depth_after(depth, token)?;
-            tag.tokens.push(Token { space, text: token, kind, depth });
-            if tag.tokens.len() > MOST_TOKENS {
-                return tag.flaw(format!("La etiqueta tiene más de {MOST_TOKENS} palabras y signos: divídala."));
-            }
-            at += length;
-        }
-    }
-
-    /// The kind and the length of the token at the start of `rest`.
-    fn token(&self, rest: &str, braces: &str) -> Result<(Kind, usize), Flaw> {
-        let opener = self.opener;
-        let Some(first) = rest.chars().next() else {
-            return self.flaw(format!("`{opener}` no se cierra: escriba después `{braces}`."));
-        };
-        let until = |ends: fn(char) -> bool| rest.find(ends).unwrap_or(rest.len());
-        match first {
-            '"' | '\'' => match string_length(rest, first) {
-                Some(length) => Ok((Kind::Text, length)),
-                None => self.flaw(format!("Un texto entre comillas no se cierra: escriba después `{first}`.")),
-            },
-            '0'..='9' => Ok((Kind::Number, until(|c| !c.is_ascii_digit() && c != '_'))),
-            _ if first.is_alphabetic() || first == '_' => Ok((Kind::Name, until(|c| !continues_name(c)))),
-            _ if ["//", "**", "==", "!=", ">=", "<="]
-                .iter()
-                .any(|sign| rest.starts_with(sign)) =>
-            {
-                Ok((Kind::Sign, 2))
-            }
-            '+' | '-' | '*' | '/' | '%' | '.' | ',' | '~' | '|' | '=' | '>' | '<' | '(' | ')' | '[' | ']' => {
-                Ok((Kind::Sign, 1))
-            }
-            '{' | '}' => self.flaw(format!(
-                "`{opener}` no se cierra antes del siguiente `{first}`: escriba antes `{braces}`."
-            )),
-            ':' => self.flaw(
-                "`:` no significa nada en una etiqueta: los argumentos van entre paréntesis, como en `|default(\"…\")`.".to_owned(),
-            ),
-            _ => self.flaw(format!(
-                "El carácter {first:?} (U+{:04X}) no significa nada en una etiqueta: quítelo.",
-                u32::from(first)
-            )),
-        }
-    }
-
-    fn depth_after(&self, depth: usize, token: &str) -> Result<usize, Flaw> {
-        match token {
-            "(" | "[" if depth == DEEPEST => {
-                self.flaw(format!("Hay más de {DEEPEST} paréntesis uno dentro de otro: quite algunos."))
-            }
-            "(" | "[" => Ok(depth + 1),
-            ")" | "]" if depth == 0 => self.flaw(format!("`{token}` no cierra nada: quítelo.")),
-            ")" | "]" => Ok(depth - 1),
-            _ => Ok(depth),
-        }
-    }
-
-    fn line(&self) -> usize {
-        line_at(self.text, self.start)
-    }
-
-    fn keyword(&self) -> Option<&'s str> {
-        self.opener.starts_with("{%").then(|| self.tokens.first().map_or("", |token| token.text))
-    }
-
-    fn text_at(&self, at: Option<usize>) -> &'s str {
-        at.and_then(|at| self.tokens.get(at)).map_or("", |token| token.text)
-    }
-
-    /// What the token `at` is for, told by its neighbours.
-    fn role(&self, at: usize) -> Role {
-        let token = &self.tokens[at];
-        let before = self.text_at(at.checked_sub(1));
-        let is_test = before == "is" || (before == "not" && self.text_at(at.checked_sub(2)) == "is");
-        let keyword = self.keyword();
-        match token.text {
-            _ if token.kind != Kind::Name => Role::Plain,
-            // The `e5` of `1e5`.
-            _ if token.space.is_empty() && at > 0 && self.tokens[at - 1].kind == Kind::Number => Role::Plain,
-            _ if at == 0 && keyword.is_some() => Role::Statement,
-            _ if before == "|" || (at == 1 && keyword == Some("filter")) => Role::Filter,
-            _ if before == "." => Role::Attribute,
-            "not" => Role::Plain,
-            _ if is_test => Role::Test,
-            text if WORDS.contains(&text) => Role::Plain,
-            _ if token.depth > 0 && self.text_at(Some(at + 1)) == "=" => Role::Argument,
-            _ if self.is_target(at) => Role::Target,
-            _ => Role::Variable,
-        }
-    }
-
-    /// Whether the name `at` gets a value here: `{% set x = … %}`, `{% for x, y in … %}`, `{% with x = …, y = … %}`.
-    fn is_target(&self, at: usize) -> bool {
-        let stands_before = |ends: &[&str]| !self.tokens[..at].iter().any(|token| ends.contains(&token.text));
-        match self.keyword() {
-            Some("set") => stands_before(&["=", "|"]),
-            Some("for") => stands_before(&["in"]),
-            Some("with") => self.tokens[at].depth == 0 && self.text_at(Some(at + 1)) == "=",
-            _ => false,
-        }
-    }
-
-    fn flaw<T>(&self, problem: String) -> Result<T, Flaw> {
-        Err(Flaw { line: Some(self.line()), problem })
-    }
-}
-
-/// Refuses names of filters, tests, attributes and functions that do not exist. The engine would notice only when it
-/// comes to them, with a customer waiting.
-fn check_role(tag: &Tag, at: usize, role: Role) -> Result<(), Flaw> {
-    let name = tag.tokens[at].text;
-    let after = tag.text_at(Some(at + 1));
-    match role {
-        Role::Filter if !FILTERS.contains(&name) || after == "." => {
-            tag.flaw(format!("No existe el filtro `{name}`: use uno de {}.", FILTERS.join(", ")))
-        }
-        Role::Test if !TESTS.contains(&name) || after == "." => {
-            tag.flaw(format!("No existe la prueba `is {name}`: use una de {}.", TESTS.join(", ")))
-        }
-        Role::Attribute if tag.text_at(at.checked_sub(2)) != "loop" => tag.flaw(format!(
-            "`.{name}`: un valor es un solo texto y no tiene partes. Use otra variable, o un filtro como en `|upper`."
-        )),
-        Role::Variable if after == "(" => {
-            tag.flaw(format!("No existe la función `{name}`: use una variable, o un filtro como en `|upper`."))
-        }
-        Role::Plain if (name == "loop" && after == "(") || name == "recursive" => {
-            tag.flaw("Un `for` no puede llamarse a sí mismo: escriba uno dentro del otro.".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses lists, but for a plain one after `in`: `{% for x in ["a", "b"] %}`, `{% if Fase in ["Entrega"] %}`.
-///
-/// The engine's budget does not see all that a list costs. Twenty times `{% set x = x + x %}` makes one that takes a
-/// minute to print, and `{% set x = [x] %}` one so deep that dropping it would end the process.
-fn check_lists(tag: &Tag) -> Result<(), Flaw> {
-    let mut open = Vec::new();
-    for (at, token) in tag.tokens.iter().enumerate() {
-        let before = at.checked_sub(1);
-        let is_call = || before.is_some_and(|at| matches!(tag.role(at), Role::Filter | Role::Test | Role::Attribute));
-        let ends_well = || tag.tokens.get(at + 1).is_none_or(|next| next.kind == Kind::Name || next.text == ")");
-        match token.text {
-            "(" if is_call() => open.push(Bracket::Call),
-            "(" => open.push(Bracket::Group),
-            "[" if tag.text_at(before) == "in" && !open.contains(&Bracket::List) => open.push(Bracket::List),
-            ")" => drop(open.pop()),
-            "]" if ends_well() => drop(open.pop()),
-            "," if matches!(open.last(), Some(Bracket::Call | Bracket::List)) => {}
-            "," if open.is_empty() && tag.keyword() == Some("with") => {}
-            sign @ ("," | "[" | "]") => {
-                return tag.flaw(format!(
-                    "`{sign}`: una lista solo puede estar sola después de `in`, como en `in [\"a\", \"b\"]`."
-                ));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-#[derive(PartialEq, Eq)]
-enum Bracket {
-    Call,
-    Group,
-    List,
-}
-
 fn check_text(text: &str) -> Result<(), Flaw> {
     if text.len() > LONGEST_SOURCE {
         return Err(Flaw { line: None, problem: format!("Tiene {} bytes: acórtelo a {LONGEST_SOURCE}.", text.len()) });
@@ -520,26 +195,10 @@ fn check_text(text: &str) -> Result<(), Flaw> {
     }
 }
 
-fn line_at(text: &str, at: usize) -> usize {
-    text[..at].matches('\n').count() + 1
-}
-
 /// Where the next `{{`, `{%` or `{#` stands.
 fn next_marker(text: &str, from: usize) -> Option<usize> {
     let mut markers = text[from..].match_indices('{').map(|(at, _)| from + at);
     markers.find(|at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
-}
-
-/// The marker with the `-` or `+` that may follow it.
-fn with_sign<'s>(rest: &'s str, marker: &str) -> &'s str {
-    let signed = rest[marker.len()..].starts_with(['-', '+']);
-    &rest[..marker.len() + usize::from(signed)]
-}
-
-/// The closing braces at the start of `rest`, with their sign.
-fn closer<'s>(rest: &'s str, braces: &str) -> Option<&'s str> {
-    let sign = usize::from(rest.starts_with(['-', '+']));
-    rest[sign..].starts_with(braces).then(|| &rest[..sign + braces.len()])
 }
 
 fn comment_end(text: &str, start: usize) -> Result<usize, Flaw> {
@@ -579,20 +238,6 @@ fn word_tag(rest: &str, word: &str) -> Option<usize> {
     Some(rest.len() - after.len() + closer.len())
 }
 
-/// The length of a text in quotes, quotes included.
-fn string_length(rest: &str, quote: char) -> Option<usize> {
-    let mut escaped = false;
-    rest.char_indices().skip(1).find_map(|(at, c)| {
-        let ends = c == quote && !escaped;
-        escaped = c == '\\' && !escaped;
-        ends.then_some(at + 1)
-    })
-}
-
-fn continues_name(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || is_combining_mark(c)
-}
-
 /// Editors of web pages like to put no-break spaces into tags; the engine knows only plain ones.
 fn push_space(out: &mut String, space: &str) {
     out.extend(space.chars().map(|c| if c.is_ascii_whitespace() { c } else { ' ' }));
@@ -600,6 +245,7 @@ fn push_space(out: &mut String, space: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::variables::normalise;
     use super::*;
 
     use proptest::prelude::*;

@@ -1,16 +1,21 @@
-//! People whom we write to: a projection of the Core service, and what they told us about channels.
+//! Customers: the people to whom messages go. Their rows are a copy of the Core service's, kept by syncs.
 
-use chrono::NaiveTime;
+mod preferences;
+mod recipients;
+
 use recado_kernel::fields::check_text;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::preferences::{Choice, Preference, choice_errors, opt_out, preferences, set_preferences};
+pub use self::recipients::{Recipient, recipients};
 use crate::channels::Channel;
 use recado_kernel::addresses;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{Result, Rows, Session, Texts, contains};
+use recado_kernel::db::{Result, Session, Texts, contains};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_kernel::time_of_day::TimeOfDay;
 
 /// The longest `customer_id` (d15).
 pub const LONGEST_CUSTOMER_ID: usize = 100;
@@ -27,9 +32,9 @@ pub struct Customer {
     pub phone: Option<String>,
     /// E.164; where it is absent, `phone` is used.
     pub whatsapp: Option<String>,
-    /// From when on they do not want to be disturbed, `HH:MM` in their own time; set together with `quiet_until`.
-    pub quiet_from: Option<String>,
-    pub quiet_until: Option<String>,
+    /// From when on they do not want to be disturbed, in their own time; set together with `quiet_until`.
+    pub quiet_from: Option<TimeOfDay>,
+    pub quiet_until: Option<TimeOfDay>,
     /// IANA name; `None` for the workshop's zone, or else `TIME_ZONE`.
     pub time_zone: Option<String>,
     #[serde(skip)]
@@ -54,19 +59,6 @@ impl Customer {
     }
 }
 
-/// What a customer decided about a channel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
-pub struct Preference {
-    pub id: Id,
-    #[serde(skip)]
-    pub customer_id: String,
-    #[sqlx(try_from = "String")]
-    pub channel: Channel,
-    pub enabled: bool,
-    /// 1 is tried first.
-    pub priority: i32,
-}
-
 /// The columns of a [`Customer`], by name: a star would break the prepared statements of running processes when a newer
 /// version adds one.
 const COLUMNS: &str = "id, customer_id, first_name, last_name, email, phone, whatsapp, quiet_from, quiet_until, time_zone, \
@@ -86,7 +78,7 @@ pub async fn lock(session: &mut Session, customer_id: &str) -> Result<Option<Cus
 }
 
 /// A page of the customers in whom `search` is found, by `customer_id`, and how many there are in all. It looks into names,
-/// addresses, numbers and `customer_id`; `None` finds everybody.
+/// addresses, numbers and `customer_id`; `None` finds all.
 pub async fn list(
     session: &mut Session,
     search: Option<&str>,
@@ -132,20 +124,20 @@ pub async fn insert(session: &mut Session, draft: &CustomerDraft, now: Timestamp
              time_zone, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) returning {COLUMNS}")),
         Id::new(now), draft.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(),
-        draft.email.as_deref(), draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from.as_deref(),
-        draft.quiet_until.as_deref(), draft.time_zone.as_deref(), now
+        draft.email.as_deref(), draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from,
+        draft.quiet_until, draft.time_zone.as_deref(), now
     )?;
     customer.ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Writes a customer anew; `None` when there is none. What the Core service synced later still wins by its version.
+/// Replaces a customer; `None` when there is none. What the Core service synced later still wins by its version.
 pub async fn replace(session: &mut Session, draft: &CustomerDraft, now: Timestamp) -> Result<Option<Customer>> {
     sql!(one Customer, session,
         (&format!("update customers set first_name = $2, last_name = $3, email = $4, phone = $5, whatsapp = $6, quiet_from = $7,
              quiet_until = $8, time_zone = $9, updated_at = $10
          where customer_id = $1 returning {COLUMNS}")),
         draft.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(), draft.email.as_deref(),
-        draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from.as_deref(), draft.quiet_until.as_deref(),
+        draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from, draft.quiet_until,
         draft.time_zone.as_deref(), now
     )
 }
@@ -176,160 +168,6 @@ pub async fn delete(session: &mut Session, customer_id: &str) -> Result<Deleted>
     })
 }
 
-/// A customer with what a dispatch must know besides.
-#[derive(Clone, Debug)]
-pub struct Recipient {
-    pub customer: Customer,
-    /// In the order in which they want to be reached.
-    pub preferences: Vec<Preference>,
-    /// Browsers that are subscribed.
-    pub devices: i64,
-    /// Whether any address at all is suppressed, so that it must be looked for.
-    pub are_some_suppressed: bool,
-    /// Of [`crate::catalogue_version`].
-    pub catalogue_version: i64,
-}
-
-/// These customers, as far as they are known: all with one statement.
-pub async fn recipients(session: &mut Session, customer_ids: &[&str]) -> Result<Vec<Recipient>> {
-    #[derive(sqlx::FromRow)]
-    struct Row {
-        #[sqlx(flatten)]
-        customer: Customer,
-        preferences: Option<String>,
-        devices: i64,
-        are_some_suppressed: bool,
-        catalogue_version: i64,
-    }
-    let rows = sql!(all Row, session,
-        (&format!(
-            "select {COLUMNS},
-                    (select string_agg(p.priority || ' ' || p.channel || ' ' || p.enabled || ' ' || p.id, ',')
-                     from channel_preferences p where p.customer_id = customers.customer_id) as preferences,
-                    (select count(*) from push_subscriptions p where p.customer_id = customers.customer_id) as devices,
-                    exists (select 1 from suppressions) as are_some_suppressed,
-                    (select version from catalogue_version) as catalogue_version
-             from customers where customer_id = any($1)"
-        )),
-        Texts(customer_ids)
-    )?;
-    let recipient = |row: Row| Recipient {
-        preferences: read_preferences(&row.customer, row.preferences.as_deref()),
-        customer: row.customer,
-        devices: row.devices,
-        are_some_suppressed: row.are_some_suppressed,
-        catalogue_version: row.catalogue_version,
-    };
-    Ok(rows.into_iter().map(recipient).collect())
-}
-
-/// What [`recipients`] asked for: `1 email true ID,2 push false ID`.
-fn read_preferences(customer: &Customer, preferences: Option<&str>) -> Vec<Preference> {
-    let read = |preference: &str| {
-        let mut words = preference.split(' ');
-        Some(Preference {
-            priority: words.next()?.parse().ok()?,
-            channel: words.next()?.parse().ok()?,
-            // SQLite writes 1.
-            enabled: matches!(words.next()?, "true" | "1"),
-            id: words.next()?.parse().ok()?,
-            customer_id: customer.customer_id.clone(),
-        })
-    };
-    let mut read: Vec<Preference> = preferences.unwrap_or_default().split(',').filter_map(read).collect();
-    read.sort_by_key(|preference| (preference.priority, preference.channel.as_str()));
-    read
-}
-
-/// In the order in which each customer wants to be reached.
-pub async fn preferences(session: &mut Session, customer_ids: &[String]) -> Result<Vec<Preference>> {
-    sql!(all Preference, session,
-        "select id, customer_id, channel, enabled, priority from channel_preferences
-         where customer_id = any($1) order by customer_id, priority, channel",
-        Texts(customer_ids)
-    )
-}
-
-/// One channel's place in a customer's preferences, as a caller states it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Choice {
-    pub channel: Channel,
-    pub enabled: bool,
-    pub priority: i32,
-}
-
-/// What is wrong with a set of choices.
-pub fn choice_errors(choices: &[Choice]) -> Vec<(&'static str, String)> {
-    let mut errors = Vec::new();
-    if choices.is_empty() {
-        errors.push(("channels", "Esta lista no puede estar vacía.".to_owned()));
-    }
-    for (number, choice) in choices.iter().enumerate() {
-        if choices[..number].iter().any(|earlier| earlier.channel == choice.channel) {
-            errors.push(("channels", format!("Elemento {number}: el canal \"{}\" está repetido.", choice.channel)));
-        }
-        if choice.priority < 1 {
-            errors.push(("channels", format!("Elemento {number}: priority: 1 es la más alta; use 1 o más.")));
-        }
-    }
-    errors
-}
-
-/// Sets the preferences of the channels that are named; the others stay as they are.
-pub async fn set_preferences(
-    session: &mut Session,
-    customer_id: &str,
-    choices: &[Choice],
-    now: Timestamp,
-) -> Result<()> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        id: Id,
-        customer_id: &'a str,
-        channel: Channel,
-        enabled: bool,
-        priority: i32,
-    }
-    let row = |choice: &Choice| Row {
-        id: Id::new(now),
-        customer_id,
-        channel: choice.channel,
-        enabled: choice.enabled,
-        priority: choice.priority,
-    };
-    let rows: Vec<Row> = choices.iter().map(row).collect();
-    sql!(
-        run,
-        session,
-        "insert into channel_preferences (id, customer_id, channel, enabled, priority)
-         select id, customer_id, channel, enabled, priority
-         from rows($1 as channel_preferences: id, customer_id, channel, enabled, priority)
-         where true
-         on conflict (customer_id, channel) do update set enabled = excluded.enabled, priority = excluded.priority",
-        Rows::new(&rows)
-    )?;
-    Ok(())
-}
-
-/// Switches a channel off for a customer, who keeps its priority. False when there is no such customer.
-pub async fn opt_out(session: &mut Session, customer_id: &str, channel: Channel, now: Timestamp) -> Result<bool> {
-    let changed = sql!(
-        run,
-        session,
-        "insert into channel_preferences (id, customer_id, channel, enabled, priority)
-         select $1, customer_id, $3, false, $4 from customers where customer_id = $2
-         on conflict (customer_id, channel) do update set enabled = false",
-        Id::new(now),
-        customer_id,
-        channel.as_str(),
-        LAST_PRIORITY
-    )?;
-    Ok(changed > 0)
-}
-
-/// The priority of a channel about which a customer has only said no.
-const LAST_PRIORITY: i32 = 99;
-
 /// What people write about a customer (S002-52).
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(as = CustomerWrite)]
@@ -356,11 +194,9 @@ pub struct CustomerDraft {
     #[schema(examples("+593991234567"))]
     pub whatsapp: Option<String>,
     /// Local time from which they do not want to be disturbed, `HH:MM`; goes with `quiet_until`.
-    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", examples("21:00"))]
-    pub quiet_from: Option<String>,
+    pub quiet_from: Option<TimeOfDay>,
     /// Local time at which messages may come again, `HH:MM`; before `quiet_from` it is the next morning's.
-    #[schema(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$", examples("07:30"))]
-    pub quiet_until: Option<String>,
+    pub quiet_until: Option<TimeOfDay>,
     /// Their time zone, by its IANA name; null for the workshop's.
     #[schema(examples("America/Guayaquil"))]
     pub time_zone: Option<String>,
@@ -388,7 +224,7 @@ impl CustomerDraft {
         for (field, value) in [("phone", &mut self.phone), ("whatsapp", &mut self.whatsapp)] {
             normalise(&mut errors, field, value, |number| phone(number, country));
         }
-        self.check_quiet_hours(&mut errors);
+        check_quiet_hours(&mut errors, self.quiet_from, self.quiet_until);
         normalise(&mut errors, "time_zone", &mut self.time_zone, |zone| {
             let zone = zone.trim().parse::<chrono_tz::Tz>();
             zone.map(|zone| zone.name().to_owned())
@@ -396,28 +232,21 @@ impl CustomerDraft {
         });
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
+}
 
-    fn check_quiet_hours(&mut self, errors: &mut Vec<(&'static str, String)>) {
-        let before = errors.len();
-        for (field, value) in [("quiet_from", &mut self.quiet_from), ("quiet_until", &mut self.quiet_until)] {
-            normalise(errors, field, value, |text| {
-                let is_time = text.len() == 5 && NaiveTime::parse_from_str(text, "%H:%M").is_ok();
-                let complaint = || "Hora con formato erróneo. Use HH:MM, por ejemplo 21:00.".to_owned();
-                is_time.then(|| text.to_owned()).ok_or_else(complaint)
-            });
+/// Both ends of the quiet hours or neither, and no empty span.
+pub(crate) fn check_quiet_hours(
+    errors: &mut Vec<(&'static str, String)>,
+    from: Option<TimeOfDay>,
+    until: Option<TimeOfDay>,
+) {
+    for (field, value, other) in [("quiet_from", from, until), ("quiet_until", until, from)] {
+        if value.is_none() && other.is_some() {
+            errors.push((field, "Indique ambas horas, quiet_from y quiet_until, o ninguna.".to_owned()));
         }
-        if errors.len() > before {
-            return;
-        }
-        let lonely = "Indique ambas horas, quiet_from y quiet_until, o ninguna.";
-        match (&self.quiet_from, &self.quiet_until) {
-            (Some(_), None) => errors.push(("quiet_until", lonely.to_owned())),
-            (None, Some(_)) => errors.push(("quiet_from", lonely.to_owned())),
-            (Some(from), Some(until)) if from == until => {
-                errors.push(("quiet_until", "Debe ser distinta de quiet_from.".to_owned()));
-            }
-            _ => {}
-        }
+    }
+    if from.is_some() && from == until {
+        errors.push(("quiet_until", "Debe ser distinta de quiet_from.".to_owned()));
     }
 }
 
@@ -596,8 +425,8 @@ mod tests {
             email: text(" Ana@EXAMPLE.com "),
             phone: text("099 123 4567"),
             whatsapp: text(" "),
-            quiet_from: text("21:00"),
-            quiet_until: text("07:30"),
+            quiet_from: Some(TimeOfDay::from_minutes(21 * 60)),
+            quiet_until: Some(TimeOfDay::from_minutes(7 * 60 + 30)),
             time_zone: text("America/Guayaquil"),
             ..draft()
         };
@@ -614,14 +443,10 @@ mod tests {
             ("21:00", "", Some("quiet_until")),
             ("", "07:00", Some("quiet_from")),
             ("21:00", "21:00", Some("quiet_until")),
-            ("24:00", "07:00", Some("quiet_from")),
-            ("9:00", "07:00", Some("quiet_from")),
-            ("21:00:00", "07:00", Some("quiet_from")),
-            ("21:00", "+7:00", Some("quiet_until")),
             ("", "", None),
             ("00:00", "23:59", None),
         ] {
-            let draft = CustomerDraft { quiet_from: Some(from.into()), quiet_until: Some(until.into()), ..draft() };
+            let draft = CustomerDraft { quiet_from: from.parse().ok(), quiet_until: until.parse().ok(), ..draft() };
             let errors = draft.checked("EC").err().unwrap_or_default();
             assert_eq!(errors.first().map(|(field, _)| *field), field, "{from}–{until}: {errors:?}");
         }
@@ -653,16 +478,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(digits_of(search).as_deref(), digits, "{search}");
-        }
-    }
-
-    #[test]
-    fn choices_name_each_channel_once_and_count_from_one() {
-        let choice = |channel, priority| Choice { channel, enabled: true, priority };
-        assert!(choice_errors(&[choice(Channel::Email, 1), choice(Channel::Push, 1)]).is_empty());
-        for wrong in [vec![], vec![choice(Channel::Email, 0)], vec![choice(Channel::Push, 1), choice(Channel::Push, 2)]]
-        {
-            assert_eq!(choice_errors(&wrong).len(), 1, "{wrong:?}");
         }
     }
 

@@ -1,12 +1,15 @@
-//! Words: what a template says to one person. Pure: texts in, texts out.
+//! Rendering: from a template and the values of one message to its text. Pure: texts in, texts out.
 //!
 //! A template is written in a small part of Jinja: `{{ Nombre }}`, `{% if Orden %}…{% endif %}`, `{% for %}`, `{% set %}`,
 //! `{% with %}`, `{% filter %}` and the filters of text ([`FILTERS`]). There are no functions, no other templates and no
 //! markup in values, and every render has a budget: an editor can write a wrong template, but not a dangerous one.
 
 mod context;
+mod error;
 mod html;
 mod source;
+mod tag;
+mod variables;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,44 +21,12 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
 use self::context::Values;
 pub use self::context::{Context, ContextError, sample_context};
+use self::error::blame;
+pub use self::error::{Part, TemplateError};
 pub use self::html::looks_like_html;
 use self::source::Source;
-pub use self::source::{FILTERS, normalise};
-
-/// A variable that every template may use (S002-46).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// Its name on the wire, in `context` and in `missing_fields`.
-    pub id: &'static str,
-    /// As an editor writes it in a template.
-    pub label: &'static str,
-    pub description: &'static str,
-    pub example: &'static str,
-}
-
-impl Variable {
-    /// The label without its braces: `Vehículo`.
-    pub fn name(&self) -> &'static str {
-        self.label.trim_start_matches('{').trim_end_matches('}')
-    }
-}
-
-const fn variable(id: &'static str, label: &'static str, description: &'static str, example: &'static str) -> Variable {
-    Variable { id, label, description, example }
-}
-
-/// The variables that the documents list, in their order (S002-46).
-pub const VARIABLES: &[Variable] = &[
-    variable("nombre", "{{Nombre}}", "Nombre del cliente", "Carlos Mendoza"),
-    variable("placa", "{{Placa}}", "Placa del vehículo", "ABC123"),
-    variable("vehiculo", "{{Vehículo}}", "Marca y modelo del vehículo", "Haval H6 2024"),
-    variable("fase", "{{Fase}}", "Fase actual del servicio", "Recepción"),
-    variable("fecha", "{{Fecha}}", "Fecha programada", "20 de Enero, 2026"),
-    variable("hora", "{{Hora}}", "Hora programada", "14:30"),
-    variable("orden", "{{Orden}}", "Número de orden de trabajo", "OT-2025-001"),
-    variable("tecnico", "{{Técnico}}", "Técnico asignado", "Juan Pérez"),
-    variable("taller", "{{Taller}}", "Nombre del taller", "Ambacar Service"),
-];
+pub use self::tag::FILTERS;
+pub use self::variables::{VARIABLES, Variable, normalise};
 
 /// The longest subject after rendering, in characters: what mail clients and lists still show.
 pub const LONGEST_SUBJECT: usize = 200;
@@ -86,7 +57,7 @@ pub struct UsedVariable {
     pub required: bool,
 }
 
-/// The words for one person.
+/// The text for one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
     /// One line, at most [`LONGEST_SUBJECT`] characters, never escaped.
@@ -95,54 +66,6 @@ pub struct Rendered {
     /// Whether the body is HTML. The template decides that; a value with a `<b>` in it does not, so keep this rather
     /// than look at the body again.
     pub html: bool,
-}
-
-/// Which text of a template is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    Subject,
-    Body,
-}
-
-impl Part {
-    /// The field's name in requests and answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Subject => "subject",
-            Self::Body => "body",
-        }
-    }
-}
-
-/// What is wrong with a template, or with what it made of a context.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct TemplateError {
-    pub part: Part,
-    /// The line in that part, counted from 1, where one is to blame.
-    pub line: Option<usize>,
-    /// What is wrong and what to do, without the place.
-    pub problem: String,
-    /// The finished text is too long: the doing of the values, and not of the template.
-    pub too_long: bool,
-}
-
-impl TemplateError {
-    /// The problem for an answer that names the part itself: `Línea 2: …`.
-    pub fn explanation(&self) -> String {
-        match self.line {
-            Some(line) => format!("Línea {line}: {}", self.problem),
-            None => self.problem.clone(),
-        }
-    }
-}
-
-impl fmt::Display for TemplateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}, línea {line}: {}", self.part.as_str(), self.problem),
-            None => write!(f, "{}: {}", self.part.as_str(), self.problem),
-        }
-    }
 }
 
 impl CompiledTemplate {
@@ -236,7 +159,7 @@ impl CompiledTemplate {
         })
     }
 
-    /// Refuses what fails with any values: at the desk of the editor, rather than at the door of the caller.
+    /// Refuses what fails with any values, so that the editor learns of it and not the caller of an event.
     fn try_out(&self) -> Result<(), TemplateError> {
         let everything: BTreeSet<String> = self.variables.iter().map(|variable| variable.id.clone()).collect();
         for part in [Part::Subject, Part::Body] {
@@ -364,42 +287,7 @@ fn note_variables(source: Source, strict_case: bool, variables: &mut Vec<UsedVar
     }
 }
 
-/// The engine's complaint in our words.
-fn blame(part: Part, error: &Error) -> TemplateError {
-    let problem = match (error.kind(), error.detail()) {
-        (ErrorKind::OutOfFuel, _) => {
-            "Exige más trabajo del que un mensaje puede costar: acorte sus `{% for %}`.".to_owned()
-        }
-        (ErrorKind::UndefinedError, _) => {
-            "Usa un valor que no existe: póngalo dentro de un `{% if … %}` o dele un `|default(\"…\")`.".to_owned()
-        }
-        (ErrorKind::SyntaxError, Some(detail)) => syntax_problem(detail),
-        (kind, Some(detail)) => format!("No se puede evaluar ({kind}: {detail})."),
-        (kind, None) => format!("No se puede evaluar ({kind})."),
-    };
-    TemplateError { part, line: error.line(), problem, too_long: false }
-}
-
-/// The engine's `unexpected …, expected …` for people who write templates.
-fn syntax_problem(detail: &str) -> String {
-    let said = |thing: &str| match thing {
-        "identifier" => "un nombre".to_owned(),
-        "string" => "un texto entre comillas".to_owned(),
-        "integer" | "float" => "un número".to_owned(),
-        "expression" => "una expresión".to_owned(),
-        "end of variable block" => "`}}`".to_owned(),
-        "end of block" => "`%}`".to_owned(),
-        "assignment operator" => "`=`".to_owned(),
-        sign => sign.to_owned(),
-    };
-    match detail.strip_prefix("unexpected ").map(|rest| rest.split_once(", expected ").unwrap_or((rest, "expression")))
-    {
-        Some((found, expected)) => format!("No se entiende: hay {} donde se espera {}.", said(found), said(expected)),
-        None => format!("No se entiende ({detail})."),
-    }
-}
-
-/// A subject is one line: whatever would break it, or a mail's header, becomes a space.
+/// A subject is one line: what would break it, or a mail's header, becomes a space.
 pub fn one_line(text: &str) -> String {
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     text.replace("\r\n", " ").replace(breaks, " ").trim().to_owned()

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use minijinja::value::{Object, Value};
 use serde_json::Map;
 
-use super::VARIABLES;
-use super::source::spell;
+use super::variables::{VARIABLES, spell};
 
 /// Most keys in a `context`.
 const MOST_KEYS: usize = 100;
