@@ -73,8 +73,12 @@ impl App {
 
     /// With a clock of your own: the system's, for stories in which real workers run.
     pub(crate) async fn start_at(pair: Pair, settings: &[(&str, &str)], clock: Clock) -> Self {
+        Self::start_in(Storage::create(pair, clock.now()).await, settings, clock).await
+    }
+
+    /// In a storage that the story has made, because its settings name it.
+    pub(crate) async fn start_in(storage: Storage, settings: &[(&str, &str)], clock: Clock) -> Self {
         let sandbox = Sandbox::start().await.expect("the sandbox starts");
-        let storage = Storage::create(pair, clock.now()).await;
         let variables = variables(&sandbox, &storage, settings);
         let config = Config::read(|name| variables.get(name).cloned()).expect("the settings are valid");
         let context = Context::open(config, clock.clone(), SYSTEMS).await.expect("database and queue open");

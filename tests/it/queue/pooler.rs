@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::harness::app::{App, START, at, until};
-use crate::harness::pair::{Pair, server};
+use crate::harness::pair::{Pair, Storage, server};
 use crate::harness::sample;
 
 /// The port by which Recado recognises a transaction pooler.
@@ -53,9 +53,11 @@ async fn is_root() -> bool {
 async fn a_transaction_pooler_is_no_obstacle() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let _pooler = pgbouncer(folder.path()).await;
-    let url = format!("postgresql://recado@{POOLER}/story_{}", std::process::id());
-    let settings = [("DATABASE_URL", url.as_str())];
-    let app = App::start_at(Pair::PostgresRedis, &settings, Clock::manual(at(START))).await;
+    let clock = Clock::manual(at(START));
+    let storage = Storage::create(Pair::PostgresRedis, clock.now()).await;
+    let (_, database) = storage.database_url.rsplit_once('/').expect("the URL ends with the database");
+    let url = format!("postgresql://recado@{POOLER}/{database}");
+    let app = App::start_in(storage, &[("DATABASE_URL", url.as_str())], clock).await;
     app.context.db.migrate().await.expect("the migrations run through the pooler");
 
     app.know_carlos().await;
