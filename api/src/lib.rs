@@ -7,25 +7,20 @@
 pub mod cli;
 
 mod auth;
-mod body;
-mod json;
-mod jwt;
+mod extract;
 mod observe;
 mod openapi;
-mod page;
-mod path;
 mod problem;
-mod query;
-mod rate_limit;
 #[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod routes;
 mod server;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use std::any::Any;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -35,7 +30,6 @@ use axum::http::header::HOST;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use recado_kernel::addresses;
-use recado_notifications::catalogue::Catalogue;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
@@ -47,9 +41,11 @@ use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 
-use crate::auth::KeyRing;
+use crate::auth::keys::KeyRing;
+use crate::auth::rate_limit::{self, Limits};
+use crate::openapi::Document;
 use crate::problem::Problem;
-use crate::rate_limit::Limits;
+use crate::state::Api;
 
 /// How long a request may take. The slowest thing here is a commit, so whoever waits longer waits for trouble.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -63,27 +59,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// understood with and without a slash at its end, and nobody is redirected (d24).
 pub type App = NormalizePath<Router>;
 
-/// What every handler may use.
-struct Api {
-    context: Context,
-    notifications: Notifications,
-    intake: Intake,
-    enqueue: Enqueue,
-    keys: KeyRing,
-    limits: Limits,
-}
-
-impl Api {
-    /// The catalogue as it is now.
-    async fn catalogue(&self) -> Result<Arc<Catalogue>, Problem> {
-        let mut session = self.context.db.read().await?;
-        Ok(self.notifications.catalogue.current(&mut session).await?)
-    }
-}
-
 /// Builds the API. It must be called inside a Tokio runtime, because the group commit runs as a task there.
 pub fn router(context: Context) -> App {
-    let (routes, _) = routes::all();
+    let (routes, document) = routes::all();
     let notifications = Notifications::new(context.clone());
     let api = Arc::new(Api {
         intake: Intake::open(notifications.clone()),
@@ -91,6 +69,7 @@ pub fn router(context: Context) -> App {
         enqueue: Enqueue::open(context.clone()),
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
+        document: LazyLock::new(Box::new(move || Document::of(&document))),
         context,
     });
     let router = routes

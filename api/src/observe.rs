@@ -10,7 +10,7 @@ use axum::response::Response;
 use recado_kernel::ids::Id;
 use tracing::Instrument;
 
-use crate::Api;
+use crate::state::Api;
 
 /// The header that carries a request's id, in and out.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

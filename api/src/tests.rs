@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use axum::body::{Body, to_bytes};
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use recado_kernel::api_keys;
+use recado_kernel::api_keys::{self, Scope, Scopes};
 use recado_kernel::clock::Clock;
 use recado_kernel::config::Config;
 use recado_notifications::customers::{self, CustomerSync};
@@ -228,8 +228,8 @@ async fn staff_who_may_look_may_not_write() {
     let api = TestApi::with("false").await;
     let mut session = api.context.db.begin().await.unwrap();
     let now = api.context.clock.now();
-    let (_, reader) = api_keys::create(&mut session, "reader", &["read"], now).await.unwrap();
-    let (_, admin) = api_keys::create(&mut session, "admin", &["admin"], now).await.unwrap();
+    let (_, reader) = api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), now).await.unwrap();
+    let (_, admin) = api_keys::create(&mut session, "admin", &Scopes(vec![Scope::Admin]), now).await.unwrap();
     session.commit().await.unwrap();
     let send = async |key: &str, method: Method, path: &str| {
         let key = format!("Bearer {key}");
@@ -371,7 +371,7 @@ async fn a_browser_subscribes_and_leaves() {
 async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
     let api = TestApi::with("false").await;
     let mut session = api.context.db.begin().await.unwrap();
-    let (_, reader) = api_keys::create(&mut session, "reader", &["read"], api.context.clock.now()).await.unwrap();
+    let (_, reader) = api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), api.context.clock.now()).await.unwrap();
     session.commit().await.unwrap();
     let reader = format!("Bearer {}", reader.expose_secret());
 
@@ -399,7 +399,7 @@ async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
 async fn people_are_read_with_one_scope_and_changed_with_another() {
     let api = TestApi::with("false").await;
     let mut session = api.context.db.begin().await.unwrap();
-    let (_, reader) = api_keys::create(&mut session, "reader", &["read"], api.context.clock.now()).await.unwrap();
+    let (_, reader) = api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), api.context.clock.now()).await.unwrap();
     session.commit().await.unwrap();
     let reader = format!("Bearer {}", reader.expose_secret());
     let id = "0194830c-7d5a-7000-8000-000000000001";
@@ -600,7 +600,7 @@ async fn the_document_and_the_router_agree() {
 
 /// The router's own paths. There is no other way to ask it than to read what it prints; should that change, the health
 /// check is missing here.
-fn routes_of(router: &axum::Router<std::sync::Arc<crate::Api>>) -> BTreeSet<String> {
+fn routes_of(router: &axum::Router<std::sync::Arc<crate::state::Api>>) -> BTreeSet<String> {
     let printed = format!("{router:?}");
     let paths = printed.split('"').skip(1).step_by(2).filter(|text| text.len() > 1 && text.starts_with('/'));
     let paths: BTreeSet<String> = paths.filter(|path| !path.contains("/{*")).map(str::to_owned).collect();

@@ -1,0 +1,7 @@
+//! What handlers take from a request. Each extractor answers mistakes by itself, in Spanish, and names all wrong fields at once.
+
+pub(crate) mod body;
+pub(crate) mod json;
+pub(crate) mod page;
+pub(crate) mod path;
+pub(crate) mod query;
