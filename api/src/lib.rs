@@ -11,6 +11,7 @@ mod extract;
 mod observe;
 mod openapi;
 mod problem;
+mod request_id;
 #[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod routes;
 mod server;
@@ -48,10 +49,10 @@ use crate::problem::Problem;
 use crate::state::Api;
 
 /// How long a request may take. The slowest thing here is a commit, so whoever waits longer waits for trouble.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a stopping server lets its requests finish.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The whole API as a service: cheap to clone, and the same for tests and for [`serve`].
 ///
@@ -96,7 +97,7 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
     }
     let too_late = async {
         stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
+        tokio::time::sleep(DRAIN_TIMEOUT).await;
     };
     let all_ended = async {
         while let Some(ended) = servers.join_next().await {
@@ -107,7 +108,7 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
     tokio::select! {
         result = all_ended => result,
         () = too_late => {
-            tracing::warn!("requests were still running {} s after the stop; they are cut off", DRAIN.as_secs());
+            tracing::warn!("requests were still running {} s after the stop; they are cut off", DRAIN_TIMEOUT.as_secs());
             Ok(())
         }
     }
@@ -122,7 +123,7 @@ async fn demand_host(request: Request, next: Next) -> Response {
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {
-    tokio::time::timeout(TIME_LIMIT, next.run(request)).await.unwrap_or_else(|_| Problem::TimedOut.into_response())
+    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| Problem::TimedOut.into_response())
 }
 
 /// A panic is a bug of ours; it costs one answer and not the process.

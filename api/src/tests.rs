@@ -371,7 +371,8 @@ async fn a_browser_subscribes_and_leaves() {
 async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
     let api = TestApi::with("false").await;
     let mut session = api.context.db.begin().await.unwrap();
-    let (_, reader) = api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), api.context.clock.now()).await.unwrap();
+    let (_, reader) =
+        api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), api.context.clock.now()).await.unwrap();
     session.commit().await.unwrap();
     let reader = format!("Bearer {}", reader.expose_secret());
 
@@ -399,7 +400,8 @@ async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
 async fn people_are_read_with_one_scope_and_changed_with_another() {
     let api = TestApi::with("false").await;
     let mut session = api.context.db.begin().await.unwrap();
-    let (_, reader) = api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), api.context.clock.now()).await.unwrap();
+    let (_, reader) =
+        api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), api.context.clock.now()).await.unwrap();
     session.commit().await.unwrap();
     let reader = format!("Bearer {}", reader.expose_secret());
     let id = "0194830c-7d5a-7000-8000-000000000001";

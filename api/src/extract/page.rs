@@ -12,35 +12,29 @@ use utoipa::{IntoParams, ToSchema};
 use crate::problem::Problem;
 
 /// Entries on a page unless the caller says otherwise.
-const PAGE_SIZE: i64 = 20;
+const DEFAULT_PAGE_SIZE: i64 = 20;
 
-/// The longest page.
-const LARGEST_PAGE: i64 = 100;
+/// The most entries on a page.
+const MAX_PAGE_SIZE: i64 = 100;
 
-/// Pages beyond this one are not found; nobody turns them by hand, and the database would count its way there.
-const LAST_PAGE: i64 = 1_000_000;
+/// Pages beyond this one are not found: a person does not turn so many, and the database would have to count its way there.
+const MAX_PAGE: i64 = 1_000_000;
 
-/// Which page is asked for, and how the links to its neighbours begin.
-#[derive(Clone, Debug)]
+/// Which page is asked for, and how the links to its neighbours begin. Every list has these query parameters.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Paging {
+    /// Number of the page, from 1. A page behind the last one is a 404.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 1000000, default = 1)]
     page: i64,
+    /// Entries per page, at most 100.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 100, default = 20)]
     page_size: i64,
     /// Scheme, host and path; the query without `page`.
+    #[param(ignore)]
     address: String,
+    #[param(ignore)]
     query: Vec<(String, String)>,
-}
-
-/// The query parameters of every list, for the document of the API.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Paging reads them; this only describes them")]
-pub(crate) struct PageParams {
-    /// Number of the page, from 1. A page behind the last one is a 404.
-    #[param(minimum = 1, maximum = 1000000, default = 1)]
-    page: Option<i64>,
-    /// Entries per page, at most 100.
-    #[param(minimum = 1, maximum = 100, default = 20)]
-    page_size: Option<i64>,
 }
 
 /// One page of a list.
@@ -108,17 +102,18 @@ impl Paging {
     }
 
     fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
-        let mut paging = Self { page: 1, page_size: PAGE_SIZE, address: address(uri, headers), query: Vec::new() };
+        let mut paging =
+            Self { page: 1, page_size: DEFAULT_PAGE_SIZE, address: address(uri, headers), query: Vec::new() };
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned() {
             match name.as_str() {
                 "page" => {
-                    let page = value.parse().ok().filter(|page| (1..=LAST_PAGE).contains(page));
+                    let page = value.parse().ok().filter(|page| (1..=MAX_PAGE).contains(page));
                     paging.page = page.ok_or(Problem::NoSuchPage)?;
                 }
                 "page_size" => {
                     // Like Django's: a size that makes no sense is the usual one.
                     let size = value.parse().ok().filter(|size| *size > 0);
-                    paging.page_size = size.unwrap_or(PAGE_SIZE).min(LARGEST_PAGE);
+                    paging.page_size = size.unwrap_or(DEFAULT_PAGE_SIZE).min(MAX_PAGE_SIZE);
                     paging.query.push((name, value));
                 }
                 _ => paging.query.push((name, value)),

@@ -5,20 +5,20 @@ use axum::http::request::Parts;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use crate::extract::body::{Body, Fields};
+use crate::extract::fields::Fields;
+use crate::extract::request::{self, Request};
 use crate::problem::{FieldErrors, Problem};
 
 /// The query of a request, read like a body whose values are all texts. Of a name that stands there twice the last value
-/// counts; an empty value is none, because forms send fields that nobody filled in.
+/// counts; an empty value is none, because forms send fields that were not filled in.
 pub(crate) struct Query<T>(pub(crate) T);
 
-impl<T: Body, S: Send + Sync> FromRequestParts<S> for Query<T> {
+impl<T: Request, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut fields = Fields::of(pairs(parts.uri.query().unwrap_or_default())?);
-        let query = T::read(&mut fields);
-        fields.finish(Self(query))
+        let fields = Fields::of(pairs(parts.uri.query().unwrap_or_default())?);
+        request::read_fields(fields).map(Self)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::extract::body::LARGEST_BODY;
+use crate::extract::fields::MAX_BODY_BYTES;
 
 /// What an operation did not say itself, because it is the same for all of its kind.
 pub(super) fn add(path: &str, operation: &mut Value) {
@@ -142,7 +142,7 @@ const ANSWERS: &[Answer] = &[
     Answer { status: "503", when: When::Always, description: "Not now; `Retry-After` says when.", schema: "Detail" },
 ];
 
-const _: () = assert!(LARGEST_BODY == 1024 * 1024, "the description of 413 names the limit");
+const _: () = assert!(MAX_BODY_BYTES == 1024 * 1024, "the description of 413 names the limit");
 
 pub(super) fn error_schemas() -> [(&'static str, Value); 3] {
     let detail = json!({

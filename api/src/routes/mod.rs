@@ -17,9 +17,9 @@ use self::notifications::{
 };
 use self::operations::{api_keys, docs, health, metrics, schema, tasks};
 use crate::auth::rate_limit;
-use crate::observe::REQUEST_ID;
 use crate::openapi;
 use crate::problem::Problem;
+use crate::request_id::REQUEST_ID;
 use crate::state::{Api, Routes};
 
 /// The router, and what it says of itself.

@@ -16,8 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{May, Read};
-use crate::extract::body::{Body, Fields};
 use crate::extract::query::Query;
+use crate::extract::request::request;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
 
@@ -26,12 +26,12 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// What was sent in the last days, by channel, status, event type and day.
-#[utoipa::path(get, path = "/summary", tag = "analytics", params(Period),
+#[utoipa::path(get, path = "/summary", tag = "analytics", params(SummaryQuery),
     responses((status = 200, description = "The summary", body = Summary)))]
 async fn summary(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(Period { days }): Query<Period>,
+    Query(SummaryQuery { days }): Query<SummaryQuery>,
 ) -> Result<axum::Json<Summary>, Problem> {
     let (zone, now) = (api.context.config.time_zone, api.context.clock.now());
     let (first, last) = analytics::period(days, zone, now);
@@ -40,12 +40,12 @@ async fn summary(
 }
 
 /// The newest messages.
-#[utoipa::path(get, path = "/recent", tag = "analytics", params(Newest),
+#[utoipa::path(get, path = "/recent", tag = "analytics", params(RecentQuery),
     responses((status = 200, description = "The newest first", body = Vec<RecentView>)))]
 async fn recent(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(Newest { limit, channel, status }): Query<Newest>,
+    Query(RecentQuery { limit, channel, status }): Query<RecentQuery>,
 ) -> Result<axum::Json<Vec<RecentView>>, Problem> {
     let found = analytics::recent(&mut api.context.db.read().await?, channel, status, limit).await?;
     Ok(axum::Json(found.into_iter().map(RecentView::from).collect()))
@@ -62,53 +62,46 @@ async fn health(_: May<Read>, State(api): State<Arc<Api>>) -> Result<axum::Json<
     Ok(axum::Json(HealthView { email, whatsapp, push }))
 }
 
-/// How far a summary looks back.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Period {
-    /// Days, today included.
-    #[param(minimum = 1, maximum = 365, default = 30, required = false)]
-    days: i64,
-}
+request! {
+    /// How far a summary looks back.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct SummaryQuery {
+        /// Days, today included.
+        #[param(minimum = 1, maximum = 365, default = 30, required = false)]
+        days: i64 = 30,
+    }
 
-impl Body for Period {
-    fn read(fields: &mut Fields) -> Self {
-        Self { days: whole_number(fields, "days", 30, LONGEST_PERIOD) }
+    fn errors(&self) -> Vec<(&'static str, String)> {
+        out_of_range("days", self.days, LONGEST_PERIOD)
     }
 }
 
-/// Which messages to show.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Newest {
-    /// How many at most.
-    #[param(minimum = 1, maximum = 100, default = 10, required = false)]
-    limit: i64,
-    /// Only of this channel.
-    #[param(inline)]
-    channel: Option<Channel>,
-    /// Only with this status.
-    #[param(inline)]
-    status: Option<Status>,
-}
+request! {
+    /// Which messages to show.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct RecentQuery {
+        /// How many at most.
+        #[param(minimum = 1, maximum = 100, default = 10, required = false)]
+        limit: i64 = 10,
+        /// Only of this channel.
+        #[param(inline)]
+        channel: Option<Channel>,
+        /// Only with this status.
+        #[param(inline)]
+        status: Option<Status>,
+    }
 
-impl Body for Newest {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            limit: whole_number(fields, "limit", 10, 100),
-            channel: fields.optional("channel"),
-            status: fields.optional("status"),
-        }
+    fn errors(&self) -> Vec<(&'static str, String)> {
+        out_of_range("limit", self.limit, 100)
     }
 }
 
-/// A number from 1 to `most`.
-fn whole_number(fields: &mut Fields, name: &'static str, usual: i64, most: i64) -> i64 {
-    let number = fields.optional(name).unwrap_or(usual);
-    if !(1..=most).contains(&number) {
-        fields.check(vec![(name, format!("Debe estar entre 1 y {most}."))]);
-    }
-    number
+/// What is wrong with a number that may be from 1 to `max`.
+fn out_of_range(name: &'static str, number: i64, max: i64) -> Vec<(&'static str, String)> {
+    let error = || (name, format!("Debe estar entre 1 y {max}."));
+    (!(1..=max).contains(&number)).then(error).into_iter().collect()
 }
 
 /// What was sent in a period.

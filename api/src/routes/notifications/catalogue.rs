@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::auth::{May, Read};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
@@ -38,7 +38,7 @@ async fn show(_: May<Read>, State(api): State<Arc<Api>>) -> Result<axum::Json<Sl
 }
 
 /// The phases of a service, in their order.
-#[utoipa::path(get, path = "/", tag = "catalogue", params(PageParams),
+#[utoipa::path(get, path = "/", tag = "catalogue", params(Paging),
     responses((status = 200, description = "A page of phases", body = Page<PhaseView>)))]
 async fn list_phases(
     _: May<Read>,
@@ -63,7 +63,7 @@ async fn show_phase(
 }
 
 /// The types of service with their subtypes, in their order.
-#[utoipa::path(get, path = "/", tag = "catalogue", params(PageParams),
+#[utoipa::path(get, path = "/", tag = "catalogue", params(Paging),
     responses((status = 200, description = "A page of types of service", body = Page<ServiceTypeView>)))]
 async fn list_service_types(
     _: May<Read>,

@@ -15,23 +15,24 @@ use recado_notifications::customers::{self, Choice, Customer, CustomerDraft, Pre
 use recado_notifications::erasure::{self, Erased};
 use recado_notifications::{reminders, vehicles};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::reminders::ReminderView;
 use super::vehicles::VehicleView;
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Body, Changes, Field, Fields, Form, Json, Whole};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::fields::Fields;
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::extract::request::{Member, Request, request};
 use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
-/// The most vehicles or reminders of one customer that are answered at once. Who has more turns the pages of the lists of
-/// vehicles and reminders, with `customer_id`.
-const MOST_AT_ONCE: i64 = 1_000;
+/// The most vehicles or reminders of one customer in one answer. For more there are the pages of the lists of vehicles and
+/// reminders, with `customer_id`.
+const MAX_ENTRIES: i64 = 1_000;
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -44,12 +45,12 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Customers, by `customer_id`.
-#[utoipa::path(get, path = "/", tag = "customers", params(CustomerFilter, PageParams),
+#[utoipa::path(get, path = "/", tag = "customers", params(CustomerQuery, Paging),
     responses((status = 200, description = "A page of customers", body = Page<CustomerView>)))]
 async fn list(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(Search(search)): Query<Search>,
+    Query(CustomerQuery { search }): Query<CustomerQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<CustomerView>>, Problem> {
     let mut session = api.context.db.read().await?;
@@ -121,17 +122,17 @@ async fn change(
 /// Erasing answers what it found, and also finds what an earlier deletion left. Jobs that run at that moment may write once
 /// more: repeat it until it answers 404.
 #[utoipa::path(delete, path = "/{customer_id}", tag = "customers",
-    params(("customer_id" = String, Path, description = "Your own identifier of the customer"), EraseParam),
+    params(("customer_id" = String, Path, description = "Your own identifier of the customer"), DeleteQuery),
     responses((status = 204, description = "They are gone; the log stays"),
               (status = 200, description = "They are forgotten", body = ErasedView)))]
 async fn delete(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(customer_id): Segment<String>,
-    Query(Erase(erase)): Query<Erase>,
+    Query(DeleteQuery { erase }): Query<DeleteQuery>,
 ) -> Result<Response, Problem> {
     let mut session = api.context.db.begin().await?;
-    if !erase {
+    if !erase.unwrap_or_default() {
         let deleted = customers::delete(&mut session, &customer_id).await?;
         if deleted.customers == 0 {
             return Err(Problem::NotFound);
@@ -171,11 +172,11 @@ async fn update_preferences(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(customer_id): Segment<String>,
-    Json(Choices(choices)): Json<Choices>,
+    Json(preferences): Json<PreferencesWrite>,
 ) -> Result<axum::Json<Vec<PreferenceView>>, Problem> {
     let mut session = api.context.db.begin().await?;
     customers::lock(&mut session, &customer_id).await?.ok_or(Problem::NotFound)?;
-    customers::set_preferences(&mut session, &customer_id, &choices, api.context.clock.now()).await?;
+    customers::set_preferences(&mut session, &customer_id, &preferences.choices(), api.context.clock.now()).await?;
     let preferences = customers::preferences(&mut session, &[customer_id]).await?;
     session.commit().await?;
     Ok(axum::Json(preferences.into_iter().map(PreferenceView::from).collect()))
@@ -193,24 +194,24 @@ async fn list_vehicles(
     let mut session = api.context.db.read().await?;
     customers::find(&mut session, &customer_id).await?.ok_or(Problem::NotFound)?;
     let filter = vehicles::VehicleFilter { customer_id: Some(customer_id), ..vehicles::VehicleFilter::default() };
-    let (found, _) = vehicles::list(&mut session, &filter, MOST_AT_ONCE, 0).await?;
+    let (found, _) = vehicles::list(&mut session, &filter, MAX_ENTRIES, 0).await?;
     Ok(axum::Json(found.into_iter().map(VehicleView::from).collect()))
 }
 
 /// The reminders of a customer's vehicles, the newest first; at most 1,000. The list of reminders has pages.
 #[utoipa::path(get, path = "/{customer_id}/reminders", tag = "customers",
-    params(("customer_id" = String, Path, description = "Your own identifier of the customer"), RemindersFilter),
+    params(("customer_id" = String, Path, description = "Your own identifier of the customer"), CustomerRemindersQuery),
     responses((status = 200, description = "The reminders", body = Vec<ReminderView>)))]
 async fn list_reminders(
     _: May<Read>,
     State(api): State<Arc<Api>>,
     Segment(customer_id): Segment<String>,
-    Query(Standing { status, open }): Query<Standing>,
+    Query(CustomerRemindersQuery { status, open }): Query<CustomerRemindersQuery>,
 ) -> Result<axum::Json<Vec<ReminderView>>, Problem> {
     let mut session = api.context.db.read().await?;
     customers::find(&mut session, &customer_id).await?.ok_or(Problem::NotFound)?;
     let filter = reminders::ReminderFilter { status, open, customer_id: Some(customer_id), vehicle_id: None };
-    let (found, _) = reminders::list(&mut session, &filter, MOST_AT_ONCE, 0).await?;
+    let (found, _) = reminders::list(&mut session, &filter, MAX_ENTRIES, 0).await?;
     Ok(axum::Json(found.into_iter().map(ReminderView::from).collect()))
 }
 
@@ -371,121 +372,81 @@ impl Form for CustomerDraft {
     }
 }
 
-/// Whom to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Search is what is read; this only describes it")]
-struct CustomerFilter {
-    /// Part of a name, a mail address, a number or a `customer_id`, in either case.
-    search: Option<String>,
-}
-
-struct Search(Option<String>);
-
-impl Body for Search {
-    fn read(fields: &mut Fields) -> Self {
-        Self(fields.optional("search"))
+request! {
+    /// Whom to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct CustomerQuery {
+        /// Part of a name, a mail address, a number or a `customer_id`, in either case.
+        search: Option<String>,
     }
 }
 
-/// How to delete.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Erase is what is read; this only describes it")]
-struct EraseParam {
-    /// Also forget what was sent to them.
-    #[param(default = false)]
-    erase: Option<bool>,
-}
-
-struct Erase(bool);
-
-impl Body for Erase {
-    fn read(fields: &mut Fields) -> Self {
-        Self(fields.optional("erase").unwrap_or_default())
+request! {
+    /// How to delete.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct DeleteQuery {
+        /// Also forget what was sent to them.
+        #[param(default = false)]
+        erase: Option<bool>,
     }
 }
 
-/// Which reminders of the customer to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Standing is what is read; this only describes it")]
-struct RemindersFilter {
-    /// Exactly this status.
-    status: Option<reminders::Status>,
-    /// True: pending, notified or overdue. False: completed or cancelled.
-    open: Option<bool>,
-}
-
-struct Standing {
-    status: Option<reminders::Status>,
-    open: Option<bool>,
-}
-
-impl Body for Standing {
-    fn read(fields: &mut Fields) -> Self {
-        Self { status: fields.optional("status"), open: fields.optional("open") }
+request! {
+    /// Which reminders of the customer to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct CustomerRemindersQuery {
+        /// Exactly this status.
+        status: Option<reminders::Status>,
+        /// True: pending, notified or overdue. False: completed or cancelled.
+        open: Option<bool>,
     }
 }
 
-/// What a customer decides about channels.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "Choices is what is read; this only describes it")]
-struct PreferencesWrite {
-    /// The channels that are decided about, each once.
-    #[schema(min_items = 1)]
-    channels: Vec<PreferenceWrite>,
+request! {
+    /// What a customer decides about channels.
+    #[derive(ToSchema)]
+    struct PreferencesWrite {
+        /// The channels that are decided about, each once.
+        #[schema(min_items = 1)]
+        channels: Vec<PreferenceWrite>,
+    }
+
+    fn errors(&self) -> Vec<(&'static str, String)> {
+        customers::choice_errors(&self.choices())
+    }
 }
 
-/// What a customer decides about a channel.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "Choice is what is read; this only describes it")]
-struct PreferenceWrite {
-    /// The channel.
-    channel: Channel,
-    /// False is an opt-out, which no fallback overrides.
-    #[schema(required = false, default = true)]
-    enabled: bool,
-    /// 1 is tried first; left out, the place in the list counts.
-    #[schema(minimum = 1)]
-    priority: Option<i32>,
+request! {
+    /// What a customer decides about a channel.
+    #[derive(ToSchema)]
+    struct PreferenceWrite {
+        /// The channel.
+        channel: Channel,
+        /// False is an opt-out, which no fallback overrides.
+        #[schema(required = false, default = true)]
+        enabled: bool = true,
+        /// 1 is tried first; left out, the place in the list counts.
+        #[schema(minimum = 1)]
+        priority: Option<i32>,
+    }
 }
 
-struct Choices(Vec<Choice>);
+impl Member for Vec<PreferenceWrite> {
+    fn take(fields: &mut Fields, name: &'static str) -> Option<Self> {
+        fields.elements(name, PreferenceWrite::read)
+    }
+}
 
-impl Body for Choices {
-    fn read(fields: &mut Fields) -> Self {
-        let stated: Vec<Stated> = fields.required("channels");
-        let choice = |(place, stated): (usize, Stated)| Choice {
-            channel: stated.channel,
-            enabled: stated.enabled,
-            priority: stated.priority.unwrap_or_else(|| i32::try_from(place + 1).unwrap_or(i32::MAX)),
+impl PreferencesWrite {
+    fn choices(&self) -> Vec<Choice> {
+        let choice = |(place, write): (usize, &PreferenceWrite)| Choice {
+            channel: write.channel,
+            enabled: write.enabled,
+            priority: write.priority.unwrap_or_else(|| i32::try_from(place + 1).unwrap_or(i32::MAX)),
         };
-        let choices: Vec<Choice> = stated.into_iter().enumerate().map(choice).collect();
-        fields.check(customers::choice_errors(&choices));
-        Self(choices)
+        self.channels.iter().enumerate().map(choice).collect()
     }
-}
-
-struct Stated {
-    channel: Channel,
-    enabled: bool,
-    priority: Option<i32>,
-}
-
-impl Field for Stated {
-    fn read(value: Value) -> Result<Self, String> {
-        let mut fields: Map<String, Value> = Field::read(value)?;
-        let channel = fields.remove("channel").ok_or("channel: Este campo es requerido.")?;
-        Ok(Self {
-            channel: part("channel", channel)?,
-            enabled: fields.remove("enabled").map_or(Ok(true), |enabled| part("enabled", enabled))?,
-            priority: fields.remove("priority").map(|priority| part("priority", priority)).transpose()?,
-        })
-    }
-}
-
-/// A complaint inside an element of a list names its field itself.
-fn part<T: Field>(name: &str, value: Value) -> Result<T, String> {
-    T::read(value).map_err(|error| format!("{name}: {error}"))
 }

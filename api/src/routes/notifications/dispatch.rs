@@ -15,9 +15,11 @@ use utoipa_axum::routes;
 
 use crate::auth::keys::Caller;
 use crate::auth::{Dispatch, May};
-use crate::extract::body::{Body, Fields, Json};
+use crate::extract::body::Json;
+use crate::extract::fields::Fields;
 use crate::extract::query::Query;
-use crate::problem::{FieldErrors, Problem};
+use crate::extract::request::{self, request};
+use crate::problem::{FieldErrors, NotAccepted, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
@@ -25,13 +27,13 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// The most events of one request.
-const MOST_EVENTS: usize = 1_000;
+const MAX_EVENTS: usize = 1_000;
 
 /// Takes an event in.
 ///
 /// The answer is 202 when the event and its messages are committed; whatever happens afterwards, they are not lost. With
 /// `dry_run` the same decision is made and nothing is written or sent.
-#[utoipa::path(post, path = "/", tag = "events", params(DryRunParam, IdempotencyParam), request_body = EventRequest,
+#[utoipa::path(post, path = "/", tag = "events", params(DryRunQuery, IdempotencyHeader), request_body = EventRequest,
     responses(
         (status = 202, description = "It is accepted", body = Receipt, example = json!(accepted_example())),
         (status = 200, description = "What would become of it (`dry_run`)", body = Preview),
@@ -47,20 +49,20 @@ const MOST_EVENTS: usize = 1_000;
 async fn accept(
     May { caller, .. }: May<Dispatch>,
     State(api): State<Arc<Api>>,
-    Query(query): Query<DryRun>,
+    Query(query): Query<DryRunQuery>,
     key: IdempotencyHeader,
-    Json(Asked { event, dry_run }): Json<Asked>,
+    Json(EventRequest { event, dry_run }): Json<EventRequest>,
 ) -> Result<Response, Problem> {
     let minimum_fields = minimum_fields(&event);
     let refused = |rejection| Problem::Dispatch { rejection, minimum_fields };
-    if dry_run || query.0 {
-        let request = request(&api, event, None);
+    if is_dry_run(dry_run, &query) {
+        let request = intake_request(&api, event, None);
         let decided = dispatch::preview(&api.notifications, &[request]).await?.pop();
         let preview = decided.unwrap_or(Err(Rejection::Unavailable)).map_err(refused)?;
         return Ok(axum::Json(shown(preview, &caller)).into_response());
     }
     let key = key.of(&caller, &event);
-    let accepted = api.intake.accept(request(&api, event, key)).await;
+    let accepted = api.intake.accept(intake_request(&api, event, key)).await;
     accepted.map(replayable).map_err(refused)
 }
 
@@ -68,7 +70,7 @@ async fn accept(
 ///
 /// What is wrong with one event costs only that one. The answer is 202 when at least one was accepted, and 400 with the same
 /// body when none was. With an `Idempotency-Key` a repeated request accepts what is missing and nothing twice.
-#[utoipa::path(post, path = "/bulk", tag = "events", params(DryRunParam, IdempotencyParam), request_body = BulkRequest,
+#[utoipa::path(post, path = "/bulk", tag = "events", params(DryRunQuery, IdempotencyHeader), request_body = BulkRequest,
     responses(
         (status = 202, description = "At least one was accepted", body = BulkReceipt, example = json!(bulk_example())),
         (status = 200, description = "What would become of them (`dry_run`)", body = BulkReceipt),
@@ -78,25 +80,25 @@ async fn accept(
 async fn accept_many(
     May { caller, .. }: May<Dispatch>,
     State(api): State<Arc<Api>>,
-    Query(query): Query<DryRun>,
+    Query(query): Query<DryRunQuery>,
     key: IdempotencyHeader,
-    Json(Bulk { events, dry_run }): Json<Bulk>,
+    Json(BulkRequest { events, dry_run }): Json<BulkRequest>,
 ) -> Result<Response, Problem> {
-    let dry_run = dry_run || query.0;
-    let mut items: Vec<Item> = Vec::with_capacity(events.len());
+    let dry_run = is_dry_run(dry_run, &query);
+    let mut items: Vec<BulkItem> = Vec::with_capacity(events.len());
     let mut read = Vec::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
-        match Fields::read::<Event>(event) {
+        match request::read::<Event>(event) {
             Ok(event) => read.push((index, event)),
-            Err(problem) => items.push(Item::refused(index, problem).await),
+            Err(problem) => items.push(BulkItem::refused(index, problem).await),
         }
     }
     let decided =
         if dry_run { preview_all(&api, &caller, read).await? } else { accept_all(&api, &caller, &key, read).await };
     for (index, result) in decided {
         items.push(match result {
-            Ok((status, told)) => Item { index, status: status.as_u16(), told },
-            Err(problem) => Item::refused(index, problem).await,
+            Ok((status, answer)) => BulkItem { index, status: status.as_u16(), answer },
+            Err(problem) => BulkItem::refused(index, problem).await,
         });
     }
     items.sort_unstable_by_key(|item| item.index);
@@ -111,28 +113,33 @@ async fn accept_all(api: &Api, caller: &Caller, key: &IdempotencyHeader, events:
     for (index, event) in events {
         places.push((index, minimum_fields(&event)));
         let key = key.of_part(caller, index, &event);
-        requests.push(request(api, event, key));
+        requests.push(intake_request(api, event, key));
     }
     let answers = api.intake.accept_all(requests).await;
-    let told = |((index, minimum_fields), answer): (_, dispatch::Answer)| {
-        let told = answer.map(|Accepted { receipt, .. }| (StatusCode::ACCEPTED, json!(receipt)));
-        (index, told.map_err(|rejection| Problem::Dispatch { rejection, minimum_fields }))
+    let decided = |((index, minimum_fields), answer): (_, dispatch::Answer)| {
+        let answer = answer.map(|Accepted { receipt, .. }| (StatusCode::ACCEPTED, json!(receipt)));
+        (index, answer.map_err(|rejection| Problem::Dispatch { rejection, minimum_fields }))
     };
-    places.into_iter().zip(answers).map(told).collect()
+    places.into_iter().zip(answers).map(decided).collect()
 }
 
 async fn preview_all(api: &Api, caller: &Caller, events: Vec<(usize, Event)>) -> Result<Vec<Decided>, Problem> {
     let places: Vec<_> = events.iter().map(|(index, event)| (*index, minimum_fields(event))).collect();
-    let requests: Vec<Request> = events.into_iter().map(|(_, event)| request(api, event, None)).collect();
+    let requests: Vec<Request> = events.into_iter().map(|(_, event)| intake_request(api, event, None)).collect();
     let previews = dispatch::preview(&api.notifications, &requests).await?;
-    let told = |((index, minimum_fields), preview): (_, Result<Preview, Rejection>)| {
-        let told = preview.map(|preview| (StatusCode::OK, json!(shown(preview, caller))));
-        (index, told.map_err(|rejection| Problem::Dispatch { rejection, minimum_fields }))
+    let decided = |((index, minimum_fields), preview): (_, Result<Preview, Rejection>)| {
+        let answer = preview.map(|preview| (StatusCode::OK, json!(shown(preview, caller))));
+        (index, answer.map_err(|rejection| Problem::Dispatch { rejection, minimum_fields }))
     };
-    Ok(places.into_iter().zip(previews).map(told).collect())
+    Ok(places.into_iter().zip(previews).map(decided).collect())
 }
 
-fn request(api: &Api, event: Event, idempotency: Option<IdempotencyKey>) -> Request {
+/// A dry run is asked for in the body or in the query.
+fn is_dry_run(in_body: Option<bool>, query: &DryRunQuery) -> bool {
+    in_body.unwrap_or_default() || query.dry_run.unwrap_or_default()
+}
+
+fn intake_request(api: &Api, event: Event, idempotency: Option<IdempotencyKey>) -> Request {
     Request {
         event,
         idempotency,
@@ -142,26 +149,14 @@ fn request(api: &Api, event: Event, idempotency: Option<IdempotencyKey>) -> Requ
     }
 }
 
-/// Whoever may send need not learn where people are reached.
+/// A caller who may send need not learn where people are reached.
 fn shown(preview: Preview, caller: &Caller) -> Preview {
     if caller.is_admin() { preview } else { preview.masked() }
 }
 
-/// An event and whether it is only asked about.
-struct Asked {
-    event: Event,
-    dry_run: bool,
-}
-
-impl Body for Asked {
-    fn read(fields: &mut Fields) -> Self {
-        Self { dry_run: fields.optional("dry_run").unwrap_or_default(), event: Event::read(fields) }
-    }
-}
-
 /// S002-40.
-impl Body for Event {
-    fn read(fields: &mut Fields) -> Self {
+impl request::Request for Event {
+    fn read(fields: &mut Fields) -> Option<Self> {
         let event = Self {
             event_type: fields.required("event_type"),
             service_type_id: fields.optional("service_type_id"),
@@ -176,35 +171,7 @@ impl Body for Event {
             critical: fields.optional("critical").unwrap_or_default(),
         };
         fields.check(event.field_errors());
-        event
-    }
-}
-
-/// Events that are still to be read, each by itself.
-struct Bulk {
-    events: Vec<Value>,
-    dry_run: bool,
-}
-
-impl Body for Bulk {
-    /// A thousand events with a page of context each.
-    const LARGEST: usize = 4 * 1024 * 1024;
-
-    fn read(fields: &mut Fields) -> Self {
-        let bulk = Self { events: fields.required("events"), dry_run: fields.optional("dry_run").unwrap_or_default() };
-        if !(1..=MOST_EVENTS).contains(&bulk.events.len()) {
-            fields.check(vec![("events", format!("Envíe de 1 a {MOST_EVENTS} eventos."))]);
-        }
-        bulk
-    }
-}
-
-/// `?dry_run=true`
-struct DryRun(bool);
-
-impl Body for DryRun {
-    fn read(fields: &mut Fields) -> Self {
-        Self(fields.optional("dry_run").unwrap_or_default())
+        Some(event)
     }
 }
 
@@ -224,18 +191,24 @@ fn minimum_fields(event: &Event) -> &'static [&'static str] {
 }
 
 /// The header `Idempotency-Key`, if it was sent (draft-ietf-httpapi-idempotency-key-header).
-pub(crate) struct IdempotencyHeader(Option<String>);
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct IdempotencyHeader {
+    /// The same key with the same body gets the same answer for 24 hours, and nothing is sent twice.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
+}
 
 impl IdempotencyHeader {
     /// Keys of different callers never meet.
     pub(crate) fn of(&self, caller: &Caller, request: &impl Serialize) -> Option<IdempotencyKey> {
-        Some(IdempotencyKey::new(&caller.name, self.0.as_deref()?, request))
+        Some(IdempotencyKey::new(&caller.name, self.idempotency_key.as_deref()?, request))
     }
 
     /// The key of one event among many.
     fn of_part(&self, caller: &Caller, index: usize, event: &Event) -> Option<IdempotencyKey> {
         // A blank, which no header may hold: the key of a part is never that of a request of its own.
-        Some(IdempotencyKey::new(&caller.name, &format!("{} {index}", self.0.as_deref()?), event))
+        Some(IdempotencyKey::new(&caller.name, &format!("{} {index}", self.idempotency_key.as_deref()?), event))
     }
 }
 
@@ -244,14 +217,14 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyHeader {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Some(value) = parts.headers.get("idempotency-key") else {
-            return Ok(Self(None));
+            return Ok(Self { idempotency_key: None });
         };
         let is_sane = (1..=255).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
         let key = value.to_str().ok().filter(|_| is_sane).ok_or_else(|| {
             let error = "Use de 1 a 255 caracteres ASCII visibles, por ejemplo un UUID.";
             Problem::from(FieldErrors::one("Idempotency-Key", error))
         })?;
-        Ok(Self(Some(key.to_owned())))
+        Ok(Self { idempotency_key: Some(key.to_owned()) })
     }
 }
 
@@ -265,13 +238,12 @@ struct BulkReceipt {
     /// How many were not.
     rejected: usize,
     /// One for each event, in the order of the request.
-    results: Vec<Item>,
+    results: Vec<BulkItem>,
 }
 
 /// The answer to one of many events.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BulkItem)]
-struct Item {
+struct BulkItem {
     /// The event's place in the request, from 0.
     #[schema(minimum = 0, examples(0))]
     index: usize,
@@ -281,19 +253,19 @@ struct Item {
     /// The body that it would have had alone: a `Receipt`, a `Preview`, or what is wrong.
     #[serde(flatten)]
     #[schema(value_type = Object)]
-    told: Value,
+    answer: Value,
 }
 
-impl Item {
+impl BulkItem {
     async fn refused(index: usize, problem: Problem) -> Self {
-        let (status, told) = problem.told().await;
-        let mut fields = match told {
+        let (status, answer) = problem.into_parts().await;
+        let mut fields = match answer {
             Value::Object(fields) => fields,
             _ => Map::new(),
         };
         // A problem of RFC 9457 brings its own `status`, which is the same.
         fields.remove("status");
-        Self { index, status: status.as_u16(), told: fields.into() }
+        Self { index, status: status.as_u16(), answer: fields.into() }
     }
 
     fn is_accepted(&self) -> bool {
@@ -302,7 +274,7 @@ impl Item {
 }
 
 impl BulkReceipt {
-    fn of(results: Vec<Item>) -> Self {
+    fn of(results: Vec<BulkItem>) -> Self {
         let accepted = results.iter().filter(|item| item.is_accepted()).count();
         Self { success: accepted > 0, accepted, rejected: results.len() - accepted, results }
     }
@@ -320,72 +292,52 @@ impl BulkReceipt {
     }
 }
 
-/// An event, and whether it is only asked about.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "Asked is what is read; this only describes it")]
-struct EventRequest {
-    #[schema(inline)]
-    #[serde(flatten)]
-    event: Event,
-    /// True: the same decision, and nothing is written or sent. The same as `?dry_run=true`.
-    #[schema(default = false)]
-    dry_run: Option<bool>,
+request! {
+    /// An event, and whether it is only asked about.
+    #[derive(ToSchema)]
+    struct EventRequest {
+        #[schema(inline)]
+        #[serde(flatten)]
+        event: Event,
+        /// True: the same decision, and nothing is written or sent. The same as `?dry_run=true`.
+        #[schema(default = false)]
+        dry_run: Option<bool>,
+    }
 }
 
-/// Many events.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "Bulk is what is read; this only describes it")]
-struct BulkRequest {
-    /// The events, as the single endpoint takes them.
-    #[schema(min_items = 1, max_items = 1000)]
-    events: Vec<Event>,
-    /// True: the same decisions, and nothing is written or sent.
-    #[schema(default = false)]
-    dry_run: Option<bool>,
+request! {
+    /// Many events.
+    #[derive(ToSchema)]
+    struct BulkRequest {
+        /// The events, as the single endpoint takes them.
+        #[schema(min_items = 1, max_items = 1000, value_type = Vec<Event>)]
+        events: Vec<Value>,
+        /// True: the same decisions, and nothing is written or sent.
+        #[schema(default = false)]
+        dry_run: Option<bool>,
+    }
+
+    /// A thousand events with a page of context each.
+    const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+    fn errors(&self) -> Vec<(&'static str, String)> {
+        let is_size_allowed = (1..=MAX_EVENTS).contains(&self.events.len());
+        let error = || ("events", format!("Envíe de 1 a {MAX_EVENTS} eventos."));
+        (!is_size_allowed).then(error).into_iter().collect()
+    }
 }
 
-/// Why an event was not accepted (S002-42). Wrong fields come as `{"field": ["…"]}` instead.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "the problem is what is written; this only describes it")]
-struct NotAccepted {
-    /// Always false.
-    #[schema(examples(false))]
-    success: bool,
-    /// What is wrong, in a sentence.
-    #[schema(examples("Faltan variables de contexto requeridas"))]
-    error: String,
-    /// The same sentence, in a list.
-    errors: Vec<String>,
-    /// Variables that the templates need and the context lacks.
-    missing_fields: Vec<String>,
-    /// What to do.
-    hint: Option<String>,
-    /// What every context holds.
-    minimum_fields: Vec<String>,
-    /// Always null: there is no such event.
-    correlation_id: Option<String>,
-    /// Always 0.
-    notifications_queued: usize,
-}
+const _: () = assert!(MAX_EVENTS == 1_000, "the description of BulkRequest names the limit");
 
-/// Only asking.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "DryRun is what is read; this only describes it")]
-struct DryRunParam {
-    /// True: the same decision, and nothing is written or sent; the answer is 200. `Idempotency-Key` is ignored then.
-    #[param(default = false)]
-    dry_run: Option<bool>,
-}
-
-/// Asking twice.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "IdempotencyHeader is what is read; this only describes it")]
-pub(crate) struct IdempotencyParam {
-    /// The same key with the same body gets the same answer for 24 hours, and nothing is sent twice.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
-    idempotency_key: Option<String>,
+request! {
+    /// Only asking.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct DryRunQuery {
+        /// True: the same decision, and nothing is written or sent; the answer is 200. `Idempotency-Key` is ignored then.
+        #[param(default = false)]
+        dry_run: Option<bool>,
+    }
 }
 
 fn accepted_example() -> Value {

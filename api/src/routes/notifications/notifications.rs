@@ -22,13 +22,13 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::dispatch::{IdempotencyHeader, IdempotencyParam, replayable};
+use super::dispatch::{IdempotencyHeader, replayable};
 use crate::auth::keys::Caller;
 use crate::auth::{Dispatch, May, Read};
-use crate::extract::body::{Body, Fields};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::extract::request::request;
 use crate::problem::{Conflict, Problem};
 use crate::state::{Api, Routes};
 
@@ -44,16 +44,16 @@ pub(crate) fn routes() -> Routes {
 /// Messages, newest first.
 ///
 /// Without their words, and with masked addresses. No more than 100000 are counted; narrow the question to see older ones.
-#[utoipa::path(get, path = "/", tag = "notifications", params(NotificationFilter, PageParams),
+#[utoipa::path(get, path = "/", tag = "notifications", params(NotificationQuery, Paging),
     responses((status = 200, description = "A page of messages", body = Page<NotificationView>)))]
 async fn list(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(filter): Query<Filter>,
+    Query(query): Query<NotificationQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<NotificationView>>, Problem> {
     let mut session = api.context.db.read().await?;
-    let (found, count) = notifications::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
+    let (found, count) = notifications::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
     let views = found.into_iter().map(|record| NotificationView::of(record, false)).collect();
     Ok(axum::Json(paging.page(views, count)?))
 }
@@ -107,7 +107,7 @@ async fn cancel(
 ///
 /// The channels that came after it are its fallbacks. 409 when the customer has said no since, or when it is still on its way.
 #[utoipa::path(post, path = "/{id}/resend", tag = "notifications",
-    params(("id" = Id, Path, description = "Id of the message"), IdempotencyParam),
+    params(("id" = Id, Path, description = "Id of the message"), IdempotencyHeader),
     responses(
         (status = 202, description = "It is accepted", body = Receipt),
         (status = 409, description = "It may not or cannot be sent again; the problem says why", body = Value,
@@ -136,8 +136,8 @@ async fn event(
     Segment(correlation_id): Segment<Id>,
 ) -> Result<axum::Json<EventStory>, Problem> {
     let mut session = api.context.db.read().await?;
-    let chain = notifications::of_correlation(&mut session, correlation_id, LONGEST_STORY).await?;
-    let journal = journal::of_correlation(&mut session, correlation_id, LONGEST_STORY).await?;
+    let chain = notifications::of_correlation(&mut session, correlation_id, MAX_STORY_ENTRIES).await?;
+    let journal = journal::of_correlation(&mut session, correlation_id, MAX_STORY_ENTRIES).await?;
     if chain.is_empty() && journal.is_empty() {
         return Err(Problem::NotFound);
     }
@@ -154,10 +154,10 @@ async fn event(
 }
 
 /// The most messages and journal lines of one event's story.
-const LONGEST_STORY: i64 = 500;
+const MAX_STORY_ENTRIES: i64 = 500;
 
 /// Characters of a body that are shown (S002-70).
-const PREVIEW: usize = 500;
+const PREVIEW_CHARS: usize = 500;
 
 fn tell(chain: &[Record], attempts: &[Attempt], journal: &[Line], zone: Tz, caller: &Caller) -> Vec<TimelineEntry> {
     Timeline { chain, attempts, journal, zone, shows_answers: caller.is_admin() }.tell()
@@ -370,7 +370,7 @@ impl NotificationDetail {
         Ok(Some(Self {
             notification: NotificationView::of(record, caller.is_admin()),
             subject,
-            body_preview: body.chars().take(PREVIEW).collect(),
+            body_preview: body.chars().take(PREVIEW_CHARS).collect(),
             is_html,
             chain: chain.iter().map(Sibling::from).collect(),
             timeline,
@@ -384,45 +384,38 @@ impl From<&Record> for Sibling {
     }
 }
 
-impl Body for Filter {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            customer_id: fields.optional("customer_id"),
-            status: fields.optional("status"),
-            channel: fields.optional("channel"),
-            event_type: fields.optional("event_type"),
-            correlation_id: fields.optional("correlation_id"),
-            task_id: fields.optional("task_id"),
-            taller_id: fields.optional("taller_id"),
-            from: fields.optional("from"),
-            to: fields.optional("to"),
-        }
+request! {
+    /// Which messages to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct NotificationQuery {
+        /// Only this customer's.
+        customer_id: Option<String>,
+        /// Only those that stand there.
+        #[param(inline)]
+        status: Option<Status>,
+        /// Only this channel's.
+        #[param(inline)]
+        channel: Option<Channel>,
+        /// Only about this.
+        event_type: Option<String>,
+        /// Only of this event.
+        correlation_id: Option<Id>,
+        /// Only of this chain.
+        task_id: Option<Id>,
+        /// Only of this workshop.
+        taller_id: Option<String>,
+        /// Accepted at this time or later (RFC 3339).
+        from: Option<Timestamp>,
+        /// Accepted before this time (RFC 3339).
+        to: Option<Timestamp>,
     }
 }
 
-/// Which messages to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Filter is what is read; this only describes it")]
-struct NotificationFilter {
-    /// Only this customer's.
-    customer_id: Option<String>,
-    /// Only those that stand there.
-    #[param(inline)]
-    status: Option<Status>,
-    /// Only this channel's.
-    #[param(inline)]
-    channel: Option<Channel>,
-    /// Only about this.
-    event_type: Option<String>,
-    /// Only of this event.
-    correlation_id: Option<Id>,
-    /// Only of this chain.
-    task_id: Option<Id>,
-    /// Only of this workshop.
-    taller_id: Option<String>,
-    /// Accepted at this time or later (RFC 3339).
-    from: Option<Timestamp>,
-    /// Accepted before this time (RFC 3339).
-    to: Option<Timestamp>,
+impl From<NotificationQuery> for Filter {
+    fn from(
+        NotificationQuery { customer_id, status, channel, event_type, correlation_id, task_id, taller_id, from, to }: NotificationQuery,
+    ) -> Self {
+        Self { customer_id, status, channel, event_type, correlation_id, task_id, taller_id, from, to }
+    }
 }

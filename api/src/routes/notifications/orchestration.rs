@@ -14,8 +14,7 @@ use recado_notifications::catalogue::{self, Catalogue};
 use recado_notifications::catalogue_version;
 use recado_notifications::channels::Channel;
 use recado_notifications::orchestration::{
-    self, AwaitedReceipt, Cell, DeliveryMode, MOST_CELLS, Orchestration, OrchestrationDraft,
-    OrchestrationFilter as Filter,
+    self, AwaitedReceipt, Cell, DeliveryMode, MOST_CELLS, Orchestration, OrchestrationDraft, OrchestrationFilter,
 };
 use recado_notifications::targets::Target;
 use recado_notifications::templates::{self, Template};
@@ -24,10 +23,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Body, Changes, Fields, Form, Json, Whole};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::fields::Fields;
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::extract::request::{Request, Required, request};
 use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
@@ -40,16 +41,16 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Configurations, by service, audience and workshop.
-#[utoipa::path(get, path = "/", tag = "orchestration", params(OrchestrationFilter, PageParams),
+#[utoipa::path(get, path = "/", tag = "orchestration", params(OrchestrationQuery, Paging),
     responses((status = 200, description = "A page of configurations", body = Page<OrchestrationView>)))]
 async fn list(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(search): Query<Search>,
+    Query(query): Query<OrchestrationQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<OrchestrationView>>, Problem> {
     let catalogue = api.catalogue().await?;
-    let filter = search.understood(&catalogue)?;
+    let filter = query.filter(&catalogue)?;
     let mut found = catalogue.configurations();
     found.retain(|config| filter.takes(config));
     Ok(axum::Json(paging.cut(&found, |config| OrchestrationView::of(config, &catalogue))?))
@@ -134,14 +135,14 @@ async fn update_matrix(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
-    Json(Elements(elements)): Json<Elements>,
+    Json(MatrixWrite { configs }): Json<MatrixWrite>,
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
     let (catalogue, now) = (api.catalogue().await?, api.context.clock.now());
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
     let config = orchestration::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let known = orchestration::cells(&mut session, id).await?;
-    let mut changes = Matrix::of(id, known).changed(elements, &catalogue, now);
+    let mut changes = Matrix::of(id, known).changed(configs, &catalogue, now);
     let named: Vec<Id> = changes.cells.iter().filter_map(|(_, cell)| cell.template_id).collect();
     changes.check_templates(&templates::find_many(&mut session, &named).await?, config.target);
     changes.errors.none_or_problem()?;
@@ -326,85 +327,84 @@ impl Form for OrchestrationDraft {
     }
 }
 
-/// Which configurations to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Search is what is read; this only describes it")]
-struct OrchestrationFilter {
-    /// Only those of this type or subtype of service, by UUID or slug.
-    service_type_id: Option<String>,
-    /// Only those for this audience.
-    target: Option<Target>,
-    /// Only this workshop's; `null` for those that belong to none.
-    taller_id: Option<String>,
-}
-
-/// What a caller looks for, as they wrote it.
-struct Search {
-    service: Option<String>,
-    filter: Filter,
-}
-
-impl Body for Search {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            service: fields.optional("service_type_id"),
-            filter: Filter {
-                service_type_id: None,
-                target: fields.optional("target"),
-                taller_id: fields.optional("taller_id").map(|taller: String| (taller != "null").then_some(taller)),
-            },
-        }
+request! {
+    /// Which configurations to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct OrchestrationQuery {
+        /// Only those of this type or subtype of service, by UUID or slug.
+        service_type_id: Option<String>,
+        /// Only those for this audience.
+        target: Option<Target>,
+        /// Only this workshop's; `null` for those that belong to none.
+        taller_id: Option<String>,
     }
 }
 
-impl Search {
-    /// With an id for a slug. An id that nobody knows finds nothing; a slug that nobody knows is a slip of the pen.
-    fn understood(self, catalogue: &Catalogue) -> Result<Filter, Problem> {
+impl OrchestrationQuery {
+    /// With an id for a slug. An unknown id finds nothing; an unknown slug is an error.
+    fn filter(self, catalogue: &Catalogue) -> Result<OrchestrationFilter, Problem> {
         let id = |reference: String| reference.parse().or_else(|_| catalogue.known_service(&reference));
-        let service_type_id = self.service.map(id).transpose();
+        let service_type_id = self.service_type_id.map(id).transpose();
         let service_type_id = service_type_id.map_err(|error| FieldErrors::one("service_type_id", error))?;
-        Ok(Filter { service_type_id, ..self.filter })
+        let taller_id = self.taller_id.map(|taller| (taller != "null").then_some(taller));
+        Ok(OrchestrationFilter { service_type_id, target: self.target, taller_id })
     }
 }
 
-/// Cells to write.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "Elements is what is read; this only describes it")]
-struct MatrixWrite {
-    /// The cells, at most 1000, each of them once.
-    #[schema(max_items = 1000)]
-    configs: Vec<CellWrite>,
+request! {
+    /// Cells to write.
+    #[derive(ToSchema)]
+    struct MatrixWrite {
+        /// The cells, at most 1000, each of them once.
+        #[schema(max_items = 1000, value_type = Vec<CellWrite>)]
+        configs: Vec<Fields>,
+    }
+
+    fn errors(&self) -> Vec<(&'static str, String)> {
+        let error = || ("configs", format!("Asegúrese de que este campo no tenga más de {MOST_CELLS} elementos."));
+        (self.configs.len() > MOST_CELLS).then(error).into_iter().collect()
+    }
 }
 
-/// A cell to write. A field that is left out stays as it is.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "Elements is what is read; this only describes it")]
-struct CellWrite {
-    /// The phase, by UUID or slug.
-    #[schema(examples("phase-reception"))]
-    phase_id: String,
-    /// The channel.
-    channel: Channel,
-    /// Whether the channel is used in this phase.
-    enabled: bool,
-    /// This template, which must be for the channel and the audience; null for the best match.
-    template_id: Option<Id>,
-    /// Without this receipt in time the next channel is tried; null when it is enough that the message was sent.
-    await_receipt: Option<AwaitedReceipt>,
-    /// How long to wait for the receipt, in seconds; required with `await_receipt`.
-    #[schema(minimum = 1, maximum = 604800, examples(3600))]
-    await_seconds: Option<i32>,
+request! {
+    /// A cell to write. A field that is left out stays as it is.
+    #[derive(ToSchema)]
+    struct CellWrite {
+        /// The phase, by UUID or slug.
+        #[schema(value_type = String, examples("phase-reception"))]
+        phase_id: Required<String>,
+        /// The channel.
+        #[schema(value_type = Channel)]
+        channel: Required<Channel>,
+        /// Whether the channel is used in this phase.
+        #[schema(value_type = bool)]
+        enabled: Required<bool>,
+        /// This template, which must be for the channel and the audience; null for the best match.
+        #[schema(value_type = Option<Id>)]
+        template_id: Option<Option<Id>>,
+        /// Without this receipt in time the next channel is tried; null when it is enough that the message was sent.
+        #[schema(value_type = Option<AwaitedReceipt>)]
+        await_receipt: Option<Option<AwaitedReceipt>>,
+        /// How long to wait for the receipt, in seconds; required with `await_receipt`.
+        #[schema(value_type = Option<i32>, minimum = 1, maximum = 604800, examples(3600))]
+        await_seconds: Option<Option<i32>>,
+    }
 }
 
 const _: () = assert!(MOST_CELLS == 1_000, "the description of MatrixWrite names the limit");
 
-/// The cells of a request, not yet read: what is left out is known only when the matrix is.
-struct Elements(Vec<Fields>);
-
-impl Body for Elements {
-    fn read(fields: &mut Fields) -> Self {
-        Self(fields.objects("configs", MOST_CELLS))
+impl CellWrite {
+    /// Takes over what was sent.
+    fn change(&self, cell: &mut Cell) {
+        cell.enabled = self.enabled.0.unwrap_or_default();
+        cell.template_id = self.template_id.unwrap_or(cell.template_id);
+        if let Some(await_receipt) = self.await_receipt {
+            cell.await_receipt = await_receipt;
+            // Without a receipt to wait for there is no time to wait.
+            cell.await_seconds = cell.await_seconds.filter(|_| await_receipt.is_some());
+        }
+        cell.await_seconds = self.await_seconds.unwrap_or(cell.await_seconds);
     }
 }
 
@@ -449,27 +449,19 @@ impl Matrix {
 
     /// The cell that an element means, as it is to be; `None` when that cannot be told.
     fn read_cell(&self, fields: &mut Fields, catalogue: &Catalogue, now: Timestamp) -> Option<Cell> {
-        let phase = fields.mandatory::<String>("phase_id").and_then(|reference| {
-            let found = catalogue.known_phase(&reference);
+        let write = CellWrite::read(fields)?;
+        let phase = write.phase_id.0.as_ref().and_then(|reference| {
+            let found = catalogue.known_phase(reference);
             found.map_err(|error| fields.check(vec![("phase_id", error)])).ok()
         });
-        let channel = fields.mandatory("channel");
-        let enabled = fields.mandatory("enabled").unwrap_or_default();
-        let known = phase.zip(channel).map(|(phase, channel)| {
+        let known = phase.zip(write.channel.0).map(|(phase, channel)| {
             let new = || Cell::new(self.config, phase, channel, now);
             self.cells.get(&(phase, channel)).cloned().unwrap_or_else(new)
         });
-        // Without a cell the rest is read all the same, to say what is wrong with it.
+        // Without a cell the rest is checked all the same, to say what is wrong with it.
         let is_known = known.is_some();
         let mut cell = known.unwrap_or_else(|| Cell::new(self.config, self.config, Channel::Email, now));
-        cell.enabled = enabled;
-        fields.set_nullable("template_id", &mut cell.template_id);
-        if fields.has("await_receipt") {
-            fields.set_nullable("await_receipt", &mut cell.await_receipt);
-            // A wait for nothing ends by itself.
-            cell.await_seconds = cell.await_seconds.filter(|_| cell.await_receipt.is_some());
-        }
-        fields.set_nullable("await_seconds", &mut cell.await_seconds);
+        write.change(&mut cell);
         fields.check(cell.errors());
         is_known.then_some(cell)
     }

@@ -10,7 +10,7 @@ use recado_kernel::ids::Id;
 use recado_kernel::sealed;
 use recado_notifications::channels::Channel;
 use recado_notifications::provider_accounts::{
-    self, NewSecret, ProviderAccount, ProviderAccountDraft, ProviderAccountFilter as Filter, Security, Settings,
+    self, NewSecret, ProviderAccount, ProviderAccountDraft, ProviderAccountFilter, Security, Settings,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -18,10 +18,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
-use crate::extract::body::{Body, Changes, Field, Fields, Form, Json, Whole, choice};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::fields::{Field, Fields, choice};
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
@@ -30,16 +32,16 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Provider accounts, in the order in which they are tried.
-#[utoipa::path(get, path = "/", tag = "provider-accounts", params(AccountFilter, PageParams),
+#[utoipa::path(get, path = "/", tag = "provider-accounts", params(AccountQuery, Paging),
     responses((status = 200, description = "A page of accounts", body = Page<AccountView>)))]
 async fn list(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
-    Query(filter): Query<Filter>,
+    Query(query): Query<AccountQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<AccountView>>, Problem> {
     let mut session = api.context.db.read().await?;
-    let (found, count) = provider_accounts::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
+    let (found, count) = provider_accounts::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
     Ok(axum::Json(paging.page(found.into_iter().map(AccountView::from).collect(), count)?))
 }
 
@@ -262,19 +264,20 @@ impl Field for Security {
     }
 }
 
-/// Which accounts to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Filter is what is read; this only describes it")]
-struct AccountFilter {
-    /// Only this workshop's own.
-    taller_id: Option<String>,
-    /// Only those of this channel.
-    channel: Option<Channel>,
+request! {
+    /// Which accounts to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct AccountQuery {
+        /// Only this workshop's own.
+        taller_id: Option<String>,
+        /// Only those of this channel.
+        channel: Option<Channel>,
+    }
 }
 
-impl Body for Filter {
-    fn read(fields: &mut Fields) -> Self {
-        Self { taller_id: fields.optional("taller_id"), channel: fields.optional("channel") }
+impl From<AccountQuery> for ProviderAccountFilter {
+    fn from(AccountQuery { taller_id, channel }: AccountQuery) -> Self {
+        Self { taller_id, channel }
     }
 }

@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::auth::{Dispatch, May, Read};
-use crate::extract::body::{Body, Fields, Json};
+use crate::extract::body::Json;
 use crate::extract::path::Segment;
+use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
@@ -28,8 +29,9 @@ pub(crate) fn routes() -> Routes {
 async fn subscribe(
     _: May<Dispatch>,
     State(api): State<Arc<Api>>,
-    Json(new): Json<NewSubscription>,
+    Json(write): Json<SubscriptionWrite>,
 ) -> Result<(StatusCode, axum::Json<Subscribed>), Problem> {
+    let new = NewSubscription::from(write);
     check_url(&new.endpoint, api.context.config.allow_private_networks)
         .map_err(|error| FieldErrors::one("subscription.endpoint", explain(&error)))?;
     let new = new.checked().map_err(name_fields)?;
@@ -48,7 +50,7 @@ async fn subscribe(
 async fn unsubscribe(
     _: May<Dispatch>,
     State(api): State<Arc<Api>>,
-    Json(Endpoint(endpoint)): Json<Endpoint>,
+    Json(SubscriptionEnd { endpoint }): Json<SubscriptionEnd>,
 ) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
     let existed = push::unsubscribe(&mut session, &endpoint).await?;
@@ -115,72 +117,58 @@ struct VapidPublicKey {
     public_key: String,
 }
 
-/// A browser's subscription with whom it belongs to.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "NewSubscription is what is read; this only describes it")]
-struct SubscriptionWrite {
-    /// Whose browser it is; the customer may be synced later.
-    #[schema(max_length = 100, examples("customer-001"))]
-    customer_id: String,
-    /// What `PushSubscription.toJSON()` says.
-    subscription: BrowserSubscription,
-    /// Which browser it is, for people.
-    #[schema(max_length = 1000)]
-    user_agent: Option<String>,
-}
-
-/// A `PushSubscription` (W3C Push API).
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "NewSubscription is what is read; this only describes it")]
-struct BrowserSubscription {
-    /// URL of the push service, `https` and public.
-    #[schema(max_length = 2000, examples("https://push.example.com/abc"))]
-    endpoint: String,
-    /// The browser's keys (RFC 8291).
-    keys: BrowserKeys,
-}
-
-/// The keys of a browser (RFC 8291).
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "NewSubscription is what is read; this only describes it")]
-struct BrowserKeys {
-    /// Its public key: an uncompressed P-256 point, base64url.
-    p256dh: String,
-    /// 16 random bytes, base64url.
-    auth: String,
-}
-
-/// Which subscription ends.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "Endpoint is what is read; this only describes it")]
-struct SubscriptionEnd {
-    /// The endpoint that was subscribed.
-    #[schema(examples("https://push.example.com/abc"))]
-    endpoint: String,
-}
-
-impl Body for NewSubscription {
-    fn read(fields: &mut Fields) -> Self {
-        let (endpoint, (p256dh, auth)) = fields.within("subscription", |subscription| {
-            let keys = |keys: &mut Fields| (keys.required("p256dh"), keys.required("auth"));
-            (subscription.required("endpoint"), subscription.within("keys", keys))
-        });
-        Self {
-            customer_id: fields.required("customer_id"),
-            endpoint,
-            p256dh,
-            auth,
-            user_agent: fields.optional("user_agent"),
-        }
+request! {
+    /// A browser's subscription with whom it belongs to.
+    #[derive(ToSchema)]
+    struct SubscriptionWrite {
+        /// Whose browser it is; the customer may be synced later.
+        #[schema(max_length = 100, examples("customer-001"))]
+        customer_id: String,
+        /// What `PushSubscription.toJSON()` says.
+        subscription: BrowserSubscription,
+        /// Which browser it is, for people.
+        #[schema(max_length = 1000)]
+        user_agent: Option<String>,
     }
 }
 
-/// The body of a farewell.
-struct Endpoint(String);
+request! {
+    /// A `PushSubscription` (W3C Push API).
+    #[derive(ToSchema)]
+    struct BrowserSubscription {
+        /// URL of the push service, `https` and public.
+        #[schema(max_length = 2000, examples("https://push.example.com/abc"))]
+        endpoint: String,
+        /// The browser's keys (RFC 8291).
+        keys: BrowserKeys,
+    }
+}
 
-impl Body for Endpoint {
-    fn read(fields: &mut Fields) -> Self {
-        Self(fields.required("endpoint"))
+request! {
+    /// The keys of a browser (RFC 8291).
+    #[derive(ToSchema)]
+    struct BrowserKeys {
+        /// Its public key: an uncompressed P-256 point, base64url.
+        p256dh: String,
+        /// 16 random bytes, base64url.
+        auth: String,
+    }
+}
+
+request! {
+    /// Which subscription ends.
+    #[derive(ToSchema)]
+    struct SubscriptionEnd {
+        /// The endpoint that was subscribed.
+        #[schema(examples("https://push.example.com/abc"))]
+        endpoint: String,
+    }
+}
+
+impl From<SubscriptionWrite> for NewSubscription {
+    fn from(SubscriptionWrite { customer_id, subscription, user_agent }: SubscriptionWrite) -> Self {
+        let BrowserSubscription { endpoint, keys: BrowserKeys { p256dh, auth } } = subscription;
+        Self { customer_id, endpoint, p256dh, auth, user_agent }
     }
 }
 

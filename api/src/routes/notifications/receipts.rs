@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::auth::EvolutionCaller;
-use crate::extract::body::Anything;
+use crate::extract::body::AnyJson;
 use crate::extract::path::Segment;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
@@ -27,12 +27,12 @@ pub(crate) fn routes() -> Routes {
 /// Receipts of WhatsApp messages, as Evolution API posts them to one URL for all events.
 #[utoipa::path(post, path = "/", tag = "receipts", security(("evolutionToken" = []), ("evolutionJwt" = [])),
     request_body(content = Value, description = "A webhook of Evolution API 2.x"),
-    responses((status = 200, description = "It is kept, or there was nothing in it for us", body = Taken)))]
+    responses((status = 200, description = "It is kept, or there was nothing in it for us", body = WebhookAnswer)))]
 async fn take(
     _: EvolutionCaller,
     State(api): State<Arc<Api>>,
-    Anything(body): Anything,
-) -> Result<axum::Json<Taken>, Problem> {
+    AnyJson(body): AnyJson,
+) -> Result<axum::Json<WebhookAnswer>, Problem> {
     accept(&api, None, &body).await
 }
 
@@ -40,24 +40,24 @@ async fn take(
 #[utoipa::path(post, path = "/{event}", tag = "receipts", security(("evolutionToken" = []), ("evolutionJwt" = [])),
     params(("event" = String, Path, description = "Name of the event", example = "messages-update")),
     request_body(content = Value, description = "A webhook of Evolution API 2.x"),
-    responses((status = 200, description = "It is kept, or there was nothing in it for us", body = Taken)))]
+    responses((status = 200, description = "It is kept, or there was nothing in it for us", body = WebhookAnswer)))]
 async fn take_event(
     _: EvolutionCaller,
     State(api): State<Arc<Api>>,
     Segment(event): Segment<String>,
-    Anything(body): Anything,
-) -> Result<axum::Json<Taken>, Problem> {
+    AnyJson(body): AnyJson,
+) -> Result<axum::Json<WebhookAnswer>, Problem> {
     accept(&api, Some(&event), &body).await
 }
 
-async fn accept(api: &Api, event: Option<&str>, body: &Value) -> Result<axum::Json<Taken>, Problem> {
+async fn accept(api: &Api, event: Option<&str>, body: &Value) -> Result<axum::Json<WebhookAnswer>, Problem> {
     let Webhook { receipts, connection, ignored } = Webhook::read(event, body, api.context.clock.now());
     if let Some(connection) = &connection {
         observe(api, connection);
     }
     let accepted = receipts.len();
     let task_id = if accepted == 0 { None } else { Some(api.enqueue.accept(&ApplyReceipts { receipts }).await?) };
-    Ok(axum::Json(Taken { status: "ok", accepted, ignored, task_id }))
+    Ok(axum::Json(WebhookAnswer { status: "ok", accepted, ignored, task_id }))
 }
 
 /// Says so when the telephone of an instance comes or goes. Nothing is sent because of it: retries come by themselves.
@@ -79,7 +79,7 @@ fn observe(api: &Api, Connection { instance, state }: &Connection) {
 /// What was taken in.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ReceiptsTaken)]
-struct Taken {
+struct WebhookAnswer {
     /// Always `ok`.
     #[schema(examples("ok"))]
     status: &'static str,

@@ -8,17 +8,19 @@ use chrono::NaiveDate;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
-use recado_notifications::reminders::{self, Kind, Reminder, ReminderDraft, ReminderFilter as Filter, Status};
+use recado_notifications::reminders::{self, Kind, Reminder, ReminderDraft, ReminderFilter, Status};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Body, Changes, Field, Fields, Form, Json, Whole, choice};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::fields::{Field, Fields, choice};
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
@@ -27,16 +29,16 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Reminders, the newest first.
-#[utoipa::path(get, path = "/", tag = "reminders", params(ReminderFilter, PageParams),
+#[utoipa::path(get, path = "/", tag = "reminders", params(ReminderQuery, Paging),
     responses((status = 200, description = "A page of reminders", body = Page<ReminderView>)))]
 async fn list(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(filter): Query<Filter>,
+    Query(query): Query<ReminderQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<ReminderView>>, Problem> {
     let mut session = api.context.db.read().await?;
-    let (found, count) = reminders::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
+    let (found, count) = reminders::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
     Ok(axum::Json(paging.page(found.into_iter().map(ReminderView::from).collect(), count)?))
 }
 
@@ -233,28 +235,24 @@ impl Field for Status {
     }
 }
 
-/// Which reminders to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Filter is what is read; this only describes it")]
-struct ReminderFilter {
-    /// Exactly this status.
-    status: Option<Status>,
-    /// True: pending, notified or overdue. False: completed or cancelled.
-    open: Option<bool>,
-    /// Only of this customer's vehicles.
-    customer_id: Option<String>,
-    /// Only of this vehicle.
-    vehicle_id: Option<Id>,
+request! {
+    /// Which reminders to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct ReminderQuery {
+        /// Exactly this status.
+        status: Option<Status>,
+        /// True: pending, notified or overdue. False: completed or cancelled.
+        open: Option<bool>,
+        /// Only of this customer's vehicles.
+        customer_id: Option<String>,
+        /// Only of this vehicle.
+        vehicle_id: Option<Id>,
+    }
 }
 
-impl Body for Filter {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            status: fields.optional("status"),
-            open: fields.optional("open"),
-            customer_id: fields.optional("customer_id"),
-            vehicle_id: fields.optional("vehicle_id"),
-        }
+impl From<ReminderQuery> for ReminderFilter {
+    fn from(ReminderQuery { status, open, customer_id, vehicle_id }: ReminderQuery) -> Self {
+        Self { status, open, customer_id, vehicle_id }
     }
 }

@@ -8,16 +8,18 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
-use recado_notifications::suppressions::{self, Reason, Suppression, SuppressionDraft, SuppressionFilter as Filter};
+use recado_notifications::suppressions::{self, Reason, Suppression, SuppressionDraft, SuppressionFilter};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Body, Fields, Form, Json, Whole};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::body::{Form, Json, Whole};
+use crate::extract::fields::Fields;
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
@@ -26,16 +28,16 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Suppressed addresses, the newest first. They are shown in full.
-#[utoipa::path(get, path = "/", tag = "suppressions", params(SuppressionFilter, PageParams),
+#[utoipa::path(get, path = "/", tag = "suppressions", params(SuppressionQuery, Paging),
     responses((status = 200, description = "A page of suppressions", body = Page<SuppressionView>)))]
 async fn list(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(filter): Query<Filter>,
+    Query(query): Query<SuppressionQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<SuppressionView>>, Problem> {
     let mut session = api.context.db.read().await?;
-    let (found, count) = suppressions::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
+    let (found, count) = suppressions::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
     Ok(axum::Json(paging.page(found.into_iter().map(SuppressionView::from).collect(), count)?))
 }
 
@@ -126,19 +128,20 @@ impl Form for SuppressionDraft {
     }
 }
 
-/// Which suppressions to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Filter is what is read; this only describes it")]
-struct SuppressionFilter {
-    /// Only this channel: `email` or `whatsapp`.
-    channel: Option<Channel>,
-    /// Part of the address, in either case.
-    search: Option<String>,
+request! {
+    /// Which suppressions to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct SuppressionQuery {
+        /// Only this channel: `email` or `whatsapp`.
+        channel: Option<Channel>,
+        /// Part of the address, in either case.
+        search: Option<String>,
+    }
 }
 
-impl Body for Filter {
-    fn read(fields: &mut Fields) -> Self {
-        Self { channel: fields.optional("channel"), search: fields.optional("search") }
+impl From<SuppressionQuery> for SuppressionFilter {
+    fn from(SuppressionQuery { channel, search }: SuppressionQuery) -> Self {
+        Self { channel, search }
     }
 }

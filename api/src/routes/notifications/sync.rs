@@ -13,7 +13,9 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::auth::InternalCaller;
-use crate::extract::body::{Body, Fields, Json};
+use crate::extract::body::Json;
+use crate::extract::fields::Fields;
+use crate::extract::request::Request;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
 
@@ -82,9 +84,9 @@ fn queued(answer: Queued) -> Answer {
     (StatusCode::ACCEPTED, axum::Json(answer))
 }
 
-impl Body for CustomerSync {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
+impl Request for CustomerSync {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
             customer_id: fields.required("customer_id"),
             name: fields.optional("name"),
             first_name: fields.optional("first_name"),
@@ -93,13 +95,13 @@ impl Body for CustomerSync {
             phone: fields.optional("phone"),
             whatsapp: fields.optional("whatsapp"),
             sync_version: fields.optional("sync_version"),
-        }
+        })
     }
 }
 
-impl Body for VehicleSync {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
+impl Request for VehicleSync {
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
             vehicle_id: fields.optional("vehicle_id"),
             customer_id: fields.required("customer_id"),
             plate: fields.required("plate"),
@@ -111,6 +113,6 @@ impl Body for VehicleSync {
             next_service_kilometers: fields.optional("next_service_kilometers"),
             image_url: fields.optional("image_url"),
             sync_version: fields.optional("sync_version"),
-        }
+        })
     }
 }

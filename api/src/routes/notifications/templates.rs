@@ -13,20 +13,20 @@ use recado_notifications::dispatch::{CUSTOM, EVENT_TYPES};
 use recado_notifications::orchestration;
 use recado_notifications::targets::Target;
 use recado_notifications::templates::words::{CompiledTemplate, Context, VARIABLES, sample_context};
-use recado_notifications::templates::{
-    self, Template, TemplateDraft, TemplateFilter as Filter, TemplateKey, TemplateScope,
-};
+use recado_notifications::templates::{self, Template, TemplateDraft, TemplateFilter, TemplateKey, TemplateScope};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Body, Changes, Fields, Form, Json, Whole};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::fields::Fields;
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
-use crate::problem::{FieldErrors, Problem};
+use crate::extract::request::request;
+use crate::problem::{FieldErrors, MissingVariables, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
@@ -39,16 +39,16 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Templates, by name.
-#[utoipa::path(get, path = "/", tag = "templates", params(TemplateFilter, PageParams),
+#[utoipa::path(get, path = "/", tag = "templates", params(TemplateQuery, Paging),
     responses((status = 200, description = "A page of templates", body = Page<TemplateView>)))]
 async fn list(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(search): Query<Search>,
+    Query(query): Query<TemplateQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<TemplateView>>, Problem> {
     let catalogue = api.catalogue().await?;
-    let filter = search.understood(&catalogue)?;
+    let filter = query.filter(&catalogue)?;
     let mut found: Vec<&Template> = catalogue.templates.iter().filter(|template| filter.takes(template)).collect();
     found.sort_by_key(|template| (&template.name, template.id));
     Ok(axum::Json(paging.cut(&found, |template| TemplateView::of(template, &catalogue, &api))?))
@@ -119,16 +119,16 @@ async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment
 }
 
 /// Shows what a text would say, without saving it. Values are escaped as in the message itself.
-#[utoipa::path(post, path = "/preview", tag = "templates", request_body = Specimen, responses(
+#[utoipa::path(post, path = "/preview", tag = "templates", request_body = PreviewRequest, responses(
     (status = 200, description = "The message", body = Preview),
     (status = 400, description = "Variables are missing in `context`; or fields are wrong, as everywhere",
         body = MissingVariables)))]
 async fn preview(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Json(specimen): Json<Specimen>,
+    Json(request): Json<PreviewRequest>,
 ) -> Result<axum::Json<Preview>, Problem> {
-    specimen.render(api.context.config.template_strict_case).map(axum::Json)
+    request.render(api.context.config.template_strict_case).map(axum::Json)
 }
 
 /// The variables that every template may use.
@@ -141,20 +141,20 @@ async fn variables(_: May<Read>) -> axum::Json<Vec<VariableView>> {
 /// The template that fits a context best, or with `all=true` all that fit, the best first.
 ///
 /// A cell of the matrix may name a template; then that one is sent, whatever fits best.
-#[utoipa::path(get, path = "/for_context", tag = "templates", params(ContextParams), responses(
+#[utoipa::path(get, path = "/for_context", tag = "templates", params(TemplateContextQuery), responses(
     (status = 200, description = "The best match, or the list", body = Fitting),
     (status = 404, description = "Nothing fits, or there is no such service or phase",
         body = ref("#/components/schemas/Detail"))))]
 async fn for_context(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(question): Query<Question>,
+    Query(query): Query<TemplateContextQuery>,
 ) -> Result<axum::Json<Fitting>, Problem> {
     let catalogue = api.catalogue().await?;
-    let fitting = templates::fitting(catalogue.templates.iter(), &question.key(&catalogue)?);
+    let fitting = templates::fitting(catalogue.templates.iter(), &query.key(&catalogue)?);
     let shown = |template: &&Template| TemplateView::of(template, &catalogue, &api);
     let best = match fitting.first() {
-        _ if question.all => return Ok(axum::Json(Fitting::All(fitting.iter().map(shown).collect()))),
+        _ if query.all.unwrap_or_default() => return Ok(axum::Json(Fitting::All(fitting.iter().map(shown).collect()))),
         Some(best) => best,
         None => return Err(Problem::Nothing("No hay una plantilla activa para este contexto.".to_owned())),
     };
@@ -327,72 +327,54 @@ fn unused_event_type(event_type: &str) -> Option<(&'static str, String)> {
     (!known.contains(&event_type)).then(|| ("event_type", error()))
 }
 
-/// Which templates to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Search is what is read; this only describes it")]
-struct TemplateFilter {
-    /// Only this channel's.
-    channel: Option<Channel>,
-    /// Only those for this audience.
-    target: Option<Target>,
-    /// Only those of this type of service, by UUID or slug.
-    service_type_id: Option<String>,
-    /// Only those of this subtype, by UUID or slug.
-    subtype_id: Option<String>,
-    /// Only those of this phase, by UUID or slug.
-    phase_id: Option<String>,
-    /// Only this workshop's; `null` for those that belong to none.
-    taller_id: Option<String>,
-    /// Only those for this type of event.
-    event_type: Option<String>,
-    /// Only those that are in use, or only the others.
-    is_active: Option<bool>,
-    /// Part of the name, whatever its case and accents.
-    search: Option<String>,
-}
-
-/// What a caller looks for, as they wrote it.
-struct Search {
-    filter: Filter,
-    service_type: Option<String>,
-    subtype: Option<String>,
-    phase: Option<String>,
-}
-
-impl Body for Search {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            service_type: fields.optional("service_type_id"),
-            subtype: fields.optional("subtype_id"),
-            phase: fields.optional("phase_id"),
-            filter: Filter {
-                channel: fields.optional("channel"),
-                target: fields.optional("target"),
-                event_type: fields.optional("event_type"),
-                taller_id: fields.optional("taller_id").map(|taller: String| (taller != "null").then_some(taller)),
-                is_active: fields.optional("is_active"),
-                search: fields.optional("search"),
-                ..Filter::default()
-            },
-        }
+request! {
+    /// Which templates to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct TemplateQuery {
+        /// Only this channel's.
+        channel: Option<Channel>,
+        /// Only those for this audience.
+        target: Option<Target>,
+        /// Only those of this type of service, by UUID or slug.
+        service_type_id: Option<String>,
+        /// Only those of this subtype, by UUID or slug.
+        subtype_id: Option<String>,
+        /// Only those of this phase, by UUID or slug.
+        phase_id: Option<String>,
+        /// Only this workshop's; `null` for those that belong to none.
+        taller_id: Option<String>,
+        /// Only those for this type of event.
+        event_type: Option<String>,
+        /// Only those that are in use, or only the others.
+        is_active: Option<bool>,
+        /// Part of the name, whatever its case and accents.
+        search: Option<String>,
     }
 }
 
-impl Search {
-    /// With ids for slugs. An id that nobody knows finds nothing; a slug that nobody knows is a slip of the pen.
-    fn understood(self, catalogue: &Catalogue) -> Result<Filter, Problem> {
+impl TemplateQuery {
+    /// With ids for slugs. An unknown id finds nothing; an unknown slug is an error.
+    fn filter(self, catalogue: &Catalogue) -> Result<TemplateFilter, Problem> {
         let mut errors = FieldErrors::default();
-        let mut filter = self.filter;
-        if let Some(reference) = self.service_type {
+        let mut filter = TemplateFilter {
+            channel: self.channel,
+            target: self.target,
+            event_type: self.event_type,
+            taller_id: self.taller_id.map(|taller| (taller != "null").then_some(taller)),
+            is_active: self.is_active,
+            search: self.search,
+            ..TemplateFilter::default()
+        };
+        if let Some(reference) = self.service_type_id {
             let found = reference.parse().or_else(|_| catalogue.known_service_type(&reference));
             filter.service_type_id = found.map_err(|error| errors.add("service_type_id", error)).ok();
         }
-        if let Some(reference) = self.subtype {
+        if let Some(reference) = self.subtype_id {
             let found = reference.parse().map(|id| vec![id]).or_else(|_| catalogue.known_subtypes(&reference));
             filter.subtype_ids = found.map_err(|error| errors.add("subtype_id", error)).ok();
         }
-        if let Some(reference) = self.phase {
+        if let Some(reference) = self.phase_id {
             let found = reference.parse().or_else(|_| catalogue.known_phase(&reference));
             filter.phase_id = found.map_err(|error| errors.add("phase_id", error)).ok();
         }
@@ -400,37 +382,30 @@ impl Search {
     }
 }
 
-/// A text that is not saved.
-#[derive(Debug, ToSchema)]
-#[schema(as = TemplatePreviewRequest)]
-struct Specimen {
-    /// Subject or title, with variables.
-    #[schema(examples("Su {{Vehículo}} está listo"))]
-    subject: Option<String>,
-    /// The message, with variables.
-    #[schema(examples("Hola, {{Nombre}}: su {{Vehículo}} está listo."))]
-    body: String,
-    /// Values for the variables: texts, numbers, true or false. Without it the examples of `variables/` stand in; `fase` may
-    /// always be left out, because an event brings its own.
-    #[schema(value_type = Option<Object>, examples(json!({"nombre": "Carlos Mendoza", "vehiculo": "Haval H6 2024"})))]
-    context: Option<Map<String, Value>>,
-}
+request! {
+    /// A text that is not saved.
+    #[derive(Debug, ToSchema)]
+    #[schema(as = TemplatePreviewRequest)]
+    struct PreviewRequest {
+        /// Subject or title, with variables.
+        #[schema(examples("Su {{Vehículo}} está listo"))]
+        subject: Option<String>,
+        /// The message, with variables.
+        #[schema(examples("Hola, {{Nombre}}: su {{Vehículo}} está listo."))]
+        body: String,
+        /// Values for the variables: texts, numbers, true or false. Without it the examples of `variables/` stand in; `fase` may
+        /// always be left out, because an event brings its own.
+        #[schema(value_type = Option<Object>, examples(json!({"nombre": "Carlos Mendoza", "vehiculo": "Haval H6 2024"})))]
+        context: Option<Map<String, Value>>,
+    }
 
-impl Body for Specimen {
-    fn read(fields: &mut Fields) -> Self {
-        let specimen = Self {
-            subject: fields.optional("subject"),
-            body: fields.required("body"),
-            context: fields.optional("context"),
-        };
-        if specimen.body.trim().is_empty() {
-            fields.check(vec![("body", "Este campo no puede estar en blanco.".to_owned())]);
-        }
-        specimen
+    fn errors(&self) -> Vec<(&'static str, String)> {
+        let error = || ("body", "Este campo no puede estar en blanco.".to_owned());
+        self.body.trim().is_empty().then(error).into_iter().collect()
     }
 }
 
-impl Specimen {
+impl PreviewRequest {
     fn render(&self, strict_case: bool) -> Result<Preview, Problem> {
         let subject = self.subject.as_deref().unwrap_or_default();
         let compiled = CompiledTemplate::compile(subject, &self.body, strict_case)
@@ -468,23 +443,6 @@ struct Preview {
     is_html: bool,
 }
 
-/// What a text needs and its context lacks (S002-45).
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "Problem writes it; this only describes it")]
-struct MissingVariables {
-    /// What is wrong, in a sentence.
-    error: String,
-    /// Keys to add to `context`.
-    #[schema(examples(json!(["hora"])))]
-    missing_variables: Vec<String>,
-    /// What to do.
-    #[schema(examples("Agregue a `context`: hora."))]
-    hint: String,
-    /// All variables of the text.
-    #[schema(examples(json!(["nombre", "hora"])))]
-    template_variables: Vec<String>,
-}
-
 /// A variable that every template may use (S002-46).
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TemplateVariable)]
@@ -515,68 +473,42 @@ impl VariableView {
     }
 }
 
-/// What a template is looked up by.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Question is what is read; this only describes it")]
-struct ContextParams {
-    /// The type of service, by UUID or slug.
-    #[param(required = true, example = "averia-revision")]
-    service_type_id: String,
-    /// The phase, by UUID or slug.
-    #[param(required = true, example = "phase-reception")]
-    phase_id: String,
-    /// The channel.
-    channel: Channel,
-    /// The audience; clients when it is left out.
-    target: Option<Target>,
-    /// A subtype of the service, by UUID or slug.
-    subtype_id: Option<String>,
-    /// The workshop.
-    taller_id: Option<String>,
-    /// The type of event; without it, templates of one type of event do not fit.
-    event_type: Option<String>,
-    /// True: all templates that fit, the best first, and an empty list when there is none.
-    all: Option<bool>,
-}
-
-struct Question {
-    service_type: String,
-    phase: String,
-    channel: Option<Channel>,
-    target: Option<Target>,
-    subtype: Option<String>,
-    taller_id: Option<String>,
-    event_type: Option<String>,
-    all: bool,
-}
-
-impl Body for Question {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            service_type: fields.required("service_type_id"),
-            phase: fields.required("phase_id"),
-            channel: fields.mandatory("channel"),
-            target: fields.optional("target"),
-            subtype: fields.optional("subtype_id"),
-            taller_id: fields.optional("taller_id"),
-            event_type: fields.optional("event_type"),
-            all: fields.optional("all").unwrap_or_default(),
-        }
+request! {
+    /// What a template is looked up by.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct TemplateContextQuery {
+        /// The type of service, by UUID or slug.
+        #[param(required = true, example = "averia-revision")]
+        service_type_id: String,
+        /// The phase, by UUID or slug.
+        #[param(required = true, example = "phase-reception")]
+        phase_id: String,
+        /// The channel.
+        channel: Channel,
+        /// The audience; clients when it is left out.
+        target: Option<Target>,
+        /// A subtype of the service, by UUID or slug.
+        subtype_id: Option<String>,
+        /// The workshop.
+        taller_id: Option<String>,
+        /// The type of event; without it, templates of one type of event do not fit.
+        event_type: Option<String>,
+        /// True: all templates that fit, the best first, and an empty list when there is none.
+        all: Option<bool>,
     }
 }
 
-impl Question {
+impl TemplateContextQuery {
     /// What is asked for, with ids for slugs; a name that leads nowhere is a 404 that says so.
     fn key(&self, catalogue: &Catalogue) -> Result<TemplateKey<'_>, Problem> {
-        let place = catalogue.place(Some(&self.service_type), self.subtype.as_deref(), Some(&self.phase));
+        let place = catalogue.place(Some(&self.service_type_id), self.subtype_id.as_deref(), Some(&self.phase_id));
         let place = place.map_err(|errors| {
             let sentences: Vec<String> = errors.into_iter().map(|(_, error)| error).collect();
             Problem::Nothing(sentences.join(" "))
         })?;
         Ok(TemplateKey {
-            // `read` has complained when there is none, and nobody gets here.
-            channel: self.channel.unwrap_or(Channel::Email),
+            channel: self.channel,
             target: self.target.unwrap_or_default(),
             event_type: self.event_type.as_deref().unwrap_or_default(),
             service_type_id: place.service_type_id,

@@ -8,16 +8,18 @@ use chrono::NaiveDate;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::ids::Id;
-use recado_notifications::vehicles::{self, Vehicle, VehicleDraft, VehicleFilter as Filter};
+use recado_notifications::vehicles::{self, Vehicle, VehicleDraft, VehicleFilter};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Body, Changes, Fields, Form, Json, Whole};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::fields::Fields;
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
@@ -26,16 +28,16 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Vehicles, by plate.
-#[utoipa::path(get, path = "/", tag = "vehicles", params(VehicleFilter, PageParams),
+#[utoipa::path(get, path = "/", tag = "vehicles", params(VehicleQuery, Paging),
     responses((status = 200, description = "A page of vehicles", body = Page<VehicleView>)))]
 async fn list(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(filter): Query<Filter>,
+    Query(query): Query<VehicleQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<VehicleView>>, Problem> {
     let mut session = api.context.db.read().await?;
-    let (found, count) = vehicles::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
+    let (found, count) = vehicles::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
     Ok(axum::Json(paging.page(found.into_iter().map(VehicleView::from).collect(), count)?))
 }
 
@@ -202,24 +204,22 @@ impl Form for VehicleDraft {
     }
 }
 
-/// Which vehicles to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Filter is what is read; this only describes it")]
-struct VehicleFilter {
-    /// Only this customer's.
-    customer_id: Option<String>,
-    /// Part of the plate, in either case.
-    plate: Option<String>,
-    /// The same as `plate`.
-    search: Option<String>,
+request! {
+    /// Which vehicles to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct VehicleQuery {
+        /// Only this customer's.
+        customer_id: Option<String>,
+        /// Part of the plate, in either case.
+        plate: Option<String>,
+        /// The same as `plate`.
+        search: Option<String>,
+    }
 }
 
-impl Body for Filter {
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            customer_id: fields.optional("customer_id"),
-            plate: fields.optional("plate").or_else(|| fields.optional("search")),
-        }
+impl From<VehicleQuery> for VehicleFilter {
+    fn from(VehicleQuery { customer_id, plate, search }: VehicleQuery) -> Self {
+        Self { customer_id, plate: plate.or(search) }
     }
 }

@@ -8,16 +8,18 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::ids::Id;
 use recado_kernel::time_of_day::TimeOfDay;
-use recado_notifications::workshops::{self, Workshop, WorkshopDraft, WorkshopFilter as Filter};
+use recado_notifications::workshops::{self, Workshop, WorkshopDraft, WorkshopFilter};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Body, Changes, Fields, Form, Json, Whole};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::fields::Fields;
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
+use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
@@ -26,16 +28,16 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Workshops, by taller_id.
-#[utoipa::path(get, path = "/", tag = "workshops", params(WorkshopFilter, PageParams),
+#[utoipa::path(get, path = "/", tag = "workshops", params(WorkshopQuery, Paging),
     responses((status = 200, description = "A page of workshops", body = Page<WorkshopView>)))]
 async fn list(
     _: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(filter): Query<Filter>,
+    Query(query): Query<WorkshopQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<WorkshopView>>, Problem> {
     let mut session = api.context.db.read().await?;
-    let (found, count) = workshops::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
+    let (found, count) = workshops::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
     Ok(axum::Json(paging.page(found.into_iter().map(WorkshopView::from).collect(), count)?))
 }
 
@@ -201,19 +203,20 @@ impl Form for WorkshopDraft {
     }
 }
 
-/// Which workshops to list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "Filter is what is read; this only describes it")]
-struct WorkshopFilter {
-    /// Only those that are active, or that are not.
-    is_active: Option<bool>,
-    /// Part of the name, in either case.
-    search: Option<String>,
+request! {
+    /// Which workshops to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct WorkshopQuery {
+        /// Only those that are active, or that are not.
+        is_active: Option<bool>,
+        /// Part of the name, in either case.
+        search: Option<String>,
+    }
 }
 
-impl Body for Filter {
-    fn read(fields: &mut Fields) -> Self {
-        Self { is_active: fields.optional("is_active"), search: fields.optional("search") }
+impl From<WorkshopQuery> for WorkshopFilter {
+    fn from(WorkshopQuery { is_active, search }: WorkshopQuery) -> Self {
+        Self { is_active, search }
     }
 }

@@ -14,8 +14,9 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
-use crate::extract::body::{Field, Fields, Form, Json, Whole, choice};
-use crate::extract::page::{Page, PageParams, Paging};
+use crate::extract::body::{Form, Json, Whole};
+use crate::extract::fields::{Field, Fields, choice};
+use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
@@ -25,7 +26,7 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Keys, oldest first, those that were revoked too. Of each only the beginning is known.
-#[utoipa::path(get, path = "/", tag = "api-keys", params(PageParams),
+#[utoipa::path(get, path = "/", tag = "api-keys", params(Paging),
     responses((status = 200, description = "A page of keys", body = Page<KeyView>)))]
 async fn list(
     _: May<Admin>,
