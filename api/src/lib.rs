@@ -1,4 +1,4 @@
-//! Who may ask, and how: the HTTP door of Recado.
+//! The HTTP API of Recado.
 //!
 //! All URLs stand on one page, `routes/mod.rs`. A handler's signature says what it needs: who may call is an extractor
 //! (`May<Dispatch>`), and so is a body that was read and checked (`Json<Event>`). Whatever goes wrong is a `Problem`, and
@@ -48,7 +48,7 @@ use crate::openapi::Document;
 use crate::problem::Problem;
 use crate::state::Api;
 
-/// How long a request may take. The slowest thing here is a commit, so whoever waits longer waits for trouble.
+/// How long a request may take. The slowest step is a commit; when that takes longer, something is wrong.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a stopping server lets its requests finish.
@@ -56,8 +56,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The whole API as a service: cheap to clone, and the same for tests and for [`serve`].
 ///
-/// It lies around the router and not inside, because a router chooses the route before its layers run: every URL is
-/// understood with and without a slash at its end, and nobody is redirected (d24).
+/// The layer lies around the router and not inside, because a router chooses the route before its layers run. Every URL is
+/// understood with and without a slash at its end, without a redirect (d24).
 pub type App = NormalizePath<Router>;
 
 /// Builds the API. It must be called inside a Tokio runtime, because the group commit runs as a task there.

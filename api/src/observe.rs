@@ -48,7 +48,7 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// Probes come every few seconds for ever; they are only worth a line when they fail.
+/// Probes come every few seconds; they are only worth a line when they fail.
 fn log(method: &str, route: &str, status: StatusCode, took: Duration) {
     let (status, duration_ms) = (status.as_u16(), took.as_micros() as f64 / 1000.0);
     let is_probe = route.starts_with("/health") || route.starts_with("/api/v1/health") || route == "/metrics";

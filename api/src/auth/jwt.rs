@@ -1,5 +1,5 @@
 //! The token with which Evolution signs its webhooks (d32): a JSON Web Token (RFC 7519) with HMAC-SHA256, and nothing else
-//! that the standard allows. An algorithm is never chosen by whoever is to be checked (RFC 8725, section 3.1).
+//! that the standard allows. The token that is to be checked never chooses the algorithm (RFC 8725, section 3.1).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +12,7 @@ use recado_kernel::clock::Timestamp;
 use serde::Deserialize;
 
 /// How far Evolution's clock may be ahead or behind, in seconds.
-const LEEWAY: i64 = 60;
+const CLOCK_LEEWAY_SECONDS: i64 = 60;
 
 #[derive(Deserialize)]
 struct Header {
@@ -37,7 +37,9 @@ pub(crate) fn is_evolutions(token: &str, key: &str, now: Timestamp) -> bool {
     let claims: Option<Claims> = part(claims);
     is_signed
         && header.is_some_and(|header| header.alg == "HS256")
-        && claims.is_some_and(|claims| claims.app == "evolution" && claims.exp + LEEWAY > now.as_micros() / 1_000_000)
+        && claims.is_some_and(|claims| {
+            claims.app == "evolution" && claims.exp + CLOCK_LEEWAY_SECONDS > now.as_micros() / 1_000_000
+        })
 }
 
 fn part<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {

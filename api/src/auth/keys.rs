@@ -11,7 +11,7 @@ use recado_queue::context::Context;
 
 use crate::problem::{Credential, Problem};
 
-/// Everybody's name where the API is open.
+/// The name of every caller where the API is open.
 const ANONYMOUS: &str = "anonymous";
 
 /// Which caller it is.
@@ -38,7 +38,7 @@ impl Caller {
         self.scopes.allow(scope)
     }
 
-    /// Their name; `None` where the API is open to everybody.
+    /// Their name; `None` where the API is open to all.
     pub(super) fn known(&self) -> Option<&str> {
         Some(self.name.as_str()).filter(|name| *name != ANONYMOUS)
     }
@@ -66,7 +66,7 @@ impl KeyRing {
         Self { context, known }
     }
 
-    /// Keys were revoked: each is looked up anew. Requests that are on their way may still pass.
+    /// Keys were revoked: each is looked up again. Requests that are being served may still pass.
     pub(crate) fn forget(&self) {
         self.known.invalidate_all();
     }

@@ -1,6 +1,6 @@
 //! Who may call. Each kind of permission is an extractor, so a handler that forgot to ask would have nothing to hold.
 //!
-//! `/api/v1` takes a key as `Authorization: Bearer <key>`, or anybody where `ALLOW_ANONYMOUS_API` opened it (d21).
+//! `/api/v1` takes a key as `Authorization: Bearer <key>`, or no key where `ALLOW_ANONYMOUS_API` opened it (d21).
 //! `/api/internal/v1` takes `X-Internal-Secret` (S002-63).
 
 mod jwt;

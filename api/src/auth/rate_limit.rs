@@ -26,9 +26,8 @@ use crate::problem::Problem;
 pub(crate) const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 pub(crate) const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
-/// After so many requests those callers are forgotten whose minute is over, so that memory holds the callers of about a
-/// minute and no more.
-const SWEEP_EVERY: u64 = 10_000;
+/// After so many requests, callers whose minute is over are removed: memory holds the callers of about a minute.
+const REQUESTS_BETWEEN_SWEEPS: u64 = 10_000;
 
 /// The limits of all callers.
 pub(crate) struct Limits {
@@ -68,15 +67,15 @@ impl Limits {
     /// [`Problem::Throttled`] when the caller has sent too many.
     pub(crate) fn admit(&self, caller: Option<&str>, parts: &Parts) -> Result<(), Problem> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        let Some(caller) = caller.map(str::to_owned).or_else(|| stranger(parts)) else { return Ok(()) };
-        if self.requests.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+        let Some(caller) = caller.map(str::to_owned).or_else(|| address_of(parts)) else { return Ok(()) };
+        if self.requests.fetch_add(1, Ordering::Relaxed) % REQUESTS_BETWEEN_SWEEPS == REQUESTS_BETWEEN_SWEEPS - 1 {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
         match limiter.check_key(&caller) {
             Ok(state) => {
                 let left = Left { limit: self.per_minute, remaining: state.remaining_burst_capacity() };
-                // Outside of `tell` there is nobody to be told.
+                // Outside of `tell`, in tests, there is no answer to write it into.
                 let _ = LEFT.try_with(|cell| cell.set(Some(left)));
                 Ok(())
             }
@@ -89,13 +88,13 @@ impl Limits {
     }
 }
 
-/// Rounded up, for who comes back a moment too early is refused again.
+/// Rounded up, because a caller who comes back a moment too early is refused again.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// A caller without a name by address; `None` for one on this machine. An IPv6 host has a whole /64 to call from.
-fn stranger(parts: &Parts) -> Option<String> {
+fn address_of(parts: &Parts) -> Option<String> {
     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
     match peer.ip().to_canonical() {
         ip if ip.is_loopback() => None,
@@ -161,7 +160,7 @@ mod tests {
             admit("one").expect("within the limit");
         }
         assert!(matches!(admit("one"), Err(Problem::Throttled { seconds: 10 })));
-        admit("other").expect("everybody has a limit of their own");
+        admit("other").expect("each caller has a limit of its own");
         clock.advance(Duration::from_millis(9_500));
         assert!(matches!(admit("one"), Err(Problem::Throttled { seconds: 1 })));
         clock.advance(Duration::from_millis(500));
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_told_apart_by_address_and_who_is_here_is_not_limited() {
+    fn callers_without_a_name_are_told_apart_by_address_and_this_machine_is_not_limited() {
         let (limits, _) = limits(1);
         let admit = |peer| limits.admit(None, &parts(peer)).is_ok();
         assert!(admit("203.0.113.7:1000") && !admit("203.0.113.7:2000") && admit("203.0.113.8:1000"));
@@ -185,7 +184,7 @@ mod tests {
     fn no_limit_is_no_limit_and_memory_is_bounded() {
         let (unlimited, _) = limits(0);
         let (limits, clock) = limits(60);
-        for number in 0..SWEEP_EVERY - 1 {
+        for number in 0..REQUESTS_BETWEEN_SWEEPS - 1 {
             unlimited.admit(Some("one"), &parts("")).expect("no limit");
             limits.admit(Some(&number.to_string()), &parts("")).expect("each its first");
         }

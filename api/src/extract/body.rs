@@ -142,7 +142,8 @@ mod tests {
     use crate::extract::request::Request as _;
 
     fn fields(value: Value) -> Fields {
-        Fields::of(value.as_object().expect("an object").clone())
+        let Value::Object(fields) = value else { panic!("an object") };
+        Fields::of(fields)
     }
 
     fn errors(fields: Fields) -> Value {

@@ -1,5 +1,5 @@
-//! JSON from strangers. What Python's, PostgreSQL's and our own reading of a text would disagree about is refused here,
-//! so that nothing behind this door has to think of it.
+//! JSON from outside. What Python, PostgreSQL and our own parser would read differently is refused here, so that no later
+//! code has to consider it.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 /// How deep objects and lists may be nested. Django's templates get along with three.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// Reads JSON strictly: UTF-8, nothing after its end, at most 64 levels deep, no key twice in an object (RFC 7493,
 /// section 2.3), and no NUL character, which PostgreSQL cannot store.
@@ -41,8 +41,8 @@ struct Strict {
 
 impl Strict {
     fn deeper<E: Error>(self) -> Result<Self, E> {
-        if self.depth == DEEPEST {
-            return Err(E::custom(format!("hay más de {DEEPEST} niveles de anidamiento")));
+        if self.depth == MAX_DEPTH {
+            return Err(E::custom(format!("hay más de {MAX_DEPTH} niveles de anidamiento")));
         }
         Ok(Self { depth: self.depth + 1 })
     }
@@ -155,8 +155,8 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert!(parse(nested(DEEPEST).as_bytes()).is_ok());
-        assert!(error(&nested(DEEPEST + 1)).contains("64 niveles"));
+        assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(error(&nested(MAX_DEPTH + 1)).contains("64 niveles"));
         assert!(error(&"{\"a\":".repeat(10_000)).contains("64 niveles"));
         assert!(error(&"[".repeat(1_000_000)).contains("64 niveles"));
     }

@@ -29,7 +29,7 @@ pub(super) fn add(path: &str, operation: &mut Value) {
         let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
         let responses = operation["responses"].as_object_mut().expect("every operation has responses");
         let response = responses.entry(*status).or_insert_with(|| json!({ "description": description }));
-        // A page that is not found may be a page, and what was no path at all is refused before anybody draws one.
+        // A route may answer 404 with a page of its own; a path that is no path at all still gets the JSON.
         if response["content"].get(content_type).is_none() {
             response["content"][content_type] = json!({ "schema": schema });
         }
@@ -71,7 +71,7 @@ pub(super) fn headers() -> Value {
         |description: &str| json!({ "description": description, "required": true, "schema": { "type": "string" } });
     json!({
         "X-Request-Id": text("The id of the request: yours, if you sent a sane one."),
-        "WWW-Authenticate": text("What would open the door: `Bearer` or `X-Internal-Secret`."),
+        "WWW-Authenticate": text("The credential that is asked for: `Bearer` or `X-Internal-Secret`."),
         "Retry-After": {
             "description": "Seconds after which it makes sense to try again.",
             "schema": { "type": "integer", "minimum": 0 },

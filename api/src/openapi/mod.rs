@@ -51,7 +51,7 @@ schedule, and able to say what happened and why.
 
 **Keys.** `/api/v1/` takes `Authorization: Bearer <key>`. Keys are made with `recado api-key create`; what a key may do \
 stands in its scopes (`dispatch`, `read`, `admin`). `/api/internal/v1/` takes `X-Internal-Secret`. An installation that \
-was opened on purpose (`ALLOW_ANONYMOUS_API`) takes everybody.
+was opened on purpose (`ALLOW_ANONYMOUS_API`) takes requests without a key.
 
 **Bodies** are JSON in UTF-8, 1 MiB at most. Fields that are not described are ignored. Texts may not contain control \
 characters. Moments are RFC 3339 with a zone; answers give them in UTC.
@@ -71,7 +71,7 @@ pub(crate) fn base() -> openapi::OpenApi {
     Base::openapi()
 }
 
-/// Names a content by its digest, so that a copy can be told to be old. Twelve digits do: nobody attacks it.
+/// Names a content by its digest, so that an old copy is recognised. Twelve digits suffice: it protects no secret.
 pub(crate) fn edition<'a>(content: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut digest = Sha256::new();
     content.into_iter().for_each(|part| digest.update(part));

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// The comments that the descriptions come from name lines of the contract for whoever changes the code. Whoever calls the
-/// API has never seen it.
+/// Removes ids of the contract. Descriptions come from comments, which name its lines for the people who change the code;
+/// callers of the API do not know it.
 pub(super) fn forget_ids(part: &mut Value) {
     match part {
         Value::Object(fields) => {

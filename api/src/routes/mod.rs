@@ -64,8 +64,7 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
     (router, document)
 }
 
-/// What a PWA asks for by itself, from whatever origin it was loaded. Nothing else is any business of a browser on
-/// another site.
+/// What a PWA asks for by itself, from whatever origin it was loaded. A browser on another site may ask for nothing else.
 fn for_browsers() -> (Router<Arc<Api>>, OpenApi) {
     let cors = CorsLayer::new()
         .allow_origin(Any)

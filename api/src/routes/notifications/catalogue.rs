@@ -1,4 +1,4 @@
-//! Phases and types of service (S002-2, S002-11, S002-12). They come with the seed, and nobody writes them here.
+//! Phases and types of service (S002-2, S002-11, S002-12). They come with the seed and cannot be written here.
 
 use std::sync::Arc;
 

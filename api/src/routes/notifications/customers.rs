@@ -89,7 +89,7 @@ async fn show(
     Ok(axum::Json(CustomerView::new(customer, preferences)))
 }
 
-/// Writes a customer anew. What is left out becomes empty; preferences stay as they are.
+/// Replaces a customer. What is left out becomes empty; preferences stay as they are.
 #[utoipa::path(put, path = "/{customer_id}", tag = "customers", request_body = CustomerDraft,
     params(("customer_id" = String, Path, description = "Your own identifier of the customer")),
     responses((status = 200, description = "The customer", body = CustomerView)))]

@@ -126,7 +126,7 @@ async fn send_again(
     Ok(replayable(accepted))
 }
 
-/// The story of an event: its messages, and what was decided about it, also when it reached nobody.
+/// The story of an event: its messages, and what was decided about it, also when it reached no one.
 #[utoipa::path(get, path = "/events/{correlation_id}", tag = "events",
     params(("correlation_id" = Id, Path, description = "The event's id, as its receipt named it")),
     responses((status = 200, description = "The story", body = EventStory)))]
@@ -349,7 +349,7 @@ struct Sibling {
 struct EventStory {
     /// The event's id.
     correlation_id: Id,
-    /// Its messages, at most 500; none when it reached nobody.
+    /// Its messages, at most 500; none when it reached no one.
     notifications: Vec<NotificationView>,
     /// What happened, oldest first.
     timeline: Vec<TimelineEntry>,

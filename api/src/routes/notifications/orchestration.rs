@@ -85,7 +85,7 @@ async fn show(
     view(&api, id).await
 }
 
-/// Writes a configuration anew, except its matrix. What is left out becomes what it is for a new one.
+/// Replaces a configuration, except its matrix. What is left out becomes what it is for a new one.
 #[utoipa::path(put, path = "/{id}", tag = "orchestration",
     params(("id" = Id, Path, description = "Id of the configuration")), request_body = OrchestrationDraft,
     responses((status = 200, description = "The configuration", body = OrchestrationView)))]

@@ -76,7 +76,7 @@ async fn show(
     Ok(axum::Json(found.ok_or(Problem::NotFound)?.into()))
 }
 
-/// Writes an account anew. What is left out gets its default, but for the secret, which stays.
+/// Replaces an account. What is left out gets its default, but for the secret, which stays.
 #[utoipa::path(put, path = "/{id}", tag = "provider-accounts",
     params(("id" = Id, Path, description = "Id of the account")),
     request_body = ProviderAccountDraft, responses((status = 200, description = "The account", body = AccountView)))]

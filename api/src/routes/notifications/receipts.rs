@@ -1,7 +1,7 @@
 //! Evolution API tells us what became of messages (d32): taken in here, worked off on queue `sync`.
 //!
 //! Evolution tries a webhook ten times, but not after 400, 401, 403, 404 or 422. So only what will never be understood is
-//! answered with one of these; an event that we do not use, or a message that nobody knows, is 200.
+//! answered with one of these; an event that we do not use, or an unknown message, is 200.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ fn observe(api: &Api, Connection { instance, state }: &Connection) {
     } else {
         tracing::warn!(instance, state, "the WhatsApp session of instance {instance} is not open: {state}");
     }
-    // Only for the instance of the environment: a stranger's names would fill the memory of whoever scrapes, and those of the
+    // Only for the instance of the environment: names from outside would fill the memory of Prometheus, and those of the
     // accounts in the database would have to be looked up for every webhook.
     if api.context.config.whatsapp.as_ref().is_some_and(|settings| settings.instance == *instance) {
         let open = if is_open { 1.0 } else { 0.0 };
@@ -86,7 +86,7 @@ struct WebhookAnswer {
     /// How many receipts there were.
     #[schema(examples(1))]
     accepted: usize,
-    /// What was left aside and why, for whoever sets the webhook up; at most ten reasons.
+    /// What was left aside and why, for the person who sets the webhook up; at most ten reasons.
     ignored: Vec<String>,
     /// The task that applies the receipts; absent when there are none.
     task_id: Option<Id>,

@@ -69,7 +69,7 @@ async fn show(
     Ok(axum::Json(reminder.into()))
 }
 
-/// Writes a reminder anew. What is left out becomes empty, or what it is by default; the status stays as it is.
+/// Replaces a reminder. What is left out becomes empty, or what it is by default; the status stays as it is.
 #[utoipa::path(put, path = "/{id}", tag = "reminders", params(("id" = Id, Path, description = "Id of the reminder")),
     request_body = ReminderDraft, responses((status = 200, description = "The reminder", body = ReminderView)))]
 async fn replace(

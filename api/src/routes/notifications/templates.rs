@@ -81,7 +81,7 @@ async fn show(
     view(&api, id).await
 }
 
-/// Writes a template anew. What is left out becomes empty, or what it is for a new template.
+/// Replaces a template. What is left out becomes empty, or what it is for a new template.
 #[utoipa::path(put, path = "/{id}", tag = "templates", params(("id" = Id, Path, description = "Id of the template")),
     request_body = TemplateDraft, responses((status = 200, description = "The template", body = TemplateView)))]
 async fn replace(
@@ -255,7 +255,7 @@ struct TemplateView {
 impl TemplateView {
     fn of(template: &Template, catalogue: &Catalogue, api: &Api) -> Self {
         let strict_case = api.context.config.template_strict_case;
-        // The door has no use for templates that are out of use, so nobody compiled them.
+        // The catalogue compiles only templates that are in use.
         let now = || CompiledTemplate::compile(&template.subject, &template.body, strict_case).ok();
         let made = if template.is_active { None } else { now() };
         let compiled = catalogue.compiled(template.id).or(made.as_ref());

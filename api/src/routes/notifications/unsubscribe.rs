@@ -1,7 +1,7 @@
 //! Where the link in a mail leads: mail programs press it with one click (RFC 8058), people see a page with a button.
 //!
-//! The link alone changes nothing, because scanners of mail open every link that they find. It needs no password: whoever
-//! has the mail has the right.
+//! The link alone changes nothing, because scanners of mail open every link that they find. It needs no password: having
+//! the mail is the permission.
 
 use std::sync::Arc;
 
@@ -34,13 +34,13 @@ pub(crate) fn routes() -> Routes {
               (status = 404, description = "The link is not one of ours", body = String, content_type = "text/html")))]
 async fn show(State(api): State<Arc<Api>>, Segment(token): Segment<String>) -> Response {
     match read(&api, &token) {
-        Some(said) => page(
+        Some(unsubscription) => page(
             StatusCode::OK,
             "¿Ya no quiere recibir estos avisos?",
             &format!(
                 "<p>Si confirma, no le enviaremos más avisos por {}. Los demás canales no cambian.</p>\
                  <form method=\"post\"><button type=\"submit\">No quiero recibir más</button></form>",
-                said.channel.display_name()
+                unsubscription.channel.display_name()
             ),
         ),
         None => not_ours(),
@@ -55,9 +55,9 @@ async fn show(State(api): State<Arc<Api>>, Segment(token): Segment<String>) -> R
     responses((status = 200, description = "It is switched off", body = String, content_type = "text/html"),
               (status = 404, description = "The link is not one of ours", body = String, content_type = "text/html")))]
 async fn unsubscribe(State(api): State<Arc<Api>>, Segment(token): Segment<String>) -> Result<Response, Problem> {
-    let Some(said) = read(&api, &token) else { return Ok(not_ours()) };
-    write(&api.context, &said).await?;
-    let channel = said.channel.display_name();
+    let Some(unsubscription) = read(&api, &token) else { return Ok(not_ours()) };
+    write(&api.context, &unsubscription).await?;
+    let channel = unsubscription.channel.display_name();
     let text = format!(
         "<p>No le enviaremos más avisos por {channel}. Si cambia de opinión, avise a su taller y lo activarán de nuevo.</p>"
     );
@@ -69,25 +69,25 @@ fn read(api: &Api, token: &str) -> Option<Unsubscription> {
 }
 
 /// A customer who is gone gets nothing any more; then there is nothing to write.
-async fn write(context: &Context, said: &Unsubscription) -> db::Result<()> {
+async fn write(context: &Context, unsubscription: &Unsubscription) -> db::Result<()> {
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
-    let is_known = customers::opt_out(&mut session, &said.customer_id, said.channel, now).await?;
-    let chain = notifications::chain_of(&mut session, said.notification_id).await?;
-    if let Some(message) = chain.iter().find(|message| message.record.id == said.notification_id)
+    let is_known = customers::opt_out(&mut session, &unsubscription.customer_id, unsubscription.channel, now).await?;
+    let chain = notifications::chain_of(&mut session, unsubscription.notification_id).await?;
+    if let Some(message) = chain.iter().find(|message| message.record.id == unsubscription.notification_id)
         && is_known
     {
         let entry = Entry {
             // The same each time: mail programs and people press twice.
-            id: Id::of_name(&format!("unsubscribe:{}", said.notification_id)),
+            id: Id::of_name(&format!("unsubscribe:{}", unsubscription.notification_id)),
             at: now,
             correlation_id: message.record.correlation_id,
-            customer_id: said.customer_id.clone(),
+            customer_id: unsubscription.customer_id.clone(),
             task_id: Some(message.record.task_id),
-            notification_id: Some(said.notification_id),
-            channel: Some(said.channel),
+            notification_id: Some(unsubscription.notification_id),
+            channel: Some(unsubscription.channel),
             kind: Kind::OptedOut,
-            detail: format!("El cliente desactivó el canal {} con el enlace del mensaje.", said.channel),
+            detail: format!("El cliente desactivó el canal {} con el enlace del mensaje.", unsubscription.channel),
         };
         journal::record(&mut session, &[entry]).await?;
     }

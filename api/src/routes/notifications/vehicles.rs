@@ -68,7 +68,7 @@ async fn show(
     Ok(axum::Json(vehicle.into()))
 }
 
-/// Writes a vehicle anew. What is left out becomes empty.
+/// Replaces a vehicle. What is left out becomes empty.
 #[utoipa::path(put, path = "/{id}", tag = "vehicles", params(("id" = Id, Path, description = "Id of the vehicle")),
     request_body = VehicleDraft, responses((status = 200, description = "The vehicle", body = VehicleView)))]
 async fn replace(

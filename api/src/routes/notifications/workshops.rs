@@ -69,7 +69,7 @@ async fn show(
     Ok(axum::Json(found.ok_or(Problem::NotFound)?.into()))
 }
 
-/// Writes a workshop anew. What is left out gets its default.
+/// Replaces the settings of a workshop. What is left out gets its default.
 #[utoipa::path(put, path = "/{taller_id}", tag = "workshops",
     params(("taller_id" = String, Path, description = "The caller's own identifier of the workshop")),
     request_body = WorkshopDraft, responses((status = 200, description = "The workshop", body = WorkshopView)))]

@@ -1,7 +1,7 @@
 //! The two pages on which people read the document of the API (S002-34): Swagger UI to try it, ReDoc to read it.
 //!
 //! All that they are drawn with is in the program (`api/assets/`, made by `scripts/vendor-docs.sh`): they look the same
-//! where there is no internet, and tell nobody who reads them.
+//! where there is no internet, and report their readers to no other site.
 
 use std::sync::LazyLock;
 
@@ -41,7 +41,7 @@ async fn redoc() -> Response {
     page(&PAGE)
 }
 
-/// A file that the pages need. Its name begins with the edition, so whoever has it need never ask again.
+/// A file that the pages need. Its name begins with the edition, so a browser that has it need not ask again.
 async fn asset(Segment(file): Segment<String>) -> Result<Response, Problem> {
     let (edition, name) = file.split_once('-').ok_or(Problem::NotFound)?;
     let asset = ASSETS.iter().find(|asset| asset.name == name && edition == *EDITION).ok_or(Problem::NotFound)?;

@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use crate::state::{Api, Routes};
 
-/// A probe wants an answer, not patience.
+/// How long a check may take: a probe wants an answer soon.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `/health`
@@ -182,22 +182,19 @@ impl IntoResponse for Unhealthy {
     }
 }
 
-/// Asks, but not for long. The error is for everybody to read, and so names no cause; the cause is in the log.
+/// Asks, within a time limit. The error is public, so it names no cause; the cause is in the log.
 async fn check<T, E: Error>(asking: impl Future<Output = Result<T, E>>) -> Result<T, String> {
     check_within(CHECK_TIMEOUT, asking).await
 }
 
-async fn check_within<T, E: Error>(
-    patience: Duration,
-    asking: impl Future<Output = Result<T, E>>,
-) -> Result<T, String> {
-    match tokio::time::timeout(patience, asking).await {
+async fn check_within<T, E: Error>(limit: Duration, asking: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match tokio::time::timeout(limit, asking).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
             tracing::warn!(%error, "a health check failed: {}", explain(&error));
             Err("no responde como debe; la causa está en el registro del servicio".to_owned())
         }
-        Err(_) => Err(format!("no responde en {} s", patience.as_secs_f64())),
+        Err(_) => Err(format!("no responde en {} s", limit.as_secs_f64())),
     }
 }
 

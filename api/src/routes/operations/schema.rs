@@ -27,7 +27,7 @@ pub(crate) fn routes() -> Routes {
     ))]
 async fn show(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let Document { text, etag } = &*api.document;
-    // Ask each time: whoever deploys a new version wants to see it.
+    // Ask each time, so that a new version is seen at once.
     let freshness = [(ETAG, etag.as_str()), (CACHE_CONTROL, "no-cache")];
     let known = headers.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
     if known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)) {

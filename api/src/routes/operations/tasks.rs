@@ -1,4 +1,4 @@
-//! What became of a task: Celery's words for the clients of seed 002 (S002-62), and the whole story for everybody else.
+//! What became of a task: Celery's words for the clients of seed 002 (S002-62), and the whole story for all others.
 
 use std::sync::Arc;
 
@@ -148,7 +148,7 @@ struct NotificationView {
     status: Status,
     /// Its place in the order of the channels, from 0.
     fallback_order: i32,
-    /// To whom, masked: whoever may ask for a task need not learn where people are reached. A push has no address.
+    /// To whom, masked: a caller who may ask for a task need not learn where people are reached. A push has no address.
     #[schema(examples("c***@example.com"))]
     recipient: Option<String>,
     /// Name of the template whose words it has.
