@@ -23,7 +23,7 @@ pub struct ApiArgs {
 ///
 /// # Errors
 ///
-/// When the configuration is wrong, the database or Redis cannot be reached, nobody could get in, or an address is taken.
+/// When the configuration is wrong, the database or Redis cannot be reached, there is no key, or an address is taken.
 pub async fn run(args: ApiArgs) -> Result<(), Box<dyn Error>> {
     let mut config = process::configure("info,sqlx=warn")?;
     if !args.listen.is_empty() {
@@ -41,15 +41,15 @@ pub async fn run(args: ApiArgs) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Nobody could call this API.
+/// There is no key with which this API could be called.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "nobody could call this API: there is no key. Make one with `recado api-key create NAME`, or set API_KEYS, or open \
      the API to everybody with ALLOW_ANONYMOUS_API=true"
 )]
-struct NoWayIn;
+struct NoApiKey;
 
-/// Refuses to start without a way in (d21), and says loudly what stands open.
+/// Refuses to start without a key (d21), and warns of what is open.
 async fn check_access(context: &Context) -> Result<(), Box<dyn Error>> {
     let access = &context.config.access;
     if access.anonymous {
@@ -58,7 +58,7 @@ async fn check_access(context: &Context) -> Result<(), Box<dyn Error>> {
         tracing::warn!("For production unset ALLOW_ANONYMOUS_API and DEBUG, and use `recado api-key create`.");
         tracing::warn!("================================================================================");
     } else if access.api_keys.is_empty() && !has_key(context).await? {
-        return Err(NoWayIn.into());
+        return Err(NoApiKey.into());
     }
     if access.internal_secrets.is_empty() {
         let effect = if access.anonymous { "open to everybody" } else { "closed to everybody" };

@@ -1,4 +1,4 @@
-//! Who may ask, and how: the HTTP door of Recado.
+//! The HTTP API of Recado.
 //!
 //! All URLs stand on one page, `routes/mod.rs`. A handler's signature says what it needs: who may call is an extractor
 //! (`May<Dispatch>`), and so is a body that was read and checked (`Json<Event>`). Whatever goes wrong is a `Problem`, and
@@ -7,25 +7,21 @@
 pub mod cli;
 
 mod auth;
-mod body;
-mod json;
-mod jwt;
+mod extract;
 mod observe;
 mod openapi;
-mod page;
-mod path;
 mod problem;
-mod query;
-mod rate_limit;
+mod request_id;
 #[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod routes;
 mod server;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use std::any::Any;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -35,7 +31,6 @@ use axum::http::header::HOST;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use recado_kernel::addresses;
-use recado_notifications::catalogue::Catalogue;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
@@ -47,43 +42,27 @@ use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 
-use crate::auth::KeyRing;
+use crate::auth::keys::KeyRing;
+use crate::auth::rate_limit::{self, Limits};
+use crate::openapi::Document;
 use crate::problem::Problem;
-use crate::rate_limit::Limits;
+use crate::state::Api;
 
-/// How long a request may take. The slowest thing here is a commit, so whoever waits longer waits for trouble.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long a request may take. The slowest step is a commit; when that takes longer, something is wrong.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a stopping server lets its requests finish.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The whole API as a service: cheap to clone, and the same for tests and for [`serve`].
 ///
-/// It lies around the router and not inside, because a router chooses the route before its layers run: every URL is
-/// understood with and without a slash at its end, and nobody is redirected (d24).
+/// The layer lies around the router and not inside, because a router chooses the route before its layers run. Every URL is
+/// understood with and without a slash at its end, without a redirect (d24).
 pub type App = NormalizePath<Router>;
-
-/// What every handler may use.
-struct Api {
-    context: Context,
-    notifications: Notifications,
-    intake: Intake,
-    enqueue: Enqueue,
-    keys: KeyRing,
-    limits: Limits,
-}
-
-impl Api {
-    /// The catalogue as it is now.
-    async fn catalogue(&self) -> Result<Arc<Catalogue>, Problem> {
-        let mut session = self.context.db.read().await?;
-        Ok(self.notifications.catalogue.current(&mut session).await?)
-    }
-}
 
 /// Builds the API. It must be called inside a Tokio runtime, because the group commit runs as a task there.
 pub fn router(context: Context) -> App {
-    let (routes, _) = routes::all();
+    let (routes, document) = routes::all();
     let notifications = Notifications::new(context.clone());
     let api = Arc::new(Api {
         intake: Intake::open(notifications.clone()),
@@ -91,6 +70,7 @@ pub fn router(context: Context) -> App {
         enqueue: Enqueue::open(context.clone()),
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
+        document: LazyLock::new(Box::new(move || Document::of(&document))),
         context,
     });
     let router = routes
@@ -117,7 +97,7 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
     }
     let too_late = async {
         stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
+        tokio::time::sleep(DRAIN_TIMEOUT).await;
     };
     let all_ended = async {
         while let Some(ended) = servers.join_next().await {
@@ -128,7 +108,7 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
     tokio::select! {
         result = all_ended => result,
         () = too_late => {
-            tracing::warn!("requests were still running {} s after the stop; they are cut off", DRAIN.as_secs());
+            tracing::warn!("requests were still running {} s after the stop; they are cut off", DRAIN_TIMEOUT.as_secs());
             Ok(())
         }
     }
@@ -143,7 +123,7 @@ async fn demand_host(request: Request, next: Next) -> Response {
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {
-    tokio::time::timeout(TIME_LIMIT, next.run(request)).await.unwrap_or_else(|_| Problem::TimedOut.into_response())
+    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| Problem::TimedOut.into_response())
 }
 
 /// A panic is a bug of ours; it costs one answer and not the process.

@@ -4,33 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use recado_kernel::ids::Id;
 use tracing::Instrument;
 
-use crate::Api;
-
-/// The header that carries a request's id, in and out.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Longer ids are replaced by one of ours, so that a caller cannot fill our logs.
-const LONGEST_REQUEST_ID: usize = 128;
-
-tokio::task_local! {
-    /// The id of the request that this task serves, so that an error can name it without every function passing it on.
-    static CURRENT: HeaderValue;
-}
-
-/// The id of the request that is being served; `None` outside of one.
-pub(crate) fn request_id() -> Option<String> {
-    CURRENT.try_with(|id| id.to_str().map(str::to_owned).ok()).ok().flatten()
-}
+use crate::request_id::{self, REQUEST_ID};
+use crate::state::Api;
 
 /// Gives the request an id, and tells of it when it is answered. The id is in every answer, errors included.
 pub(crate) async fn observe(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let id = sane_id(request.headers()).unwrap_or_else(|| {
+    let id = request_id::sane_id(request.headers()).unwrap_or_else(|| {
         let id = Id::new(api.context.clock.now()).to_string();
         HeaderValue::try_from(id).expect("a UUID is visible ASCII")
     });
@@ -41,19 +26,12 @@ pub(crate) async fn observe(State(api): State<Arc<Api>>, request: Request, next:
     let span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
 
     let started = Instant::now();
-    let mut response = CURRENT.scope(id.clone(), next.run(request)).instrument(span.clone()).await;
+    let mut response = request_id::scope(id.clone(), next.run(request)).instrument(span.clone()).await;
     let status = response.status();
     span.in_scope(|| log(method, route, status, started.elapsed()));
     count(method, route, status, started.elapsed());
     response.headers_mut().insert(REQUEST_ID, id);
     response
-}
-
-/// The caller's own id, when it is visible ASCII of a decent length.
-fn sane_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let id = headers.get(REQUEST_ID)?;
-    let is_sane = (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    is_sane.then(|| id.clone())
 }
 
 /// Methods by their names; whatever a caller invents is one word, so that it cannot fill our memory with metrics.
@@ -70,7 +48,7 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// Probes come every few seconds for ever; they are only worth a line when they fail.
+/// Probes come every few seconds; they are only worth a line when they fail.
 fn log(method: &str, route: &str, status: StatusCode, took: Duration) {
     let (status, duration_ms) = (status.as_u16(), took.as_micros() as f64 / 1000.0);
     let is_probe = route.starts_with("/health") || route.starts_with("/api/v1/health") || route == "/metrics";
@@ -88,26 +66,4 @@ fn count(method: &'static str, route: &str, status: StatusCode, took: Duration) 
     let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_u16().to_string())];
     metrics::counter!("recado_http_requests_total", &labels).increment(1);
     metrics::histogram!("recado_http_request_duration_seconds", &labels[..2]).record(took.as_secs_f64());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_sane_ids_are_taken_over() {
-        let taken = |id: &[u8]| {
-            let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, HeaderValue::from_bytes(id).unwrap());
-            sane_id(&headers).is_some()
-        };
-        assert!(taken(b"a") && taken(b"01J-9f/x:y=") && taken(&[b'x'; LONGEST_REQUEST_ID]));
-        assert!(!taken(b"") && !taken(b"a b") && !taken("ñ".as_bytes()) && !taken(&[b'x'; LONGEST_REQUEST_ID + 1]));
-        assert!(sane_id(&HeaderMap::new()).is_none());
-    }
-
-    #[test]
-    fn outside_of_a_request_there_is_no_id() {
-        assert_eq!(request_id(), None);
-    }
 }

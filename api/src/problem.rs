@@ -13,8 +13,9 @@ use recado_notifications::dispatch::Rejection;
 use recado_queue::enqueue::Unavailable;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
-use crate::observe;
+use crate::request_id;
 
 /// A request that cannot be answered as its caller hoped.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl IntoResponse for Problem {
             Self::Fields(errors) => answer(StatusCode::BAD_REQUEST, errors.to_json()),
             Self::Malformed(text) => detail(StatusCode::BAD_REQUEST, &text),
             Self::Dispatch { rejection, minimum_fields } => dispatch(rejection, minimum_fields),
-            Self::MissingVariables { missing, template_variables } => missing_variables(&missing, &template_variables),
+            Self::MissingVariables { missing, template_variables } => missing_variables(missing, template_variables),
             Self::Unauthenticated(credential) => unauthenticated(credential),
             Self::Forbidden { scope } => {
                 detail(StatusCode::FORBIDDEN, &format!("La clave no tiene el permiso \"{scope}\". Cree otra con él."))
@@ -131,24 +132,24 @@ impl IntoResponse for Problem {
 
 const UNAVAILABLE: &str = "El servicio no está disponible por el momento. Inténtelo de nuevo.";
 
-/// S002-42, and what the door says besides.
-fn dispatch(rejection: Rejection, minimum_fields: &[&str]) -> Response {
+/// S002-42, and what the intake says besides.
+fn dispatch(rejection: Rejection, minimum_fields: &'static [&'static str]) -> Response {
     match rejection {
         Rejection::Fields(errors) => Problem::Fields(errors.into()).into_response(),
-        Rejection::Refused(error) => answer(StatusCode::BAD_REQUEST, Envelope::of(&error, minimum_fields)),
+        Rejection::Refused(error) => answer(StatusCode::BAD_REQUEST, NotAccepted::because(error, minimum_fields)),
         Rejection::MissingVariables(missing) => {
             let hint = format!("Agregue a `context`: {}.", missing.join(", "));
-            let envelope = Envelope {
-                missing_fields: &missing,
-                hint: Some(&hint),
-                ..Envelope::of("Faltan variables de contexto requeridas", minimum_fields)
+            let refusal = NotAccepted {
+                missing_fields: missing,
+                hint: Some(hint),
+                ..NotAccepted::because("Faltan variables de contexto requeridas", minimum_fields)
             };
-            answer(StatusCode::BAD_REQUEST, envelope)
+            answer(StatusCode::BAD_REQUEST, refusal)
         }
         Rejection::Template { template, reason } => {
             tracing::error!(%template, "the template `{template}` cannot be rendered: {reason}");
             let error = format!("La plantilla \"{template}\" no se puede renderizar: {reason}");
-            answer(StatusCode::INTERNAL_SERVER_ERROR, Envelope::of(&error, minimum_fields))
+            answer(StatusCode::INTERNAL_SERVER_ERROR, NotAccepted::because(error, minimum_fields))
         }
         Rejection::KeyReused => document(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -157,33 +158,45 @@ fn dispatch(rejection: Rejection, minimum_fields: &[&str]) -> Response {
             "Use un Idempotency-Key nuevo para cada solicitud distinta; repita el mismo solo con el mismo contenido.",
         ),
         // A commit whose answer was lost may have happened, so a caller must not send twice without a key.
-        Rejection::Unavailable => again_in_a_moment(Envelope {
-            hint: Some("Con un mismo encabezado Idempotency-Key en cada intento, el evento no se duplica."),
-            ..Envelope::of(UNAVAILABLE, minimum_fields)
+        Rejection::Unavailable => again_in_a_moment(NotAccepted {
+            hint: Some("Con un mismo encabezado Idempotency-Key en cada intento, el evento no se duplica.".to_owned()),
+            ..NotAccepted::because(UNAVAILABLE, minimum_fields)
         }),
     }
 }
 
-/// The answer of the dispatch when it did not work (S002-42).
-#[derive(Serialize)]
-struct Envelope<'a> {
+/// Why an event was not accepted (S002-42). Wrong fields come as `{"field": ["…"]}` instead.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NotAccepted {
+    /// Always false.
+    #[schema(examples(false))]
     success: bool,
-    error: &'a str,
-    errors: [&'a str; 1],
-    missing_fields: &'a [String],
-    hint: Option<&'a str>,
-    minimum_fields: &'a [&'a str],
-    correlation_id: Option<&'a str>,
+    /// What is wrong, in a sentence.
+    #[schema(examples("Faltan variables de contexto requeridas"))]
+    error: String,
+    /// The same sentence, in a list.
+    errors: Vec<String>,
+    /// Variables that the templates need and the context lacks.
+    missing_fields: Vec<String>,
+    /// What to do.
+    hint: Option<String>,
+    /// What every context holds.
+    #[schema(value_type = Vec<String>)]
+    minimum_fields: &'static [&'static str],
+    /// Always null: there is no such event.
+    correlation_id: Option<String>,
+    /// Always 0.
     notifications_queued: usize,
 }
 
-impl<'a> Envelope<'a> {
-    fn of(error: &'a str, minimum_fields: &'a [&'a str]) -> Self {
+impl NotAccepted {
+    fn because(error: impl Into<String>, minimum_fields: &'static [&'static str]) -> Self {
+        let error = error.into();
         Self {
             success: false,
+            errors: vec![error.clone()],
             error,
-            errors: [error],
-            missing_fields: &[],
+            missing_fields: Vec::new(),
             hint: None,
             minimum_fields,
             correlation_id: None,
@@ -192,15 +205,26 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// S002-45.
-fn missing_variables(missing: &[String], template_variables: &[String]) -> Response {
-    let body = json!({
-        "error": "Faltan variables de contexto requeridas",
-        "missing_variables": missing,
-        "hint": format!("Agregue a `context`: {}.", missing.join(", ")),
-        "template_variables": template_variables,
-    });
-    answer(StatusCode::BAD_REQUEST, body)
+/// What a text needs and its context lacks (S002-45).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MissingVariables {
+    /// What is wrong, in a sentence.
+    error: &'static str,
+    /// Keys to add to `context`.
+    #[schema(examples(json!(["hora"])))]
+    missing_variables: Vec<String>,
+    /// What to do.
+    #[schema(examples("Agregue a `context`: hora."))]
+    hint: String,
+    /// All variables of the text.
+    #[schema(examples(json!(["nombre", "hora"])))]
+    template_variables: Vec<String>,
+}
+
+fn missing_variables(missing_variables: Vec<String>, template_variables: Vec<String>) -> Response {
+    let hint = format!("Agregue a `context`: {}.", missing_variables.join(", "));
+    let error = "Faltan variables de contexto requeridas";
+    answer(StatusCode::BAD_REQUEST, MissingVariables { error, missing_variables, hint, template_variables })
 }
 
 fn unauthenticated(credential: Credential) -> Response {
@@ -250,7 +274,7 @@ fn document(status: StatusCode, code: &str, title: &str, detail: &str) -> Respon
         "title": title,
         "status": status.as_u16(),
         "detail": detail,
-        "instance": observe::request_id(),
+        "instance": request_id::current(),
         "code": code.replace('-', "_"),
     });
     with(answer(status, body), CONTENT_TYPE, "application/problem+json")
@@ -267,7 +291,7 @@ fn with(mut response: Response, name: HeaderName, value: &'static str) -> Respon
 
 impl Problem {
     /// The answer as a part of a larger one: its status and its body, word for word.
-    pub(crate) async fn told(self) -> (StatusCode, Value) {
+    pub(crate) async fn into_parts(self) -> (StatusCode, Value) {
         let (parts, body) = self.into_response().into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
         (parts.status, serde_json::from_slice(&bytes).unwrap_or_default())

@@ -1,6 +1,6 @@
 //! The server: connections, and how long a silent one is kept.
 //!
-//! `axum::serve` waits for ever for a request that never comes; so the connections are led here, with hyper.
+//! `axum::serve` has no time limit for a request that never comes, so connections are served here, with hyper.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,14 +21,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
-/// Whoever connects and says nothing for so long is hung up on.
-const FIRST_WORD: Duration = Duration::from_secs(10);
+/// How long a new connection may stay silent before it is closed.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the head of a request may take, and how long a connection waits for the next one. Load balancers keep
-/// connections for 60 s; a server that hangs up earlier makes a 502 of a request that crosses its goodbye.
-const NEXT_HEAD: Duration = Duration::from_secs(75);
+/// connections for 60 s; a server that closes them earlier turns a request that arrives at that moment into a 502.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// How long nobody is let in when the process has no file descriptor left.
+/// How long no connection is accepted when the process has no file descriptor left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Serves a listener until `stop`; then accepts nothing more, and returns when the last request is answered.
@@ -42,7 +42,7 @@ where
         match accepted {
             Ok((stream, peer)) => {
                 let (service, watcher, stop) = (service.clone(), connections.watcher(), stop.clone());
-                tokio::spawn(converse(stream, peer, service, watcher, stop));
+                tokio::spawn(serve_connection(stream, peer, service, watcher, stop));
             }
             Err(error) => refuse(&error, &stop).await,
         }
@@ -51,7 +51,7 @@ where
     connections.shutdown().await;
 }
 
-/// Who hung up while waiting to be let in is no trouble of ours; anything else passes, but not at once.
+/// A client that closed the connection before it was accepted is no error of ours. Anything else passes, but not at once.
 async fn refuse(error: &io::Error, stop: &CancellationToken) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
@@ -61,7 +61,7 @@ async fn refuse(error: &io::Error, stop: &CancellationToken) {
 }
 
 /// All requests of one connection.
-async fn converse<S>(stream: TcpStream, peer: SocketAddr, service: S, watcher: Watcher, stop: CancellationToken)
+async fn serve_connection<S>(stream: TcpStream, peer: SocketAddr, service: S, watcher: Watcher, stop: CancellationToken)
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -70,8 +70,8 @@ where
     let _ = stream.set_nodelay(true);
     // Looked at and not taken: `readable` alone may say so of a silent connection.
     let mut first = [0];
-    let spoke = stop.run_until_cancelled(timeout(FIRST_WORD, stream.peek(&mut first))).await;
-    if !matches!(spoke, Some(Ok(Ok(1)))) {
+    let peeked = stop.run_until_cancelled(timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut first))).await;
+    if !matches!(peeked, Some(Ok(Ok(1)))) {
         return;
     }
     let service = service.map_request(move |request: hyper::Request<Incoming>| {
@@ -81,7 +81,7 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(NEXT_HEAD)
+        .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if let Err(error) = pin!(watcher.watch(connection)).await {
         // The caller hung up, or spoke no HTTP and was told so.
@@ -119,7 +119,7 @@ mod tests {
         let (address, _stop) = start().await;
         let (text, took) = listen(&mut TcpStream::connect(address).await.unwrap()).await;
         assert_eq!(text, "");
-        assert!(took <= FIRST_WORD + Duration::from_secs(1), "{took:?}");
+        assert!(took <= FIRST_BYTE_TIMEOUT + Duration::from_secs(1), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -128,7 +128,7 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET /peer HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.unwrap();
         let (_, took) = listen(&mut stream).await;
-        assert!(took <= NEXT_HEAD + FIRST_WORD, "{took:?}");
+        assert!(took <= HEAD_TIMEOUT + FIRST_BYTE_TIMEOUT, "{took:?}");
     }
 
     #[tokio::test]
@@ -142,6 +142,6 @@ mod tests {
         assert!(text.ends_with(&stream.local_addr().unwrap().to_string()), "{text}");
         stop.cancel();
         assert_eq!(listen(&mut stream).await.0, "");
-        assert!(TcpStream::connect(address).await.is_err(), "nobody is let in any more");
+        assert!(TcpStream::connect(address).await.is_err(), "no connection is accepted any more");
     }
 }

@@ -46,7 +46,7 @@ impl Answer {
 }
 
 impl TestApi {
-    /// An API that anybody may call, with the seed and its customer.
+    /// An API that may be called without a key, with the seed and its customer.
     async fn open() -> Self {
         Self::with("true").await
     }
@@ -358,9 +358,9 @@ async fn a_browser_subscribes_and_leaves() {
     let short = api.post(path, &subscription("https://push.example.com/2", "AAAA")).await;
     assert!(short.json()["subscription"]["keys"]["auth"].is_array(), "{}", short.text);
 
-    let farewell = json!({"endpoint": "https://push.example.com/1"}).to_string();
+    let end = json!({"endpoint": "https://push.example.com/1"}).to_string();
     for expected in [StatusCode::NO_CONTENT, StatusCode::NOT_FOUND] {
-        assert_eq!(api.call(Method::DELETE, path, &[], farewell.clone()).await.status, expected);
+        assert_eq!(api.call(Method::DELETE, path, &[], end.clone()).await.status, expected);
     }
     assert_eq!(api.get("/api/v1/notifications/push/status/nobody/").await.status, StatusCode::NOT_FOUND);
     assert_eq!(api.get("/api/v1/notifications/push/vapid-public-key/").await.status, StatusCode::NOT_FOUND);
@@ -395,7 +395,7 @@ async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
     }
 }
 
-/// S002-16 to S002-24: whoever may read sees the people, and only `admin` changes them.
+/// S002-16 to S002-24: a key with `read` sees the people, and only `admin` changes them.
 #[tokio::test]
 async fn people_are_read_with_one_scope_and_changed_with_another() {
     let api = TestApi::with("false").await;
@@ -602,7 +602,7 @@ async fn the_document_and_the_router_agree() {
 
 /// The router's own paths. There is no other way to ask it than to read what it prints; should that change, the health
 /// check is missing here.
-fn routes_of(router: &axum::Router<std::sync::Arc<crate::Api>>) -> BTreeSet<String> {
+fn routes_of(router: &axum::Router<std::sync::Arc<crate::state::Api>>) -> BTreeSet<String> {
     let printed = format!("{router:?}");
     let paths = printed.split('"').skip(1).step_by(2).filter(|text| text.len() > 1 && text.starts_with('/'));
     let paths: BTreeSet<String> = paths.filter(|path| !path.contains("/{*")).map(str::to_owned).collect();

@@ -1,27 +1,7 @@
 //! All URLs on one page. A slash at their end makes no difference (d24).
 
-mod analytics;
-mod api_keys;
-mod catalogue;
-mod customers;
-mod dispatch;
-mod docs;
-mod health;
-mod metrics;
 mod notifications;
-mod orchestration;
-mod provider_accounts;
-mod push;
-mod receipts;
-mod reminders;
-mod schema;
-mod suppressions;
-mod sync;
-mod tasks;
-mod templates;
-mod unsubscribe;
-mod vehicles;
-mod workshops;
+mod operations;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,16 +10,17 @@ use axum::Router;
 use axum::http::{HeaderName, Method};
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 
-use crate::Api;
-use crate::observe::REQUEST_ID;
+use self::notifications::{
+    analytics, catalogue, customers, dispatch, orchestration, provider_accounts, push, receipts, reminders,
+    suppressions, sync, templates, unsubscribe, vehicles, workshops,
+};
+use self::operations::{api_keys, docs, health, metrics, schema, tasks};
+use crate::auth::rate_limit;
 use crate::openapi;
 use crate::problem::Problem;
-use crate::rate_limit;
-
-/// Handlers with the documentation of each.
-pub(crate) type Routes = OpenApiRouter<Arc<Api>>;
+use crate::request_id::REQUEST_ID;
+use crate::state::{Api, Routes};
 
 /// The router, and what it says of itself.
 pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
@@ -49,7 +30,7 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/service-types", catalogue::service_types())
         .nest("/api/v1/notifications/orchestration", orchestration::routes())
         .nest("/api/v1/notifications/customers", customers::routes())
-        .nest("/api/v1/notifications", notifications::routes())
+        .nest("/api/v1/notifications", notifications::notifications::routes())
         .nest("/api/v1/notifications/events/dispatch", dispatch::routes())
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
         .nest("/api/v1/notifications/reminders", reminders::routes())
@@ -83,8 +64,7 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
     (router, document)
 }
 
-/// What a PWA asks for by itself, from whatever origin it was loaded. Nothing else is any business of a browser on
-/// another site.
+/// What a PWA asks for by itself, from whatever origin it was loaded. A browser on another site may ask for nothing else.
 fn for_browsers() -> (Router<Arc<Api>>, OpenApi) {
     let cors = CorsLayer::new()
         .allow_origin(Any)

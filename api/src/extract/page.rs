@@ -1,0 +1,193 @@
+//! Lists, a page at a time, as Django REST framework numbers them (S002-64).
+
+use axum::extract::{FromRequestParts, OriginalUri};
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+use axum::http::uri::Uri;
+use serde::Serialize;
+use url::form_urlencoded;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::problem::Problem;
+
+/// Entries on a page unless the caller says otherwise.
+const DEFAULT_PAGE_SIZE: i64 = 20;
+
+/// The most entries on a page.
+const MAX_PAGE_SIZE: i64 = 100;
+
+/// Pages beyond this one are not found: a person does not turn so many, and the database would have to count its way there.
+const MAX_PAGE: i64 = 1_000_000;
+
+/// Which page is asked for, and how the links to its neighbours begin. Every list has these query parameters.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Paging {
+    /// Number of the page, from 1. A page behind the last one is a 404.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 1000000, default = 1)]
+    page: i64,
+    /// Entries per page, at most 100.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 100, default = 20)]
+    page_size: i64,
+    /// Scheme, host and path; the query without `page`.
+    #[param(ignore)]
+    address: String,
+    #[param(ignore)]
+    query: Vec<(String, String)>,
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Page<T> {
+    /// Entries on all pages.
+    #[schema(minimum = 0, examples(41))]
+    count: i64,
+    /// URL of the next page; null on the last one.
+    #[schema(examples("http://127.0.0.1:8000/api/v1/notifications/vehicles/?page=2"))]
+    next: Option<String>,
+    /// URL of the page before; null on the first one.
+    previous: Option<String>,
+    /// The entries of this page.
+    results: Vec<T>,
+}
+
+impl Paging {
+    pub(crate) fn limit(&self) -> i64 {
+        self.page_size
+    }
+
+    pub(crate) fn offset(&self) -> i64 {
+        (self.page - 1) * self.page_size
+    }
+
+    /// The answer, from the entries that were found in this window and the number of all.
+    ///
+    /// # Errors
+    ///
+    /// When the list ends before this page begins; the first page may be empty.
+    pub(crate) fn page<T>(&self, results: Vec<T>, count: i64) -> Result<Page<T>, Problem> {
+        if self.page > 1 && self.offset() >= count {
+            return Err(Problem::NoSuchPage);
+        }
+        let is_last = self.offset() + self.page_size >= count;
+        Ok(Page {
+            count,
+            next: (!is_last).then(|| self.link(self.page + 1)),
+            previous: (self.page > 1).then(|| self.link(self.page - 1)),
+            results,
+        })
+    }
+
+    /// The answer from a list that is in memory as a whole; only what stands on the page is shown.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub(crate) fn cut<T, V>(&self, all: &[T], show: impl FnMut(&T) -> V) -> Result<Page<V>, Problem> {
+        let place = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+        let shown = all.iter().skip(place(self.offset())).take(place(self.page_size)).map(show).collect();
+        self.page(shown, i64::try_from(all.len()).unwrap_or(i64::MAX))
+    }
+
+    fn link(&self, page: i64) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.query);
+        // Django leaves the number of the first page out.
+        if page > 1 {
+            query.append_pair("page", &page.to_string());
+        }
+        let query = query.finish();
+        if query.is_empty() { self.address.clone() } else { format!("{}?{query}", self.address) }
+    }
+
+    fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut paging =
+            Self { page: 1, page_size: DEFAULT_PAGE_SIZE, address: address(uri, headers), query: Vec::new() };
+        for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned() {
+            match name.as_str() {
+                "page" => {
+                    let page = value.parse().ok().filter(|page| (1..=MAX_PAGE).contains(page));
+                    paging.page = page.ok_or(Problem::NoSuchPage)?;
+                }
+                "page_size" => {
+                    // Like Django's: a size that makes no sense is the usual one.
+                    let size = value.parse().ok().filter(|size| *size > 0);
+                    paging.page_size = size.unwrap_or(DEFAULT_PAGE_SIZE).min(MAX_PAGE_SIZE);
+                    paging.query.push((name, value));
+                }
+                _ => paging.query.push((name, value)),
+            }
+        }
+        Ok(paging)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paging {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+        Self::read(uri, &parts.headers)
+    }
+}
+
+/// The URL of a list as its caller wrote it, without the query; a path alone where the caller named no host.
+fn address(uri: &Uri, headers: &HeaderMap) -> String {
+    let path = uri.path().trim_end_matches('/');
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return format!("{path}/") };
+    // A proxy in front says how it was asked (RFC 7239 names it differently; Django's proxies use this one).
+    let is_tls = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes() == b"https");
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{host}{path}/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paging(uri: &str) -> Result<Paging, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, "taller.example.com".parse().unwrap());
+        Paging::read(&uri.parse().unwrap(), &headers)
+    }
+
+    /// S002-64.
+    #[test]
+    fn pages_have_twenty_entries_and_at_most_a_hundred() {
+        let window = |uri| paging(uri).map(|paging| (paging.limit(), paging.offset())).unwrap();
+        assert_eq!(window("/v"), (20, 0));
+        assert_eq!(window("/v?page=3"), (20, 40));
+        assert_eq!(window("/v?page=2&page_size=7"), (7, 7));
+        assert_eq!(window("/v?page_size=1000"), (100, 0));
+        assert_eq!(window("/v?page_size=0"), (20, 0));
+        for uri in ["/v?page=0", "/v?page=-1", "/v?page=x", "/v?page=", "/v?page=99999999999999999999"] {
+            assert!(matches!(paging(uri), Err(Problem::NoSuchPage)), "{uri}");
+        }
+    }
+
+    #[test]
+    fn neighbours_keep_the_rest_of_the_query() {
+        let page = paging("/api/v/?plate=A+B&page=2&page_size=10").unwrap().page(vec![0; 10], 21).unwrap();
+        let link = |number| format!("http://taller.example.com/api/v/?plate=A+B&page_size=10{number}");
+        assert_eq!((page.previous, page.next), (Some(link("")), Some(link("&page=3"))));
+
+        let only = paging("/api/v").unwrap().page(vec![1], 1).unwrap();
+        assert_eq!((only.previous, only.next, only.count), (None, None, 1));
+    }
+
+    #[test]
+    fn a_list_in_memory_is_cut() {
+        let all: Vec<i32> = (1..=5).collect();
+        let results = |uri| paging(uri).unwrap().cut(&all, |number| number * 10).map(|page| (page.results, page.count));
+        assert_eq!(results("/v?page_size=2").unwrap(), (vec![10, 20], 5));
+        assert_eq!(results("/v?page_size=2&page=3").unwrap(), (vec![50], 5));
+        assert!(results("/v?page_size=2&page=4").is_err());
+    }
+
+    #[test]
+    fn the_first_page_may_be_empty_and_no_other() {
+        assert!(paging("/v").unwrap().page(Vec::<u8>::new(), 0).is_ok());
+        assert!(matches!(paging("/v?page=2").unwrap().page(Vec::<u8>::new(), 20), Err(Problem::NoSuchPage)));
+    }
+}

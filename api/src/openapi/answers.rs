@@ -1,0 +1,174 @@
+//! The answers and headers that are the same for many operations.
+
+use serde_json::{Value, json};
+
+use crate::extract::fields::MAX_BODY_BYTES;
+
+/// What an operation did not say itself, because it is the same for all of its kind.
+pub(super) fn add(path: &str, operation: &mut Value) {
+    // An empty scheme among them means: or none at all.
+    let is_secured = operation["security"]
+        .as_array()
+        .is_some_and(|schemes| !schemes.is_empty() && schemes.iter().all(|scheme| *scheme != json!({})));
+    let answers = ANSWERS.iter().filter(|answer| match answer.when {
+        When::Always => true,
+        When::Secured => is_secured,
+        When::WithBody => operation.get("requestBody").is_some(),
+        When::WithPath => path.contains('{'),
+        When::WithQuery => asks(operation, "query"),
+        When::Paged => takes(operation, "page"),
+        When::Repeatable => takes(operation, "Idempotency-Key"),
+    });
+    let answers: Vec<&Answer> = answers.collect();
+    if operation.get("requestBody").is_some() {
+        let refusal = operation.pointer_mut("/responses/400/content/application~1json/schema");
+        refusal.into_iter().for_each(admit_field_errors);
+    }
+    for Answer { status, description, schema, .. } in answers {
+        let content_type = if *schema == "Problem" { "application/problem+json" } else { "application/json" };
+        let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+        let responses = operation["responses"].as_object_mut().expect("every operation has responses");
+        let response = responses.entry(*status).or_insert_with(|| json!({ "description": description }));
+        // A route may answer 404 with a page of its own; a path that is no path at all still gets the JSON.
+        if response["content"].get(content_type).is_none() {
+            response["content"][content_type] = json!({ "schema": schema });
+        }
+    }
+}
+
+/// A refusal that a route describes itself comes in the same envelope as all others.
+pub(super) fn name_envelope(operation: &mut Value) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if status.starts_with('4') && response.get("content").is_none() {
+            response["content"] =
+                json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Detail" } } });
+        }
+    }
+}
+
+/// A refusal with a shape of its own comes after the fields were read. Until then the operation refuses like all others.
+fn admit_field_errors(refusal: &mut Value) {
+    let field_errors = json!({ "$ref": "#/components/schemas/FieldErrors" });
+    if !refusal.to_string().contains(&field_errors.to_string()) {
+        *refusal = json!({ "anyOf": [refusal.take(), field_errors] });
+    }
+}
+
+/// The headers that come with every answer, or with every answer of this status.
+pub(super) fn add_headers(status: &str, response: &mut Value) {
+    let of_status = match status {
+        "401" => Some("WWW-Authenticate"),
+        "429" | "503" => Some("Retry-After"),
+        _ => None,
+    };
+    for name in ["X-Request-Id"].into_iter().chain(of_status) {
+        response["headers"][name] = json!({ "$ref": format!("#/components/headers/{name}") });
+    }
+}
+
+pub(super) fn headers() -> Value {
+    let text =
+        |description: &str| json!({ "description": description, "required": true, "schema": { "type": "string" } });
+    json!({
+        "X-Request-Id": text("The id of the request: yours, if you sent a sane one."),
+        "WWW-Authenticate": text("The credential that is asked for: `Bearer` or `X-Internal-Secret`."),
+        "Retry-After": {
+            "description": "Seconds after which it makes sense to try again.",
+            "schema": { "type": "integer", "minimum": 0 },
+        },
+    })
+}
+
+fn takes(operation: &Value, parameter: &str) -> bool {
+    operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == parameter))
+}
+
+fn asks(operation: &Value, place: &str) -> bool {
+    operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["in"] == place))
+}
+
+/// An answer that many operations give.
+struct Answer {
+    status: &'static str,
+    when: When,
+    description: &'static str,
+    schema: &'static str,
+}
+
+enum When {
+    Always,
+    Secured,
+    WithBody,
+    WithPath,
+    WithQuery,
+    Paged,
+    /// It understands `Idempotency-Key`.
+    Repeatable,
+}
+
+const ANSWERS: &[Answer] = &[
+    Answer {
+        status: "400",
+        when: When::WithBody,
+        description: "Fields are wrong, or the body is no JSON.",
+        schema: "FieldErrors",
+    },
+    Answer { status: "400", when: When::Repeatable, description: "A header is wrong.", schema: "FieldErrors" },
+    Answer { status: "400", when: When::WithQuery, description: "A query parameter is wrong.", schema: "FieldErrors" },
+    Answer {
+        status: "401",
+        when: When::Secured,
+        description: "The credential is missing or not in force.",
+        schema: "Detail",
+    },
+    Answer { status: "403", when: When::Secured, description: "The key lacks the scope.", schema: "Detail" },
+    Answer { status: "404", when: When::WithPath, description: "There is no such thing.", schema: "Detail" },
+    Answer { status: "404", when: When::Paged, description: "There is no such page.", schema: "Detail" },
+    Answer { status: "408", when: When::WithBody, description: "The body came too slowly.", schema: "Detail" },
+    Answer { status: "413", when: When::WithBody, description: "The body is larger than 1 MiB.", schema: "Detail" },
+    Answer { status: "415", when: When::WithBody, description: "The body is not JSON by its type.", schema: "Detail" },
+    Answer {
+        status: "429",
+        when: When::Secured,
+        description: "Too many requests; `Retry-After` says when to come back.",
+        schema: "Detail",
+    },
+    Answer {
+        status: "500",
+        when: When::Always,
+        description: "A mistake of ours; `instance` finds it in the logs.",
+        schema: "Problem",
+    },
+    Answer { status: "503", when: When::Always, description: "Not now; `Retry-After` says when.", schema: "Detail" },
+];
+
+const _: () = assert!(MAX_BODY_BYTES == 1024 * 1024, "the description of 413 names the limit");
+
+pub(super) fn error_schemas() -> [(&'static str, Value); 3] {
+    let detail = json!({
+        "type": "object",
+        "description": "What went wrong, in a sentence for people.",
+        "required": ["detail"],
+        "properties": { "detail": { "type": "string", "description": "The sentence.", "examples": ["No encontrado."] } },
+    });
+    let field_errors = json!({
+        "type": "object",
+        "description": "For each wrong field the list of what is wrong with it, nested as the fields are; or `detail` when the body could not be read at all.",
+        "additionalProperties": true,
+        "examples": [{ "plate": ["Este campo es requerido."] }],
+    });
+    let problem = json!({
+        "type": "object",
+        "description": "A problem (RFC 9457).",
+        "required": ["type", "title", "status", "detail", "code"],
+        "properties": {
+            "type": { "type": "string", "description": "Names the kind of problem.", "examples": ["urn:recado:problem:internal-error"] },
+            "title": { "type": "string", "description": "The kind of problem, for people." },
+            "status": { "type": "integer", "description": "The status of the answer." },
+            "detail": { "type": "string", "description": "What happened and what to do." },
+            "instance": { "type": ["string", "null"], "description": "The id of the request." },
+            "code": { "type": "string", "description": "The kind of problem, for programs." },
+        },
+    });
+    [("Detail", detail), ("FieldErrors", field_errors), ("Problem", problem)]
+}

@@ -1,0 +1,45 @@
+//! By whom an operation may be called.
+
+use serde_json::{Value, json};
+
+/// By whom an operation may be called, unless it says otherwise itself.
+pub(super) fn of(path: &str) -> Value {
+    if path.starts_with("/api/internal/") {
+        json!([{ "internalSecret": [] }])
+    } else if path.starts_with("/api/v1/unsubscribe/") {
+        // The link in the mail is the proof.
+        json!([])
+    } else if path.starts_with("/api/v1/") {
+        json!([{ "apiKey": [] }])
+    } else {
+        json!([])
+    }
+}
+
+pub(super) fn schemes() -> Value {
+    json!({
+        "apiKey": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key made with `recado api-key create`, or one of `API_KEYS`.",
+        },
+        "evolutionToken": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Webhook-Token",
+            "description": "`EVOLUTION_WEBHOOK_TOKEN`, for the webhooks of Evolution API; also as `?token=`.",
+        },
+        "evolutionJwt": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "What Evolution API signs with `EVOLUTION_WEBHOOK_JWT_KEY` (HS256), when that is set.",
+        },
+        "internalSecret": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Internal-Secret",
+            "description": "`INTERNAL_API_SECRET_KEY`, for services of the same house.",
+        },
+    })
+}

@@ -1,0 +1,283 @@
+//! Accounts through which messages leave, besides those of the environment.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{self, Violation};
+use recado_kernel::ids::Id;
+use recado_kernel::sealed;
+use recado_notifications::channels::Channel;
+use recado_notifications::provider_accounts::{
+    self, NewSecret, ProviderAccount, ProviderAccountDraft, ProviderAccountFilter, Security, Settings,
+};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use crate::auth::{Admin, May};
+use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::fields::{Field, Fields, choice};
+use crate::extract::page::{Page, Paging};
+use crate::extract::path::Segment;
+use crate::extract::query::Query;
+use crate::extract::request::request;
+use crate::problem::{FieldErrors, Problem};
+use crate::state::{Api, Routes};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list, create)).routes(routes!(show, replace, change, delete))
+}
+
+/// Provider accounts, in the order in which they are tried.
+#[utoipa::path(get, path = "/", tag = "provider-accounts", params(AccountQuery, Paging),
+    responses((status = 200, description = "A page of accounts", body = Page<AccountView>)))]
+async fn list(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Query(query): Query<AccountQuery>,
+    paging: Paging,
+) -> Result<axum::Json<Page<AccountView>>, Problem> {
+    let mut session = api.context.db.read().await?;
+    let (found, count) = provider_accounts::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
+    Ok(axum::Json(paging.page(found.into_iter().map(AccountView::from).collect(), count)?))
+}
+
+/// Adds an account. Workers use it within a second.
+#[utoipa::path(post, path = "/", tag = "provider-accounts", request_body = ProviderAccountDraft,
+    responses((status = 201, description = "The account", body = AccountView)))]
+async fn create(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Json(Whole(draft)): Json<Whole<ProviderAccountDraft>>,
+) -> Result<(StatusCode, axum::Json<AccountView>), Problem> {
+    let now = api.context.clock.now();
+    let id = Id::new(now);
+    let sealed = checked_and_sealed(&api, id, &draft, None)?;
+    let mut session = api.context.db.begin().await?;
+    let created = provider_accounts::insert(&mut session, id, &draft, sealed.as_deref(), now).await.map_err(taken)?;
+    let created = created.ok_or(Problem::NotFound)?;
+    session.commit().await?;
+    Ok((StatusCode::CREATED, axum::Json(created.into())))
+}
+
+/// One account. Its secret is never shown.
+#[utoipa::path(get, path = "/{id}", tag = "provider-accounts",
+    params(("id" = Id, Path, description = "Id of the account")),
+    responses((status = 200, description = "The account", body = AccountView)))]
+async fn show(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+) -> Result<axum::Json<AccountView>, Problem> {
+    let found = provider_accounts::find(&mut api.context.db.read().await?, id).await?;
+    Ok(axum::Json(found.ok_or(Problem::NotFound)?.into()))
+}
+
+/// Replaces an account. What is left out gets its default, but for the secret, which stays.
+#[utoipa::path(put, path = "/{id}", tag = "provider-accounts",
+    params(("id" = Id, Path, description = "Id of the account")),
+    request_body = ProviderAccountDraft, responses((status = 200, description = "The account", body = AccountView)))]
+async fn replace(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+    Json(Whole(draft)): Json<Whole<ProviderAccountDraft>>,
+) -> Result<axum::Json<AccountView>, Problem> {
+    write(&api, id, |_| Ok(draft)).await
+}
+
+/// Changes the fields that are sent, within `settings` too.
+#[utoipa::path(patch, path = "/{id}", tag = "provider-accounts",
+    params(("id" = Id, Path, description = "Id of the account")),
+    request_body = ProviderAccountDraft, responses((status = 200, description = "The account", body = AccountView)))]
+async fn change(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+    Json(changes): Json<Changes>,
+) -> Result<axum::Json<AccountView>, Problem> {
+    write(&api, id, |account| changes.onto(ProviderAccountDraft::from(account))).await
+}
+
+/// Deletes an account. A message of which it is unknown whether it left through it cannot be looked up any more.
+#[utoipa::path(delete, path = "/{id}", tag = "provider-accounts",
+    params(("id" = Id, Path, description = "Id of the account")), responses((status = 204, description = "It is gone")))]
+async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let existed = provider_accounts::delete(&mut session, id).await?;
+    session.commit().await?;
+    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+}
+
+async fn write(
+    api: &Api,
+    id: Id,
+    draft: impl FnOnce(&ProviderAccount) -> Result<ProviderAccountDraft, Problem>,
+) -> Result<axum::Json<AccountView>, Problem> {
+    let now = api.context.clock.now();
+    let mut session = api.context.db.begin().await?;
+    let before = provider_accounts::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let draft = draft(&before)?;
+    let sealed = checked_and_sealed(api, id, &draft, Some(&before))?;
+    let written = provider_accounts::replace(&mut session, id, &draft, sealed.as_deref(), now).await.map_err(taken)?;
+    let written = written.ok_or(Problem::NotFound)?;
+    session.commit().await?;
+    Ok(axum::Json(written.into()))
+}
+
+/// The account's secret as the database shall keep it, when nothing is wrong with the draft.
+fn checked_and_sealed(
+    api: &Api,
+    id: Id,
+    draft: &ProviderAccountDraft,
+    before: Option<&ProviderAccount>,
+) -> Result<Option<String>, Problem> {
+    let config = &api.context.config;
+    let errors = draft.errors(before, config.allow_private_networks);
+    if !errors.is_empty() {
+        return Err(errors.into());
+    }
+    let secret = match &draft.secret {
+        NewSecret::Keep => return Ok(before.and_then(|before| before.secret.clone())),
+        NewSecret::Remove => return Ok(None),
+        NewSecret::Set(secret) => secret,
+    };
+    let refused = |text: &str| Problem::from(FieldErrors::one("secret", text));
+    let key = config.secret_key.as_ref().ok_or_else(|| {
+        refused("No se puede guardar: falta SECRET_KEY (32 caracteres o más) en el entorno de la API y de los workers.")
+    })?;
+    let sealed = sealed::seal(key, &id.to_string(), secret);
+    sealed.map(Some).map_err(|error| {
+        tracing::error!(%error, "a secret could not be sealed: {error}");
+        Problem::Unavailable
+    })
+}
+
+fn taken(error: db::Error) -> Problem {
+    if error.violates("provider_accounts_name_key", "provider_accounts.name") {
+        return FieldErrors::one("name", "Ya existe una cuenta con este nombre.").into();
+    }
+    error.into()
+}
+
+/// An account through which messages leave.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProviderAccount)]
+struct AccountView {
+    /// Id of the account.
+    id: Id,
+    /// Whose account it is; null for every workshop that has none of its own on this channel.
+    taller_id: Option<String>,
+    /// `email` or `whatsapp`.
+    channel: Channel,
+    /// Its name in attempts and notifications.
+    name: String,
+    /// 1 is tried first.
+    priority: i32,
+    /// False: it is left alone.
+    is_enabled: bool,
+    /// Whatever is no secret.
+    settings: Settings,
+    /// Whether it has a password or an API key. The secret itself is never shown.
+    has_secret: bool,
+    /// When it was first written.
+    created_at: Timestamp,
+    /// When it was last written.
+    updated_at: Timestamp,
+}
+
+impl From<ProviderAccount> for AccountView {
+    fn from(account: ProviderAccount) -> Self {
+        Self {
+            id: account.id,
+            taller_id: account.taller_id,
+            channel: account.channel,
+            name: account.name,
+            priority: account.priority,
+            is_enabled: account.is_enabled,
+            settings: account.settings.0,
+            has_secret: account.secret.is_some(),
+            created_at: account.created_at,
+            updated_at: account.updated_at,
+        }
+    }
+}
+
+impl Form for ProviderAccountDraft {
+    const REQUIRED: &'static [&'static str] = &["channel", "name", "settings"];
+
+    /// What belongs together is checked later, when it is known which account is replaced.
+    fn fill(&mut self, fields: &mut Fields) {
+        fields.set_nullable("taller_id", &mut self.taller_id);
+        if fields.has("channel") {
+            self.channel = fields.optional("channel").unwrap_or(self.channel);
+        }
+        fields.set("name", &mut self.name);
+        fields.set("priority", &mut self.priority);
+        fields.set("is_enabled", &mut self.is_enabled);
+        if fields.has("settings") {
+            fields.within("settings", |fields| fill_settings(&mut self.settings, fields));
+        }
+        if fields.has("secret") {
+            self.secret = match fields.optional::<Secret>("secret") {
+                Some(Secret(secret)) => NewSecret::Set(secret.into()),
+                None => NewSecret::Remove,
+            };
+        }
+    }
+}
+
+fn fill_settings(settings: &mut Settings, fields: &mut Fields) {
+    fields.set_nullable("host", &mut settings.host);
+    fields.set_nullable("port", &mut settings.port);
+    fields.set_nullable("security", &mut settings.security);
+    fields.set_nullable("user", &mut settings.user);
+    fields.set_nullable("from_email", &mut settings.from_email);
+    fields.set_nullable("url", &mut settings.url);
+    fields.set_nullable("instance", &mut settings.instance);
+    fields.set_nullable("rate_per_minute", &mut settings.rate_per_minute);
+    fields.set_nullable("timeout", &mut settings.timeout);
+}
+
+/// A password or key as it is written: never blank, and nothing in it that a header could not carry.
+struct Secret(String);
+
+impl Field for Secret {
+    fn read(value: Value) -> Result<Self, String> {
+        let secret = String::read(value)?;
+        if secret.trim().is_empty() {
+            return Err("Este campo no puede estar en blanco; null quita el secreto.".to_owned());
+        }
+        if secret.contains(char::is_control) || secret.len() > 1000 {
+            return Err("No se permiten caracteres de control ni más de 1000 bytes.".to_owned());
+        }
+        Ok(Self(secret))
+    }
+}
+
+impl Field for Security {
+    fn read(value: Value) -> Result<Self, String> {
+        choice(value, Self::ALL, Self::as_str)
+    }
+}
+
+request! {
+    /// Which accounts to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct AccountQuery {
+        /// Only this workshop's own.
+        taller_id: Option<String>,
+        /// Only those of this channel.
+        channel: Option<Channel>,
+    }
+}
+
+impl From<AccountQuery> for ProviderAccountFilter {
+    fn from(AccountQuery { taller_id, channel }: AccountQuery) -> Self {
+        Self { taller_id, channel }
+    }
+}

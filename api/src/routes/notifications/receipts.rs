@@ -1,0 +1,93 @@
+//! Evolution API tells us what became of messages (d32): taken in here, worked off on queue `sync`.
+//!
+//! Evolution tries a webhook ten times, but not after 400, 401, 403, 404 or 422. So only what will never be understood is
+//! answered with one of these; an event that we do not use, or an unknown message, is 200.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use recado_kernel::ids::Id;
+use recado_notifications::jobs::ApplyReceipts;
+use recado_notifications::receipts::{Connection, Webhook};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::auth::EvolutionCaller;
+use crate::extract::body::AnyJson;
+use crate::extract::path::Segment;
+use crate::problem::Problem;
+use crate::state::{Api, Routes};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(take)).routes(routes!(take_event))
+}
+
+/// Receipts of WhatsApp messages, as Evolution API posts them to one URL for all events.
+#[utoipa::path(post, path = "/", tag = "receipts", security(("evolutionToken" = []), ("evolutionJwt" = [])),
+    request_body(content = Value, description = "A webhook of Evolution API 2.x"),
+    responses((status = 200, description = "It is kept, or there was nothing in it for us", body = WebhookAnswer)))]
+async fn take(
+    _: EvolutionCaller,
+    State(api): State<Arc<Api>>,
+    AnyJson(body): AnyJson,
+) -> Result<axum::Json<WebhookAnswer>, Problem> {
+    accept(&api, None, &body).await
+}
+
+/// The same with the event in the URL, as Evolution API posts when `webhookByEvents` is on: `messages-update`, …
+#[utoipa::path(post, path = "/{event}", tag = "receipts", security(("evolutionToken" = []), ("evolutionJwt" = [])),
+    params(("event" = String, Path, description = "Name of the event", example = "messages-update")),
+    request_body(content = Value, description = "A webhook of Evolution API 2.x"),
+    responses((status = 200, description = "It is kept, or there was nothing in it for us", body = WebhookAnswer)))]
+async fn take_event(
+    _: EvolutionCaller,
+    State(api): State<Arc<Api>>,
+    Segment(event): Segment<String>,
+    AnyJson(body): AnyJson,
+) -> Result<axum::Json<WebhookAnswer>, Problem> {
+    accept(&api, Some(&event), &body).await
+}
+
+async fn accept(api: &Api, event: Option<&str>, body: &Value) -> Result<axum::Json<WebhookAnswer>, Problem> {
+    let Webhook { receipts, connection, ignored } = Webhook::read(event, body, api.context.clock.now());
+    if let Some(connection) = &connection {
+        observe(api, connection);
+    }
+    let accepted = receipts.len();
+    let task_id = if accepted == 0 { None } else { Some(api.enqueue.accept(&ApplyReceipts { receipts }).await?) };
+    Ok(axum::Json(WebhookAnswer { status: "ok", accepted, ignored, task_id }))
+}
+
+/// Says so when the telephone of an instance comes or goes. Nothing is sent because of it: retries come by themselves.
+fn observe(api: &Api, Connection { instance, state }: &Connection) {
+    let is_open = state == "open";
+    if is_open {
+        tracing::info!(instance, state, "the WhatsApp session of instance {instance} is open");
+    } else {
+        tracing::warn!(instance, state, "the WhatsApp session of instance {instance} is not open: {state}");
+    }
+    // Only for the instance of the environment: names from outside would fill the memory of Prometheus, and those of the
+    // accounts in the database would have to be looked up for every webhook.
+    if api.context.config.whatsapp.as_ref().is_some_and(|settings| settings.instance == *instance) {
+        let open = if is_open { 1.0 } else { 0.0 };
+        metrics::gauge!("recado_whatsapp_connected", "instance" => instance.clone()).set(open);
+    }
+}
+
+/// What was taken in.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReceiptsTaken)]
+struct WebhookAnswer {
+    /// Always `ok`.
+    #[schema(examples("ok"))]
+    status: &'static str,
+    /// How many receipts there were.
+    #[schema(examples(1))]
+    accepted: usize,
+    /// What was left aside and why, for the person who sets the webhook up; at most ten reasons.
+    ignored: Vec<String>,
+    /// The task that applies the receipts; absent when there are none.
+    task_id: Option<Id>,
+}

@@ -1,0 +1,258 @@
+//! Maintenance reminders (S002-23, S002-24, S002-54, d17).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::NaiveDate;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::reminders::{self, Kind, Reminder, ReminderDraft, ReminderFilter, Status};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use crate::auth::{Admin, May, Read};
+use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::fields::{Field, Fields, choice};
+use crate::extract::page::{Page, Paging};
+use crate::extract::path::Segment;
+use crate::extract::query::Query;
+use crate::extract::request::request;
+use crate::problem::{FieldErrors, Problem};
+use crate::state::{Api, Routes};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list, create)).routes(routes!(show, replace, change, delete)).routes(routes!(complete))
+}
+
+/// Reminders, the newest first.
+#[utoipa::path(get, path = "/", tag = "reminders", params(ReminderQuery, Paging),
+    responses((status = 200, description = "A page of reminders", body = Page<ReminderView>)))]
+async fn list(
+    _: May<Read>,
+    State(api): State<Arc<Api>>,
+    Query(query): Query<ReminderQuery>,
+    paging: Paging,
+) -> Result<axum::Json<Page<ReminderView>>, Problem> {
+    let mut session = api.context.db.read().await?;
+    let (found, count) = reminders::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
+    Ok(axum::Json(paging.page(found.into_iter().map(ReminderView::from).collect(), count)?))
+}
+
+/// Adds a reminder to a vehicle. It is announced once it is due, at 08:00 or when the vehicle's kilometres are synced.
+#[utoipa::path(post, path = "/", tag = "reminders", request_body = ReminderDraft,
+    responses((status = 201, description = "The reminder", body = ReminderView)))]
+async fn create(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Json(Whole(draft)): Json<Whole<ReminderDraft>>,
+) -> Result<(StatusCode, axum::Json<ReminderView>), Problem> {
+    let mut session = api.context.db.begin().await?;
+    let created = reminders::insert(&mut session, &draft, api.context.clock.now()).await?;
+    let created = created.ok_or_else(unknown_vehicle)?;
+    session.commit().await?;
+    Ok((StatusCode::CREATED, axum::Json(created.into())))
+}
+
+/// One reminder.
+#[utoipa::path(get, path = "/{id}", tag = "reminders", params(("id" = Id, Path, description = "Id of the reminder")),
+    responses((status = 200, description = "The reminder", body = ReminderView)))]
+async fn show(
+    _: May<Read>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+) -> Result<axum::Json<ReminderView>, Problem> {
+    let reminder = reminders::find(&mut api.context.db.read().await?, id).await?.ok_or(Problem::NotFound)?;
+    Ok(axum::Json(reminder.into()))
+}
+
+/// Replaces a reminder. What is left out becomes empty, or what it is by default; the status stays as it is.
+#[utoipa::path(put, path = "/{id}", tag = "reminders", params(("id" = Id, Path, description = "Id of the reminder")),
+    request_body = ReminderDraft, responses((status = 200, description = "The reminder", body = ReminderView)))]
+async fn replace(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+    Json(Whole(draft)): Json<Whole<ReminderDraft>>,
+) -> Result<axum::Json<ReminderView>, Problem> {
+    write(&api, id, |_| Ok(draft)).await
+}
+
+/// Changes the fields that are sent. A reminder that becomes `pending` again is announced again when it is due.
+#[utoipa::path(patch, path = "/{id}", tag = "reminders", params(("id" = Id, Path, description = "Id of the reminder")),
+    request_body = ReminderDraft, responses((status = 200, description = "The reminder", body = ReminderView)))]
+async fn change(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+    Json(changes): Json<Changes>,
+) -> Result<axum::Json<ReminderView>, Problem> {
+    write(&api, id, |reminder| changes.onto(ReminderDraft::from(reminder))).await
+}
+
+/// Deletes a reminder. What it announced stays in the log.
+#[utoipa::path(delete, path = "/{id}", tag = "reminders", params(("id" = Id, Path, description = "Id of the reminder")),
+    responses((status = 204, description = "It is gone")))]
+async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let existed = reminders::delete(&mut session, id).await?;
+    session.commit().await?;
+    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+}
+
+/// The service was done: the reminder is completed. Saying so again changes nothing.
+#[utoipa::path(post, path = "/{id}/complete", tag = "reminders",
+    params(("id" = Id, Path, description = "Id of the reminder")),
+    responses((status = 200, description = "The reminder", body = ReminderView)))]
+async fn complete(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+) -> Result<axum::Json<ReminderView>, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let completed = reminders::complete(&mut session, id, api.context.clock.now()).await?;
+    session.commit().await?;
+    Ok(axum::Json(completed.ok_or(Problem::NotFound)?.into()))
+}
+
+async fn write(
+    api: &Api,
+    id: Id,
+    draft: impl FnOnce(Reminder) -> Result<ReminderDraft, Problem>,
+) -> Result<axum::Json<ReminderView>, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let reminder = reminders::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let draft = draft(reminder)?;
+    let written = reminders::replace(&mut session, id, &draft, api.context.clock.now()).await?;
+    let written = written.ok_or_else(unknown_vehicle)?;
+    session.commit().await?;
+    Ok(axum::Json(written.into()))
+}
+
+fn unknown_vehicle() -> Problem {
+    FieldErrors::one("vehicle", "No existe un vehículo con este id.").into()
+}
+
+/// A reminder.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Reminder)]
+pub(super) struct ReminderView {
+    /// Id of the reminder.
+    id: Id,
+    /// Id of the vehicle.
+    vehicle: Id,
+    /// The vehicle's licence plate.
+    #[schema(examples("ABC123"))]
+    vehicle_plate: String,
+    /// The vehicle's brand, model and year.
+    #[schema(examples("Haval H6 2024"))]
+    vehicle_display: String,
+    /// Whose vehicle it is.
+    #[schema(examples("customer-001"))]
+    customer_id: String,
+    /// What makes it due.
+    #[serde(rename = "type")]
+    kind: Kind,
+    /// What is to be done.
+    #[schema(examples("Cambio de aceite"))]
+    description: String,
+    /// Odometer at which it is due, in kilometres.
+    target_kilometers: Option<i32>,
+    /// Day on which it is due.
+    target_date: Option<NaiveDate>,
+    /// The only channels that announce it; empty for the customer's own preferences.
+    notify_via: Vec<Channel>,
+    /// Where it stands.
+    status: Status,
+    /// How many days before the date it is announced.
+    notify_before_days: i32,
+    /// How many kilometres before the target it is announced.
+    notify_before_km: i32,
+    /// When it was last announced.
+    last_notified_at: Option<Timestamp>,
+    /// When it was first written.
+    created_at: Timestamp,
+    /// When it was last written.
+    updated_at: Timestamp,
+}
+
+impl From<Reminder> for ReminderView {
+    fn from(reminder: Reminder) -> Self {
+        Self {
+            vehicle_display: reminder.vehicle_display(),
+            id: reminder.id,
+            vehicle: reminder.vehicle_id,
+            vehicle_plate: reminder.plate,
+            customer_id: reminder.customer_id,
+            kind: reminder.kind,
+            description: reminder.description,
+            target_kilometers: reminder.target_kilometers,
+            target_date: reminder.target_date,
+            notify_via: reminder.notify_via.0,
+            status: reminder.status,
+            notify_before_days: reminder.notify_before_days,
+            notify_before_km: reminder.notify_before_km,
+            last_notified_at: reminder.last_notified_at,
+            created_at: reminder.created_at,
+            updated_at: reminder.updated_at,
+        }
+    }
+}
+
+impl Form for ReminderDraft {
+    /// The vehicle has two names, so the check asks for it.
+    const REQUIRED: &'static [&'static str] = &["type", "description"];
+
+    fn fill(&mut self, fields: &mut Fields) {
+        fields.set_nullable("vehicle_id", &mut self.vehicle);
+        fields.set_nullable("vehicle", &mut self.vehicle);
+        fields.set("type", &mut self.kind);
+        fields.set("description", &mut self.description);
+        fields.set_nullable("target_kilometers", &mut self.target_kilometers);
+        fields.set_nullable("target_date", &mut self.target_date);
+        fields.set("notify_via", &mut self.notify_via);
+        fields.set_nullable("status", &mut self.status);
+        fields.set("notify_before_days", &mut self.notify_before_days);
+        fields.set("notify_before_km", &mut self.notify_before_km);
+        self.notify_via.sort_unstable();
+        self.notify_via.dedup();
+        fields.check(self.errors());
+    }
+}
+
+impl Field for Kind {
+    fn read(value: Value) -> Result<Self, String> {
+        choice(value, Self::ALL, Self::as_str)
+    }
+}
+
+impl Field for Status {
+    fn read(value: Value) -> Result<Self, String> {
+        choice(value, Self::ALL, Self::as_str)
+    }
+}
+
+request! {
+    /// Which reminders to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct ReminderQuery {
+        /// Exactly this status.
+        status: Option<Status>,
+        /// True: pending, notified or overdue. False: completed or cancelled.
+        open: Option<bool>,
+        /// Only of this customer's vehicles.
+        customer_id: Option<String>,
+        /// Only of this vehicle.
+        vehicle_id: Option<Id>,
+    }
+}
+
+impl From<ReminderQuery> for ReminderFilter {
+    fn from(ReminderQuery { status, open, customer_id, vehicle_id }: ReminderQuery) -> Self {
+        Self { status, open, customer_id, vehicle_id }
+    }
+}

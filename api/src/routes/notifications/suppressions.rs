@@ -1,0 +1,147 @@
+//! Addresses to which nothing is sent any more (`bounced`, S002-70). Staff see them in full, because they have to mend them.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{self, Violation};
+use recado_kernel::ids::Id;
+use recado_notifications::channels::Channel;
+use recado_notifications::suppressions::{self, Reason, Suppression, SuppressionDraft, SuppressionFilter};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use crate::auth::{Admin, May, Read};
+use crate::extract::body::{Form, Json, Whole};
+use crate::extract::fields::Fields;
+use crate::extract::page::{Page, Paging};
+use crate::extract::path::Segment;
+use crate::extract::query::Query;
+use crate::extract::request::request;
+use crate::problem::{FieldErrors, Problem};
+use crate::state::{Api, Routes};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list, create)).routes(routes!(show, lift))
+}
+
+/// Suppressed addresses, the newest first. They are shown in full.
+#[utoipa::path(get, path = "/", tag = "suppressions", params(SuppressionQuery, Paging),
+    responses((status = 200, description = "A page of suppressions", body = Page<SuppressionView>)))]
+async fn list(
+    _: May<Read>,
+    State(api): State<Arc<Api>>,
+    Query(query): Query<SuppressionQuery>,
+    paging: Paging,
+) -> Result<axum::Json<Page<SuppressionView>>, Problem> {
+    let mut session = api.context.db.read().await?;
+    let (found, count) = suppressions::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
+    Ok(axum::Json(paging.page(found.into_iter().map(SuppressionView::from).collect(), count)?))
+}
+
+/// Suppresses an address by hand.
+#[utoipa::path(post, path = "/", tag = "suppressions", request_body = SuppressionDraft,
+    responses((status = 201, description = "The suppression", body = SuppressionView)))]
+async fn create(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Json(Whole(draft)): Json<Whole<SuppressionDraft>>,
+) -> Result<(StatusCode, axum::Json<SuppressionView>), Problem> {
+    let draft = draft.checked(&api.context.config.default_country)?;
+    let mut session = api.context.db.begin().await?;
+    let now = api.context.clock.now();
+    let created = suppressions::insert(&mut session, &draft, now).await.map_err(already_there)?;
+    session.commit().await?;
+    Ok((StatusCode::CREATED, axum::Json(created.into())))
+}
+
+/// One suppression.
+#[utoipa::path(get, path = "/{id}", tag = "suppressions",
+    params(("id" = Id, Path, description = "Id of the suppression")),
+    responses((status = 200, description = "The suppression", body = SuppressionView)))]
+async fn show(
+    _: May<Read>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+) -> Result<axum::Json<SuppressionView>, Problem> {
+    let found = suppressions::find(&mut api.context.db.read().await?, id).await?.ok_or(Problem::NotFound)?;
+    Ok(axum::Json(found.into()))
+}
+
+/// Lifts a suppression: the address is written to again from the next event on.
+#[utoipa::path(delete, path = "/{id}", tag = "suppressions",
+    params(("id" = Id, Path, description = "Id of the suppression")),
+    responses((status = 204, description = "It is lifted")))]
+async fn lift(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let existed = suppressions::delete(&mut session, id).await?;
+    session.commit().await?;
+    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+}
+
+fn already_there(error: db::Error) -> Problem {
+    if error.violates("suppressions_key", "suppressions.channel, suppressions.address") {
+        return FieldErrors::one("address", "Esta dirección ya está en la lista de supresión.").into();
+    }
+    error.into()
+}
+
+/// A suppressed address.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Suppression)]
+struct SuppressionView {
+    /// Id of the suppression.
+    id: Id,
+    /// The channel on which nothing is sent.
+    channel: Channel,
+    /// A mail address in lower case, or a telephone number in E.164.
+    #[schema(examples("maria@example.com"))]
+    address: String,
+    /// Why: `bounced`, `complained`, `unsubscribed` or `manual`.
+    #[schema(examples("bounced"))]
+    reason: Reason,
+    /// What the provider said, or what staff noted.
+    #[schema(examples("550 5.1.1 No such user here"))]
+    detail: String,
+    /// The message that bounced.
+    notification_id: Option<Id>,
+    /// Since when.
+    created_at: Timestamp,
+}
+
+impl From<Suppression> for SuppressionView {
+    fn from(suppression: Suppression) -> Self {
+        let Suppression { id, channel, address, reason, detail, notification_id, created_at } = suppression;
+        Self { id, channel, address, reason, detail, notification_id, created_at }
+    }
+}
+
+impl Form for SuppressionDraft {
+    const REQUIRED: &'static [&'static str] = &["channel", "address"];
+
+    fn fill(&mut self, fields: &mut Fields) {
+        fields.set_nullable("channel", &mut self.channel);
+        fields.set("address", &mut self.address);
+        fields.set("detail", &mut self.detail);
+    }
+}
+
+request! {
+    /// Which suppressions to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct SuppressionQuery {
+        /// Only this channel: `email` or `whatsapp`.
+        channel: Option<Channel>,
+        /// Part of the address, in either case.
+        search: Option<String>,
+    }
+}
+
+impl From<SuppressionQuery> for SuppressionFilter {
+    fn from(SuppressionQuery { channel, search }: SuppressionQuery) -> Self {
+        Self { channel, search }
+    }
+}

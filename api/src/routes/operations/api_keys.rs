@@ -1,0 +1,138 @@
+//! Keys of the API (d21): shown once, kept as a digest.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use recado_kernel::api_keys::{self, ApiKey, KeyDraft, Scope, Scopes};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::auth::{Admin, May};
+use crate::extract::body::{Form, Json, Whole};
+use crate::extract::fields::{Field, Fields, choice};
+use crate::extract::page::{Page, Paging};
+use crate::extract::path::Segment;
+use crate::problem::Problem;
+use crate::state::{Api, Routes};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(list, create)).routes(routes!(revoke))
+}
+
+/// Keys, oldest first, those that were revoked too. Of each only the beginning is known.
+#[utoipa::path(get, path = "/", tag = "api-keys", params(Paging),
+    responses((status = 200, description = "A page of keys", body = Page<KeyView>)))]
+async fn list(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    paging: Paging,
+) -> Result<axum::Json<Page<KeyView>>, Problem> {
+    let mut session = api.context.db.read().await?;
+    let (found, count) = api_keys::page(&mut session, paging.limit(), paging.offset()).await?;
+    Ok(axum::Json(paging.page(found.into_iter().map(KeyView::from).collect(), count)?))
+}
+
+/// Makes a key. The answer shows it, and nothing else ever will. It works at once.
+#[utoipa::path(post, path = "/", tag = "api-keys", request_body = KeyDraft,
+    responses((status = 201, description = "The key, this once", body = NewKey)))]
+async fn create(
+    _: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Json(Whole(draft)): Json<Whole<KeyDraft>>,
+) -> Result<(StatusCode, axum::Json<NewKey>), Problem> {
+    let now = api.context.clock.now();
+    let KeyDraft { name, scopes } = draft;
+    let scopes = Scopes(scopes);
+    let mut session = api.context.db.begin().await?;
+    let (id, key) = api_keys::create(&mut session, &name, &scopes, now).await?;
+    session.commit().await?;
+    let key = key.expose_secret().to_owned();
+    Ok((StatusCode::CREATED, axum::Json(NewKey { id, name, scopes: scopes.0, created_at: now, key })))
+}
+
+/// Revokes a key. This process refuses it at once, every other within 30 s.
+#[utoipa::path(delete, path = "/{id}", tag = "api-keys", params(("id" = Id, Path, description = "Id of the key")),
+    responses((status = 204, description = "It opens nothing any more")))]
+async fn revoke(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let was_in_force = api_keys::revoke(&mut session, &id.to_string(), api.context.clock.now()).await?;
+    session.commit().await?;
+    api.keys.forget();
+    if was_in_force { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+}
+
+/// A key, as far as it is known.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
+struct KeyView {
+    /// Id of the key.
+    id: Id,
+    /// Who uses it.
+    name: String,
+    /// Its first characters, by which a person recognises it.
+    #[schema(examples("rk_Zm9vYmF"))]
+    prefix: String,
+    /// What it may do.
+    #[schema(examples(json!(["dispatch", "read"])))]
+    scopes: Vec<Scope>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When it was last used, right to 30 s.
+    last_used_at: Option<Timestamp>,
+    /// Since when it opens nothing any more.
+    revoked_at: Option<Timestamp>,
+}
+
+impl From<ApiKey> for KeyView {
+    fn from(key: ApiKey) -> Self {
+        Self {
+            id: key.id,
+            name: key.name,
+            prefix: key.prefix,
+            scopes: key.scopes.0,
+            created_at: key.created_at,
+            last_used_at: key.last_used_at,
+            revoked_at: key.revoked_at,
+        }
+    }
+}
+
+/// A key that was just made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewApiKey)]
+struct NewKey {
+    /// Id of the key.
+    id: Id,
+    /// Who uses it.
+    name: String,
+    /// What it may do.
+    #[schema(examples(json!(["dispatch", "read"])))]
+    scopes: Vec<Scope>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// The key itself, for `Authorization: Bearer`. It is shown now and never again.
+    #[schema(examples("rk_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE"))]
+    key: String,
+}
+
+impl Field for Scope {
+    fn read(value: Value) -> Result<Self, String> {
+        choice(value, Self::ALL, Self::as_str)
+    }
+}
+
+impl Form for KeyDraft {
+    const REQUIRED: &'static [&'static str] = &["name", "scopes"];
+
+    fn fill(&mut self, fields: &mut Fields) {
+        fields.set("name", &mut self.name);
+        fields.set("scopes", &mut self.scopes);
+        fields.check(self.errors());
+    }
+}

@@ -1,0 +1,106 @@
+//! What Prometheus scrapes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db;
+use recado_kernel::telemetry;
+use recado_queue::lanes::Lane;
+use recado_queue::tasks::{self, Count, State as TaskState};
+use utoipa_axum::routes;
+
+use crate::state::{Api, Routes};
+
+/// The states that are counted at each scrape: bounded by what is waiting, running or dead. What was finished is counted
+/// by the workers when it happens.
+const COUNTED: [TaskState; 4] = [TaskState::Scheduled, TaskState::Queued, TaskState::Started, TaskState::Dead];
+
+/// `/metrics`
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(render))
+}
+
+/// Everything that was counted in this process, and the ledger and the queue as they are now.
+///
+/// What cannot be asked is left as it was last seen: a scrape is most wanted when something is down.
+#[utoipa::path(get, path = "/", tag = "health", operation_id = "metrics",
+    responses((status = 200, description = "Prometheus' text format, version 0.0.4", body = String,
+        content_type = "text/plain")))]
+async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    if let Err(error) = gauge_tasks(&api).await {
+        tracing::warn!(%error, "tasks could not be counted: {error}");
+    }
+    match api.context.queue.depths().await {
+        Ok(depths) => gauge_depths(&depths),
+        Err(error) => tracing::warn!(%error, "the queue could not be asked for its depth: {error}"),
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics())
+}
+
+async fn gauge_tasks(api: &Api) -> db::Result<()> {
+    let counts = tasks::count_unfinished(&mut api.context.db.read().await?).await?;
+    for gauge in task_gauges(&api.context.systems.lanes(), &counts, api.context.clock.now()) {
+        let labels = [("queue", gauge.lane.queue()), ("lane", gauge.lane.as_str())];
+        let of_state = [labels[0], labels[1], ("state", gauge.state.as_str())];
+        metrics::gauge!("recado_tasks", &of_state).set(gauge.count as f64);
+        if gauge.state == TaskState::Queued {
+            metrics::gauge!("recado_oldest_task_seconds", &labels).set(gauge.oldest_seconds);
+        }
+    }
+    Ok(())
+}
+
+fn gauge_depths(depths: &[(Lane, u64)]) {
+    for (lane, depth) in depths {
+        let labels = [("queue", lane.queue()), ("lane", lane.as_str())];
+        metrics::gauge!("recado_queue_depth", &labels).set(*depth as f64);
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct TaskGauge {
+    lane: Lane,
+    state: TaskState,
+    count: i64,
+    /// How long the oldest has been due.
+    oldest_seconds: f64,
+}
+
+/// One gauge for every lane and state, also where there is nothing: a gauge that is not set again would keep its last value.
+fn task_gauges(lanes: &[Lane], counts: &[Count], now: Timestamp) -> Vec<TaskGauge> {
+    let found: HashMap<(&str, &str), &Count> =
+        counts.iter().map(|count| ((count.lane.as_str(), count.state.as_str()), count)).collect();
+    let gauge = |lane: Lane, state: TaskState| {
+        let count = found.get(&(lane.as_str(), state.as_str()));
+        let oldest = count.and_then(|count| count.oldest);
+        TaskGauge {
+            lane,
+            state,
+            count: count.map_or(0, |count| count.count),
+            oldest_seconds: oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()),
+        }
+    };
+    lanes.iter().flat_map(|lane| COUNTED.map(|state| gauge(*lane, state))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use recado_queue::lanes::{MAINTENANCE, SYNC};
+
+    use super::*;
+
+    #[test]
+    fn what_is_empty_is_zero_and_what_waits_has_an_age() {
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let counts = [Count { lane: "sync".into(), state: TaskState::Queued, count: 3, oldest: Some(at(40)) }];
+        let gauges = task_gauges(&[SYNC, MAINTENANCE], &counts, at(100));
+        assert_eq!(gauges.len(), 2 * COUNTED.len());
+        let waiting: Vec<&TaskGauge> = gauges.iter().filter(|gauge| gauge.count > 0).collect();
+        let expected = TaskGauge { lane: SYNC, state: TaskState::Queued, count: 3, oldest_seconds: 60.0 };
+        assert_eq!(waiting, [&expected]);
+    }
+}

@@ -1,0 +1,38 @@
+//! What every handler may use.
+
+use std::sync::{Arc, LazyLock};
+
+use recado_notifications::catalogue::Catalogue;
+use recado_notifications::dispatch::Intake;
+use recado_notifications::system::Notifications;
+use recado_queue::context::Context;
+use recado_queue::enqueue::Enqueue;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::auth::keys::KeyRing;
+use crate::auth::rate_limit::Limits;
+use crate::openapi::Document;
+use crate::problem::Problem;
+
+/// Handlers with the documentation of each.
+pub(crate) type Routes = OpenApiRouter<Arc<Api>>;
+
+/// The state that handlers share, by `State<Arc<Api>>`.
+pub(crate) struct Api {
+    pub(crate) context: Context,
+    pub(crate) notifications: Notifications,
+    pub(crate) intake: Intake,
+    pub(crate) enqueue: Enqueue,
+    pub(crate) keys: KeyRing,
+    pub(crate) limits: Limits,
+    /// Written when it is first asked for.
+    pub(crate) document: LazyLock<Document, Box<dyn FnOnce() -> Document + Send>>,
+}
+
+impl Api {
+    /// The catalogue as it is now.
+    pub(crate) async fn catalogue(&self) -> Result<Arc<Catalogue>, Problem> {
+        let mut session = self.context.db.read().await?;
+        Ok(self.notifications.catalogue.current(&mut session).await?)
+    }
+}
