@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["shared/kernel"],
     ["shared/queue"],
-    ["shared", "shared/*"],
+    ["shared/notifications", "shared/partners", "shared/crm", "shared/conversations"],
+    # The list of all systems.
+    ["shared/systems"],
     ["api", "worker", "scheduler"],
     ["recado"],
     ["tests", "bench"],

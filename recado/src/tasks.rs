@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
+use recado_kernel::words::UnknownWord;
 use recado_notifications::journal::{self, Line};
 use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_notifications::notifications::records;
@@ -96,7 +97,7 @@ fn parse_queue(word: &str) -> Result<Queue, String> {
 }
 
 fn parse_state(word: &str) -> Result<State, String> {
-    State::try_from(word.to_owned())
+    word.parse().map_err(|error: UnknownWord| error.to_string())
 }
 
 pub(crate) async fn run(command: Command, json: bool) -> Outcome {

@@ -13,11 +13,11 @@ use crate::channels::Channel;
 use crate::dispatch::DeferReason;
 use crate::notifications::Notification;
 use crate::orchestration::{Awaited, SkipReason};
-use crate::receipts::Report;
+use crate::reports::Report;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::ids::Id;
-use recado_kernel::sql;
+use recado_kernel::{sql, word_enum};
 
 /// A decision to be remembered.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,8 +64,8 @@ impl Entry {
 }
 
 /// What was decided. The words are stable: they rest in the database and travel in answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Kind {
     /// A channel was not used: the customer said no, has no address, …
     Skipped,
@@ -87,35 +87,7 @@ pub enum Kind {
     OptedOut,
 }
 
-impl Kind {
-    /// Every kind, in the order of this page.
-    pub const ALL: [Self; 9] = [
-        Self::Skipped,
-        Self::Deferred,
-        Self::Throttled,
-        Self::FellBack,
-        Self::Receipt,
-        Self::Suppressed,
-        Self::Cancelled,
-        Self::Resent,
-        Self::OptedOut,
-    ];
-
-    /// The stable word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Skipped => "skipped",
-            Self::Deferred => "deferred",
-            Self::Throttled => "throttled",
-            Self::FellBack => "fell_back",
-            Self::Receipt => "receipt",
-            Self::Suppressed => "suppressed",
-            Self::Cancelled => "cancelled",
-            Self::Resent => "resent",
-            Self::OptedOut => "opted_out",
-        }
-    }
-}
+word_enum!(Kind, "a kind of entry");
 
 /// What was decided, and all that its sentence is made of: codes and figures, no address and no words of the message. The
 /// sentence is made where it is read ([`crate::timeline`]).
@@ -257,16 +229,4 @@ pub async fn delete_before(session: &mut Session, before: Timestamp, limit: i64)
         before,
         limit
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_words_are_those_that_travel() {
-        for kind in Kind::ALL {
-            assert_eq!(serde_json::to_value(kind).expect("a word"), kind.as_str());
-        }
-    }
 }

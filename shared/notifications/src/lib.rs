@@ -20,6 +20,7 @@ pub mod push;
 pub mod quiet_hours;
 pub mod receipts;
 pub mod reminders;
+pub mod reports;
 pub mod resend;
 pub mod seed;
 pub mod suppressions;

@@ -14,6 +14,7 @@ use crate::fallback::{Decision, Failure, after_failure};
 use crate::journal::{self, Entry, Fact, FallbackReason};
 use crate::notifications::{self, Notification, Progress, Status};
 use crate::provider_accounts::LONGEST_TIMEOUT;
+use crate::reports::Report;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::Config;
 use recado_kernel::db::{Result, Session};
@@ -32,45 +33,6 @@ pub struct Receipt {
     pub report: Report,
     /// When it came to us. Evolution's own time is local time that claims to be UTC.
     pub at: Timestamp,
-}
-
-/// What a receipt says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Report {
-    /// The network has it: one tick.
-    Sent,
-    /// The device has it: two ticks.
-    Delivered,
-    /// Somebody opened it: two blue ticks.
-    Read,
-    /// The network refused it for good.
-    Failed,
-}
-
-impl Report {
-    /// The word of the journal.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::Delivered => "delivered",
-            Self::Read => "read",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Evolution's word, or the number that Baileys has for it. `None` for what changes nothing (`PENDING`, `DELETED`) and
-    /// for words of other versions.
-    fn of(status: &Value) -> Option<Self> {
-        let word = status.as_str().map(str::to_ascii_uppercase);
-        match (word.as_deref(), status.as_i64()) {
-            (Some("ERROR"), _) | (None, Some(0)) => Some(Self::Failed),
-            (Some("SERVER_ACK"), _) | (None, Some(2)) => Some(Self::Sent),
-            (Some("DELIVERY_ACK"), _) | (None, Some(3)) => Some(Self::Delivered),
-            (Some("READ" | "PLAYED"), _) | (None, Some(4 | 5)) => Some(Self::Read),
-            _ => None,
-        }
-    }
 }
 
 /// What a webhook of Evolution says to us.

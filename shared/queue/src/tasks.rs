@@ -20,7 +20,7 @@ use crate::ring::Ring;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Ids, Numbers, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
-use recado_kernel::{columns, sql};
+use recado_kernel::{columns, sql, word_enum};
 
 /// A job that loses its lease this often is poison: it takes its workers down with it.
 pub const LOST_LEASES_UNTIL_DEAD: i32 = 3;
@@ -227,9 +227,9 @@ columns!(Finish {
 });
 
 /// The states of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = TaskState)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "lowercase", const_into_str)]
+#[schema(as = TaskState, rename_all = "lowercase")]
 pub enum State {
     Scheduled,
     Queued,
@@ -251,21 +251,9 @@ pub enum CeleryStatus {
     Revoked,
 }
 
+word_enum!(State, "a state");
+
 impl State {
-    pub const ALL: [Self; 6] =
-        [Self::Scheduled, Self::Queued, Self::Started, Self::Success, Self::Dead, Self::Cancelled];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Queued => "queued",
-            Self::Started => "started",
-            Self::Success => "success",
-            Self::Dead => "dead",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// What Celery would say of a task that was claimed so often.
     pub fn celery(self, attempt: i32) -> CeleryStatus {
         match self {
@@ -280,18 +268,6 @@ impl State {
 
     pub fn is_final(self) -> bool {
         matches!(self, Self::Success | Self::Dead | Self::Cancelled)
-    }
-}
-
-impl TryFrom<String> for State {
-    type Error = String;
-
-    fn try_from(word: String) -> std::result::Result<Self, String> {
-        let known = Self::ALL.map(Self::as_str).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|state| state.as_str() == word)
-            .ok_or(format!("`{word}` is not a state; choose {known}"))
     }
 }
 
@@ -434,7 +410,6 @@ pub async fn expire_leases(
     struct Row {
         #[sqlx(flatten)]
         ring: RingRow,
-        #[sqlx(try_from = "String")]
         state: State,
     }
     let rows = sql!(all Row, session,
@@ -493,7 +468,6 @@ pub struct Task {
     pub id: Id,
     pub kind: String,
     pub lane: String,
-    #[sqlx(try_from = "String")]
     pub state: State,
     pub priority: i16,
     pub run_at: Timestamp,
@@ -604,7 +578,6 @@ pub async fn cancel(session: &mut Session, ids: &[Id], now: Timestamp) -> Result
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Count {
     pub lane: String,
-    #[sqlx(try_from = "String")]
     pub state: State,
     pub count: i64,
     pub oldest: Option<Timestamp>,

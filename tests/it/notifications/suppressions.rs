@@ -1,7 +1,9 @@
 //! Addresses to which nothing is sent any more.
 
 use recado_kernel::ids::Id;
-use recado_kernel::sql;
+use recado_notifications::journal::{self, Fact, Line};
+use recado_notifications::notifications::records;
+use recado_notifications::orchestration::SkipReason;
 use recado_sandbox::SmtpFault;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,14 +17,20 @@ const SUPPRESSIONS: &str = "/api/v1/notifications/suppressions/";
 impl App {
     /// What the journal tells of suppressed addresses of an event, each line as `channel kind`.
     async fn told(&self, correlation_id: Id) -> Vec<String> {
-        let lines = sql!(
-            all(String,),
-            &mut self.begin().await,
-            "select channel || ' ' || kind from journal where correlation_id = $1
-                 and (kind = 'suppressed' or detail like 'suppressed:%') order by channel",
-            correlation_id
-        );
-        lines.expect("the journal is read").into_iter().map(|(line,)| line).collect()
+        let mut session = self.begin().await;
+        let rows = records::of_correlation(&mut session, correlation_id, 100).await.expect("the messages are read");
+        let tasks: Vec<Id> = rows.iter().map(|record| record.task_id).collect();
+        let mut lines = records::skipped(&mut session, &tasks).await.expect("the chains are read");
+        lines.extend(journal::of_correlation(&mut session, correlation_id, 100).await.expect("the journal is read"));
+        let is_told = |line: &Line| match line.fact() {
+            Some(Fact::Skipped { reason }) => reason == SkipReason::Suppressed,
+            fact => fact == Some(Fact::Suppressed {}),
+        };
+        let told = lines.iter().filter(|line| is_told(line));
+        let mut told: Vec<String> =
+            told.map(|line| format!("{} {}", line.channel.as_deref().unwrap_or_default(), line.kind)).collect();
+        told.sort_unstable();
+        told
     }
 }
 

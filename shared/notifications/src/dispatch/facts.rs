@@ -10,7 +10,7 @@ use recado_kernel::retry::RetryPolicy;
 
 use super::Request;
 use super::plan::Plan;
-use super::receipt::Rejection;
+use super::rejection::Rejection;
 use super::send_time::{self, SendTime};
 use crate::catalogue::Catalogue;
 use crate::channels::Channel;

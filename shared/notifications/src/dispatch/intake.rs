@@ -14,7 +14,8 @@ use recado_queue::tasks;
 use serde_json::Value;
 
 use super::facts::Facts;
-use super::receipt::{Accepted, Answer, Planned, Receipt, Rejection};
+use super::receipt::{Accepted, Answer, Planned, Receipt};
+use super::rejection::Rejection;
 use super::rows::Rows;
 use super::{Request, UnknownCustomer};
 use crate::journal;

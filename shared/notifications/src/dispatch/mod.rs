@@ -11,6 +11,7 @@ mod intake;
 mod plan;
 mod preview;
 mod receipt;
+mod rejection;
 mod rows;
 mod send_time;
 
@@ -21,7 +22,8 @@ pub use preview::{Preview, PreviewMessage, preview};
 use recado_kernel::config::UnknownCustomer;
 use recado_queue::idempotency::IdempotencyKey;
 pub(crate) use receipt::planned;
-pub use receipt::{Accepted, Answer, Planned, Receipt, Rejection, Skipped};
+pub use receipt::{Accepted, Answer, Planned, Receipt, Skipped};
+pub use rejection::Rejection;
 pub use send_time::{DeferReason, FARTHEST, SendTime};
 
 use crate::channels::Channel;

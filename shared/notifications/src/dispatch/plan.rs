@@ -1,7 +1,7 @@
 //! The decision about one event: pure, from the catalogue and the person to channels, addresses and words.
 
-use super::Rejection;
 use super::event::{Event, MINIMUM_FIELDS};
+use super::rejection::Rejection;
 use crate::catalogue::{Catalogue, Phase, ServiceType};
 use crate::channels::Channel;
 use crate::orchestration::{self, Awaited, Cell, DeliveryMode, Orchestration, Person, SkipReason, SkippedChannel};

@@ -5,6 +5,7 @@ use recado_kernel::ids::Id;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::rejection::Rejection;
 use super::send_time::DeferReason;
 use crate::channels::Channel;
 use crate::notifications::reserve::InReserve;
@@ -110,29 +111,6 @@ impl From<&SkippedChannel> for Skipped {
     fn from(SkippedChannel { channel, reason }: &SkippedChannel) -> Self {
         Self { channel: *channel, reason: reason.code().to_owned(), detail: reason.explanation().to_owned() }
     }
-}
-
-/// Why an event was not accepted. All but the last two are the caller's to mend.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Rejection {
-    /// Fields with their errors, in the shape that clients of Django parse.
-    #[error("fields are wrong: {0:?}")]
-    Fields(Vec<(String, String)>),
-    /// The event makes no sense here: no such slug, customer or configuration.
-    #[error("{0}")]
-    Refused(String),
-    /// The context lacks what the words need (S002-42).
-    #[error("variables are missing: {0:?}")]
-    MissingVariables(Vec<String>),
-    /// A template of the workshop cannot be rendered.
-    #[error("the template `{template}` cannot be rendered: {reason}")]
-    Template { template: String, reason: String },
-    /// The key stands for another request.
-    #[error("this Idempotency-Key was used for another request")]
-    KeyReused,
-    /// The batch was lost to trouble of ours; nothing of it was written.
-    #[error("the ledger could not be written")]
-    Unavailable,
 }
 
 /// An accepted event. `replayed` when the answer is an old one, for the same idempotency key.

@@ -1,13 +1,13 @@
 //! When a message leaves: pure, from the event, the hour and the customer's quiet hours.
 
+use recado_kernel::word_enum;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Rejection;
 use super::event::Event;
+use super::rejection::Rejection;
 use crate::quiet_hours::Rest;
 use recado_kernel::clock::Timestamp;
 
@@ -23,8 +23,9 @@ pub struct SendTime {
 }
 
 /// Why a message does not leave at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(rename_all = "snake_case")]
 pub enum DeferReason {
     /// The caller named a time.
     SendAt,
@@ -32,15 +33,9 @@ pub enum DeferReason {
     QuietHours,
 }
 
-impl DeferReason {
-    /// The stable word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SendAt => "send_at",
-            Self::QuietHours => "quiet_hours",
-        }
-    }
+word_enum!(DeferReason, "a reason to wait");
 
+impl DeferReason {
     /// The sentence that staff read, with the hour of this zone.
     pub fn sentence(self, until: Timestamp, zone: Tz) -> String {
         let until = until.to_utc().with_timezone(&zone).format("%Y-%m-%d %H:%M");

@@ -1,18 +1,16 @@
 //! Attempts: each as the provider answered it.
 
-use std::fmt;
-
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Ids, Result, Session, columns};
 use recado_kernel::ids::Id;
-use recado_kernel::{columns, sql};
-use serde::{Deserialize, Serialize};
+use recado_kernel::{columns, sql, word_enum};
+use serde::Serialize;
 
 use crate::channels::Channel;
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Outcome {
     /// The provider took the message.
     Sent,
@@ -22,33 +20,7 @@ pub enum Outcome {
     Unknown,
 }
 
-impl Outcome {
-    const ALL: [Self; 5] = [Self::Sent, Self::Transient, Self::Permanent, Self::Misconfigured, Self::Unknown];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::Transient => "transient",
-            Self::Permanent => "permanent",
-            Self::Misconfigured => "misconfigured",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl TryFrom<String> for Outcome {
-    type Error = String;
-
-    fn try_from(word: String) -> std::result::Result<Self, String> {
-        Self::ALL.into_iter().find(|one| one.as_str() == word).ok_or(format!("`{word}` is not an outcome"))
-    }
-}
+word_enum!(Outcome, "an outcome");
 
 /// One attempt, as the provider answered it.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
@@ -58,11 +30,9 @@ pub struct Attempt {
     /// Its place among the attempts of one run, from 1: accounts are tried one after the other, and on a coarse clock their
     /// attempts begin in the same moment.
     pub number: i32,
-    #[sqlx(try_from = "String")]
     pub channel: Channel,
     pub started_at: Timestamp,
     pub duration_ms: i32,
-    #[sqlx(try_from = "String")]
     pub outcome: Outcome,
     pub error_code: Option<String>,
     pub error_reason: Option<String>,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Ids, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
-use recado_kernel::{columns, sql};
+use recado_kernel::{columns, sql, word_enum};
 use recado_queue::tasks::{self, Inserted, NewTask};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,8 +27,9 @@ use crate::orchestration::{Awaited, AwaitedReceipt, SkippedChannel};
 use crate::targets::Target;
 
 /// Where a notification stands (S002-70, and `cancelled`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[strum(serialize_all = "lowercase", const_into_str)]
+#[schema(rename_all = "lowercase")]
 pub enum Status {
     /// Waits for the channels before it to fail.
     Pending,
@@ -43,31 +44,9 @@ pub enum Status {
     Cancelled,
 }
 
+word_enum!(Status, "a status");
+
 impl Status {
-    pub const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Queued,
-        Self::Sent,
-        Self::Delivered,
-        Self::Read,
-        Self::Bounced,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Queued => "queued",
-            Self::Sent => "sent",
-            Self::Delivered => "delivered",
-            Self::Read => "read",
-            Self::Bounced => "bounced",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// Whether the message may still leave.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Queued)
@@ -81,14 +60,6 @@ impl Status {
     /// Whether a provider took the message.
     pub fn is_sent(self) -> bool {
         matches!(self, Self::Sent | Self::Delivered | Self::Read)
-    }
-}
-
-impl TryFrom<String> for Status {
-    type Error = String;
-
-    fn try_from(word: String) -> std::result::Result<Self, String> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word).ok_or(format!("`{word}` is not a status"))
     }
 }
 
@@ -198,12 +169,9 @@ pub struct Notification {
     pub event_type: String,
     pub customer_id: String,
     pub taller_id: Option<String>,
-    #[sqlx(try_from = "String")]
     pub target: Target,
-    #[sqlx(try_from = "String")]
     pub channel: Channel,
     pub fallback_order: i32,
-    #[sqlx(try_from = "String")]
     pub status: Status,
     pub recipient_address: String,
     pub template_id: Option<Id>,

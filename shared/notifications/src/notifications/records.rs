@@ -21,12 +21,9 @@ pub struct Record {
     pub event_type: String,
     pub customer_id: String,
     pub taller_id: Option<String>,
-    #[sqlx(try_from = "String")]
     pub target: Target,
-    #[sqlx(try_from = "String")]
     pub channel: Channel,
     pub fallback_order: i32,
-    #[sqlx(try_from = "String")]
     pub status: Status,
     pub recipient_address: String,
     pub template_id: Option<Id>,
@@ -121,9 +118,10 @@ const IN_RESERVE: &str = "(e.value ->> 'id')::uuid as id, n.correlation_id, n.ta
     n.target, e.value ->> 'channel' as channel, cast(e.value ->> 'place' as integer) as fallback_order,
     n.reserve_status as status, e.value ->> 'recipient_address' as recipient_address,
     (e.value ->> 'template_id')::uuid as template_id, e.value ->> 'template_name' as template_name, null as error_code,
-    n.reserve_reason as error_reason, 0 as retry_count, n.max_retries, null as next_retry_at, null as provider_message_id,
+    n.reserve_reason as error_reason, 0 as retry_count, n.max_retries, cast(null as timestamptz) as next_retry_at, null as provider_message_id,
     null as provider, cast(e.value ->> 'preferred' as integer) as preferred, n.critical, n.send_at, n.resend_of,
-    null as sent_at, null as delivered_at, null as read_at, n.created_at, n.created_at as updated_at";
+    cast(null as timestamptz) as sent_at, cast(null as timestamptz) as delivered_at,
+    cast(null as timestamptz) as read_at, n.created_at, n.created_at as updated_at";
 
 /// Those in reserve that have not had their turn.
 const RESERVES: &str = "notifications n, elements(n.reserve::jsonb) e

@@ -31,7 +31,6 @@ pub(super) struct ChainRow {
     #[sqlx(flatten)]
     pub(super) notification: Notification,
     pub(super) reserve: Option<String>,
-    #[sqlx(try_from = "String")]
     pub(super) reserve_status: Status,
     pub(super) reserve_reason: Option<String>,
 }

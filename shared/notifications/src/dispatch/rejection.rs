@@ -1,0 +1,24 @@
+//! Why an event is not accepted.
+
+/// Why an event was not accepted. All but the last two are the caller's to mend.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Rejection {
+    /// Fields with their errors, in the shape that clients of Django parse.
+    #[error("fields are wrong: {0:?}")]
+    Fields(Vec<(String, String)>),
+    /// The event makes no sense here: no such slug, customer or configuration.
+    #[error("{0}")]
+    Refused(String),
+    /// The context lacks what the words need (S002-42).
+    #[error("variables are missing: {0:?}")]
+    MissingVariables(Vec<String>),
+    /// A template of the workshop cannot be rendered.
+    #[error("the template `{template}` cannot be rendered: {reason}")]
+    Template { template: String, reason: String },
+    /// The key stands for another request.
+    #[error("this Idempotency-Key was used for another request")]
+    KeyReused,
+    /// The batch was lost to trouble of ours; nothing of it was written.
+    #[error("the ledger could not be written")]
+    Unavailable,
+}
