@@ -226,7 +226,7 @@ impl LaneWorker {
 }
 
 pub(crate) async fn claim(context: &Context, lane: Lane, ids: &[Id], worker: &str) -> db::Result<Vec<Claimed>> {
-    let mut session = context.db.begin().await?;
+    let mut session = context.db.write().await?;
     let claimed =
         tasks::claim(&mut session, lane, ids, worker, context.clock.now(), context.config.worker.lease).await?;
     session.commit().await?;
