@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-revision= taken= programs=
+revision='' taken='' programs=''
 
 main() {
     local features target

@@ -60,8 +60,8 @@ async fn fill(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut session = stage.context.db.begin().await?;
     sql!(run, &mut session,
         "insert into notifications (id, correlation_id, task_id, event_type, customer_id, target, channel, fallback_order,
-             status, recipient_address, template_name, subject, body, is_html, retry_count, max_retries, redrives, sent_at,
-             delivered_at, created_at, updated_at)
+             status, recipient_address, template_name, subject, body, is_html, retry_count, max_retries, redrives,
+             reserve_status, critical, sent_at, delivered_at, closed_at, created_at, updated_at)
          select gen_random_uuid(), md5('event' || n / 2)::uuid, md5('task' || n / 2)::uuid,
                 (array['appointment_scheduled', 'vehicle_received', 'repair_started', 'quality_check', 'vehicle_ready'])[1 + n / 2 % 5],
                 'customer-' || lpad((n / 2 % 1000)::text, 4, '0'), 'clients',
@@ -69,7 +69,8 @@ async fn fill(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
                 case when n % 2 = 1 then 'pending' when n % 100 = 0 then 'failed' when n % 5000 = 2 then 'bounced'
                      when n % 3 = 0 then 'delivered' else 'sent' end,
                 'carlos@example.com', 'Cita agendada (email)', 'Mantenimiento agendado', repeat('Estimado cliente. ', 40),
-                false, 0, 3, 0, at, at + interval '2 seconds', at, at
+                false, 0, 3, 0, 'pending', false, at, case when n % 3 = 0 then at + interval '2 seconds' end,
+                case when n % 100 = 0 or n % 5000 = 2 then at end, at, at
          from (select n, $1::timestamptz - (2592000.0 * n / $2) * interval '1 second' as at
                from generate_series(0, $2 - 1) as n) as written",
         stage.context.clock.now(), NOTIFICATIONS as i32
@@ -88,7 +89,7 @@ const HOT: [(&str, &str); 7] = [
     ),
     (
         "a receipt, by the provider's id",
-        "select * from notifications where provider_message_id = any(array['3EB0C767D097B7C7C4D3'])",
+        "select * from attempts where provider_message_id = any(array['3EB0C767D097B7C7C4D3'])",
     ),
     ("an event, by its correlation", "select * from notifications where correlation_id = md5('event7')::uuid"),
     (
@@ -101,7 +102,7 @@ const HOT: [(&str, &str); 7] = [
     ),
     (
         "the newest that came back",
-        "select * from notifications where status = 'bounced' order by created_at desc, id desc limit 100",
+        "select * from notifications where status = 'bounced' and closed_at is not null order by created_at desc, id desc limit 100",
     ),
     (
         "today, counted",

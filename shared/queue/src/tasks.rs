@@ -282,7 +282,7 @@ pub async fn finish(session: &mut Session, finishes: &[Finish]) -> Result<Vec<Id
 
 impl Finish {
     /// It went well, and there is nothing more to say: two columns travel, and not eleven.
-    fn is_plain_success(&self) -> bool {
+    pub fn is_plain_success(&self) -> bool {
         self.state == State::Success && self.result.is_none()
     }
 }

@@ -15,7 +15,7 @@ use std::fmt::Write;
 /// SQLite knows no such settings, so they are no migration; setting them again changes nothing.
 pub const POSTGRES_STORAGE: &str = "\
     alter table tasks set (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0); \
-    alter table notifications set (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.1)";
+    alter table notifications set (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.1)";
 
 /// The text as PostgreSQL takes it.
 pub fn postgres(text: &str) -> String {

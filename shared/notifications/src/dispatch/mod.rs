@@ -1,7 +1,7 @@
 //! Dispatch: an event comes in, and everything about it is decided while the caller waits.
 //!
 //! Which channels, in which order, to which address, in exactly which words. So every mistake of a caller is an answer that
-//! names it, and the worker has nothing left to misunderstand. A request walks down this room once: [`intake`] shares a
+//! names it, and the worker has nothing left to misunderstand. A request walks down this room once: `intake` shares a
 //! transaction among those that arrive together, `facts` gathers what their decisions need, `plan` decides, `rows` says what
 //! is written, `receipt` what is answered.
 
