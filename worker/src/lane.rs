@@ -15,8 +15,8 @@ use futures::future::BoxFuture;
 use recado_kernel::db;
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
-use recado_queue::lanes::Lane;
-use recado_queue::ring::{Batch, Listener};
+use recado_queue::lanes::{Lane, Priority};
+use recado_queue::ring::{Batch, Listener, Ring};
 use recado_queue::tasks::{self, Claimed};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -165,12 +165,15 @@ impl Reader {
             Some(listener) => listener,
             none => none.insert(self.lane.context.queue.listen(self.lane.lane, &self.lane.worker).await?),
         };
-        let Some(batch) = stop.run_until_cancelled(listener.read(room, READ_TIMEOUT)).await.transpose()? else {
-            return Ok(());
-        };
+        // A stop does not interrupt the read: Redis may have answered already, and what it gave would stay with a reader
+        // that is gone until another takes it over, a minute later.
+        let batch = listener.read(room, READ_TIMEOUT).await?;
         if batch.ids.is_empty() {
             listener.release(batch);
             return self.settle(0).await;
+        }
+        if stop.is_cancelled() {
+            return self.give_back(batch).await;
         }
         // The next read may wait for a ring, and takes what is released with it: so nothing is left unsettled before that.
         let most_under_way = if batch.ids.len() < room { 0 } else { MAX_CONCURRENT_CLAIMS - 1 };
@@ -178,6 +181,17 @@ impl Reader {
         // From here on a stop does not interrupt: what is claimed must reach the registry.
         self.claims.spawn(self.lane.clone().claim(batch, reserved, self.claimed.clone()));
         self.settle(most_under_way).await
+    }
+
+    /// Rings again for what was read while the worker was told to stop. Which priority each had is no longer known.
+    async fn give_back(&mut self, batch: Batch) -> Result<(), ReadError> {
+        let ring = |id: &Id| Ring { id: *id, lane: self.lane.lane, priority: Priority::Default };
+        let rings: Vec<Ring> = batch.ids.iter().map(ring).collect();
+        self.lane.context.queue.ring(&rings).await?;
+        if let Some(listener) = &mut self.listener {
+            listener.release(batch);
+        }
+        Ok(())
     }
 
     /// Looks after the claims that have ended, and waits until no more than `most` are under way.
