@@ -99,3 +99,5 @@ create table reminders (
 
 create index reminders_vehicle on reminders (vehicle_id);
 create index reminders_open on reminders (target_date) where status in ('pending', 'notified');
+-- The newest of a status.
+create index reminders_status on reminders (status, id);

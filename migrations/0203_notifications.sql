@@ -80,7 +80,11 @@ create table notifications (
 create index notifications_task on notifications (task_id);
 create index notifications_correlation on notifications (correlation_id);
 create index notifications_customer on notifications (customer_id, created_at);
-create index notifications_created on notifications (created_at);
+-- With the channel: the newest of one are found here, however few it has.
+create index notifications_created on notifications (created_at, channel);
+create index notifications_event on notifications (event_type, created_at);
+-- Of messages without a workshop it holds nothing.
+create index notifications_workshop on notifications (taller_id, created_at) where taller_id is not null;
 -- The rare ends, newest first. What is sent as usual enters neither.
 create index notifications_closed on notifications (created_at) where closed_at is not null;
 create index notifications_arrived on notifications (created_at) where delivered_at is not null;

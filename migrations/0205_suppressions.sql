@@ -14,3 +14,6 @@ create table suppressions (
 );
 
 create unique index suppressions_key on suppressions (channel, address);
+-- The newest, of all channels and of one.
+create index suppressions_created on suppressions (created_at, id);
+create index suppressions_channel on suppressions (channel, created_at, id);

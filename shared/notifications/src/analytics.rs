@@ -11,8 +11,9 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use crate::channels::Channel;
-use crate::notifications::Status;
+use crate::notifications::{Status, narrowed};
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Db, Result, Rows, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -183,24 +184,25 @@ pub async fn recent(
     status: Option<Status>,
     limit: i64,
 ) -> Result<Vec<Recent>> {
-    let channel = channel.map(Channel::as_str);
-    let Some(status) = status else {
-        return sql!(all Recent, session,
-            "select id, event_type, channel, customer_id, status, sent_at, created_at, template_name, error_reason
-             from notifications
-             where (channel = $1 or $2) and (status not in ('pending', 'cancelled') or fallback_order = 0)
-             order by created_at desc, id desc limit $3",
-            channel, channel.is_none(), limit
-        );
-    };
-    sql!(all Recent, session,
-        "select id, event_type, channel, customer_id, status, sent_at, created_at, template_name, error_reason
-         from notifications
-         where status = $4 and (channel = $1 or $2) and (status not in ('pending', 'cancelled') or fallback_order = 0)
-         order by created_at desc, id desc limit $3",
-        channel, channel.is_none(), limit, status.as_str()
-    )
+    let mut asked = Filter::default();
+    asked.equal("n.channel", channel.map(Channel::as_str));
+    asked.equal("n.status", status.map(Status::as_str));
+    if let Some(narrowed) = status.and_then(narrowed) {
+        asked.require(narrowed);
+    }
+    asked.require("(n.status not in ('pending', 'cancelled') or n.fallback_order = 0)");
+    RECENT.rows(session, &asked, limit, 0).await
 }
+
+/// The log, newest first.
+const RECENT: List<'_> = List {
+    select: "select n.id, n.event_type, n.channel, n.customer_id, n.status, n.sent_at, n.created_at, n.template_name, n.error_reason
+             from notifications n",
+    from: "notifications n",
+    key: "n.id",
+    order: &["n.created_at", "n.id"],
+    descending: true,
+};
 
 /// What is most likely true of a message: email and push have no receipts, so what their providers took counts as delivered.
 pub fn inferred(channel: Channel, status: Status) -> Status {

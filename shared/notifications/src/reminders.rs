@@ -11,6 +11,7 @@ use crate::targets::Target;
 use crate::vehicles;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::UnknownCustomer;
+use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
@@ -63,6 +64,13 @@ pub enum Status {
 }
 
 word_enum!(Status, "a status");
+
+impl Status {
+    /// Whether its service is still to come.
+    fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::Notified | Self::Overdue)
+    }
+}
 
 /// A reminder with the vehicle that it is about (S002-54).
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -230,28 +238,40 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Reminder>, i64)> {
-    const FITS: &str = "(r.status = $1 or $2) and ((r.status in ('pending', 'notified', 'overdue')) = $3 or $4)
-             and (v.customer_id = $5 or $6) and (r.vehicle_id = $7 or $8)";
-    let (status, customer) = (filter.status, filter.customer_id.as_deref());
-    let count: Option<(i64,)> = sql!(
-        one(i64,),
-        session,
-        (&format!("select count(*) from reminders r join vehicles v on v.id = r.vehicle_id where {FITS}")),
-        status,
-        status.is_none(),
-        filter.open,
-        filter.open.is_none(),
-        customer,
-        customer.is_none(),
-        filter.vehicle_id,
-        filter.vehicle_id.is_none()
-    )?;
-    let reminders = sql!(all Reminder, session,
-        (&format!("{SELECT} where {FITS} order by r.id desc limit $9 offset $10")),
-        status, status.is_none(), filter.open, filter.open.is_none(), customer, customer.is_none(), filter.vehicle_id,
-        filter.vehicle_id.is_none(), limit, offset
-    )?;
-    Ok((reminders, count.map_or(0, |(count,)| count)))
+    let list = List {
+        select: SELECT,
+        // Vehicles are looked at only where they are asked for; a reminder always has one.
+        from: match filter.customer_id {
+            Some(_) => "reminders r join vehicles v on v.id = r.vehicle_id",
+            None => "reminders r",
+        },
+        key: "r.id",
+        order: &["r.id"],
+        descending: true,
+    };
+    list.page(session, &filter.conditions(), limit, offset).await
+}
+
+impl ReminderFilter {
+    /// Each status is walked by itself where nothing finds fewer reminders.
+    fn conditions(&self) -> Filter {
+        let mut asked = Filter::default();
+        asked.equal("v.customer_id", self.customer_id.as_deref());
+        asked.equal("r.vehicle_id", self.vehicle_id);
+        if self.status.is_none() && self.open.is_none() {
+            return asked;
+        }
+        let fits = |status: &Status| {
+            self.status.is_none_or(|asked| asked == *status) && self.open.is_none_or(|open| open == status.is_open())
+        };
+        let statuses: Vec<&str> = Status::ALL.into_iter().filter(fits).map(Status::as_str).collect();
+        if self.customer_id.is_some() || self.vehicle_id.is_some() || statuses.is_empty() {
+            asked.when("r.status = any(?)", Some(statuses));
+        } else {
+            asked.either("r.status = ?", statuses);
+        }
+        asked
+    }
 }
 
 /// Writes a new reminder. `None` when its vehicle is unknown.
@@ -446,16 +466,30 @@ pub async fn open(
     after: Option<Id>,
     limit: i64,
 ) -> Result<Vec<OpenReminder>> {
-    sql!(all OpenReminder, session,
-        "select r.id, r.kind, r.description, r.target_kilometers, r.target_date, r.notify_via, r.status,
+    let mut asked = Filter::default();
+    asked.when("r.id > ?", after);
+    let statuses = [Status::Pending, Status::Notified].map(Status::as_str);
+    match vehicle {
+        Some(vehicle) => {
+            asked.equal("r.vehicle_id", Some(vehicle));
+            asked.when("r.status = any(?)", Some(statuses.to_vec()));
+        }
+        None => asked.either("r.status = ?", statuses),
+    }
+    OPEN.rows(session, &asked, limit, 0).await
+}
+
+/// Open reminders with all that their messages say.
+const OPEN: List<'_> = List {
+    select: "select r.id, r.kind, r.description, r.target_kilometers, r.target_date, r.notify_via, r.status,
                 r.notify_before_days, r.notify_before_km, r.due_cycle, v.customer_id, v.plate, v.brand, v.model, v.year, v.current_kilometers,
                 c.first_name, c.last_name
-         from reminders r join vehicles v on v.id = r.vehicle_id left join customers c on c.customer_id = v.customer_id
-         where r.status in ('pending', 'notified') and (r.vehicle_id = $1 or $2) and (r.id > $3 or $4)
-         order by r.id limit $5",
-        vehicle, vehicle.is_none(), after, after.is_none(), limit
-    )
-}
+         from reminders r join vehicles v on v.id = r.vehicle_id left join customers c on c.customer_id = v.customer_id",
+    from: "reminders r",
+    key: "r.id",
+    order: &["r.id"],
+    descending: false,
+};
 
 /// It was announced, or its target passed after it had been.
 pub async fn mark(session: &mut Session, id: Id, standing: Standing, announced: bool, now: Timestamp) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::customers::Customer;
 use crate::notifications::Notification;
 use recado_kernel::addresses::{normalise_email, normalise_phone};
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Rows, Session, Texts, contains};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
@@ -203,22 +204,17 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Suppression>, i64)> {
-    let (channel, search) = (filter.channel, filter.search.as_deref().map(contains));
-    let count: Option<(i64,)> = sql!(
-        one(i64,),
-        session,
-        "select count(*) from suppressions where (channel = $1 or $2) and (address ilike $3 escape '\\' or $4)",
-        channel,
-        channel.is_none(),
-        search.as_deref(),
-        search.is_none()
-    )?;
-    let suppressions = sql!(all Suppression, session,
-        (&format!("select {COLUMNS} from suppressions where (channel = $1 or $2) and (address ilike $3 escape '\\' or $4)
-         order by created_at desc, id desc limit $5 offset $6")),
-        channel, channel.is_none(), search.as_deref(), search.is_none(), limit, offset
-    )?;
-    Ok((suppressions, count.map_or(0, |(count,)| count)))
+    let mut asked = Filter::default();
+    asked.equal("channel", filter.channel.map(Channel::as_str));
+    asked.when("address ilike ? escape '\\'", filter.search.as_deref().map(contains));
+    let list = List {
+        select: &format!("select {COLUMNS} from suppressions"),
+        from: "suppressions",
+        key: "id",
+        order: &["created_at", "id"],
+        descending: true,
+    };
+    list.page(session, &asked, limit, offset).await
 }
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Suppression>> {

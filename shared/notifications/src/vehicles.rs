@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::customers::{LONGEST_CUSTOMER_ID, Synced};
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, contains};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
@@ -148,24 +149,17 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Vehicle>, i64)> {
-    let (customer, plate) = (filter.customer_id.as_deref(), filter.plate.as_deref().map(contains));
-    let count: Option<(i64,)> = sql!(
-        one(i64,),
-        session,
-        "select count(*) from vehicles
-         where (customer_id = $1 or $2) and (plate ilike $3 escape '\\' or $4)",
-        customer,
-        customer.is_none(),
-        plate.as_deref(),
-        plate.is_none()
-    )?;
-    let vehicles = sql!(all Vehicle, session,
-        (&format!("select {COLUMNS} from vehicles
-         where (customer_id = $1 or $2) and (plate ilike $3 escape '\\' or $4)
-         order by plate limit $5 offset $6")),
-        customer, customer.is_none(), plate.as_deref(), plate.is_none(), limit, offset
-    )?;
-    Ok((vehicles, count.map_or(0, |(count,)| count)))
+    let mut asked = Filter::default();
+    asked.equal("customer_id", filter.customer_id.as_deref());
+    asked.when("plate ilike ? escape '\\'", filter.plate.as_deref().map(contains));
+    let list = List {
+        select: &format!("select {COLUMNS} from vehicles"),
+        from: "vehicles",
+        key: "plate",
+        order: &["plate"],
+        descending: false,
+    };
+    list.page(session, &asked, limit, offset).await
 }
 
 /// Writes a new vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.

@@ -9,6 +9,7 @@ use crate::channels::Channel;
 use crate::customers::{LONGEST_CUSTOMER_ID, check_quiet_hours};
 use crate::provider_accounts::{self, check_sender};
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, contains};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
@@ -185,22 +186,17 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Workshop>, i64)> {
-    let search = filter.search.as_deref().map(contains);
-    let count: Option<(i64,)> = sql!(
-        one(i64,),
-        session,
-        "select count(*) from workshops where (is_active = $1 or $2) and (name ilike $3 escape '\\' or $4)",
-        filter.is_active,
-        filter.is_active.is_none(),
-        search.as_deref(),
-        search.is_none()
-    )?;
-    let workshops = sql!(all Workshop, session,
-        (&format!("select {COLUMNS} from workshops where (is_active = $1 or $2) and (name ilike $3 escape '\\' or $4)
-         order by taller_id limit $5 offset $6")),
-        filter.is_active, filter.is_active.is_none(), search.as_deref(), search.is_none(), limit, offset
-    )?;
-    Ok((workshops, count.map_or(0, |(count,)| count)))
+    let mut asked = Filter::default();
+    asked.equal("is_active", filter.is_active);
+    asked.when("name ilike ? escape '\\'", filter.search.as_deref().map(contains));
+    let list = List {
+        select: &format!("select {COLUMNS} from workshops"),
+        from: "workshops",
+        key: "taller_id",
+        order: &["taller_id"],
+        descending: false,
+    };
+    list.page(session, &asked, limit, offset).await
 }
 
 /// Writes a new workshop. A `taller_id` that is taken violates `workshops_taller_id_key`.

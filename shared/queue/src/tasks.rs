@@ -18,6 +18,7 @@ use crate::jobs::{Job, Kind};
 use crate::lanes::{Lane, Priority};
 use crate::ring::Ring;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter;
 use recado_kernel::db::{Ids, Numbers, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
@@ -487,9 +488,7 @@ pub struct Task {
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Task>> {
     sql!(one Task, session,
-        "select id, kind, lane, state, priority, run_at, attempt, failures, lost_leases, worker, lease_until, error, result,
-                correlation_id, created_at, started_at, finished_at, payload
-         from tasks where id = $1",
+        (&format!("{SELECT} where id = $1")),
         id
     )
 }
@@ -503,31 +502,49 @@ pub struct Filter {
     pub kind: Option<String>,
 }
 
+/// The columns of a [`Task`].
+const SELECT: &str = "select id, kind, lane, state, priority, run_at, attempt, failures, lost_leases, worker, lease_until, error, result,
+            correlation_id, created_at, started_at, finished_at, payload
+     from tasks";
+
+/// What holds in a state, in the words of the index that finds its rows, for `state` itself stands in none.
+const fn indexed(state: State) -> &'static str {
+    match state {
+        State::Scheduled => "rung_at is null and finished_at is null",
+        State::Queued | State::Started => "rung_at is not null and finished_at is null",
+        State::Dead => "error is not null and finished_at is not null",
+        State::Success | State::Cancelled => "finished_at is not null",
+    }
+}
+
+impl Filter {
+    fn conditions(&self) -> filter::Filter {
+        let mut asked = filter::Filter::default();
+        asked.when("id = any(?)", (!self.ids.is_empty()).then(|| self.ids.clone()));
+        asked.when("lane = any(?)", (!self.lanes.is_empty()).then(|| names(&self.lanes)));
+        asked.equal("kind", self.kind.as_deref());
+        if let Some(state) = self.state {
+            asked.require(indexed(state));
+            // As a literal, where an index asks for the state besides.
+            asked.require(format!("state = '{}'", state.as_str()));
+        }
+        asked
+    }
+}
+
 /// The newest tasks first.
 pub async fn list(session: &mut Session, filter: &Filter, limit: i64) -> Result<Vec<Task>> {
-    sql!(all Task, session,
-        "select id, kind, lane, state, priority, run_at, attempt, failures, lost_leases, worker, lease_until, error, result,
-                correlation_id, created_at, started_at, finished_at, payload
-         from tasks
-         where ($1 = 0 or id = any($2)) and ($3 = '' or state = $3) and ($7 = 0 or lane = any($4)) and ($5 = '' or kind = $5)
-         order by id desc limit $6",
-        filter.ids.len() as i32, Ids(&filter.ids), filter.state.map_or("", State::as_str), Texts(&names(&filter.lanes)),
-        filter.kind.as_deref().unwrap_or_default(), limit, filter.lanes.len() as i32
-    )
+    let asked = filter.conditions();
+    asked.all(session, &format!("{SELECT} where {asked} order by id desc limit {limit}")).await
 }
 
 /// Dead tasks of these lanes, or of all when there are none, by id: the next `limit` after one.
 pub async fn dead(session: &mut Session, lanes: &[Lane], after: Option<Id>, limit: i64) -> Result<Vec<Id>> {
-    let dead: Vec<(Id,)> = sql!(
-        all(Id,),
-        session,
-        "select id from tasks where error is not null and finished_at is not null and state = 'dead' and ($5 = 0 or lane = any($1)) and ($2 or id > $3) order by id limit $4",
-        Texts(&names(lanes)),
-        after.is_none(),
-        after.unwrap_or_else(|| Id::of_name("")),
-        limit,
-        lanes.len() as i32
-    )?;
+    let filter = Filter { lanes: lanes.to_vec(), state: Some(State::Dead), ..Filter::default() };
+    let mut asked = filter.conditions();
+    asked.when("id > ?", after);
+    let dead: Vec<(Id,)> =
+        asked.all(session, &format!("select id from tasks where {asked} order by id limit {limit}")).await?;
     Ok(dead.into_iter().map(|(id,)| id).collect())
 }
 
@@ -583,6 +600,7 @@ pub struct Count {
     pub oldest: Option<Timestamp>,
 }
 
+/// Of every lane and state. It reads the whole ledger; what people wait for asks [`count_unfinished`].
 pub async fn counts(session: &mut Session) -> Result<Vec<Count>> {
     sql!(all Count, session,
         "select lane, state, count(*) as count, min(run_at) as oldest from tasks group by lane, state order by lane, state"

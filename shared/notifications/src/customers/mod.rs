@@ -12,6 +12,7 @@ pub use self::recipients::{Recipient, recipients};
 use crate::channels::Channel;
 use recado_kernel::addresses;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, Texts, contains};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -85,26 +86,31 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Customer>, i64)> {
-    let text = search.map(|search| contains(search.trim()));
-    let digits = search.and_then(digits_of).map(|digits| contains(&digits));
-    let count: Option<(i64,)> = sql!(
-        one(i64,),
-        session,
-        "select count(*) from customers
-         where $1 or first_name || ' ' || last_name ilike $2 escape '\\' or email ilike $2 escape '\\'
-            or customer_id ilike $2 escape '\\' or phone like $3 or whatsapp like $3",
-        search.is_none(),
-        text.as_deref(),
-        digits.as_deref()
-    )?;
-    let customers = sql!(all Customer, session,
-        (&format!("select {COLUMNS} from customers
-         where $1 or first_name || ' ' || last_name ilike $2 escape '\\' or email ilike $2 escape '\\'
-            or customer_id ilike $2 escape '\\' or phone like $3 or whatsapp like $3
-         order by customer_id limit $4 offset $5")),
-        search.is_none(), text.as_deref(), digits.as_deref(), limit, offset
-    )?;
-    Ok((customers, count.map_or(0, |(count,)| count)))
+    let mut asked = Filter::default();
+    if let Some(search) = search {
+        found_in(&mut asked, search);
+    }
+    let list = List {
+        select: &format!("select {COLUMNS} from customers"),
+        from: "customers",
+        key: "customer_id",
+        order: &["customer_id"],
+        descending: false,
+    };
+    list.page(session, &asked, limit, offset).await
+}
+
+/// Asks for customers in whom this is found; in their numbers only when it could be part of one.
+fn found_in(asked: &mut Filter, search: &str) {
+    let text = asked.value(contains(search.trim()));
+    let mut columns = ["first_name || ' ' || last_name", "email", "customer_id"]
+        .map(|column| format!("{column} ilike {text} escape '\\'"))
+        .join(" or ");
+    if let Some(digits) = digits_of(search) {
+        let digits = asked.value(contains(&digits));
+        columns.push_str(&format!(" or phone like {digits} or whatsapp like {digits}"));
+    }
+    asked.require(format!("({columns})"));
 }
 
 /// The digits by which a number is found however it was written: `099 123-4567` is part of `+593991234567`, once its
@@ -385,7 +391,7 @@ pub async fn sync(session: &mut Session, sync: &CustomerSync, now: Timestamp) ->
              email = coalesce($5, customers.email), phone = coalesce($6, customers.phone),
              whatsapp = coalesce($7, customers.whatsapp), sync_version = coalesce($8, customers.sync_version),
              updated_at = $9
-         where customers.sync_version is null or $8 is null or $8 >= customers.sync_version
+         where coalesce($8 >= customers.sync_version, true)
          returning created_at",
         Id::new(now), sync.customer_id.as_str(), first_name, last_name, sync.email.as_deref(), sync.phone.as_deref(),
         sync.whatsapp.as_deref(), sync.sync_version, now

@@ -1,7 +1,7 @@
 //! Notifications as staff read them: lists without words.
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, MOST_COUNTED};
+use recado_kernel::db::filter::{Filter, MOST_COUNTED, count_of};
 use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -123,10 +123,11 @@ const IN_RESERVE: &str = "(e.value ->> 'id')::uuid as id, n.correlation_id, n.ta
     cast(null as timestamptz) as sent_at, cast(null as timestamptz) as delivered_at,
     cast(null as timestamptz) as read_at, n.created_at, n.created_at as updated_at";
 
-/// Those in reserve that have not had their turn.
+/// Those in reserve that have not had their turn. With `not exists` PostgreSQL would join all messages with all in reserve
+/// before it finds a page; so each is looked up as it is met.
 const RESERVES: &str = "notifications n, elements(n.reserve::jsonb) e
-    where n.reserve is not null and not exists (
-        select 1 from notifications turn where turn.id = (e.value ->> 'id')::uuid)";
+    where n.reserve is not null and (
+        select turn.id from notifications turn where turn.id = (e.value ->> 'id')::uuid) is null";
 
 impl NotificationFilter {
     /// What is asked of every message of a chain alike.
@@ -161,6 +162,8 @@ impl NotificationFilter {
             let parameter = filter.value(channel.as_str());
             rows.push(format!("n.channel = {parameter}"));
             reserve.push(format!("e.value ->> 'channel' = {parameter}"));
+            // So that no other reserve is parsed.
+            reserve.push(format!("n.reserve like '%\"{channel}\"%'"));
         }
         let rows = if rows.is_empty() { "true".to_owned() } else { rows.join(" and ") };
         let reserve: String = reserve.iter().map(|condition| format!(" and {condition}")).collect();
@@ -175,7 +178,7 @@ impl NotificationFilter {
 
 /// What a status says besides, so that the index of the rare ones is used; and what is queued belongs to a task that goes on,
 /// of which there are few where nothing is queued.
-fn narrowed(status: Status) -> Option<&'static str> {
+pub(crate) fn narrowed(status: Status) -> Option<&'static str> {
     match status {
         Status::Bounced | Status::Failed | Status::Cancelled => Some("n.closed_at is not null"),
         Status::Delivered | Status::Read => Some("n.delivered_at is not null"),
@@ -187,6 +190,9 @@ fn narrowed(status: Status) -> Option<&'static str> {
     }
 }
 
+/// The year 5138, in microseconds since 1970: later than any message.
+const FAR: i64 = 100_000_000_000_000_000;
+
 /// A page of the notifications that fit, newest first, and how many fit in all, up to [`MOST_COUNTED`].
 pub async fn list(
     session: &mut Session,
@@ -194,34 +200,50 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Record>, i64)> {
+    let records = page(session, asked, limit, offset).await?;
+    let count = match count_of(records.len(), limit, offset) {
+        Some(count) => count,
+        None => count(session, asked).await?,
+    };
+    Ok((records, count))
+}
+
+async fn page(session: &mut Session, asked: &NotificationFilter, limit: i64, offset: i64) -> Result<Vec<Record>> {
     let mut filter = Filter::default();
     let [rows, reserve] = asked.sources(&mut filter);
-    let counted = filter.clone();
     // Each source gives no more than the page and what stands before it.
-    let (most, size, before) = (filter.value(limit + offset), filter.value(limit), filter.value(offset));
+    let most = limit.saturating_add(offset);
     let source = |columns: &str, from: &str| {
         format!("select * from (select {columns} from {from} order by n.created_at desc, n.id desc limit {most}) part")
     };
     let mut sources = vec![source(ROW, &rows)];
     if asked.may_be_in_reserve() {
+        // Where the rows alone fill the page, what is older than its last one is not looked at. The far end says nothing new,
+        // but PostgreSQL takes a span for short and an open one for a third of the table.
+        let (ever, far) = (filter.value(Timestamp::from_micros(0)), filter.value(Timestamp::from_micros(FAR)));
+        let before = most.saturating_sub(1).max(0);
+        let last =
+            format!("select n.created_at from {rows} order by n.created_at desc, n.id desc limit 1 offset {before}");
+        let reserve = format!("{reserve} and n.created_at >= coalesce(({last}), {ever}) and n.created_at <= {far}");
         sources.push(source(IN_RESERVE, &reserve));
     }
-    let text = format!(
-        "select * from ({}) message order by created_at desc, id desc limit {size} offset {before}",
-        sources.join(" union all ")
-    );
-    let records: Vec<Record> = filter.all(session, &text).await?;
-    let found = i64::try_from(records.len()).unwrap_or(i64::MAX);
-    if found < limit && (found > 0 || offset == 0) {
-        return Ok((records, offset + found));
-    }
-    let mut counts = vec![format!("select 1 from (select 1 from {rows} limit {MOST_COUNTED}) part")];
+    let sources = sources.join(" union all ");
+    let text =
+        format!("select * from ({sources}) message order by created_at desc, id desc limit {limit} offset {offset}");
+    filter.all(session, &text).await
+}
+
+async fn count(session: &mut Session, asked: &NotificationFilter) -> Result<i64> {
+    let mut filter = Filter::default();
+    let [rows, reserve] = asked.sources(&mut filter);
+    let mut fits = format!("select 1 from {rows}");
     if asked.may_be_in_reserve() {
-        counts.push(format!("select 1 from (select 1 from {reserve} limit {MOST_COUNTED}) part"));
+        // Where the rows are enough, PostgreSQL does not come to those in reserve.
+        fits.push_str(&format!(" union all select 1 from {reserve}"));
     }
-    let text = format!("select count(*) from ({}) counted", counts.join(" union all "));
-    let count: Vec<(i64,)> = counted.all(session, &text).await?;
-    Ok((records, count.first().map_or(0, |(count,)| (*count).min(MOST_COUNTED))))
+    let text = format!("select count(*) from (select 1 from ({fits}) fits limit {MOST_COUNTED}) counted");
+    let count: Vec<(i64,)> = filter.all(session, &text).await?;
+    Ok(count.first().map_or(0, |(count,)| *count))
 }
 
 /// The notifications of an event, chain by chain, at most `limit`. A caller may give many events the same id.

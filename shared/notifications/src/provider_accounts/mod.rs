@@ -11,6 +11,7 @@ pub use self::settings::{LONGEST_TIMEOUT, Security, Settings};
 use crate::channels::Channel;
 use crate::customers::LONGEST_CUSTOMER_ID;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
@@ -191,22 +192,17 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<ProviderAccount>, i64)> {
-    let (taller, channel) = (filter.taller_id.as_deref(), filter.channel);
-    let count: Option<(i64,)> = sql!(
-        one(i64,),
-        session,
-        "select count(*) from provider_accounts where (taller_id = $1 or $2) and (channel = $3 or $4)",
-        taller,
-        taller.is_none(),
-        channel,
-        channel.is_none()
-    )?;
-    let accounts = sql!(all ProviderAccount, session,
-        (&format!("select {COLUMNS} from provider_accounts where (taller_id = $1 or $2) and (channel = $3 or $4)
-         order by channel, coalesce(taller_id, ''), priority, name limit $5 offset $6")),
-        taller, taller.is_none(), channel, channel.is_none(), limit, offset
-    )?;
-    Ok((accounts, count.map_or(0, |(count,)| count)))
+    let mut asked = Filter::default();
+    asked.equal("taller_id", filter.taller_id.as_deref());
+    asked.equal("channel", filter.channel.map(Channel::as_str));
+    let list = List {
+        select: &format!("select {COLUMNS} from provider_accounts"),
+        from: "provider_accounts",
+        key: "id",
+        order: &["channel", "coalesce(taller_id, '')", "priority", "name"],
+        descending: false,
+    };
+    list.page(session, &asked, limit, offset).await
 }
 
 /// Those that messages may leave through, in the order in which they are tried.
