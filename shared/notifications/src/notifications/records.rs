@@ -249,7 +249,7 @@ async fn count(session: &mut Session, asked: &NotificationFilter) -> Result<i64>
 /// The notifications of an event, chain by chain, at most `limit`. A caller may give many events the same id.
 pub async fn of_correlation(session: &mut Session, correlation_id: Id, limit: i64) -> Result<Vec<Record>> {
     let asked = NotificationFilter { correlation_id: Some(correlation_id), ..NotificationFilter::default() };
-    let (mut records, _) = list(session, &asked, limit, 0).await?;
+    let mut records = page(session, &asked, limit, 0).await?;
     records.sort_by_key(|record| (record.created_at, record.task_id, record.fallback_order));
     Ok(records)
 }
