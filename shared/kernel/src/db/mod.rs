@@ -20,7 +20,7 @@ use sqlx::sqlite::{
     SqliteArgumentsBuffer, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous, SqliteTypeInfo,
 };
-use sqlx::{Connection as _, Encode, Postgres, Sqlite, Transaction, Type};
+use sqlx::{Connection as _, Encode, Executor, Postgres, Sqlite, Transaction, Type};
 
 use crate::config::Config;
 use crate::ids::Id;
@@ -81,6 +81,16 @@ impl Db {
                         connection.ping().await?;
                     }
                     Ok(true)
+                })
+            })
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    // Our statements are short, and compiling one costs more than running it. Behind a transaction pooler the
+                    // setting would stay with a connection of others.
+                    if persistent {
+                        connection.execute("set jit = off").await?;
+                    }
+                    Ok(())
                 })
             })
             .connect_with(options)
