@@ -32,33 +32,27 @@ enum Order {
 
 const LARGEST_BATCH: usize = 2_000;
 
-/// How many tasks write at the same time, so that one prepares its batch while the database works on another's.
-const WRITERS: usize = 2;
-
-/// The tasks that write. What belongs to one task goes to one of them, in its order.
+/// The task that writes. One alone: the batches of two would be half as large each (docs/benchmarks.md).
 #[derive(Clone)]
 pub(crate) struct Completer {
-    writers: [mpsc::Sender<Order>; WRITERS],
+    writer: mpsc::Sender<Order>,
 }
 
 impl Completer {
     pub(crate) fn spawn(context: &Context, in_flight: &Arc<InFlight>) -> Self {
-        Self { writers: std::array::from_fn(|_| spawn_writer(context.clone(), in_flight.clone())) }
+        Self { writer: spawn_writer(context.clone(), in_flight.clone()) }
     }
 
     /// Hands a completion over; the slot is free for the next task before it is written.
     pub(crate) async fn submit(&self, completion: Completion) {
-        let writer = usize::from(completion.finish.id.as_bytes()[15]) % WRITERS;
-        let _ = self.writers[writer].send(Order::Complete(Box::new(completion))).await;
+        let _ = self.writer.send(Order::Complete(Box::new(completion))).await;
     }
 
     /// Returns when everything that was submitted is written.
     pub(crate) async fn flush(&self) {
-        for writer in &self.writers {
-            let (done, written) = oneshot::channel();
-            if writer.send(Order::Flush(done)).await.is_ok() {
-                let _ = written.await;
-            }
+        let (done, written) = oneshot::channel();
+        if self.writer.send(Order::Flush(done)).await.is_ok() {
+            let _ = written.await;
         }
     }
 }

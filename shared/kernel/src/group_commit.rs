@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// A task that serves requests in batches.
 pub struct Group<Request, Answer> {
@@ -31,33 +31,26 @@ where
     Request: Send + Sync + 'static,
     Answer: Send + 'static,
 {
-    /// Serves batches of at most `largest` requests with `serve`, which answers each in its place; `at_once` batches may be
-    /// under way at the same time. The task ends when the last handle is gone.
-    pub fn spawn<Serve, Serving>(largest: usize, at_once: usize, serve: Serve) -> Self
+    /// Serves batches of at most `largest` requests with `serve`, which answers each in its place. The task ends when the
+    /// last handle is gone.
+    ///
+    /// One batch at a time: two would be half as large each, and cost more than their overlap wins (docs/benchmarks.md).
+    pub fn spawn<Serve, Serving>(largest: usize, serve: Serve) -> Self
     where
         Serve: Fn(Arc<Vec<Request>>) -> Serving + Send + Sync + 'static,
-        Serving: Future<Output = Vec<Answer>> + Send + 'static,
+        Serving: Future<Output = Vec<Answer>> + Send,
     {
         let (sender, mut receiver) = mpsc::channel::<(Request, oneshot::Sender<Answer>)>(largest);
-        let free = Arc::new(Semaphore::new(at_once));
         tokio::spawn(async move {
-            // The place comes first: what arrives while all are taken shares the next batch.
-            while let Ok(place) = free.clone().acquire_owned().await {
-                let mut waiting = Vec::new();
-                if receiver.recv_many(&mut waiting, largest).await == 0 {
-                    break;
+            let mut waiting = Vec::with_capacity(largest);
+            while receiver.recv_many(&mut waiting, largest).await > 0 {
+                let (requests, repliers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+                // A panic costs its own batch and not the service of all that follow.
+                let answers = AssertUnwindSafe(serve(Arc::new(requests))).catch_unwind().await.unwrap_or_default();
+                for (replier, answer) in repliers.into_iter().zip(answers) {
+                    // A caller that no longer waits has hung up; the work is done all the same.
+                    let _ = replier.send(answer);
                 }
-                let (requests, repliers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-                let serving = serve(Arc::new(requests));
-                tokio::spawn(async move {
-                    // A panic costs its own batch and not the service of all that follow.
-                    let answers = AssertUnwindSafe(serving).catch_unwind().await.unwrap_or_default();
-                    drop(place);
-                    for (replier, answer) in repliers.into_iter().zip(answers) {
-                        // A caller who no longer waits has hung up; the work is done all the same.
-                        let _ = replier.send(answer);
-                    }
-                });
             }
         });
         Self { sender }
@@ -75,13 +68,15 @@ where
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     #[tokio::test]
     async fn requests_that_arrive_during_a_batch_share_the_next() {
         let batches = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
-        let group = Group::spawn(100, 1, {
+        let group = Group::spawn(100, {
             let (batches, gate) = (batches.clone(), gate.clone());
             move |requests: Arc<Vec<usize>>| {
                 let (batches, gate) = (batches.clone(), gate.clone());

@@ -27,7 +27,7 @@ pub struct Enqueue {
 
 impl Enqueue {
     pub fn open(context: Context) -> Self {
-        let group = Group::spawn(LARGEST_BATCH, 2, {
+        let group = Group::spawn(LARGEST_BATCH, {
             let context = context.clone();
             move |tasks: Arc<Vec<NewTask>>| {
                 let context = context.clone();

@@ -25,9 +25,6 @@ use crate::system::Notifications;
 /// The largest number of events that share a transaction.
 const LARGEST_BATCH: usize = 500;
 
-/// So many batches are under way at the same time: the next is decided while the database writes the one before.
-const AT_ONCE: usize = 2;
-
 /// Where events are handed in.
 #[derive(Clone)]
 pub struct Intake {
@@ -36,7 +33,7 @@ pub struct Intake {
 
 impl Intake {
     pub fn open(system: Notifications) -> Self {
-        let group = Group::spawn(LARGEST_BATCH, AT_ONCE, move |requests: Arc<Vec<Request>>| {
+        let group = Group::spawn(LARGEST_BATCH, move |requests: Arc<Vec<Request>>| {
             let system = system.clone();
             async move { accept(&system, &requests).await }
         });

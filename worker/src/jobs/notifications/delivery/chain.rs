@@ -17,7 +17,7 @@ pub(crate) type Chains = Group<Id, Result<Vec<Notification>, Arc<db::Error>>>;
 const LARGEST_BATCH: usize = 1_000;
 
 pub(crate) fn load_together(context: Context) -> Chains {
-    Group::spawn(LARGEST_BATCH, 1, move |tasks: Arc<Vec<Id>>| {
+    Group::spawn(LARGEST_BATCH, move |tasks: Arc<Vec<Id>>| {
         let context = context.clone();
         async move {
             match load(&context, &tasks).await {

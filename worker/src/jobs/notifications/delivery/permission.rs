@@ -57,7 +57,7 @@ pub(crate) type Permissions = Group<PermissionRequest, Result<Permission, Arc<db
 const LARGEST_BATCH: usize = 1_000;
 
 pub(crate) fn ask_together(system: Notifications) -> Permissions {
-    Group::spawn(LARGEST_BATCH, 1, move |requests: Arc<Vec<PermissionRequest>>| {
+    Group::spawn(LARGEST_BATCH, move |requests: Arc<Vec<PermissionRequest>>| {
         let system = system.clone();
         async move {
             match answer(&system, &requests).await {
