@@ -17,7 +17,7 @@ use recado_notifications::timeline;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
 use recado_queue::operations;
-use recado_queue::tasks::{self, Filter, State, Task};
+use recado_queue::tasks::{self, State, Task, TaskFilter};
 use serde::Serialize;
 
 use crate::ledger;
@@ -131,11 +131,11 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
 }
 
 async fn list(context: &Context, options: List, json: bool) -> Outcome {
-    let filter = Filter {
+    let filter = TaskFilter {
         state: options.state,
         lanes: options.queue.map(|queue| queue.0).unwrap_or_default(),
         kind: options.kind,
-        ..Filter::default()
+        ..TaskFilter::default()
     };
     let tasks = tasks::list(&mut context.db.read().await?, &filter, options.limit).await?;
     if json {
@@ -303,7 +303,7 @@ async fn report(context: &Context, done: &str, named: &[Id], changed: &[Id], jso
         for id in changed {
             say(&format!("{id} {done}"));
         }
-        let filter = Filter { ids: left.clone(), ..Filter::default() };
+        let filter = TaskFilter { ids: left.clone(), ..TaskFilter::default() };
         let known = match left.len() {
             0 => Vec::new(),
             many => tasks::list(&mut context.db.read().await?, &filter, many as i64).await?,

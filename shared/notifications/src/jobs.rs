@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::channels::Channel;
 use crate::customers::CustomerSync;
 use crate::dispatch::event::Event;
-use crate::receipts::Receipt;
+use crate::receipts::ProviderReceipt;
 use crate::vehicles::VehicleSync;
 
 /// What the worker must know how to run.
@@ -67,7 +67,7 @@ impl Job for SyncVehicle {
 /// Receipts of messages that a provider took: writes what became of them, and lets fall back what must (d32).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApplyReceipts {
-    pub receipts: Vec<Receipt>,
+    pub receipts: Vec<ProviderReceipt>,
 }
 
 impl Job for ApplyReceipts {

@@ -27,7 +27,7 @@ pub const ERROR_CODE: &str = "WHATSAPP_RECEIPT_ERROR";
 
 /// One receipt, as it was taken in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
+pub struct ProviderReceipt {
     /// The provider's own id of the message.
     pub provider_message_id: String,
     pub report: Report,
@@ -38,7 +38,7 @@ pub struct Receipt {
 /// What a webhook of Evolution says to us.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Webhook {
-    pub receipts: Vec<Receipt>,
+    pub receipts: Vec<ProviderReceipt>,
     /// The state of an instance's session.
     pub connection: Option<Connection>,
     /// What was left aside, in sentences for whoever sets the webhook up; at most [`MOST_REASONS`].
@@ -92,7 +92,7 @@ impl Webhook {
         }
         match Report::of(status) {
             Some(report) => {
-                self.receipts.push(Receipt { provider_message_id: id.to_owned(), report, at: now });
+                self.receipts.push(ProviderReceipt { provider_message_id: id.to_owned(), report, at: now });
             }
             None if status.is_null() => self.ignore(|| format!("{event}: sin status.")),
             None => self.ignore(|| format!("{event}: el status {} no cambia nada.", shown(&status.to_string()))),
@@ -151,10 +151,10 @@ pub struct Applied {
 /// Moves the messages of these receipts forward, and wakes the tasks for which that changes something: one that waited for
 /// the receipt, and one whose message was refused after all, so that the next channel has its turn. The same receipt twice
 /// changes nothing the second time.
-pub async fn apply(session: &mut Session, receipts: &[Receipt], now: Timestamp) -> Result<Applied> {
+pub async fn apply(session: &mut Session, receipts: &[ProviderReceipt], now: Timestamp) -> Result<Applied> {
     let ids: Vec<&str> = receipts.iter().map(|receipt| receipt.provider_message_id.as_str()).collect();
     let found = notifications::of_provider(session, Channel::Whatsapp, &ids).await?;
-    let mut of: HashMap<&str, Vec<&Receipt>> = HashMap::new();
+    let mut of: HashMap<&str, Vec<&ProviderReceipt>> = HashMap::new();
     for receipt in receipts {
         of.entry(&receipt.provider_message_id).or_default().push(receipt);
     }
@@ -180,7 +180,7 @@ struct Effect {
 }
 
 impl Effect {
-    fn add(&mut self, notification: &Notification, receipts: &[&Receipt], now: Timestamp) {
+    fn add(&mut self, notification: &Notification, receipts: &[&ProviderReceipt], now: Timestamp) {
         let mut after = notification.clone();
         for receipt in receipts {
             let Some(status) = advance(&after, receipt.report) else { continue };
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn several_receipts_at_once_are_one_move_and_wake_who_waits() {
-        let receipt = |report| Receipt { provider_message_id: "A".to_owned(), report, at: now() };
+        let receipt = |report| ProviderReceipt { provider_message_id: "A".to_owned(), report, at: now() };
         let receipts = [receipt(Report::Delivered), receipt(Report::Delivered), receipt(Report::Read)];
         let mut waiting = notification(Status::Sent);
         waiting.awaits = Some(Awaited { receipt: AwaitedReceipt::Read, seconds: 60 });

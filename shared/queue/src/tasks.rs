@@ -495,7 +495,7 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Task>> {
 
 /// Which tasks to list or change. Everything is optional; `ids` and the rest narrow each other.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {
+pub struct TaskFilter {
     pub ids: Vec<Id>,
     pub state: Option<State>,
     pub lanes: Vec<Lane>,
@@ -517,7 +517,7 @@ const fn indexed(state: State) -> &'static str {
     }
 }
 
-impl Filter {
+impl TaskFilter {
     fn conditions(&self) -> filter::Filter {
         let mut asked = filter::Filter::default();
         asked.when("id = any(?)", (!self.ids.is_empty()).then(|| self.ids.clone()));
@@ -533,14 +533,14 @@ impl Filter {
 }
 
 /// The newest tasks first.
-pub async fn list(session: &mut Session, filter: &Filter, limit: i64) -> Result<Vec<Task>> {
+pub async fn list(session: &mut Session, filter: &TaskFilter, limit: i64) -> Result<Vec<Task>> {
     let asked = filter.conditions();
     asked.all(session, &format!("{SELECT} where {asked} order by id desc limit {limit}")).await
 }
 
 /// Dead tasks of these lanes, or of all when there are none, by id: the next `limit` after one.
 pub async fn dead(session: &mut Session, lanes: &[Lane], after: Option<Id>, limit: i64) -> Result<Vec<Id>> {
-    let filter = Filter { lanes: lanes.to_vec(), state: Some(State::Dead), ..Filter::default() };
+    let filter = TaskFilter { lanes: lanes.to_vec(), state: Some(State::Dead), ..TaskFilter::default() };
     let mut asked = filter.conditions();
     asked.when("id > ?", after);
     let dead: Vec<(Id,)> =

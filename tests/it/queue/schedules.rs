@@ -1,7 +1,7 @@
 //! Recurring work.
 
 use futures::future::join_all;
-use recado_queue::tasks::{self, Filter, Task};
+use recado_queue::tasks::{self, Task, TaskFilter};
 use recado_queue::{operations, schedules};
 
 use crate::harness::app::{App, at, seconds};
@@ -9,7 +9,7 @@ use crate::harness::pair::story;
 
 impl App {
     async fn tasks_of(&self, kind: &str) -> Vec<Task> {
-        let filter = Filter { kind: Some(kind.to_owned()), ..Filter::default() };
+        let filter = TaskFilter { kind: Some(kind.to_owned()), ..TaskFilter::default() };
         tasks::list(&mut self.begin().await, &filter, 100).await.expect("the ledger is read")
     }
 
