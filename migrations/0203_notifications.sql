@@ -87,6 +87,8 @@ create index notifications_event on notifications (event_type, created_at);
 create index notifications_workshop on notifications (taller_id, created_at) where taller_id is not null;
 -- The rare ends, newest first. What is sent as usual enters neither.
 create index notifications_closed on notifications (created_at) where closed_at is not null;
+-- Chains whose messages in reserve were cancelled or failed.
+create index notifications_reserve_closed on notifications (created_at) where reserve_status <> 'pending';
 create index notifications_arrived on notifications (created_at) where delivered_at is not null;
 
 -- Every attempt, as the provider answered it. No foreign key: its check would lock the message's row for each attempt.

@@ -157,6 +157,8 @@ impl NotificationFilter {
             rows.push(format!("n.status = {parameter}"));
             rows.extend(narrowed(status).map(str::to_owned));
             reserve.push(format!("n.reserve_status = {parameter}"));
+            // So that the index of the rare ones is used.
+            reserve.extend(status.is_closed().then(|| "n.reserve_status <> 'pending'".to_owned()));
         }
         if let Some(channel) = self.channel {
             let parameter = filter.value(channel.as_str());
