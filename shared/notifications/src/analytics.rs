@@ -11,7 +11,8 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use crate::channels::Channel;
-use crate::notifications::{Status, narrowed};
+use crate::notifications::Status;
+use crate::notifications::records::narrowed;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Db, Result, Rows, Session};

@@ -21,7 +21,6 @@ use recado_queue::tasks::{self, Inserted, NewTask};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub(crate) use self::records::narrowed;
 use self::reserve::{ChainRow, InReserve};
 use crate::channels::Channel;
 use crate::orchestration::{Awaited, AwaitedReceipt, SkippedChannel};
