@@ -44,8 +44,8 @@ pub async fn run(args: ApiArgs) -> Result<(), Box<dyn Error>> {
 /// There is no key with which this API could be called.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "nobody could call this API: there is no key. Make one with `recado api-key create NAME`, or set API_KEYS, or open \
-     the API to everybody with ALLOW_ANONYMOUS_API=true"
+    "no request would be answered, because there is no key. Make one with `recado api-key create NAME`, or set API_KEYS, or open \
+     the API to all with ALLOW_ANONYMOUS_API=true"
 )]
 struct NoApiKey;
 

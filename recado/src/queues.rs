@@ -125,7 +125,7 @@ fn describe(report: &Report, now: Timestamp, lease: Duration) -> String {
         let queues = report.unattended.join(", ");
         let words = report.unattended.join(",");
         text.push_str(&format!(
-            "\n! Nobody reads {queues}: what is queued there waits. Start `recado worker -Q {words}`.\n"
+            "\n! No worker reads {queues}: what is queued there waits. Start `recado worker -Q {words}`.\n"
         ));
     }
     if report.lanes.iter().any(|lane| lane.dead > 0) {
@@ -173,7 +173,7 @@ LANE                 WAITING  QUEUED  SCHEDULED  STARTED  DEAD  OLDEST QUEUED  W
 sync                       -       7          0        0     0  1 min ago            0
 notifications.email        3       0          0        0     0  -                    2
 
-! Nobody reads sync: what is queued there waits. Start `recado worker -Q sync`.
+! No worker reads sync: what is queued there waits. Start `recado worker -Q sync`.
 ";
         assert_eq!(text, expected);
     }

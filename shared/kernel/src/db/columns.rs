@@ -92,6 +92,9 @@ macro_rules! columns {
 const ROWS: &str = "{rows}";
 const NAMES: &str = "{columns}";
 
+/// What the second statement of [`both`] calls the ids of the first.
+const WRITTEN: &str = "{written}";
+
 /// Runs a statement whose parameters are the rows, e.g. `insert into journal ({columns}) select {columns} from {rows} r`.
 /// Returns how many rows it touched.
 pub async fn run<T: Columns>(session: &mut Session, text: &str, rows: &[T]) -> Result<u64> {
@@ -125,11 +128,13 @@ where
     }
 }
 
-/// Writes two kinds of rows, the second of which may refer to what the first returned: one statement on PostgreSQL, two on
-/// SQLite, which has no `insert` inside of `with`. Both texts speak of `{rows}` and `{columns}`; `second` finds the rows
-/// that the first returned in `written`.
+/// Writes two kinds of rows: one statement on PostgreSQL, two on SQLite, which has no `insert` inside of `with`.
+///
+/// `first` returns the ids of the rows that it wrote into `table`. Both texts speak of `{rows}` and `{columns}`, and in
+/// `second` `{written}` is the set of those ids: what belongs to a row that was passed over is left out.
 pub async fn both<T: Columns, U: Columns, R>(
     session: &mut Session,
+    table: &str,
     (first, rows): (&str, &[T]),
     (second, more): (&str, &[U]),
 ) -> Result<Vec<R>>
@@ -138,15 +143,15 @@ where
 {
     match session.connection() {
         Connection::Postgres(connection, persistent) => {
-            let second = fill::<U>(second, &unnest::<U>(T::COLUMNS.len()));
+            let second = fill::<U>(second, &unnest::<U>(T::COLUMNS.len())).replace(WRITTEN, "(select id from written)");
             let text = format!("with written as ({}), more as ({second}) select * from written", postgres::<T>(first));
             let query = sqlx::query_as::<Postgres, R>(AssertSqlSafe(text));
             U::add_arrays(more, T::add_arrays(rows, query)).persistent(persistent).fetch_all(connection).await
         }
         Connection::Sqlite(_) => {
             let written: Vec<R> = all(session, first, rows).await?;
-            let every = second.replace("(select id from written)", "(select id from tasks)");
-            run(session, &every, more).await?;
+            // Ids are made once, so a row that was passed over has none in the table.
+            run(session, &second.replace(WRITTEN, &format!("(select id from {table})")), more).await?;
             Ok(written)
         }
     }

@@ -155,8 +155,9 @@ pub async fn insert(session: &mut Session, tasks: &[NewTask], chains: &[NewNotif
     if chains.is_empty() {
         return tasks::insert(session, tasks).await;
     }
-    let chains_of_new_tasks = format!("{INSERT} where task_id in (select id from written)");
-    let written: Vec<(Id,)> = columns::both(session, (tasks::INSERT, tasks), (&chains_of_new_tasks, chains)).await?;
+    let chains_of_new_tasks = format!("{INSERT} where task_id in {{written}}");
+    let written: Vec<(Id,)> =
+        columns::both(session, "tasks", (tasks::INSERT, tasks), (&chains_of_new_tasks, chains)).await?;
     Ok(Inserted::of(tasks, written))
 }
 
