@@ -94,7 +94,9 @@ impl Adapters {
         let adapter = match row.channel {
             Channel::Email => {
                 let settings = row.settings.email(secret, self.config.default_from.as_deref());
-                email::Email::new(&settings, reach, &self.clock).map(|email| Adapter::new(email, settings.timeout))
+                let hello = self.config.email_helo_name.clone();
+                email::Email::new(&settings, hello, reach, &self.clock)
+                    .map(|email| Adapter::new(email, settings.timeout))
             }
             Channel::Whatsapp => {
                 let settings = row.settings.whatsapp(secret);
@@ -110,7 +112,7 @@ impl Environment {
     fn new(config: &Config, clock: &Clock) -> Result<Self, ProviderError> {
         let mut environment = Self::default();
         if let Some(settings) = &config.email {
-            let email = email::Email::new(settings, Reach::Anywhere, clock)?;
+            let email = email::Email::new(settings, config.email_helo_name.clone(), Reach::Anywhere, clock)?;
             environment.email = Some(Adapter::new(email, settings.timeout));
         }
         if let Some(settings) = &config.whatsapp {

@@ -71,12 +71,15 @@ impl SendFailure {
 
 /// The variables that adapters name in their remedies, and what stands for each in an account of the database. A name that
 /// begins like another comes before it.
-const ROW_WORDS: [(&str, &str); 11] = [
+const ROW_WORDS: [(&str, &str); 14] = [
     ("EMAIL_HOST_USER", "settings.user"),
     ("EMAIL_HOST_PASSWORD", "secret"),
     ("EMAIL_HOST", "settings.host"),
     ("EMAIL_PORT", "settings.port"),
     ("EMAIL_USE_TLS and EMAIL_USE_SSL", "settings.security"),
+    ("EMAIL_USE_TLS=true", "settings.security to starttls"),
+    ("EMAIL_USE_SSL=true", "settings.security to tls"),
+    ("EMAIL_USE_SSL", "settings.security"),
     ("EMAIL_USE_TLS", "settings.security"),
     ("set EMAIL_SSL_CAFILE", "add its authority to the system's trust store"),
     ("DEFAULT_FROM_EMAIL", "settings.from_email"),

@@ -1,8 +1,11 @@
 //! Email over SMTP, or into files where `EMAIL_BACKEND=file`.
 
+mod error;
 mod failure;
 mod mail;
+mod refusal;
 mod smtp;
+mod wire;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +15,7 @@ use lettre::message::Mailbox;
 use recado_kernel::clock::Clock;
 use recado_kernel::config::{EmailBackend, EmailSettings};
 use recado_kernel::db::private_folder;
+use recado_kernel::host_names::HeloName;
 use recado_notifications::fallback::FailureClass;
 
 pub(super) use self::failure::FAILED;
@@ -38,7 +42,12 @@ enum Outbox {
 impl Email {
     /// # Errors
     /// When the sender is no mailbox, or TLS cannot be set up with these settings.
-    pub(super) fn new(settings: &EmailSettings, reach: Reach, clock: &Clock) -> Result<Self, ProviderError> {
+    pub(super) fn new(
+        settings: &EmailSettings,
+        hello: Option<HeloName>,
+        reach: Reach,
+        clock: &Clock,
+    ) -> Result<Self, ProviderError> {
         let sender = mailbox(&settings.from).ok_or_else(|| ProviderError::Setting {
             variable: "DEFAULT_FROM_EMAIL",
             problem: format!(
@@ -47,7 +56,7 @@ impl Email {
             ),
         })?;
         let outbox = match &settings.backend {
-            EmailBackend::Smtp => Outbox::Relay(Relay::new(settings, reach)?),
+            EmailBackend::Smtp => Outbox::Relay(Relay::new(settings, hello, reach)?),
             EmailBackend::File(folder) => Outbox::Folder(folder.clone()),
         };
         Ok(Self { outbox, sender, clock: clock.clone() })
@@ -142,7 +151,7 @@ mod tests {
     }
 
     fn email(settings: &EmailSettings) -> Email {
-        Email::new(settings, Reach::Anywhere, &Clock::system()).expect("usable settings")
+        Email::new(settings, None, Reach::Anywhere, &Clock::system()).expect("usable settings")
     }
 
     /// The server's certificate as the file that `EMAIL_SSL_CAFILE` names.
@@ -163,7 +172,7 @@ mod tests {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let send = async |allow_private| {
             let reach = Reach::Guarded { allow_private };
-            let email = Email::new(&settings(&smtp), reach, &Clock::system()).expect("usable settings");
+            let email = Email::new(&settings(&smtp), None, reach, &Clock::system()).expect("usable settings");
             email.send(&message("maria@example.com", "Hola")).await
         };
         let refused = send(false).await.unwrap_err();
@@ -188,7 +197,7 @@ mod tests {
     async fn a_mail_arrives_in_both_forms_with_every_letter_intact() {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let now = Timestamp::from_micros(1_768_919_400_000_000);
-        let provider = Email::new(&settings(&smtp), Reach::Anywhere, &Clock::manual(now)).unwrap();
+        let provider = Email::new(&settings(&smtp), None, Reach::Anywhere, &Clock::manual(now)).unwrap();
         let message =
             message("maria@example.com", "Hola, María 👋\n¿Nos visita mañana?\n\n.Un punto al inicio\n.\nAdiós & <3");
 
