@@ -27,7 +27,17 @@ pub(crate) struct SendFailure {
     pub(crate) gone: Vec<Id>,
     /// The recipient's address itself was refused for good: it should not be written to again.
     pub(crate) bounced: bool,
+    /// Messages whose addresses were taken for bounced, and were not: they are written to again.
+    pub(crate) not_bounced: Vec<Bounced>,
     pub(crate) fault: Fault,
+}
+
+/// An address that a message was refused at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bounced {
+    pub(crate) notification_id: Id,
+    /// As suppressions write it.
+    pub(crate) address: String,
 }
 
 /// Whose fault a failure is, as far as its adapter can tell.
@@ -52,6 +62,7 @@ impl SendFailure {
             retry_after: None,
             gone: Vec::new(),
             bounced: false,
+            not_bounced: Vec::new(),
             fault,
         }
     }
