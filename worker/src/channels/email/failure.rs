@@ -188,7 +188,7 @@ fn reason(stage: Stage, code: u16, subject: Subject) -> &'static str {
         (Subject::FullMailbox, _) => "the recipient's mailbox is full",
         (Subject::Size, _) => "the mail is larger than the SMTP server takes",
         (Subject::NoMailbox, _) if code >= 500 => "the SMTP server says that there is no such mailbox",
-        (Subject::Content, _) if code >= 500 => "the SMTP server refuses the mail by a rule of its own",
+        (Subject::Content, _) if code >= 500 => "the SMTP server refuses the mail",
         (_, Stage::Connect | Stage::Greeting | Stage::StartTls) if code >= 500 => {
             "the SMTP server does not serve us; check EMAIL_HOST and EMAIL_PORT"
         }
