@@ -33,6 +33,8 @@ pub(super) enum Cause {
     Reply { code: u16, text: String },
     /// The time was up.
     Silence,
+    /// The server has been silent to others, and one mail is asking it already.
+    StillSilent,
     /// The server's name leads nowhere.
     NoName(String),
     /// The server's certificate is not one that we trust.

@@ -18,7 +18,12 @@ pub(super) fn failure(error: &SmtpError) -> SendFailure {
             let (class, reason) = verdict(stage, cause);
             with_fault(stage, cause, SendFailure::new(class, FAILED, format!("{reason}: {why}")))
         }
-        Cause::Silence | Cause::Certificate | Cause::Forbidden | Cause::Lacks(_) | Cause::NotSmtp => {
+        Cause::Silence
+        | Cause::StillSilent
+        | Cause::Certificate
+        | Cause::Forbidden
+        | Cause::Lacks(_)
+        | Cause::NotSmtp => {
             let (class, reason) = verdict(stage, cause);
             with_fault(stage, cause, SendFailure::new(class, FAILED, reason))
         }
@@ -55,6 +60,9 @@ fn verdict(stage: Stage, cause: &Cause) -> (FailureClass, &'static str) {
             "the SMTP server did not say a word; on a port for implicit TLS, such as 465, set EMAIL_USE_SSL=true",
         ),
         (Cause::Silence, _) => (Transient, "the SMTP server did not answer in time"),
+        (Cause::StillSilent, _) => {
+            (Transient, "the SMTP server has not answered other mails lately, so that this one was not tried")
+        }
         (Cause::Broken(_), Stage::Connect) => {
             (Transient, "no connection to the SMTP server; check EMAIL_HOST and EMAIL_PORT if this lasts")
         }

@@ -517,6 +517,30 @@ mod tests {
         assert_eq!((smtp.received(), smtp.connections()), (2, 1));
     }
 
+    /// A server that hangs takes each mail's whole time limit, and with it the lane's places from the mails of all others. Once
+    /// it is known to be silent, one mail at a time asks it.
+    #[tokio::test]
+    async fn a_silent_server_is_asked_by_one_mail_at_a_time() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let provider = email(&EmailSettings { timeout: Duration::from_secs(2), ..settings(&smtp) });
+        smtp.misbehave(SmtpFault::Slow { delay: Duration::from_secs(60) });
+        let send = async |count: usize| {
+            let messages: Vec<_> = (0..count).map(|n| message(&format!("cliente{n}@example.com"), "Hola")).collect();
+            futures::future::join_all(messages.iter().map(|message| provider.send(message))).await
+        };
+        assert!(send(3).await.iter().all(Result::is_err));
+        assert_eq!(smtp.received(), 3);
+        let outcomes = send(20).await;
+        assert_eq!(smtp.received(), 4, "one asks");
+        let passed_over = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        let passed_over = passed_over.filter(|failure| failure.reason.contains("was not tried"));
+        let next =
+            passed_over.filter(|failure| failure.class == FailureClass::Transient && failure.fault == Fault::Account);
+        assert_eq!(next.count(), 19, "{outcomes:?}");
+        smtp.behave();
+        assert!(send(5).await.iter().all(Result::is_ok), "it is back");
+    }
+
     /// 10 kB of nested rows held a core for minutes, and every other mail with it.
     #[tokio::test]
     async fn costly_words_hold_no_other_mail_up() {

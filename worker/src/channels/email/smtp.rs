@@ -9,6 +9,7 @@ use std::fs;
 use std::mem;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -41,6 +42,12 @@ const CLOSED_AFTER_MAIL: Duration = Duration::from_secs(2);
 /// How long it is remembered how many mails a server takes over one connection. Then it is asked again: servers change.
 const LIMIT_REMEMBERED: Duration = Duration::from_secs(10 * 60);
 
+/// After so many mails without an answer in a row the server counts as silent. One alone may be the mail's.
+const SILENT_AFTER: u32 = 3;
+
+/// How long a mail waits for the one that asks a silent server. If it answers, it does so in this time.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long we wait for the answer to our QUIT, in the background.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,6 +64,15 @@ pub(super) struct Relay {
     timeout: Duration,
     reach: Reach,
     waiting: Arc<Mutex<Waiting>>,
+    silence: Silence,
+}
+
+/// Mails that a server was silent to, one after the other. A server that hangs would have every place of the lane soon, for its
+/// whole time limit each, and the mails of all other accounts would wait. So one mail at a time asks whether it is back.
+#[derive(Default)]
+struct Silence {
+    in_a_row: AtomicU32,
+    asking: tokio::sync::Mutex<()>,
 }
 
 struct Login {
@@ -91,16 +107,20 @@ impl Relay {
             timeout: settings.timeout,
             reach,
             waiting: Arc::default(),
+            silence: Silence::default(),
         })
     }
 
     /// Delivers a mail and returns the server's last words, code first.
     pub(super) async fn send(&self, envelope: &Envelope) -> Result<(u16, String), SmtpError> {
         let mut stage = Stage::Connect;
-        match timeout(self.timeout, self.converse(envelope, &mut stage)).await {
-            Ok(Ok(reply)) => Ok((reply.code, format!("{} {}", reply.code, reply.text()))),
-            Ok(Err(cause)) => Err(SmtpError { stage, cause }),
-            Err(_) => Err(SmtpError { stage, cause: Cause::Silence }),
+        let _asking = self.silence.may_ask().await.map_err(|cause| SmtpError { stage, cause })?;
+        let outcome = timeout(self.timeout, self.converse(envelope, &mut stage)).await;
+        let outcome = outcome.unwrap_or(Err(Cause::Silence));
+        self.silence.heard(&outcome);
+        match outcome {
+            Ok(reply) => Ok((reply.code, format!("{} {}", reply.code, reply.text()))),
+            Err(cause) => Err(SmtpError { stage, cause }),
         }
     }
 
@@ -215,6 +235,24 @@ impl Relay {
         if !mem::replace(&mut waiting.reaping, true) {
             tokio::spawn(reap(Arc::downgrade(&self.waiting)));
         }
+    }
+}
+
+impl Silence {
+    /// The right to ask the server, which only one has at a time when it is silent.
+    async fn may_ask(&self) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, Cause> {
+        if self.in_a_row.load(Ordering::Relaxed) < SILENT_AFTER {
+            return Ok(None);
+        }
+        timeout(PATIENCE, self.asking.lock()).await.map(Some).map_err(|_| Cause::StillSilent)
+    }
+
+    /// Any word of the server ends its silence.
+    fn heard(&self, outcome: &Result<Reply, Cause>) {
+        match outcome {
+            Err(Cause::Silence) => self.in_a_row.fetch_add(1, Ordering::Relaxed),
+            Ok(_) | Err(_) => self.in_a_row.swap(0, Ordering::Relaxed),
+        };
     }
 }
 
@@ -485,6 +523,7 @@ mod tests {
             timeout: Duration::from_secs(10),
             reach: Reach::Anywhere,
             waiting: Arc::default(),
+            silence: Silence::default(),
         }
     }
 
