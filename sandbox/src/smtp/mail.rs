@@ -239,6 +239,7 @@ mod tests {
 
     fn mail(raw: &str) -> Mail {
         let envelope = Envelope {
+            hello: "[127.0.0.1]".to_owned(),
             sender: "avisos@taller.ec".to_owned(),
             recipients: vec!["maria@cliente.ec".to_owned()],
             smtputf8: false,

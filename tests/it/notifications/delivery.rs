@@ -95,7 +95,7 @@ story!(a_limit_per_connection_costs_no_attempt, async |app: &App| {
 // 10 kB of nested rows in a custom event held a core for minutes: heartbeats stopped, and no other mail left.
 story!(costly_words_hold_no_other_mail_up, async |app: &App| {
     app.know_carlos().await;
-    let rows = "<table><tr rowspan=999><td>".repeat(400);
+    let rows = "<table><tr rowspan=999><td>".repeat(360);
     let body = format!("<p>Hola</p>{rows}");
     let event = json!({
         "event_type": "custom", "service_type_id": null, "phase_id": null, "customer_id": "customer-001",
