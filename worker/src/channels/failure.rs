@@ -28,9 +28,13 @@ pub(crate) struct SendFailure {
     /// The recipient's address itself was refused for good: it should not be written to again.
     pub(crate) bounced: bool,
     /// Messages whose addresses were taken for bounced, and were not: they are written to again.
-    pub(crate) not_bounced: Vec<Bounced>,
+    pub(crate) not_bounced: Option<Box<InARow>>,
     pub(crate) fault: Fault,
 }
+
+/// Refusals through one account, one after the other. Boxed where it is used: failures are passed on by value, and few have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InARow(pub(crate) Vec<Bounced>);
 
 /// An address that a message was refused at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +66,7 @@ impl SendFailure {
             retry_after: None,
             gone: Vec::new(),
             bounced: false,
-            not_bounced: Vec::new(),
+            not_bounced: None,
             fault,
         }
     }

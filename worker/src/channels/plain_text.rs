@@ -73,10 +73,9 @@ fn end_of_tag(attributes: &str) -> usize {
     for (at, byte) in attributes.bytes().enumerate() {
         match (quote, byte) {
             (Some(open), _) if byte == open => quote = None,
-            (Some(_), _) => {}
             (None, b'>') => return at,
             (None, b'"' | b'\'') if after_equals => quote = Some(byte),
-            (None, _) => {}
+            (Some(_) | None, _) => {}
         }
         after_equals = byte == b'=' || (after_equals && byte.is_ascii_whitespace());
     }
@@ -389,7 +388,7 @@ impl Writer {
             // A picture without a text, perhaps: the way is worth more than nothing.
             self.word(&target);
         } else {
-            let number = self.notes.number(target);
+            let number = self.notes.number(&target);
             self.gap = Gap::Blank;
             self.word(&format!("[{number}]"));
         }
@@ -409,8 +408,8 @@ impl Writer {
 }
 
 impl Notes {
-    fn number(&mut self, target: String) -> usize {
-        if let Some(number) = self.numbers.get(&target) {
+    fn number(&mut self, target: &str) -> usize {
+        if let Some(number) = self.numbers.get(target) {
             return *number;
         }
         let target: String = target.chars().filter(|c| !c.is_control()).collect();

@@ -32,12 +32,11 @@ pub(super) fn failure(error: &SmtpError) -> SendFailure {
 
 /// Whether another server might take this very mail now.
 fn with_fault(stage: Stage, cause: &Cause, failure: SendFailure) -> SendFailure {
-    let is_messages = match (cause, stage) {
+    let is_messages = matches!(
+        (cause, stage),
         // It may have been delivered.
-        (Cause::Silence | Cause::Broken(_) | Cause::NotSmtp, Stage::Content) => true,
-        (Cause::Lacks(Ability::SmtpUtf8), _) => true,
-        _ => false,
-    };
+        (Cause::Silence | Cause::Broken(_) | Cause::NotSmtp, Stage::Content) | (Cause::Lacks(Ability::SmtpUtf8), _)
+    );
     SendFailure { fault: if is_messages { Fault::Message } else { Fault::Account }, ..failure }
 }
 
@@ -51,7 +50,7 @@ fn verdict(stage: Stage, cause: &Cause) -> (FailureClass, &'static str) {
         (Cause::Silence | Cause::Broken(_) | Cause::NotSmtp, Stage::Content) => {
             (Transient, "the SMTP server had the mail and did not answer; it may have been delivered")
         }
-        (Cause::Silence, Stage::Connect) => {
+        (Cause::Silence | Cause::Broken(_), Stage::Connect) => {
             (Transient, "no connection to the SMTP server; check EMAIL_HOST and EMAIL_PORT if this lasts")
         }
         // A server that wants TLS from the first byte waits for ours.
@@ -62,9 +61,6 @@ fn verdict(stage: Stage, cause: &Cause) -> (FailureClass, &'static str) {
         (Cause::Silence, _) => (Transient, "the SMTP server did not answer in time"),
         (Cause::StillSilent, _) => {
             (Transient, "the SMTP server has not answered other mails lately, so that this one was not tried")
-        }
-        (Cause::Broken(_), Stage::Connect) => {
-            (Transient, "no connection to the SMTP server; check EMAIL_HOST and EMAIL_PORT if this lasts")
         }
         (Cause::Broken(_), _) => (Transient, "the conversation with the SMTP server broke off"),
         (Cause::NoName(_), _) => {

@@ -262,9 +262,8 @@ fn is_about_the_connection(stage: Stage, cause: &Cause) -> bool {
         // It may have been delivered: never twice.
         (Stage::Content, Cause::Silence | Cause::Broken(_) | Cause::NotSmtp) => false,
         (Stage::Content, Cause::Reply { code, text }) => *code == 421 || refusal::is_about_the_connection(text),
-        (_, Cause::Silence | Cause::Broken(_) | Cause::NotSmtp) => true,
-        // Nothing was asked for yet, so that asking again costs a round trip and tells the server nothing new.
-        (Stage::Sender, Cause::Reply { .. }) => true,
+        // At MAIL nothing was asked for yet, so that asking again costs a round trip and tells the server nothing new.
+        (_, Cause::Silence | Cause::Broken(_) | Cause::NotSmtp) | (Stage::Sender, Cause::Reply { .. }) => true,
         // 503: the server has forgotten where we were.
         (_, Cause::Reply { code, text }) => {
             (400..500).contains(code) || *code == 503 || refusal::is_about_the_connection(text)

@@ -11,7 +11,7 @@ use recado_notifications::channels::Channel;
 use recado_notifications::fallback::FailureClass;
 use recado_notifications::suppressions::key;
 
-use super::super::failure::{Bounced, Fault, SendFailure};
+use super::super::failure::{Bounced, Fault, InARow, SendFailure};
 
 /// How many different people may not exist in a row before the account is asked instead. Of real addresses one in fifty is dead.
 const LONGEST: usize = 5;
@@ -53,7 +53,7 @@ fn doubtful(failure: SendFailure, refused: &[Bounced]) -> SendFailure {
         class: FailureClass::Misconfigured,
         fault: Fault::Account,
         bounced: false,
-        not_bounced: refused.to_vec(),
+        not_bounced: Some(Box::new(InARow(refused.to_vec()))),
         reason: format!(
             "the SMTP server has refused {LONGEST} recipients or more in a row and taken none, so that it is not about them; check the account: EMAIL_HOST, EMAIL_HOST_USER and DEFAULT_FROM_EMAIL"
         ),
@@ -82,8 +82,8 @@ mod tests {
             let failure = refused(&streak, last);
             assert_eq!((failure.class, failure.fault), (FailureClass::Misconfigured, Fault::Account));
             assert!(!failure.bounced && failure.reason.contains("EMAIL_HOST"), "{}", failure.reason);
-            assert_eq!(failure.not_bounced.len(), LONGEST);
-            assert_eq!(failure.not_bounced[0].address, "cliente1@example.com");
+            let InARow(taken_back) = *failure.not_bounced.expect("they are named");
+            assert_eq!((taken_back.len(), taken_back[0].address.as_str()), (LONGEST, "cliente1@example.com"));
         }
     }
 

@@ -111,8 +111,8 @@ impl Delivery<'_> {
             self.attempt_failed(&failed, class, retry_after, ended)
         };
         delivered.rows.gone = gone;
-        delivered.rows.not_bounced =
-            not_bounced.into_iter().map(|bounced| (bounced.notification_id, bounced.address)).collect();
+        let refused = not_bounced.into_iter().flat_map(|in_a_row| in_a_row.0);
+        delivered.rows.not_bounced = refused.map(|bounced| (bounced.notification_id, bounced.address)).collect();
         if bounced {
             self.bounce(&mut delivered, answer.as_deref().unwrap_or(&reason), ended);
         }
