@@ -5,8 +5,9 @@ use super::reply::Reply;
 /// A command that can be obeyed, or at least answered by name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    Ehlo,
-    Helo,
+    /// The name or address that the client calls itself.
+    Ehlo(String),
+    Helo(String),
     StartTls,
     /// The mechanism, upper case, and the initial response.
     Auth(String, Option<String>),
@@ -41,8 +42,8 @@ impl Command {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let rest = rest.trim();
         match verb.to_ascii_uppercase().as_str() {
-            "EHLO" if !rest.is_empty() => Ok(Self::Ehlo),
-            "HELO" if !rest.is_empty() => Ok(Self::Helo),
+            "EHLO" if !rest.is_empty() => Ok(Self::Ehlo(rest.to_owned())),
+            "HELO" if !rest.is_empty() => Ok(Self::Helo(rest.to_owned())),
             "EHLO" | "HELO" => Err(Reply::new(501, "5.5.4 Say who you are: EHLO client.example")),
             "STARTTLS" => Ok(Self::StartTls),
             "AUTH" => auth(rest),
@@ -173,8 +174,8 @@ mod tests {
     #[test]
     fn commands_that_are_understood() {
         for (line, expected) in [
-            ("EHLO [127.0.0.1]", Command::Ehlo),
-            ("helo me", Command::Helo),
+            ("EHLO [127.0.0.1]", Command::Ehlo("[127.0.0.1]".into())),
+            ("helo me", Command::Helo("me".into())),
             ("StartTLS", Command::StartTls),
             ("AUTH plain AHUAcA==", Command::Auth("PLAIN".into(), Some("AHUAcA==".into()))),
             ("AUTH LOGIN", Command::Auth("LOGIN".into(), None)),

@@ -58,6 +58,22 @@ pub enum SmtpFault {
         #[serde(default)]
         record: bool,
     },
+    /// Lets a connection carry `limit` mails. After that it answers so at this stage, and with 421 or `hang_up` closes.
+    MailsPerConnection {
+        limit: usize,
+        stage: SmtpStage,
+        #[serde(default = "busy")]
+        code: u16,
+        #[serde(default)]
+        text: String,
+        /// Closes without a word.
+        #[serde(default)]
+        hang_up: bool,
+    },
+    /// Refuses clients that call themselves by a short name, at this stage: `ehlo`, or `recipient` as Postfix does by default.
+    ShortHello { stage: SmtpStage },
+    /// A server of the time before RFC 1869: knows HELO only.
+    HeloOnly,
     /// A server of the time before RFC 6531: does not offer SMTPUTF8.
     NoSmtpUtf8,
     /// Any reply at any point of the dialog, instead of the right one.
@@ -103,24 +119,30 @@ impl SmtpFault {
     fn stage(&self) -> SmtpStage {
         match self {
             Self::RefuseConnection | Self::GreetingBusy => SmtpStage::Connect,
-            Self::NoSmtpUtf8 => SmtpStage::Ehlo,
+            Self::NoSmtpUtf8 | Self::HeloOnly => SmtpStage::Ehlo,
             Self::RejectMailFrom { .. } => SmtpStage::MailFrom,
             Self::RejectRecipient { .. } | Self::TooManyRecipients { .. } => SmtpStage::Recipient,
             Self::RejectData { .. } | Self::Slow { .. } | Self::DropAfterData { .. } => SmtpStage::EndOfData,
-            Self::Reply { stage, .. } => *stage,
+            Self::Reply { stage, .. } | Self::MailsPerConnection { stage, .. } | Self::ShortHello { stage } => *stage,
         }
     }
 
     /// What the server says instead of the right reply; `None` where the fault is not a reply.
     pub(super) fn reply(&self) -> Option<Reply> {
         let (code, text) = match self {
-            Self::RefuseConnection | Self::Slow { .. } | Self::DropAfterData { .. } => return None,
+            Self::RefuseConnection
+            | Self::Slow { .. }
+            | Self::DropAfterData { .. }
+            | Self::MailsPerConnection { hang_up: true, .. } => return None,
+            Self::ShortHello { .. } => (504, "5.5.2 Helo command rejected: need fully-qualified hostname"),
+            Self::HeloOnly => (502, "5.5.1 Command not implemented"),
             Self::GreetingBusy => (421, ""),
             Self::NoSmtpUtf8 => (553, "5.6.7 Internationalized addresses are not supported"),
             Self::TooManyRecipients { .. } => (452, "4.5.3 Too many recipients"),
             Self::RejectMailFrom { code, text }
             | Self::RejectRecipient { code, text }
             | Self::RejectData { code, text }
+            | Self::MailsPerConnection { code, text, .. }
             | Self::Reply { code, text, .. } => (*code, text.as_str()),
         };
         let text = if text.is_empty() { usual_text(code) } else { text };
@@ -129,6 +151,37 @@ impl SmtpFault {
 
     fn code(&self) -> Option<u16> {
         self.reply().map(|reply| reply.code)
+    }
+
+    /// Whether there is a reason for it here.
+    fn has_reason(&self, occasion: &Occasion<'_>) -> bool {
+        match self {
+            Self::TooManyRecipients { limit } => occasion.accepted >= *limit,
+            Self::MailsPerConnection { limit, .. } => occasion.mails >= *limit,
+            Self::ShortHello { .. } => !occasion.hello.contains(['.', '[']),
+            Self::HeloOnly => occasion.extended,
+            _ => true,
+        }
+    }
+}
+
+/// A point of a dialog, as far as faults ask about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Occasion<'a> {
+    pub(super) stage: SmtpStage,
+    /// How many recipients of this mail have been accepted.
+    pub(super) accepted: usize,
+    /// How many mails the connection has carried.
+    pub(super) mails: usize,
+    /// What the client calls itself.
+    pub(super) hello: &'a str,
+    /// Whether it said EHLO.
+    pub(super) extended: bool,
+}
+
+impl Occasion<'_> {
+    pub(super) fn at(stage: SmtpStage) -> Self {
+        Self { stage, accepted: 0, mails: 0, hello: "", extended: false }
     }
 }
 
@@ -148,14 +201,17 @@ impl Fault for SmtpFault {
     }
 }
 
-/// Whether a rule has something to do at `stage`, where `accepted` recipients have been accepted so far.
-pub(super) fn applies(rule: &Rule<SmtpFault>, stage: SmtpStage, accepted: usize) -> bool {
+/// Whether a rule has something to do here.
+pub(super) fn applies(rule: &Rule<SmtpFault>, occasion: &Occasion<'_>) -> bool {
     let due = match rule.only {
         None => rule.fault.stage(),
         Some(_) => rule.fault.stage().max(SmtpStage::Recipient),
     };
-    let within_limit = matches!(rule.fault, SmtpFault::TooManyRecipients { limit } if accepted < limit);
-    due == stage && !within_limit
+    due == occasion.stage && rule.fault.has_reason(occasion)
+}
+
+fn busy() -> u16 {
+    421
 }
 
 fn permanent() -> u16 {
@@ -192,17 +248,18 @@ mod tests {
     #[test]
     fn a_fault_for_one_recipient_waits_until_the_recipient_is_known() {
         let early = Rule::always(SmtpFault::GreetingBusy);
-        assert!(applies(&early, SmtpStage::Connect, 0));
-        assert!(applies(&early.clone().only("a@b.ec"), SmtpStage::Recipient, 0));
+        assert!(applies(&early, &Occasion::at(SmtpStage::Connect)));
+        assert!(applies(&early.clone().only("a@b.ec"), &Occasion::at(SmtpStage::Recipient)));
         let late = Rule::always(SmtpFault::reject_data(554)).only("a@b.ec");
-        assert!(!applies(&late, SmtpStage::Recipient, 0));
-        assert!(applies(&late, SmtpStage::EndOfData, 1));
+        assert!(!applies(&late, &Occasion::at(SmtpStage::Recipient)));
+        assert!(applies(&late, &Occasion::at(SmtpStage::EndOfData)));
     }
 
     #[test]
     fn recipients_within_the_limit_do_not_use_the_rule_up() {
         let rule = Rule::always(SmtpFault::TooManyRecipients { limit: 2 });
-        let refused = [0, 1, 2, 3].map(|accepted| applies(&rule, SmtpStage::Recipient, accepted));
+        let at = |accepted| Occasion { accepted, ..Occasion::at(SmtpStage::Recipient) };
+        let refused = [0, 1, 2, 3].map(|accepted| applies(&rule, &at(accepted)));
         assert_eq!(refused, [false, false, true, true]);
     }
 
@@ -214,6 +271,21 @@ mod tests {
             (json!({"fault": "slow", "delay_ms": 1500}), SmtpFault::Slow { delay: Duration::from_millis(1500) }),
             (json!({"fault": "drop_after_data", "record": true}), SmtpFault::DropAfterData { record: true }),
             (json!({"fault": "no_smtp_utf8"}), SmtpFault::NoSmtpUtf8),
+            (json!({"fault": "helo_only"}), SmtpFault::HeloOnly),
+            (
+                json!({"fault": "short_hello", "stage": "recipient"}),
+                SmtpFault::ShortHello { stage: SmtpStage::Recipient },
+            ),
+            (
+                json!({"fault": "mails_per_connection", "limit": 1, "stage": "recipient", "code": 450}),
+                SmtpFault::MailsPerConnection {
+                    limit: 1,
+                    stage: SmtpStage::Recipient,
+                    code: 450,
+                    text: String::new(),
+                    hang_up: false,
+                },
+            ),
             (
                 json!({"fault": "reply", "stage": "end_of_data", "code": 250, "text": "?"}),
                 SmtpFault::Reply { stage: SmtpStage::EndOfData, code: 250, text: "?".to_owned() },

@@ -18,6 +18,7 @@ pub struct Mail(Arc<Received>);
 
 /// What the session knows about a mail.
 pub(super) struct Envelope {
+    pub(super) hello: String,
     pub(super) sender: String,
     pub(super) recipients: Vec<String>,
     pub(super) smtputf8: bool,
@@ -52,6 +53,11 @@ impl Mail {
     /// When the message had arrived completely.
     pub fn at(&self) -> DateTime<Utc> {
         self.0.at
+    }
+
+    /// What the client called itself (`EHLO`).
+    pub fn hello(&self) -> &str {
+        &self.0.envelope.hello
     }
 
     /// The envelope's sender (`MAIL FROM`), where a bounce would go; empty for the null sender.
@@ -233,6 +239,7 @@ mod tests {
 
     fn mail(raw: &str) -> Mail {
         let envelope = Envelope {
+            hello: "[127.0.0.1]".to_owned(),
             sender: "avisos@taller.ec".to_owned(),
             recipients: vec!["maria@cliente.ec".to_owned()],
             smtputf8: false,

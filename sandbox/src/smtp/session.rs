@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::{
     command::{Command, Sender, needs_smtputf8},
-    fault::{SmtpFault, SmtpStage, applies},
+    fault::{Occasion, SmtpFault, SmtpStage, applies},
     mail::{Envelope, Mail},
     reply::Reply,
     server::{Server, SmtpTls},
@@ -49,6 +49,10 @@ struct Session {
     wire: Wire,
     tls: bool,
     greeted: bool,
+    /// What the client calls itself.
+    hello: String,
+    /// How many mails this connection has carried.
+    mails: usize,
     offers_utf8: bool,
     user: Option<String>,
     transaction: Option<Transaction>,
@@ -60,7 +64,7 @@ struct Transaction {
 }
 
 async fn converse(stream: TcpStream, server: Arc<Server>) -> io::Result<()> {
-    let fault = server.stand_in.take_fault(&[], |rule| applies(rule, SmtpStage::Connect, 0));
+    let fault = server.stand_in.take_fault(&[], |rule| applies(rule, &Occasion::at(SmtpStage::Connect)));
     if fault == Some(SmtpFault::RefuseConnection) {
         return Ok(());
     }
@@ -85,6 +89,8 @@ impl Session {
             server,
             wire,
             greeted: false,
+            hello: String::new(),
+            mails: 0,
             offers_utf8: true,
             user: None,
             transaction: None,
@@ -114,8 +120,8 @@ impl Session {
 
     async fn obey(&mut self, command: Command) -> io::Result<Next> {
         Ok(match command {
-            Command::Ehlo => self.greet(true),
-            Command::Helo => self.greet(false),
+            Command::Ehlo(name) => self.greet(name, true),
+            Command::Helo(name) => self.greet(name, false),
             Command::StartTls => self.starttls(),
             Command::Auth(mechanism, initial) => self.auth(&mechanism, initial).await?,
             Command::Mail(sender) => self.mail(sender),
@@ -135,9 +141,11 @@ impl Session {
         })
     }
 
-    fn greet(&mut self, extended: bool) -> Next {
+    fn greet(&mut self, hello: String, extended: bool) -> Next {
         self.transaction = None;
-        let fault = self.fault(SmtpStage::Ehlo, &[]);
+        self.hello = hello;
+        let occasion = Occasion { extended, ..self.occasion(SmtpStage::Ehlo) };
+        let fault = self.server.stand_in.take_fault(&[], |rule| applies(rule, &occasion));
         self.offers_utf8 = fault != Some(SmtpFault::NoSmtpUtf8);
         let reply = match fault {
             Some(SmtpFault::NoSmtpUtf8) | None => Some(Reply::new(250, self.offer(extended))),
@@ -319,6 +327,7 @@ impl Session {
                 }
                 Ok(Next::HangUp)
             }
+            Some(SmtpFault::MailsPerConnection { hang_up: true, .. }) => Ok(Next::HangUp),
             other => {
                 let reply = other.and_then(|fault| fault.reply()).unwrap_or(accepted);
                 if reply.accepts() {
@@ -329,8 +338,10 @@ impl Session {
         }
     }
 
-    fn record(&self, transaction: Transaction, raw: Vec<u8>) {
+    fn record(&mut self, transaction: Transaction, raw: Vec<u8>) {
+        self.mails += 1;
         let envelope = Envelope {
+            hello: self.hello.clone(),
             sender: transaction.sender.address,
             recipients: transaction.recipients,
             smtputf8: transaction.sender.smtputf8,
@@ -346,9 +357,13 @@ impl Session {
     }
 
     fn fault(&self, stage: SmtpStage, recipients: &[&str]) -> Option<SmtpFault> {
+        let occasion = self.occasion(stage);
+        self.server.stand_in.take_fault(recipients, |rule| applies(rule, &occasion))
+    }
+
+    fn occasion(&self, stage: SmtpStage) -> Occasion<'_> {
         let accepted = self.transaction.as_ref().map_or(0, |open| open.recipients.len());
-        let stand_in = &self.server.stand_in;
-        stand_in.take_fault(recipients, |rule| applies(rule, stage, accepted))
+        Occasion { accepted, mails: self.mails, hello: &self.hello, ..Occasion::at(stage) }
     }
 
     /// The right reply, or the one that a fault puts in its place; `None` to hang up.

@@ -15,7 +15,7 @@ use crate::notifications::Notification;
 use recado_kernel::addresses::{normalise_email, normalise_phone};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::{Result, Rows, Session, Texts, contains};
+use recado_kernel::db::{Ids, Result, Rows, Session, Texts, contains};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -185,6 +185,25 @@ pub async fn record(session: &mut Session, bounces: &[Bounce]) -> Result<()> {
          where true
          on conflict do nothing",
         Rows::new(bounces)
+    )?;
+    Ok(())
+}
+
+/// Takes back what [`record`] wrote of these messages' addresses: it was not about them. What staff or a person asked for stays.
+pub async fn take_back(session: &mut Session, bounces: &[(Id, String)]) -> Result<()> {
+    if bounces.is_empty() {
+        return Ok(());
+    }
+    let (messages, addresses): (Vec<Id>, Vec<String>) = bounces.iter().cloned().unzip();
+    sql!(
+        run,
+        session,
+        "delete from suppressions
+         where channel = $1 and address = any($2) and reason = $3 and notification_id = any($4)",
+        Channel::Email,
+        Texts(&addresses),
+        Reason::Bounced,
+        Ids(&messages)
     )?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use recado_notifications::channels::Channel;
-use recado_sandbox::{EvolutionFault, SmtpFault};
+use recado_sandbox::{EvolutionFault, SmtpFault, SmtpStage};
 use serde_json::json;
 
 use crate::harness::app::{App, seconds};
@@ -76,6 +76,52 @@ story!(a_mail_keeps_its_message_id_over_attempts, async |app: &App| {
     let ids: HashSet<_> = app.mails().iter().map(|mail| mail.message_id().map(str::to_owned)).collect();
     assert_eq!((app.mails().len(), ids.len()), (2, 1));
     assert_eq!(app.attempts(task).await, ["email transient", "email sent 250"]);
+});
+
+// A server that takes two mails per connection and says so at RCPT delays none: each mail has one attempt
+// (knadh/smtppool#19, chatmail/filtermail#143, letsencrypt/boulder#2262).
+story!(a_limit_per_connection_costs_no_attempt, async |app: &App| {
+    app.know_carlos().await;
+    let text = "4.7.1 Error: too many messages in this session".to_owned();
+    let stage = SmtpStage::Recipient;
+    app.sandbox.smtp.misbehave(SmtpFault::MailsPerConnection { limit: 2, stage, code: 450, text, hang_up: false });
+    for number in 1..=6 {
+        let task = app.task_for(&sample::event()).await;
+        app.drain().await;
+        assert_eq!(app.attempts(task).await, ["email sent 250"], "mail {number}");
+    }
+});
+
+// 10 kB of nested rows in a custom event held a core for minutes: heartbeats stopped, and no other mail left.
+story!(costly_words_hold_no_other_mail_up, async |app: &App| {
+    app.know_carlos().await;
+    let rows = "<table><tr rowspan=999><td>".repeat(360);
+    let body = format!("<p>Hola</p>{rows}");
+    let event = json!({
+        "event_type": "custom", "service_type_id": null, "phase_id": null, "customer_id": "customer-001",
+        "context": {"subject": "Feriado", "body": body}
+    });
+    for _ in 0..20 {
+        app.accepted(&event).await;
+    }
+    let began = std::time::Instant::now();
+    app.drain().await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(app.mails().len(), 20);
+    assert_eq!(app.mails()[0].text().map(str::trim_end), Some("Hola"));
+});
+
+// What a server says reaches the database bounded and clean: 40,000 letters and control characters jammed every lane.
+story!(a_server_that_talks_much_jams_nothing, async |app: &App| {
+    app.know_carlos().await;
+    let text = format!("2.0.0 Ok \0\u{1b}[2J{}", "ñ".repeat(40_000));
+    app.sandbox.smtp.misbehave(SmtpFault::Reply { stage: SmtpStage::EndOfData, code: 250, text });
+    for _ in 0..3 {
+        let task = app.task_for(&sample::event()).await;
+        app.drain().await;
+        assert_eq!(app.attempts(task).await, ["email sent 250"]);
+    }
+    assert_eq!(app.mails().len(), 3);
 });
 
 // S002-40, d12: a person's own order of channels decides, and the words are those of the channel.

@@ -84,6 +84,58 @@ story!(only_the_mailbox_itself_bounces, async |app: &App| {
     assert_eq!(app.get(SUPPRESSIONS).await.must_be(200)["count"], 0);
 });
 
+// A wrong password at a shared host, which refuses at RCPT, put everybody who was written to on the list: relaying, a login, the
+// sender, SPF, a block list and a name in EHLO are ours, and the failure says what to repair (hyvor/relay#258,
+// getconversio/email-deep-validator#9, postalserver/postal#266, postalserver/postal#647).
+story!(a_refusal_that_is_ours_suppresses_no_address, async |app: &App| {
+    app.know_carlos().await;
+    let refusals = [
+        (550, "relay not permitted", "EMAIL_HOST_PASSWORD"),
+        (550, "Please turn on SMTP Authentication in your mail client.", "EMAIL_HOST_USER"),
+        (553, "sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", "EMAIL_HOST_USER"),
+        (550, "5.1.0 <avisos@taller.ec>: Sender address rejected: User unknown", "DEFAULT_FROM_EMAIL"),
+        (550, "SPF check failed", "DEFAULT_FROM_EMAIL"),
+        (550, "Access denied - Invalid HELO name (See RFC2821 4.1.1.1)", "EMAIL_HELO_NAME"),
+        (551, "Se requiere autenticación", "EMAIL_HOST_PASSWORD"),
+        (550, "Access denied", "refuses the recipient"),
+    ];
+    for (code, text, remedy) in refusals {
+        app.sandbox.smtp.misbehave_times(SmtpFault::RejectRecipient { code, text: text.to_owned() }, 1);
+        let task = app.task_for(&sample::event()).await;
+        app.drain().await;
+        assert_eq!(app.chain(task).await, ["email failed EMAIL_SEND_FAILED", "whatsapp sent"], "{text}");
+        let status = app.status(task).await;
+        let reason = status["notifications"][0]["error_reason"].as_str().unwrap_or_default();
+        assert!(reason.contains(remedy), "{text}: {status}");
+    }
+    assert_eq!(app.get(SUPPRESSIONS).await.must_be(200)["count"], 0);
+    app.accepted(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.mails().len(), 1, "repaired");
+});
+
+// Many people who are refused in a row by one server are never the reason: a server that says "no such user" to everybody
+// suppresses none of them, and those who were believed to bounce first are written to again.
+story!(a_streak_of_refusals_is_about_the_account, async |app: &App| {
+    app.sandbox.smtp.misbehave(SmtpFault::reject_recipient(550));
+    let mut last = None;
+    for number in 1..=7 {
+        let (id, email) = (format!("customer-{number}"), format!("cliente{number}@example.com"));
+        app.sync_customer(&sample::customer_with(json!({"customer_id": id, "email": email}))).await;
+        last = Some(app.task_for(&sample::event_with(json!({"customer_id": id}))).await);
+        app.drain().await;
+    }
+    assert_eq!(app.get(SUPPRESSIONS).await.must_be(200)["count"], 0);
+    let status = app.status(last.expect("the last one")).await;
+    let reason = status["notifications"][0]["error_reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("in a row") && reason.contains("check the account"), "{status}");
+
+    app.sandbox.smtp.behave();
+    app.accepted(&sample::event_with(json!({"customer_id": "customer-1"}))).await;
+    app.drain().await;
+    assert_eq!(app.mails().len(), 1);
+});
+
 // An address that is suppressed while its message waits for a retry is not tried again; the next channel is.
 story!(a_suppression_counts_before_the_next_attempt, async |app: &App| {
     app.know_carlos().await;

@@ -6,6 +6,7 @@ use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::fallback::FailureClass;
 
+use super::answer::excerpt;
 use super::message::Message;
 
 /// Why a provider did not take the message, read once, here, where its dialect is known.
@@ -26,7 +27,21 @@ pub(crate) struct SendFailure {
     pub(crate) gone: Vec<Id>,
     /// The recipient's address itself was refused for good: it should not be written to again.
     pub(crate) bounced: bool,
+    /// Messages whose addresses were taken for bounced, and were not: they are written to again.
+    pub(crate) not_bounced: Option<Box<InARow>>,
     pub(crate) fault: Fault,
+}
+
+/// Refusals through one account, one after the other. Boxed where it is used: failures are passed on by value, and few have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InARow(pub(crate) Vec<Bounced>);
+
+/// An address that a message was refused at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bounced {
+    pub(crate) notification_id: Id,
+    /// As suppressions write it.
+    pub(crate) address: String,
 }
 
 /// Whose fault a failure is, as far as its adapter can tell.
@@ -51,8 +66,15 @@ impl SendFailure {
             retry_after: None,
             gone: Vec::new(),
             bounced: false,
+            not_bounced: None,
             fault,
         }
+    }
+
+    /// The failure as it is kept, whatever its adapter has read (see [`answer`](super::answer)).
+    pub(super) fn kept(self) -> Self {
+        let answer = self.answer.as_deref().map(|answer| excerpt(answer, None));
+        Self { reason: excerpt(&self.reason, None), answer, ..self }
     }
 
     /// The same, with the remedy in the words of an account of the database instead of the environment's.
@@ -64,12 +86,15 @@ impl SendFailure {
 
 /// The variables that adapters name in their remedies, and what stands for each in an account of the database. A name that
 /// begins like another comes before it.
-const ROW_WORDS: [(&str, &str); 11] = [
+const ROW_WORDS: [(&str, &str); 14] = [
     ("EMAIL_HOST_USER", "settings.user"),
     ("EMAIL_HOST_PASSWORD", "secret"),
     ("EMAIL_HOST", "settings.host"),
     ("EMAIL_PORT", "settings.port"),
     ("EMAIL_USE_TLS and EMAIL_USE_SSL", "settings.security"),
+    ("EMAIL_USE_TLS=true", "settings.security to starttls"),
+    ("EMAIL_USE_SSL=true", "settings.security to tls"),
+    ("EMAIL_USE_SSL", "settings.security"),
     ("EMAIL_USE_TLS", "settings.security"),
     ("set EMAIL_SSL_CAFILE", "add its authority to the system's trust store"),
     ("DEFAULT_FROM_EMAIL", "settings.from_email"),

@@ -6,6 +6,7 @@ use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 
 /// One message, as it was rendered at intake, for one person on one channel. `Debug` shows only its ids.
+#[derive(Clone)]
 pub(crate) struct Message {
     pub(crate) notification_id: Id,
     pub(crate) correlation_id: Id,
@@ -24,6 +25,7 @@ pub(crate) struct Message {
 }
 
 /// Whom to reach, and thereby on which channel.
+#[derive(Clone)]
 pub(crate) enum Recipient {
     Email(String),
     /// E.164, with its `+`.
@@ -33,6 +35,7 @@ pub(crate) enum Recipient {
 }
 
 /// A browser that asked for pushes (RFC 8030). The endpoint is a secret: who knows it may send to that browser.
+#[derive(Clone)]
 pub(crate) struct Subscription {
     pub(crate) id: Id,
     pub(crate) endpoint: String,

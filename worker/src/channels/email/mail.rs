@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use lettre::address::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
+use recado_kernel::addresses::mail_domain;
 use recado_kernel::clock::Timestamp;
 
 use super::super::message::Message;
@@ -106,11 +107,18 @@ pub(super) fn mailbox(text: &str) -> Option<Mailbox> {
     Some(Mailbox::new(Some(name).filter(|name| !name.is_empty()), recipient(address)?))
 }
 
-/// An address in which nothing hides that an SMTP command or a header could end with.
+/// An address in which nothing hides that an SMTP command or a header could end with. An international domain is written as DNS
+/// knows it, which every server takes (RFC 5891).
 pub(super) fn recipient(address: &str) -> Option<Address> {
     let address = address.trim();
     let suspicious = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>');
-    if address.contains(suspicious) { None } else { address.parse().ok() }
+    if address.contains(suspicious) {
+        return None;
+    }
+    match address.rsplit_once('@') {
+        Some((local, domain)) if !domain.is_ascii() => Address::new(local, mail_domain(domain).ok()?).ok(),
+        _ => address.parse().ok(),
+    }
 }
 
 /// A line break in a subject would begin a header of its own.
@@ -170,6 +178,11 @@ mod tests {
         assert_eq!(shown("<a@b.ec>"), Some((None, "a@b.ec".to_owned())));
         assert_eq!(shown("Taller S.A. <a@b.ec>"), named("Taller S.A."));
         assert_eq!(shown("\"Taller, Quito\" <a@b.ec> "), named("Taller, Quito"));
+        // An international domain, as people write it (bitwarden/server#1512, anymail/django-anymail#444).
+        let international = |text: &str| mailbox(text).map(|mailbox| mailbox.email.to_string());
+        assert_eq!(international("Taller <avisos@señal.example>").as_deref(), Some("avisos@xn--seal-hqa.example"));
+        assert_eq!(international("avisos@SEÑAL.example").as_deref(), Some("avisos@xn--seal-hqa.example"));
+        assert_eq!(international("josé@señal.example").as_deref(), Some("josé@xn--seal-hqa.example"));
         for wrong in ["", "Taller", "Taller <>", "Taller <a b@c.ec>", "a@b.ec, c@d.ec"] {
             assert_eq!(shown(wrong), None, "{wrong}");
         }

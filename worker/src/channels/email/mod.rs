@@ -1,23 +1,30 @@
 //! Email over SMTP, or into files where `EMAIL_BACKEND=file`.
 
+mod error;
 mod failure;
 mod mail;
+mod refusal;
 mod smtp;
+mod streak;
+mod wire;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use lettre::Address;
 use lettre::message::Mailbox;
-use recado_kernel::clock::Clock;
+use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::config::{EmailBackend, EmailSettings};
 use recado_kernel::db::private_folder;
+use recado_kernel::host_names::HeloName;
 use recado_notifications::fallback::FailureClass;
 
 pub(super) use self::failure::FAILED;
 use self::failure::failure;
 use self::mail::{compose, mailbox, message_id, recipient};
 use self::smtp::{Envelope, Relay};
+use self::streak::Streak;
 use super::answer::excerpt;
 use super::failure::{SendFailure, wrong_adapter};
 use super::message::{Message, Recipient};
@@ -26,6 +33,8 @@ use crate::outbound::Reach;
 
 pub(super) struct Email {
     outbox: Outbox,
+    /// Recipients that were refused in a row.
+    streak: Streak,
     sender: Mailbox,
     clock: Clock,
 }
@@ -38,7 +47,12 @@ enum Outbox {
 impl Email {
     /// # Errors
     /// When the sender is no mailbox, or TLS cannot be set up with these settings.
-    pub(super) fn new(settings: &EmailSettings, reach: Reach, clock: &Clock) -> Result<Self, ProviderError> {
+    pub(super) fn new(
+        settings: &EmailSettings,
+        hello: Option<HeloName>,
+        reach: Reach,
+        clock: &Clock,
+    ) -> Result<Self, ProviderError> {
         let sender = mailbox(&settings.from).ok_or_else(|| ProviderError::Setting {
             variable: "DEFAULT_FROM_EMAIL",
             problem: format!(
@@ -47,10 +61,10 @@ impl Email {
             ),
         })?;
         let outbox = match &settings.backend {
-            EmailBackend::Smtp => Outbox::Relay(Relay::new(settings, reach)?),
+            EmailBackend::Smtp => Outbox::Relay(Relay::new(settings, hello, reach)?),
             EmailBackend::File(folder) => Outbox::Folder(folder.clone()),
         };
-        Ok(Self { outbox, sender, clock: clock.clone() })
+        Ok(Self { outbox, streak: Streak::default(), sender, clock: clock.clone() })
     }
 }
 
@@ -64,12 +78,14 @@ impl Provider for Email {
         // A workshop's sender was checked when it was written; if it is none after all, a mail from ours is better than none.
         let sender = message.sender.as_deref().and_then(mailbox).unwrap_or_else(|| self.sender.clone());
         let message_id = message_id(&sender, message);
-        let content = compose(&sender, &to, message, self.clock.now())
+        let content = composed(&sender, &to, message, self.clock.now())
+            .await
             .ok_or_else(|| permanent("the mail cannot be written with these headers"))?;
         let envelope = Envelope { from: sender.email.clone(), to, content };
         let (status, answer) = match &self.outbox {
             Outbox::Relay(relay) => {
-                let (code, words) = relay.send(&envelope).await.map_err(|error| failure(&error))?;
+                let outcome = relay.send(&envelope).await.map_err(|error| failure(&error));
+                let (code, words) = self.streak.judge(message.notification_id, address, outcome)?;
                 (Some(code), excerpt(&words, None))
             }
             Outbox::Folder(folder) => {
@@ -78,6 +94,19 @@ impl Provider for Email {
         };
         Ok(SendReceipt { provider_message_id: Some(message_id), status, answer, gone: Vec::new() })
     }
+}
+
+/// Up to this length a body becomes a mail faster than a thread is asked to do it.
+const LONGEST_ON_THE_SPOT: usize = 16 * 1024;
+
+/// [`compose`], elsewhere where it takes more than a moment: heartbeats and other mails wait for nothing here. The work grows
+/// with the length of the body alone, which intake bounds, so that a thread is never kept for long.
+async fn composed(sender: &Mailbox, to: &Address, message: &Message, now: Timestamp) -> Option<String> {
+    if message.body.len() <= LONGEST_ON_THE_SPOT {
+        return compose(sender, to, message, now);
+    }
+    let (sender, to, message) = (sender.clone(), to.clone(), message.clone());
+    tokio::task::spawn_blocking(move || compose(&sender, &to, &message, now)).await.ok().flatten()
 }
 
 /// Writes the mail as a file that mail programs open. An attempt that is repeated writes the same file.
@@ -103,7 +132,6 @@ fn permanent(reason: &str) -> SendFailure {
 mod tests {
     use std::time::Duration;
 
-    use recado_kernel::clock::Timestamp;
     use recado_kernel::config::EmailSecurity;
     use recado_kernel::ids::Id;
     use recado_sandbox::{Mail, Smtp, SmtpFault, SmtpOptions, SmtpStage, SmtpTls};
@@ -142,7 +170,7 @@ mod tests {
     }
 
     fn email(settings: &EmailSettings) -> Email {
-        Email::new(settings, Reach::Anywhere, &Clock::system()).expect("usable settings")
+        Email::new(settings, None, Reach::Anywhere, &Clock::system()).expect("usable settings")
     }
 
     /// The server's certificate as the file that `EMAIL_SSL_CAFILE` names.
@@ -163,7 +191,7 @@ mod tests {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let send = async |allow_private| {
             let reach = Reach::Guarded { allow_private };
-            let email = Email::new(&settings(&smtp), reach, &Clock::system()).expect("usable settings");
+            let email = Email::new(&settings(&smtp), None, reach, &Clock::system()).expect("usable settings");
             email.send(&message("maria@example.com", "Hola")).await
         };
         let refused = send(false).await.unwrap_err();
@@ -188,7 +216,7 @@ mod tests {
     async fn a_mail_arrives_in_both_forms_with_every_letter_intact() {
         let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
         let now = Timestamp::from_micros(1_768_919_400_000_000);
-        let provider = Email::new(&settings(&smtp), Reach::Anywhere, &Clock::manual(now)).unwrap();
+        let provider = Email::new(&settings(&smtp), None, Reach::Anywhere, &Clock::manual(now)).unwrap();
         let message =
             message("maria@example.com", "Hola, María 👋\n¿Nos visita mañana?\n\n.Un punto al inicio\n.\nAdiós & <3");
 
@@ -359,6 +387,170 @@ mod tests {
         smtp.misbehave_times(SmtpFault::RejectMailFrom { code: 421, text: String::new() }, 1);
         provider.send(&message("maria@example.com", "cuatro")).await.expect("sent over a fresh connection");
         assert_eq!((smtp.connections(), smtp.received()), (2, 4));
+    }
+
+    /// A limit per connection costs no attempt and no delay, at whichever stage the server remembers it, and is not run into
+    /// again (knadh/smtppool#19, chatmail/filtermail#143, letsencrypt/boulder#2262, lettre/lettre#743).
+    #[tokio::test]
+    async fn what_a_server_takes_over_one_connection_is_learned() {
+        let too_many = "4.7.1 Error: too many messages in this session";
+        let table = [
+            (SmtpStage::MailFrom, 421, "", false),
+            (SmtpStage::MailFrom, 452, too_many, false),
+            (SmtpStage::MailFrom, 250, "", true),
+            (SmtpStage::Recipient, 421, "", false),
+            (SmtpStage::Recipient, 450, too_many, false),
+            (SmtpStage::Recipient, 550, "Too many messages in this session", false),
+            (SmtpStage::Recipient, 250, "", true),
+            (SmtpStage::Data, 451, "", false),
+            (SmtpStage::Data, 250, "", true),
+            (SmtpStage::EndOfData, 451, too_many, false),
+        ];
+        for (stage, code, text, hang_up) in table {
+            let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+            let provider = email(&settings(&smtp));
+            smtp.misbehave(SmtpFault::MailsPerConnection { limit: 2, stage, code, text: text.to_owned(), hang_up });
+            for number in 1..=8 {
+                let message = message(&format!("cliente{number}@example.com"), "Hola");
+                provider.send(&message).await.unwrap_or_else(|failure| panic!("{stage:?} {code}: {failure:?}"));
+            }
+            assert_eq!((smtp.received(), smtp.connections()), (8, 4), "{stage:?} {code} {hang_up}");
+        }
+    }
+
+    /// What a fresh connection is told is meant; and what may have been taken is not sent again.
+    #[tokio::test]
+    async fn a_refusal_is_believed_over_a_fresh_connection_only() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let provider = email(&settings(&smtp));
+        provider.send(&message("maria@example.com", "uno")).await.unwrap();
+        smtp.misbehave_for("gris@example.com", SmtpFault::reject_recipient(450));
+        let refused = provider.send(&message("gris@example.com", "dos")).await.unwrap_err();
+        assert_eq!((refused.class, refused.status), (FailureClass::Transient, Some(450)));
+        assert_eq!(smtp.connections(), 2, "asked once again");
+
+        provider.send(&message("maria@example.com", "tres")).await.unwrap();
+        smtp.misbehave_times(SmtpFault::DropAfterData { record: true }, 1);
+        let unknown = provider.send(&message("maria@example.com", "cuatro")).await.unwrap_err();
+        assert!(unknown.reason.contains("may have been delivered"), "{}", unknown.reason);
+        assert_eq!(smtp.received(), 3, "once each");
+    }
+
+    /// A server of the time before RFC 1869 (frappe/frappe#36977).
+    #[tokio::test]
+    async fn a_server_that_knows_only_helo_is_spoken_to() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        smtp.misbehave(SmtpFault::HeloOnly);
+        email(&settings(&smtp)).send(&message("maria@example.com", "Hola")).await.expect("accepted");
+        assert_eq!(smtp.received(), 1);
+    }
+
+    /// What we call ourselves is a full name or an address, by default and as set; a server that does not like it is
+    /// explained as such (chatmail/core#1847, gogs/gogs#973, zou-yu/worker-mailer#55, truemail-rb/truemail#97).
+    #[tokio::test]
+    async fn servers_that_want_a_full_name_in_ehlo_get_one() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        for stage in [SmtpStage::Ehlo, SmtpStage::Recipient] {
+            smtp.misbehave(SmtpFault::ShortHello { stage });
+            email(&settings(&smtp)).send(&message("maria@example.com", "Hola")).await.expect("accepted");
+        }
+        let hello = Some("avisos.taller.example.com".parse().unwrap());
+        let named = Email::new(&settings(&smtp), hello, Reach::Anywhere, &Clock::system()).unwrap();
+        named.send(&message("maria@example.com", "Hola")).await.expect("accepted");
+        let mails = smtp.wait_for(3, TEST_TIMEOUT).await;
+        assert!(mails[0].hello().contains(['.', '[']), "{}", mails[0].hello());
+        assert_eq!(mails[2].hello(), "avisos.taller.example.com");
+
+        let text = "5.5.2 <vm>: Helo command rejected: need fully-qualified hostname".to_owned();
+        for stage in [SmtpStage::Ehlo, SmtpStage::Recipient] {
+            smtp.misbehave(SmtpFault::Reply { stage, code: 504, text: text.clone() });
+            let refused = email(&settings(&smtp)).send(&message("maria@example.com", "Hola")).await.unwrap_err();
+            assert_eq!((refused.class, refused.fault), (FailureClass::Misconfigured, Fault::Account));
+            assert!(refused.reason.contains("EMAIL_HELO_NAME") && !refused.bounced, "{}", refused.reason);
+        }
+    }
+
+    /// A server for TLS from the first byte, and one without, and settings that say the other: each is told by its setting.
+    #[tokio::test]
+    async fn the_wrong_encryption_is_named() {
+        let plain = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let starttls = Smtp::start(SmtpOptions { tls: SmtpTls::StartTls, ..SmtpOptions::default() }).await.unwrap();
+        let implicit = Smtp::start(SmtpOptions { tls: SmtpTls::Implicit, ..SmtpOptions::default() }).await.unwrap();
+        let table = [
+            (&plain, EmailSecurity::ImplicitTls, "EMAIL_USE_SSL"),
+            (&starttls, EmailSecurity::Plain, "EMAIL_USE_TLS"),
+            (&implicit, EmailSecurity::Plain, "EMAIL_USE_SSL"),
+        ];
+        for (smtp, security, named) in table {
+            let settings = EmailSettings { security, timeout: Duration::from_secs(2), ..settings(smtp) };
+            let failure = email(&settings).send(&message("maria@example.com", "Hola")).await.unwrap_err();
+            assert!(failure.reason.contains(named), "{security:?}: {}", failure.reason);
+        }
+    }
+
+    /// Every mail of a sender with an international domain failed, and the recipient was blamed (bitwarden/server#1512,
+    /// dart-mailer/mailer#33, anymail/django-anymail#444, jstedfast/MailKit#1780).
+    #[tokio::test]
+    async fn a_senders_international_domain_leaves_as_dns_knows_it() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        smtp.misbehave(SmtpFault::NoSmtpUtf8);
+        let settings = EmailSettings { from: "Taller <avisos@señal.example>".to_owned(), ..settings(&smtp) };
+        email(&settings).send(&message("maria@ñandú.example", "Hola")).await.expect("accepted");
+        let mail = only_mail(&smtp).await;
+        assert_eq!(mail.envelope_from(), "avisos@xn--seal-hqa.example");
+        assert_eq!(mail.from(), Some("Taller <avisos@xn--seal-hqa.example>"));
+        assert!(mail.message_id().is_some_and(|id| id.ends_with("@xn--seal-hqa.example")), "{:?}", mail.message_id());
+        assert!(mail.envelope_to()[0].starts_with("maria@xn--"), "{:?}", mail.envelope_to());
+    }
+
+    /// Words of 40,000 letters, in any alphabet, are an answer like any other.
+    #[tokio::test]
+    async fn a_server_that_talks_much_has_taken_the_mail() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let provider = email(&settings(&smtp));
+        let text = format!("2.0.0 Ok \u{1b}[2J{}", "ñ".repeat(40_000));
+        smtp.misbehave(SmtpFault::Reply { stage: SmtpStage::EndOfData, code: 250, text });
+        for body in ["uno", "dos"] {
+            let receipt = provider.send(&message("maria@example.com", body)).await.expect("accepted");
+            assert!(receipt.answer.chars().count() <= 500 && !receipt.answer.contains(char::is_control));
+        }
+        assert_eq!((smtp.received(), smtp.connections()), (2, 1));
+    }
+
+    /// A server that hangs takes each mail's whole time limit, and with it the lane's places from the mails of all others. Once
+    /// it is known to be silent, one mail at a time asks it.
+    #[tokio::test]
+    async fn a_silent_server_is_asked_by_one_mail_at_a_time() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let provider = email(&EmailSettings { timeout: Duration::from_secs(2), ..settings(&smtp) });
+        smtp.misbehave(SmtpFault::Slow { delay: Duration::from_secs(60) });
+        let send = async |count: usize| {
+            let messages: Vec<_> = (0..count).map(|n| message(&format!("cliente{n}@example.com"), "Hola")).collect();
+            futures::future::join_all(messages.iter().map(|message| provider.send(message))).await
+        };
+        assert!(send(3).await.iter().all(Result::is_err));
+        assert_eq!(smtp.received(), 3);
+        let outcomes = send(20).await;
+        assert_eq!(smtp.received(), 4, "one asks");
+        let passed_over = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        let passed_over = passed_over.filter(|failure| failure.reason.contains("was not tried"));
+        let next =
+            passed_over.filter(|failure| failure.class == FailureClass::Transient && failure.fault == Fault::Account);
+        assert_eq!(next.count(), 19, "{outcomes:?}");
+        smtp.behave();
+        assert!(send(5).await.iter().all(Result::is_ok), "it is back");
+    }
+
+    /// 10 kB of nested rows held a core for minutes, and every other mail with it.
+    #[tokio::test]
+    async fn costly_words_hold_no_other_mail_up() {
+        let smtp = Smtp::start(SmtpOptions::default()).await.unwrap();
+        let provider = email(&settings(&smtp));
+        let body = format!("<p>Hola</p>{}", "<table><tr rowspan=999><td>".repeat(4_000));
+        provider.send(&message("maria@example.com", &body)).await.expect("accepted");
+        let mail = only_mail(&smtp).await;
+        assert_eq!(mail.text().map(str::trim_end), Some("Hola"));
+        assert!(mail.html().is_some_and(|html| html.contains("rowspan=999")));
     }
 
     /// The danger of a pool: the answer to a mail that was given up would be read as the answer to the next one.

@@ -20,6 +20,8 @@ pub(crate) struct DeliveryRows {
     pub(super) gone: Vec<Id>,
     /// Addresses that were refused for good.
     pub(super) bounces: Vec<Bounce>,
+    /// Messages and addresses that were taken for refused for good, and were not.
+    pub(super) not_bounced: Vec<(Id, String)>,
     /// Decisions that no other row tells; a plain success has none.
     pub(super) journal: Vec<Entry>,
 }
@@ -48,11 +50,13 @@ impl Rows for DeliveryRows {
             <(Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
         // A claim that was lost may be about a person who was erased meanwhile.
         let mut late_attempts: Vec<(Id, Id)> = Vec::new();
+        let mut not_bounced: Vec<(Id, String)> = Vec::new();
         for ToWrite { rows, in_force } in batch {
             // What happened is true even when the claim is lost: the attempts, and that a message was sent. Everything else
             // is for the claim in force to decide; an address that bounced bounces again at its attempt.
             made.extend_from_slice(&rows.attempts);
             gone.extend_from_slice(&rows.gone);
+            not_bounced.extend_from_slice(&rows.not_bounced);
             if *in_force {
                 changes.extend_from_slice(&rows.changes);
                 bounces.extend_from_slice(&rows.bounces);
@@ -69,6 +73,7 @@ impl Rows for DeliveryRows {
         if !gone.is_empty() {
             push::remove(session, &gone).await?;
         }
-        suppressions::record(session, &bounces).await
+        suppressions::record(session, &bounces).await?;
+        suppressions::take_back(session, &not_bounced).await
     }
 }

@@ -88,7 +88,7 @@ impl Delivery<'_> {
         started: Timestamp,
         ended: Timestamp,
     ) -> Delivered {
-        let SendFailure { class, code, reason, retry_after, gone, bounced, answer, .. } = failure;
+        let SendFailure { class, code, reason, retry_after, gone, bounced, not_bounced, answer, .. } = failure;
         let failed = Notification {
             error_code: Some(code.to_owned()),
             error_reason: Some(reason.clone()),
@@ -111,6 +111,8 @@ impl Delivery<'_> {
             self.attempt_failed(&failed, class, retry_after, ended)
         };
         delivered.rows.gone = gone;
+        let refused = not_bounced.into_iter().flat_map(|in_a_row| in_a_row.0);
+        delivered.rows.not_bounced = refused.map(|bounced| (bounced.notification_id, bounced.address)).collect();
         if bounced {
             self.bounce(&mut delivered, answer.as_deref().unwrap_or(&reason), ended);
         }
