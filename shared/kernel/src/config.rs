@@ -618,6 +618,8 @@ fn default_country(env: &mut Environment) -> String {
 }
 
 fn email(env: &mut Environment, home: &Path) -> Option<EmailSettings> {
+    // Also where no mail is sent yet: who sets them meant them.
+    let (port, timeout) = (env.number("EMAIL_PORT", 1, 65_535) as u16, env.seconds("EMAIL_TIMEOUT", 0.1));
     let backend = email_backend(env, home)?;
     let is_set = env.optional("EMAIL_HOST").is_some();
     let host = env.checked("EMAIL_HOST", |host| {
@@ -629,7 +631,6 @@ fn email(env: &mut Environment, home: &Path) -> Option<EmailSettings> {
     if backend == EmailBackend::Smtp && !is_set {
         return None;
     }
-    let port = env.number("EMAIL_PORT", 1, 65_535) as u16;
     let implicit = env.flag_or("EMAIL_USE_SSL", port == 465);
     let start_tls = env.flag_or("EMAIL_USE_TLS", port == 587);
     let security = match (implicit, start_tls) {
@@ -662,7 +663,7 @@ fn email(env: &mut Environment, home: &Path) -> Option<EmailSettings> {
         user: env.optional("EMAIL_HOST_USER"),
         password: env.password("EMAIL_HOST_PASSWORD").map(Into::into),
         from: from.unwrap_or_default(),
-        timeout: env.seconds("EMAIL_TIMEOUT", 0.1),
+        timeout,
         ca_file: env.optional("EMAIL_SSL_CAFILE").map(Into::into),
     })
 }
@@ -683,6 +684,7 @@ fn email_backend(env: &mut Environment, home: &Path) -> Option<EmailBackend> {
 }
 
 fn whatsapp(env: &mut Environment) -> Option<WhatsappSettings> {
+    let timeout = env.seconds("EVOLUTION_TIMEOUT", 0.1);
     env.optional("EVOLUTION_API_URL")?;
     let url = env.checked("EVOLUTION_API_URL", |text| match Url::parse(text) {
         Ok(url) if url.query().is_some() || url.fragment().is_some() => Err("leave out everything from the ? or # on"),
@@ -697,12 +699,13 @@ fn whatsapp(env: &mut Environment) -> Option<WhatsappSettings> {
         url: url.unwrap_or_default().trim_end_matches('/').to_owned(),
         api_key: api_key.into(),
         instance: env.required_with("EVOLUTION_INSTANCE", "EVOLUTION_API_URL"),
-        timeout: env.seconds("EVOLUTION_TIMEOUT", 0.1),
+        timeout,
     })
 }
 
 fn push(env: &mut Environment) -> Option<PushSettings> {
     let needed = if env.optional("VAPID_PUBLIC_KEY").is_some() { "VAPID_PUBLIC_KEY" } else { "VAPID_PRIVATE_KEY" };
+    let timeout = env.seconds("PUSH_TIMEOUT", 0.1);
     env.optional(needed)?;
     let public_key = env.required_with("VAPID_PUBLIC_KEY", needed);
     let private_key = env.required_with("VAPID_PRIVATE_KEY", needed);
@@ -713,12 +716,7 @@ fn push(env: &mut Environment) -> Option<PushSettings> {
         env.problem("VAPID_PUBLIC_KEY", "it and VAPID_PRIVATE_KEY are not a pair; make one with `recado vapid-keys`");
     }
     let [public_key, private_key] = keys.map(|key| URL_SAFE_NO_PAD.encode(key.unwrap_or_default()));
-    Some(PushSettings {
-        public_key,
-        private_key: private_key.into(),
-        subject: subject.unwrap_or_default(),
-        timeout: env.seconds("PUSH_TIMEOUT", 0.1),
-    })
+    Some(PushSettings { public_key, private_key: private_key.into(), subject: subject.unwrap_or_default(), timeout })
 }
 
 /// base64url as browsers take it, or base64 as other programs print it.
@@ -924,7 +922,10 @@ mod tests {
             "VAPID_PUBLIC_KEY",
             "BD5yz0kKXX6-X_PtU9YxPDkyfXrkBpwgA-fzLcg3GYIMHcxjHHXgbL7QRE1gJbpjUXhAnIRTlwpU8-oW_kMYH_s",
         );
-        let wrong: [&[(&str, &str)]; 32] = [
+        let wrong: [&[(&str, &str)]; 35] = [
+            &[("EMAIL_PORT", "hunter2")],
+            &[("EVOLUTION_TIMEOUT", "soon")],
+            &[("PUSH_TIMEOUT", "-1")],
             &[("EMAIL_HOST", "smtp.example.com:587"), ("DEFAULT_FROM_EMAIL", "a@b.co")],
             &[("EMAIL_HOST", "smtp://smtp.example.com"), ("DEFAULT_FROM_EMAIL", "a@b.co")],
             &[("EMAIL_HOST", "\"smtp.example.com\""), ("DEFAULT_FROM_EMAIL", "a@b.co")],

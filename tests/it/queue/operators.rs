@@ -82,7 +82,8 @@ story!(schedules_are_listed_run_and_switched, async |app: &App| {
     assert_eq!(app.recado(&["schedules", "run", "party"]).await.status.code(), Some(1));
 
     let set = async |arguments: &[&str]| app.recado(&[&["schedules", "set"], arguments].concat()).await;
-    let changed = set(&["cleanup", "--cron", "30 9 * * 1-5", "--time-zone", "Europe/Madrid", "--enabled", "true"]).await;
+    let changed =
+        set(&["cleanup", "--cron", "30 9 * * 1-5", "--time-zone", "Europe/Madrid", "--enabled", "true"]).await;
     assert!(words(&changed).contains("cleanup: `30 9 * * 1-5` in Europe/Madrid; it runs next in "), "{changed:?}");
     let cleanup = app.recado_json(&["schedules", "list"]).await[1].clone();
     assert_eq!((&cleanup["time_zone"], &cleanup["enabled"]), (&json!("Europe/Madrid"), &json!(true)));

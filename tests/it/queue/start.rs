@@ -51,7 +51,10 @@ story!(dotenv_is_read_as_it_is_written, async |app: &App| {
         (b"EMAIL_HOST_PASSWORD='S3cret'x9'", "line 1 (EMAIL_HOST_PASSWORD) goes on after"),
         (b"\nEMAIL_HOST_PASSWORD=S3cret\xf1\n", "line 2 (EMAIL_HOST_PASSWORD) has letters that are not UTF-8"),
         (b"# x\nEMAIL_PORT=S3cret", "EMAIL_PORT (line 2 of .env) cannot be used: write a number"),
-        (b"DATABASE_URL=mysql://u:S3cret@h/d", "DATABASE_URL (line 1 of .env) cannot be used: begin with postgresql://"),
+        (
+            b"DATABASE_URL=mysql://u:S3cret@h/d",
+            "DATABASE_URL (line 1 of .env) cannot be used: begin with postgresql://",
+        ),
     ] {
         app.write_dotenv(text);
         let output = app.config(&[]).await;
@@ -123,7 +126,8 @@ async fn a_redis_that_refuses_us_is_told_with_its_cause() {
 
     // One that is away may come later: work is taken meanwhile, and the log says why nothing moves.
     let away = changed(&|url| url.set_port(Some(1)).expect("a port"));
-    let output = app.program("recado-scheduler", &[("REDIS_URL", &away)]).arg("--once").output().await.expect("it runs");
+    let output =
+        app.program("recado-scheduler", &[("REDIS_URL", &away)]).arg("--once").output().await.expect("it runs");
     assert!(errors(&output).contains("Redis does not answer, work waits until it does: "), "{}", errors(&output));
     assert!(errors(&output).contains("refused"), "{}", errors(&output));
     app.finish().await;
