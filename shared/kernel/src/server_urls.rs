@@ -276,9 +276,8 @@ impl FromStr for RedisUrl {
                 "protocol" => kept.push((name.into_owned(), value.into_owned())),
                 "db" | "user" | "pass" if is_socket => kept.push((name.into_owned(), value.into_owned())),
                 "ssl_cert_reqs" if matches!(&*value.to_ascii_lowercase(), "required" | "cert_required") => {}
-                "ssl_cert_reqs" => return Err(UrlError::Unchecked),
                 "ssl_check_hostname" if value.eq_ignore_ascii_case("true") => {}
-                "ssl_check_hostname" => return Err(UrlError::Unchecked),
+                "ssl_cert_reqs" | "ssl_check_hostname" => return Err(UrlError::Unchecked),
                 "ssl_ca_certs" if is_encrypted => ca_file = Some(PathBuf::from(value.as_ref())),
                 _ => return Err(UrlError::RedisOption),
             }
