@@ -67,7 +67,8 @@ create table schedules (
     name text not null,
     -- Five fields: minute, hour, day of month, month, day of week.
     cron text not null,
-    time_zone text not null,
+    -- In which zone `cron` is read; null: in the installation's (TIME_ZONE).
+    time_zone text,
     job text not null,
     description text not null,
     enabled boolean not null,
@@ -75,6 +76,8 @@ create table schedules (
     misfire text not null,
     last_run_at timestamptz,
     next_run_at timestamptz,
+    -- The zone for which `next_run_at` was reckoned: a schedule follows TIME_ZONE when that changes.
+    planned_zone text,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     constraint schedules_misfire check (misfire in ('run_once', 'skip'))

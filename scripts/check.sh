@@ -16,6 +16,7 @@ main() {
     check "compose files" compose_files
     check "structure" scripts/check-structure.py
     check "paths and code map" scripts/check-docs.py
+    check "advisories" scripts/check-advisories.py
     check "formatting" cargo fmt --all --check
     check "Cargo.lock" lock_file
     check "licences and sources" licences
@@ -104,7 +105,8 @@ no_sandbox_in_production() {
     return $status
 }
 
-# Known vulnerabilities are not looked up here: that needs a database from the network, and changes without any commit.
+# Known vulnerabilities are scripts/check-advisories.py's: cargo-deny would want a database from the network, which changes
+# without any commit.
 licences() {
     if command -v cargo-deny >/dev/null; then
         cargo deny check licenses bans sources

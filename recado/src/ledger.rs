@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use recado_kernel::clock::Clock;
 use recado_kernel::config::{Config, ConfigError};
 use recado_kernel::process;
+use recado_kernel::server_urls::DatabaseUrl;
 use recado_queue::context::{Context, StartError};
 use recado_queue::ring::Queue;
-use secrecy::ExposeSecret;
 
 /// The ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,8 @@ pub(crate) fn say_when_it_is_noticed(context: &Context) {
 
 /// The file of the embedded database.
 pub(crate) fn embedded_file(config: &Config) -> Option<PathBuf> {
-    let path = config.database_url.expose_secret().strip_prefix("sqlite:")?;
-    Some(PathBuf::from(path.trim_start_matches("//")))
+    match &config.database_url {
+        DatabaseUrl::Sqlite(file) => Some(file.clone()),
+        DatabaseUrl::Postgres(_) => None,
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use recado_queue::context::Context;
 use recado_queue::operations::{self, RunScheduleError};
-use recado_queue::schedules;
+use recado_queue::schedules::cron::CronExpression;
+use recado_queue::schedules::{self, Change, Zone};
 
 use crate::ledger;
 use crate::output::{Outcome, print, print_json, say};
@@ -23,6 +24,40 @@ pub(crate) enum Command {
     Enable { name: String },
     /// Stop a schedule from ticking
     Disable { name: String },
+    /// Change when a schedule ticks; it begins with its next tick
+    #[command(
+        after_help = "Examples:\n  recado schedules set check_maintenance_reminders --cron '30 9 * * 1-5'\n  recado schedules set cleanup --time-zone Europe/Madrid\n  recado schedules set cleanup --time-zone installation"
+    )]
+    Set(Set),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Set {
+    name: String,
+    #[command(flatten)]
+    what: What,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+struct What {
+    /// Minute, hour, day of month, month, weekday: '0 8 * * *' is every day at 08:00
+    #[arg(long, value_name = "EXPRESSION")]
+    cron: Option<CronExpression>,
+    /// By whose clocks, e.g. Europe/Madrid; `installation` follows TIME_ZONE
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    time_zone: Option<Zone>,
+    /// Whether it ticks at all
+    #[arg(long, value_name = "true|false")]
+    enabled: Option<bool>,
+}
+
+fn parse_zone(text: &str) -> Result<Zone, String> {
+    if text == "installation" {
+        return Ok(Zone::Installation);
+    }
+    let remedy = "name a zone of the IANA database, e.g. America/Guayaquil, or write installation";
+    text.parse().map(Zone::Own).map_err(|_| remedy.to_owned())
 }
 
 pub(crate) async fn run(command: Command, json: bool) -> Outcome {
@@ -30,6 +65,7 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
     match command {
         Command::List => list(&context, json).await,
         Command::Run { name } => run_now(&context, &name, json).await,
+        Command::Set(set) => change(&context, set).await,
         Command::Enable { name } => set_enabled(&context, &name, true).await,
         Command::Disable { name } => set_enabled(&context, &name, false).await,
     }
@@ -44,7 +80,8 @@ async fn list(context: &Context, json: bool) -> Outcome {
     let now = context.clock.now();
     let mut table = Table::new(&["NAME", "CRON", "TIME ZONE", "ENABLED", "LAST RUN", "NEXT RUN", "WHAT IT DOES"]);
     for schedule in schedules {
-        let zone = schedule.time_zone.parse().unwrap_or(context.config.time_zone);
+        let zone = schedule.zone(context.config.time_zone).unwrap_or(context.config.time_zone);
+        let whose = if schedule.time_zone.is_none() { " (TIME_ZONE)" } else { "" };
         let next = match schedule.next_run_at.filter(|_| schedule.enabled) {
             Some(next) => format!("{} ({})", relative(next, now), local(next, &zone)),
             None if schedule.enabled => "when a scheduler runs".to_owned(),
@@ -53,7 +90,7 @@ async fn list(context: &Context, json: bool) -> Outcome {
         table.row([
             schedule.name,
             schedule.cron,
-            schedule.time_zone,
+            format!("{}{whose}", zone.name()),
             if schedule.enabled { "yes" } else { "no" }.to_owned(),
             relative_or_dash(schedule.last_run_at, now),
             next,
@@ -91,6 +128,25 @@ async fn set_enabled(context: &Context, name: &str, enabled: bool) -> Outcome {
     }
     session.commit().await?;
     say(&format!("{name} is {}", if enabled { "enabled" } else { "disabled" }));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn change(context: &Context, set: Set) -> Outcome {
+    let Set { name, what: What { cron, time_zone: zone, enabled } } = set;
+    let (now, installation) = (context.clock.now(), context.config.time_zone);
+    let mut session = context.db.begin().await?;
+    if !schedules::change(&mut session, &name, &Change { cron, zone, enabled }, now).await? {
+        drop(session);
+        return unknown(context, &name).await;
+    }
+    let schedule = schedules::find(&mut session, &name).await?.ok_or("the schedule is gone")?;
+    session.commit().await?;
+    let zone = schedule.zone(installation)?;
+    let next = match schedule.due(now, installation)?.next {
+        Some(next) if schedule.enabled => format!("runs next {} ({})", relative(next, now), local(next, &zone)),
+        _ => "does not tick".to_owned(),
+    };
+    say(&format!("{name}: `{}` in {}; it {next}", schedule.cron, zone.name()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,9 +4,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use recado_kernel::config::{self, VARIABLES};
-use secrecy::ExposeSecret;
+use recado_kernel::server_urls;
 use serde_json::{Map, Value};
-use url::Url;
 
 use crate::ledger;
 use crate::output::{Outcome, print, print_json};
@@ -34,10 +33,10 @@ fn show(json: bool) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let set = set_in_environment(variable.name);
         let default = match variable.name {
             // Its default depends on RECADO_HOME.
-            "DATABASE_URL" => config.database_url.expose_secret(),
-            _ => variable.default,
+            "DATABASE_URL" => config.database_url.shown(),
+            _ => variable.default.to_owned(),
         };
-        let value = masked(variable.name, set.as_deref().unwrap_or(default));
+        let value = masked(variable.name, &set.clone().unwrap_or(default));
         (variable.name, value, set.is_some())
     });
     if json {
@@ -65,13 +64,8 @@ fn masked(name: &str, value: &str) -> String {
         String::new()
     } else if is_secret(name) {
         "********".to_owned()
-    } else if let Ok(mut url) = Url::parse(value)
-        && url.password().is_some()
-        && url.set_password(Some("********")).is_ok()
-    {
-        url.to_string()
     } else {
-        value.to_owned()
+        server_urls::without_password(value)
     }
 }
 

@@ -88,7 +88,8 @@ impl Sweeper {
 
     async fn tick_schedules(&self) -> Result<usize> {
         let mut session = self.context.db.begin().await?;
-        let rings = schedules::tick(&mut session, self.context.systems, self.context.clock.now()).await?;
+        let Context { systems, config, clock, .. } = &self.context;
+        let rings = schedules::tick(&mut session, *systems, config.time_zone, clock.now()).await?;
         session.commit().await?;
         self.context.ring(&rings).await;
         metrics::counter!("recado_scheduler_ticks_total").increment(rings.len() as u64);

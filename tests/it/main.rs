@@ -54,5 +54,6 @@ mod queue {
     mod pooler;
     mod recovery;
     mod schedules;
+    mod start;
     mod tasks;
 }

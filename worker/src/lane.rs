@@ -13,6 +13,7 @@ use apalis_core::worker::context::WorkerContext;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use recado_kernel::db;
+use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
 use recado_queue::lanes::{Lane, Priority};
@@ -151,7 +152,8 @@ impl Reader {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(lane = lane.as_str(), %error, failures, "lane {lane} cannot be read: {error}");
+                    let error = explain(&error);
+                    tracing::warn!(lane = lane.as_str(), error, failures, "lane {lane} cannot be read: {error}");
                     let _ = stop.run_until_cancelled(tokio::time::sleep(backoff(failures))).await;
                 }
             }

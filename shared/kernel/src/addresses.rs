@@ -4,6 +4,7 @@
 //! break out of an SMTP command, a header or a log line. Errors end up in logs, so they never repeat the whole address.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 
 use phonenumber::{Metadata, Mode, PhoneNumber, country, metadata::DATABASE, parse};
@@ -45,6 +46,15 @@ impl FromStr for Mailbox {
             return Err(AddressError::EmailTooLong);
         }
         Ok(Self { name: Some(name.to_owned()).filter(|name| !name.is_empty()), address: normalise_email(address)? })
+    }
+}
+
+impl fmt::Display for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} <{}>", self.address),
+            None => f.write_str(&self.address),
+        }
     }
 }
 
@@ -111,6 +121,12 @@ impl AddressError {
 /// Loads the numbering plans of the world, which takes a quarter of a second, so that no caller has to wait for it.
 pub fn load_numbering_plans() {
     let _ = DATABASE.by_id("EC");
+}
+
+/// The code of a country that has telephones, in capitals. The numbering plans are not loaded for this.
+pub fn country_code(code: &str) -> Option<String> {
+    let code = code.to_ascii_uppercase();
+    code.parse::<country::Id>().ok().map(|_| code)
 }
 
 /// Brings a phone number into E.164, such as `+593991234567`.
@@ -323,6 +339,15 @@ mod tests {
         {
             assert!(parts(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn countries_are_known_without_their_plans() {
+        for code in ('A'..='Z').flat_map(|first| ('A'..='Z').map(move |second| format!("{first}{second}"))) {
+            assert_eq!(country_code(&code).is_some(), DATABASE.by_id(&code).is_some(), "{code}");
+        }
+        assert_eq!(country_code("ec").as_deref(), Some("EC"));
+        assert!(["", "Ecuador", "ECU", "+593", "593", "E C"].into_iter().all(|wrong| country_code(wrong).is_none()));
     }
 
     #[test]

@@ -1,15 +1,28 @@
 //! Configuration: environment variables, read once, at the start. [`VARIABLES`] documents every one of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openssl::bn::{BigNum, BigNumContext};
+use openssl::ec::{EcGroup, EcPoint, PointConversionForm};
+use openssl::error::ErrorStack;
+use openssl::nid::Nid;
+use openssl::x509::X509;
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
-use crate::host_names::{AllowedHosts, HeloName, HostError};
+use crate::addresses::{self, Mailbox};
+use crate::host_names::{AllowedHosts, HeloName, HostError, server_name};
+use crate::outbound;
 use crate::retry::RetryPolicy;
+use crate::server_urls::{DatabaseUrl, RedisUrl};
+use crate::telemetry;
 
 /// A variable of the environment: its name, the default as one would write it, and what it is for.
 pub struct Variable {
@@ -28,7 +41,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "DATABASE_URL",
         "",
-        "postgresql://user:pass@host:port/name, or sqlite://path. Default: a SQLite file in RECADO_HOME.",
+        "postgresql://user:pass@host:port/name, or sqlite:////path/of/a/file (with three slashes from the working folder). Default: a SQLite file in RECADO_HOME.",
     ),
     variable(
         "SQLALCHEMY_DATABASE_URI",
@@ -39,6 +52,11 @@ pub const VARIABLES: &[Variable] = &[
         "REDIS_URL",
         "",
         "redis://user:pass@host:port/db (or rediss://). Unset: the queue lives in the process; only `recado up` may run then.",
+    ),
+    variable(
+        "REDIS_SSL_CAFILE",
+        "",
+        "PEM file with the certificate authority of a rediss:// server, in place of the system's authorities.",
     ),
     variable(
         "LISTEN",
@@ -202,14 +220,18 @@ const SHORTEST_CREDENTIAL: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub home: PathBuf,
-    pub database_url: SecretString,
+    pub database_url: DatabaseUrl,
     pub database_max_connections: u32,
     /// `None`: the queue is in this process.
     pub redis_url: Option<SecretString>,
+    /// The certificates, in PEM, by one of which the certificate of Redis must be signed. `None`: the system's.
+    pub redis_authorities: Option<Vec<u8>>,
     pub listen: Vec<SocketAddr>,
     pub metrics_listen: Option<SocketAddr>,
     /// Logs are JSON, for machines.
     pub log_json: bool,
+    /// What is logged, in the words of `RUST_LOG`. `None`: as the program thinks best.
+    pub log_filter: Option<String>,
     pub time_zone: chrono_tz::Tz,
     pub access: Access,
     /// Seals what is secret in the database, and signs links. [`SHORTEST_SECRET_KEY`] characters, or it can be guessed.
@@ -324,15 +346,52 @@ pub struct WorkerSettings {
     pub drain: Duration,
 }
 
-/// Every variable that is wrong, each with the remedy.
+/// Every variable that is wrong, each with the remedy. The values are not repeated: some are secrets, and a secret may have
+/// got into the wrong variable.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration has errors:\n{}", .0.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n"))]
-pub struct ConfigError(Vec<String>);
+pub struct ConfigError(Vec<Problem>);
+
+#[derive(Debug)]
+struct Problem {
+    /// A variable, or the file .env.
+    what: String,
+    /// The line of .env where it stands, if it does.
+    line: Option<usize>,
+    problem: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, line, problem } = self;
+        match line {
+            Some(line) => write!(f, "{what} (line {line} of .env) {problem}"),
+            None => write!(f, "{what} {problem}"),
+        }
+    }
+}
+
+impl Problem {
+    fn of(variable: &str, problem: impl Into<String>) -> Self {
+        Self { what: variable.to_owned(), line: None, problem: problem.into() }
+    }
+}
 
 impl ConfigError {
-    pub(crate) fn in_dotenv(error: &dyn fmt::Display) -> Self {
-        let remedy = r#"quote values that hold blanks, e.g. DEFAULT_FROM_EMAIL="Ambacar <taller@example.com>""#;
-        Self(vec![format!("the file .env cannot be read: {error}; {remedy}")])
+    /// A `.env` that cannot be read.
+    pub(crate) fn in_dotenv(file: &Path, mistakes: &[impl fmt::Display]) -> Self {
+        let what = format!("the file {}", file.display());
+        let problem =
+            |mistake| Problem { what: what.clone(), line: None, problem: format!("cannot be read: {mistake}") };
+        Self(mistakes.iter().map(problem).collect())
+    }
+
+    /// Says which variables stand in `.env`, and where.
+    pub(crate) fn in_lines(mut self, lines: &BTreeMap<String, usize>) -> Self {
+        for problem in &mut self.0 {
+            problem.line = lines.get(&problem.what).copied();
+        }
+        self
     }
 }
 
@@ -340,33 +399,50 @@ impl Config {
     /// Reads the environment of this process.
     pub fn from_env() -> Result<Self, ConfigError> {
         #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
-        Self::read(|name| std::env::var(name).ok())
+        let variable = |name: &str| std::env::var_os(name);
+        let read = Self::read(|name| variable(name).and_then(|value| value.into_string().ok()));
+        // What is not UTF-8 would else count as not set.
+        let is_unreadable = |name: &str| variable(name).is_some_and(|value| value.into_string().is_err());
+        let unreadable = VARIABLES.iter().filter(|variable| is_unreadable(variable.name));
+        let problem = "is not UTF-8, perhaps Latin-1; write it in UTF-8";
+        let mut problems: Vec<Problem> = unreadable.map(|variable| Problem::of(variable.name, problem)).collect();
+        match read {
+            Ok(config) if problems.is_empty() => Ok(config),
+            Ok(_) => Err(ConfigError(problems)),
+            Err(ConfigError(others)) => {
+                problems.extend(others);
+                Err(ConfigError(problems))
+            }
+        }
     }
 
     /// Reads variables from wherever `get` finds them, and reports all that are wrong at once.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut env = Environment { get: &get, problems: Vec::new() };
-        let home: PathBuf = env.text("RECADO_HOME").into();
+        let home = home(&mut env);
+        let redis = redis(&mut env);
         let config = Self {
-            database_url: database_url(&env, &home),
+            database_url: database_url(&mut env, &home),
             database_max_connections: env.number("DATABASE_MAX_CONNECTIONS", 1, 1000),
-            redis_url: env.optional("REDIS_URL").map(Into::into),
+            redis_authorities: redis_authorities(&mut env, redis.as_ref()),
+            redis_url: redis.map(|redis| redis.url),
             listen: env.list("LISTEN").iter().filter_map(|address| env.address("LISTEN", address)).collect(),
             metrics_listen: env.optional("METRICS_LISTEN").and_then(|address| env.address("METRICS_LISTEN", &address)),
             log_json: log_json(&mut env),
+            log_filter: log_filter(&mut env),
             time_zone: env.parse("TIME_ZONE", "name a zone of the IANA database, e.g. America/Guayaquil"),
             access: access(&mut env),
-            secret_key: secret_key(&env),
+            secret_key: env.optional("SECRET_KEY").map(Into::into),
             api_rate_limit_per_minute: env.number("API_RATE_LIMIT_PER_MINUTE", 0, 100_000_000),
             public_url: public_url(&mut env),
             email: email(&mut env, &home),
-            email_helo_name: helo_name(&mut env),
-            default_from: env.optional("DEFAULT_FROM_EMAIL"),
+            email_helo_name: env.checked("EMAIL_HELO_NAME", str::parse),
+            default_from: sender(&mut env),
             whatsapp: whatsapp(&mut env),
             push: push(&mut env),
             whatsapp_rate_per_minute: env.number("WHATSAPP_RATE_PER_MINUTE", 0, 100_000),
             recipient_throttle_per_hour: env.number("RECIPIENT_THROTTLE_PER_HOUR", 0, 100_000),
-            frontend_url: env.optional("FRONTEND_URL"),
+            frontend_url: env.checked("FRONTEND_URL", |url| web_url(url).map(|_| url.to_owned())),
             retry: RetryPolicy {
                 max_attempts: env.number("NOTIFICATION_MAX_ATTEMPTS", 1, 20),
                 base: env.seconds("NOTIFICATION_RETRY_BASE_SECONDS", 0.001),
@@ -374,7 +450,7 @@ impl Config {
             unknown_outcome_window: env.seconds("UNKNOWN_OUTCOME_WINDOW_SECONDS", 0.0),
             unknown_customer: unknown_customer(&mut env),
             template_strict_case: env.flag("TEMPLATE_STRICT_CASE"),
-            default_country: env.text("DEFAULT_COUNTRY"),
+            default_country: default_country(&mut env),
             allow_private_networks: env.flag("OUTBOUND_ALLOW_PRIVATE_NETWORKS"),
             worker: WorkerSettings {
                 concurrency: env.number("WORKER_CONCURRENCY", 1, 10_000) as usize,
@@ -386,7 +462,7 @@ impl Config {
             home,
         };
         if config.listen.is_empty() && env.problems.is_empty() {
-            env.problem("LISTEN", "", "write host:port");
+            env.problem("LISTEN", "write host:port");
         }
         if env.problems.is_empty() { Ok(config) } else { Err(ConfigError(env.problems)) }
     }
@@ -415,32 +491,76 @@ impl Config {
 
     /// Whether the database is the embedded one.
     pub fn is_embedded(&self) -> bool {
-        self.database_url.expose_secret().starts_with("sqlite:")
+        matches!(self.database_url, DatabaseUrl::Sqlite(_))
     }
+}
+
+fn home(env: &mut Environment) -> PathBuf {
+    let home: PathBuf = env.text("RECADO_HOME").into();
+    if home.starts_with("~") {
+        env.problem("RECADO_HOME", "~ is not understood; write the whole path");
+    } else if home.is_file() {
+        env.problem("RECADO_HOME", "name a folder and not a file");
+    }
+    home
 }
 
 fn log_json(env: &mut Environment) -> bool {
     match env.text("LOG_FORMAT").as_str() {
         "text" => false,
         "json" => true,
-        other => {
-            env.problem("LOG_FORMAT", other, "write text or json");
+        _ => {
+            env.problem("LOG_FORMAT", "write text or json");
             false
         }
     }
 }
 
-fn database_url(env: &Environment, home: &Path) -> SecretString {
+fn log_filter(env: &mut Environment) -> Option<String> {
+    let remedy =
+        "write error, warn, info, debug, trace or off, or one of them for each crate: info,recado_worker=debug";
+    env.checked("RUST_LOG", |filter| telemetry::is_filter(filter).then(|| filter.to_owned()).ok_or(remedy))
+}
+
+fn database_url(env: &mut Environment, home: &Path) -> DatabaseUrl {
     // Seed 001 names the same thing after its library (S001-14).
-    let url = env.optional("DATABASE_URL").or_else(|| env.optional("SQLALCHEMY_DATABASE_URI"));
-    url.unwrap_or_else(|| format!("sqlite://{}", home.join("recado.db").display())).into()
+    let set = ["DATABASE_URL", "SQLALCHEMY_DATABASE_URI"].into_iter().find(|name| env.optional(name).is_some());
+    let read = set.and_then(|name| env.checked(name, |url| DatabaseUrl::parse(url, Path::exists)));
+    read.unwrap_or_else(|| DatabaseUrl::Sqlite(home.join("recado.db")))
+}
+
+fn redis(env: &mut Environment) -> Option<RedisUrl> {
+    env.checked("REDIS_URL", str::parse)
+}
+
+/// The certificates of `REDIS_SSL_CAFILE`, or of the file that the URL names.
+fn redis_authorities(env: &mut Environment, redis: Option<&RedisUrl>) -> Option<Vec<u8>> {
+    let set = env.optional("REDIS_SSL_CAFILE").map(|file| ("REDIS_SSL_CAFILE", PathBuf::from(file)));
+    let in_url = || Some(("REDIS_URL", redis?.ca_file.clone()?));
+    let (variable, file) = set.or_else(in_url)?;
+    if redis.is_some_and(|redis| !redis.is_encrypted) {
+        env.problem(variable, "is for a rediss:// server, and REDIS_URL is not encrypted");
+    }
+    let read = std::fs::read(&file).ok();
+    let is_good = |pem: &Vec<u8>| X509::stack_from_pem(pem).is_ok_and(|certificates| !certificates.is_empty());
+    let authorities = read.filter(is_good);
+    if authorities.is_none() {
+        env.problem(variable, "name a PEM file that can be read and holds -----BEGIN CERTIFICATE-----");
+    }
+    authorities
 }
 
 fn access(env: &mut Environment) -> Access {
     let api_keys = env.list("API_KEYS");
+    let remedy = "make one with `recado api-key create`";
     if api_keys.iter().any(|key| key.len() < SHORTEST_CREDENTIAL) {
-        let remedy = "make one with `recado api-key create`";
-        env.problems.push(format!("API_KEYS holds a key of fewer than {SHORTEST_CREDENTIAL} characters; {remedy}"));
+        env.problem("API_KEYS", &format!("a key has fewer than {SHORTEST_CREDENTIAL} characters; {remedy}"));
+    }
+    if !api_keys.iter().all(|key| key.bytes().all(|byte| byte.is_ascii_graphic())) {
+        env.problem(
+            "API_KEYS",
+            &format!("a key has blanks or letters beyond ASCII, which no caller could send; {remedy}"),
+        );
     }
     Access {
         anonymous: env.flag("ALLOW_ANONYMOUS_API") || env.flag("DEBUG"),
@@ -456,63 +576,96 @@ fn allowed_hosts(env: &mut Environment) -> AllowedHosts {
     let mut hosts = AllowedHosts::default();
     for entry in env.list("ALLOWED_HOSTS") {
         if let Err(error) = hosts.add(&entry) {
-            env.problem("ALLOWED_HOSTS", &entry, &error.to_string());
+            env.problem("ALLOWED_HOSTS", &error.to_string());
         }
     }
     hosts
 }
 
-fn secret_key(env: &Environment) -> Option<SecretString> {
-    env.optional("SECRET_KEY").map(Into::into)
-}
-
 fn public_url(env: &mut Environment) -> Option<String> {
-    let url = env.optional("PUBLIC_URL")?;
-    let is_web = url::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if !is_web || url.contains(['<', '>', '?', '#']) {
-        env.problem("PUBLIC_URL", &url, "write https://… without a query");
-    }
+    let url = env.checked("PUBLIC_URL", |text| match web_url(text) {
+        Ok(_) if text.contains(['<', '>', '?', '#']) => Err("leave out everything from the ? or # on"),
+        Ok(_) => Ok(text.to_owned()),
+        Err(remedy) => Err(remedy),
+    })?;
     Some(url.trim_end_matches('/').to_owned())
 }
 
+/// A URL that people or we open.
+fn web_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "write a URL such as https://avisos.example.com")?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("begin with https:// or http://");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("leave out the user name and the password: others would read them");
+    }
+    Ok(url)
+}
+
+/// `DEFAULT_FROM_EMAIL` as it travels: an international domain in the form that every mail server takes.
+fn sender(env: &mut Environment) -> Option<String> {
+    env.checked("DEFAULT_FROM_EMAIL", |text| {
+        let remedy = "write an address, or a name and an address: Taller <taller@example.com>";
+        text.parse().map(|mailbox: Mailbox| mailbox.to_string()).map_err(|_| remedy)
+    })
+}
+
+fn default_country(env: &mut Environment) -> String {
+    let remedy = "write the two letters of a country (ISO 3166-1), such as EC";
+    let country = env.checked("DEFAULT_COUNTRY", |country| addresses::country_code(country).ok_or(remedy));
+    country.unwrap_or_default()
+}
+
 fn email(env: &mut Environment, home: &Path) -> Option<EmailSettings> {
+    // Also where no mail is sent yet: who sets them meant them.
+    let (port, timeout) = (env.number("EMAIL_PORT", 1, 65_535) as u16, env.seconds("EMAIL_TIMEOUT", 0.1));
     let backend = email_backend(env, home)?;
-    let host = env.optional("EMAIL_HOST");
-    if backend == EmailBackend::Smtp && host.is_none() {
+    let is_set = env.optional("EMAIL_HOST").is_some();
+    let host = env.checked("EMAIL_HOST", |host| {
+        server_name(host).map_err(|error| match error {
+            HostError::Port => "write the name alone; the port stands in EMAIL_PORT".to_owned(),
+            other => other.to_string(),
+        })
+    });
+    if backend == EmailBackend::Smtp && !is_set {
         return None;
     }
-    let port = env.number("EMAIL_PORT", 1, 65_535) as u16;
     let implicit = env.flag_or("EMAIL_USE_SSL", port == 465);
     let start_tls = env.flag_or("EMAIL_USE_TLS", port == 587);
     let security = match (implicit, start_tls) {
         (true, true) if port != 465 && port != 587 => {
-            env.problems.push("EMAIL_USE_TLS and EMAIL_USE_SSL are both true; choose one".into());
+            env.problem("EMAIL_USE_TLS", "EMAIL_USE_SSL is true as well; choose one");
             EmailSecurity::ImplicitTls
         }
         (true, _) => EmailSecurity::ImplicitTls,
         (false, true) => EmailSecurity::StartTls,
         (false, false) => EmailSecurity::Plain,
     };
-    let from = env.optional("DEFAULT_FROM_EMAIL").or_else(|| env.optional("EMAIL_HOST_USER"));
-    if from.is_none() {
-        env.problems.push("DEFAULT_FROM_EMAIL is needed to send mail; write e.g. Taller <taller@example.com>".into());
-    }
+    // Many SMTP users are addresses.
+    let user =
+        env.optional("EMAIL_HOST_USER").and_then(|user| user.parse().ok()).map(|mailbox: Mailbox| mailbox.to_string());
+    let from = match env.optional("DEFAULT_FROM_EMAIL") {
+        // Its own mistakes are told where it is read.
+        Some(text) => text.parse().ok().map(|mailbox: Mailbox| mailbox.to_string()),
+        None if user.is_none() => {
+            let problem = "is needed to send mail; write e.g. Taller <taller@example.com>";
+            env.problems.push(Problem::of("DEFAULT_FROM_EMAIL", problem));
+            None
+        }
+        None => user,
+    };
     Some(EmailSettings {
         backend,
         host: host.unwrap_or_default(),
         port,
         security,
         user: env.optional("EMAIL_HOST_USER"),
-        password: env.optional("EMAIL_HOST_PASSWORD").map(Into::into),
+        password: env.password("EMAIL_HOST_PASSWORD").map(Into::into),
         from: from.unwrap_or_default(),
-        timeout: env.seconds("EMAIL_TIMEOUT", 0.1),
+        timeout,
         ca_file: env.optional("EMAIL_SSL_CAFILE").map(Into::into),
     })
-}
-
-fn helo_name(env: &mut Environment) -> Option<HeloName> {
-    let name = env.optional("EMAIL_HELO_NAME")?;
-    name.parse().map_err(|error: HostError| env.problem("EMAIL_HELO_NAME", &name, &error.to_string())).ok()
 }
 
 /// Django's dotted names end in the word that says what the backend does.
@@ -524,35 +677,76 @@ fn email_backend(env: &mut Environment, home: &Path) -> Option<EmailBackend> {
         "file" | "filebased" | "console" | "locmem" => Some(EmailBackend::File(home.join("mail"))),
         "dummy" => None,
         _ => {
-            env.problem("EMAIL_BACKEND", &name, "write smtp or file");
+            env.problem("EMAIL_BACKEND", "write smtp or file");
             None
         }
     }
 }
 
 fn whatsapp(env: &mut Environment) -> Option<WhatsappSettings> {
-    let url = env.optional("EVOLUTION_API_URL")?;
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        env.problem("EVOLUTION_API_URL", &url, "write http://… or https://…");
+    let timeout = env.seconds("EVOLUTION_TIMEOUT", 0.1);
+    env.optional("EVOLUTION_API_URL")?;
+    let url = env.checked("EVOLUTION_API_URL", |text| match Url::parse(text) {
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => Err("leave out everything from the ? or # on"),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
+        _ => Err("write http://… or https://…"),
+    });
+    let api_key = env.required_with("EVOLUTION_API_KEY", "EVOLUTION_API_URL");
+    if !api_key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        env.problem("EVOLUTION_API_KEY", "it has letters that no HTTP header may have; copy it again");
     }
     Some(WhatsappSettings {
-        url: url.trim_end_matches('/').to_owned(),
-        api_key: env.required_with("EVOLUTION_API_KEY", "EVOLUTION_API_URL").into(),
+        url: url.unwrap_or_default().trim_end_matches('/').to_owned(),
+        api_key: api_key.into(),
         instance: env.required_with("EVOLUTION_INSTANCE", "EVOLUTION_API_URL"),
-        timeout: env.seconds("EVOLUTION_TIMEOUT", 0.1),
+        timeout,
     })
 }
 
 fn push(env: &mut Environment) -> Option<PushSettings> {
-    let public_key = env.optional("VAPID_PUBLIC_KEY")?;
-    let contact = env.required_with("VAPID_CONTACT_EMAIL", "VAPID_PUBLIC_KEY");
-    let subject = if contact.contains(':') { contact } else { format!("mailto:{contact}") };
-    Some(PushSettings {
-        public_key: public_key.trim_end_matches('=').to_owned(),
-        private_key: env.required_with("VAPID_PRIVATE_KEY", "VAPID_PUBLIC_KEY").trim_end_matches('=').to_owned().into(),
-        subject,
-        timeout: env.seconds("PUSH_TIMEOUT", 0.1),
-    })
+    let needed = if env.optional("VAPID_PUBLIC_KEY").is_some() { "VAPID_PUBLIC_KEY" } else { "VAPID_PRIVATE_KEY" };
+    let timeout = env.seconds("PUSH_TIMEOUT", 0.1);
+    env.optional(needed)?;
+    let public_key = env.required_with("VAPID_PUBLIC_KEY", needed);
+    let private_key = env.required_with("VAPID_PRIVATE_KEY", needed);
+    env.required_with("VAPID_CONTACT_EMAIL", needed);
+    let subject = env.checked("VAPID_CONTACT_EMAIL", contact);
+    let keys = [&public_key, &private_key].map(|key| key_bytes(key));
+    if !public_key.is_empty() && !private_key.is_empty() && !is_pair(&keys) {
+        env.problem("VAPID_PUBLIC_KEY", "it and VAPID_PRIVATE_KEY are not a pair; make one with `recado vapid-keys`");
+    }
+    let [public_key, private_key] = keys.map(|key| URL_SAFE_NO_PAD.encode(key.unwrap_or_default()));
+    Some(PushSettings { public_key, private_key: private_key.into(), subject: subject.unwrap_or_default(), timeout })
+}
+
+/// base64url as browsers take it, or base64 as other programs print it.
+fn key_bytes(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text.trim_end_matches('=').replace('+', "-").replace('/', "_")).ok()
+}
+
+/// Whether these are a point of P-256 and the scalar that belongs to it.
+fn is_pair([public, private]: &[Option<Vec<u8>>; 2]) -> bool {
+    let (Some(public), Some(private)) = (public, private) else { return false };
+    let point_of = |scalar: &[u8]| -> Result<Vec<u8>, ErrorStack> {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+        let mut context = BigNumContext::new()?;
+        let mut point = EcPoint::new(&group)?;
+        point.mul_generator2(&group, &*BigNum::from_slice(scalar)?, &mut context)?;
+        point.to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut context)
+    };
+    private.len() == 32 && point_of(private).is_ok_and(|point| point == *public)
+}
+
+/// Whom a push service may write to (RFC 8292, section 2.1). Apple's refuses what cannot be an address on the internet.
+fn contact(text: &str) -> Result<String, String> {
+    if text.starts_with("https:") {
+        let url = outbound::check_url(text, false).map_err(|error| error.to_string())?;
+        return Ok(url.into());
+    }
+    let remedy = "write an address alone, such as taller@example.com";
+    let address = addresses::normalise_email(text.strip_prefix("mailto:").unwrap_or(text));
+    let address = address.map_err(|_| remedy.to_owned())?;
+    if address.is_ascii() { Ok(format!("mailto:{address}")) } else { Err(format!("{remedy}, in ASCII")) }
 }
 
 fn unknown_customer(env: &mut Environment) -> UnknownCustomer {
@@ -560,8 +754,8 @@ fn unknown_customer(env: &mut Environment) -> UnknownCustomer {
         "reject" => UnknownCustomer::Reject,
         "defer" => UnknownCustomer::Defer,
         "create" => UnknownCustomer::Create,
-        other => {
-            env.problem("DISPATCH_UNKNOWN_CUSTOMER", other, "write reject, defer or create");
+        _ => {
+            env.problem("DISPATCH_UNKNOWN_CUSTOMER", "write reject, defer or create");
             UnknownCustomer::Reject
         }
     }
@@ -570,7 +764,7 @@ fn unknown_customer(env: &mut Environment) -> UnknownCustomer {
 /// Reads variables and collects what is wrong with them.
 struct Environment<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 impl Environment<'_> {
@@ -588,10 +782,21 @@ impl Environment<'_> {
         Some(self.text(name)).filter(|value| !value.is_empty())
     }
 
+    /// The value as `check` reads it. `None` when there is none, or when it is wrong, which is then a problem.
+    fn checked<T, E: fmt::Display>(&mut self, name: &str, check: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        check(&self.optional(name)?).map_err(|remedy| self.problem(name, &remedy.to_string())).ok()
+    }
+
+    /// A password, in which blanks may be letters; only the end of its line is dropped, which files bring along.
+    fn password(&self, name: &str) -> Option<String> {
+        self.optional(name)?;
+        (self.get)(name).map(|value| value.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
     fn required_with(&mut self, name: &str, because: &str) -> String {
         let value = self.text(name);
         if value.is_empty() {
-            self.problems.push(format!("{name} is needed because {because} is set"));
+            self.problems.push(Problem::of(name, format!("is needed because {because} is set")));
         }
         value
     }
@@ -609,8 +814,8 @@ impl Environment<'_> {
             "" => default,
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
-            other => {
-                self.problem(name, other, "write true or false");
+            _ => {
+                self.problem(name, "write true or false");
                 default
             }
         }
@@ -619,7 +824,7 @@ impl Environment<'_> {
     fn number(&mut self, name: &str, least: u32, most: u32) -> u32 {
         let text = self.text(name);
         text.parse().ok().filter(|number| (least..=most).contains(number)).unwrap_or_else(|| {
-            self.problem(name, &text, &format!("write a number from {least} to {most}"));
+            self.problem(name, &format!("write a number from {least} to {most}"));
             least
         })
     }
@@ -628,7 +833,7 @@ impl Environment<'_> {
         let text = self.text(name);
         let seconds = text.parse().ok().filter(|seconds: &f64| *seconds >= least && *seconds <= 86_400.0 * 30.0);
         Duration::from_secs_f64(seconds.unwrap_or_else(|| {
-            self.problem(name, &text, &format!("write seconds, at least {least}"));
+            self.problem(name, &format!("write seconds, at least {least}"));
             least
         }))
     }
@@ -640,7 +845,7 @@ impl Environment<'_> {
     fn parse<T: FromStr + Default>(&mut self, name: &str, remedy: &str) -> T {
         let text = self.text(name);
         text.parse().unwrap_or_else(|_| {
-            self.problem(name, &text, remedy);
+            self.problem(name, remedy);
             T::default()
         })
     }
@@ -649,13 +854,13 @@ impl Environment<'_> {
         use std::net::ToSocketAddrs;
         let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
         if found.is_none() {
-            self.problem(name, text, "write host:port, e.g. 127.0.0.1:8000");
+            self.problem(name, "write host:port, e.g. 127.0.0.1:8000");
         }
         found
     }
 
-    fn problem(&mut self, name: &str, value: &str, remedy: &str) {
-        self.problems.push(format!("{name} is `{value}`; {remedy}"));
+    fn problem(&mut self, name: &str, remedy: &str) {
+        self.problems.push(Problem::of(name, format!("cannot be used: {remedy}")));
     }
 }
 
@@ -682,7 +887,7 @@ mod tests {
     #[test]
     fn nothing_is_needed() {
         let config = Config::from_pairs([]).expect("defaults are valid");
-        assert_eq!(config.database_url.expose_secret(), "sqlite://.recado/recado.db");
+        assert_eq!(config.database_url.shown(), ".recado/recado.db");
         assert!(config.is_embedded() && config.redis_url.is_none() && config.email.is_none());
         assert_eq!(config.retry, RetryPolicy { max_attempts: 3, base: Duration::from_secs(60) });
     }
@@ -708,6 +913,100 @@ mod tests {
         ] {
             assert!(text.contains(name), "{name} is missing in {text}");
         }
+    }
+
+    /// Each of these passed the start, and failed every message.
+    #[test]
+    fn a_setting_gets_the_check_that_its_first_use_makes() {
+        let vapid = (
+            "VAPID_PUBLIC_KEY",
+            "BD5yz0kKXX6-X_PtU9YxPDkyfXrkBpwgA-fzLcg3GYIMHcxjHHXgbL7QRE1gJbpjUXhAnIRTlwpU8-oW_kMYH_s",
+        );
+        let wrong: [&[(&str, &str)]; 35] = [
+            &[("EMAIL_PORT", "hunter2")],
+            &[("EVOLUTION_TIMEOUT", "soon")],
+            &[("PUSH_TIMEOUT", "-1")],
+            &[("EMAIL_HOST", "smtp.example.com:587"), ("DEFAULT_FROM_EMAIL", "a@b.co")],
+            &[("EMAIL_HOST", "smtp://smtp.example.com"), ("DEFAULT_FROM_EMAIL", "a@b.co")],
+            &[("EMAIL_HOST", "\"smtp.example.com\""), ("DEFAULT_FROM_EMAIL", "a@b.co")],
+            &[("EMAIL_HELO_NAME", "vm")],
+            &[("DEFAULT_FROM_EMAIL", "webmaster@localhost")],
+            &[("DEFAULT_FROM_EMAIL", "los-avisos")],
+            &[("DEFAULT_COUNTRY", "Ecuador")],
+            &[("DEFAULT_COUNTRY", "+593")],
+            &[("VAPID_CONTACT_EMAIL", "los-avisos"), vapid],
+            &[("VAPID_CONTACT_EMAIL", "admin@localhost"), vapid],
+            &[("VAPID_CONTACT_EMAIL", "Taller <a@b.co>"), vapid],
+            &[("VAPID_CONTACT_EMAIL", "https://localhost/"), vapid],
+            &[("VAPID_PUBLIC_KEY", "BPub"), ("VAPID_PRIVATE_KEY", "priv"), ("VAPID_CONTACT_EMAIL", "a@b.co")],
+            &[("VAPID_PUBLIC_KEY", ""), ("VAPID_PRIVATE_KEY", "priv"), ("VAPID_CONTACT_EMAIL", "a@b.co")],
+            &[("RUST_LOG", "x==")],
+            &[("RUST_LOG", "WARNING")],
+            &[("DATABASE_URL", "mysql://u:hunter2@h/d")],
+            &[("SQLALCHEMY_DATABASE_URI", "sqlite::memory:")],
+            &[("REDIS_URL", "rediss://h/0?ssl_cert_reqs=none")],
+            &[("REDIS_URL", "rediss://h/0?ssl_ca_certs=/nowhere/ca.pem")],
+            &[("REDIS_SSL_CAFILE", "/dev/null"), ("REDIS_URL", "rediss://h/0")],
+            &[("RECADO_HOME", "~/recado")],
+            &[("RECADO_HOME", "/dev/../etc/hostname")],
+            &[("FRONTEND_URL", "taller.example.com")],
+            &[("FRONTEND_URL", "https://u:hunter2@taller.example.com")],
+            &[("PUBLIC_URL", "https://u:hunter2@taller.example.com")],
+            &[("EVOLUTION_API_URL", "ftp://evolution"), ("EVOLUTION_API_KEY", "k"), ("EVOLUTION_INSTANCE", "i")],
+            &[("EVOLUTION_API_URL", "http://h?x=1"), ("EVOLUTION_API_KEY", "k"), ("EVOLUTION_INSTANCE", "i")],
+            &[("EVOLUTION_API_KEY", "clavé"), ("EVOLUTION_API_URL", "http://h"), ("EVOLUTION_INSTANCE", "i")],
+            &[("API_KEYS", "a key that has blanks in it")],
+            &[("ALLOWED_HOSTS", "https://avisos.example.com")],
+            &[("LISTEN", "8009")],
+        ];
+        for pairs in wrong {
+            let read =
+                Config::read(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()));
+            let told = read.err().unwrap_or_else(|| panic!("{pairs:?} was taken")).to_string();
+            let (name, value) = pairs[0];
+            assert!(told.contains(&format!("- {name} ")), "{pairs:?}: {told}");
+            assert!(value.is_empty() || !told.contains(value) && !told.contains("hunter2"), "{told}");
+        }
+    }
+
+    /// A sender with an international domain failed every mail, and the recipient was blamed (bitwarden/server#1512,
+    /// dart-mailer/mailer#33, anymail/django-anymail#444, jstedfast/MailKit#1780).
+    #[test]
+    fn addresses_are_taken_in_the_form_in_which_they_travel() {
+        let read = |pairs: &[(&str, &str)]| {
+            let get = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            Config::read(get).expect("valid")
+        };
+        let config = read(&[
+            ("EMAIL_HOST", "correo.señal.ec"),
+            ("EMAIL_HOST_PASSWORD", " pa ss \r\n"),
+            ("DEFAULT_FROM_EMAIL", "Taller Ñandú <avisos@SEÑAL.example>"),
+            ("DEFAULT_COUNTRY", "ec"),
+        ]);
+        let email = config.email.expect("configured");
+        assert_eq!(email.host, "correo.xn--seal-hqa.ec");
+        assert_eq!(email.from, "Taller Ñandú <avisos@xn--seal-hqa.example>");
+        assert_eq!(config.default_from.as_ref(), Some(&email.from));
+        assert_eq!(email.password.expect("set").expose_secret(), " pa ss ");
+        assert_eq!(config.default_country, "EC");
+        let config = read(&[("EMAIL_HOST", "[::1]"), ("EMAIL_HOST_USER", "avisos@señal.example")]);
+        let email = config.email.expect("configured");
+        assert_eq!((email.host.as_str(), email.from.as_str()), ("::1", "avisos@xn--seal-hqa.example"));
+
+        let contact = |text| contact(text).expect(text);
+        assert_eq!(contact("taller@señal.ec"), "mailto:taller@xn--seal-hqa.ec");
+        assert_eq!(contact("mailto:a@b.co"), "mailto:a@b.co");
+        assert_eq!(contact("https://b.co/contact"), "https://b.co/contact");
+    }
+
+    #[test]
+    fn a_mistake_says_where_it_stands() {
+        let error =
+            Config::from_pairs([("EMAIL_PORT", "hunter2"), ("EMAIL_HOST", "h"), ("DEFAULT_FROM_EMAIL", "a@b.co")]);
+        let lines = BTreeMap::from([("EMAIL_PORT".to_owned(), 7)]);
+        let told = error.expect_err("that is no port").in_lines(&lines).to_string();
+        assert!(told.contains("EMAIL_PORT (line 7 of .env) cannot be used: write a number"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
     }
 
     #[test]

@@ -135,6 +135,24 @@ fn readable_name(text: &str) -> Result<Name, HostError> {
     }
 }
 
+/// The name or address of a server that a client of ours connects to, as DNS and TLS want it: an international name in ASCII,
+/// an IPv6 address without brackets.
+///
+/// # Errors
+/// When a scheme, a port or anything else stands beside the name.
+pub fn server_name(text: &str) -> Result<String, HostError> {
+    let text = text.trim();
+    let has_port = match text.strip_prefix('[') {
+        Some(rest) => rest.contains("]:"),
+        None => text.matches(':').count() == 1,
+    };
+    match readable_name(text)? {
+        _ if has_port => Err(HostError::Port),
+        Name::Address(address) => Ok(address.to_string()),
+        Name::Domain(name) => Ok(name),
+    }
+}
+
 fn check_is_name_alone(text: &str) -> Result<(), HostError> {
     if text.contains("://") {
         return Err(HostError::Scheme);
@@ -246,6 +264,39 @@ mod tests {
         assert_eq!(add("example.com/api"), Err(HostError::MoreThanAName));
         for entry in ["*.example.com", "a b", ".", "..example.com", ".127.0.0.1", "[::1"] {
             assert_eq!(add(entry), Err(HostError::NotAName), "{entry}");
+        }
+    }
+
+    /// `smtp.example.com:587`, `smtp://…` and `[::1]` passed the start and failed each mail.
+    #[test]
+    fn a_server_is_a_name_or_an_address_alone() {
+        let good = [
+            ("smtp.example.com", "smtp.example.com"),
+            ("SMTP.Example.com.", "smtp.example.com"),
+            ("mailhog", "mailhog"),
+            ("mail_server", "mail_server"),
+            ("correo.señal.ec", "correo.xn--seal-hqa.ec"),
+            ("203.0.113.7", "203.0.113.7"),
+            ("[::1]", "::1"),
+            ("::1", "::1"),
+        ];
+        for (text, expected) in good {
+            assert_eq!(server_name(text).as_deref(), Ok(expected), "{text}");
+        }
+        let wrong = [
+            ("smtp.example.com:587", HostError::Port),
+            ("señal.ec:587", HostError::Port),
+            ("[::1]:25", HostError::Port),
+            ("smtp://smtp.example.com", HostError::Scheme),
+            ("smtp.example.com/", HostError::MoreThanAName),
+            ("user@smtp.example.com", HostError::MoreThanAName),
+            ("smtp.example.com smtp2.example.com", HostError::NotAName),
+            ("smtp.example.com,smtp2.example.com", HostError::NotAName),
+            ("\"smtp.example.com\"", HostError::NotAName),
+            ("", HostError::NotAName),
+        ];
+        for (text, expected) in wrong {
+            assert_eq!(server_name(text), Err(expected), "{text}");
         }
     }
 

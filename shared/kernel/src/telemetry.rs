@@ -14,14 +14,24 @@ use tracing_subscriber::EnvFilter;
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Starts logging. `json` for machines, else for people; `RUST_LOG` chooses what. Later calls change nothing.
-pub fn start_logging(json: bool, default_filter: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
+/// Starts logging. `json` for machines, else for people; `filter` chooses what, and [`is_filter`] is true of it. Later calls
+/// change nothing.
+pub fn start_logging(json: bool, filter: &str) {
+    let filter = EnvFilter::new(filter);
     let colours = io::IsTerminal::is_terminal(&io::stderr());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     // When the reader of the log has gone (`recado api 2>&1 | head`), printing an error about that would be a panic.
     let logs = logs.log_internal_errors(false);
     let _ = if json { logs.json().flatten_event(true).try_init() } else { logs.with_target(false).try_init() };
+}
+
+/// Whether this says what is logged. A word that is no level is the name of a crate, so that `warning`, which others write for
+/// `warn`, would log nothing at all.
+pub fn is_filter(text: &str) -> bool {
+    const LEVELS_OF_OTHERS: [&str; 8] = ["warning", "critical", "fatal", "err", "notice", "verbose", "all", "none"];
+    let level = |directive: &str| directive.rsplit('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+    EnvFilter::try_new(text).is_ok()
+        && !text.split(',').any(|directive| LEVELS_OF_OTHERS.contains(&level(directive).as_str()))
 }
 
 /// Upper bounds of the histograms, in seconds: from a commit to the longest WhatsApp call.
@@ -114,6 +124,16 @@ fn response(head: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_logged_is_levels_by_crate() {
+        for good in ["info", "WARN", "info,recado_worker=debug", "off", "recado_api::server=trace,sqlx=warn"] {
+            assert!(is_filter(good), "{good}");
+        }
+        for wrong in ["x==", "info,recado_worker=debg", "warning", "recado_api=WARNING", "sqlx=verbose"] {
+            assert!(!is_filter(wrong), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_request_line_decides() {

@@ -58,7 +58,6 @@ struct Configuration {
 struct Schedule {
     name: String,
     cron: String,
-    time_zone: String,
     job: String,
     description: String,
     misfire: String,
@@ -362,7 +361,6 @@ async fn load_schedules(session: &mut Session, schedules: &[Schedule], now: Time
         id: Id,
         name: &'a str,
         cron: &'a str,
-        time_zone: &'a str,
         job: &'a str,
         description: &'a str,
         enabled: bool,
@@ -375,7 +373,6 @@ async fn load_schedules(session: &mut Session, schedules: &[Schedule], now: Time
             id: schedule.id(),
             name: &schedule.name,
             cron: &schedule.cron,
-            time_zone: &schedule.time_zone,
             job: &schedule.job,
             description: &schedule.description,
             enabled: true,
@@ -386,9 +383,9 @@ async fn load_schedules(session: &mut Session, schedules: &[Schedule], now: Time
     sql!(
         run,
         session,
-        "insert into schedules (id, name, cron, time_zone, job, description, enabled, misfire, created_at, updated_at)
-         select id, name, cron, time_zone, job, description, enabled, misfire, created_at, created_at
-         from rows($1 as schedules: id, name, cron, time_zone, job, description, enabled, misfire, created_at)
+        "insert into schedules (id, name, cron, job, description, enabled, misfire, created_at, updated_at)
+         select id, name, cron, job, description, enabled, misfire, created_at, created_at
+         from rows($1 as schedules: id, name, cron, job, description, enabled, misfire, created_at)
          where true on conflict do nothing",
         Rows::new(&rows)
     )?;

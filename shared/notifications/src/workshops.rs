@@ -159,7 +159,9 @@ pub async fn all(session: &mut Session) -> Result<Vec<Workshop>> {
 
 /// The senders that workshops want on their mails: `taller_id` and mailbox.
 pub async fn senders(session: &mut Session) -> Result<Vec<(String, String)>> {
-    sql!(all(String, String), session, "select taller_id, from_email from workshops where from_email is not null")
+    let senders: Vec<(String, String)> =
+        sql!(all(String, String), session, "select taller_id, from_email from workshops where from_email is not null")?;
+    Ok(senders.into_iter().map(|(taller_id, sender)| (taller_id, provider_accounts::as_it_travels(&sender))).collect())
 }
 
 pub async fn find(session: &mut Session, taller_id: &str) -> Result<Option<Workshop>> {

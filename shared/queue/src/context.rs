@@ -49,7 +49,23 @@ impl Context {
         if config.redis_url.is_none() {
             return Err(StartError::NoRedis);
         }
-        Self::open(config, Clock::system(), systems).await
+        let context = Self::open(config, Clock::system(), systems).await?;
+        context.greet_queue().await?;
+        Ok(context)
+    }
+
+    /// Asks Redis for a first answer. One that is away may come later, and is waited for: the ledger has what is to be rung. One
+    /// that refuses us will go on refusing, while everything looks well.
+    async fn greet_queue(&self) -> Result<(), StartError> {
+        match self.queue.ping().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_refusal() => Err(error.into()),
+            Err(error) => {
+                let error = explain(&error);
+                tracing::warn!(error, "Redis does not answer, work waits until it does: {error}");
+                Ok(())
+            }
+        }
     }
 
     /// Rings after a commit. An error is not returned to the caller: what is not rung now, the scheduler rings a few seconds later.

@@ -80,6 +80,23 @@ story!(schedules_are_listed_run_and_switched, async |app: &App| {
     assert!(app.recado(&["schedules", "disable", "cleanup"]).await.status.success());
     assert_eq!(app.recado_json(&["schedules", "list"]).await[1]["enabled"], false);
     assert_eq!(app.recado(&["schedules", "run", "party"]).await.status.code(), Some(1));
+
+    let set = async |arguments: &[&str]| app.recado(&[&["schedules", "set"], arguments].concat()).await;
+    let changed =
+        set(&["cleanup", "--cron", "30 9 * * 1-5", "--time-zone", "Europe/Madrid", "--enabled", "true"]).await;
+    assert!(words(&changed).contains("cleanup: `30 9 * * 1-5` in Europe/Madrid; it runs next in "), "{changed:?}");
+    let cleanup = app.recado_json(&["schedules", "list"]).await[1].clone();
+    assert_eq!((&cleanup["time_zone"], &cleanup["enabled"]), (&json!("Europe/Madrid"), &json!(true)));
+    assert!(set(&["cleanup", "--time-zone", "installation"]).await.status.success());
+    assert_eq!(app.recado_json(&["schedules", "list"]).await[1]["time_zone"], Value::Null);
+    for (arguments, status) in [
+        (&["cleanup"][..], 2),
+        (&["cleanup", "--cron", "60 * * * *"], 2),
+        (&["cleanup", "--time-zone", "Quito"], 2),
+        (&["party", "--enabled", "false"], 1),
+    ] {
+        assert_eq!(set(arguments).await.status.code(), Some(status), "{arguments:?}");
+    }
 });
 
 // d21: a key opens what its scopes say, from the moment it is made; a revoked one opens nothing.

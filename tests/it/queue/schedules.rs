@@ -1,8 +1,9 @@
 //! Recurring work.
 
 use futures::future::join_all;
+use recado_queue::operations;
+use recado_queue::schedules::{self, Change, Zone};
 use recado_queue::tasks::{self, Task, TaskFilter};
-use recado_queue::{operations, schedules};
 
 use crate::harness::app::{App, at, seconds};
 use crate::harness::pair::story;
@@ -26,6 +27,33 @@ story!(the_seed_plans_recurring_work, async |app: &App| {
     assert_eq!(app.next_run("retry_failed_notifications").await, "2026-01-20T14:45:00.000000Z");
     assert_eq!(app.next_run("cleanup").await, "2026-01-25T05:00:00.000000Z");
     assert_eq!(app.next_run("count_analytics").await, "2026-01-20T15:07:00.000000Z");
+});
+
+// TIME_ZONE was copied into the rows by the seed, which has its own: 08:00 of Madrid was 08:00 of Guayaquil
+// (django-celery-beat#625, #194, #134).
+story!(schedules_run_by_the_clocks_of_the_installation, [("TIME_ZONE", "Europe/Madrid")], async |app: &App| {
+    app.sweep().await;
+    assert_eq!(app.next_run("check_maintenance_reminders").await, "2026-01-21T07:00:00.000000Z");
+    // The setting changes, and the programs start again.
+    let restart_in = async |zone| {
+        let mut session = app.begin().await;
+        schedules::tick(&mut session, app.context.systems, zone, app.clock.now()).await.expect("it ticks");
+        session.commit().await.expect("it is committed");
+    };
+    restart_in(chrono_tz::America::Guayaquil).await;
+    assert_eq!(app.next_run("check_maintenance_reminders").await, "2026-01-21T13:00:00.000000Z");
+
+    // What staff chose stays.
+    let zone = Some(Zone::Own(chrono_tz::Pacific::Galapagos));
+    let change = Change { cron: Some("30 9 * * *".parse().expect("a cron expression")), zone, enabled: None };
+    let mut session = app.begin().await;
+    let known = schedules::change(&mut session, "check_maintenance_reminders", &change, app.clock.now()).await;
+    session.commit().await.expect("it is committed");
+    assert!(known.expect("it is written"));
+    for zone in [chrono_tz::Europe::Madrid, chrono_tz::America::Guayaquil] {
+        restart_in(zone).await;
+        assert_eq!(app.next_run("check_maintenance_reminders").await, "2026-01-20T15:30:00.000000Z");
+    }
 });
 
 // However many schedulers look at the same time, a tick becomes one task.

@@ -4,10 +4,12 @@
 //! macro [`sql!`](crate::sql) on whichever engine a [`Session`] holds; [`dialect`] knows the few places where they differ.
 
 pub mod columns;
+mod connection;
 pub mod dialect;
 pub mod filter;
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -24,6 +26,7 @@ use sqlx::{Connection as _, Encode, Executor, Postgres, Sqlite, Transaction, Typ
 
 use crate::config::Config;
 use crate::ids::Id;
+use crate::server_urls::DatabaseUrl;
 
 pub type Error = sqlx::Error;
 
@@ -55,10 +58,11 @@ pub enum Db {
 impl Db {
     /// Opens the pools. The embedded database is created where it does not exist; PostgreSQL is asked for a first connection.
     pub async fn connect(config: &Config) -> Result<Self> {
-        let url = config.database_url.expose_secret();
-        match url.strip_prefix("sqlite:") {
-            Some(path) => Self::open_sqlite(path.trim_start_matches("//")).await,
-            None => Self::connect_postgres(url, config.database_max_connections).await,
+        match &config.database_url {
+            DatabaseUrl::Sqlite(file) => Self::open_sqlite(file).await,
+            DatabaseUrl::Postgres(url) => {
+                Self::connect_postgres(url.expose_secret(), config.database_max_connections).await
+            }
         }
     }
 
@@ -68,6 +72,7 @@ impl Db {
         let persistent = options.get_port() != 6543;
         let options = if persistent { options } else { options.statement_cache_capacity(0) };
         let options = options.application_name("recado");
+        connection::try_once(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(10))
@@ -93,15 +98,12 @@ impl Db {
                     Ok(())
                 })
             })
-            .connect_with(options)
-            .await?;
+            .connect_lazy_with(options);
         Ok(Self::Postgres { pool, persistent })
     }
 
-    async fn open_sqlite(path: &str) -> Result<Self> {
-        if let Some(folder) = std::path::Path::new(path).parent() {
-            private_folder(folder).map_err(sqlx::Error::Io)?;
-        }
+    async fn open_sqlite(path: &Path) -> Result<Self> {
+        connection::private_file(path).map_err(|error| connection::in_file(path, &error))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -110,7 +112,8 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5))
             .foreign_keys(true);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await;
+        let writer = writer.map_err(|error| connection::in_file(path, &error))?;
         let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
         Ok(Self::Sqlite { readers, writer })
     }
@@ -230,7 +233,7 @@ pub struct Server {
 }
 
 /// Creates a folder that only its owner may look into: what is kept there is about people.
-pub fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+pub fn private_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -6,8 +6,8 @@ use secrecy::SecretString;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
-pub(crate) use self::settings::check_sender;
 pub use self::settings::{LONGEST_TIMEOUT, Security, Settings};
+pub(crate) use self::settings::{as_it_travels, check_sender};
 use crate::channels::Channel;
 use crate::customers::LONGEST_CUSTOMER_ID;
 use recado_kernel::clock::Timestamp;

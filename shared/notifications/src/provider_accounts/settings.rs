@@ -10,6 +10,7 @@ use crate::channels::Channel;
 use recado_kernel::addresses::Mailbox;
 use recado_kernel::config::{EmailBackend, EmailSecurity, EmailSettings, WhatsappSettings};
 use recado_kernel::fields::check_text;
+use recado_kernel::host_names::server_name;
 use recado_kernel::outbound::{OutboundError, check_host, check_url};
 use recado_kernel::word_enum;
 
@@ -86,7 +87,11 @@ impl Settings {
         let from = self.from_email.as_deref().or(fallback_sender).or(self.user.as_deref()).unwrap_or_default();
         EmailSettings {
             backend: EmailBackend::Smtp,
-            host: self.host.clone().unwrap_or_default(),
+            host: self
+                .host
+                .as_deref()
+                .map(|host| server_name(host).unwrap_or_else(|_| host.to_owned()))
+                .unwrap_or_default(),
             port: self.port.and_then(|port| u16::try_from(port).ok()).unwrap_or(usual_port),
             security: match security {
                 Security::StartTls => EmailSecurity::StartTls,
@@ -95,7 +100,7 @@ impl Settings {
             },
             user: self.user.clone(),
             password: secret,
-            from: from.to_owned(),
+            from: as_it_travels(from),
             timeout: self.timeout_or(30),
             ca_file: None,
         }
@@ -198,6 +203,11 @@ fn explain(error: &OutboundError) -> &'static str {
     }
 }
 
+/// A sender of mails with an international domain in the form that every mail server takes. What is no sender stays as it is.
+pub(crate) fn as_it_travels(sender: &str) -> String {
+    sender.parse().map_or_else(|_| sender.to_owned(), |mailbox: Mailbox| mailbox.to_string())
+}
+
 /// A sender of mails is an address, or a name and an address.
 pub(crate) fn check_sender(errors: &mut Vec<(&'static str, String)>, field: &'static str, sender: Option<&str>) {
     if sender.is_some_and(|sender| sender.parse::<Mailbox>().is_err()) {
@@ -209,6 +219,16 @@ pub(crate) fn check_sender(errors: &mut Vec<(&'static str, String)>, field: &'st
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_taken_as_dns_knows_them() {
+        let host = |host: &str| Settings { host: Some(host.into()), ..Settings::default() }.email(None, None).host;
+        assert_eq!(host("correo.señal.ec"), "correo.xn--seal-hqa.ec");
+        assert_eq!(host("[2001:db8::1]"), "2001:db8::1");
+        let from = |from: &str| Settings::default().email(None, Some(from)).from;
+        assert_eq!(from("Taller <avisos@señal.ec>"), "Taller <avisos@xn--seal-hqa.ec>");
+        assert_eq!(from("avisos"), "avisos");
+    }
 
     #[test]
     fn the_port_follows_the_security() {

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 pub use local::LocalQueue;
 pub use redis::RedisQueue;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+
+use ::redis::{Client, ErrorKind, RedisResult, TlsCertificates};
 
 use crate::lanes::{Lane, Priority};
 use recado_kernel::clock::{Clock, Timestamp};
@@ -34,6 +36,29 @@ pub enum QueueError {
     Silent,
 }
 
+impl QueueError {
+    /// Whether waiting mends nothing: Redis answers, and refuses the password, the user or the number of the database.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Redis(error) = self else { return false };
+        let refuses_us = matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+        let kind = error.kind();
+        refuses_us
+            || matches!(kind, ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig)
+            || error.to_string().contains("refused to switch database")
+    }
+}
+
+/// What connects to this server, whose certificate must be signed by one of `authorities` (PEM), or else by one of the system's.
+fn client(url: &SecretString, authorities: Option<&[u8]>) -> RedisResult<Client> {
+    match authorities {
+        Some(pem) => {
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) };
+            Client::build_with_tls(url.expose_secret(), certificates)
+        }
+        None => Client::open(url.expose_secret()),
+    }
+}
+
 /// The bell of the whole installation.
 #[derive(Clone)]
 pub enum Queue {
@@ -45,7 +70,10 @@ impl Queue {
     /// The queue of these lanes.
     pub async fn connect(config: &Config, clock: &Clock, lanes: Vec<Lane>) -> Result<Self, QueueError> {
         Ok(match &config.redis_url {
-            Some(url) => Self::Redis(Box::new(RedisQueue::connect(url.expose_secret(), lanes).await?)),
+            Some(url) => {
+                let client = client(url, config.redis_authorities.as_deref())?;
+                Self::Redis(Box::new(RedisQueue::connect(client, lanes).await?))
+            }
             None => Self::Local(LocalQueue::new(clock.clone(), lanes)),
         })
     }

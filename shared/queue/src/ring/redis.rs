@@ -57,8 +57,7 @@ fn streams(lane: Lane) -> [String; 3] {
 
 impl RedisQueue {
     /// Does not wait for the server: a request is safe without it, and it may come later.
-    pub(super) async fn connect(url: &str, lanes: Vec<Lane>) -> Result<Self, QueueError> {
-        let client = Client::open(url)?;
+    pub(super) async fn connect(client: Client, lanes: Vec<Lane>) -> Result<Self, QueueError> {
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_connection_timeout(Some(Duration::from_secs(1)))

@@ -4,6 +4,7 @@ pub mod cron;
 
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use serde::Serialize;
 
 use self::cron::CronExpression;
@@ -24,13 +25,17 @@ pub struct Schedule {
     pub id: Id,
     pub name: String,
     pub cron: String,
-    pub time_zone: String,
+    /// Whose clocks `cron` is read by; `None`: the installation's.
+    pub time_zone: Option<String>,
     pub job: String,
     pub description: String,
     pub enabled: bool,
     pub misfire: Misfire,
     pub last_run_at: Option<Timestamp>,
     pub next_run_at: Option<Timestamp>,
+    /// For which zone `next_run_at` was reckoned.
+    #[serde(skip)]
+    pub planned_zone: Option<String>,
 }
 
 /// What happens to ticks that passed while nothing ran.
@@ -50,60 +55,117 @@ pub struct Due {
     /// The tick to run, if any.
     pub fire: Option<Timestamp>,
     pub next: Option<Timestamp>,
+    /// The zone for which `next` holds.
+    pub zone: Tz,
 }
 
 impl Schedule {
-    /// Decides what is due. A schedule that never ran before begins with its next tick.
-    pub fn due(&self, now: Timestamp) -> std::result::Result<Due, String> {
+    /// The zone by whose clocks it runs: its own, or else the installation's.
+    ///
+    /// # Errors
+    /// When its own is none.
+    pub fn zone(&self, installation: Tz) -> std::result::Result<Tz, String> {
+        match &self.time_zone {
+            Some(zone) => zone.parse().map_err(|_| format!("`{zone}` is not a time zone")),
+            None => Ok(installation),
+        }
+    }
+
+    /// Decides what is due. A schedule that never ran before begins with its next tick, and so does one whose clocks have
+    /// changed: what was due by the old ones is still run.
+    pub fn due(&self, now: Timestamp, installation: Tz) -> std::result::Result<Due, String> {
         let expression: CronExpression = self.cron.parse().map_err(|error: cron::CronError| error.to_string())?;
-        let zone = self.time_zone.parse().map_err(|_| format!("`{}` is not a time zone", self.time_zone))?;
+        let zone = self.zone(installation)?;
         let next = expression.next_after(now.to_utc(), zone).map(Timestamp::from);
+        let is_planned = self.planned_zone.as_deref() == Some(zone.name());
         let Some(expected) = self.next_run_at.filter(|expected| *expected <= now) else {
-            return Ok(Due { fire: None, next: self.next_run_at.or(next) });
+            return Ok(Due { fire: None, next: self.next_run_at.filter(|_| is_planned).or(next), zone });
         };
         let before = expected - Duration::from_micros(1);
         let latest = expression.latest_at_or_before(now.to_utc(), before.to_utc(), zone);
         let tick = latest.map_or(expected, |(tick, _)| tick.into());
         let late = now.since(tick) > MISFIRE_AFTER;
-        Ok(Due { fire: (!late || self.misfire == Misfire::RunOnce).then_some(tick), next })
+        Ok(Due { fire: (!late || self.misfire == Misfire::RunOnce).then_some(tick), next, zone })
     }
 }
 
+const COLUMNS: &str =
+    "id, name, cron, time_zone, job, description, enabled, misfire, last_run_at, next_run_at, planned_zone";
+
 pub async fn all(session: &mut Session) -> Result<Vec<Schedule>> {
-    sql!(all Schedule, session,
-        "select id, name, cron, time_zone, job, description, enabled, misfire, last_run_at, next_run_at from schedules order by name"
-    )
+    sql!(all Schedule, session, (&format!("select {COLUMNS} from schedules order by name")))
 }
 
 pub async fn find(session: &mut Session, name: &str) -> Result<Option<Schedule>> {
-    sql!(one Schedule, session,
-        "select id, name, cron, time_zone, job, description, enabled, misfire, last_run_at, next_run_at from schedules where name = $1",
-        name
-    )
+    sql!(one Schedule, session, (&format!("select {COLUMNS} from schedules where name = $1")), name)
 }
 
-/// Whether there is such a schedule. One that is enabled again begins with its next tick: what it missed was not wanted.
-pub async fn set_enabled(session: &mut Session, name: &str, enabled: bool, now: Timestamp) -> Result<bool> {
-    let changed = sql!(run, session,
-        "update schedules set next_run_at = case when enabled and $2 then next_run_at end, enabled = $2, updated_at = $3
+/// What staff change in a schedule. `None` leaves a field as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    pub cron: Option<CronExpression>,
+    pub zone: Option<Zone>,
+    pub enabled: Option<bool>,
+}
+
+/// Whose clocks a schedule shall run by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// The installation's, also when that changes.
+    Installation,
+    Own(Tz),
+}
+
+/// Whether there is such a schedule. One that is enabled again, or runs at other hours, begins with its next tick: what it
+/// missed was not wanted.
+pub async fn change(session: &mut Session, name: &str, change: &Change, now: Timestamp) -> Result<bool> {
+    let Some(schedule) = find(session, name).await? else { return Ok(false) };
+    let Change { cron, zone, enabled } = change;
+    let is_enabled = enabled.unwrap_or(schedule.enabled);
+    let keeps_its_plan = cron.is_none() && zone.is_none() && schedule.enabled && is_enabled;
+    let zone = match zone {
+        None => schedule.time_zone.as_deref(),
+        Some(Zone::Installation) => None,
+        Some(Zone::Own(zone)) => Some(zone.name()),
+    };
+    sql!(
+        run,
+        session,
+        "update schedules set cron = $2, time_zone = $3, enabled = $4, updated_at = $5,
+             next_run_at = case when $6 then next_run_at end
          where name = $1",
-        name, enabled, now
+        name,
+        cron.as_ref().map_or(schedule.cron, CronExpression::to_string),
+        zone,
+        is_enabled,
+        now,
+        keeps_its_plan
     )?;
-    Ok(changed > 0)
+    Ok(true)
+}
+
+/// Lets a schedule tick, or stops it. Returns whether there is such a schedule.
+pub async fn set_enabled(session: &mut Session, name: &str, enabled: bool, now: Timestamp) -> Result<bool> {
+    change(session, name, &Change { enabled: Some(enabled), ..Change::default() }, now).await
 }
 
 /// Turns every tick that is due into a task. Schedulers that look at the same time pass over each other's rows, and the
 /// task's unique key stands in the way of the rest.
-pub async fn tick(session: &mut Session, systems: Systems, now: Timestamp) -> Result<Vec<Ring>> {
+///
+/// `installation` is the zone (`TIME_ZONE`) of schedules that have none of their own. Those that were planned for another are
+/// planned again.
+pub async fn tick(session: &mut Session, systems: Systems, installation: Tz, now: Timestamp) -> Result<Vec<Ring>> {
     let due = sql!(all Schedule, session,
-        "select id, name, cron, time_zone, job, description, enabled, misfire, last_run_at, next_run_at from schedules
-         where enabled and (next_run_at is null or next_run_at <= $1) order by name for update skip locked",
-        now
+        (&format!("select {COLUMNS} from schedules
+            where enabled and (next_run_at is null or next_run_at <= $1
+                or coalesce(time_zone, $2) is distinct from planned_zone)
+            order by name for update skip locked")),
+        now, installation.name()
     )?;
     let mut ticks = Vec::new();
     for schedule in &due {
         let kind = systems.kind(&schedule.job).map_err(|error| error.to_string());
-        match schedule.due(now).and_then(|due| Ok((due, kind?))) {
+        match schedule.due(now, installation).and_then(|due| Ok((due, kind?))) {
             Ok((due, kind)) => {
                 if let Some(fire) = due.fire {
                     ticks.push(
@@ -114,10 +176,13 @@ pub async fn tick(session: &mut Session, systems: Systems, now: Timestamp) -> Re
                 sql!(
                     run,
                     session,
-                    "update schedules set next_run_at = $2, last_run_at = coalesce($3, last_run_at), updated_at = $4 where id = $1",
+                    "update schedules set next_run_at = $2, last_run_at = coalesce($3, last_run_at), planned_zone = $4,
+                         updated_at = $5
+                     where id = $1",
                     schedule.id,
                     due.next,
                     due.fire,
+                    due.zone.name(),
                     now
                 )?;
             }
@@ -147,31 +212,55 @@ mod tests {
             id: Id::of_name("s"),
             name: "check_maintenance_reminders".into(),
             cron: "0 8 * * *".into(),
-            time_zone: "America/Guayaquil".into(),
+            time_zone: None,
             job: "check_maintenance_reminders".into(),
             description: String::new(),
             enabled: true,
             misfire,
             last_run_at: None,
             next_run_at: next_run_at.map(at),
+            planned_zone: Some("America/Guayaquil".into()),
         }
+    }
+
+    use chrono_tz::America::Guayaquil;
+    use chrono_tz::Europe::Madrid;
+
+    fn due(schedule: &Schedule, now: &str, installation: Tz) -> (Option<Timestamp>, Option<Timestamp>) {
+        let due = schedule.due(at(now), installation).expect("it can be reckoned");
+        (due.fire, due.next)
     }
 
     /// S002-80: 08:00 in Guayaquil is 13:00 UTC.
     #[test]
     fn a_tick_fires_once_and_names_the_next() {
-        let due = schedule(Misfire::RunOnce, Some("2026-01-20T13:00:00Z")).due(at("2026-01-20T13:00:01Z"));
-        assert_eq!(due, Ok(Due { fire: Some(at("2026-01-20T13:00:00Z")), next: Some(at("2026-01-21T13:00:00Z")) }));
-        let fresh = schedule(Misfire::RunOnce, None).due(at("2026-01-20T13:00:01Z"));
-        assert_eq!(fresh, Ok(Due { fire: None, next: Some(at("2026-01-21T13:00:00Z")) }));
+        let planned = schedule(Misfire::RunOnce, Some("2026-01-20T13:00:00Z"));
+        let (today, tomorrow) = (Some(at("2026-01-20T13:00:00Z")), Some(at("2026-01-21T13:00:00Z")));
+        assert_eq!(due(&planned, "2026-01-20T13:00:01Z", Guayaquil), (today, tomorrow));
+        let fresh = schedule(Misfire::RunOnce, None);
+        assert_eq!(due(&fresh, "2026-01-20T13:00:01Z", Guayaquil), (None, tomorrow));
     }
 
     #[test]
     fn ticks_that_nobody_saw_are_made_up_for_once_or_not_at_all() {
-        let after_three_days = at("2026-01-23T20:00:00Z");
         let next = Some(at("2026-01-24T13:00:00Z"));
-        let due = |misfire| schedule(misfire, Some("2026-01-20T13:00:00Z")).due(after_three_days);
-        assert_eq!(due(Misfire::RunOnce), Ok(Due { fire: Some(at("2026-01-23T13:00:00Z")), next }));
-        assert_eq!(due(Misfire::Skip), Ok(Due { fire: None, next }));
+        let after_three_days =
+            |misfire| due(&schedule(misfire, Some("2026-01-20T13:00:00Z")), "2026-01-23T20:00:00Z", Guayaquil);
+        assert_eq!(after_three_days(Misfire::RunOnce), (Some(at("2026-01-23T13:00:00Z")), next));
+        assert_eq!(after_three_days(Misfire::Skip), (None, next));
+    }
+
+    /// A schedule kept the zone in which it was seeded, whatever TIME_ZONE said (django-celery-beat#625, #194, #134).
+    #[test]
+    fn a_schedule_without_a_zone_follows_the_installations() {
+        let planned = schedule(Misfire::RunOnce, Some("2026-01-20T13:00:00Z"));
+        let (now, eight_in_madrid) = ("2026-01-20T10:00:00Z", Some(at("2026-01-21T07:00:00Z")));
+        assert_eq!(due(&planned, now, Madrid), (None, eight_in_madrid));
+        // What was due by the old clocks is not lost.
+        let late = "2026-01-20T13:05:00Z";
+        assert_eq!(due(&planned, late, Madrid), (Some(at("2026-01-20T13:00:00Z")), eight_in_madrid));
+        // One of its own stays.
+        let own = Schedule { time_zone: Some("America/Guayaquil".into()), ..planned };
+        assert_eq!(due(&own, now, Madrid), (None, Some(at("2026-01-20T13:00:00Z"))));
     }
 }
