@@ -142,12 +142,17 @@ impl Adapter {
     pub(super) async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
         let limit = self.limit * rounds(&message.recipient);
         let outcome = tokio::time::timeout(limit, self.provider.send(message)).await;
-        outcome.unwrap_or_else(|_| Err(timed_out(message.recipient.channel(), limit)))
+        let outcome = outcome.unwrap_or_else(|_| Err(timed_out(message.recipient.channel(), limit)));
+        outcome.map(SendReceipt::kept).map_err(SendFailure::kept)
     }
 
     /// After an unknown outcome: did this message leave, at `since` or later?
     pub(super) async fn find(&self, message: &Message, since: Timestamp) -> Lookup {
-        tokio::time::timeout(self.limit, self.provider.find(message, since)).await.unwrap_or(Lookup::CannotTell)
+        match tokio::time::timeout(self.limit, self.provider.find(message, since)).await {
+            Ok(Lookup::Sent(receipt)) => Lookup::Sent(receipt.kept()),
+            Ok(found) => found,
+            Err(_) => Lookup::CannotTell,
+        }
     }
 }
 
@@ -177,6 +182,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::channels::answer::MAX_ANSWER_CHARS;
     use crate::channels::is_accounts_fault;
 
     fn adapters(environment: Environment) -> Adapters {
@@ -231,6 +237,37 @@ mod tests {
             assert!(!is_accounts_fault(&failure), "it may have left");
             assert_eq!(adapter.find(&message, Clock::system().now()).await, Lookup::CannotTell);
         }
+    }
+
+    /// A provider that says more than a row, a log line or a page may hold, in every field that it fills.
+    struct Talkative;
+
+    #[async_trait]
+    impl Provider for Talkative {
+        async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
+            let flood = "\0x\u{1b}".repeat(40_000);
+            if message.body == "Hola" {
+                let provider_message_id = Some(flood.clone());
+                return Ok(SendReceipt { provider_message_id, answer: flood, ..SendReceipt::default() });
+            }
+            let mut failure = SendFailure::new(FailureClass::Transient, "CODE", flood.clone());
+            failure.answer = Some(flood);
+            Err(failure)
+        }
+    }
+
+    /// An answer that no row can hold jammed every lane: it was tried again for ever, with all that was written beside it.
+    #[tokio::test]
+    async fn what_an_adapter_passes_on_always_fits_a_row() {
+        let adapter = Adapter { provider: Box::new(Talkative), limit: Duration::from_secs(10) };
+        let fits = |text: &str| text.chars().count() <= MAX_ANSWER_CHARS && !text.contains(char::is_control);
+        let mut message = message(Recipient::Whatsapp("+593991234567".into()));
+        let receipt = adapter.send(&message).await.unwrap();
+        assert!(fits(&receipt.answer) && receipt.answer.starts_with('x'), "{}", receipt.answer);
+        assert_eq!(receipt.provider_message_id, None, "a part of a name would be another message's");
+        message.body = "Adiós".to_owned();
+        let failure = adapter.send(&message).await.unwrap_err();
+        assert!(fits(&failure.reason) && failure.answer.as_deref().is_some_and(fits), "{failure:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::fallback::FailureClass;
 
+use super::answer::excerpt;
 use super::message::Message;
 
 /// Why a provider did not take the message, read once, here, where its dialect is known.
@@ -53,6 +54,12 @@ impl SendFailure {
             bounced: false,
             fault,
         }
+    }
+
+    /// The failure as it is kept, whatever its adapter has read (see [`answer`](super::answer)).
+    pub(super) fn kept(self) -> Self {
+        let answer = self.answer.as_deref().map(|answer| excerpt(answer, None));
+        Self { reason: excerpt(&self.reason, None), answer, ..self }
     }
 
     /// The same, with the remedy in the words of an account of the database instead of the environment's.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 
+use super::answer::{excerpt, message_id};
 use super::failure::SendFailure;
 use super::message::Message;
 
@@ -32,6 +33,17 @@ pub(crate) struct SendReceipt {
     pub(crate) answer: String,
     /// Push subscriptions that no longer exist.
     pub(crate) gone: Vec<Id>,
+}
+
+impl SendReceipt {
+    /// The receipt as it is kept, whatever its adapter has read (see [`answer`](super::answer)).
+    pub(super) fn kept(self) -> Self {
+        Self {
+            provider_message_id: self.provider_message_id.as_deref().and_then(message_id),
+            answer: excerpt(&self.answer, None),
+            ..self
+        }
+    }
 }
 
 /// What became of a message whose outcome was unknown (d27).
