@@ -56,8 +56,9 @@ pub struct Connection {
 /// More reasons than these say nothing new.
 pub const MOST_REASONS: usize = 10;
 
-/// Key ids of WhatsApp have about 20 characters, those of Evolution's own channel are UUIDs.
-const LONGEST_ID: usize = 200;
+/// In bytes; as much as is kept of the id in a provider's answer. Key ids of WhatsApp have about 20 characters, those of
+/// Evolution's own channel are UUIDs.
+const LONGEST_ID: usize = 255;
 
 impl Webhook {
     /// Reads a body of whatever shape. `event` is the last part of the URL, which Evolution adds when it is told to send by
@@ -311,6 +312,7 @@ mod tests {
             max_retries: 3,
             next_retry_at: None,
             unknown_since: None,
+            unknown_until: None,
             paced_until: None,
             provider_message_id: Some("A".to_owned()),
             provider: None,
