@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 
@@ -33,6 +34,7 @@ pub(crate) enum Recipient {
 }
 
 /// A browser that asked for pushes (RFC 8030). The endpoint is a secret: who knows it may send to that browser.
+#[derive(Clone)]
 pub(crate) struct Subscription {
     pub(crate) id: Id,
     pub(crate) endpoint: String,
@@ -40,6 +42,8 @@ pub(crate) struct Subscription {
     pub(crate) p256dh: String,
     /// Its authentication secret, base64url.
     pub(crate) auth: String,
+    /// Since when no push has reached it; `None` when the last one did.
+    pub(crate) failing_since: Option<Timestamp>,
 }
 
 impl Recipient {
@@ -73,6 +77,7 @@ mod tests {
             endpoint: "https://push.example.com/secret".into(),
             p256dh: "key".into(),
             auth: "secret".into(),
+            failing_since: None,
         }]);
         for recipient in
             [Recipient::Email("maria@example.com".into()), Recipient::Whatsapp("+593991234567".into()), push]

@@ -18,9 +18,10 @@ mod push;
 mod whatsapp;
 
 pub(crate) use accounts::Account;
+pub(crate) use adapters::cut_off;
 pub(crate) use failure::{SendFailure, channels_failure, is_accounts_fault, not_configured};
 pub(crate) use message::{Message, Recipient, Subscription};
 pub(crate) use plain_text::plain_text;
 pub use provider::ProviderError;
-pub(crate) use provider::{Lookup, SendReceipt};
+pub(crate) use provider::{Likeness, Lookup, Record, SendReceipt};
 pub(crate) use providers::Providers;
