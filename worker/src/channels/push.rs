@@ -10,7 +10,6 @@ use futures::{FutureExt, StreamExt, stream};
 use http::HeaderMap;
 use recado_kernel::clock::Clock;
 use recado_kernel::config::PushSettings;
-use recado_kernel::ids::Id;
 use recado_kernel::outbound::check_url;
 use recado_notifications::fallback::FailureClass;
 use recado_notifications::push::{Findings, MOST_DEVICES, leads_nowhere};
@@ -386,6 +385,7 @@ fn payload(message: &Message) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use recado_kernel::ids::Id;
     use recado_sandbox::{PushFault, PushOptions, PushSubscription};
     use serde_json::Value;
 

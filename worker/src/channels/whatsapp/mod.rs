@@ -353,10 +353,10 @@ fn mentions(message: &Value, words: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use recado_kernel::ids::Id;
-    use recado_sandbox::{Evolution, EvolutionFault, EvolutionOptions};
+    use recado_sandbox::{ChatName, Evolution, EvolutionFault, EvolutionOptions};
 
     use super::*;
+    use crate::channels::provider::Likeness;
 
     const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -467,24 +467,103 @@ mod tests {
         let failure = hasty.send(&left).await.unwrap_err();
         assert_eq!((failure.class, failure.code, failure.status), (FailureClass::Unknown, "WHATSAPP_TIMEOUT", None));
         let sent = evolution.wait_for(1, TEST_TIMEOUT).await;
-        match whatsapp.find(&left, before).await {
-            Lookup::Sent(receipt) => assert_eq!(receipt.provider_message_id.as_deref(), Some(sent[0].id.as_str())),
-            other => panic!("the message left, but: {other:?}"),
-        }
-        assert_eq!(
-            whatsapp.find(&left, before + Duration::from_secs(60)).await,
-            Lookup::NotFound,
-            "that one was earlier"
-        );
+        assert_eq!(found(whatsapp.find(&left, before).await), [(sent[0].id.clone(), Likeness::Recipient)]);
+        let later = before + Duration::from_secs(60);
+        assert_eq!(whatsapp.find(&left, later).await, Lookup::Records(Vec::new()), "that one was earlier");
 
         evolution.misbehave_times(EvolutionFault::Drop, 1);
         let lost = message("Su cita es mañana");
         assert_eq!(whatsapp.send(&lost).await.unwrap_err().class, FailureClass::Unknown);
-        assert_eq!(whatsapp.find(&lost, before).await, Lookup::NotFound);
+        assert_eq!(whatsapp.find(&lost, before).await, Lookup::Records(Vec::new()));
 
-        for fault in [EvolutionFault::status(503), EvolutionFault::Drop, EvolutionFault::Unauthorized] {
+        let silent = [EvolutionFault::status(503), EvolutionFault::Drop, EvolutionFault::Unauthorized, EvolutionFault::NoRecords];
+        for fault in silent {
             evolution.misbehave(fault);
             assert_eq!(whatsapp.find(&left, before).await, Lookup::CannotTell);
+        }
+    }
+
+    fn found(lookup: Lookup) -> Vec<(String, Likeness)> {
+        let Lookup::Records(records) = lookup else { panic!("{lookup:?}") };
+        records.into_iter().map(|record| (record.provider_message_id, record.likeness)).collect()
+    }
+
+    /// Evolution had the message on record each time, under another name or within another message, and it was sent again
+    /// (evolution-api#1872, #2687, #2062, #447; chatwoot#259, camel#4280).
+    #[tokio::test]
+    async fn a_message_is_found_by_whatever_name_its_chat_has() {
+        let table = [
+            ("+5511987654321", ChatName::OldNumber, Likeness::Recipient),
+            ("+525512345678", ChatName::OldNumber, Likeness::Recipient),
+            ("+593991234567", ChatName::HiddenWithNumber, Likeness::Recipient),
+            ("+593991234567", ChatName::Hidden, Likeness::Unnamed),
+        ];
+        for (number, name, likeness) in table {
+            let evolution = evolution().await;
+            evolution.name_chats(name);
+            evolution.wrap_messages();
+            let whatsapp = whatsapp(&settings(&evolution));
+            let before = Clock::system().now();
+            let message = Message { recipient: Recipient::Whatsapp(number.to_owned()), ..message("Su vehículo está listo") };
+            evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
+            whatsapp.send(&message).await.unwrap_err();
+            // The page is full of other chats, and the filter by chat finds nothing (evolution-api#1632).
+            for other in 0..2 * PAGE_SIZE {
+                evolution.write_by_hand(&format!("59399{other:07}"), "Buenos días");
+            }
+            let sent = evolution.messages();
+            assert_eq!(found(whatsapp.find(&message, before).await), [(sent[0].id.clone(), likeness)], "{number} {name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_evolution_takes_names_the_message_is_known_by_ours() {
+        let evolution = evolution().await;
+        evolution.take_names();
+        evolution.name_chats(ChatName::Hidden);
+        let whatsapp = whatsapp(&settings(&evolution));
+        let before = Clock::system().now();
+        evolution.write_by_hand("593990000000", "Hola");
+        evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
+        whatsapp.send(&message("Hola")).await.unwrap_err();
+        let records = found(whatsapp.find(&message("Hola"), before).await);
+        assert!(records.contains(&(our_name(message("Hola").notification_id), Likeness::OurName)), "{records:?}");
+    }
+
+    /// More has been sent since than is read: perhaps the message is behind it.
+    #[tokio::test]
+    async fn what_lies_beyond_the_last_page_is_unknown() {
+        let evolution = evolution().await;
+        let whatsapp = whatsapp(&settings(&evolution));
+        let before = Clock::system().now();
+        for other in 0..=MOST_PAGES * PAGE_SIZE {
+            evolution.write_by_hand(&format!("59399{other:07}"), "Buenos días");
+        }
+        assert_eq!(whatsapp.find(&message("Hola"), before).await, Lookup::CannotTell);
+        assert_eq!(
+            whatsapp.find(&message("Hola"), Clock::system().now() + Duration::from_secs(60)).await,
+            Lookup::Records(Vec::new())
+        );
+    }
+
+    /// An address inside our own network is refused by the guard: every message would be, until the settings are corrected.
+    #[tokio::test]
+    async fn a_refused_address_or_certificate_is_our_settings_fault() {
+        let evolution = evolution().await;
+        let port = Url::parse(evolution.url()).unwrap().port().unwrap();
+        let at = |url: String| {
+            let settings = WhatsappSettings { url, ..settings(&evolution) };
+            whatsapp(&settings)
+        };
+        // A name is judged when it is looked up.
+        let inside = Whatsapp {
+            http: outbound::client(false, TEST_TIMEOUT, Connections::OneEach).unwrap(),
+            ..at(format!("http://localhost:{port}"))
+        };
+        for whatsapp in [inside, at(format!("https://127.0.0.1:{port}"))] {
+            let failure = whatsapp.send(&message("Hola")).await.unwrap_err();
+            assert_eq!((failure.class, failure.fault), (FailureClass::Misconfigured, Fault::Account), "{failure:?}");
+            assert!(failure.reason.contains("EVOLUTION_API_URL"), "{}", failure.reason);
         }
     }
 
