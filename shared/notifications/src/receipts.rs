@@ -392,7 +392,7 @@ mod tests {
         assert_eq!(Webhook::read(None, &body, now()).ignored.len(), MOST_REASONS);
         let long = json!({"event": "x\n".repeat(1000)});
         assert!(Webhook::read(None, &long, now()).ignored[0].len() < 200);
-        let id = json!({"event": "messages.update", "data": {"keyId": "x".repeat(201), "status": "READ"}});
+        let id = json!({"event": "messages.update", "data": {"keyId": "x".repeat(256), "status": "READ"}});
         assert!(Webhook::read(None, &id, now()).receipts.is_empty());
     }
 
