@@ -1,6 +1,6 @@
 //! The ways to a person. [`Providers`] knows all accounts and sends through them.
 //!
-//! To add a channel, write its adapter beside `whatsapp.rs`: it implements [`Provider`](provider::Provider), reads its
+//! To add a channel, write its adapter beside `whatsapp`: it implements [`Provider`](provider::Provider), reads its
 //! provider's answers, and maps them once to a [`SendFailure`]. An adapter returns facts and changes no data.
 
 mod account_cache;
