@@ -70,11 +70,7 @@ pub(crate) fn client(
 ///
 /// # Errors
 /// As [`client`].
-pub(crate) fn trusted_client(
-    url: &Url,
-    timeout: Duration,
-    connections: Connections,
-) -> Result<Client, reqwest::Error> {
+pub(crate) fn trusted_client(url: &Url, timeout: Duration, connections: Connections) -> Result<Client, reqwest::Error> {
     let here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),

@@ -46,7 +46,10 @@ impl NewSubscription {
         let mut errors = Vec::new();
         self.endpoint = self.endpoint.trim().to_owned();
         if Url::parse(&self.endpoint).is_ok_and(|url| leads_nowhere(&url)) {
-            errors.push(("endpoint", "El dominio no existe: este navegador no tiene servicio de notificaciones.".to_owned()));
+            errors.push((
+                "endpoint",
+                "El dominio no existe: este navegador no tiene servicio de notificaciones.".to_owned(),
+            ));
         }
         self.p256dh = check_key(&mut errors, "p256dh", &self.p256dh, is_point);
         self.auth = check_key(&mut errors, "auth", &self.auth, |bytes| bytes.len() == 16);

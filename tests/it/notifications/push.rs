@@ -58,7 +58,10 @@ story!(a_bad_subscription_is_refused, [("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "fals
         (body("https://127.0.0.1/1", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
         (body("https://169.254.169.254/latest/", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
         // Browsers without a push service hand this out (discourse/discourse#39804, vm0-ai/vm0#32459).
-        (body("https://permanently-removed.invalid/fcm/send/abc", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
+        (
+            body("https://permanently-removed.invalid/fcm/send/abc", &good.p256dh, &good.auth),
+            "/subscription/endpoint/0",
+        ),
         // 65 bytes that are no point of the curve (Couchers-org/couchers#8212).
         (body(ENDPOINT, &format!("{}AAAA", &good.p256dh[..83]), &good.auth), "/subscription/keys/p256dh/0"),
         (json!({"customer_id": "customer-001"}), "/subscription/0"),

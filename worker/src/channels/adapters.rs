@@ -178,8 +178,8 @@ fn silence(channel: Channel) -> (FailureClass, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use async_trait::async_trait;
     use crate::channels::message::Recipient;
+    use async_trait::async_trait;
 
     use super::*;
     use crate::channels::answer::MAX_ANSWER_CHARS;

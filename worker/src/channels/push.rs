@@ -13,8 +13,8 @@ use recado_kernel::config::PushSettings;
 use recado_kernel::outbound::check_url;
 use recado_notifications::fallback::FailureClass;
 use recado_notifications::push::{Findings, MOST_DEVICES, leads_nowhere};
-use reqwest::{Client, Response};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use reqwest::{Client, Response};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use url::Url;
@@ -50,14 +50,8 @@ const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// Services of the browsers themselves. If their names or certificates are refused, our network is out of order and not the
 /// device.
-const WELL_KNOWN: [&str; 6] = [
-    "googleapis.com",
-    "google.com",
-    "mozilla.com",
-    "push.apple.com",
-    "windows.com",
-    "microsoft.com",
-];
+const WELL_KNOWN: [&str; 6] =
+    ["googleapis.com", "google.com", "mozilla.com", "push.apple.com", "windows.com", "microsoft.com"];
 
 /// What push services say of a subscription that was made for another key than ours: Apple's word, Google's and Mozilla's
 /// sentences.
@@ -133,9 +127,8 @@ impl Push {
         if URL_SAFE_NO_PAD.encode(signer.get_public_key()) != settings.public_key {
             return Err(wrong("VAPID_PUBLIC_KEY", "does not belong to VAPID_PRIVATE_KEY"));
         }
-        let http =
-            outbound::client(allow_private, settings.timeout, Connections::Kept)
-                .map_err(|error| ProviderError::Tls(error.into()))?;
+        let http = outbound::client(allow_private, settings.timeout, Connections::Kept)
+            .map_err(|error| ProviderError::Tls(error.into()))?;
         let (subject, timeout) = (settings.subject.clone(), settings.timeout);
         Ok(Self { http, signer, subject, allow_private, timeout, clock: clock.clone() })
     }
@@ -157,7 +150,8 @@ impl Push {
             return Err(unreachable("the device's push service does not exist".to_owned()));
         }
         let sealed = self.seal(device, &endpoint, payload).map_err(|error| unreachable(unsealed(&error)))?;
-        let response = self.send_sealed(&endpoint, &sealed, topic).await.map_err(|error| unanswered(&endpoint, &error))?;
+        let response =
+            self.send_sealed(&endpoint, &sealed, topic).await.map_err(|error| unanswered(&endpoint, &error))?;
         self.read(device, response).await
     }
 
@@ -304,7 +298,9 @@ fn classify(status: u16, body: &str) -> (FailureClass, &'static str, &'static st
         400 | 401 | 403 if MADE_FOR_ANOTHER_KEY.iter().any(|saying| body.contains(saying)) => {
             (Permanent, EXPIRED, OTHER_KEY, Blame::Gone)
         }
-        401 | 403 => (Misconfigured, FAILED, "the push service refuses our VAPID key; check VAPID_PUBLIC_KEY", Blame::Us),
+        401 | 403 => {
+            (Misconfigured, FAILED, "the push service refuses our VAPID key; check VAPID_PUBLIC_KEY", Blame::Us)
+        }
         404 => (Permanent, NOT_FOUND, "the push service does not know the device", Blame::Gone),
         410 => (Permanent, EXPIRED, "the device's subscription has expired", Blame::Gone),
         413 => (Permanent, FAILED, "the push service finds the message too large", Blame::Us),
@@ -602,7 +598,12 @@ mod tests {
         let table = [
             (400, r#"{"reason":"VapidPkHashMismatch"}"#, Permanent, Blame::Gone),
             (400, r#"{"reason":"BadWebPushTopic"}"#, Permanent, Blame::Us),
-            (403, "the VAPID credentials in the authorization header do not correspond to the credentials used to create the subscriptions.", Permanent, Blame::Gone),
+            (
+                403,
+                "the VAPID credentials in the authorization header do not correspond to the credentials used to create the subscriptions.",
+                Permanent,
+                Blame::Gone,
+            ),
             (403, r#"{"reason":"BadJwtToken"}"#, Misconfigured, Blame::Us),
             (401, "", Misconfigured, Blame::Us),
             (404, "", Permanent, Blame::Gone),

@@ -20,7 +20,8 @@ pub enum Rivalry {
     /// The record names the recipient: messages to the same address that are being sent now. One of unknown outcome is no
     /// rival: which of the two records is whose makes no difference then.
     SameRecipient,
-    /// The record does not say to whom it went: messages to anyone that are being sent now, or may have left.
+    /// The record does not say to whom it went: messages to anyone that are being sent now, or may have left, also those whose
+    /// channel was given up in doubt.
     AnyRecipient,
 }
 
@@ -44,9 +45,9 @@ pub async fn rivals(session: &mut Session, of: &Notification, rivalry: Rivalry, 
         one(i64,),
         session,
         "select count(*) from notifications n join tasks t on t.id = n.task_id
-         where n.created_at >= $1 and n.channel = $2 and n.status = 'queued' and n.body = $3 and n.id <> $4
-           and ((n.recipient_address = $5 and t.state = 'started' and n.unknown_since is null)
-                or ($6 and (t.state = 'started' or t.cut_off or n.unknown_since is not null)))",
+         where n.created_at >= $1 and n.channel = $2 and n.status in ('queued', 'failed') and n.body = $3 and n.id <> $4
+           and ((n.recipient_address = $5 and t.state = 'started' and n.status = 'queued' and n.unknown_since is null)
+                or ($6 and (n.unknown_since is not null or (n.status = 'queued' and (t.state = 'started' or t.cut_off)))))",
         now - RIVALS_WINDOW,
         of.channel.as_str(),
         of.body.as_str(),

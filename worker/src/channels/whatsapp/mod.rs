@@ -476,7 +476,12 @@ mod tests {
         assert_eq!(whatsapp.send(&lost).await.unwrap_err().class, FailureClass::Unknown);
         assert_eq!(whatsapp.find(&lost, before).await, Lookup::Records(Vec::new()));
 
-        let silent = [EvolutionFault::status(503), EvolutionFault::Drop, EvolutionFault::Unauthorized, EvolutionFault::NoRecords];
+        let silent = [
+            EvolutionFault::status(503),
+            EvolutionFault::Drop,
+            EvolutionFault::Unauthorized,
+            EvolutionFault::NoRecords,
+        ];
         for fault in silent {
             evolution.misbehave(fault);
             assert_eq!(whatsapp.find(&left, before).await, Lookup::CannotTell);
@@ -504,7 +509,8 @@ mod tests {
             evolution.wrap_messages();
             let whatsapp = whatsapp(&settings(&evolution));
             let before = Clock::system().now();
-            let message = Message { recipient: Recipient::Whatsapp(number.to_owned()), ..message("Su vehículo está listo") };
+            let message =
+                Message { recipient: Recipient::Whatsapp(number.to_owned()), ..message("Su vehículo está listo") };
             evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
             whatsapp.send(&message).await.unwrap_err();
             // The page is full of other chats, and the filter by chat finds nothing (evolution-api#1632).
@@ -512,7 +518,11 @@ mod tests {
                 evolution.write_by_hand(&format!("59399{other:07}"), "Buenos días");
             }
             let sent = evolution.messages();
-            assert_eq!(found(whatsapp.find(&message, before).await), [(sent[0].id.clone(), likeness)], "{number} {name:?}");
+            assert_eq!(
+                found(whatsapp.find(&message, before).await),
+                [(sent[0].id.clone(), likeness)],
+                "{number} {name:?}"
+            );
         }
     }
 

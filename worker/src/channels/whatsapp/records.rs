@@ -141,7 +141,10 @@ fn words(message: &Value, depth: usize) -> Option<&str> {
         WRAPPERS.into_iter().find_map(|wrapper| {
             let inner = message.get(wrapper)?;
             // A wrapper holds the message itself, or names it once more.
-            ["message", "editedMessage"].into_iter().find_map(|field| words(inner.get(field)?, depth)).or_else(|| words(inner, depth))
+            ["message", "editedMessage"]
+                .into_iter()
+                .find_map(|field| words(inner.get(field)?, depth))
+                .or_else(|| words(inner, depth))
         })
     })
 }
@@ -187,9 +190,21 @@ mod tests {
             ("593991234567", json!({"remoteJid": "593991234567"}), Some(Recipient)),
             ("593991234567", json!({"remoteJid": "593991234567:12@s.whatsapp.net"}), Some(Recipient)),
             ("593991234567", json!({"remoteJid": "593991234567@c.us"}), Some(Recipient)),
-            ("593991234567", json!({"remoteJid": "2715@lid", "remoteJidAlt": "593991234567@s.whatsapp.net"}), Some(Recipient)),
-            ("593991234567", json!({"remoteJid": "2715@lid", "participant": "593991234567@s.whatsapp.net"}), Some(Recipient)),
-            ("593991234567", json!({"remoteJid": "2715@lid", "participant": "593900000000@s.whatsapp.net"}), Some(Unnamed)),
+            (
+                "593991234567",
+                json!({"remoteJid": "2715@lid", "remoteJidAlt": "593991234567@s.whatsapp.net"}),
+                Some(Recipient),
+            ),
+            (
+                "593991234567",
+                json!({"remoteJid": "2715@lid", "participant": "593991234567@s.whatsapp.net"}),
+                Some(Recipient),
+            ),
+            (
+                "593991234567",
+                json!({"remoteJid": "2715@lid", "participant": "593900000000@s.whatsapp.net"}),
+                Some(Unnamed),
+            ),
             ("593991234567", json!({"remoteJid": "2715@lid", "remoteJidAlt": "593900000000@s.whatsapp.net"}), None),
             ("593991234567", json!({"remoteJid": "2715@lid"}), Some(Unnamed)),
             ("593991234567", json!({}), Some(Unnamed)),
@@ -231,7 +246,10 @@ mod tests {
             inside("viewOnceMessage", plain()),
             inside("viewOnceMessageV2", extended.clone()),
             inside("deviceSentMessage", inside("ephemeralMessage", extended.clone())),
-            inside("documentWithCaptionMessage", json!({"documentMessage": {"caption": "Hola, señora 🚗 Su vehículo está listo"}})),
+            inside(
+                "documentWithCaptionMessage",
+                json!({"documentMessage": {"caption": "Hola, señora 🚗 Su vehículo está listo"}}),
+            ),
             inside("editedMessage", json!({"protocolMessage": {"editedMessage": plain()}})),
             json!({"protocolMessage": {"editedMessage": extended}}),
             json!({"conversation": "  Hola, señora 🚗\r\n\r\nSu vehículo está listo\n"}),
@@ -280,7 +298,8 @@ mod tests {
             let key = json!({"id": id, "remoteJid": "593991234567"});
             search.read(&record(key, plain(), json!(at)), SINCE).expect("ours")
         };
-        let records = search.records(vec![read("C", SINCE + 9), read("B", SINCE), read("A", SINCE + 3), read("B", SINCE)]);
+        let records =
+            search.records(vec![read("C", SINCE + 9), read("B", SINCE), read("A", SINCE + 3), read("B", SINCE)]);
         let ids: Vec<_> = records.iter().map(|record| record.provider_message_id.as_str()).collect();
         assert_eq!(ids, ["B", "A", "C"]);
     }

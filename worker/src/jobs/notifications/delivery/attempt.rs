@@ -37,7 +37,9 @@ impl Delivery<'_> {
         let (mut attempts, mut failures) = (Vec::new(), Vec::new());
         for (number, account) in accounts.iter().enumerate() {
             // The first may have taken its time to fail.
-            if number > 0 && let Some(refused) = self.refused_meanwhile().await? {
+            if number > 0
+                && let Some(refused) = self.refused_meanwhile().await?
+            {
                 return Ok(refused.with_attempts(attempts));
             }
             if let Some(slot) = self.paced_to(account).await? {

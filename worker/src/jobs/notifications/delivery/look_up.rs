@@ -97,7 +97,8 @@ impl Delivery<'_> {
         for (likeness, rivalry) in
             [(Likeness::Recipient, Rivalry::SameRecipient), (Likeness::Unnamed, Rivalry::AnyRecipient)]
         {
-            let is_free = |record: &&Record| record.likeness == likeness && !taken.contains(&record.provider_message_id);
+            let is_free =
+                |record: &&Record| record.likeness == likeness && !taken.contains(&record.provider_message_id);
             let free: Vec<&Record> = records.iter().filter(is_free).collect();
             if free.is_empty() {
                 continue;

@@ -28,10 +28,9 @@ pub(crate) enum Permission {
 impl From<Refusal> for Permission {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::OptedOut => Self::Refused(
-                "OPTED_OUT",
-                "the customer switched this channel off after the event was accepted",
-            ),
+            Refusal::OptedOut => {
+                Self::Refused("OPTED_OUT", "the customer switched this channel off after the event was accepted")
+            }
             Refusal::Suppressed => Self::Refused(
                 "SUPPRESSED",
                 "the address was put on the list of suppressions after the event was accepted",
