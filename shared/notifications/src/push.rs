@@ -155,38 +155,29 @@ pub async fn of_customer(session: &mut Session, customer_id: &str) -> Result<Vec
     )
 }
 
-/// What pushes found out about devices.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
-    /// Their subscriptions have ended, or can never be reached.
-    pub gone: Vec<Id>,
-    /// They failed in a way that speaks against the device: counted.
-    pub blamed: Vec<Id>,
-    /// They could not be reached, which may pass.
-    pub unreached: Vec<Id>,
-    /// They failed before, and were reached now.
-    pub recovered: Vec<Id>,
+/// What a push found out about a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Its subscription has ended, or can never be reached.
+    Gone,
+    /// It failed in a way that speaks against the device: counted.
+    Blamed,
+    /// It could not be reached, which may pass.
+    Unreached,
+    /// It failed before, and was reached now.
+    Recovered,
 }
 
-impl Findings {
-    pub fn is_empty(&self) -> bool {
-        [&self.gone, &self.blamed, &self.unreached, &self.recovered].into_iter().all(Vec::is_empty)
-    }
-
-    /// Adds those of another message.
-    pub fn extend(&mut self, other: &Self) {
-        self.gone.extend_from_slice(&other.gone);
-        self.blamed.extend_from_slice(&other.blamed);
-        self.unreached.extend_from_slice(&other.unreached);
-        self.recovered.extend_from_slice(&other.recovered);
-    }
-}
-
-/// Writes findings down, and removes devices that will not be reached any more.
-pub async fn record(session: &mut Session, findings: &Findings, now: Timestamp) -> Result<()> {
-    let Findings { gone, blamed, unreached, recovered } = findings;
+/// Writes down what pushes found out, and removes devices that will not be reached any more.
+pub async fn record(session: &mut Session, findings: &[(Id, Finding)], now: Timestamp) -> Result<()> {
+    let that_are = |wanted: Finding| {
+        let of = findings.iter().filter(move |(_, finding)| *finding == wanted);
+        of.map(|(id, _)| *id).collect::<Vec<Id>>()
+    };
+    let [gone, blamed, unreached, recovered] =
+        [Finding::Gone, Finding::Blamed, Finding::Unreached, Finding::Recovered].map(that_are);
     if !gone.is_empty() {
-        remove(session, gone).await?;
+        remove(session, &gone).await?;
     }
     // In the order of their ids, so that two workers do not wait for each other in a circle.
     let sorted = |ids: &[Id]| {
@@ -194,7 +185,7 @@ pub async fn record(session: &mut Session, findings: &Findings, now: Timestamp) 
         ids.sort_unstable();
         ids
     };
-    let failed = sorted(&[blamed.as_slice(), unreached].concat());
+    let failed = sorted(&[blamed.as_slice(), unreached.as_slice()].concat());
     if !failed.is_empty() {
         lock(session, &failed).await?;
         sql!(
@@ -205,7 +196,7 @@ pub async fn record(session: &mut Session, findings: &Findings, now: Timestamp) 
              where id = any($1)",
             Ids(&failed),
             now,
-            Ids(blamed)
+            Ids(&blamed)
         )?;
         sql!(
             run,
@@ -217,7 +208,7 @@ pub async fn record(session: &mut Session, findings: &Findings, now: Timestamp) 
         )?;
     }
     if !recovered.is_empty() {
-        let recovered = sorted(recovered);
+        let recovered = sorted(&recovered);
         lock(session, &recovered).await?;
         sql!(
             run,

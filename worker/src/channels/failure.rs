@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::fallback::FailureClass;
-use recado_notifications::push::Findings;
+use recado_notifications::push::Finding;
 
 use super::answer::excerpt;
 use super::message::Message;
@@ -24,7 +25,7 @@ pub(crate) struct SendFailure {
     /// The earliest time at which the provider wants to hear from us again.
     pub(crate) retry_after: Option<Duration>,
     /// What was found out about devices.
-    pub(crate) devices: Findings,
+    pub(crate) devices: Vec<(Id, Finding)>,
     /// The recipient's address itself was refused for good: it should not be written to again.
     pub(crate) bounced: bool,
     pub(crate) fault: Fault,
@@ -50,7 +51,7 @@ impl SendFailure {
             status: None,
             answer: None,
             retry_after: None,
-            devices: Findings::default(),
+            devices: Vec::new(),
             bounced: false,
             fault,
         }

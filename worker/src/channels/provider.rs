@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use recado_kernel::clock::Timestamp;
-use recado_notifications::push::Findings;
+use recado_kernel::ids::Id;
+use recado_notifications::push::Finding;
 
 use super::answer::{excerpt, message_id};
 use super::failure::SendFailure;
@@ -32,7 +33,7 @@ pub(crate) struct SendReceipt {
     /// The provider's words, at most [`MAX_ANSWER_CHARS`](super::answer::MAX_ANSWER_CHARS) characters, without secrets.
     pub(crate) answer: String,
     /// What was found out about devices.
-    pub(crate) devices: Findings,
+    pub(crate) devices: Vec<(Id, Finding)>,
 }
 
 impl SendReceipt {

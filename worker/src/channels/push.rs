@@ -12,7 +12,7 @@ use recado_kernel::clock::Clock;
 use recado_kernel::config::PushSettings;
 use recado_kernel::outbound::check_url;
 use recado_notifications::fallback::FailureClass;
-use recado_notifications::push::{Findings, MOST_DEVICES, leads_nowhere};
+use recado_notifications::push::{Finding, MOST_DEVICES, leads_nowhere};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Client, Response};
 use secrecy::ExposeSecret;
@@ -107,6 +107,17 @@ enum Blame {
     Nobody,
     /// The message or our settings are at fault.
     Us,
+}
+
+impl Blame {
+    fn finding(self) -> Option<Finding> {
+        match self {
+            Self::Gone => Some(Finding::Gone),
+            Self::Device => Some(Finding::Blamed),
+            Self::Nobody => Some(Finding::Unreached),
+            Self::Us => None,
+        }
+    }
 }
 
 impl Undelivered {
@@ -247,21 +258,16 @@ impl Provider for Push {
 /// One device is enough: the person has the message. Otherwise the most hopeful failure speaks for all.
 fn conclude(outcomes: Vec<(&Subscription, Outcome)>) -> Result<SendReceipt, SendFailure> {
     let total = outcomes.len();
-    let mut devices = Findings::default();
+    let mut devices = Vec::new();
     let (mut statuses, mut failures) = (Vec::new(), Vec::new());
     for (device, outcome) in outcomes {
         match outcome {
             Ok(status) => {
-                devices.recovered.extend(device.failing_since.map(|_| device.id));
+                devices.extend(device.failing_since.map(|_| (device.id, Finding::Recovered)));
                 statuses.push(status);
             }
             Err(Undelivered { failure, blame }) => {
-                match blame {
-                    Blame::Gone => devices.gone.push(device.id),
-                    Blame::Device => devices.blamed.push(device.id),
-                    Blame::Nobody => devices.unreached.push(device.id),
-                    Blame::Us => {}
-                }
+                devices.extend(blame.finding().map(|finding| (device.id, finding)));
                 failures.push(failure);
             }
         }
@@ -467,7 +473,7 @@ mod tests {
         service.expire(&devices[1].endpoint);
         let gone = devices[1].id;
         let receipt = push().send(&message(devices)).await.expect("two devices are left");
-        assert_eq!(receipt.devices, Findings { gone: vec![gone], ..Findings::default() });
+        assert_eq!(receipt.devices, [(gone, Finding::Gone)]);
         assert_eq!((receipt.status, receipt.answer.as_str()), (Some(201), "2 of 3 devices reached"));
         let received = service.wait_for(2, TEST_TIMEOUT).await;
         assert_eq!(received.len(), 2);
@@ -483,7 +489,7 @@ mod tests {
         let ids = [expired.id, unknown.id];
         let failure = push().send(&message(vec![expired, unknown])).await.unwrap_err();
         assert_eq!((failure.class, failure.code, failure.status), (FailureClass::Permanent, EXPIRED, Some(410)));
-        assert_eq!(failure.devices.gone, ids);
+        assert_eq!(failure.devices, ids.map(|id| (id, Finding::Gone)));
 
         let unknown = device(service.subscribe());
         service.forget(&unknown.endpoint);
@@ -516,7 +522,7 @@ mod tests {
             let failure = push().send(&message(vec![device])).await.unwrap_err();
             let found = (failure.class, failure.code, failure.status, failure.retry_after);
             assert_eq!(found, (class, FAILED, status, retry_after), "{fault:?}");
-            assert!(failure.devices.gone.is_empty());
+            assert!(failure.devices.iter().all(|(_, finding)| *finding != Finding::Gone));
             assert!(!format!("{failure:?}").contains(&token), "the endpoint is a secret");
         }
     }
@@ -528,7 +534,7 @@ mod tests {
         let id = device.id;
         let failure = push().send(&message(vec![device])).await.unwrap_err();
         assert_eq!((failure.class, failure.status), (FailureClass::Permanent, Some(403)));
-        assert_eq!(failure.devices.gone, [id]);
+        assert_eq!(failure.devices, [(id, Finding::Gone)]);
         assert!(failure.reason.contains("subscribe again"), "{}", failure.reason);
     }
 
@@ -587,8 +593,8 @@ mod tests {
             let (id, endpoint) = (device.id, device.endpoint.clone());
             let failure = push().send(&message(vec![device])).await.unwrap_err();
             assert_eq!(failure.class, FailureClass::Permanent, "{endpoint}: {}", failure.reason);
-            let found = if blame == Blame::Gone { &failure.devices.gone } else { &failure.devices.blamed };
-            assert_eq!(found, &[id], "{endpoint}: {}", failure.reason);
+            let expected = [(id, blame.finding().expect("the device's"))];
+            assert_eq!(failure.devices, expected, "{endpoint}: {}", failure.reason);
         }
     }
 
@@ -648,7 +654,8 @@ mod tests {
         let began = std::time::Instant::now();
         let failure = push.send(&message(devices.clone())).await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-        assert_eq!((failure.class, failure.devices.unreached.len()), (FailureClass::Transient, devices.len()));
+        let unreached = failure.devices.iter().filter(|(_, finding)| *finding == Finding::Unreached).count();
+        assert_eq!((failure.class, unreached), (FailureClass::Transient, devices.len()));
         let long_ago = Clock::system().now() - Duration::from_secs(2 * 60 * 60);
         devices.iter_mut().for_each(|device| device.failing_since = Some(long_ago));
         assert_eq!(push.send(&message(devices)).await.unwrap_err().class, FailureClass::Permanent);

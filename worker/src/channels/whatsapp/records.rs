@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn record(key: Value, message: Value, at: Value) -> Value {
-        json!({"id": "1", "key": key, "message": message, "messageTimestamp": at})
+        Value::from_iter([("key", key), ("message", message), ("messageTimestamp", at)])
     }
 
     fn likeness(search: &Search, record: &Value) -> Option<Likeness> {

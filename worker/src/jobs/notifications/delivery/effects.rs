@@ -6,7 +6,7 @@ use recado_kernel::ids::Id;
 use recado_notifications::journal::{self, Entry};
 use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_notifications::notifications::{self, Change, Status};
-use recado_notifications::push::{self, Findings};
+use recado_notifications::push::{self, Finding};
 use recado_notifications::suppressions::{self, Bounce};
 
 use crate::registry::{Effects, Outcome, Rows, ToWrite};
@@ -17,7 +17,7 @@ pub(crate) struct DeliveryRows {
     pub(super) changes: Vec<Change>,
     pub(super) attempts: Vec<Attempt>,
     /// What was found out about devices.
-    pub(super) devices: Findings,
+    pub(super) devices: Vec<(Id, Finding)>,
     /// Addresses that were refused for good.
     pub(super) bounces: Vec<Bounce>,
     /// Decisions that no other row tells; a plain success has none.
@@ -45,14 +45,14 @@ impl Delivered {
 impl Rows for DeliveryRows {
     async fn write(session: &mut Session, batch: &[ToWrite<'_, Self>]) -> db::Result<()> {
         let (mut changes, mut made, mut devices, mut bounces, mut journal) =
-            <(Vec<_>, Vec<_>, Findings, Vec<_>, Vec<_>)>::default();
+            <(Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
         // A claim that was lost may be about a person who was erased meanwhile.
         let mut late_attempts: Vec<(Id, Id)> = Vec::new();
         for ToWrite { rows, in_force } in batch {
             // What happened is true even when the claim is lost: the attempts, and that a message was sent. Everything else
             // is for the claim in force to decide; an address that bounced bounces again at its attempt.
             made.extend_from_slice(&rows.attempts);
-            devices.extend(&rows.devices);
+            devices.extend_from_slice(&rows.devices);
             if *in_force {
                 changes.extend_from_slice(&rows.changes);
                 bounces.extend_from_slice(&rows.bounces);
