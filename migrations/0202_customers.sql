@@ -46,6 +46,9 @@ create table push_subscriptions (
     p256dh text not null,
     auth text not null,
     user_agent text,
+    -- Since when no push has reached it, and how many of those failed in a way that speaks against the device itself.
+    failing_since timestamptz,
+    failures integer not null default 0,
     created_at timestamptz not null,
     updated_at timestamptz not null
 );

@@ -35,6 +35,9 @@ create table notifications (
     next_retry_at timestamptz,
     -- Since when an attempt without an answer is being looked up at the provider.
     unknown_since timestamptz,
+    -- Until when that is done again and again. Null with `unknown_since` set: that time is over, and the provider is asked
+    -- once more before anything is sent again.
+    unknown_until timestamptz,
     -- The moment that was reserved for it at a paced provider.
     paced_until timestamptz,
     -- The provider's own id. Its receipts find this row through the attempt that got it.
@@ -114,6 +117,15 @@ create table attempts (
     provider_message_id text,
     primary key (notification_id, id)
 );
+
+-- Messages that a provider has on record and of which no attempt got an answer: each belongs to one of our messages, for the
+-- same words may have been sent to the same person twice.
+create table found_messages (
+    provider_message_id text primary key,
+    notification_id uuid not null
+);
+
+create index found_messages_notification on found_messages (notification_id);
 
 create index attempts_provider on attempts (provider_message_id) where provider_message_id is not null;
 

@@ -105,7 +105,7 @@ async fn add_customer(context: &Context, stand_ins: Option<&StandIns>) -> db::Re
 async fn open_browser(context: &Context, stand_ins: &StandIns) -> db::Result<()> {
     let mut session = context.db.begin().await?;
     // The sandbox of an earlier run is gone, and its browsers with it.
-    for old in push::of_customers(&mut session, &[CUSTOMER_ID.to_owned()]).await? {
+    for old in push::of_customer(&mut session, CUSTOMER_ID).await? {
         if old.endpoint.starts_with("http://127.0.0.1:") {
             push::unsubscribe(&mut session, &old.endpoint).await?;
         }

@@ -41,7 +41,7 @@ use std::io;
 
 use crate::inbox::{Channels, Inbox};
 pub use crate::{
-    evolution::{Evolution, EvolutionFault, EvolutionOptions, WhatsappMessage, WhatsappStatus},
+    evolution::{ChatName, Evolution, EvolutionFault, EvolutionOptions, WhatsappMessage, WhatsappStatus},
     faults::{Fault, Rule},
     push::{BODY_LIMIT, Push, PushFault, PushMessage, PushOptions, PushSubscription},
     smtp::{Mail, SIZE_LIMIT, Smtp, SmtpFault, SmtpOptions, SmtpStage, SmtpTls},

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use http::HeaderMap;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::outbound::{OutboundError, is_allowed};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -21,6 +21,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Node.js closes an idle connection after 5 s. We close ours before, so that a request does not cross the server's
 /// close: it would be unknown whether that message left.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A connection whose other end does not answer probes for so long (15 s, then three times 5 s), or does not confirm what we
+/// sent, is broken: its host died, or a firewall forgot it. Without this only the time limit of the whole request would tell.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
+#[cfg(target_os = "linux")]
+const UNCONFIRMED_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Whether connections are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// For requests that may be made twice: a connection that is closed as we write costs a second request.
+    Kept,
+    /// One per request. A server that closes a kept connection just as we write (after so many requests, or because it was
+    /// idle) leaves it unknown whether the request was carried out.
+    OneEach,
+}
 
 /// To which addresses a client of ours connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +57,12 @@ pub(crate) enum Reach {
 ///
 /// # Errors
 /// When the TLS library cannot be set up, e.g. because the system's trust store is unreadable.
-pub(crate) fn client(allow_private: bool, timeout: Duration) -> Result<Client, reqwest::Error> {
-    builder(timeout).dns_resolver(Arc::new(GuardedResolver { allow_private })).no_proxy().build()
+pub(crate) fn client(
+    allow_private: bool,
+    timeout: Duration,
+    connections: Connections,
+) -> Result<Client, reqwest::Error> {
+    builder(timeout, connections).dns_resolver(Arc::new(GuardedResolver { allow_private })).no_proxy().build()
 }
 
 /// A client for the server at `url`, which the operator configured (Evolution API): wherever it is, and through the
@@ -48,26 +70,35 @@ pub(crate) fn client(allow_private: bool, timeout: Duration) -> Result<Client, r
 ///
 /// # Errors
 /// As [`client`].
-pub(crate) fn trusted_client(url: &Url, timeout: Duration) -> Result<Client, reqwest::Error> {
+pub(crate) fn trusted_client(url: &Url, timeout: Duration, connections: Connections) -> Result<Client, reqwest::Error> {
     let here = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
     };
-    let builder = builder(timeout);
+    let builder = builder(timeout, connections);
     if here { builder.no_proxy() } else { builder }.build()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where clients are made")]
-fn builder(timeout: Duration) -> ClientBuilder {
-    Client::builder()
+fn builder(timeout: Duration, connections: Connections) -> ClientBuilder {
+    let builder = Client::builder()
         .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")))
         .timeout(timeout)
         // Shorter than the whole, so that a timeout says which it was: before connecting nothing can have been sent.
         .connect_timeout(CONNECT_TIMEOUT.min(timeout / 2))
         .pool_idle_timeout(IDLE_TIMEOUT)
-        .redirect(Policy::none())
+        .tcp_keepalive(KEEPALIVE_AFTER)
+        .tcp_keepalive_interval(KEEPALIVE_EVERY)
+        .tcp_keepalive_retries(KEEPALIVE_PROBES)
+        .redirect(Policy::none());
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(UNCONFIRMED_TIMEOUT);
+    match connections {
+        Connections::Kept => builder,
+        Connections::OneEach => builder.pool_max_idle_per_host(0),
+    }
 }
 
 /// Looks names up and keeps only the addresses to which we may connect.
@@ -115,6 +146,36 @@ pub(crate) fn refusal(error: &reqwest::Error) -> Option<&OutboundError> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
+/// Whether a request failed because its host's name does not exist, as far as the resolver knows. A resolver that is out of
+/// order says something else (`EAI_AGAIN`).
+pub(crate) fn is_unknown_name(error: &reqwest::Error) -> bool {
+    error.is_connect() && causes(error).any(|cause| denies_a_name(&cause.to_string()))
+}
+
+/// `getaddrinfo` has codes for it, of which the standard library keeps the text alone: glibc's, musl's, macOS'.
+fn denies_a_name(words: &str) -> bool {
+    const SAYINGS: [&str; 4] = [
+        "Name or service not known",
+        "No address associated with hostname",
+        "Name does not resolve",
+        "nodename nor servname provided",
+    ];
+    SAYINGS.iter().any(|saying| words.contains(saying))
+}
+
+/// Whether a request failed because no TLS could be agreed on: a certificate of another name, or one that has run out, or a
+/// server that speaks no TLS.
+pub(crate) fn is_tls_refused(error: &reqwest::Error) -> bool {
+    // OpenSSL's errors, and those of the other libraries behind native-tls.
+    let is_tls = |words: &str| ["SSL routines", "certificate", "handshake"].iter().any(|saying| words.contains(saying));
+    error.is_connect() && causes(error).any(|cause| is_tls(&cause.to_string()))
+}
+
+/// Whether the connection broke before an answer began, on a connection that stood.
+pub(crate) fn is_broken_connection(error: &reqwest::Error) -> bool {
+    !error.is_connect() && !error.is_timeout() && (error.is_request() || error.is_body())
+}
+
 /// What went wrong, in the words of the innermost cause. The URL is left out: a push endpoint's is a secret.
 pub(crate) fn explain(error: &reqwest::Error) -> String {
     match causes(error).last() {
@@ -150,6 +211,12 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     }
 }
 
+/// What time it is at the server, as far as it says (RFC 9110, section 6.6.1).
+pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let value = headers.get(DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(value.trim()).ok().map(|date| date.to_utc().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,17 +238,24 @@ mod tests {
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 
+    #[test]
+    fn a_name_that_does_not_exist_is_told_from_a_resolver_that_is_out_of_order() {
+        let said = |words: &str| denies_a_name(&format!("failed to lookup address information: {words}"));
+        assert!(said("Name or service not known") && said("No address associated with hostname"));
+        assert!(!said("Temporary failure in name resolution") && !said("System error"));
+    }
+
     #[tokio::test]
     async fn a_name_that_leads_inside_is_refused_before_connecting() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
 
-        let guarded = client(false, Duration::from_secs(5)).unwrap();
+        let guarded = client(false, Duration::from_secs(5), Connections::Kept).unwrap();
         let error = guarded.get(&url).send().await.expect_err("localhost is not public");
         assert_eq!(refusal(&error), Some(&OutboundError::NotPublic));
         assert!(error.is_connect(), "nothing was sent");
 
-        let open = client(true, Duration::from_secs(5)).unwrap();
+        let open = client(true, Duration::from_secs(5), Connections::Kept).unwrap();
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             answer = open.get(&url).send() => panic!("no answer was expected: {answer:?}"),

@@ -48,6 +48,8 @@ pub enum EvolutionFault {
     AcceptThenHang,
     /// Sends the message and closes the connection: the client cannot know.
     AcceptThenDrop,
+    /// Sends as it should; everything that is read fails with 503.
+    NoRecords,
     /// Closes the connection without doing anything.
     Drop,
 }
@@ -61,7 +63,7 @@ impl EvolutionFault {
     /// Whether the whole server is affected, and not only the sending.
     pub(super) fn is_outage(&self) -> bool {
         match self {
-            Self::Unauthorized | Self::UnknownInstance | Self::Status { .. } | Self::Drop => true,
+            Self::Unauthorized | Self::UnknownInstance | Self::NoRecords | Self::Status { .. } | Self::Drop => true,
             Self::NotOnWhatsapp
             | Self::ConnectionClosed
             | Self::NeverStarted

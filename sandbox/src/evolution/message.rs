@@ -12,6 +12,10 @@ pub struct WhatsappMessage {
     pub number: String,
     /// What WhatsApp makes of the number: `593991234567@s.whatsapp.net`.
     pub jid: String,
+    /// The number behind a hidden chat, where WhatsApp tells it: `remoteJidAlt`.
+    pub jid_alt: Option<String>,
+    /// The chat has disappearing messages: the record's text stands within.
+    pub is_wrapped: bool,
     /// With its line breaks and emoji.
     pub text: String,
     /// When it was taken.
@@ -20,6 +24,20 @@ pub struct WhatsappMessage {
     pub status: WhatsappStatus,
     /// All receipts in their order; `PENDING` is not one.
     pub receipts: Vec<WhatsappStatus>,
+}
+
+/// By which name WhatsApp knows a chat, and Evolution files its messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ChatName {
+    /// The number as it was written.
+    #[default]
+    Number,
+    /// The number as it was when its owner registered: Brazil's without the ninth digit, Mexico's with the 1.
+    OldNumber,
+    /// `…@lid`, with the number beside it.
+    HiddenWithNumber,
+    /// `…@lid` alone.
+    Hidden,
 }
 
 /// How far a message has come (Baileys' `WAMessageStatus`, as Evolution spells it).

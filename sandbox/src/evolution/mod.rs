@@ -4,7 +4,11 @@ mod fault;
 mod message;
 mod replies;
 
-use std::{io, ops::Deref, sync::Arc};
+use std::{
+    io,
+    ops::Deref,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Json, Router,
@@ -20,11 +24,11 @@ use serde_json::{Value, json};
 use self::replies::{Query, Refusal};
 pub use self::{
     fault::EvolutionFault,
-    message::{WhatsappMessage, WhatsappStatus},
+    message::{ChatName, WhatsappMessage, WhatsappStatus},
 };
 use crate::{
     listen::{HangUp, Listening, bind},
-    stand_in::{KEEP, StandIn, new_id, now},
+    stand_in::{KEEP, StandIn, lock, new_id, now},
 };
 
 /// How the Evolution API is set up.
@@ -66,6 +70,7 @@ impl Evolution {
             api_key: options.api_key,
             instance: options.instance,
             instance_id: new_id().to_string(),
+            filing: Mutex::default(),
         });
         let listening = Listening::http(listener, routes(&server));
         Ok(Self { url: format!("http://{address}"), server, _listening: Arc::new(listening) })
@@ -84,6 +89,26 @@ impl Evolution {
     /// The last part of each route.
     pub fn instance(&self) -> &str {
         &self.server.instance
+    }
+
+    /// From now on chats have these names.
+    pub fn name_chats(&self, name: ChatName) {
+        lock(&self.server.filing).chat = name;
+    }
+
+    /// From now on chats have disappearing messages.
+    pub fn wrap_messages(&self) {
+        lock(&self.server.filing).is_wrapped = true;
+    }
+
+    /// From now on a message is filed under the name that its sender gave it (`messageId`), as newer versions do.
+    pub fn take_names(&self) {
+        lock(&self.server.filing).takes_names = true;
+    }
+
+    /// Somebody writes by hand, on the instance's own telephone.
+    pub fn write_by_hand(&self, number: &str, text: &str) {
+        self.server.record(number, text, None);
     }
 
     /// The recipient's telephone reports on a message. Returns the body of the webhook `messages.update` that the real
@@ -121,6 +146,15 @@ struct Server {
     api_key: String,
     instance: String,
     instance_id: String,
+    filing: Mutex<Filing>,
+}
+
+/// How messages are put on record.
+#[derive(Debug, Clone, Copy, Default)]
+struct Filing {
+    chat: ChatName,
+    is_wrapped: bool,
+    takes_names: bool,
 }
 
 impl Server {
@@ -129,11 +163,15 @@ impl Server {
         self.stand_in.peek_fault(&[], |_| true)
     }
 
-    fn record(&self, number: &str, text: &str) -> WhatsappMessage {
+    fn record(&self, number: &str, text: &str, name: Option<&str>) -> WhatsappMessage {
+        let Filing { chat, is_wrapped, takes_names } = *lock(&self.filing);
+        let (jid, jid_alt) = replies::chat(number, chat);
         let message = WhatsappMessage {
-            id: new_key_id(),
+            id: name.filter(|_| takes_names).map_or_else(new_key_id, str::to_owned),
             number: number.to_owned(),
-            jid: replies::jid(number),
+            jid,
+            jid_alt,
+            is_wrapped,
             text: text.to_owned(),
             at: now(),
             status: WhatsappStatus::Pending,
@@ -178,13 +216,19 @@ async fn send_text(
     if text.trim().is_empty() {
         return Err(replies::bad_request("Text is required"));
     }
-    match server.stand_in.take_fault(&[number], |_| true) {
-        None => Ok(server.accepted(&server.record(number, text))),
-        Some(fault) => misbehave(&server, fault, number, text).await,
+    let name = body["messageId"].as_str();
+    match server.stand_in.take_fault(&[number], |rule| rule.fault != EvolutionFault::NoRecords) {
+        None => Ok(server.accepted(&server.record(number, text, name))),
+        Some(fault) => misbehave(&server, fault, || server.record(number, text, name), number).await,
     }
 }
 
-async fn misbehave(server: &Server, fault: EvolutionFault, number: &str, text: &str) -> Result<Response, Refusal> {
+async fn misbehave(
+    server: &Server,
+    fault: EvolutionFault,
+    record: impl FnOnce() -> WhatsappMessage,
+    number: &str,
+) -> Result<Response, Refusal> {
     match fault {
         EvolutionFault::NotOnWhatsapp => Err(replies::not_on_whatsapp(number)),
         EvolutionFault::ConnectionClosed => Err(replies::connection_closed()),
@@ -192,20 +236,21 @@ async fn misbehave(server: &Server, fault: EvolutionFault, number: &str, text: &
         EvolutionFault::StringifiedError400 => Err(replies::bad_request("Error: Timed Out")),
         EvolutionFault::Schema400 => Err(replies::schema(&["instance requires property \"text\"".to_owned()])),
         EvolutionFault::Slow { delay } => {
-            let message = server.record(number, text);
+            let message = record();
             tokio::time::sleep(delay).await;
             Ok(server.accepted(&message))
         }
         EvolutionFault::AcceptThenHang => {
-            server.record(number, text);
+            record();
             std::future::pending().await
         }
         EvolutionFault::AcceptThenDrop => {
-            server.record(number, text);
+            record();
             Ok(HangUp.into_response())
         }
         EvolutionFault::Unauthorized
         | EvolutionFault::UnknownInstance
+        | EvolutionFault::NoRecords
         | EvolutionFault::Status { .. }
         | EvolutionFault::Drop => Ok(down(server, &fault)),
     }
@@ -217,6 +262,7 @@ fn down(server: &Server, fault: &EvolutionFault) -> Response {
         EvolutionFault::Unauthorized => replies::unauthorized().into_response(),
         EvolutionFault::UnknownInstance => replies::unknown_instance(&server.instance).into_response(),
         EvolutionFault::Status { status, body, retry_after } => replies::status(*status, body, *retry_after),
+        EvolutionFault::NoRecords => replies::status(503, &Value::Null, None),
         _ => HangUp.into_response(),
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::message::{WhatsappMessage, WhatsappStatus};
+use super::message::{ChatName, WhatsappMessage, WhatsappStatus};
 
 /// Evolution's error body: `{"status", "error", "response": {"message"}}`, where the message may be anything.
 #[derive(Debug)]
@@ -205,7 +205,7 @@ pub(super) fn found_messages(messages: &[WhatsappMessage], query: &Query, instan
             "key": key(message),
             "pushName": "Você",
             "messageType": "conversation",
-            "message": {"conversation": message.text},
+            "message": recorded(message),
             "messageTimestamp": message.at.timestamp(),
             "instanceId": instance_id,
             "source": "web",
@@ -287,8 +287,41 @@ pub(super) fn jid(number: &str) -> String {
     format!("{digits}@{domain}")
 }
 
+/// By which name WhatsApp knows the chat with a number, and the number beside a hidden one.
+pub(super) fn chat(number: &str, name: ChatName) -> (String, Option<String>) {
+    let plain = jid(number);
+    let digits = plain.split('@').next().unwrap_or_default();
+    let hidden = || format!("9{}@lid", digits.chars().rev().collect::<String>());
+    match name {
+        ChatName::Number => (plain, None),
+        ChatName::OldNumber => (jid(&old_number(digits)), None),
+        ChatName::HiddenWithNumber => (hidden(), Some(plain)),
+        ChatName::Hidden => (hidden(), None),
+    }
+}
+
+fn old_number(digits: &str) -> String {
+    match (digits.get(..2), digits.len()) {
+        (Some("55"), 13) => format!("{}{}", &digits[..4], &digits[5..]),
+        (Some("52"), 12) => format!("521{}", &digits[2..]),
+        _ => digits.to_owned(),
+    }
+}
+
+/// A message as its chat keeps it.
+fn recorded(message: &WhatsappMessage) -> Value {
+    match message.is_wrapped {
+        false => json!({"conversation": message.text}),
+        true => json!({"ephemeralMessage": {"message": {"extendedTextMessage": {"text": message.text}}}}),
+    }
+}
+
 fn key(message: &WhatsappMessage) -> Value {
-    json!({"remoteJid": message.jid, "fromMe": true, "id": message.id})
+    let mut key = json!({"remoteJid": message.jid, "fromMe": true, "id": message.id});
+    if let Some(alt) = &message.jid_alt {
+        key["remoteJidAlt"] = json!(alt);
+    }
+    key
 }
 
 /// The message's row in Evolution's own database, whose id has nothing to do with WhatsApp's.
@@ -305,6 +338,8 @@ mod tests {
             id: id.to_owned(),
             number: number.to_owned(),
             jid: jid(number),
+            jid_alt: None,
+            is_wrapped: false,
             text: "Hola".to_owned(),
             at: DateTime::from_timestamp(second, 0).expect("a time"),
             status: WhatsappStatus::Read,

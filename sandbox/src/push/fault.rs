@@ -23,6 +23,8 @@ pub enum PushFault {
         #[serde(with = "milliseconds", rename = "delay_ms")]
         delay: Duration,
     },
+    /// Takes the message and never answers.
+    Hang,
     /// Closes the connection without doing anything.
     Drop,
 }
@@ -43,7 +45,7 @@ impl Fault for PushFault {
     fn check(&self) -> Result<(), String> {
         match self {
             Self::Status { status, .. } => check_status(*status),
-            Self::Slow { .. } | Self::Drop => Ok(()),
+            Self::Slow { .. } | Self::Hang | Self::Drop => Ok(()),
         }
     }
 }

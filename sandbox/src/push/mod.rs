@@ -262,6 +262,7 @@ async fn deliver(
             tokio::time::sleep(delay).await;
             response
         }
+        Some(PushFault::Hang) => std::future::pending().await,
         Some(PushFault::Drop) => HangUp.into_response(),
     }
 }

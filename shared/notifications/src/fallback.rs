@@ -149,6 +149,7 @@ mod tests {
             max_retries: 3,
             next_retry_at: None,
             unknown_since: None,
+            unknown_until: None,
             paced_until: None,
             provider_message_id: None,
             provider: None,

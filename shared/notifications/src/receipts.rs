@@ -56,8 +56,9 @@ pub struct Connection {
 /// More reasons than these say nothing new.
 pub const MOST_REASONS: usize = 10;
 
-/// Key ids of WhatsApp have about 20 characters, those of Evolution's own channel are UUIDs.
-const LONGEST_ID: usize = 200;
+/// In bytes; as much as is kept of the id in a provider's answer. Key ids of WhatsApp have about 20 characters, those of
+/// Evolution's own channel are UUIDs.
+const LONGEST_ID: usize = 255;
 
 impl Webhook {
     /// Reads a body of whatever shape. `event` is the last part of the URL, which Evolution adds when it is told to send by
@@ -311,6 +312,7 @@ mod tests {
             max_retries: 3,
             next_retry_at: None,
             unknown_since: None,
+            unknown_until: None,
             paced_until: None,
             provider_message_id: Some("A".to_owned()),
             provider: None,
@@ -390,7 +392,7 @@ mod tests {
         assert_eq!(Webhook::read(None, &body, now()).ignored.len(), MOST_REASONS);
         let long = json!({"event": "x\n".repeat(1000)});
         assert!(Webhook::read(None, &long, now()).ignored[0].len() < 200);
-        let id = json!({"event": "messages.update", "data": {"keyId": "x".repeat(201), "status": "READ"}});
+        let id = json!({"event": "messages.update", "data": {"keyId": "x".repeat(256), "status": "READ"}});
         assert!(Webhook::read(None, &id, now()).receipts.is_empty());
     }
 

@@ -6,7 +6,7 @@ use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::dispatch::{self, Accepted, DeferReason, Request};
 use recado_notifications::system::Notifications;
-use recado_sandbox::SmtpFault;
+use recado_sandbox::{EvolutionFault, SmtpFault};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -79,6 +79,31 @@ story!(an_opt_out_while_it_waits_counts, async |app: &App| {
     assert_eq!(app.chain(task).await, ["email failed OPTED_OUT", "whatsapp sent"]);
 });
 
+// d12: also when it has waited for a moment only: 91 of 120 queued mails left after the opt-out was answered.
+story!(an_opt_out_that_was_answered_counts_for_what_has_not_begun_to_leave, async |app: &App| {
+    app.know_carlos().await;
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        tasks.push(app.task_for(&sample::event()).await);
+    }
+    app.prefer("customer-001", &[refuses(Channel::Email)]).await;
+    app.drain().await;
+    for task in tasks {
+        assert_eq!(app.chain(task).await, ["email failed OPTED_OUT", "whatsapp sent"]);
+    }
+    assert!(app.mails().is_empty());
+
+    app.prefer("customer-001", &[likes(Channel::Email, 1)]).await;
+    let task = app.task_for(&sample::event()).await;
+    app.sql(
+        "insert into suppressions (id, channel, address, reason, detail, created_at)
+         values ('0194830c-7d5a-7000-8000-000000000001', 'email', 'carlos@example.com', 'manual', '', '2026-01-20T14:30:00.000000Z')",
+    )
+    .await;
+    app.drain().await;
+    assert_eq!(app.chain(task).await[0], "email failed SUPPRESSED");
+});
+
 story!(a_time_that_has_passed_means_now_and_a_far_one_is_refused, async |app: &App| {
     app.know_carlos().await;
     let receipt = app.accepted(&sample::event_with(json!({"send_at": "2020-01-01T00:00:00Z"}))).await;
@@ -146,6 +171,66 @@ story!(a_message_that_is_leaving_is_not_cancelled, async |app: &App| {
     app.sql("update tasks set state = 'started', attempt = 1 where state = 'queued'").await;
     assert_eq!(app.cancel(planned[0].id).await.must_be(409)["code"], "notification_leaving");
     app.leave_work();
+});
+
+// Of 100 cancellations that raced with sending, some were told that the delivery had failed when the message was sent. The
+// answer is what really happened.
+story!(the_answer_of_a_race_is_what_happened, async |app: &App| {
+    app.know_carlos().await;
+    for round in 0..5 {
+        let mut planned = Vec::new();
+        for number in 0..10 {
+            let event = json!({
+                "event_type": "custom", "service_type_id": null, "phase_id": null, "customer_id": "customer-001",
+                "context": {"subject": format!("Aviso {round}-{number}"), "body": "Hola"}
+            });
+            planned.push((format!("Aviso {round}-{number}"), app.accepted(&event).await.notifications[0].id));
+        }
+        let cancelling = async {
+            let mut answers = Vec::new();
+            for (subject, id) in &planned {
+                answers.push((subject, *id, app.cancel(id).await));
+            }
+            answers
+        };
+        let (_, answers) = tokio::join!(app.drain(), cancelling);
+        // What the cancelled ones had rung for finds nothing.
+        app.drain().await;
+        let mails = app.mails();
+        for (subject, id, answer) in answers {
+            let arrived = mails.iter().filter(|mail| mail.subject() == Some(subject)).count();
+            let status = app.notification(id).await["status"].clone();
+            match answer.status {
+                200 => assert_eq!((arrived, status), (0, json!("cancelled")), "{subject}"),
+                409 => {
+                    let code = answer.json()["code"].clone();
+                    assert!(code == "notification_sent" || code == "notification_leaving", "{subject}: {code}");
+                    assert_eq!((arrived, status), (1, json!("sent")), "{subject}: {code}");
+                }
+                other => panic!("{subject}: {other}"),
+            }
+        }
+    }
+});
+
+// It may have left: nobody is told that it will not.
+story!(a_message_in_doubt_is_not_cancelled, async |app: &App| {
+    app.sync_customer(&sample::customer_with(json!({"email": null}))).await;
+    app.sandbox.evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
+    let receipt = app.accepted(&sample::event()).await;
+    app.drain().await;
+    let id = receipt.notifications[0].id;
+    assert_eq!(app.cancel(id).await.must_be(409)["code"], "notification_leaving");
+    app.until_due(receipt.task_id.expect("a task")).await;
+    assert_eq!(app.cancel(id).await.must_be(409)["code"], "notification_sent");
+
+    // A worker died with it in its hands.
+    let receipt = app.accepted(&sample::event()).await;
+    app.sql("update tasks set cut_off = true where state = 'queued'").await;
+    let id = receipt.notifications[0].id;
+    assert_eq!(app.cancel(id).await.must_be(409)["code"], "notification_leaving");
+    app.drain().await;
+    assert_eq!(app.cancel(id).await.must_be(409)["code"], "notification_sent");
 });
 
 // The same words to the same address, with the channels that came after it.

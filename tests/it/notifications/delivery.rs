@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
+use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
-use recado_sandbox::{EvolutionFault, SmtpFault, SmtpStage};
+use recado_notifications::notifications;
+use recado_queue::tasks::State;
+use recado_sandbox::{ChatName, EvolutionFault, Rule, SmtpFault, SmtpStage};
 use serde_json::json;
 
 use crate::harness::app::{App, seconds};
@@ -227,6 +230,142 @@ story!(a_whatsapp_that_never_left_is_sent_after_the_window, async |app: &App| {
     }
     assert!(waited >= seconds(60 + 48), "not before the window of 60 s and the delay of 60 s have passed: {waited:?}");
     assert_eq!(app.attempts(task).await, ["whatsapp unknown", "whatsapp sent 201"]);
+});
+
+/// Carlos, whom only WhatsApp reaches.
+async fn know_carlos_by_telephone(app: &App) {
+    app.sync_customer(&sample::customer_with(json!({"email": null}))).await;
+}
+
+/// Time passes until a task is done, however often it goes on.
+async fn until_done(app: &App, task: Id) {
+    for _ in 0..60 {
+        if app.task(task).await.state != State::Scheduled {
+            return;
+        }
+        app.until_due(task).await;
+    }
+    panic!("it goes on for ever: {:?}", app.task(task).await);
+}
+
+async fn provider_message_id(app: &App, task: Id) -> Option<String> {
+    let chain = notifications::chains(&mut app.begin().await, &[task]).await.expect("the chain is read");
+    chain[0].provider_message_id.clone()
+}
+
+// d27: the same words to the same person twice. The second one's answer never came and it never left: the record of the first
+// is the first's, and the second leaves.
+story!(the_record_of_a_twin_is_not_ours, async |app: &App| {
+    know_carlos_by_telephone(app).await;
+    let first = app.task_for(&sample::event()).await;
+    app.drain().await;
+    app.sandbox.evolution.misbehave_times(EvolutionFault::Drop, 1);
+    let second = app.task_for(&sample::event()).await;
+    app.drain().await;
+    until_done(app, second).await;
+    assert_eq!((app.chain(second).await, app.whatsapps().len()), (vec!["whatsapp sent".to_owned()], 2));
+    assert_ne!(provider_message_id(app, first).await, provider_message_id(app, second).await);
+});
+
+// d27: two of the same, both without an answer; of one there is a record, and it belongs to one of them.
+story!(two_in_doubt_do_not_share_a_record, async |app: &App| {
+    know_carlos_by_telephone(app).await;
+    let mut tasks = Vec::new();
+    for fault in [EvolutionFault::AcceptThenDrop, EvolutionFault::Drop, EvolutionFault::AcceptThenDrop] {
+        app.sandbox.evolution.misbehave_times(fault, 1);
+        tasks.push(app.task_for(&sample::event()).await);
+        app.drain().await;
+    }
+    let mut ids = HashSet::new();
+    for task in tasks {
+        until_done(app, task).await;
+        assert_eq!(app.chain(task).await, ["whatsapp sent"]);
+        ids.insert(provider_message_id(app, task).await.expect("a name"));
+    }
+    assert_eq!((app.whatsapps().len(), ids.len()), (3, 3));
+});
+
+// The chat is known by another name than the number, and the record does not tell the number at all (evolution-api#1872, #2687,
+// #2062): one message.
+story!(a_whatsapp_in_a_hidden_chat_is_found, async |app: &App| {
+    know_carlos_by_telephone(app).await;
+    for name in [ChatName::Hidden, ChatName::HiddenWithNumber] {
+        app.sandbox.evolution.clear();
+        app.sandbox.evolution.name_chats(name);
+        app.sandbox.evolution.wrap_messages();
+        app.sandbox.evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
+        let task = app.task_for(&sample::event()).await;
+        app.drain().await;
+        until_done(app, task).await;
+        assert_eq!((app.chain(task).await, app.whatsapps().len()), (vec!["whatsapp sent".to_owned()], 1), "{name:?}");
+    }
+});
+
+// A record that names nobody could be that of another person's message with the same words, which is in doubt as well: then it
+// is nobody's, and neither is sent a second time.
+story!(a_record_that_could_be_anothers_is_not_taken, async |app: &App| {
+    know_carlos_by_telephone(app).await;
+    let other = json!({"customer_id": "c-2", "email": "eva@example.com", "phone": "+593990000000", "whatsapp": null});
+    app.sync_customer(&sample::customer_with(other)).await;
+    app.prefer("c-2", &[likes(Channel::Whatsapp, 1), likes(Channel::Email, 2)]).await;
+    app.sandbox.evolution.name_chats(ChatName::Hidden);
+    app.sandbox.evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
+    let left = app.task_for(&sample::event()).await;
+    app.drain().await;
+    app.sandbox.evolution.misbehave_times(EvolutionFault::Drop, 1);
+    let lost = app.task_for(&sample::event_with(json!({"customer_id": "c-2"}))).await;
+    app.drain().await;
+    for task in [left, lost] {
+        until_done(app, task).await;
+    }
+    assert_eq!(app.whatsapps().len(), 1, "the person who has it gets no second one");
+    assert_eq!(app.chain(lost).await[..2], ["whatsapp failed WHATSAPP_TIMEOUT", "email sent"]);
+});
+
+// d27: the look-up itself has no answer. It is asked again, also after the window; until it answers the message does not leave
+// on this channel a second time, and in the end the next channel takes over.
+story!(without_a_look_up_nothing_is_sent_again, async |app: &App| {
+    app.know_carlos().await;
+    app.prefer("customer-001", &[likes(Channel::Whatsapp, 1), likes(Channel::Email, 2)]).await;
+    let in_silence = async || {
+        app.sandbox.evolution.plan(Rule::always(EvolutionFault::AcceptThenDrop).times(1).only("593991234567"));
+        app.sandbox.evolution.misbehave(EvolutionFault::NoRecords);
+        let task = app.task_for(&sample::event()).await;
+        app.drain().await;
+        task
+    };
+    let task = in_silence().await;
+    until_done(app, task).await;
+    assert_eq!(app.chain(task).await, ["whatsapp failed WHATSAPP_TIMEOUT", "email sent"]);
+    assert_eq!((app.whatsapps().len(), app.mails().len()), (1, 1));
+
+    // It answers again after the window: the message is found, and nobody is told twice.
+    app.sandbox.evolution.clear();
+    let task = in_silence().await;
+    while app.status(task).await["notifications"][0]["attempts"] != json!(1) {
+        app.until_due(task).await;
+    }
+    app.sandbox.evolution.behave();
+    until_done(app, task).await;
+    assert_eq!(app.chain(task).await, ["whatsapp sent", "email pending"]);
+    assert_eq!((app.whatsapps().len(), app.mails().len()), (1, 1));
+});
+
+// A worker died in the middle of a call, and Evolution does not answer the look-up: 8 of 8 persons got two messages.
+story!(a_run_that_was_cut_off_is_not_sent_again_without_a_look_up, async |app: &App| {
+    know_carlos_by_telephone(app).await;
+    let task = app.task_for(&sample::event()).await;
+    app.sql("update tasks set cut_off = true where state = 'queued'").await;
+    let chain = notifications::chains(&mut app.begin().await, &[task]).await.expect("the chain is read");
+    app.sandbox.evolution.write_by_hand("593991234567", &chain[0].body);
+    app.sandbox.evolution.misbehave(EvolutionFault::NoRecords);
+    app.drain().await;
+    app.until_due(task).await;
+    assert_eq!((app.whatsapps().len(), app.status(task).await["status"].clone()), (1, json!("RETRY")));
+
+    app.sandbox.evolution.behave();
+    until_done(app, task).await;
+    assert_eq!((app.chain(task).await, app.whatsapps().len()), (vec!["whatsapp sent".to_owned()], 1));
 });
 
 // A number that sends too fast is banned: 20 a minute are one every 3 seconds, over all workers.

@@ -4,7 +4,7 @@ use recado_notifications::channels::Channel;
 use recado_sandbox::PushFault;
 use serde_json::{Value, json};
 
-use crate::harness::app::{App, SUBSCRIBE};
+use crate::harness::app::{App, SUBSCRIBE, seconds};
 use crate::harness::pair::story;
 use crate::harness::sample::{self, likes};
 
@@ -57,6 +57,13 @@ story!(a_bad_subscription_is_refused, [("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "fals
         (body("http://push.example.com/1", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
         (body("https://127.0.0.1/1", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
         (body("https://169.254.169.254/latest/", &good.p256dh, &good.auth), "/subscription/endpoint/0"),
+        // Browsers without a push service hand this out (discourse/discourse#39804, vm0-ai/vm0#32459).
+        (
+            body("https://permanently-removed.invalid/fcm/send/abc", &good.p256dh, &good.auth),
+            "/subscription/endpoint/0",
+        ),
+        // 65 bytes that are no point of the curve (Couchers-org/couchers#8212).
+        (body(ENDPOINT, &format!("{}AAAA", &good.p256dh[..83]), &good.auth), "/subscription/keys/p256dh/0"),
         (json!({"customer_id": "customer-001"}), "/subscription/0"),
         (json!({"customer_id": "customer-001", "subscription": {"endpoint": ENDPOINT}}), "/subscription/keys/0"),
     ] {
@@ -101,6 +108,84 @@ story!(devices_that_are_gone_fall_back, async |app: &App| {
     let task = app.task_for(&sample::event()).await;
     app.drain().await;
     assert_eq!(app.chain(task).await[0], "push failed PUSH_SUBSCRIPTION_NOT_FOUND");
+});
+
+// A device that was taken before and can never be reached: no attempt is repeated for it, and it is gone after the first
+// (Couchers-org/couchers#8212).
+story!(a_device_that_leads_nowhere_is_removed, async |app: &App| {
+    app.prefer_push().await;
+    app.subscribe("customer-001").await;
+    app.sql("update push_subscriptions set endpoint = 'https://permanently-removed.invalid/fcm/send/abc'").await;
+    let task = app.task_for(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.chain(task).await[..2], ["push failed WEBPUSH_ERROR", "email sent"]);
+    assert_eq!(app.attempts(task).await, ["push permanent", "email sent 250"]);
+    assert_eq!(app.push_status("customer-001").await, devices(0));
+});
+
+// What speaks against a device without proof is counted: a server that speaks no TLS is gone after the third failure, and the
+// next channel never waits for it. One push that arrives forgives what was counted.
+story!(a_device_that_fails_is_removed_after_the_third_time, async |app: &App| {
+    app.prefer_push().await;
+    let browser = app.subscribe("customer-001").await;
+    for left in [1, 1, 0] {
+        app.sql("update push_subscriptions set endpoint = replace(endpoint, 'http:', 'https:')").await;
+        let task = app.task_for(&sample::event()).await;
+        app.drain().await;
+        assert_eq!(app.chain(task).await[..2], ["push failed WEBPUSH_ERROR", "email sent"]);
+        assert_eq!(app.push_status("customer-001").await, devices(left));
+    }
+    app.post(SUBSCRIBE, &json!({"customer_id": "customer-001", "subscription": browser.to_json()})).await.must_be(201);
+    for endpoint in ["https:", "https:", "http:", "https:", "https:"] {
+        match endpoint {
+            "https:" => app.sql("update push_subscriptions set endpoint = replace(endpoint, 'http:', 'https:')").await,
+            _ => app.sql("update push_subscriptions set endpoint = replace(endpoint, 'https:', 'http:')").await,
+        }
+        app.task_for(&sample::event()).await;
+        app.drain().await;
+        assert_eq!(app.push_status("customer-001").await, devices(1), "{endpoint}");
+    }
+    assert_eq!(app.pushes().len(), 1);
+});
+
+// A device that nothing reaches for a week is removed, and from the second hour on the next channel does not wait for it.
+story!(a_device_that_stays_silent_is_removed, async |app: &App| {
+    app.prefer_push().await;
+    app.subscribe("customer-001").await;
+    app.sandbox.push.misbehave(PushFault::Drop);
+    let task = app.task_for(&sample::event()).await;
+    app.drain().await;
+    app.until_due(task).await;
+    app.until_due(task).await;
+    assert_eq!(app.chain(task).await[..2], ["push failed WEBPUSH_ERROR", "email sent"]);
+
+    app.clock.advance(seconds(2 * 60 * 60));
+    let task = app.task_for(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.attempts(task).await, ["push permanent", "email sent 250"]);
+    assert_eq!(app.push_status("customer-001").await, devices(1));
+
+    app.clock.advance(seconds(7 * 24 * 60 * 60));
+    app.task_for(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.push_status("customer-001").await, devices(0));
+});
+
+// One customer with 200 devices made the others wait: of more than twenty, those go that were heard of longest ago.
+story!(a_customer_has_so_many_devices_and_no_more, async |app: &App| {
+    app.prefer_push().await;
+    let first = app.subscribe("customer-001").await;
+    let mut last = first.clone();
+    for _ in 0..24 {
+        app.clock.advance(seconds(1));
+        last = app.subscribe("customer-001").await;
+    }
+    assert_eq!(app.push_status("customer-001").await, devices(20));
+    app.delete(SUBSCRIBE, &json!({"endpoint": first.endpoint})).await.must_be(404);
+    app.task_for(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.pushes().len(), 20);
+    app.delete(SUBSCRIBE, &json!({"endpoint": last.endpoint})).await.must_be(204);
 });
 
 // S002-71: the browser left between the dispatch and the push.

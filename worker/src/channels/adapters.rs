@@ -14,8 +14,8 @@ use recado_notifications::provider_accounts::ProviderAccount;
 
 use super::accounts::Account;
 use super::failure::{SendFailure, not_configured};
-use super::message::{Message, Recipient};
-use super::provider::{Lookup, Provider, ProviderError, SendReceipt};
+use super::message::Message;
+use super::provider::{Lookup, Provider, ProviderError, Record, SendReceipt};
 use super::{email, push, whatsapp};
 use crate::outbound::Reach;
 
@@ -142,28 +142,17 @@ impl Adapter {
 
     /// Sends a message, within the time limit.
     pub(super) async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
-        let limit = self.limit * rounds(&message.recipient);
-        let outcome = tokio::time::timeout(limit, self.provider.send(message)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(timed_out(message.recipient.channel(), limit)));
+        let outcome = tokio::time::timeout(self.limit, self.provider.send(message)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(timed_out(message.recipient.channel(), self.limit)));
         outcome.map(SendReceipt::kept).map_err(SendFailure::kept)
     }
 
-    /// After an unknown outcome: did this message leave, at `since` or later?
+    /// After an unknown outcome: what has the provider on record that may be this message, sent at `since` or later?
     pub(super) async fn find(&self, message: &Message, since: Timestamp) -> Lookup {
         match tokio::time::timeout(self.limit, self.provider.find(message, since)).await {
-            Ok(Lookup::Sent(receipt)) => Lookup::Sent(receipt.kept()),
+            Ok(Lookup::Records(records)) => Lookup::Records(records.into_iter().filter(Record::fits).collect()),
             Ok(found) => found,
             Err(_) => Lookup::CannotTell,
-        }
-    }
-}
-
-/// How many times the provider's own time limit sending may take: devices are served a few at once.
-fn rounds(recipient: &Recipient) -> u32 {
-    match recipient {
-        Recipient::Email(_) | Recipient::Whatsapp(_) => 1,
-        Recipient::Push(devices) => {
-            u32::try_from(devices.len().div_ceil(push::MAX_CONCURRENT_DEVICES)).unwrap_or(u32::MAX).max(1)
         }
     }
 }
@@ -171,16 +160,27 @@ fn rounds(recipient: &Recipient) -> u32 {
 /// The class of a silence depends on what a second message would do: WhatsApp shows it twice; mail programs and browsers
 /// recognise it by its Message-ID and its tag.
 fn timed_out(channel: Channel, limit: Duration) -> SendFailure {
-    let (class, code) = match channel {
+    let (class, code) = silence(channel);
+    SendFailure::new(class, code, format!("no answer within {} s", limit.as_secs_f64()))
+}
+
+/// An attempt of which no record was written, because its worker died or was stopped in the middle of it.
+pub(crate) fn cut_off(channel: Channel) -> SendFailure {
+    let (class, code) = silence(channel);
+    SendFailure::new(class, code, "a worker was stopped while it was sending; the message may have left")
+}
+
+fn silence(channel: Channel) -> (FailureClass, &'static str) {
+    match channel {
         Channel::Email => (FailureClass::Transient, email::FAILED),
         Channel::Whatsapp => (FailureClass::Unknown, whatsapp::TIMEOUT),
         Channel::Push => (FailureClass::Transient, push::FAILED),
-    };
-    SendFailure::new(class, code, format!("no answer within {} s", limit.as_secs_f64()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::channels::message::Recipient;
     use async_trait::async_trait;
 
     use super::*;

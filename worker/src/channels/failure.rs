@@ -5,6 +5,7 @@ use std::time::Duration;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::fallback::FailureClass;
+use recado_notifications::push::Finding;
 
 use super::answer::excerpt;
 use super::message::Message;
@@ -23,8 +24,8 @@ pub(crate) struct SendFailure {
     pub(crate) answer: Option<String>,
     /// The earliest time at which the provider wants to hear from us again.
     pub(crate) retry_after: Option<Duration>,
-    /// Push subscriptions that no longer exist.
-    pub(crate) gone: Vec<Id>,
+    /// What was found out about devices.
+    pub(crate) devices: Vec<(Id, Finding)>,
     /// The recipient's address itself was refused for good: it should not be written to again.
     pub(crate) bounced: bool,
     /// Messages whose addresses were taken for bounced, and were not: they are written to again.
@@ -64,7 +65,7 @@ impl SendFailure {
             status: None,
             answer: None,
             retry_after: None,
-            gone: Vec::new(),
+            devices: Vec::new(),
             bounced: false,
             not_bounced: None,
             fault,

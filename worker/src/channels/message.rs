@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 
@@ -43,6 +44,8 @@ pub(crate) struct Subscription {
     pub(crate) p256dh: String,
     /// Its authentication secret, base64url.
     pub(crate) auth: String,
+    /// Since when no push has reached it; `None` when the last one did.
+    pub(crate) failing_since: Option<Timestamp>,
 }
 
 impl Recipient {
@@ -76,6 +79,7 @@ mod tests {
             endpoint: "https://push.example.com/secret".into(),
             p256dh: "key".into(),
             auth: "secret".into(),
+            failing_since: None,
         }]);
         for recipient in
             [Recipient::Email("maria@example.com".into()), Recipient::Whatsapp("+593991234567".into()), push]

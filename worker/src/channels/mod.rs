@@ -1,6 +1,6 @@
 //! The ways to a person. [`Providers`] knows all accounts and sends through them.
 //!
-//! To add a channel, write its adapter beside `whatsapp.rs`: it implements [`Provider`](provider::Provider), reads its
+//! To add a channel, write its adapter beside `whatsapp`: it implements [`Provider`](provider::Provider), reads its
 //! provider's answers, and maps them once to a [`SendFailure`]. An adapter returns facts and changes no data.
 
 mod account_cache;
@@ -18,9 +18,10 @@ mod push;
 mod whatsapp;
 
 pub(crate) use accounts::Account;
+pub(crate) use adapters::cut_off;
 pub(crate) use failure::{SendFailure, channels_failure, is_accounts_fault, not_configured};
 pub(crate) use message::{Message, Recipient, Subscription};
 pub(crate) use plain_text::plain_text;
 pub use provider::ProviderError;
-pub(crate) use provider::{Lookup, SendReceipt};
+pub(crate) use provider::{Likeness, Lookup, Record, SendReceipt};
 pub(crate) use providers::Providers;

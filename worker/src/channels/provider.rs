@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
+use recado_notifications::push::Finding;
 
 use super::answer::{excerpt, message_id};
 use super::failure::SendFailure;
@@ -16,9 +17,9 @@ pub(crate) trait Provider: Send + Sync {
     /// Sends a message. It may be called again for the same message after a failure.
     async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure>;
 
-    /// After an unknown outcome: did this message leave, at `since` or later?
+    /// After an unknown outcome: what has the provider on record that may be this message, sent at `since` or later?
     async fn find(&self, _message: &Message, _since: Timestamp) -> Lookup {
-        Lookup::CannotTell
+        Lookup::NoRecords
     }
 }
 
@@ -31,8 +32,8 @@ pub(crate) struct SendReceipt {
     pub(crate) status: Option<u16>,
     /// The provider's words, at most [`MAX_ANSWER_CHARS`](super::answer::MAX_ANSWER_CHARS) characters, without secrets.
     pub(crate) answer: String,
-    /// Push subscriptions that no longer exist.
-    pub(crate) gone: Vec<Id>,
+    /// What was found out about devices.
+    pub(crate) devices: Vec<(Id, Finding)>,
 }
 
 impl SendReceipt {
@@ -46,14 +47,40 @@ impl SendReceipt {
     }
 }
 
-/// What became of a message whose outcome was unknown (d27).
+/// What a provider has on record of a message whose outcome was unknown (d27).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
-    Sent(SendReceipt),
-    /// The provider keeps record and has none of this message.
-    NotFound,
-    /// The provider keeps no record, or does not answer.
+    /// What may be this message, the oldest first. None: it has no such message.
+    Records(Vec<Record>),
+    /// This provider keeps no records, so that nothing can be asked.
+    NoRecords,
+    /// It does not answer, or not what it was asked.
     CannotTell,
+}
+
+/// A message that a provider has on record, with the words of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) provider_message_id: String,
+    pub(crate) likeness: Likeness,
+}
+
+impl Record {
+    /// Whether its name can be kept (see [`answer`](super::answer)).
+    pub(super) fn fits(&self) -> bool {
+        message_id(&self.provider_message_id).is_some()
+    }
+}
+
+/// How far a record names our message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Likeness {
+    /// It bears the name that we gave the message: no other has it.
+    OurName,
+    /// It went to our recipient.
+    Recipient,
+    /// It went to somebody whom the provider calls by a name that we cannot read.
+    Unnamed,
 }
 
 /// Settings with which a provider cannot work. The variable and the remedy are named.

@@ -93,7 +93,7 @@ impl Providers {
         outcome
     }
 
-    /// Asks an account whether a message of unknown outcome left through it at `since` or later.
+    /// Asks an account what it has on record that may be a message of unknown outcome, sent at `since` or later.
     pub(crate) async fn find(&self, account: &Account, message: &Message, since: Timestamp) -> Lookup {
         match self.adapters.of(account).await {
             Ok(adapter) => adapter.find(message, since).await,

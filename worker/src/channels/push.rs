@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::{FutureExt, StreamExt, stream};
+use http::HeaderMap;
 use recado_kernel::clock::Clock;
 use recado_kernel::config::PushSettings;
-use recado_kernel::ids::Id;
 use recado_kernel::outbound::check_url;
 use recado_notifications::fallback::FailureClass;
-use reqwest::Client;
+use recado_notifications::push::{Finding, MOST_DEVICES, leads_nowhere};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use reqwest::{Client, Response};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use url::Url;
@@ -26,7 +27,7 @@ use super::answer::{excerpt, shorten};
 use super::failure::{SendFailure, wrong_adapter};
 use super::message::{Message, Recipient, Subscription};
 use super::provider::{Provider, ProviderError, SendReceipt};
-use crate::outbound;
+use crate::outbound::{self, Connections};
 
 /// The code of a failed push that has none of its own (S002-71).
 pub(super) const FAILED: &str = "WEBPUSH_ERROR";
@@ -37,8 +38,29 @@ const NOT_FOUND: &str = "PUSH_SUBSCRIPTION_NOT_FOUND";
 /// 410: the person has withdrawn the permission, or the browser is gone (S002-71).
 const EXPIRED: &str = "PUSH_SUBSCRIPTION_EXPIRED";
 
-/// Devices that are served at once.
-pub(super) const MAX_CONCURRENT_DEVICES: usize = 8;
+/// Devices that are served at once: all of a customer. So one message takes no longer than one device may.
+const MAX_CONCURRENT_DEVICES: usize = MOST_DEVICES as usize;
+
+/// How often a push is sent again, at once, because its connection was closed under it: services close kept connections after
+/// so many requests, or when they were idle. The second one bears the same topic, and replaces the first.
+const RECONNECTS: usize = 2;
+
+/// Longer than this without being reached, a device is not waited for: the next channel has its turn at once.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+/// Services of the browsers themselves. If their names or certificates are refused, our network is out of order and not the
+/// device.
+const WELL_KNOWN: [&str; 6] =
+    ["googleapis.com", "google.com", "mozilla.com", "push.apple.com", "windows.com", "microsoft.com"];
+
+/// What push services say of a subscription that was made for another key than ours: Apple's word, Google's and Mozilla's
+/// sentences.
+const MADE_FOR_ANOTHER_KEY: [&str; 4] = [
+    "VapidPkHashMismatch",
+    "do not correspond to the credentials used to create the subscription",
+    "VAPID public key mismatch",
+    "another application server key",
+];
 
 /// A push that waits longer for its device than a day is no news any more.
 const TIME_TO_LIVE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -59,7 +81,49 @@ pub(super) struct Push {
     /// Whom a push service may write to (RFC 8292, section 2.1).
     subject: String,
     allow_private: bool,
+    /// How long one message may take.
+    timeout: Duration,
     clock: Clock,
+}
+
+/// What one device's push came to: the status of its service, or why it failed.
+type Outcome = Result<u16, Undelivered>;
+
+/// A push that did not reach its device.
+#[derive(Clone, Debug)]
+struct Undelivered {
+    failure: SendFailure,
+    blame: Blame,
+}
+
+/// What a failure says about the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// It can never be reached: its subscription has ended, or leads nowhere.
+    Gone,
+    /// It speaks against the device, and something else may be the cause: it is removed when it goes on.
+    Device,
+    /// The device was not reached, which may pass.
+    Nobody,
+    /// The message or our settings are at fault.
+    Us,
+}
+
+impl Blame {
+    fn finding(self) -> Option<Finding> {
+        match self {
+            Self::Gone => Some(Finding::Gone),
+            Self::Device => Some(Finding::Blamed),
+            Self::Nobody => Some(Finding::Unreached),
+            Self::Us => None,
+        }
+    }
+}
+
+impl Undelivered {
+    fn new(failure: SendFailure, blame: Blame) -> Self {
+        Self { failure, blame }
+    }
 }
 
 impl Push {
@@ -74,42 +138,93 @@ impl Push {
         if URL_SAFE_NO_PAD.encode(signer.get_public_key()) != settings.public_key {
             return Err(wrong("VAPID_PUBLIC_KEY", "does not belong to VAPID_PRIVATE_KEY"));
         }
-        let http =
-            outbound::client(allow_private, settings.timeout).map_err(|error| ProviderError::Tls(error.into()))?;
-        Ok(Self { http, signer, subject: settings.subject.clone(), allow_private, clock: clock.clone() })
+        let http = outbound::client(allow_private, settings.timeout, Connections::Kept)
+            .map_err(|error| ProviderError::Tls(error.into()))?;
+        let (subject, timeout) = (settings.subject.clone(), settings.timeout);
+        Ok(Self { http, signer, subject, allow_private, timeout, clock: clock.clone() })
     }
 
-    /// Sends to one device; `Ok` is the status of the push service.
-    async fn deliver(&self, device: &Subscription, payload: &[u8], topic: &str) -> Result<u16, SendFailure> {
+    /// Sends to one device, within the time of the message.
+    async fn deliver(&self, device: &Subscription, payload: &[u8], topic: &str) -> Outcome {
+        let outcome = tokio::time::timeout(self.timeout, self.post(device, payload, topic)).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            let reason = format!("no answer from the push service within {} s", self.timeout.as_secs_f64());
+            Err(Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Nobody))
+        });
+        outcome.map_err(|undelivered| self.without_waiting(device, undelivered))
+    }
+
+    async fn post(&self, device: &Subscription, payload: &[u8], topic: &str) -> Outcome {
         let endpoint = check_url(&device.endpoint, self.allow_private)
-            .map_err(|refusal| permanent(format!("the device's endpoint is refused: {refusal}")))?;
-        let sealed = self.seal(device, &endpoint, payload).map_err(|error| permanent(unsealed(&error)))?;
-        let mut request = self
-            .http
-            .post(endpoint)
-            .header("TTL", TIME_TO_LIVE.as_secs())
-            .header("Urgency", "normal")
-            // What waits at the push service from an earlier attempt is replaced, not shown twice.
-            .header("Topic", topic)
-            .header(CONTENT_ENCODING, sealed.content_encoding.to_str())
-            .header(CONTENT_TYPE, "application/octet-stream");
-        for (name, value) in &sealed.crypto_headers {
-            request = request.header(*name, value);
+            .map_err(|refusal| unreachable(format!("the device's endpoint is refused: {refusal}")))?;
+        if leads_nowhere(&endpoint) {
+            return Err(unreachable("the device's push service does not exist".to_owned()));
         }
-        let response = request.body(sealed.content).send().await.map_err(|error| unanswered(&error))?;
+        let sealed = self.seal(device, &endpoint, payload).map_err(|error| unreachable(unsealed(&error)))?;
+        let response =
+            self.send_sealed(&endpoint, &sealed, topic).await.map_err(|error| unanswered(&endpoint, &error))?;
+        self.read(device, response).await
+    }
+
+    async fn send_sealed(
+        &self,
+        endpoint: &Url,
+        sealed: &WebPushPayload,
+        topic: &str,
+    ) -> Result<Response, reqwest::Error> {
+        let mut reconnects = 0;
+        loop {
+            let mut request = self
+                .http
+                .post(endpoint.clone())
+                .header("TTL", TIME_TO_LIVE.as_secs())
+                .header("Urgency", "normal")
+                // What waits at the push service from an earlier attempt is replaced, not shown twice.
+                .header("Topic", topic)
+                .header(CONTENT_ENCODING, sealed.content_encoding.to_str())
+                .header(CONTENT_TYPE, "application/octet-stream");
+            for (name, value) in &sealed.crypto_headers {
+                request = request.header(*name, value);
+            }
+            match request.body(sealed.content.clone()).send().await {
+                Err(error) if outbound::is_broken_connection(&error) && reconnects < RECONNECTS => reconnects += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// What the service's answer means.
+    async fn read(&self, device: &Subscription, response: Response) -> Outcome {
         let status = response.status().as_u16();
-        let Some((class, code, reason)) = classify(status) else {
+        if response.status().is_success() {
             return Ok(status);
-        };
-        let retry_after = outbound::retry_after(response.headers(), self.clock.now());
+        }
+        let retry_after = self.retry_after(response.headers());
         let body = outbound::read(response, MAX_ANSWER_BYTES).await.unwrap_or_default();
-        let answer = excerpt(&format!("{status} {}", String::from_utf8_lossy(&body)), Some(&device.endpoint));
-        Err(SendFailure {
+        let body = String::from_utf8_lossy(&body);
+        let (class, code, reason, blame) = classify(status, &body);
+        let failure = SendFailure {
             status: Some(status),
-            answer: Some(answer),
+            answer: Some(excerpt(&format!("{status} {body}"), Some(&device.endpoint))),
             retry_after,
             ..SendFailure::new(class, code, format!("{reason} (HTTP {status})"))
-        })
+        };
+        Err(Undelivered::new(failure, blame))
+    }
+
+    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
+        outbound::retry_after(headers, self.clock.now())
+    }
+
+    /// A device that nothing has reached for a while does not delay the next channel.
+    fn without_waiting(&self, device: &Subscription, undelivered: Undelivered) -> Undelivered {
+        let is_long_ago = device.failing_since.is_some_and(|since| self.clock.now().since(since) >= PATIENCE);
+        let Undelivered { mut failure, blame } = undelivered;
+        if is_long_ago && failure.class == FailureClass::Transient {
+            failure.class = FailureClass::Permanent;
+            failure.reason += ", as for more than an hour";
+        }
+        Undelivered { failure, blame }
     }
 
     /// Encrypts for the device and signs for its push service.
@@ -136,30 +251,39 @@ impl Provider for Push {
         let topic = URL_SAFE_NO_PAD.encode(message.notification_id.as_bytes());
         let deliveries: Vec<_> = devices.iter().map(|device| self.deliver(device, &payload, &topic).boxed()).collect();
         let outcomes: Vec<_> = stream::iter(deliveries).buffered(MAX_CONCURRENT_DEVICES).collect().await;
-        conclude(devices.iter().map(|device| device.id).zip(outcomes).collect())
+        conclude(devices.iter().zip(outcomes).collect())
     }
 }
 
 /// One device is enough: the person has the message. Otherwise the most hopeful failure speaks for all.
-fn conclude(outcomes: Vec<(Id, Result<u16, SendFailure>)>) -> Result<SendReceipt, SendFailure> {
+fn conclude(outcomes: Vec<(&Subscription, Outcome)>) -> Result<SendReceipt, SendFailure> {
     let total = outcomes.len();
-    let is_gone = |failure: &SendFailure| matches!(failure.code, NOT_FOUND | EXPIRED);
-    let gone: Vec<Id> =
-        outcomes.iter().filter(|(_, outcome)| outcome.as_ref().is_err_and(is_gone)).map(|(id, _)| *id).collect();
-    let mut statuses = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok().copied());
-    if let Some(status) = statuses.next() {
-        let answer = format!("{} of {total} devices reached", statuses.count() + 1);
-        return Ok(SendReceipt { provider_message_id: None, status: Some(status), answer, gone });
+    let mut devices = Vec::new();
+    let (mut statuses, mut failures) = (Vec::new(), Vec::new());
+    for (device, outcome) in outcomes {
+        match outcome {
+            Ok(status) => {
+                devices.extend(device.failing_since.map(|_| (device.id, Finding::Recovered)));
+                statuses.push(status);
+            }
+            Err(Undelivered { failure, blame }) => {
+                devices.extend(blame.finding().map(|finding| (device.id, finding)));
+                failures.push(failure);
+            }
+        }
     }
-    let failures = outcomes.into_iter().filter_map(|(_, outcome)| outcome.err());
-    let Some(speaker) = failures.min_by_key(severity) else {
+    if let Some(status) = statuses.first() {
+        let answer = format!("{} of {total} devices reached", statuses.len());
+        return Ok(SendReceipt { provider_message_id: None, status: Some(*status), answer, devices });
+    }
+    let Some(speaker) = failures.into_iter().min_by_key(severity) else {
         return Err(SendFailure::new(
             FailureClass::Permanent,
             NO_SUBSCRIPTION,
             "the person has no device that receives pushes",
         ));
     };
-    Err(SendFailure { gone, ..speaker })
+    Err(SendFailure { devices, ..speaker })
 }
 
 /// Lower is more hopeful; among those that may recover, the earliest first.
@@ -172,32 +296,56 @@ fn severity(failure: &SendFailure) -> (u8, Duration) {
     (rank, failure.retry_after.unwrap_or_default())
 }
 
-/// What a push service's status means; `None` is success (RFC 8030, sections 5, 7.3 and 8.4).
-fn classify(status: u16) -> Option<(FailureClass, &'static str, &'static str)> {
+/// What a push service's refusal means, and whose fault it is (RFC 8030, sections 5, 7.3 and 8.4).
+fn classify(status: u16, body: &str) -> (FailureClass, &'static str, &'static str, Blame) {
     use FailureClass::{Misconfigured, Permanent, Transient};
-    Some(match status {
-        200..300 => return None,
-        401 | 403 => (Misconfigured, FAILED, "the push service refuses our VAPID key; check VAPID_PUBLIC_KEY"),
-        404 => (Permanent, NOT_FOUND, "the push service does not know the device"),
-        410 => (Permanent, EXPIRED, "the device's subscription has expired"),
-        413 => (Permanent, FAILED, "the push service finds the message too large"),
-        408 | 425 | 429 => (Transient, FAILED, "the push service asks us to try later"),
-        500.. => (Transient, FAILED, "the push service failed"),
+    const OTHER_KEY: &str = "the device subscribed for another VAPID key; it must subscribe again";
+    match status {
+        400 | 401 | 403 if MADE_FOR_ANOTHER_KEY.iter().any(|saying| body.contains(saying)) => {
+            (Permanent, EXPIRED, OTHER_KEY, Blame::Gone)
+        }
+        401 | 403 => {
+            (Misconfigured, FAILED, "the push service refuses our VAPID key; check VAPID_PUBLIC_KEY", Blame::Us)
+        }
+        404 => (Permanent, NOT_FOUND, "the push service does not know the device", Blame::Gone),
+        410 => (Permanent, EXPIRED, "the device's subscription has expired", Blame::Gone),
+        413 => (Permanent, FAILED, "the push service finds the message too large", Blame::Us),
+        400 => (Permanent, FAILED, "the push service refuses the message", Blame::Us),
+        408 | 425 => (Transient, FAILED, "the push service asks us to try later", Blame::Nobody),
+        // It has the device.
+        429 => (Transient, FAILED, "the push service asks us to try later", Blame::Us),
+        500.. => (Transient, FAILED, "the push service failed", Blame::Nobody),
         // Redirects too: a customer's address must not lead us elsewhere.
-        _ => (Permanent, FAILED, "the push service refuses the message"),
-    })
+        _ => (Permanent, FAILED, "what the device names is no push service", Blame::Device),
+    }
 }
 
 /// A push without an answer may have arrived. It is transient all the same: the second one bears the same topic and
-/// tag, so it replaces the first on the device.
-fn unanswered(error: &reqwest::Error) -> SendFailure {
-    match outbound::refusal(error) {
-        Some(refusal) => permanent(format!("the device's endpoint is refused: {refusal}")),
-        None => {
-            let reason = format!("no answer from the push service: {}", outbound::explain(error));
-            SendFailure::new(FailureClass::Transient, FAILED, reason)
-        }
+/// tag, so it replaces the first on the device. What no status announces and will not pass is told by the error.
+fn unanswered(endpoint: &Url, error: &reqwest::Error) -> Undelivered {
+    let why = outbound::explain(error);
+    let is_known = is_well_known(endpoint);
+    let blame = if is_known { Blame::Nobody } else { Blame::Device };
+    if let Some(refusal) = outbound::refusal(error) {
+        return Undelivered::new(permanent(format!("the device's endpoint is refused: {refusal}")), blame);
     }
+    if outbound::is_unknown_name(error) && !is_known {
+        return unreachable(format!("the device's push service does not exist: {why}"));
+    }
+    if outbound::is_tls_refused(error) && !is_known {
+        return Undelivered::new(permanent(format!("no TLS with the device's push service: {why}")), blame);
+    }
+    let reason = format!("no answer from the push service: {why}");
+    Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Nobody)
+}
+
+fn is_well_known(endpoint: &Url) -> bool {
+    let host = endpoint.host_str().unwrap_or_default();
+    WELL_KNOWN.iter().any(|known| host.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}
+
+fn unreachable(reason: String) -> Undelivered {
+    Undelivered::new(permanent(reason), Blame::Gone)
 }
 
 fn unsealed(error: &WebPushError) -> String {
@@ -239,6 +387,7 @@ fn payload(message: &Message) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use recado_kernel::ids::Id;
     use recado_sandbox::{PushFault, PushOptions, PushSubscription};
     use serde_json::Value;
 
@@ -267,7 +416,19 @@ mod tests {
 
     fn device(subscription: PushSubscription) -> Subscription {
         let PushSubscription { endpoint, p256dh, auth } = subscription;
-        Subscription { id: Id::of_name(&endpoint), endpoint, p256dh, auth }
+        Subscription { id: Id::of_name(&endpoint), endpoint, p256dh, auth, failing_since: None }
+    }
+
+    /// A device with keys that are right, wherever it is.
+    fn known_device(endpoint: &str) -> Subscription {
+        let signer = VapidSignatureBuilder::from_base64_no_sub(PRIVATE_KEY).unwrap();
+        Subscription {
+            id: Id::of_name(endpoint),
+            endpoint: endpoint.to_owned(),
+            p256dh: URL_SAFE_NO_PAD.encode(signer.get_public_key()),
+            auth: URL_SAFE_NO_PAD.encode([7; 16]),
+            failing_since: None,
+        }
     }
 
     fn message(devices: Vec<Subscription>) -> Message {
@@ -312,7 +473,7 @@ mod tests {
         service.expire(&devices[1].endpoint);
         let gone = devices[1].id;
         let receipt = push().send(&message(devices)).await.expect("two devices are left");
-        assert_eq!(receipt.gone, [gone]);
+        assert_eq!(receipt.devices, [(gone, Finding::Gone)]);
         assert_eq!((receipt.status, receipt.answer.as_str()), (Some(201), "2 of 3 devices reached"));
         let received = service.wait_for(2, TEST_TIMEOUT).await;
         assert_eq!(received.len(), 2);
@@ -328,7 +489,7 @@ mod tests {
         let ids = [expired.id, unknown.id];
         let failure = push().send(&message(vec![expired, unknown])).await.unwrap_err();
         assert_eq!((failure.class, failure.code, failure.status), (FailureClass::Permanent, EXPIRED, Some(410)));
-        assert_eq!(failure.gone, ids);
+        assert_eq!(failure.devices, ids.map(|id| (id, Finding::Gone)));
 
         let unknown = device(service.subscribe());
         service.forget(&unknown.endpoint);
@@ -361,17 +522,20 @@ mod tests {
             let failure = push().send(&message(vec![device])).await.unwrap_err();
             let found = (failure.class, failure.code, failure.status, failure.retry_after);
             assert_eq!(found, (class, FAILED, status, retry_after), "{fault:?}");
-            assert!(failure.gone.is_empty());
+            assert!(failure.devices.iter().all(|(_, finding)| *finding != Finding::Gone));
             assert!(!format!("{failure:?}").contains(&token), "the endpoint is a secret");
         }
     }
 
     #[tokio::test]
-    async fn a_key_that_the_browser_did_not_subscribe_with_is_our_mistake() {
+    async fn a_device_that_subscribed_for_another_key_must_subscribe_again() {
         let service = service().await;
         let device = device(service.subscribe_for("BM-another-key"));
+        let id = device.id;
         let failure = push().send(&message(vec![device])).await.unwrap_err();
-        assert_eq!(failure.class, FailureClass::Misconfigured);
+        assert_eq!((failure.class, failure.status), (FailureClass::Permanent, Some(403)));
+        assert_eq!(failure.devices, [(id, Finding::Gone)]);
+        assert!(failure.reason.contains("subscribe again"), "{}", failure.reason);
     }
 
     #[tokio::test]
@@ -383,8 +547,13 @@ mod tests {
         for endpoint in
             [inside.endpoint.clone(), https.clone(), https.replace("127.0.0.1", "localhost"), "push".to_owned()]
         {
-            let device =
-                Subscription { id: inside.id, endpoint, p256dh: inside.p256dh.clone(), auth: inside.auth.clone() };
+            let device = Subscription {
+                id: inside.id,
+                endpoint,
+                p256dh: inside.p256dh.clone(),
+                auth: inside.auth.clone(),
+                failing_since: None,
+            };
             let failure = guarded.send(&message(vec![device])).await.unwrap_err();
             assert_eq!((failure.class, failure.code), (FailureClass::Permanent, FAILED));
             assert!(failure.reason.contains("refused"), "{}", failure.reason);
@@ -407,6 +576,103 @@ mod tests {
         push().send(&message(vec![padded])).await.expect("ordinary base64 with padding is understood");
     }
 
+    /// What no status announces (Couchers-org/couchers#8212, discourse/discourse#39804, vm0-ai/vm0#32459): a name that does not
+    /// exist, a key that is no point of the curve, a server without TLS. No second attempt delays the next channel.
+    #[tokio::test]
+    async fn a_device_that_can_never_be_reached_is_not_waited_for() {
+        let service = service().await;
+        let without_tls = service.url().replace("http:", "https:") + "/push/1";
+        let mut off_curve = known_device("https://push.example.com/2");
+        off_curve.p256dh = URL_SAFE_NO_PAD.encode([4; 65]);
+        let table = [
+            (known_device("https://permanently-removed.invalid/fcm/send/abc"), Blame::Gone),
+            (off_curve, Blame::Gone),
+            (known_device(&without_tls), Blame::Device),
+        ];
+        for (device, blame) in table {
+            let (id, endpoint) = (device.id, device.endpoint.clone());
+            let failure = push().send(&message(vec![device])).await.unwrap_err();
+            assert_eq!(failure.class, FailureClass::Permanent, "{endpoint}: {}", failure.reason);
+            let expected = [(id, blame.finding().expect("the device's"))];
+            assert_eq!(failure.devices, expected, "{endpoint}: {}", failure.reason);
+        }
+    }
+
+    #[test]
+    fn what_a_refusal_says_of_the_device() {
+        use FailureClass::{Misconfigured, Permanent, Transient};
+        let table = [
+            (400, r#"{"reason":"VapidPkHashMismatch"}"#, Permanent, Blame::Gone),
+            (400, r#"{"reason":"BadWebPushTopic"}"#, Permanent, Blame::Us),
+            (
+                403,
+                "the VAPID credentials in the authorization header do not correspond to the credentials used to create the subscriptions.",
+                Permanent,
+                Blame::Gone,
+            ),
+            (403, r#"{"reason":"BadJwtToken"}"#, Misconfigured, Blame::Us),
+            (401, "", Misconfigured, Blame::Us),
+            (404, "", Permanent, Blame::Gone),
+            (410, "", Permanent, Blame::Gone),
+            (405, "", Permanent, Blame::Device),
+            (302, "", Permanent, Blame::Device),
+            (413, "", Permanent, Blame::Us),
+            (429, "", Transient, Blame::Us),
+            (503, "", Transient, Blame::Nobody),
+        ];
+        for (status, body, class, blame) in table {
+            let (found, _, _, whose) = classify(status, body);
+            assert_eq!((found, whose), (class, blame), "{status} {body}");
+        }
+    }
+
+    /// When the names or certificates of the browsers' own services are refused, it is our network that is out of order: no
+    /// device is removed for it.
+    #[test]
+    fn the_browsers_own_services_are_known() {
+        for (host, is_known) in [
+            ("fcm.googleapis.com", true),
+            ("updates.push.services.mozilla.com", true),
+            ("web.push.apple.com", true),
+            ("db5p.notify.windows.com", true),
+            ("notgoogleapis.com", false),
+            ("googleapis.com.example.net", false),
+        ] {
+            assert_eq!(is_well_known(&Url::parse(&format!("https://{host}/1")).unwrap()), is_known, "{host}");
+        }
+    }
+
+    /// One customer's devices that accept and never answer: the message takes as long as one of them, and a device that has
+    /// been silent for an hour delays nothing.
+    #[tokio::test]
+    async fn silent_devices_cost_the_time_of_one() {
+        let service = service().await;
+        service.misbehave(PushFault::Hang);
+        let hasty = PushSettings { timeout: Duration::from_secs(1), ..settings() };
+        let push = Push::new(&hasty, true, &Clock::system()).unwrap();
+        let mut devices: Vec<_> = (0..MAX_CONCURRENT_DEVICES).map(|_| device(service.subscribe())).collect();
+        let began = std::time::Instant::now();
+        let failure = push.send(&message(devices.clone())).await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        let unreached = failure.devices.iter().filter(|(_, finding)| *finding == Finding::Unreached).count();
+        assert_eq!((failure.class, unreached), (FailureClass::Transient, devices.len()));
+        let long_ago = Clock::system().now() - Duration::from_secs(2 * 60 * 60);
+        devices.iter_mut().for_each(|device| device.failing_since = Some(long_ago));
+        assert_eq!(push.send(&message(devices)).await.unwrap_err().class, FailureClass::Permanent);
+    }
+
+    /// Services close kept connections after so many requests; a push on such a connection is sent again at once.
+    #[tokio::test]
+    async fn a_connection_that_is_closed_costs_no_attempt() {
+        let service = service().await;
+        let push = push();
+        for _ in 0..3 {
+            service.misbehave_times(PushFault::Drop, 1);
+            push.send(&message(vec![device(service.subscribe())])).await.expect("on another connection");
+        }
+        assert_eq!(service.received(), 3);
+    }
+
     #[test]
     fn keys_that_are_no_pair_are_named() {
         let refused = |settings| Push::new(&settings, false, &Clock::system()).err().expect("refused").to_string();
@@ -419,9 +685,11 @@ mod tests {
     #[test]
     fn the_most_hopeful_failure_speaks() {
         use FailureClass::{Misconfigured, Permanent, Transient};
+        let device = known_device("https://push.example.com/1");
         let outcome = |name: &str, class, wait: u64| {
             let failure = SendFailure::new(class, FAILED, name);
-            (Id::of_name(name), Err(SendFailure { retry_after: Some(Duration::from_secs(wait)), ..failure }))
+            let failure = SendFailure { retry_after: Some(Duration::from_secs(wait)), ..failure };
+            (&device, Err(Undelivered::new(failure, Blame::Us)))
         };
         let speaker = |outcomes| conclude(outcomes).unwrap_err().reason;
         assert_eq!(

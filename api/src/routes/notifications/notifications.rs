@@ -98,7 +98,7 @@ async fn cancel(
         Cancellation::Leaving => Err(Problem::Conflict(Conflict {
             code: "notification-leaving",
             title: "La notificación está saliendo",
-            detail: "Se está entregando a un proveedor en este momento. Consulte la notificación en unos segundos."
+            detail: "Se está entregando, o el proveedor aún no dijo si la tiene. Consulte la notificación dentro de un momento."
                 .to_owned(),
         })),
         Cancellation::TooLate(chain) => Err(too_late(&chain, api.context.config.time_zone)),

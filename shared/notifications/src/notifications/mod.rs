@@ -5,12 +5,13 @@
 //! chain's own row; the others wait [in reserve](reserve) there, and become rows when they have their turn.
 
 pub mod attempts;
+pub mod found;
 pub mod pacing;
 pub mod records;
 pub mod redrive;
 pub mod reserve;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use recado_kernel::clock::Timestamp;
@@ -185,7 +186,10 @@ pub struct Notification {
     pub retry_count: i32,
     pub max_retries: i32,
     pub next_retry_at: Option<Timestamp>,
+    /// Since when it is unknown whether it left.
     pub unknown_since: Option<Timestamp>,
+    /// Until when it is looked up again and again; afterwards once before each attempt.
+    pub unknown_until: Option<Timestamp>,
     pub paced_until: Option<Timestamp>,
     pub provider_message_id: Option<String>,
     /// The account that took it, that may have taken it, or at which its place is reserved.
@@ -212,7 +216,7 @@ pub struct Notification {
 /// The columns of a [`Notification`].
 const COLUMNS: &str = "id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel, fallback_order, status, \
      recipient_address, template_id, template_name, subject, body, is_html, error_code, error_reason, retry_count, \
-     max_retries, next_retry_at, unknown_since, paced_until, provider_message_id, provider, redrives, \
+     max_retries, next_retry_at, unknown_since, unknown_until, paced_until, provider_message_id, provider, redrives, \
      await_receipt, await_seconds, preferred, critical, send_at, resend_of, admitted_at, sent_at, delivered_at, read_at, \
      created_at, updated_at";
 
@@ -247,6 +251,57 @@ pub async fn chains(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Notifi
         Ids(task_ids)
     )?;
     Ok(reserve::unfold(rows))
+}
+
+/// A chain as it is delivered.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    /// In the order in which they are tried.
+    pub messages: Vec<Notification>,
+    /// Why the first message may not leave any more.
+    pub refusal: Option<Refusal>,
+}
+
+/// What was decided about a person or an address after the event was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The customer switched the channel off.
+    OptedOut,
+    /// The address was put on the list of suppressions.
+    Suppressed,
+}
+
+/// The chains of these tasks, and whether their first messages may still leave: asked with the same statement, because every
+/// message is asked about and most leave at once.
+pub async fn deliveries(session: &mut Session, task_ids: &[Id]) -> Result<HashMap<Id, Chain>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        chain: ChainRow,
+        is_opted_out: bool,
+        is_suppressed: bool,
+    }
+    let rows = sql!(all Row, session,
+        (&format!(
+            "select {COLUMNS}, {RESERVE},
+                    exists (select 1 from channel_preferences p where p.customer_id = notifications.customer_id
+                            and p.channel = notifications.channel and not p.enabled) as is_opted_out,
+                    exists (select 1 from suppressions s where s.channel = notifications.channel
+                            and s.address in (recipient_address, lower(recipient_address))) as is_suppressed
+             from notifications where task_id = any(ids($1)) order by task_id, fallback_order"
+        )),
+        Ids(task_ids)
+    )?;
+    let mut chains: HashMap<Id, Chain> = HashMap::with_capacity(task_ids.len());
+    for row in rows.iter().filter(|row| row.chain.notification.fallback_order == 0) {
+        let suppressed = row.is_suppressed.then_some(Refusal::Suppressed);
+        let refusal = row.is_opted_out.then_some(Refusal::OptedOut).or(suppressed);
+        chains.entry(row.chain.notification.task_id).or_default().refusal = refusal;
+    }
+    for message in reserve::unfold(rows.into_iter().map(|row| row.chain).collect()) {
+        chains.entry(message.task_id).or_default().messages.push(message);
+    }
+    Ok(chains)
 }
 
 /// The chain to which a notification belongs, in its order; empty when there is no such notification.
@@ -320,6 +375,7 @@ pub struct Change {
     pub retry_count: i32,
     pub next_retry_at: Option<Timestamp>,
     pub unknown_since: Option<Timestamp>,
+    pub unknown_until: Option<Timestamp>,
     pub paced_until: Option<Timestamp>,
     pub provider_message_id: Option<String>,
     /// The name of the account that was used last.
@@ -336,6 +392,7 @@ columns!(Change {
     retry_count: int4 = |change| change.retry_count,
     next_retry_at: timestamptz = |change| change.next_retry_at,
     unknown_since: timestamptz = |change| change.unknown_since,
+    unknown_until: timestamptz = |change| change.unknown_until,
     paced_until: timestamptz = |change| change.paced_until,
     provider_message_id: text = |change| change.provider_message_id.as_deref(),
     provider: text = |change| change.provider.as_deref(),
@@ -355,6 +412,7 @@ impl Change {
             retry_count: notification.retry_count,
             next_retry_at: None,
             unknown_since: None,
+            unknown_until: None,
             paced_until: None,
             provider_message_id: notification.provider_message_id.clone(),
             provider: notification.provider.clone(),
@@ -379,7 +437,7 @@ pub async fn apply(session: &mut Session, changes: &[Change]) -> Result<()> {
         session,
         "update notifications set status = r.status, error_code = r.error_code, error_reason = r.error_reason,
              retry_count = r.retry_count, next_retry_at = r.next_retry_at, unknown_since = r.unknown_since,
-             paced_until = r.paced_until, provider_message_id = r.provider_message_id,
+             unknown_until = r.unknown_until, paced_until = r.paced_until, provider_message_id = r.provider_message_id,
              provider = r.provider, sent_at = r.sent_at, closed_at = r.closed_at, updated_at = r.updated_at
          from {rows} r
          where notifications.id = r.id and (notifications.status in ('pending', 'queued')
@@ -452,13 +510,13 @@ pub async fn close(session: &mut Session, task_ids: &[Id], status: Status, reaso
 
 /// The chains of these tasks begin again: the first channel is queued, the others wait, no attempt counts any more.
 ///
-/// A chain of which something was sent is left alone.
+/// A chain of which something was sent is left alone. A message that may have left is still looked up before it is sent.
 pub async fn restart(session: &mut Session, task_ids: &[Id], now: Timestamp) -> Result<()> {
     sql!(
         run,
         session,
         "update notifications set status = case when fallback_order = 0 then 'queued' else 'pending' end,
-             retry_count = 0, error_code = null, error_reason = null, next_retry_at = null, unknown_since = null,
+             retry_count = 0, error_code = null, error_reason = null, next_retry_at = null, unknown_until = null,
              paced_until = null, reserve_status = 'pending', reserve_reason = null, closed_at = null, updated_at = $2
          where task_id = any($1) and status in ('pending', 'queued', 'failed', 'bounced', 'cancelled') and erased_at is null
            and not exists (select 1 from notifications sent where sent.task_id = notifications.task_id
@@ -559,5 +617,6 @@ pub async fn delete_finished(session: &mut Session, before: Timestamp, limit: i6
         return Ok(0);
     }
     sql!(run, session, "delete from attempts where notification_id = any(ids($1))", Ids(&old))?;
+    sql!(run, session, "delete from found_messages where notification_id = any(ids($1))", Ids(&old))?;
     sql!(run, session, "delete from notifications where id = any(ids($1))", Ids(&old))
 }

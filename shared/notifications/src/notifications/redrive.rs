@@ -48,7 +48,7 @@ async fn reopen_transient(session: &mut Session, task_ids: &[Id], now: Timestamp
         run,
         session,
         "update notifications set status = 'pending', retry_count = 0, error_code = null, error_reason = null,
-             next_retry_at = null, unknown_since = null, paced_until = null, closed_at = null, updated_at = $2
+             next_retry_at = null, unknown_until = null, paced_until = null, closed_at = null, updated_at = $2
          where task_id = any($1) and status = 'failed'
            and exists (select 1 from attempts a where a.notification_id = notifications.id and a.outcome = 'transient'
                        and not exists (select 1 from attempts later where later.notification_id = a.notification_id

@@ -86,6 +86,7 @@ impl InReserve {
             retry_count: 0,
             next_retry_at: None,
             unknown_since: None,
+            unknown_until: None,
             paced_until: None,
             provider_message_id: None,
             provider: None,

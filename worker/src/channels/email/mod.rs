@@ -92,7 +92,7 @@ impl Provider for Email {
                 (None, store(folder, message, &envelope.content).await.map_err(|error| unwritable(&error))?)
             }
         };
-        Ok(SendReceipt { provider_message_id: Some(message_id), status, answer, gone: Vec::new() })
+        Ok(SendReceipt { provider_message_id: Some(message_id), status, answer, ..SendReceipt::default() })
     }
 }
 

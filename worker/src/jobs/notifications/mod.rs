@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use recado_notifications::system::Notifications;
 
-use self::delivery::{Chains, Permissions};
+use self::delivery::{Chains, Permissions, Shares};
 use crate::channels::{ProviderError, Providers};
 use crate::registry::Jobs;
 
@@ -23,6 +23,7 @@ pub(crate) struct Notifier {
     providers: Providers,
     chains: Chains,
     permissions: Permissions,
+    shares: Shares,
 }
 
 pub(crate) fn register(jobs: &mut Jobs, system: Notifications) -> Result<(), ProviderError> {
@@ -30,6 +31,7 @@ pub(crate) fn register(jobs: &mut Jobs, system: Notifications) -> Result<(), Pro
         providers: Providers::new(&system.context)?,
         chains: delivery::load_together(system.context.clone()),
         permissions: delivery::ask_together(system.clone()),
+        shares: Shares::default(),
         system,
     });
     jobs.add(&notifier, delivery::send);

@@ -36,6 +36,12 @@ impl Delivery<'_> {
         let began = Instant::now();
         let (mut attempts, mut failures) = (Vec::new(), Vec::new());
         for (number, account) in accounts.iter().enumerate() {
+            // The first may have taken its time to fail.
+            if number > 0
+                && let Some(refused) = self.refused_meanwhile().await?
+            {
+                return Ok(refused.with_attempts(attempts));
+            }
             if let Some(slot) = self.paced_to(account).await? {
                 return Ok(self.wait_for_slot(account, slot).with_attempts(attempts));
             }
@@ -92,8 +98,8 @@ impl Delivery<'_> {
             Channel::Email => Recipient::Email(current.recipient_address.clone()),
             Channel::Whatsapp => Recipient::Whatsapp(current.recipient_address.clone()),
             Channel::Push => {
-                let customer = [current.customer_id.clone()];
-                let devices = push::of_customers(&mut self.notifier.system.context.db.read().await?, &customer).await?;
+                let mut session = self.notifier.system.context.db.read().await?;
+                let devices = push::of_customer(&mut session, &current.customer_id).await?;
                 Recipient::Push(devices.into_iter().map(Subscription::from).collect())
             }
         };
@@ -175,7 +181,7 @@ impl Delivery<'_> {
 
 impl From<push::Subscription> for Subscription {
     fn from(subscription: push::Subscription) -> Self {
-        let push::Subscription { id, endpoint, p256dh, auth, .. } = subscription;
-        Self { id, endpoint, p256dh, auth }
+        let push::Subscription { id, endpoint, p256dh, auth, failing_since, .. } = subscription;
+        Self { id, endpoint, p256dh, auth, failing_since }
     }
 }

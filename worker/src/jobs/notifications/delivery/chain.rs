@@ -7,11 +7,11 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_kernel::group_commit::Group;
 use recado_kernel::ids::Id;
-use recado_notifications::notifications::{self, Awaits, Notification, Status};
+use recado_notifications::notifications::{self, Awaits, Chain, Notification, Status};
 use recado_queue::context::Context;
 
 /// Loads chains; claims that run at the same time share a statement.
-pub(crate) type Chains = Group<Id, Result<Vec<Notification>, Arc<db::Error>>>;
+pub(crate) type Chains = Group<Id, Result<Chain, Arc<db::Error>>>;
 
 /// The most chains that share a statement.
 const LARGEST_BATCH: usize = 1_000;
@@ -31,12 +31,8 @@ pub(crate) fn load_together(context: Context) -> Chains {
     })
 }
 
-async fn load(context: &Context, tasks: &[Id]) -> db::Result<HashMap<Id, Vec<Notification>>> {
-    let mut chains: HashMap<Id, Vec<Notification>> = HashMap::with_capacity(tasks.len());
-    for notification in notifications::chains(&mut context.db.read().await?, tasks).await? {
-        chains.entry(notification.task_id).or_default().push(notification);
-    }
-    Ok(chains)
+async fn load(context: &Context, tasks: &[Id]) -> db::Result<HashMap<Id, Chain>> {
+    notifications::deliveries(&mut context.db.read().await?, tasks).await
 }
 
 /// Where a chain stands.
@@ -122,6 +118,7 @@ mod tests {
             max_retries: 3,
             next_retry_at: None,
             unknown_since: None,
+            unknown_until: None,
             paced_until: None,
             provider_message_id: None,
             provider: None,

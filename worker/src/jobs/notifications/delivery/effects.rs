@@ -6,7 +6,7 @@ use recado_kernel::ids::Id;
 use recado_notifications::journal::{self, Entry};
 use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_notifications::notifications::{self, Change, Status};
-use recado_notifications::push;
+use recado_notifications::push::{self, Finding};
 use recado_notifications::suppressions::{self, Bounce};
 
 use crate::registry::{Effects, Outcome, Rows, ToWrite};
@@ -16,8 +16,8 @@ use crate::registry::{Effects, Outcome, Rows, ToWrite};
 pub(crate) struct DeliveryRows {
     pub(super) changes: Vec<Change>,
     pub(super) attempts: Vec<Attempt>,
-    /// Push subscriptions that no longer exist.
-    pub(super) gone: Vec<Id>,
+    /// What was found out about devices.
+    pub(super) devices: Vec<(Id, Finding)>,
     /// Addresses that were refused for good.
     pub(super) bounces: Vec<Bounce>,
     /// Messages and addresses that were taken for refused for good, and were not.
@@ -46,7 +46,7 @@ impl Delivered {
 #[async_trait]
 impl Rows for DeliveryRows {
     async fn write(session: &mut Session, batch: &[ToWrite<'_, Self>]) -> db::Result<()> {
-        let (mut changes, mut made, mut gone, mut bounces, mut journal) =
+        let (mut changes, mut made, mut devices, mut bounces, mut journal) =
             <(Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
         // A claim that was lost may be about a person who was erased meanwhile.
         let mut late_attempts: Vec<(Id, Id)> = Vec::new();
@@ -55,8 +55,8 @@ impl Rows for DeliveryRows {
             // What happened is true even when the claim is lost: the attempts, and that a message was sent. Everything else
             // is for the claim in force to decide; an address that bounced bounces again at its attempt.
             made.extend_from_slice(&rows.attempts);
-            gone.extend_from_slice(&rows.gone);
             not_bounced.extend_from_slice(&rows.not_bounced);
+            devices.extend_from_slice(&rows.devices);
             if *in_force {
                 changes.extend_from_slice(&rows.changes);
                 bounces.extend_from_slice(&rows.bounces);
@@ -70,8 +70,9 @@ impl Rows for DeliveryRows {
         attempts::record(session, &made).await?;
         attempts::forget_late_answers(session, &late_attempts).await?;
         journal::record(session, &journal).await?;
-        if !gone.is_empty() {
-            push::remove(session, &gone).await?;
+        if !devices.is_empty() {
+            let now = made.iter().map(|attempt| attempt.started_at).max().unwrap_or_default();
+            push::record(session, &devices, now).await?;
         }
         suppressions::record(session, &bounces).await?;
         suppressions::take_back(session, &not_bounced).await

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::Delivery;
 use super::chain::reasons;
 use super::effects::Delivered;
-use crate::channels::{Account, SendFailure, SendReceipt};
+use crate::channels::{Account, SendFailure, SendReceipt, cut_off};
 use crate::registry::Outcome;
 
 /// About a dozen look-ups in the window: every 5 s in the default 60.
@@ -35,7 +35,7 @@ impl Delivery<'_> {
     /// The provider took it. Where a receipt is awaited, the task goes on when its time is up, or when it comes.
     pub(super) fn sent(&self, account: &Account, receipt: SendReceipt, ended: Timestamp) -> Delivered {
         let current = self.current();
-        let SendReceipt { provider_message_id, gone, .. } = receipt;
+        let SendReceipt { provider_message_id, devices, .. } = receipt;
         let mut delivered = match self.awaits_since(ended) {
             Some(Awaits { until, .. }) => self.later(until, None, Vec::new()),
             None => {
@@ -43,7 +43,7 @@ impl Delivery<'_> {
                 Delivered::new(Outcome::Done(result), Vec::new())
             }
         };
-        delivered.rows.gone = gone;
+        delivered.rows.devices = devices;
         delivered.rows.changes.push(Change {
             status: Status::Sent,
             error_code: None,
@@ -88,11 +88,13 @@ impl Delivery<'_> {
         started: Timestamp,
         ended: Timestamp,
     ) -> Delivered {
-        let SendFailure { class, code, reason, retry_after, gone, bounced, not_bounced, answer, .. } = failure;
+        let SendFailure { class, code, reason, retry_after, devices, bounced, not_bounced, answer, .. } = failure;
         let failed = Notification {
             error_code: Some(code.to_owned()),
             error_reason: Some(reason.clone()),
             provider: account.map(|account| account.name.clone()),
+            // An earlier doubt is settled: it was looked up before this attempt.
+            unknown_since: None,
             ..self.current().clone()
         };
         let window = self.notifier.system.context.config.unknown_outcome_window;
@@ -101,7 +103,9 @@ impl Delivery<'_> {
             let at = ended + look_up_interval(window);
             let change = Change {
                 next_retry_at: Some(at),
-                unknown_since: Some(started),
+                // What an earlier attempt sent may still come to light.
+                unknown_since: Some(self.current().unknown_since.unwrap_or(started)),
+                unknown_until: Some(ended + window),
                 // The look-ups need no place of their own in the provider's pace.
                 paced_until: Some(started),
                 ..Change::of(&failed, ended)
@@ -110,7 +114,7 @@ impl Delivery<'_> {
         } else {
             self.attempt_failed(&failed, class, retry_after, ended)
         };
-        delivered.rows.gone = gone;
+        delivered.rows.devices = devices;
         let refused = not_bounced.into_iter().flat_map(|in_a_row| in_a_row.0);
         delivered.rows.not_bounced = refused.map(|bounced| (bounced.notification_id, bounced.address)).collect();
         if bounced {
@@ -119,17 +123,37 @@ impl Delivery<'_> {
         delivered
     }
 
-    /// Asks again a little later, until the window closes; then the attempt counts as failed.
-    pub(super) fn still_unknown(&self, since: Timestamp) -> Delivered {
+    /// A run was cut off, and the provider does not say whether its message left: it is asked again, as after an attempt that
+    /// had no answer.
+    pub(super) fn in_doubt(&self, since: Timestamp, window: Duration) -> Delivered {
+        let current = self.current();
+        let SendFailure { code, reason, .. } = cut_off(current.channel);
+        let at = self.now + look_up_interval(window);
+        let change = Change {
+            error_code: Some(code.to_owned()),
+            error_reason: Some(reason.clone()),
+            next_retry_at: Some(at),
+            unknown_since: Some(since),
+            unknown_until: Some(self.now + window),
+            paced_until: current.paced_until,
+            ..Change::of(current, self.now)
+        };
+        self.later(at, Some(format!("{code} {reason}")), vec![change])
+    }
+
+    /// Asks again a little later, until the window closes; then the attempt counts as failed. It stays in doubt: before
+    /// another one it is looked up once more, and without an answer to that none is made.
+    pub(super) fn still_unknown(&self) -> Delivered {
         let window = self.notifier.system.context.config.unknown_outcome_window;
         let current = self.current();
-        if self.now.since(since) >= window {
+        let Some(until) = current.unknown_until.filter(|until| self.now < *until) else {
             return self.attempt_failed(current, FailureClass::Unknown, None, self.now);
-        }
+        };
         let at = self.now + look_up_interval(window);
         let change = Change {
             next_retry_at: Some(at),
-            unknown_since: Some(since),
+            unknown_since: current.unknown_since,
+            unknown_until: Some(until),
             paced_until: current.paced_until,
             ..Change::of(current, self.now)
         };
@@ -183,11 +207,13 @@ impl Delivery<'_> {
     /// Carries out what is decided. `failed` is the current message with its error and count.
     fn follow(&self, failed: &Notification, failure: Failure, now: Timestamp) -> Delivered {
         let because = reasons([failed]);
-        let spent = Change { status: Status::Failed, ..Change::of(failed, now) };
+        let unknown_since = failed.unknown_since;
+        let spent = Change { status: Status::Failed, unknown_since, ..Change::of(failed, now) };
         match after_failure(self.chain, self.position, failure) {
             Decision::RetryIn(delay) => {
                 let at = now + delay;
-                self.later(at, Some(because), vec![Change { next_retry_at: Some(at), ..Change::of(failed, now) }])
+                let change = Change { next_retry_at: Some(at), unknown_since, ..Change::of(failed, now) };
+                self.later(at, Some(because), vec![change])
             }
             Decision::FallBack { next } => {
                 let why = FallbackReason::Failed {

@@ -1,6 +1,6 @@
-//! Permission is asked again before every attempt that does not follow intake at once (d12): what the customer has
-//! switched off meanwhile stays off, an address that bounced is left alone, and quiet hours are kept. Attempts that run at
-//! the same time share the statements.
+//! Permission is asked again before every attempt (d12): what the customer has switched off meanwhile stays off, an address
+//! that bounced is left alone, and quiet hours are kept. For an attempt that follows intake at once the answer comes with
+//! its chain; the others ask here, and those that run at the same time share the statements.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use recado_kernel::db;
 use recado_kernel::group_commit::Group;
 use recado_notifications::channels::Channel;
 use recado_notifications::customers::{self, Customer, Preference};
-use recado_notifications::notifications::Notification;
+use recado_notifications::notifications::{Notification, Refusal};
 use recado_notifications::quiet_hours::Rest;
 use recado_notifications::suppressions;
 use recado_notifications::system::Notifications;
@@ -23,6 +23,20 @@ pub(crate) enum Permission {
     Refused(&'static str, &'static str),
     /// Not before this moment, when the quiet hours end.
     Quiet(Timestamp),
+}
+
+impl From<Refusal> for Permission {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::OptedOut => {
+                Self::Refused("OPTED_OUT", "the customer switched this channel off after the event was accepted")
+            }
+            Refusal::Suppressed => Self::Refused(
+                "SUPPRESSED",
+                "the address was put on the list of suppressions after the event was accepted",
+            ),
+        }
+    }
 }
 
 /// What is to leave, and when.
@@ -108,11 +122,10 @@ fn decide(
     rest: Option<Rest>,
 ) -> Permission {
     if preferences.iter().any(|preference| preference.channel == request.channel && !preference.enabled) {
-        return Permission::Refused("OPTED_OUT", "the customer switched this channel off after the event was accepted");
+        return Refusal::OptedOut.into();
     }
     if is_suppressed {
-        let reason = "the address was put on the list of suppressions after the event was accepted";
-        return Permission::Refused("SUPPRESSED", reason);
+        return Refusal::Suppressed.into();
     }
     let rest = rest.filter(|_| !request.critical);
     rest.and_then(|rest| rest.until(request.now)).map_or(Permission::Granted, Permission::Quiet)

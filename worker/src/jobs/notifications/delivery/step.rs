@@ -1,4 +1,4 @@
-//! Whether a message may leave now, and whether it has left already: permission, look-up, quiet hours, throttle.
+//! Whether a message may leave now: permission, quiet hours, throttle, and its customer's share of the worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,50 +11,59 @@ use recado_notifications::notifications::{Change, pacing};
 use super::Delivery;
 use super::effects::Delivered;
 use super::permission::{Permission, PermissionRequest};
-use crate::channels::{Account, Lookup, Message, SendReceipt};
+use super::share;
+use crate::channels::Account;
 use crate::registry::JobError;
 
-/// How long the decisions of intake hold. A queue that is worked off in this time asks for no permission again.
+/// How long what intake decided about quiet hours holds. A queue that is worked off in this time does not ask again.
 const INTAKE_VALID_FOR: Duration = Duration::from_secs(60);
 
 impl Delivery<'_> {
-    /// A message has its turn: asks for permission, sends, and decides what follows.
+    /// A message has its turn: looks it up where it may have left, asks for permission, sends, and decides what follows.
     pub(super) async fn take_step(&self) -> Result<Delivered, JobError> {
         if self.lane() != self.task.lane {
             // Revived in the middle of its chain: each channel has a lane of its own.
             return Ok(self.later(self.now, None, Vec::new()));
         }
-        let permission = self.permission().await?;
-        if let Permission::Refused(code, reason) = permission {
-            return Ok(self.refused(code, reason));
-        }
         let accounts = self.accounts().await?;
-        let message = self.message().await?;
-        if let Some(since) = self.unknown_since() {
-            if let Some((account, receipt)) = self.look_up(&accounts, &message, since).await? {
-                return Ok(self.found(&account, receipt));
-            }
-            if self.current().unknown_since.is_some() {
-                return Ok(self.still_unknown(since));
-            }
+        if let Some(delivered) = self.settle_doubt(&accounts).await? {
+            return Ok(delivered);
         }
-        // After the look-up: a message that has left disturbs no quiet hours any more.
-        if let Permission::Quiet(until) = permission {
-            return Ok(self.quiet_until(until));
+        // After the look-up, which takes its time; and a message that has left disturbs no quiet hours any more.
+        match self.permission().await? {
+            Permission::Granted => {}
+            Permission::Refused(code, reason) => return Ok(self.refused(code, reason)),
+            Permission::Quiet(until) => return Ok(self.quiet_until(until)),
         }
         if let Some(place) = self.throttled_to().await? {
             return Ok(self.throttled_until(place));
         }
-        self.attempt_in_order(&accounts, &message).await
+        let Some(_share) = self.notifier.shares.of(self.current()) else {
+            return Ok(self.later(self.now + share::RETURN, None, Vec::new()));
+        };
+        self.attempt_in_order(&accounts, &self.message().await?).await
     }
 
-    /// Asks again before every later attempt, so that an opt-out between dispatch and fallback counts (d12). A first attempt
-    /// that follows intake at once was decided there, and costs no query.
+    /// What was switched off or suppressed since intake counts until the attempt begins (d12). For a first attempt that follows
+    /// intake at once this was loaded with its chain; before every later one all is asked again, quiet hours too.
     async fn permission(&self) -> Result<Permission, JobError> {
-        if !self.is_later_attempt() {
-            return Ok(Permission::Granted);
+        if self.is_later_attempt() {
+            return self.permission_now().await;
         }
-        Ok(self.notifier.permissions.call(PermissionRequest::about(self.current(), self.now)).await??)
+        Ok(self.refusal.map_or(Permission::Granted, Permission::from))
+    }
+
+    async fn permission_now(&self) -> Result<Permission, JobError> {
+        let now = self.notifier.system.context.clock.now();
+        Ok(self.notifier.permissions.call(PermissionRequest::about(self.current(), now)).await??)
+    }
+
+    /// The end of a message that was refused while it was tried. An attempt that has begun ends outside quiet hours or not.
+    pub(super) async fn refused_meanwhile(&self) -> Result<Option<Delivered>, JobError> {
+        Ok(match self.permission_now().await? {
+            Permission::Refused(code, reason) => Some(self.refused(code, reason)),
+            Permission::Granted | Permission::Quiet(_) => None,
+        })
     }
 
     /// Time has passed since intake, so that its decisions may be different now.
@@ -69,33 +78,6 @@ impl Delivery<'_> {
         let current = self.current();
         let place_at = current.paced_until.and(current.provider.as_deref());
         Ok(self.notifier.providers.accounts(current.taller_id.as_deref(), current.channel, place_at).await?)
-    }
-
-    /// Since when it is unknown whether this message left: an attempt had no answer, or a run was cut off.
-    fn unknown_since(&self) -> Option<Timestamp> {
-        let current = self.current();
-        current.unknown_since.or(self.task.cut_off.then_some(current.created_at))
-    }
-
-    /// Did the message leave after all, and through which account? The one that was used is asked, also when messages may
-    /// not leave through it any more; all of them when the run was cut off before it could say.
-    async fn look_up(
-        &self,
-        accounts: &[Arc<Account>],
-        message: &Message,
-        since: Timestamp,
-    ) -> Result<Option<(Arc<Account>, SendReceipt)>, JobError> {
-        let (current, providers) = (self.current(), &self.notifier.providers);
-        let asked = match current.unknown_since.and(current.provider.as_deref()) {
-            Some(used) => providers.named(current.channel, used).await?.map(Arc::new).into_iter().collect(),
-            None => accounts.to_vec(),
-        };
-        for account in asked {
-            if let Lookup::Sent(receipt) = providers.find(&account, message, since).await {
-                return Ok(Some((account, receipt)));
-            }
-        }
-        Ok(None)
     }
 
     fn quiet_until(&self, until: Timestamp) -> Delivered {

@@ -1,13 +1,17 @@
 //! WhatsApp by way of an Evolution API 2.x server.
 //!
 //! Evolution knows no idempotency key: a message that is sent twice arrives twice. So an answer that never came is
-//! `Unknown`, and [`Whatsapp::find`] looks the message up before it is sent again (d27).
+//! `Unknown`, and [`Whatsapp::find`] looks for the message among Evolution's records before it is sent again (d27).
+
+mod names;
+mod records;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::config::WhatsappSettings;
+use recado_kernel::ids::Id;
 use recado_kernel::outbound::check_url;
 use recado_notifications::fallback::FailureClass;
 use reqwest::header::HeaderValue;
@@ -16,11 +20,13 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
+use self::names::Name;
+use self::records::{Candidate, Search, sent_at};
 use super::answer::excerpt;
 use super::failure::{Fault, SendFailure, wrong_adapter};
 use super::message::{Message, Recipient};
 use super::provider::{Lookup, Provider, ProviderError, SendReceipt};
-use crate::outbound::{self, Reach};
+use crate::outbound::{self, Connections, Reach};
 
 /// No answer in time; the message may have left (S002-71).
 pub(super) const TIMEOUT: &str = "WHATSAPP_TIMEOUT";
@@ -29,19 +35,29 @@ const HTTP_ERROR: &str = "WHATSAPP_HTTP_ERROR";
 /// Evolution understood and said no (S002-71).
 const API_ERROR: &str = "WHATSAPP_API_ERROR";
 
-/// An answer to sendText is below 2 KiB, a page of findMessages some tens of KiB.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// An answer to sendText is below 2 KiB, a page of findMessages some tens of KiB; records of pictures bring their preview along.
+const MAX_ANSWER_BYTES: usize = 2 * 1024 * 1024;
 
-/// How far Evolution's clock, which counts whole seconds, may be behind ours.
-const CLOCK_SKEW: Duration = Duration::from_secs(5);
+/// How much older than our attempt a record may be: Evolution counts whole seconds, and so does the `Date` of its answers, by
+/// which we know how far its clock is from ours.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
+/// Records on a page of findMessages, and the pages that are read. Evolution lists the newest first, of all chats; a thousand
+/// are some hours of a number that sends as fast as WhatsApp lets it.
+const PAGE_SIZE: usize = 50;
+const MOST_PAGES: usize = 20;
 
 pub(super) struct Whatsapp {
     http: Client,
     send_text: Url,
     find_messages: Url,
+    whatsapp_numbers: Url,
     api_key: HeaderValue,
     clock: Clock,
 }
+
+/// Evolution did not say what it was asked.
+struct Unclear;
 
 /// What Evolution answered.
 struct Answer {
@@ -53,6 +69,8 @@ struct Answer {
     /// Whether the body came to its end.
     whole: bool,
     retry_after: Option<Duration>,
+    /// By how many seconds Evolution's clock is ahead of ours; 0 where it does not tell the time.
+    ahead: i64,
 }
 
 impl Whatsapp {
@@ -81,6 +99,7 @@ impl Whatsapp {
         Ok(Self {
             send_text: route("message", "sendText"),
             find_messages: route("chat", "findMessages"),
+            whatsapp_numbers: route("chat", "whatsappNumbers"),
             http: client(&base, reach, settings.timeout)?,
             api_key,
             clock: clock.clone(),
@@ -90,46 +109,100 @@ impl Whatsapp {
     async fn ask(&self, request: RequestBuilder) -> Result<Answer, reqwest::Error> {
         let response = request.header("apikey", &self.api_key).send().await?;
         let status = response.status().as_u16();
-        let retry_after = outbound::retry_after(response.headers(), self.clock.now());
+        let now = self.clock.now();
+        let retry_after = outbound::retry_after(response.headers(), now);
+        let date = outbound::date(response.headers());
+        let ahead = date.map_or(0, |date| seconds(date) - seconds(now));
         let body = outbound::read(response, MAX_ANSWER_BYTES).await;
         let whole = body.is_some();
         let body = body.unwrap_or_default();
         let text = excerpt(&String::from_utf8_lossy(&body), self.api_key.to_str().ok());
-        Ok(Answer { status, json: serde_json::from_slice(&body).unwrap_or_default(), text, whole, retry_after })
+        Ok(Answer { status, json: serde_json::from_slice(&body).unwrap_or_default(), text, whole, retry_after, ahead })
     }
 
-    /// The record of a message in a chat, where Evolution has one.
-    async fn find_in(&self, chat: &str, text: &str, since: Timestamp) -> Lookup {
-        let filter = json!({"where": {"key": {"remoteJid": chat, "fromMe": true}}});
-        let Ok(answer) = self.ask(self.http.post(self.find_messages.clone()).json(&filter)).await else {
-            return Lookup::CannotTell;
-        };
-        match answer.json.pointer("/messages/records").and_then(Value::as_array) {
-            Some(records) if answer.status < 300 => {
-                match records.iter().find(|record| is_record_of(record, chat, text, since)) {
-                    Some(record) => Lookup::Sent(SendReceipt {
-                        provider_message_id: key_id(record),
-                        answer: "found in the chat after an answer that never came".to_owned(),
-                        ..SendReceipt::default()
-                    }),
-                    None => Lookup::NotFound,
-                }
-            }
-            _ => Lookup::CannotTell,
+    /// What Evolution has on record that may be this message: in the chat that bears the number, and in all others, because
+    /// the chat may bear another name.
+    async fn search(&self, search: &mut Search, number: &str, since: Timestamp) -> Result<Vec<Candidate>, Unclear> {
+        let chat = format!("{number}@s.whatsapp.net");
+        let mut candidates = self.read_pages(search, Some(&chat), since).await?;
+        match self.read_pages(search, None, since).await {
+            Ok(others) => candidates.extend(others),
+            // There are more pages than are read, and none before them is ours.
+            Err(Unclear) if !search.is_among(&candidates) => return Err(Unclear),
+            Err(Unclear) => {}
         }
+        if candidates.iter().any(|candidate| !search.is_settled(candidate)) {
+            search.recipient.extend(self.names_of(number).await);
+        }
+        Ok(candidates)
     }
+
+    async fn read_pages(
+        &self,
+        search: &Search,
+        chat: Option<&str>,
+        since: Timestamp,
+    ) -> Result<Vec<Candidate>, Unclear> {
+        let mut candidates = Vec::new();
+        let mut first = Value::Null;
+        for page in 1..=MOST_PAGES {
+            let mut key = json!({"fromMe": true});
+            if let Some(chat) = chat {
+                key["remoteJid"] = chat.into();
+            }
+            let question = json!({"where": {"key": key}, "page": page, "offset": PAGE_SIZE});
+            let answer = self.ask(self.http.post(self.find_messages.clone()).json(&question)).await;
+            let answer = answer.ok().filter(|answer| answer.status < 300 && answer.whole).ok_or(Unclear)?;
+            let listed = answer.json.pointer("/messages/records").unwrap_or(&answer.json);
+            let records = listed.as_array().ok_or(Unclear)?;
+            let earliest = seconds(since) + answer.ahead - CLOCK_TOLERANCE.as_secs().cast_signed();
+            candidates.extend(records.iter().filter_map(|record| search.read(record, earliest)));
+            let pages = answer.json.pointer("/messages/pages").and_then(Value::as_u64).unwrap_or(1);
+            let is_older = |record: &Value| sent_at(record).is_some_and(|sent_at| sent_at < earliest);
+            if records.is_empty() || pages <= page as u64 || records.last().is_some_and(is_older) {
+                return Ok(candidates);
+            }
+            // A server that answers with the same page for ever tells nothing about the next one.
+            if records[0] == first {
+                break;
+            }
+            first = records[0].clone();
+        }
+        if search.is_among(&candidates) { Ok(candidates) } else { Err(Unclear) }
+    }
+
+    /// The names by which WhatsApp knows a number; none where Evolution does not say.
+    async fn names_of(&self, number: &str) -> Vec<Name> {
+        let question = json!({ "numbers": [number] });
+        let answer = self.ask(self.http.post(self.whatsapp_numbers.clone()).json(&question)).await;
+        let Some(answer) = answer.ok().filter(|answer| answer.status < 300) else { return Vec::new() };
+        let found = answer.json.as_array().into_iter().flatten();
+        found.flat_map(|one| [one["jid"].as_str(), one["lid"].as_str()]).flatten().filter_map(Name::of).collect()
+    }
+}
+
+fn seconds(at: Timestamp) -> i64 {
+    at.as_micros().div_euclid(1_000_000)
+}
+
+/// The name that we give a message. Versions of Evolution that take it file the message under it; the others make one of
+/// their own. It is the same at every attempt: should WhatsApp get the message twice, it shows it once.
+fn our_name(id: Id) -> String {
+    // What WhatsApp Web's own names begin with, and as long as they are.
+    let random = &id.as_bytes()[7..];
+    random.iter().fold("3EB0".to_owned(), |name, byte| format!("{name}{byte:02X}"))
 }
 
 fn client(base: &Url, reach: Reach, timeout: Duration) -> Result<Client, ProviderError> {
     let client = match reach {
-        Reach::Anywhere => outbound::trusted_client(base, timeout),
+        Reach::Anywhere => outbound::trusted_client(base, timeout, Connections::OneEach),
         Reach::Guarded { allow_private } => {
             // A literal address passes no resolver.
             check_url(base.as_str(), allow_private).map_err(|error| ProviderError::Setting {
                 variable: "EVOLUTION_API_URL",
                 problem: format!("cannot be used: {error}"),
             })?;
-            outbound::client(allow_private, timeout)
+            outbound::client(allow_private, timeout, Connections::OneEach)
         }
     };
     client.map_err(|error| ProviderError::Tls(error.into()))
@@ -140,7 +213,7 @@ impl Provider for Whatsapp {
     async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
         let number = number(message)?;
         // A JSON number is refused: the schema wants text.
-        let body = json!({"number": number, "text": message.body});
+        let body = json!({"number": number, "text": message.body, "messageId": our_name(message.notification_id)});
         match self.ask(self.http.post(self.send_text.clone()).json(&body)).await {
             Ok(answer) => conclude(answer),
             Err(error) => Err(unanswered(&error)),
@@ -149,12 +222,12 @@ impl Provider for Whatsapp {
 
     async fn find(&self, message: &Message, since: Timestamp) -> Lookup {
         let Ok(number) = number(message) else {
-            return Lookup::NotFound;
+            return Lookup::Records(Vec::new());
         };
-        // WhatsApp Web's chats bear the suffix; Evolution's own channel does without.
-        match self.find_in(&format!("{number}@s.whatsapp.net"), &message.body, since).await {
-            Lookup::NotFound => self.find_in(&number, &message.body, since).await,
-            found => found,
+        let mut search = Search::new(our_name(message.notification_id), &message.body, &number);
+        match self.search(&mut search, &number, since).await {
+            Ok(candidates) => Lookup::Records(search.records(candidates)),
+            Err(Unclear) => Lookup::CannotTell,
         }
     }
 }
@@ -179,7 +252,7 @@ fn conclude(answer: Answer) -> Result<SendReceipt, SendFailure> {
             provider_message_id: message_id,
             status: Some(answer.status),
             answer: answer.text,
-            gone: Vec::new(),
+            ..SendReceipt::default()
         });
     }
     let (class, code, reason) = classify(answer.status, &answer.json);
@@ -245,6 +318,15 @@ fn read_complaint(status: u16, message: Option<&Value>) -> Option<(FailureClass,
 /// What a request without an answer means: before there was a connection nothing left; afterwards it is unknown.
 fn unanswered(error: &reqwest::Error) -> SendFailure {
     let why = outbound::explain(error);
+    // Every message would fail alike, until the settings are corrected.
+    if let Some(refusal) = outbound::refusal(error) {
+        let reason = format!("the address of EVOLUTION_API_URL is refused: {refusal}");
+        return SendFailure::new(FailureClass::Misconfigured, HTTP_ERROR, reason);
+    }
+    if outbound::is_tls_refused(error) {
+        let reason = format!("no TLS with Evolution ({why}); check EVOLUTION_API_URL and the server's certificate");
+        return SendFailure::new(FailureClass::Misconfigured, HTTP_ERROR, reason);
+    }
     if error.is_connect() {
         let reason = format!("no connection to Evolution: {why}");
         return SendFailure { fault: Fault::Account, ..SendFailure::new(FailureClass::Transient, HTTP_ERROR, reason) };
@@ -269,28 +351,12 @@ fn mentions(message: &Value, words: &str) -> bool {
     }
 }
 
-/// Whether a record of findMessages is our message: same chat, same words, not older than our first attempt.
-fn is_record_of(record: &Value, chat: &str, text: &str, since: Timestamp) -> bool {
-    let jid = record.pointer("/key/remoteJid").and_then(Value::as_str).unwrap_or(chat);
-    let digits = |jid: &str| jid.split('@').next().unwrap_or_default().to_owned();
-    let words = ["/message/conversation", "/message/extendedTextMessage/text"]
-        .into_iter()
-        .find_map(|path| record.pointer(path)?.as_str());
-    let sent_at = match &record["messageTimestamp"] {
-        Value::String(seconds) => seconds.parse().ok(),
-        seconds => seconds.as_i64(),
-    };
-    let ours = record.pointer("/key/fromMe") != Some(&Value::Bool(false));
-    let earliest = (since - CLOCK_SKEW).as_micros() / 1_000_000;
-    ours && digits(jid) == digits(chat) && words == Some(text) && sent_at.is_some_and(|sent_at| sent_at >= earliest)
-}
-
 #[cfg(test)]
 mod tests {
-    use recado_kernel::ids::Id;
-    use recado_sandbox::{Evolution, EvolutionFault, EvolutionOptions};
+    use recado_sandbox::{ChatName, Evolution, EvolutionFault, EvolutionOptions};
 
     use super::*;
+    use crate::channels::provider::Likeness;
 
     const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -401,24 +467,113 @@ mod tests {
         let failure = hasty.send(&left).await.unwrap_err();
         assert_eq!((failure.class, failure.code, failure.status), (FailureClass::Unknown, "WHATSAPP_TIMEOUT", None));
         let sent = evolution.wait_for(1, TEST_TIMEOUT).await;
-        match whatsapp.find(&left, before).await {
-            Lookup::Sent(receipt) => assert_eq!(receipt.provider_message_id.as_deref(), Some(sent[0].id.as_str())),
-            other => panic!("the message left, but: {other:?}"),
-        }
-        assert_eq!(
-            whatsapp.find(&left, before + Duration::from_secs(60)).await,
-            Lookup::NotFound,
-            "that one was earlier"
-        );
+        assert_eq!(found(whatsapp.find(&left, before).await), [(sent[0].id.clone(), Likeness::Recipient)]);
+        let later = before + Duration::from_secs(60);
+        assert_eq!(whatsapp.find(&left, later).await, Lookup::Records(Vec::new()), "that one was earlier");
 
         evolution.misbehave_times(EvolutionFault::Drop, 1);
         let lost = message("Su cita es mañana");
         assert_eq!(whatsapp.send(&lost).await.unwrap_err().class, FailureClass::Unknown);
-        assert_eq!(whatsapp.find(&lost, before).await, Lookup::NotFound);
+        assert_eq!(whatsapp.find(&lost, before).await, Lookup::Records(Vec::new()));
 
-        for fault in [EvolutionFault::status(503), EvolutionFault::Drop, EvolutionFault::Unauthorized] {
+        let silent = [
+            EvolutionFault::status(503),
+            EvolutionFault::Drop,
+            EvolutionFault::Unauthorized,
+            EvolutionFault::NoRecords,
+        ];
+        for fault in silent {
             evolution.misbehave(fault);
             assert_eq!(whatsapp.find(&left, before).await, Lookup::CannotTell);
+        }
+    }
+
+    fn found(lookup: Lookup) -> Vec<(String, Likeness)> {
+        let Lookup::Records(records) = lookup else { panic!("{lookup:?}") };
+        records.into_iter().map(|record| (record.provider_message_id, record.likeness)).collect()
+    }
+
+    /// Evolution had the message on record each time, under another name or within another message, and it was sent again
+    /// (evolution-api#1872, #2687, #2062, #447; chatwoot#259, camel#4280).
+    #[tokio::test]
+    async fn a_message_is_found_by_whatever_name_its_chat_has() {
+        let table = [
+            ("+5511987654321", ChatName::OldNumber, Likeness::Recipient),
+            ("+525512345678", ChatName::OldNumber, Likeness::Recipient),
+            ("+593991234567", ChatName::HiddenWithNumber, Likeness::Recipient),
+            ("+593991234567", ChatName::Hidden, Likeness::Unnamed),
+        ];
+        for (number, name, likeness) in table {
+            let evolution = evolution().await;
+            evolution.name_chats(name);
+            evolution.wrap_messages();
+            let whatsapp = whatsapp(&settings(&evolution));
+            let before = Clock::system().now();
+            let message =
+                Message { recipient: Recipient::Whatsapp(number.to_owned()), ..message("Su vehículo está listo") };
+            evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
+            whatsapp.send(&message).await.unwrap_err();
+            // The page is full of other chats, and the filter by chat finds nothing (evolution-api#1632).
+            for other in 0..2 * PAGE_SIZE {
+                evolution.write_by_hand(&format!("59399{other:07}"), "Buenos días");
+            }
+            let sent = evolution.messages();
+            assert_eq!(
+                found(whatsapp.find(&message, before).await),
+                [(sent[0].id.clone(), likeness)],
+                "{number} {name:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn where_evolution_takes_names_the_message_is_known_by_ours() {
+        let evolution = evolution().await;
+        evolution.take_names();
+        evolution.name_chats(ChatName::Hidden);
+        let whatsapp = whatsapp(&settings(&evolution));
+        let before = Clock::system().now();
+        evolution.write_by_hand("593990000000", "Hola");
+        evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
+        whatsapp.send(&message("Hola")).await.unwrap_err();
+        let records = found(whatsapp.find(&message("Hola"), before).await);
+        assert!(records.contains(&(our_name(message("Hola").notification_id), Likeness::OurName)), "{records:?}");
+    }
+
+    /// More has been sent since than is read: perhaps the message is behind it.
+    #[tokio::test]
+    async fn what_lies_beyond_the_last_page_is_unknown() {
+        let evolution = evolution().await;
+        let whatsapp = whatsapp(&settings(&evolution));
+        let before = Clock::system().now();
+        for other in 0..=MOST_PAGES * PAGE_SIZE {
+            evolution.write_by_hand(&format!("59399{other:07}"), "Buenos días");
+        }
+        assert_eq!(whatsapp.find(&message("Hola"), before).await, Lookup::CannotTell);
+        assert_eq!(
+            whatsapp.find(&message("Hola"), Clock::system().now() + Duration::from_secs(60)).await,
+            Lookup::Records(Vec::new())
+        );
+    }
+
+    /// An address inside our own network is refused by the guard: every message would be, until the settings are corrected.
+    #[tokio::test]
+    async fn a_refused_address_or_certificate_is_our_settings_fault() {
+        let evolution = evolution().await;
+        let port = Url::parse(evolution.url()).unwrap().port().unwrap();
+        let at = |url: String| {
+            let settings = WhatsappSettings { url, ..settings(&evolution) };
+            whatsapp(&settings)
+        };
+        // A name is judged when it is looked up.
+        let inside = Whatsapp {
+            http: outbound::client(false, TEST_TIMEOUT, Connections::OneEach).unwrap(),
+            ..at(format!("http://localhost:{port}"))
+        };
+        for whatsapp in [inside, at(format!("https://127.0.0.1:{port}"))] {
+            let failure = whatsapp.send(&message("Hola")).await.unwrap_err();
+            assert_eq!((failure.class, failure.fault), (FailureClass::Misconfigured, Fault::Account), "{failure:?}");
+            assert!(failure.reason.contains("EVOLUTION_API_URL"), "{}", failure.reason);
         }
     }
 
@@ -483,29 +638,6 @@ mod tests {
             let session = answer.to_string().contains("Connection Closed") || answer.to_string().contains("onWhatsApp");
             assert_eq!(reason.contains("session is down"), session, "{reason}");
             assert_eq!(code, if answer.is_null() { "WHATSAPP_HTTP_ERROR" } else { "WHATSAPP_API_ERROR" });
-        }
-    }
-
-    #[test]
-    fn records_are_told_apart() {
-        let since = Timestamp::from_micros(1_795_386_953_700_000);
-        let record = |jid: &str, from_me: bool, message: Value, at: Value| json!({"id": "1", "key": {"id": "3EB0", "fromMe": from_me, "remoteJid": jid}, "message": message, "messageTimestamp": at});
-        let plain = json!({"conversation": "Hola"});
-        let table = [
-            (record("593991234567@s.whatsapp.net", true, plain.clone(), json!(1_795_386_953)), true),
-            (record("593991234567", true, plain.clone(), json!(1_795_386_953)), true),
-            (record("593991234567", true, json!({"extendedTextMessage": {"text": "Hola"}}), json!("1795386954")), true),
-            (record("593991234567", true, plain.clone(), json!(1_795_386_948)), true),
-            (record("593991234567", true, plain.clone(), json!(1_795_386_947)), false),
-            (record("593991234567", false, plain.clone(), json!(1_795_386_953)), false),
-            (record("593990000000", true, plain.clone(), json!(1_795_386_953)), false),
-            (record("593991234567", true, json!({"conversation": "Hola "}), json!(1_795_386_953)), false),
-            (record("593991234567", true, json!({"imageMessage": {}}), json!(1_795_386_953)), false),
-            (record("593991234567", true, plain, Value::Null), false),
-            (Value::Null, false),
-        ];
-        for (record, ours) in table {
-            assert_eq!(is_record_of(&record, "593991234567@s.whatsapp.net", "Hola", since), ours, "{record}");
         }
     }
 }
