@@ -7,6 +7,7 @@ use recado_kernel::clock::Clock;
 use recado_kernel::config::{Config, ConfigError};
 use recado_kernel::db::{self, Db};
 use recado_kernel::errors::explain;
+use recado_kernel::health::Health;
 
 use crate::ring::{Queue, QueueError, Ring};
 use crate::systems::Systems;
@@ -22,6 +23,8 @@ pub struct Context {
     pub queue: Queue,
     pub clock: Clock,
     pub systems: Systems,
+    /// Of this process; for those that serve no requests.
+    pub health: Health,
 }
 
 /// The program cannot start.
@@ -45,7 +48,7 @@ impl Context {
     pub async fn open(config: Config, clock: Clock, systems: Systems) -> Result<Self, StartError> {
         let db = Db::connect(&config).await?;
         let queue = Queue::connect(&config, &clock, systems.lanes()).await?;
-        let context = Self { config: Arc::new(config), db, queue, clock, systems };
+        let context = Self { config: Arc::new(config), db, queue, clock, systems, health: Health::default() };
         context.follow_time().await?;
         if !context.clock.is_manual() {
             tokio::spawn(context.clone().keep_following_time());

@@ -3,6 +3,7 @@
 //! Ringing twice is harmless, because a worker claims the row before it acts, and a ring that is lost is rung again
 //! ([`crate::tasks::ring_lost`]). So nothing here needs to be durable.
 
+mod connection;
 mod local;
 mod redis;
 
@@ -95,12 +96,23 @@ impl Queue {
         }
     }
 
-    /// Whether the transport answers, and how fast.
-    pub async fn ping(&self) -> Result<Duration, QueueError> {
+    /// Whether the transport takes rings, and how fast: something is written, for a replica answers too.
+    ///
+    /// # Errors
+    /// What it says instead.
+    pub async fn can_write(&self) -> Result<Duration, QueueError> {
         match self {
-            Self::Redis(queue) => queue.ping().await,
+            Self::Redis(queue) => queue.can_write().await,
             Self::Local(_) => Ok(Duration::ZERO),
         }
+    }
+
+    /// [`Queue::can_write`].
+    ///
+    /// # Errors
+    /// What the transport says instead.
+    pub async fn ping(&self) -> Result<Duration, QueueError> {
+        self.can_write().await
     }
 }
 
