@@ -208,7 +208,9 @@ impl Reader {
         if left > 0 && is_silent && (is_due || self.bell.is_out_of_order()) {
             self.look(left).await?;
         }
-        if !self.is_behind && let Some(wait) = self.bell.wait(Instant::now()) {
+        if !self.is_behind
+            && let Some(wait) = self.bell.wait(Instant::now())
+        {
             let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
         }
         Ok(())

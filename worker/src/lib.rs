@@ -131,11 +131,7 @@ impl Worker {
     }
 
     fn engine(&self) -> Engine {
-        Engine {
-            in_flight: self.in_flight.clone(),
-            runner: self.runner.clone(),
-            completer: self.completer.clone(),
-        }
+        Engine { in_flight: self.in_flight.clone(), runner: self.runner.clone(), completer: self.completer.clone() }
     }
 
     /// Three times in the length of a lease: renews what is in flight, and says that this worker lives.

@@ -31,7 +31,9 @@ impl Health {
 
     /// It was done.
     pub fn done(&self, name: &'static str) {
-        if let Some(Part { state: State::Pulse { last, .. }, .. }) = self.parts().iter_mut().find(|part| part.name == name) {
+        if let Some(Part { state: State::Pulse { last, .. }, .. }) =
+            self.parts().iter_mut().find(|part| part.name == name)
+        {
             *last = Instant::now();
         }
     }

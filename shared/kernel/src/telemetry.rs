@@ -123,8 +123,7 @@ mod tests {
     #[test]
     fn the_request_line_decides() {
         let health = Health::default();
-        let status =
-            |line: &str| response(format!("{line}\r\nHost: x\r\n\r\n").as_bytes(), &health)[9..12].to_owned();
+        let status = |line: &str| response(format!("{line}\r\nHost: x\r\n\r\n").as_bytes(), &health)[9..12].to_owned();
         assert_eq!(status("GET /health HTTP/1.1"), "200");
         health.expect("heartbeat", Duration::ZERO);
         assert_eq!(status("GET /health HTTP/1.1"), "503");
@@ -137,7 +136,8 @@ mod tests {
     #[tokio::test]
     async fn a_client_gets_its_page_and_the_end_of_the_connection() {
         let stop = CancellationToken::new();
-        let address = serve(SocketAddr::from(([127, 0, 0, 1], 0)), Health::default(), stop.clone()).await.expect("a free port");
+        let address =
+            serve(SocketAddr::from(([127, 0, 0, 1], 0)), Health::default(), stop.clone()).await.expect("a free port");
         let mut client = TcpStream::connect(address).await.expect("listening");
         // In two pieces, as a slow network would.
         client.write_all(b"GET /health HTTP/1.1\r\nHo").await.expect("sent");

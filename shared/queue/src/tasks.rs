@@ -18,8 +18,8 @@ use crate::jobs::{Job, Kind};
 use crate::lanes::{Lane, Priority};
 use crate::ring::Ring;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter;
 use recado_kernel::db::columns::bounded;
+use recado_kernel::db::filter;
 use recado_kernel::db::{Ids, Numbers, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
@@ -502,10 +502,14 @@ pub async fn expire_leases(
     if lost.is_empty() {
         return Ok(expired);
     }
-    let verdicts: Vec<Verdict> = lost.iter().zip(suspect(&lost)).map(|(lost, suspicion)| {
-        let lost_leases = lost.lost_leases + i32::from(suspicion.counts);
-        Verdict { id: lost.ring.id, dead: lost_leases >= LOST_LEASES_UNTIL_DEAD, suspicion, lost_leases, now }
-    }).collect();
+    let verdicts: Vec<Verdict> = lost
+        .iter()
+        .zip(suspect(&lost))
+        .map(|(lost, suspicion)| {
+            let lost_leases = lost.lost_leases + i32::from(suspicion.counts);
+            Verdict { id: lost.ring.id, dead: lost_leases >= LOST_LEASES_UNTIL_DEAD, suspicion, lost_leases, now }
+        })
+        .collect();
     columns::run(session,
         "update tasks set state = r.state, finished_at = r.finished_at, error = coalesce(r.error, tasks.error), rung_at = r.rung_at,
              lost_leases = r.lost_leases, suspect_group = r.suspect_group, cut_off = tasks.cut_off or r.cut_off,
@@ -569,7 +573,9 @@ pub async fn bring_back(
     lease: Duration,
     limit: i64,
 ) -> Result<u64> {
-    sql!(run, session,
+    sql!(
+        run,
+        session,
         "update tasks set rung_at = case when rung_at > $1 then $1 else rung_at end,
                           lease_until = case when state = 'started' then $2 end
          where id in (select id from tasks where rung_at is not null and finished_at is null and lane = any($6)
@@ -577,7 +583,13 @@ pub async fn bring_back(
                            or (rung_at < $4 and state = 'started' and lease_until > $5
                                and (started_at > $3 or worker in (select w.id from workers w where w.seen_at > $3))))
                       limit $7 for update skip locked)",
-        now, now + lease, now + INEXACT, now - lease, now + lease + INEXACT, Texts(&names(lanes)), limit
+        now,
+        now + lease,
+        now + INEXACT,
+        now - lease,
+        now + lease + INEXACT,
+        Texts(&names(lanes)),
+        limit
     )
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisResult,
-    Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
+    RedisResult, Value,
 };
 use tokio::sync::Mutex;
 
@@ -53,10 +53,8 @@ impl Connection {
     /// Does not wait for the server: the connection is made when it is needed.
     pub(super) fn to(url: &str) -> RedisResult<Self> {
         let alive = TcpKeepalive::new().with_time(KEEP_ALIVE_AFTER).with_interval(KEEP_ALIVE_EVERY);
-        let settings = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(alive)
-            .set_user_timeout(UNACKNOWLEDGED_FOR);
+        let settings =
+            TcpSettings::default().set_nodelay(true).set_keepalive(alive).set_user_timeout(UNACKNOWLEDGED_FOR);
         let client = Client::open(url.into_connection_info()?.set_tcp_settings(settings))?;
         Ok(Self { client, kept: Arc::default(), latest: Arc::default() })
     }
@@ -111,9 +109,8 @@ impl Connection {
     /// slow to greet would otherwise never be reached by those who are in a hurry.
     async fn current(&self) -> RedisResult<Kept> {
         let mut kept = self.kept.clone().lock_owned().await;
-        let is_current = |kept: &&Kept| {
-            kept.number == self.latest.load(Ordering::Relaxed) && kept.since.elapsed() < LONGEST_LIFE
-        };
+        let is_current =
+            |kept: &&Kept| kept.number == self.latest.load(Ordering::Relaxed) && kept.since.elapsed() < LONGEST_LIFE;
         if let Some(kept) = kept.as_ref().filter(is_current) {
             return Ok(kept.clone());
         }
@@ -152,8 +149,7 @@ fn is_wrapped(error: &RedisError, code: &str) -> bool {
 
 /// The stream or its group does not exist (yet, or since a `FLUSHALL`).
 pub(super) fn is_missing(error: &RedisError) -> bool {
-    has_code(error, "NOGROUP")
-        || has_code(error, "ERR") && error.to_string().contains("no such key")
+    has_code(error, "NOGROUP") || has_code(error, "ERR") && error.to_string().contains("no such key")
 }
 
 /// Whether the connection is to be given up: whatever it says that is no answer to what it was asked.
@@ -177,7 +173,10 @@ mod tests {
         }
         let script = "user_script:1: -NOGROUP No such key 'x' or consumer group";
         let kind = ErrorKind::Server(ServerErrorKind::ResponseError);
-        assert!(has_code(&RedisError::from((kind, "An error was signalled by the server", script.to_owned())), "NOGROUP"));
+        assert!(has_code(
+            &RedisError::from((kind, "An error was signalled by the server", script.to_owned())),
+            "NOGROUP"
+        ));
         assert!(is_useless(&std::io::Error::other("gone").into()));
     }
 }
