@@ -85,6 +85,7 @@ story!(a_poisonous_task_is_dead_after_three_workers, async |app: &App| {
     let task = app.task_for(&sample::event()).await;
     for worker in ["first", "second", "third"] {
         claim(app, task, worker).await.expect("it is free again");
+        begin(app, task, worker).await;
         app.clock.advance(seconds(31));
         app.sweep().await;
     }
@@ -95,6 +96,13 @@ story!(a_poisonous_task_is_dead_after_three_workers, async |app: &App| {
     assert_eq!(app.chain(task).await, ["email failed", "whatsapp failed"]);
     assert!(app.mails().is_empty());
 });
+
+/// The worker marks a task under suspicion, and begins it.
+async fn begin(app: &App, task: Id, worker: &str) {
+    let mut session = app.begin().await;
+    assert_eq!(tasks::begin(&mut session, &[task], worker).await.expect("it is written"), [task]);
+    session.commit().await.expect("it is committed");
+}
 
 /// A worker takes all of these.
 async fn claim_all(app: &App, tasks: &[Id], worker: &str) {
@@ -119,9 +127,7 @@ story!(neighbours_of_a_poisonous_task_do_not_die_with_it, async |app: &App| {
     }
     for (worker, times) in [("second", 1), ("third", 2), ("fourth", 3)] {
         claim_all(app, &tasks, worker).await;
-        let mut session = app.begin().await;
-        assert_eq!(tasks::begin(&mut session, &[*poison], worker).await.expect("written"), [*poison]);
-        session.commit().await.expect("it is committed");
+        begin(app, *poison, worker).await;
         let swept = dies().await;
         assert_eq!((app.task(*poison).await.lost_leases, swept.recovered), (times, 5 - usize::from(times == 3)));
     }
