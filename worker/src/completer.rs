@@ -200,7 +200,7 @@ impl Unwritten {
 /// (54) and errors inside of the server (XX), which the same data meet again. SQLite's codes are about the disk, but for those
 /// of the statement and the data; an extended code has the plain one in its last byte.
 fn trouble(error: &db::Error) -> Trouble {
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
     let is_of_postgres = code.len() == 5;
     let of_sqlite = code.parse::<u32>().map(|code| code & 0xff);
     match code.as_ref() {

@@ -59,7 +59,7 @@ pub(crate) async fn serve(lane: LaneWorker, stop: CancellationToken) {
         .backend(ClaimedTasks { tasks, config: () })
         .layer(ConcurrencyLimitLayer::new(lane.slots))
         .parallelize(|running| tokio::spawn(running))
-        .build(move |task| handle(task, lane.clone()));
+        .build(move |task| handle(task, lane.engine.clone()));
     // The box keeps the layers' types out of this function's own.
     if let Err(error) = worker.run().boxed().await {
         let reason = explain(&error);
@@ -69,8 +69,8 @@ pub(crate) async fn serve(lane: LaneWorker, stop: CancellationToken) {
 }
 
 /// What apalis calls for each task. It never fails: how a task ends is written in the ledger.
-fn handle(task: Claimed, lane: Arc<LaneWorker>) -> BoxFuture<'static, Result<(), Infallible>> {
-    lane.engine.clone().run(task).map(Ok).boxed()
+fn handle(task: Claimed, engine: Engine) -> BoxFuture<'static, Result<(), Infallible>> {
+    engine.run(task).map(Ok).boxed()
 }
 
 impl Engine {

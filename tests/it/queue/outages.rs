@@ -209,6 +209,9 @@ async fn is_replicated(redis: &Redis) -> bool {
     format!("{info:?}").contains("master_link_status:up")
 }
 
+/// Its code, how it begins, and how it ends.
+type Fault = (&'static str, &'static [&'static [&'static str]], &'static [&'static str]);
+
 // The kind of field case 01: a server that answers and takes no rings. What cannot be rung is delivered all the same, and
 // health says what is wrong until it is mended.
 #[tokio::test]
@@ -216,7 +219,7 @@ async fn a_redis_that_refuses_writes_is_done_without() {
     let redis = Redis::start().await;
     let folder: PathBuf = redis._folder.path().into();
     let mut fleet = Fleet::start(&format!("127.0.0.1:{}", redis.port)).await;
-    let faults: [(&str, &[&[&str]], &[&str]); 3] = [
+    let faults: [Fault; 3] = [
         ("READONLY", &[&["REPLICAOF", "127.0.0.1", "1"]], &["REPLICAOF", "NO", "ONE"]),
         ("OOM", &[&["CONFIG", "SET", "maxmemory", "1"]], &["CONFIG", "SET", "maxmemory", "0"]),
         ("MISCONF", &[&["CONFIG", "SET", "save", "3600 1"], &["BGSAVE"]], &["CONFIG", "SET", "save", ""]),
