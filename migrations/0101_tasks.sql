@@ -18,8 +18,12 @@ create table tasks (
     attempt integer not null,
     -- Counts attempts of the job that ended in our own trouble; the retry policy looks at it.
     failures integer not null,
-    -- Counts workers that fell silent while they held it; the third time it is dead.
+    -- Counts workers that fell silent while it was the one task that can have done it; the third time it is dead.
     lost_leases integer not null,
+    -- A worker fell silent that may have begun it: at most so many such tasks begin together in a worker. 0: no suspicion.
+    suspect_group integer not null,
+    -- Of a task under suspicion: it has begun. Of others nobody knows, for a claim of thousands does not say which began.
+    begun boolean not null,
     lease_until timestamptz,
     -- The last run ended without an answer: its worker died or stopped, or it took too long. What it did outside is unknown.
     cut_off boolean not null,

@@ -133,5 +133,7 @@ create index attempts_provider on attempts (provider_message_id) where provider_
 create table pacing (
     key text primary key,
     -- Microseconds since 1970, so that both engines can count on from it.
-    next_free_us bigint not null
+    next_free_us bigint not null,
+    -- When it was last asked for. It lies in the future when the clock was set back since.
+    asked_us bigint not null
 );

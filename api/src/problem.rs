@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use recado_kernel::api_keys::Scope;
 use recado_kernel::db;
+use recado_kernel::errors::explain;
 use recado_notifications::dispatch::Rejection;
 use recado_queue::enqueue::Unavailable;
 use serde::Serialize;
@@ -246,7 +247,8 @@ fn unauthenticated(credential: Credential) -> Response {
 
 /// An outage passes; anything else is a mistake of ours, and trying again does not help.
 fn database(error: &db::Error) -> Response {
-    tracing::error!(%error, "the database did not do its part: {error}");
+    let reason = explain(error);
+    tracing::error!(error = reason, "the database did not do its part: {reason}");
     if db::is_outage(error) {
         return Problem::Unavailable.into_response();
     }

@@ -2,6 +2,7 @@
 //!
 //! `axum::serve` has no time limit for a request that never comes, so connections are served here, with hyper.
 
+use recado_kernel::errors::explain;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -55,7 +56,8 @@ where
 async fn refuse(error: &io::Error, stop: &CancellationToken) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
-        tracing::error!(%error, "no connection can be accepted: {error}");
+        let error = explain(error);
+        tracing::error!(error, "no connection can be accepted: {error}");
         let _ = stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
     }
 }
@@ -85,7 +87,8 @@ where
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if let Err(error) = pin!(watcher.watch(connection)).await {
         // The caller hung up, or spoke no HTTP and was told so.
-        tracing::debug!(%error, "a connection ended early: {error}");
+        let error = explain(&error);
+        tracing::debug!(error, "a connection ended early: {error}");
     }
 }
 

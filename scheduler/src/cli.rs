@@ -46,15 +46,19 @@ pub async fn run(args: &SchedulerArgs) -> Result<(), RunError> {
         return Ok(());
     }
     let stop = process::until_signal();
-    serve_metrics(metrics_listen, &stop).await?;
+    serve_metrics(metrics_listen, &context, &stop).await?;
     crate::run(context.clone(), stop).await;
     context.db.close().await;
     Ok(())
 }
 
-async fn serve_metrics(address: Option<SocketAddr>, stop: &CancellationToken) -> Result<(), RunError> {
+async fn serve_metrics(
+    address: Option<SocketAddr>,
+    context: &Context,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
     let Some(address) = address else { return Ok(()) };
-    let serving = telemetry::serve(address, stop.clone()).await;
+    let serving = telemetry::serve(address, context.health.clone(), stop.clone()).await;
     let bound = serving.map_err(|source| RunError::Metrics { address, source })?;
     tracing::info!("metrics on http://{bound}/metrics");
     Ok(())

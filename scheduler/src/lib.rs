@@ -19,8 +19,14 @@ pub use crate::sweep::Swept;
 /// The shortest pause between two passes: what becomes due within it is promoted together.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 
-/// After trouble with the database: 1 s, 2 s, 4 s, … up to this.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// After trouble with the database: 1 s, 2 s, 4 s, … up to this. What is due waits for it.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What a scheduler is healthy by, and how long that may take.
+const PASS: (&str, Duration) = ("pass", Duration::from_secs(30));
+
+/// How long a pass that is under way may take when the scheduler stops.
+const LAST_PASS_WITHIN: Duration = Duration::from_secs(3);
 
 /// How often the scheduler does what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +67,15 @@ pub async fn run(context: Context, stop: CancellationToken) {
 /// [`run`] with intervals of your own.
 pub async fn run_with(context: Context, intervals: Intervals, stop: CancellationToken) {
     tracing::info!("the scheduler is running");
+    let health = context.health.clone();
+    let (pass, within) = PASS;
+    health.expect(pass, within);
     let mut sweeper = Sweeper::new(context, intervals);
     let mut backoff = Duration::from_secs(1);
-    // A pass that is dropped half-way loses nothing: its transaction is rolled back, or its rings are found lost later.
-    while let Some(pass) = stop.run_until_cancelled(sweeper.pass()).await {
-        let wait = match pass {
+    while let Some(ended) = finish(sweeper.pass(), &stop).await {
+        let wait = match ended {
             Ok(wait) => {
+                health.done(pass);
                 backoff = Duration::from_secs(1);
                 wait
             }
@@ -83,7 +92,21 @@ pub async fn run_with(context: Context, intervals: Intervals, stop: Cancellation
             break;
         }
     }
+    health.forget(pass);
     tracing::info!("the scheduler has stopped");
+}
+
+/// A pass that a stop finds half-way is seen through: between a commit and its rings it would leave tasks that nobody hears of
+/// for a while. `None` when the stop came, or when it takes too long.
+async fn finish<T>(pass: impl Future<Output = T>, stop: &CancellationToken) -> Option<T> {
+    let mut pass = std::pin::pin!(pass);
+    if stop.is_cancelled() {
+        return None;
+    }
+    match stop.run_until_cancelled(&mut pass).await {
+        None => tokio::time::timeout(LAST_PASS_WITHIN, pass).await.ok(),
+        ended => ended,
+    }
 }
 
 /// One pass over everything, whether its interval has passed or not.

@@ -17,6 +17,9 @@ use crate::{Intervals, SHORTEST_WAIT};
 /// Rows per transaction: few enough that locks are short, many enough that a burst is over soon.
 const BATCH: i64 = 1000;
 
+/// Lost leases per transaction. Who is suspected depends on all that a worker held, so it is more than a lane may have in flight.
+const LOST_AT_ONCE: i64 = 10_000;
+
 /// A ring is not looked for before this has passed: the process that committed the row may be about to ring.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -46,6 +49,8 @@ pub(crate) struct Sweeper {
     lanes: Vec<Lane>,
     intervals: Intervals,
     recovered_at: Option<Instant>,
+    /// What waits was looked through for times of the future.
+    has_brought_back_due: bool,
     forgot_workers_at: Option<Instant>,
     warned_at: Option<Instant>,
 }
@@ -57,6 +62,7 @@ impl Sweeper {
             context,
             intervals,
             recovered_at: None,
+            has_brought_back_due: false,
             forgot_workers_at: None,
             warned_at: None,
         }
@@ -112,10 +118,17 @@ impl Sweeper {
     }
 
     async fn recover(&mut self, swept: &mut Swept) -> Result<()> {
-        self.expire_leases(swept).await?;
-        // The first command on a connection that broke only finds that out and starts a new one. A ping may be that
-        // command, so that what was lost with Redis is rung in this pass and not in the next.
-        self.context.queue.ping().await.ok();
+        self.bring_back().await?;
+        // Leases are judged by the time by which they are written. When that has jumped, their workers must first have had
+        // the time to write them again.
+        if self.context.clock.is_steady_for(self.context.config.worker.lease) {
+            self.expire_leases(swept).await?;
+        }
+        if let Err(error) = self.context.queue.can_write().await {
+            self.warn_of_queue(&error);
+            return Ok(());
+        }
+        self.context.health.notice("queue", true);
         for lane in self.lanes.clone() {
             match self.context.queue.oldest_waiting(lane).await {
                 Ok(oldest) => swept.rung_again += self.ring_lost(lane, oldest).await?,
@@ -128,12 +141,34 @@ impl Sweeper {
         Ok(())
     }
 
+    /// Looks what time it is, and brings back what was written in what is the future now.
+    async fn bring_back(&mut self) -> Result<()> {
+        self.context.follow_time().await?;
+        let (now, lease) = (self.context.clock.now(), self.context.config.worker.lease);
+        let mut session = self.context.db.begin().await?;
+        let mut brought_back = tasks::bring_back(&mut session, &self.lanes, now, lease, BATCH).await?;
+        let is_steady = self.context.clock.is_steady_for(lease);
+        if !is_steady || !self.has_brought_back_due {
+            brought_back += tasks::bring_back_due(&mut session, now, BATCH).await?;
+        }
+        session.commit().await?;
+        self.has_brought_back_due = is_steady;
+        if brought_back > 0 {
+            tracing::warn!(
+                tasks = brought_back,
+                "the time was set back: {brought_back} tasks of the future are brought back"
+            );
+        }
+        Ok(())
+    }
+
     async fn expire_leases(&self, swept: &mut Swept) -> Result<()> {
         loop {
             let now = self.context.clock.now();
             let mut session = self.context.db.begin().await?;
             let expired =
-                tasks::expire_leases(&mut session, &self.lanes, now, self.context.config.worker.lease, BATCH).await?;
+                tasks::expire_leases(&mut session, &self.lanes, now, self.context.config.worker.lease, LOST_AT_ONCE)
+                    .await?;
             if !expired.dead.is_empty() {
                 self.context.systems.ended(&mut session, &expired.dead, End::Poisoned, now).await?;
             }
@@ -146,7 +181,7 @@ impl Sweeper {
             }
             swept.recovered += expired.rings.len();
             swept.poisoned += expired.dead.len();
-            if is_last(expired.rings.len() + expired.dead.len()) {
+            if expired.rings.len() + expired.dead.len() < LOST_AT_ONCE as usize {
                 return Ok(());
             }
         }
@@ -187,6 +222,7 @@ impl Sweeper {
 
     fn warn_of_queue(&mut self, error: &QueueError) {
         metrics::counter!("recado_scheduler_queue_errors_total").increment(1);
+        self.context.health.notice("queue", false);
         if is_over(self.warned_at, WARN_EVERY) {
             self.warned_at = Some(Instant::now());
             let reason = errors::explain(error);

@@ -106,6 +106,13 @@ impl Ledger {
         claimed
     }
 
+    /// The worker begins it, which is marked of those under suspicion.
+    async fn begin(&self, id: Id) {
+        let mut session = self.context.db.begin().await.expect("a transaction");
+        assert_eq!(tasks::begin(&mut session, &[id], WORKER).await.expect("marked"), [id]);
+        session.commit().await.expect("committed");
+    }
+
     /// What waits in the ring; reading takes it out.
     async fn rung(&self, lane: Lane) -> Vec<Id> {
         let mut listener = self.context.queue.listen(lane, WORKER).await.expect("a listener");
@@ -176,12 +183,14 @@ async fn a_task_goes_to_another_worker_when_its_own_falls_silent_and_is_dead_the
     let id = ledger.notify().await;
     for _ in 1..tasks::LOST_LEASES_UNTIL_DEAD {
         assert_eq!(ledger.claim(id).await, 1);
+        ledger.begin(id).await;
         assert_eq!(ledger.sweep().await.recovered, 0, "the lease is in force");
         ledger.advance(31);
         assert_eq!(ledger.sweep().await.recovered, 1);
         assert_eq!(ledger.rung(Channel::Email.lane()).await, [id]);
     }
     assert_eq!(ledger.claim(id).await, 1);
+    ledger.begin(id).await;
     ledger.advance(31);
     assert_eq!(ledger.sweep().await, Swept { poisoned: 1, ..Swept::default() });
     assert_eq!(ledger.state(id).await, State::Dead);

@@ -56,7 +56,7 @@ pub async fn run(args: WorkerArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
     let context = Context::open_for_fleet(config, SYSTEMS).await?;
     let stop = process::until_signal();
     if let Some(address) = metrics_listen {
-        telemetry::serve(address, stop.clone()).await?;
+        telemetry::serve(address, context.health.clone(), stop.clone()).await?;
     }
     Worker::new(context, Options { lanes, concurrency })?.run(stop).await;
     Ok(())

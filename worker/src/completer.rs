@@ -1,10 +1,14 @@
 //! Writes down how tasks ended, many at a time: one statement per table, one commit, one ring.
 
 use std::collections::HashSet;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use recado_kernel::db;
+use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
 use recado_queue::ring::Ring;
@@ -82,31 +86,136 @@ fn spawn_writer(context: Context, in_flight: Arc<InFlight>) -> mpsc::Sender<Orde
 }
 
 /// What a provider took must not be forgotten because the database was away for a while: this tries until it is written.
-/// When the database refuses a batch, each completion is written alone; one that is refused alone is left to its lease.
+///
+/// When the database refuses a batch, each half is written by itself, and so on: what can be written is, whatever stands
+/// beside it. One that is refused alone is written without the words of strangers, then as a failure with the reason.
 async fn complete_until_written(context: &Context, completions: &[Completion]) -> Vec<Ring> {
     let mut wait = Duration::from_millis(100);
     loop {
-        match complete(context, completions).await {
+        let error = match try_to_complete(context, completions).await {
             Ok(rings) => return rings,
-            Err(error) if !db::is_refusal(&error) => {
+            Err(error) => error,
+        };
+        match (error.trouble(), completions) {
+            (Trouble::Batch, [one]) => return record_refused(context, one, &error.to_string()).await,
+            (Trouble::Batch | Trouble::Length, [_, _, ..]) => {
+                let (first, second) = completions.split_at(completions.len() / 2);
+                let mut rings = Box::pin(complete_until_written(context, first)).await;
+                rings.extend(Box::pin(complete_until_written(context, second)).await);
+                return rings;
+            }
+            _ => {
                 tracing::warn!(%error, tasks = completions.len(), "the ledger cannot be written, trying again: {error}");
                 tokio::time::sleep(wait).await;
-                wait = (2 * wait).min(Duration::from_secs(5));
-            }
-            Err(error) if completions.len() == 1 => {
-                let id = completions[0].finish.id;
-                tracing::error!(task.id = %id, %error, "how task {id} ended cannot be written: {error}");
-                return Vec::new();
-            }
-            Err(_) => {
-                let mut rings = Vec::new();
-                for completion in completions {
-                    rings.extend(Box::pin(complete_until_written(context, std::slice::from_ref(completion))).await);
-                }
-                return rings;
+                wait = (2 * wait).min(LONGEST_WAIT);
             }
         }
     }
+}
+
+/// Between two tries to write while the database is away.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A completion that is refused by itself: what happened is written as far as it can be, and its task ends for good.
+async fn record_refused(context: &Context, refused: &Completion, reason: &str) -> Vec<Ring> {
+    let id = refused.finish.id;
+    tracing::error!(task.id = %id, reason, "how task {id} ended is refused by the ledger: {reason}");
+    let plain = Completion {
+        finish: Finish { result: None, error: None, ..refused.finish.clone() },
+        ring: refused.ring,
+        rows: refused.rows.as_ref().and_then(AnyRows::without_words),
+    };
+    let failure = Completion {
+        finish: Finish {
+            state: State::Dead,
+            rung_at: refused.finish.rung_at,
+            error: Some(format!("how it ended cannot be written: {reason}")),
+            result: None,
+            finished_at: Some(context.clock.now()),
+            ..refused.finish.clone()
+        },
+        ring: None,
+        rows: None,
+    };
+    for attempt in plain.rows.is_some().then_some(plain).into_iter().chain([failure]) {
+        if let Some(rings) = complete_or_refuse(context, attempt).await {
+            return rings;
+        }
+    }
+    tracing::error!(task.id = %id, "not even its failure can be written; the lease of task {id} will run out");
+    Vec::new()
+}
+
+/// Tries until the database has decided; `None` when it refuses.
+async fn complete_or_refuse(context: &Context, completion: Completion) -> Option<Vec<Ring>> {
+    loop {
+        match try_to_complete(context, std::slice::from_ref(&completion)).await {
+            Ok(rings) => return Some(rings),
+            Err(error) if error.trouble() == Trouble::Batch => {
+                tracing::error!(task.id = %completion.finish.id, %error, "it is refused again: {error}");
+                return None;
+            }
+            Err(_) => tokio::time::sleep(LONGEST_WAIT).await,
+        }
+    }
+}
+
+/// Why a batch is not written.
+#[derive(Debug)]
+enum Unwritten {
+    Error(db::Error),
+    Panic,
+}
+
+impl fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => f.write_str(&explain(error)),
+            Self::Panic => f.write_str("writing it panicked; the log of the worker has the place"),
+        }
+    }
+}
+
+/// What is to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The database is in trouble, and the same batch may be written a little later.
+    Database,
+    /// It takes too long, or too much memory: a shorter batch may do better.
+    Length,
+    /// Something in the batch is refused, and will be again.
+    Batch,
+}
+
+impl Unwritten {
+    fn trouble(&self) -> Trouble {
+        match self {
+            Self::Panic => Trouble::Batch,
+            Self::Error(error) => trouble(error),
+        }
+    }
+}
+
+/// Of PostgreSQL's codes, what is neither the server's state nor another's lock is about the data, as are limits of the program
+/// (54) and errors inside of the server (XX), which the same data meet again. SQLite's codes are about the disk, but for those
+/// of the statement and the data; an extended code has the plain one in its last byte.
+fn trouble(error: &db::Error) -> Trouble {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+    let is_of_postgres = code.len() == 5;
+    let of_sqlite = code.parse::<u32>().map(|code| code & 0xff);
+    match code.as_ref() {
+        "57014" | "53200" if is_of_postgres => Trouble::Length,
+        code if is_of_postgres && code.starts_with("55") => Trouble::Database,
+        code if is_of_postgres && (code.starts_with("54") || code.starts_with("XX")) => Trouble::Batch,
+        _ if is_of_postgres && !db::is_outage(error) || db::is_refusal(error) => Trouble::Batch,
+        _ if !is_of_postgres && matches!(of_sqlite, Ok(1 | 18 | 19 | 20 | 25)) => Trouble::Batch,
+        _ => Trouble::Database,
+    }
+}
+
+async fn try_to_complete(context: &Context, completions: &[Completion]) -> Result<Vec<Ring>, Unwritten> {
+    let completing = AssertUnwindSafe(complete(context, completions)).catch_unwind().await;
+    completing.map_or(Err(Unwritten::Panic), |completed| completed.map_err(Unwritten::Error))
 }
 
 /// Plain successes without rows of a system: the statement that ends their tasks is all there is to write.

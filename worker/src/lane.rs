@@ -17,7 +17,7 @@ use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
 use recado_queue::lanes::{Lane, Priority};
-use recado_queue::ring::{Batch, Listener, Ring};
+use recado_queue::ring::{Batch, Listener, QueueError, Ring};
 use recado_queue::tasks::{self, Claimed};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -37,6 +37,14 @@ pub(crate) struct LaneWorker {
     /// Jobs at once.
     pub(crate) slots: usize,
     pub(crate) worker: String,
+    pub(crate) engine: Engine,
+    /// Where tasks under suspicion go.
+    pub(crate) suspects: mpsc::Sender<Claimed>,
+}
+
+/// What runs a claimed task, in all lanes alike.
+#[derive(Clone)]
+pub(crate) struct Engine {
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) runner: Arc<Runner>,
     pub(crate) completer: Completer,
@@ -51,25 +59,29 @@ pub(crate) async fn serve(lane: LaneWorker, stop: CancellationToken) {
         .backend(ClaimedTasks { tasks, config: () })
         .layer(ConcurrencyLimitLayer::new(lane.slots))
         .parallelize(|running| tokio::spawn(running))
-        .build(move |task| handle(task, lane.clone()));
+        .build(move |task| handle(task, lane.engine.clone()));
     // The box keeps the layers' types out of this function's own.
     if let Err(error) = worker.run().boxed().await {
-        tracing::error!(lane = name.as_str(), %error, "lane {name} has ended: {error}");
+        let reason = explain(&error);
+        tracing::error!(lane = name.as_str(), error = %reason, "lane {name} has ended: {reason}");
     }
     let _ = reader.await;
 }
 
 /// What apalis calls for each task. It never fails: how a task ends is written in the ledger.
-fn handle(task: Claimed, lane: Arc<LaneWorker>) -> BoxFuture<'static, Result<(), Infallible>> {
-    async move {
+fn handle(task: Claimed, engine: Engine) -> BoxFuture<'static, Result<(), Infallible>> {
+    engine.run(task).map(Ok).boxed()
+}
+
+impl Engine {
+    /// Runs a claim to its end, which the completer writes.
+    pub(crate) async fn run(self, task: Claimed) {
         // A claim that was lost while it waited belongs to another worker now.
-        let Some(lost) = lane.in_flight.start(task.id, task.attempt) else { return Ok(()) };
-        if let Some(completion) = lost.run_until_cancelled(lane.runner.run(task)).await {
-            lane.completer.submit(completion).await;
+        let Some(lost) = self.in_flight.start(task.id, task.attempt) else { return };
+        if let Some(completion) = lost.run_until_cancelled(self.runner.run(task)).await {
+            self.completer.submit(completion).await;
         }
-        Ok(())
     }
-    .boxed()
 }
 
 /// apalis' view of the queue: tasks that are claimed already.
@@ -121,25 +133,38 @@ impl BackendConfig for ClaimedTasks {
 }
 
 /// Reads rings and has their rows claimed. While the database works on one batch, the next is read.
+///
+/// The bell may be silent because nothing was rung, and because rings are lost: it was flushed, it is another server, or nobody
+/// could ring. So a reader that hears nothing looks into the ledger too, now and then; and while the bell is out of order, that
+/// is how it works (docs/adr/0012-an-idle-reader-looks-into-the-ledger.md).
 struct Reader {
     lane: Arc<LaneWorker>,
     listener: Option<Listener>,
     /// Each answers with its batch, whose entries have then done their work.
     claims: JoinSet<db::Result<Batch>>,
     claimed: mpsc::Sender<Claimed>,
+    bell: Bell,
+    looked_at: Option<Instant>,
+    /// The last look found as much as there was room for.
+    is_behind: bool,
 }
 
 /// So many batches of a lane are claimed at the same time.
 const MAX_CONCURRENT_CLAIMS: usize = 2;
 
+/// How often a reader that hears nothing looks for tasks whose rings are lost. A message that is late for that reason is so by
+/// no more than this, the look of a reader that has just begun to wait, and its claim: less than five seconds.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 impl Reader {
     fn new(lane: Arc<LaneWorker>, claimed: mpsc::Sender<Claimed>) -> Self {
-        Self { lane, listener: None, claims: JoinSet::new(), claimed }
+        let claims = JoinSet::new();
+        Self { lane, listener: None, claims, claimed, bell: Bell::default(), looked_at: None, is_behind: false }
     }
 
     /// Until `stop`, and never more than can be started within about a second.
     async fn read(mut self, stop: CancellationToken) {
-        let (in_flight, lane) = (self.lane.in_flight.clone(), self.lane.lane);
+        let (in_flight, lane) = (self.lane.engine.in_flight.clone(), self.lane.lane);
         let mut pace = Pace::new(self.lane.slots);
         let mut failures = 0;
         while !stop.is_cancelled() {
@@ -148,12 +173,12 @@ impl Reader {
                 let _ = stop.run_until_cancelled(in_flight.changed(lane)).await;
                 continue;
             }
-            match self.read_once(room, &stop).await {
+            match self.take(room, &stop).await {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     failures += 1;
-                    let error = explain(&error);
-                    tracing::warn!(lane = lane.as_str(), error, failures, "lane {lane} cannot be read: {error}");
+                    let reason = explain(&error);
+                    tracing::warn!(lane = lane.as_str(), error = %reason, failures, "lane {lane} takes no tasks: {reason}");
                     let _ = stop.run_until_cancelled(tokio::time::sleep(backoff(failures))).await;
                 }
             }
@@ -161,28 +186,77 @@ impl Reader {
         self.end().await;
     }
 
-    /// Reads one batch and sets off its claim. Returns when another may be read.
-    async fn read_once(&mut self, room: usize, stop: &CancellationToken) -> Result<(), ReadError> {
+    /// Has the rows of what was rung claimed, and looks for what waits without a ring when it is time.
+    async fn take(&mut self, room: usize, stop: &CancellationToken) -> Result<(), ReadError> {
+        let mut left = room;
+        if self.bell.is_asked(Instant::now()) {
+            match self.read_once(room, stop).await {
+                Ok(rung) => {
+                    self.bell.works();
+                    left -= rung.min(room);
+                }
+                Err(ReadError::Queue(error)) => self.bell.failed(self.lane.lane, &error, Instant::now()),
+                Err(error) => return Err(error),
+            }
+            self.lane.context.health.notice("queue", !self.bell.is_out_of_order());
+        }
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        let is_silent = left == room || self.is_behind;
+        let is_due = self.is_behind || self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
+        if left > 0 && is_silent && (is_due || self.bell.is_out_of_order()) {
+            self.look(left).await?;
+        }
+        if !self.is_behind
+            && let Some(wait) = self.bell.wait(Instant::now())
+        {
+            let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+        }
+        Ok(())
+    }
+
+    /// Claims what waits in the ledger, at most `room`.
+    async fn look(&mut self, room: usize) -> Result<(), ReadError> {
+        self.looked_at = Some(Instant::now());
+        let _reserved = self.lane.engine.in_flight.reserve(self.lane.lane, room);
+        let found = self.lane.claim_waiting(room, &self.claimed).await?;
+        self.is_behind = found == room;
+        if found > 0 {
+            let lane = self.lane.lane;
+            metrics::counter!("recado_worker_found_total").increment(found as u64);
+            tracing::info!(lane = lane.as_str(), tasks = found, "{found} tasks of {lane} waited without a ring");
+        }
+        Ok(())
+    }
+
+    /// Reads one batch and sets off its claim; returns how many ids it had. Returns when another may be read.
+    async fn read_once(&mut self, room: usize, stop: &CancellationToken) -> Result<usize, ReadError> {
         let listener = match &mut self.listener {
             Some(listener) => listener,
             none => none.insert(self.lane.context.queue.listen(self.lane.lane, &self.lane.worker).await?),
         };
         // A stop does not interrupt the read: Redis may have answered already, and what it gave would stay with a reader
-        // that is gone until another takes it over, a minute later.
-        let batch = listener.read(room, READ_TIMEOUT).await?;
-        if batch.ids.is_empty() {
+        // that is gone until another looks into the ledger.
+        let timeout = if self.is_behind { Duration::ZERO } else { READ_TIMEOUT };
+        let batch = listener.read(room, timeout).await?;
+        let rung = batch.ids.len();
+        if rung == 0 {
             listener.release(batch);
-            return self.settle(0).await;
+            self.settle(0).await?;
+            return Ok(0);
         }
         if stop.is_cancelled() {
-            return self.give_back(batch).await;
+            self.give_back(batch).await?;
+            return Ok(rung);
         }
         // The next read may wait for a ring, and takes what is released with it: so nothing is left unsettled before that.
-        let most_under_way = if batch.ids.len() < room { 0 } else { MAX_CONCURRENT_CLAIMS - 1 };
-        let reserved = self.lane.in_flight.reserve(self.lane.lane, batch.ids.len());
+        let most_under_way = if rung < room { 0 } else { MAX_CONCURRENT_CLAIMS - 1 };
+        let reserved = self.lane.engine.in_flight.reserve(self.lane.lane, rung);
         // From here on a stop does not interrupt: what is claimed must reach the registry.
         self.claims.spawn(self.lane.clone().claim(batch, reserved, self.claimed.clone()));
-        self.settle(most_under_way).await
+        self.settle(most_under_way).await?;
+        Ok(rung)
     }
 
     /// Rings again for what was read while the worker was told to stop. Which priority each had is no longer known.
@@ -213,11 +287,52 @@ impl Reader {
     /// Sees the last claims through.
     async fn end(mut self) {
         while let Err(error) = self.settle(0).await {
-            tracing::warn!(lane = self.lane.lane.as_str(), %error, "a last batch could not be claimed: {error}");
+            let reason = explain(&error);
+            tracing::warn!(lane = self.lane.lane.as_str(), error = %reason, "a last batch could not be claimed: {reason}");
         }
         if let Some(listener) = &mut self.listener {
             // What is left behind here, other readers take over and find done.
             let _ = listener.close().await;
+        }
+    }
+}
+
+/// Whether the bell of a lane works, and when it is asked again.
+#[derive(Default)]
+struct Bell {
+    failures: u32,
+    asked_again_at: Option<Instant>,
+}
+
+impl Bell {
+    fn is_out_of_order(&self) -> bool {
+        self.failures > 0
+    }
+
+    fn is_asked(&self, now: Instant) -> bool {
+        self.wait(now).is_none()
+    }
+
+    /// How long it is left alone.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        self.asked_again_at.map(|at| at.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+    }
+
+    fn works(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Says so at the first, second, fourth, eighth … time.
+    fn failed(&mut self, lane: Lane, error: &QueueError, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.asked_again_at = Some(now + backoff(self.failures));
+        let failures = self.failures;
+        if failures.is_power_of_two() {
+            let reason = explain(error);
+            tracing::warn!(
+                lane = lane.as_str(), error = %reason, failures,
+                "lane {lane} hears no rings and looks for its tasks in the ledger: {reason}"
+            );
         }
     }
 }
@@ -231,13 +346,30 @@ impl LaneWorker {
         claimed: mpsc::Sender<Claimed>,
     ) -> db::Result<Batch> {
         let tasks = claim(&self.context, self.lane, &batch.ids, &self.worker).await?;
-        self.in_flight.take(self.lane, tasks.iter().map(|task| (task.id, task.attempt)));
+        self.hand_over(tasks, Some(reserved), &claimed).await;
+        Ok(batch)
+    }
+
+    /// Claims rows without their rings and hands them over. Returns how many.
+    async fn claim_waiting(&self, room: usize, claimed: &mpsc::Sender<Claimed>) -> db::Result<usize> {
+        let (now, lease) = (self.context.clock.now(), self.context.config.worker.lease);
+        let limit = i64::try_from(room).unwrap_or(i64::MAX);
+        let mut session = self.context.db.write().await?;
+        let tasks = tasks::claim_waiting(&mut session, self.lane, limit, &self.worker, now, lease).await?;
+        session.commit().await?;
+        let found = tasks.len();
+        self.hand_over(tasks, None, claimed).await;
+        Ok(found)
+    }
+
+    async fn hand_over(&self, tasks: Vec<Claimed>, reserved: Option<Reserved>, claimed: &mpsc::Sender<Claimed>) {
+        self.engine.in_flight.take(self.lane, tasks.iter().map(|task| (task.id, task.attempt)));
         drop(reserved);
         for task in tasks {
-            // The channel has room for all that may be in flight, so this does not wait.
-            let _ = claimed.send(task).await;
+            // The channels have room for all that may be in flight, so this does not wait.
+            let to = if task.suspect_group > 0 { &self.suspects } else { claimed };
+            let _ = to.send(task).await;
         }
-        Ok(batch)
     }
 }
 
@@ -252,20 +384,20 @@ pub(crate) async fn claim(context: &Context, lane: Lane, ids: &[Id], worker: &st
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error(transparent)]
-    Queue(#[from] recado_queue::ring::QueueError),
+    Queue(#[from] QueueError),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Panic(#[from] JoinError),
 }
 
-/// 0.1 s, 0.2 s, 0.4 s, … at most 3 s.
+/// 0.1 s, 0.2 s, 0.4 s, … at most 1 s.
 fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(100 * 2_u64.pow(failures.saturating_sub(1).min(5))).min(Duration::from_secs(3))
+    Duration::from_millis(100 * 2_u64.pow(failures.saturating_sub(1).min(4))).min(Duration::from_secs(1))
 }
 
 /// No lane has more in flight than this, however fast its jobs are.
-const MAX_IN_FLIGHT: usize = 8_000;
+pub(crate) const MAX_IN_FLIGHT: usize = 8_000;
 
 /// How much a lane may have in flight: its free slots when jobs are slow, what it finishes in a second when they are fast.
 struct Pace {
@@ -325,7 +457,18 @@ mod tests {
     }
 
     #[test]
+    fn a_bell_that_failed_is_left_alone_for_a_while() {
+        let (mut bell, now) = (Bell::default(), Instant::now());
+        assert!(bell.is_asked(now) && !bell.is_out_of_order());
+        bell.failed(recado_queue::lanes::SYNC, &QueueError::Silent, now);
+        assert!(!bell.is_asked(now) && bell.is_out_of_order());
+        assert!(bell.is_asked(now + backoff(1)) && bell.is_out_of_order(), "it is asked whether it works again");
+        bell.works();
+        assert!(bell.is_asked(now) && !bell.is_out_of_order());
+    }
+
+    #[test]
     fn the_wait_grows_with_every_failure() {
-        assert_eq!([1, 2, 3, 9].map(backoff), [100, 200, 400, 3_000].map(Duration::from_millis));
+        assert_eq!([1, 2, 3, 9].map(backoff), [100, 200, 400, 1_000].map(Duration::from_millis));
     }
 }

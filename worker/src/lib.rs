@@ -15,6 +15,7 @@ mod lane;
 mod outbound;
 mod registry;
 mod run;
+mod suspects;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,16 +23,21 @@ use std::time::Duration;
 pub use channels::ProviderError;
 pub use drain::{Drain, DrainError};
 use recado_kernel::clock::Timestamp;
+use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
+use recado_queue::tasks::Claimed;
 use recado_queue::{tasks, workers};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::completer::Completer;
 use crate::in_flight::InFlight;
+use crate::lane::Engine;
 use crate::run::Runner;
+use crate::suspects::Suspects;
 
 /// Which lanes a worker serves, and with how many jobs at once in each.
 #[derive(Clone, Debug)]
@@ -73,10 +79,14 @@ impl Worker {
     /// Works until `stop`, then lets what runs finish for as long as the configuration says, and hands the rest back.
     pub async fn run(self, stop: CancellationToken) {
         tracing::info!(worker = self.name, lanes = ?self.options.lanes, "worker {} takes tasks", self.name);
+        self.context.health.expect(HEARTBEAT, self.context.config.worker.lease);
         let mut lanes = JoinSet::new();
+        let (suspects, claimed) = mpsc::channel(lane::MAX_IN_FLIGHT);
         for lane in &self.options.lanes {
-            lanes.spawn(lane::serve(self.lane(*lane), stop.clone()));
+            lanes.spawn(lane::serve(self.lane(*lane, suspects.clone()), stop.clone()));
         }
+        drop(suspects);
+        lanes.spawn(self.suspects().serve(claimed));
         let worker = Arc::new(self);
         let silent = CancellationToken::new();
         let heartbeat = tokio::spawn(worker.clone().heartbeat(silent.clone()));
@@ -100,16 +110,28 @@ impl Worker {
         tracing::info!(worker = worker.name, "worker {} has stopped", worker.name);
     }
 
-    fn lane(&self, lane: Lane) -> lane::LaneWorker {
+    fn lane(&self, lane: Lane, suspects: mpsc::Sender<Claimed>) -> lane::LaneWorker {
         lane::LaneWorker {
             context: self.context.clone(),
             lane,
             slots: self.options.concurrency,
             worker: self.name.clone(),
-            in_flight: self.in_flight.clone(),
-            runner: self.runner.clone(),
-            completer: self.completer.clone(),
+            engine: self.engine(),
+            suspects,
         }
+    }
+
+    fn suspects(&self) -> Suspects {
+        Suspects {
+            context: self.context.clone(),
+            worker: self.name.clone(),
+            slots: self.options.concurrency,
+            engine: self.engine(),
+        }
+    }
+
+    fn engine(&self) -> Engine {
+        Engine { in_flight: self.in_flight.clone(), runner: self.runner.clone(), completer: self.completer.clone() }
     }
 
     /// Three times in the length of a lease: renews what is in flight, and says that this worker lives.
@@ -117,12 +139,17 @@ impl Worker {
         let mut every = tokio::time::interval(self.context.config.worker.lease / 3);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(every.tick()).await.is_some() {
-            if let Err(error) = self.beat().await {
-                tracing::warn!(%error, "the heartbeat could not be written: {error}");
+            match self.beat().await {
+                Ok(()) => self.context.health.done(HEARTBEAT),
+                Err(error) => {
+                    let reason = explain(&error);
+                    tracing::warn!(error = %reason, "the heartbeat could not be written: {reason}");
+                }
             }
         }
+        self.context.health.forget(HEARTBEAT);
         if let Err(error) = self.leave().await {
-            tracing::debug!(%error, "the worker's row stays until it is forgotten");
+            tracing::debug!(error = %explain(&error), "the worker's row stays until it is forgotten");
         }
     }
 
@@ -174,7 +201,8 @@ impl Worker {
             Ok::<_, sqlx::Error>(())
         };
         if let Err(error) = handed_back.await {
-            tracing::error!(%error, "tasks could not be handed back; their leases will run out: {error}");
+            let reason = explain(&error);
+            tracing::error!(error = %reason, "tasks could not be handed back; their leases will run out: {reason}");
         }
     }
 }
@@ -184,6 +212,9 @@ fn incarnation(now: Timestamp) -> String {
     let random = Id::new(now).to_string();
     format!("{}:{}:{}", host.trim(), std::process::id(), &random[random.len() - 8..])
 }
+
+/// What a worker is healthy by: what it holds stays its own only while the heartbeat is written.
+const HEARTBEAT: &str = "heartbeat";
 
 /// How long a stopping worker waits for a ledger that does not answer.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);

@@ -72,6 +72,11 @@ impl<R: Rows> From<Effects<R>> for Effects {
 pub(crate) trait Rows: Send + Sync + Sized + 'static {
     /// Writes the rows of many tasks, in the order in which the tasks ended.
     async fn write(session: &mut Session, batch: &[ToWrite<'_, Self>]) -> db::Result<()>;
+
+    /// The same without what strangers said, for a database that refuses it. `None`: no stranger says anything here.
+    fn without_words(&self) -> Option<Self> {
+        None
+    }
 }
 
 /// The rows of one task among those of a batch.
@@ -107,6 +112,11 @@ impl AnyRows {
         Ok(())
     }
 
+    /// See [`Rows::without_words`].
+    pub(crate) fn without_words(&self) -> Option<Self> {
+        self.writer.without_words(self)
+    }
+
     fn is_like(&self, other: &Self) -> bool {
         self.rows.as_ref().type_id() == other.rows.as_ref().type_id()
     }
@@ -122,6 +132,8 @@ impl fmt::Debug for AnyRows {
 #[async_trait]
 trait WriteAny: Send + Sync {
     async fn write(&self, session: &mut Session, batch: &[(&AnyRows, bool)]) -> db::Result<()>;
+
+    fn without_words(&self, rows: &AnyRows) -> Option<AnyRows>;
 }
 
 struct Writer<R>(PhantomData<fn() -> R>);
@@ -134,6 +146,11 @@ impl<R: Rows> WriteAny for Writer<R> {
             .filter_map(|(any, in_force)| Some(ToWrite { rows: any.rows.downcast_ref()?, in_force: *in_force }))
             .collect();
         R::write(session, &batch).await
+    }
+
+    fn without_words(&self, rows: &AnyRows) -> Option<AnyRows> {
+        let rows: Box<R> = Box::new(rows.rows.downcast_ref::<R>()?.without_words()?);
+        Some(AnyRows { rows, writer: &Writer::<R>(PhantomData) })
     }
 }
 

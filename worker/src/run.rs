@@ -34,15 +34,15 @@ impl Runner {
         let (handler, running) = match self.start(&task, payload) {
             Ok(started) => started,
             // Parked with the reason: perhaps a newer version can read it.
-            Err(error) => return self.complete(&task, None, Outcome::Failed(error.to_string()).into(), false),
+            Err(error) => return self.complete(&task, None, Outcome::Failed(explain(&error)).into(), false),
         };
-        let started = self.context.clock.now();
+        let started = self.context.clock.elapsed();
         let (effects, our_failure) = match within_time(&handler.kind, running).await {
             Ok(effects) => (effects, false),
             Err(JobError::Fail(reason)) => (Outcome::Failed(explain(reason.as_ref())).into(), false),
             Err(JobError::Retry(error)) => (self.try_again(&task, &handler.kind, explain(error.as_ref())), true),
         };
-        observe(&task, handler.kind.name, &effects.outcome, self.context.clock.now().since(started));
+        observe(&task, handler.kind.name, &effects.outcome, self.context.clock.elapsed() - started);
         self.complete(&task, Some(&handler.kind), effects, our_failure)
     }
 

@@ -7,6 +7,7 @@ use axum::http::header::AUTHORIZATION;
 use moka::future::Cache;
 use recado_kernel::api_keys::{self, ApiKey, Scope, Scopes};
 use recado_kernel::db;
+use recado_kernel::errors::explain;
 use recado_queue::context::Context;
 
 use crate::problem::{Credential, Problem};
@@ -92,7 +93,8 @@ impl KeyRing {
 
     async fn look_up(&self, key: &str, name: String) -> Result<Caller, Refusal> {
         let found = self.find_and_touch(key).await.map_err(|error| {
-            tracing::error!(%error, "an API key could not be looked up: {error}");
+            let error = explain(&error);
+            tracing::error!(error, "an API key could not be looked up: {error}");
             Refusal::Unavailable
         })?;
         let row = found.ok_or(Refusal::Unknown)?;

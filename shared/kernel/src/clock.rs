@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -160,45 +160,135 @@ impl<'r> Decode<'r, Sqlite> for Timestamp {
     }
 }
 
-/// The time: the system's, or one that a test moves by hand.
+/// The time: one that runs on, or one that a test moves by hand.
+///
+/// A running clock is set once, and then counts by a clock that nobody sets. So the host's wall clock may be set while the
+/// process runs, and nothing happens here. All processes [follow](Clock::follow) the database's time, so that what one writes
+/// another reads by the same clock, however wrong its host is (docs/adr/0011-the-databases-clock.md).
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
+pub struct Clock(Arc<Source>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Source {
-    System,
-    Manual(Arc<AtomicI64>),
+    Running(Running),
+    Manual { now: AtomicI64, elapsed: AtomicI64 },
 }
 
+#[derive(Debug)]
+struct Running {
+    started: Instant,
+    /// What the clock said at `started`, in microseconds.
+    base: AtomicI64,
+    is_following: AtomicBool,
+    /// When it was moved by [`JUMP`] or more, in microseconds since `started`; negative when it never was.
+    jumped: AtomicI64,
+}
+
+/// The time that it follows went ahead or back by this much: more than a clock that is merely inexact.
+const JUMP: Duration = Duration::from_secs(1);
+
 impl Clock {
+    /// Runs on from what the host's clock says now.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self::running_from(host_time())
+    }
+
+    /// Runs on from this moment, as on a host whose clock says so.
+    pub fn running_from(now: Timestamp) -> Self {
+        Self(Arc::new(Source::Running(Running {
+            started: Instant::now(),
+            base: AtomicI64::new(now.as_micros()),
+            is_following: AtomicBool::new(false),
+            jumped: AtomicI64::new(-1),
+        })))
     }
 
     /// A clock that stands still until [`Clock::advance`] or [`Clock::set`] moves it. Its clones move with it.
     pub fn manual(now: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(now.as_micros()))))
+        Self(Arc::new(Source::Manual { now: AtomicI64::new(now.as_micros()), elapsed: AtomicI64::new(0) }))
     }
 
     pub fn now(&self) -> Timestamp {
-        match &self.0 {
-            #[expect(clippy::disallowed_methods, reason = "the one place where the system's time is read")]
-            Source::System => Utc::now().into(),
-            Source::Manual(micros) => Timestamp::from_micros(micros.load(Ordering::Relaxed)),
+        match &*self.0 {
+            Source::Running(running) => running.at(running.started.elapsed()),
+            Source::Manual { now, .. } => Timestamp::from_micros(now.load(Ordering::Relaxed)),
         }
     }
 
-    /// Moves a manual clock forward; the system's clock stays as it is.
+    /// How long this clock has been running. It only ever goes forward, so a duration is the difference of two of these, and
+    /// never of two times of day.
+    pub fn elapsed(&self) -> Duration {
+        match &*self.0 {
+            Source::Running(running) => running.started.elapsed(),
+            Source::Manual { elapsed, .. } => from_micros(elapsed.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// What the database says the time is, give or take `uncertainty`. From now on this clock says so too. Returns by how much
+    /// the time that it follows had jumped, ahead or back; `None` when it did not, and when the clock is moved by hand.
+    pub fn follow(&self, measured: Timestamp, uncertainty: Duration) -> Option<Duration> {
+        let Source::Running(running) = &*self.0 else { return None };
+        let elapsed = running.started.elapsed();
+        let off = measured.as_micros().saturating_sub(running.at(elapsed).as_micros());
+        let is_first = !running.is_following.swap(true, Ordering::Relaxed);
+        let distance = Duration::from_micros(off.unsigned_abs());
+        if distance <= uncertainty {
+            return None;
+        }
+        running.base.fetch_add(off, Ordering::Relaxed);
+        if is_first || distance < JUMP {
+            return None;
+        }
+        running.jumped.store(micros(elapsed), Ordering::Relaxed);
+        Some(distance)
+    }
+
+    /// Whether the time that it follows has not jumped for so long: what was written before is of another time.
+    pub fn is_steady_for(&self, time: Duration) -> bool {
+        let Source::Running(running) = &*self.0 else { return true };
+        let jumped = running.jumped.load(Ordering::Relaxed);
+        jumped < 0 || running.started.elapsed().saturating_sub(from_micros(jumped)) >= time
+    }
+
+    /// Whether a test moves it.
+    pub fn is_manual(&self) -> bool {
+        matches!(*self.0, Source::Manual { .. })
+    }
+
+    /// Time passes, by a manual clock; a running clock stays as it is.
     pub fn advance(&self, by: Duration) {
-        self.set(self.now() + by);
-    }
-
-    /// Sets a manual clock; the system's clock stays as it is.
-    pub fn set(&self, now: Timestamp) {
-        if let Source::Manual(micros) = &self.0 {
-            micros.store(now.as_micros(), Ordering::Relaxed);
+        if let Source::Manual { elapsed, .. } = &*self.0 {
+            elapsed.fetch_add(micros(by), Ordering::Relaxed);
+            self.set(self.now() + by);
         }
     }
+
+    /// Sets a manual clock, and no time passes; a running clock stays as it is.
+    pub fn set(&self, time: Timestamp) {
+        if let Source::Manual { now, .. } = &*self.0 {
+            now.store(time.as_micros(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Running {
+    fn at(&self, elapsed: Duration) -> Timestamp {
+        Timestamp::from_micros(self.base.load(Ordering::Relaxed).saturating_add(micros(elapsed)))
+    }
+}
+
+/// What the host's clock says. Only a clock that begins, and the embedded database, ask for it.
+#[expect(clippy::disallowed_methods, reason = "the one place where the system's time is read")]
+pub fn host_time() -> Timestamp {
+    Utc::now().into()
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn from_micros(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -219,6 +309,41 @@ mod tests {
         let held_elsewhere = clock.clone();
         clock.advance(Duration::from_secs(60));
         assert_eq!(held_elsewhere.now().as_micros(), 60_000_000);
+    }
+
+    #[test]
+    fn a_manual_clock_that_is_set_lets_no_time_pass() {
+        let clock = Clock::manual(Timestamp::from_micros(0));
+        clock.advance(Duration::from_secs(60));
+        clock.set(Timestamp::from_micros(7_200_000_000));
+        clock.set(Timestamp::from_micros(0));
+        assert_eq!((clock.now().as_micros(), clock.elapsed()), (0, Duration::from_secs(60)));
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A host whose clock is an hour off follows the database, and its durations know nothing of it.
+    #[test]
+    fn a_running_clock_follows_the_time_it_is_told() {
+        let (told, uncertainty) = (host_time(), Duration::from_millis(5));
+        for wrong in [told - HOUR, told + HOUR] {
+            let clock = Clock::running_from(wrong);
+            assert_eq!(clock.follow(told, uncertainty), None, "the first time is no jump");
+            assert!(clock.now().since(told) < JUMP && told.since(clock.now()) < JUMP);
+            assert!(clock.elapsed() < JUMP && clock.is_steady_for(HOUR));
+        }
+    }
+
+    #[test]
+    fn a_jump_of_the_time_it_follows_is_noticed() {
+        let (told, uncertainty) = (host_time(), Duration::from_millis(5));
+        let clock = Clock::running_from(told);
+        clock.follow(told, uncertainty);
+        assert_eq!(clock.follow(clock.now() + Duration::from_millis(200), uncertainty), None, "a clock is inexact");
+        assert!(clock.is_steady_for(HOUR));
+        assert!(clock.follow(clock.now() - HOUR, uncertainty).is_some_and(|by| by > HOUR - JUMP && by < HOUR + JUMP));
+        assert!(!clock.is_steady_for(HOUR) && clock.is_steady_for(Duration::ZERO));
+        assert!(clock.now() < told);
     }
 
     #[test]

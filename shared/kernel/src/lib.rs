@@ -10,6 +10,7 @@ mod dotenv;
 pub mod errors;
 pub mod fields;
 pub mod group_commit;
+pub mod health;
 pub mod host_names;
 pub mod ids;
 pub mod outbound;

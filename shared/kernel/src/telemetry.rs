@@ -12,6 +12,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::health::Health;
+
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Starts logging. `json` for machines, else for people; `filter` chooses what, and [`is_filter`] is true of it. Later calls
@@ -74,17 +76,17 @@ const LONGEST_HEAD: usize = 8 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers `GET /metrics` and `GET /health` until told to stop, for processes that serve nothing else. Returns the address
-/// when the port is taken.
+/// when the port is taken. What is unhealthy is a `503` that names it.
 ///
 /// A scraper asks for one page every few seconds; a web server would be ten times the code of the processes that need it.
-pub async fn serve(address: SocketAddr, stop: CancellationToken) -> io::Result<SocketAddr> {
+pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((client, _)) => {
-                    tokio::spawn(tokio::time::timeout(REQUEST_TIMEOUT, answer(client)));
+                    tokio::spawn(tokio::time::timeout(REQUEST_TIMEOUT, answer(client, health.clone())));
                 }
                 // Out of file descriptors, most likely: at once again would be a busy loop.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -94,25 +96,28 @@ pub async fn serve(address: SocketAddr, stop: CancellationToken) -> io::Result<S
     Ok(address)
 }
 
-async fn answer(mut client: TcpStream) -> io::Result<()> {
+async fn answer(mut client: TcpStream, health: Health) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         if head.len() > LONGEST_HEAD || client.read_buf(&mut head).await? == 0 {
             return Ok(());
         }
     }
-    client.write_all(response(&head).as_bytes()).await?;
+    client.write_all(response(&head, &health).as_bytes()).await?;
     client.shutdown().await
 }
 
-fn response(head: &[u8]) -> String {
+fn response(head: &[u8], health: &Health) -> String {
     let line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default());
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let path = target.split('?').next().unwrap_or_default().trim_end_matches('/');
     let (status, kind, body) = match (method, path) {
         ("GET" | "HEAD", "/metrics") => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics()),
-        ("GET" | "HEAD", "/health") => ("200 OK", "application/json", r#"{"status":"ok"}"#.to_owned()),
+        ("GET" | "HEAD", "/health") => match health.report() {
+            (true, report) => ("200 OK", "application/json", report.to_string()),
+            (false, report) => ("503 Service Unavailable", "application/json", report.to_string()),
+        },
         ("GET" | "HEAD", _) => ("404 Not Found", "text/plain", "here are /metrics and /health\n".to_owned()),
         _ => ("405 Method Not Allowed", "text/plain", "here is only GET\n".to_owned()),
     };
@@ -137,8 +142,11 @@ mod tests {
 
     #[test]
     fn the_request_line_decides() {
-        let status = |line: &str| response(format!("{line}\r\nHost: x\r\n\r\n").as_bytes())[9..12].to_owned();
+        let health = Health::default();
+        let status = |line: &str| response(format!("{line}\r\nHost: x\r\n\r\n").as_bytes(), &health)[9..12].to_owned();
         assert_eq!(status("GET /health HTTP/1.1"), "200");
+        health.expect("heartbeat", Duration::ZERO);
+        assert_eq!(status("GET /health HTTP/1.1"), "503");
         assert_eq!(status("GET /metrics?name=a HTTP/1.1"), "200");
         assert_eq!(status("GET / HTTP/1.1"), "404");
         assert_eq!(status("POST /metrics HTTP/1.1"), "405");
@@ -148,7 +156,8 @@ mod tests {
     #[tokio::test]
     async fn a_client_gets_its_page_and_the_end_of_the_connection() {
         let stop = CancellationToken::new();
-        let address = serve(SocketAddr::from(([127, 0, 0, 1], 0)), stop.clone()).await.expect("a free port");
+        let address =
+            serve(SocketAddr::from(([127, 0, 0, 1], 0)), Health::default(), stop.clone()).await.expect("a free port");
         let mut client = TcpStream::connect(address).await.expect("listening");
         // In two pieces, as a slow network would.
         client.write_all(b"GET /health HTTP/1.1\r\nHo").await.expect("sent");

@@ -15,6 +15,7 @@ use crate::templates::rendering::CompiledTemplate;
 use crate::templates::{self, Template, TemplateKey, TemplateScope};
 use crate::workshops::{self, Workshop};
 use recado_kernel::db::{Result, Session};
+use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
@@ -74,7 +75,8 @@ impl Catalogue {
         ) {
             Ok(compiled) => Some((template.id, compiled)),
             Err(error) => {
-                tracing::error!(template.id = %template.id, %error, "template {} cannot be used: {error}", template.id);
+                let error = explain(&error);
+                tracing::error!(template.id = %template.id, error, "template {} cannot be used: {error}", template.id);
                 None
             }
         };

@@ -1,14 +1,19 @@
 //! What every part of the program holds: the configuration, the database, the queue, the clock, and the systems.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use recado_kernel::clock::Clock;
 use recado_kernel::config::{Config, ConfigError};
-use recado_kernel::db::Db;
+use recado_kernel::db::{self, Db};
 use recado_kernel::errors::explain;
+use recado_kernel::health::Health;
 
 use crate::ring::{Queue, QueueError, Ring};
 use crate::systems::Systems;
+
+/// More often than a heartbeat at the usual lease: what a worker writes about its leases is of the time that a scheduler knows.
+const FOLLOW_TIME_EVERY: Duration = Duration::from_secs(5);
 
 /// Cheap to clone; all clones are the same thing.
 #[derive(Clone)]
@@ -18,6 +23,8 @@ pub struct Context {
     pub queue: Queue,
     pub clock: Clock,
     pub systems: Systems,
+    /// Of this process; for those that serve no requests.
+    pub health: Health,
 }
 
 /// The program cannot start.
@@ -41,7 +48,40 @@ impl Context {
     pub async fn open(config: Config, clock: Clock, systems: Systems) -> Result<Self, StartError> {
         let db = Db::connect(&config).await?;
         let queue = Queue::connect(&config, &clock, systems.lanes()).await?;
-        Ok(Self { config: Arc::new(config), db, queue, clock, systems })
+        let context = Self { config: Arc::new(config), db, queue, clock, systems, health: Health::default() };
+        context.follow_time().await?;
+        if !context.clock.is_manual() {
+            tokio::spawn(context.clone().keep_following_time());
+        }
+        Ok(context)
+    }
+
+    /// Has the clock say what the database's says. Hosts need not agree on the time then: there is one.
+    ///
+    /// # Errors
+    /// When the database cannot be asked; the clock goes on by itself.
+    pub async fn follow_time(&self) -> db::Result<()> {
+        if self.clock.is_manual() {
+            return Ok(());
+        }
+        let asked = self.clock.elapsed();
+        let answered = self.db.now().await?;
+        // It said so some time between the question and now.
+        let uncertainty = (self.clock.elapsed() - asked) / 2;
+        if let Some(jump) = self.clock.follow(answered + uncertainty, uncertainty) {
+            let seconds = jump.as_secs();
+            tracing::warn!(jump_s = seconds, "the database's clock has jumped by {seconds} s; ours follows");
+        }
+        Ok(())
+    }
+
+    async fn keep_following_time(self) {
+        while !self.db.is_closed() {
+            tokio::time::sleep(FOLLOW_TIME_EVERY).await;
+            if let Err(error) = self.follow_time().await {
+                tracing::debug!(error = %explain(&error), "the database does not tell its time; ours goes on");
+            }
+        }
     }
 
     /// Opens what one of several processes needs: they can only meet in Redis.

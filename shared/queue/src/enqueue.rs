@@ -7,6 +7,7 @@ use crate::jobs::Job;
 use crate::ring::Ring;
 use crate::tasks::{self, NewTask};
 use recado_kernel::db;
+use recado_kernel::errors::explain;
 use recado_kernel::group_commit::{Group, Unanswered};
 use recado_kernel::ids::Id;
 
@@ -56,7 +57,8 @@ async fn accept(context: &Context, tasks: &[NewTask]) -> Vec<Result<(), Unavaila
             tasks.iter().map(|_| Ok(())).collect()
         }
         Err(error) => {
-            tracing::error!(%error, tasks = tasks.len(), "{} tasks could not be written: {error}", tasks.len());
+            let reason = explain(&error);
+            tracing::error!(error = %reason, tasks = tasks.len(), "{} tasks could not be written: {reason}", tasks.len());
             tasks.iter().map(|_| Err(Unavailable)).collect()
         }
     }

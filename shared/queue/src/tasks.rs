@@ -6,7 +6,7 @@
 //!                       └── lease lost ─────┘            cancelled, from any state that is not final
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -18,13 +18,21 @@ use crate::jobs::{Job, Kind};
 use crate::lanes::{Lane, Priority};
 use crate::ring::Ring;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::columns::bounded;
 use recado_kernel::db::filter;
 use recado_kernel::db::{Ids, Numbers, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
 
-/// A job that loses its lease this often is poison: it takes its workers down with it.
+/// A job that loses its lease this often while it runs alone is poison: it takes its workers down with it.
 pub const LOST_LEASES_UNTIL_DEAD: i32 = 3;
+
+/// What a dead worker may have begun is divided into so many groups, and a worker runs one group at a time. When a worker dies
+/// again, one group is left, and after that one task: 32 · 32 tasks are sorted out by two more deaths.
+const SUSPECT_GROUPS: usize = 32;
+
+/// How far the times of two processes may lie apart: they follow one clock, and ask it every few seconds.
+const INEXACT: Duration = Duration::from_secs(5);
 
 /// A task to be written.
 #[derive(Clone, Debug)]
@@ -121,8 +129,8 @@ impl Inserted {
 }
 
 /// The statement that writes tasks and returns the ids of those that are new. For statements that write more with them.
-pub const INSERT: &str = "insert into tasks ({columns}, attempt, failures, lost_leases, cut_off)
-    select {columns}, 0, 0, 0, false from {rows} r where true on conflict do nothing returning id";
+pub const INSERT: &str = "insert into tasks ({columns}, attempt, failures, lost_leases, suspect_group, begun, cut_off)
+    select {columns}, 0, 0, 0, 0, false, false from {rows} r where true on conflict do nothing returning id";
 
 /// Writes tasks. Those whose unique key exists are passed over.
 pub async fn insert(session: &mut Session, tasks: &[NewTask]) -> Result<Inserted> {
@@ -147,6 +155,8 @@ pub struct Claimed {
     pub attempt: i32,
     pub failures: i32,
     pub lost_leases: i32,
+    /// A worker died that may have begun it: at most so many such tasks begin together. 0: it is under no suspicion.
+    pub suspect_group: i32,
     /// An earlier run was cut off, so that what it did outside is unknown.
     pub cut_off: bool,
     #[sqlx(try_from = "String")]
@@ -166,11 +176,42 @@ pub async fn claim(
     lease: Duration,
 ) -> Result<Vec<Claimed>> {
     sql!(all Claimed, session,
-        "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4
+        "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4, begun = false
          where id = any(ids($1)) and state = 'queued' and lane = $5
-         returning id, kind, payload, attempt, failures, lost_leases, cut_off, lane, correlation_id, created_at",
+         returning id, kind, payload, attempt, failures, lost_leases, suspect_group, cut_off, lane, correlation_id, created_at",
         Ids(ids), now + lease, worker, now, lane.as_str()
     )
+}
+
+/// Takes at most `limit` queued tasks of a lane, whether or not their rings arrive: those that wait longest. For readers whose
+/// bell is silent, which may be because nothing was rung, and may be because rings are lost.
+pub async fn claim_waiting(
+    session: &mut Session,
+    lane: Lane,
+    limit: i64,
+    worker: &str,
+    now: Timestamp,
+    lease: Duration,
+) -> Result<Vec<Claimed>> {
+    sql!(all Claimed, session,
+        "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4, begun = false
+         where id in (select id from tasks where rung_at is not null and finished_at is null and state = 'queued' and lane = $5
+                      order by rung_at limit $1 for update skip locked)
+         returning id, kind, payload, attempt, failures, lost_leases, suspect_group, cut_off, lane, correlation_id, created_at",
+        limit, now + lease, worker, now, lane.as_str()
+    )
+}
+
+/// Marks suspects that begin now, before they do. Returns those whose claim is still in force.
+pub async fn begin(session: &mut Session, ids: &[Id], worker: &str) -> Result<Vec<Id>> {
+    let begun: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "update tasks set begun = true where id = any(ids($1)) and worker = $2 and state = 'started' returning id",
+        Ids(ids),
+        worker
+    )?;
+    Ok(begun.into_iter().map(|(id,)| id).collect())
 }
 
 /// Renews the leases of everything that a worker holds; returns the claims that are still in force, each with its number.
@@ -197,6 +238,9 @@ pub async fn heartbeat(session: &mut Session, ids: &[Id], worker: &str, until: T
     )
 }
 
+/// How much of an error is kept, in characters: whoever reads it wants its beginning.
+const LONGEST_ERROR: usize = 4_000;
+
 /// How a claim ended.
 #[derive(Clone, Debug)]
 pub struct Finish {
@@ -222,7 +266,7 @@ columns!(Finish {
     lane: text = |finish| finish.lane,
     failures: int4 = |finish| finish.failures,
     cut_off: bool = |finish| finish.cut_off,
-    error: text = |finish| finish.error.as_deref(),
+    error: text = |finish| finish.error.as_deref().map(|error| bounded(error, LONGEST_ERROR)),
     result: jsonb = |finish| finish.result.as_ref().map(Json),
     finished_at: timestamptz = |finish| finish.finished_at,
 });
@@ -297,7 +341,7 @@ async fn succeed(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,
         session,
         "with r (id, attempt) as (select * from pairs($1, $2))
          update tasks set state = 'success', result = null, error = null, finished_at = $3, cut_off = false,
-                          lease_until = null, worker = null
+                          suspect_group = 0, lease_until = null, worker = null
          from r where tasks.id = r.id and tasks.attempt = r.attempt and tasks.state = 'started'
          returning tasks.id",
         Ids(&ids),
@@ -314,7 +358,7 @@ async fn decide(session: &mut Session, finishes: &[Finish]) -> Result<Vec<(Id,)>
     columns::all(
         session,
         "update tasks set state = r.state, run_at = r.run_at, rung_at = r.rung_at, lane = r.lane, failures = r.failures,
-                          cut_off = r.cut_off, result = r.result,
+                          cut_off = r.cut_off, suspect_group = 0, result = r.result,
                           error = coalesce(r.error, case when r.finished_at is null then tasks.error end),
                           finished_at = r.finished_at, lease_until = null, worker = null
          from {rows} r
@@ -396,6 +440,47 @@ pub struct Expired {
     pub dead: Vec<Id>,
 }
 
+/// A task whose worker fell silent.
+#[derive(sqlx::FromRow)]
+struct Lost {
+    #[sqlx(flatten)]
+    ring: RingRow,
+    worker: Option<String>,
+    begun: bool,
+    suspect_group: i32,
+    lost_leases: i32,
+}
+
+/// What is thought of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Suspicion {
+    /// It alone can have done it.
+    counts: bool,
+    suspect_group: i32,
+    /// It may have been running.
+    cut_off: bool,
+}
+
+/// What is written about it.
+struct Verdict {
+    id: Id,
+    dead: bool,
+    suspicion: Suspicion,
+    lost_leases: i32,
+    now: Timestamp,
+}
+
+columns!(Verdict {
+    id: uuid = |verdict| verdict.id,
+    state: text = |verdict| if verdict.dead { "dead" } else { "queued" },
+    finished_at: timestamptz = |verdict| verdict.dead.then_some(verdict.now),
+    error: text = |verdict| verdict.dead.then_some("its workers died or fell silent three times"),
+    rung_at: timestamptz = |verdict| verdict.now,
+    lost_leases: int4 = |verdict| verdict.lost_leases,
+    suspect_group: int4 = |verdict| verdict.suspicion.suspect_group,
+    cut_off: bool = |verdict| verdict.suspicion.cut_off,
+});
+
 /// Takes tasks from workers that fell silent.
 ///
 /// A lease that has run out was claimed, and so rung, at least a `lease` ago: that bounds what is looked at. Rows of lanes
@@ -407,31 +492,143 @@ pub async fn expire_leases(
     lease: Duration,
     limit: i64,
 ) -> Result<Expired> {
-    #[derive(sqlx::FromRow)]
-    struct Row {
-        #[sqlx(flatten)]
-        ring: RingRow,
-        state: State,
-    }
-    let rows = sql!(all Row, session,
-        "update tasks set
-             state = case when lost_leases + 1 >= $3 then 'dead' else 'queued' end,
-             finished_at = case when lost_leases + 1 >= $3 then $1 else null end,
-             error = case when lost_leases + 1 >= $3 then 'its workers died or fell silent three times' else error end,
-             rung_at = $1, lost_leases = lost_leases + 1, cut_off = true, lease_until = null, worker = null
-         where id in (select id from tasks where rung_at is not null and finished_at is null and state = 'started'
-                      and lease_until < $1 and rung_at < $4 and lane = any($5) limit $2 for update skip locked)
-         returning id, lane, priority, state",
-        now, limit, LOST_LEASES_UNTIL_DEAD, now - lease, Texts(&names(lanes))
+    let lost = sql!(all Lost, session,
+        "select id, lane, priority, worker, begun, suspect_group, lost_leases from tasks
+         where rung_at is not null and finished_at is null and state = 'started'
+           and lease_until < $1 and rung_at < $3 and lane = any($4) limit $2 for update skip locked",
+        now, limit, now - lease, Texts(&names(lanes))
     )?;
     let mut expired = Expired::default();
-    for row in rows {
-        match row.state {
-            State::Dead => expired.dead.push(row.ring.id),
-            _ => expired.rings.push(row.ring.into()),
+    if lost.is_empty() {
+        return Ok(expired);
+    }
+    let verdicts: Vec<Verdict> = lost
+        .iter()
+        .zip(suspect(&lost))
+        .map(|(lost, suspicion)| {
+            let lost_leases = lost.lost_leases + i32::from(suspicion.counts);
+            Verdict { id: lost.ring.id, dead: lost_leases >= LOST_LEASES_UNTIL_DEAD, suspicion, lost_leases, now }
+        })
+        .collect();
+    columns::run(session,
+        "update tasks set state = r.state, finished_at = r.finished_at, error = coalesce(r.error, tasks.error), rung_at = r.rung_at,
+             lost_leases = r.lost_leases, suspect_group = r.suspect_group, cut_off = tasks.cut_off or r.cut_off,
+             lease_until = null, worker = null
+         from {rows} r where tasks.id = r.id and tasks.state = 'started'",
+        &verdicts,
+    )
+    .await?;
+    for (verdict, Lost { ring, .. }) in verdicts.iter().zip(lost) {
+        if verdict.dead {
+            expired.dead.push(ring.id);
+        } else {
+            expired.rings.push(ring.into());
         }
     }
     Ok(expired)
+}
+
+/// Which of these tasks may have taken their worker down with them. A claim says only that a worker held a task; what it had
+/// begun is known of suspects alone, which are marked before they begin.
+///
+/// So the first death makes suspects of all that were held, and counts against none, unless there was but one. Suspects that
+/// have not begun are as they were. Of one that had begun alone the loss counts.
+fn suspect(lost: &[Lost]) -> Vec<Suspicion> {
+    #[derive(Default)]
+    struct Held {
+        begun: usize,
+        /// Under no suspicion before, and so not marked.
+        unmarked: usize,
+    }
+    let mut workers: HashMap<Option<&str>, Held> = HashMap::new();
+    for task in lost {
+        let held = workers.entry(task.worker.as_deref()).or_default();
+        held.begun += usize::from(task.begun);
+        held.unmarked += usize::from(!task.begun && task.suspect_group == 0);
+    }
+    let group = |among: usize| i32::try_from(among.div_ceil(SUSPECT_GROUPS)).unwrap_or(i32::MAX);
+    lost.iter()
+        .map(|task| {
+            let held = &workers[&task.worker.as_deref()];
+            if task.begun {
+                Suspicion { counts: held.begun == 1, suspect_group: group(held.begun), cut_off: true }
+            } else if task.suspect_group == 0 {
+                let counts = held.begun == 0 && held.unmarked == 1;
+                Suspicion { counts, suspect_group: group(held.unmarked), cut_off: true }
+            } else {
+                Suspicion { counts: false, suspect_group: task.suspect_group, cut_off: false }
+            }
+        })
+        .collect()
+}
+
+/// The time was set back: what lies further ahead than anybody would write is brought back, so that no lease and no ring waits
+/// for the time to pass once more. Returns how many tasks that were.
+///
+/// A lease of the future is one that a worker wrote whose claim, or whose last heartbeat, lies in the future.
+pub async fn bring_back(
+    session: &mut Session,
+    lanes: &[Lane],
+    now: Timestamp,
+    lease: Duration,
+    limit: i64,
+) -> Result<u64> {
+    sql!(
+        run,
+        session,
+        "update tasks set rung_at = case when rung_at > $1 then $1 else rung_at end,
+                          lease_until = case when state = 'started' then $2 end
+         where id in (select id from tasks where rung_at is not null and finished_at is null and lane = any($6)
+                      and (rung_at > $3
+                           or (rung_at < $4 and state = 'started' and lease_until > $5
+                               and (started_at > $3 or worker in (select w.id from workers w where w.seen_at > $3))))
+                      limit $7 for update skip locked)",
+        now,
+        now + lease,
+        now + INEXACT,
+        now - lease,
+        now + lease + INEXACT,
+        Texts(&names(lanes)),
+        limit
+    )
+}
+
+/// A task that waits, and when its last run was claimed.
+#[derive(sqlx::FromRow)]
+struct Postponed {
+    id: Id,
+    run_at: Timestamp,
+    started_at: Timestamp,
+}
+
+columns!(Postponed {
+    id: uuid = |task| task.id,
+    run_at: timestamptz = |task| task.run_at,
+    started_at: timestamptz = |task| task.started_at,
+});
+
+/// The same for tasks that wait: one that ran in what is the future now, and goes on some time after that, goes on so much
+/// after `now`. It reads all that wait, so it is for the moment when the time was found to have been set back.
+pub async fn bring_back_due(session: &mut Session, now: Timestamp, limit: i64) -> Result<u64> {
+    let mut postponed = sql!(all Postponed, session,
+        "select id, run_at, started_at from tasks
+         where rung_at is null and finished_at is null and started_at > $1 limit $2 for update skip locked",
+        now + INEXACT, limit
+    )?;
+    if postponed.is_empty() {
+        return Ok(0);
+    }
+    for task in &mut postponed {
+        task.run_at = now + task.run_at.since(task.started_at);
+        task.started_at = now;
+    }
+    columns::run(
+        session,
+        "update tasks set run_at = r.run_at, started_at = r.started_at from {rows} r
+         where tasks.id = r.id and tasks.state = 'scheduled'",
+        &postponed,
+    )
+    .await
 }
 
 /// Takes the queued tasks of a lane whose ring must have been lost, and counts them as rung now.
@@ -552,7 +749,7 @@ pub async fn dead(session: &mut Session, lanes: &[Lane], after: Option<Id>, limi
 /// its way back by itself. Returns their rings.
 pub async fn revive(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<Vec<Ring>> {
     let rows = sql!(all RingRow, session,
-        "update tasks set state = 'queued', failures = 0, lost_leases = 0, cut_off = false, error = null, result = null, finished_at = null,
+        "update tasks set state = 'queued', failures = 0, lost_leases = 0, suspect_group = 0, cut_off = false, error = null, result = null, finished_at = null,
                           run_at = $2, rung_at = $2
          where id = any($1) and state in ('dead', 'cancelled')
          returning id, lane, priority",
@@ -647,6 +844,37 @@ mod tests {
         assert_eq!(lost_before(Some(at(60)), at(100), GRACE), at(55));
         // A server whose clock is ahead does not make our rings older than they are.
         assert_eq!(lost_before(Some(at(900)), at(100), GRACE), at(95));
+    }
+
+    fn lost(worker: &str, begun: bool, suspect_group: i32) -> Lost {
+        let ring = RingRow { id: Id::default(), lane: crate::lanes::SYNC, priority: Priority::Default };
+        Lost { ring, worker: Some(worker.to_owned()), begun, suspect_group, lost_leases: 0 }
+    }
+
+    /// For each whether the loss counts, and its group.
+    fn suspected(tasks: &[Lost]) -> Vec<(bool, i32)> {
+        suspect(tasks).into_iter().map(|suspicion| (suspicion.counts, suspicion.suspect_group)).collect()
+    }
+
+    #[test]
+    fn a_lost_lease_counts_when_there_is_but_one_suspect() {
+        assert_eq!(suspected(&[lost("a", false, 0), lost("b", false, 0)]), [(true, 1), (true, 1)]);
+        assert_eq!(suspected(&[lost("a", false, 0), lost("a", false, 0)]), [(false, 1), (false, 1)]);
+        // One ran alone, another waited for its turn.
+        assert_eq!(suspected(&[lost("a", true, 1), lost("a", false, 1)]), [(true, 1), (false, 1)]);
+        // What was under no suspicion may have done it too, and has its turn alone next time.
+        assert_eq!(suspected(&[lost("a", true, 1), lost("a", false, 0)]), [(true, 1), (false, 1)]);
+        assert_eq!(suspected(&[lost("a", true, 9), lost("a", true, 9)]), [(false, 1), (false, 1)]);
+    }
+
+    #[test]
+    fn many_suspects_are_divided_into_groups() {
+        let held: Vec<Lost> = (0..1000).map(|_| lost("a", false, 0)).collect();
+        assert!(suspected(&held).iter().all(|one| *one == (false, 32)));
+        let mut held: Vec<Lost> = (0..1000).map(|number| lost("a", number < 32, 32)).collect();
+        assert_eq!(suspected(&held)[31..33], [(false, 1), (false, 32)]);
+        held[40].lost_leases = 2;
+        assert!(!suspect(&held)[40].counts && !suspect(&held)[40].cut_off, "it was merely held");
     }
 
     #[test]

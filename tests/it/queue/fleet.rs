@@ -14,7 +14,7 @@ use crate::harness::sample;
 
 /// Reads the log of a process until a line has this word, and returns what follows the word. The log is closed then, which
 /// is nothing to the process.
-async fn until_it_says(word: &str, log: impl AsyncRead + Unpin) -> String {
+pub(super) async fn until_it_says(word: &str, log: impl AsyncRead + Unpin) -> String {
     let mut lines = BufReader::new(log).lines();
     let reading = async {
         while let Some(line) = lines.next_line().await.expect("the log is text") {
@@ -27,7 +27,7 @@ async fn until_it_says(word: &str, log: impl AsyncRead + Unpin) -> String {
     tokio::time::timeout(WAIT_TIMEOUT, reading).await.unwrap_or_else(|_| panic!("it never said: {word}"))
 }
 
-async fn terminate(mut process: Child) {
+pub(super) async fn terminate(mut process: Child) {
     let id = process.id().expect("it runs").to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs").success());
     let status = tokio::time::timeout(WAIT_TIMEOUT, process.wait())

@@ -85,6 +85,7 @@ story!(a_poisonous_task_is_dead_after_three_workers, async |app: &App| {
     let task = app.task_for(&sample::event()).await;
     for worker in ["first", "second", "third"] {
         claim(app, task, worker).await.expect("it is free again");
+        begin(app, task, worker).await;
         app.clock.advance(seconds(31));
         app.sweep().await;
     }
@@ -95,6 +96,197 @@ story!(a_poisonous_task_is_dead_after_three_workers, async |app: &App| {
     assert_eq!(app.chain(task).await, ["email failed", "whatsapp failed"]);
     assert!(app.mails().is_empty());
 });
+
+/// The worker marks a task under suspicion, and begins it.
+async fn begin(app: &App, task: Id, worker: &str) {
+    let mut session = app.begin().await;
+    assert_eq!(tasks::begin(&mut session, &[task], worker).await.expect("it is written"), [task]);
+    session.commit().await.expect("it is committed");
+}
+
+/// A worker takes all of these.
+async fn claim_all(app: &App, tasks: &[Id], worker: &str) {
+    for task in tasks {
+        claim(app, *task, worker).await.expect("it is free");
+    }
+}
+
+// A lost lease counts against the one task that had begun, and never against what its worker merely held.
+story!(neighbours_of_a_poisonous_task_do_not_die_with_it, async |app: &App| {
+    app.know_carlos().await;
+    let tasks = accept_many(app, 5).await;
+    let (poison, neighbours) = tasks.split_first().expect("there are five");
+    let dies = async || {
+        app.clock.advance(seconds(31));
+        app.sweep().await
+    };
+    claim_all(app, &tasks, "first").await;
+    assert_eq!(dies().await.recovered, 5);
+    for task in &tasks {
+        assert_eq!(app.task(*task).await.lost_leases, 0, "it may have been any of them");
+    }
+    for (worker, times) in [("second", 1), ("third", 2), ("fourth", 3)] {
+        claim_all(app, &tasks, worker).await;
+        begin(app, *poison, worker).await;
+        let swept = dies().await;
+        assert_eq!((app.task(*poison).await.lost_leases, swept.recovered), (times, 5 - usize::from(times == 3)));
+    }
+    app.drain().await;
+    assert_eq!(app.task(*poison).await.state, State::Dead);
+    for task in neighbours {
+        let row = app.task(*task).await;
+        assert_eq!((row.state, row.lost_leases), (State::Success, 0));
+    }
+    assert_eq!(app.mails().len(), 4);
+});
+
+// 31 mails in the hands of a worker that is killed, three times over: all of them arrive.
+#[tokio::test]
+async fn what_a_dying_worker_holds_arrives() {
+    const HELD: usize = 31;
+    let settings = [("WORKER_CONCURRENCY", "32"), ("WORKER_LEASE_SECONDS", "1"), ("RUST_LOG", "warn")];
+    let app = App::start_at(Pair::PostgresRedis, &settings, Clock::system()).await;
+    app.know_carlos().await;
+    let tasks = accept_many(&app, HELD).await;
+    let stop = CancellationToken::new();
+    let often = Intervals { recover: Duration::from_millis(100), ..Intervals::default() };
+    let scheduler = tokio::spawn(recado_scheduler::run_with(app.context.clone(), often, stop.clone()));
+    app.sandbox.smtp.misbehave(SmtpFault::Slow { delay: seconds(60) });
+    for _ in 0..4 {
+        let mut worker = app.program("recado-worker", &settings).spawn().expect("it starts");
+        until("it holds them", async || !app.counts(&[State::Started]).await.is_empty()).await;
+        worker.kill().await.expect("SIGKILL reaches it");
+        until("they are free again", async || app.counts(&[State::Started]).await.is_empty()).await;
+    }
+    app.sandbox.smtp.behave();
+    let mut last = app.program("recado-worker", &settings).spawn().expect("it starts");
+    until("everything is worked off", async || app.counts(&[State::Queued, State::Started]).await.is_empty()).await;
+    for task in tasks {
+        assert_eq!(app.task(task).await.state, State::Success);
+    }
+    assert_eq!(arrivals(&app).len(), HELD);
+    stop.cancel();
+    scheduler.await.expect("it stops without a panic");
+    last.kill().await.expect("SIGKILL reaches it");
+    app.finish().await;
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+// The clock goes back an hour, and a worker dies: what it held is free after a lease, and not when the hour has passed.
+story!(a_clock_that_is_set_back_holds_no_lease, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    claim(app, task, "dead").await.expect("it is free");
+    app.clock.set(app.clock.now() - HOUR);
+    app.sweep().await;
+    app.later(seconds(31)).await;
+    assert_eq!(app.mails().len(), 1);
+});
+
+// The same for a task whose ring is lost, and for a retry: it comes a minute later, and not an hour and a minute.
+story!(a_clock_that_is_set_back_delays_nothing, async |app: &App| {
+    app.know_carlos().await;
+    app.sandbox.smtp.misbehave_times(SmtpFault::reject_recipient(451), 1);
+    app.accepted(&sample::event()).await;
+    app.drain().await;
+    app.accepted(&sample::event()).await;
+    app.lose_rings().await;
+    app.clock.set(app.clock.now() - HOUR);
+    app.sweep().await;
+    app.later(seconds(6)).await;
+    assert_eq!(app.mails().len(), 1, "its ring was lost");
+    app.later(seconds(75)).await;
+    assert_eq!(app.mails().len(), 2, "it is tried again after a minute");
+});
+
+// Hosts whose clocks are an hour off, ahead and behind, work together: nobody takes a task from another that lives, and a
+// retry comes when it is due.
+async fn hosts_that_disagree_on_the_time(pair: Pair) {
+    let settings = [("WORKER_LEASE_SECONDS", "0.9"), ("NOTIFICATION_RETRY_BASE_SECONDS", "0.2")];
+    let app = App::start_at(pair, &settings, Clock::system()).await;
+    app.know_carlos().await;
+    app.sandbox.smtp.misbehave_times(SmtpFault::reject_recipient(451), 1);
+    let now = app.clock.now();
+    for wrong in [now - HOUR, now + HOUR] {
+        let host = restarted_at(&app, &settings, Clock::running_from(wrong)).await;
+        // A queue that lives in a process rings for no other.
+        let host = Context { queue: app.context.queue.clone(), ..host };
+        let right = host.clock.now().since(app.clock.now()).max(app.clock.now().since(host.clock.now()));
+        assert!(right < seconds(1), "it asks the database what time it is");
+        let stop = CancellationToken::new();
+        let often = Intervals { recover: Duration::from_millis(50), ..Intervals::punctual_for(seconds(0)) };
+        let scheduler = tokio::spawn(recado_scheduler::run_with(app.context.clone(), often, stop.clone()));
+        let worker = Running::start(&host);
+        let task = app.task_for(&sample::event()).await;
+        until("it is sent", async || app.task(task).await.state == State::Success).await;
+        assert_eq!(app.task(task).await.lost_leases, 0);
+        stop.cancel();
+        scheduler.await.expect("it stops without a panic");
+        worker.stop().await;
+        host.db.close().await;
+    }
+    assert_eq!(app.mails().len(), 2);
+    app.finish().await;
+}
+
+mod hosts_that_disagree_on_the_time {
+    #[tokio::test]
+    async fn postgres_redis() {
+        super::hosts_that_disagree_on_the_time(super::Pair::PostgresRedis).await;
+    }
+
+    #[tokio::test]
+    async fn embedded() {
+        super::hosts_that_disagree_on_the_time(super::Pair::Embedded).await;
+    }
+}
+
+// One completion that the database refuses, whatever is in it, holds up none that is written with it, and is not tried for ever.
+async fn a_refused_completion_stands_alone(pair: Pair) {
+    let app = App::start_at(pair, &[], Clock::system()).await;
+    app.know_carlos().await;
+    let tasks = accept_many(&app, 20).await;
+    let refused = tasks[7];
+    let mut session = app.begin().await;
+    let of_task = format!("task_id = '{refused}'");
+    let statement = match pair {
+        Pair::PostgresRedis => {
+            format!("alter table notifications add constraint no check (not ({of_task} and status = 'sent'))")
+        }
+        Pair::Embedded => format!(
+            "create trigger no before update on notifications when new.{of_task} and new.status = 'sent'
+             begin select raise(abort, 'no'); end"
+        ),
+    };
+    sql!(run, &mut session, (&statement)).expect("it is done");
+    session.commit().await.expect("it is committed");
+    let worker = Running::start(&app.context);
+    until("everything has ended", async || app.counts(&[State::Queued, State::Started]).await.is_empty()).await;
+    worker.stop().await;
+
+    for task in tasks.iter().filter(|task| **task != refused) {
+        assert_eq!(app.task(*task).await.state, State::Success);
+        assert_eq!(app.chain(*task).await[0], "email sent");
+    }
+    let row = app.task(refused).await;
+    assert_eq!(row.state, State::Dead);
+    assert!(row.error.as_deref().is_some_and(|error| error.contains("cannot be written")), "{row:?}");
+    assert_eq!(app.mails().len(), 20, "each was sent once");
+    app.finish().await;
+}
+
+mod a_refused_completion_stands_alone {
+    #[tokio::test]
+    async fn postgres_redis() {
+        super::a_refused_completion_stands_alone(super::Pair::PostgresRedis).await;
+    }
+
+    #[tokio::test]
+    async fn embedded() {
+        super::a_refused_completion_stands_alone(super::Pair::Embedded).await;
+    }
+}
 
 // Fencing: a worker that comes back late decides nothing any more.
 story!(a_late_worker_cannot_finish, async |app: &App| {
@@ -227,9 +419,14 @@ story!(an_event_is_accepted_while_redis_is_down, [("REDIS_URL", "redis://127.0.0
 
 /// The same installation, seen by a process that starts now with these settings.
 async fn restarted(app: &App, settings: &[(&str, &str)]) -> Context {
+    restarted_at(app, settings, app.clock.clone()).await
+}
+
+/// On a host with this clock.
+async fn restarted_at(app: &App, settings: &[(&str, &str)], clock: Clock) -> Context {
     let variables = app.environment(settings);
     let config = Config::read(|name| variables.get(name).cloned()).expect("the settings are valid");
-    Context::open(config, app.clock.clone(), SYSTEMS).await.expect("database and queue open")
+    Context::open(config, clock, SYSTEMS).await.expect("database and queue open")
 }
 
 /// A worker that runs beside the story.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::clock::Clock;
 use recado_kernel::config::Config;
 use recado_kernel::db::{self, Db};
+use recado_kernel::errors::explain;
 use recado_notifications::channels::Channel;
 use recado_notifications::provider_accounts::{self, ENVIRONMENT, ProviderAccount};
 use recado_notifications::workshops;
@@ -28,7 +29,8 @@ pub(super) struct AccountCache {
 
 struct Cached {
     accounts: Arc<Accounts>,
-    checked_at: Timestamp,
+    /// By [`Clock::elapsed`].
+    checked_at: Duration,
 }
 
 impl AccountCache {
@@ -47,7 +49,8 @@ impl AccountCache {
         let last = self.lock().as_ref().map(|cached| cached.accounts.clone());
         match (self.read(last.clone()).await, last) {
             (Err(error), Some(last)) => {
-                tracing::warn!(%error, "the provider accounts could not be read again; the last ones count: {error}");
+                let reason = explain(&error);
+                tracing::warn!(error = %reason, "the provider accounts could not be read again; the last ones count: {reason}");
                 Ok(last)
             }
             (read, _) => read,
@@ -70,10 +73,10 @@ impl AccountCache {
 
     /// The cached accounts, unless it is time to ask for newer ones. While one caller asks, the others go on with these.
     fn fresh(&self) -> Option<Arc<Accounts>> {
-        let now = self.clock.now();
+        let now = self.clock.elapsed();
         let mut cached = self.lock();
         let cached = cached.as_mut()?;
-        if now.since(cached.checked_at) < REFRESH_INTERVAL {
+        if now - cached.checked_at < REFRESH_INTERVAL {
             return Some(cached.accounts.clone());
         }
         cached.checked_at = now;
@@ -82,7 +85,7 @@ impl AccountCache {
 
     fn keep(&self, accounts: Accounts) -> Arc<Accounts> {
         let accounts = Arc::new(accounts);
-        *self.lock() = Some(Cached { accounts: accounts.clone(), checked_at: self.clock.now() });
+        *self.lock() = Some(Cached { accounts: accounts.clone(), checked_at: self.clock.elapsed() });
         accounts
     }
 

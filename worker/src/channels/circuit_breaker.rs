@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use recado_kernel::clock::Timestamp;
 use recado_notifications::channels::Channel;
 
 use super::accounts::Account;
@@ -13,15 +12,16 @@ use super::accounts::Account;
 /// cost every message its time limit, short enough that it is used again soon after it works.
 const OPEN_FOR: Duration = Duration::from_secs(30);
 
-/// The accounts that failed lately, by channel and name: each channel has its own account of the environment.
+/// The accounts that failed lately, by channel and name: each channel has its own account of the environment. Moments are what
+/// [`Clock::elapsed`](recado_kernel::clock::Clock::elapsed) says, for a clock that is set must neither open nor close it.
 #[derive(Default)]
 pub(super) struct CircuitBreaker {
-    open_until: Mutex<HashMap<(Channel, String), Timestamp>>,
+    open_until: Mutex<HashMap<(Channel, String), Duration>>,
 }
 
 impl CircuitBreaker {
     /// This account failed by its own fault.
-    pub(super) fn trip(&self, account: &Account, now: Timestamp) {
+    pub(super) fn trip(&self, account: &Account, now: Duration) {
         let mut open_until = self.lock();
         // Accounts come and go, so what is over is removed here.
         open_until.retain(|_, until| *until > now);
@@ -30,7 +30,7 @@ impl CircuitBreaker {
 
     /// The order in which to try accounts: those that failed lately come last. Where a place is reserved at a paced account,
     /// that one comes first.
-    pub(super) fn order(&self, accounts: &[Arc<Account>], place_at: Option<&str>, now: Timestamp) -> Vec<Arc<Account>> {
+    pub(super) fn order(&self, accounts: &[Arc<Account>], place_at: Option<&str>, now: Duration) -> Vec<Arc<Account>> {
         let mut ordered = accounts.to_vec();
         if ordered.len() > 1 {
             let open_until = self.lock();
@@ -42,7 +42,7 @@ impl CircuitBreaker {
         ordered
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Channel, String), Timestamp>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Channel, String), Duration>> {
         self.open_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn who_failed_comes_last_for_a_while_and_a_place_comes_first() {
-        let (breaker, accounts, now) = (CircuitBreaker::default(), mail_accounts(), Timestamp::from_micros(0));
+        let (breaker, accounts, now) = (CircuitBreaker::default(), mail_accounts(), Duration::ZERO);
         assert_eq!(names(&breaker.order(&accounts, None, now)), ["env", "second"]);
         assert_eq!(names(&breaker.order(&accounts, Some("second"), now)), ["second", "env"]);
         breaker.trip(&accounts[0], now);
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_failure_on_one_channel_says_nothing_about_another() {
-        let (breaker, now) = (CircuitBreaker::default(), Timestamp::from_micros(0));
+        let (breaker, now) = (CircuitBreaker::default(), Duration::ZERO);
         breaker.trip(&account(Channel::Whatsapp, "env"), now);
         assert_eq!(names(&breaker.order(&mail_accounts(), None, now)), ["env", "second"]);
     }

@@ -51,7 +51,7 @@ impl Providers {
         place_at: Option<&str>,
     ) -> db::Result<Vec<Arc<Account>>> {
         let accounts = self.accounts.current().await?;
-        Ok(self.breaker.order(accounts.accounts(taller_id, channel), place_at, self.clock.now()))
+        Ok(self.breaker.order(accounts.accounts(taller_id, channel), place_at, self.clock.elapsed()))
     }
 
     /// The account of this name, whether or not messages may still leave through it: after an unknown outcome, the account
@@ -87,7 +87,7 @@ impl Providers {
         if let Err(failure) = &outcome
             && is_accounts_fault(failure)
         {
-            self.breaker.trip(account, self.clock.now());
+            self.breaker.trip(account, self.clock.elapsed());
             log_accounts_fault(account, message, failure);
         }
         outcome

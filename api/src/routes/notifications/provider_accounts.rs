@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
+use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use recado_kernel::sealed;
 use recado_notifications::channels::Channel;
@@ -151,7 +152,8 @@ fn checked_and_sealed(
     })?;
     let sealed = sealed::seal(key, &id.to_string(), secret);
     sealed.map(Some).map_err(|error| {
-        tracing::error!(%error, "a secret could not be sealed: {error}");
+        let error = explain(&error);
+        tracing::error!(error, "a secret could not be sealed: {error}");
         Problem::Unavailable
     })
 }

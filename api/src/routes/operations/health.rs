@@ -191,7 +191,8 @@ async fn check_within<T, E: Error>(limit: Duration, asking: impl Future<Output =
     match tokio::time::timeout(limit, asking).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "a health check failed: {}", explain(&error));
+            let error = explain(&error);
+            tracing::warn!(error, "a health check failed: {error}");
             Err("no responde como debe; la causa está en el registro del servicio".to_owned())
         }
         Err(_) => Err(format!("no responde en {} s", limit.as_secs_f64())),

@@ -8,6 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
+use recado_kernel::errors::explain;
 use recado_kernel::telemetry;
 use recado_queue::lanes::Lane;
 use recado_queue::tasks::{self, Count, State as TaskState};
@@ -32,11 +33,15 @@ pub(crate) fn routes() -> Routes {
         content_type = "text/plain")))]
 async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
     if let Err(error) = gauge_tasks(&api).await {
-        tracing::warn!(%error, "tasks could not be counted: {error}");
+        let error = explain(&error);
+        tracing::warn!(error, "tasks could not be counted: {error}");
     }
     match api.context.queue.depths().await {
         Ok(depths) => gauge_depths(&depths),
-        Err(error) => tracing::warn!(%error, "the queue could not be asked for its depth: {error}"),
+        Err(error) => {
+            let error = explain(&error);
+            tracing::warn!(error, "the queue could not be asked for its depth: {error}");
+        }
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics())
 }

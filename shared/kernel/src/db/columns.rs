@@ -3,6 +3,8 @@
 //! PostgreSQL gets one array per column (`unnest`): it parses no JSON, which took most of the time of an insert. SQLite gets
 //! one JSON text, as for `rows($1 as …)` in [`super::dialect`].
 
+use std::borrow::Cow;
+
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs};
 use sqlx::sqlite::SqliteRow;
@@ -74,18 +76,81 @@ macro_rules! columns {
             const COLUMNS: &'static [(&'static str, &'static str)] = &[$((stringify!($name), stringify!($type))),+];
 
             fn add_arrays<'q, A: $crate::db::columns::Arrays<'q>>(rows: &'q [Self], query: A) -> A {
-                query $(.add(rows.iter().map(|$it: &'q Self| $value).collect::<Vec<_>>()))+
+                query $(.add(rows.iter().map(|$it: &'q Self| $crate::column!($type, $value)).collect::<Vec<_>>()))+
             }
 
             fn serialise<S: serde::ser::SerializeMap>(&self, object: &mut S) -> ::std::result::Result<(), S::Error> {
                 $({
                     let $it = self;
-                    object.serialize_entry(stringify!($name), &$value)?;
+                    object.serialize_entry(stringify!($name), &$crate::column!($type, $value))?;
                 })+
                 Ok(())
             }
         }
     };
+}
+
+/// What is written into a column of this type.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! column {
+    (text, $value:expr) => {
+        $crate::db::columns::Text::without_nul($value)
+    };
+    ($type:ident, $value:expr) => {
+        $value
+    };
+}
+
+/// A text as both databases take it. PostgreSQL refuses NUL, and with the one row all that are written with it; a text from
+/// outside should have lost it long before.
+pub trait Text {
+    type Clean;
+
+    /// The same, without NUL.
+    fn without_nul(self) -> Self::Clean;
+}
+
+impl<'q> Text for &'q str {
+    type Clean = Cow<'q, str>;
+
+    fn without_nul(self) -> Cow<'q, str> {
+        if self.contains('\0') { Cow::Owned(self.replace('\0', "")) } else { Cow::Borrowed(self) }
+    }
+}
+
+impl<'q> Text for Cow<'q, str> {
+    type Clean = Self;
+
+    fn without_nul(self) -> Self {
+        if self.contains('\0') { Self::Owned(self.replace('\0', "")) } else { self }
+    }
+}
+
+impl Text for String {
+    type Clean = Self;
+
+    fn without_nul(self) -> Self {
+        if self.contains('\0') { self.replace('\0', "") } else { self }
+    }
+}
+
+impl<T: Text> Text for Option<T> {
+    type Clean = Option<T::Clean>;
+
+    fn without_nul(self) -> Self::Clean {
+        self.map(T::without_nul)
+    }
+}
+
+/// At most so many characters of a text; an ellipsis stands for what was cut. For what strangers say: an index of PostgreSQL
+/// takes no more than 2,700 bytes, and refuses all that is written with a longer one.
+pub fn bounded(text: &str, characters: usize) -> Cow<'_, str> {
+    // No text has more characters than bytes.
+    if text.len() <= characters || text.chars().nth(characters).is_none() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().take(characters.saturating_sub(1)).chain(['…']).collect())
 }
 
 /// What a text of a statement calls the set of rows, and the list of their columns.
@@ -197,6 +262,23 @@ mod tests {
     columns!(Pair { id: int4 = |pair| pair.id, word: text = |pair| pair.word.as_str() });
 
     const TEXT: &str = "insert into pairs ({columns}) select {columns} from {rows} r";
+
+    #[test]
+    fn texts_lose_what_a_database_refuses() {
+        assert_eq!(crate::column!(text, Some("a\0b")).as_deref(), Some("ab"));
+        assert_eq!(crate::column!(text, "a\0".to_owned()), "a");
+        assert!(matches!("ab".without_nul(), Cow::Borrowed("ab")));
+        assert_eq!(crate::column!(int4, 7), 7);
+        let row = [Pair { id: 1, word: "x\0y".to_owned() }];
+        assert_eq!(serde_json::to_string(&Object(&row[0])).expect("plain"), r#"{"id":1,"word":"xy"}"#);
+    }
+
+    #[test]
+    fn a_text_is_cut_at_its_bound() {
+        assert_eq!(bounded("ñandú", 5), "ñandú");
+        assert_eq!(bounded("ñandúes", 5), "ñand…");
+        assert!(matches!(bounded("", 0), Cow::Borrowed("")));
+    }
 
     #[test]
     fn one_description_makes_both_statements() {

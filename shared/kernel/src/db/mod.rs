@@ -24,6 +24,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Encode, Executor, Postgres, Sqlite, Transaction, Type};
 
+use crate::clock::{Timestamp, host_time};
 use crate::config::Config;
 use crate::ids::Id;
 use crate::server_urls::DatabaseUrl;
@@ -167,6 +168,22 @@ impl Db {
         match self {
             Self::Postgres { pool, persistent: true } => Ok(Session::Postgres(pool.acquire().await?, true)),
             Self::Postgres { .. } | Self::Sqlite { .. } => self.begin().await,
+        }
+    }
+
+    /// What the time is where the rows are. The embedded database is on this host.
+    pub async fn now(&self) -> Result<Timestamp> {
+        let Self::Postgres { .. } = self else { return Ok(host_time()) };
+        let now: Option<(Timestamp,)> =
+            crate::sql!(one(Timestamp,), &mut self.read().await?, "select clock_timestamp()")?;
+        now.map(|(now,)| now).ok_or(Error::RowNotFound)
+    }
+
+    /// Whether [`Db::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::Postgres { pool, .. } => pool.is_closed(),
+            Self::Sqlite { writer, .. } => writer.is_closed(),
         }
     }
 

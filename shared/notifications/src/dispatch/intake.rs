@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use recado_kernel::db::{self, Session};
+use recado_kernel::errors::explain;
 use recado_kernel::group_commit::Group;
 use recado_kernel::ids::Id;
 use recado_queue::idempotency::{self, IdempotencyKey, Known};
@@ -64,7 +65,8 @@ pub async fn accept(system: &Notifications, requests: &[Request]) -> Vec<Answer>
         Err(error) => error,
     };
     if requests.len() == 1 || db::is_outage(&error) {
-        tracing::error!(error = %error, events = requests.len(), "{} events could not be written: {error}", requests.len());
+        let error = explain(&error);
+        tracing::error!(error, events = requests.len(), "{} events could not be written: {error}", requests.len());
         return requests.iter().map(|_| Err(Rejection::Unavailable)).collect();
     }
     let mut answers = Vec::with_capacity(requests.len());

@@ -1,6 +1,7 @@
 //! Attempts: each as the provider answered it.
 
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::columns::bounded;
 use recado_kernel::db::{Ids, Result, Session, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
@@ -55,12 +56,18 @@ columns!(Attempt {
     duration_ms: int4 = |attempt| attempt.duration_ms,
     outcome: text = |attempt| attempt.outcome.as_str(),
     error_code: text = |attempt| attempt.error_code.as_deref(),
-    error_reason: text = |attempt| attempt.error_reason.as_deref(),
+    error_reason: text = |attempt| attempt.error_reason.as_deref().map(|reason| bounded(reason, LONGEST_WORDS)),
     provider_status: int4 = |attempt| attempt.provider_status,
-    provider_answer: text = |attempt| attempt.provider_answer.as_deref(),
+    provider_answer: text = |attempt| attempt.provider_answer.as_deref().map(|answer| bounded(answer, LONGEST_WORDS)),
     provider: text = |attempt| attempt.provider.as_deref(),
-    provider_message_id: text = |attempt| attempt.provider_message_id.as_deref(),
+    provider_message_id: text = |attempt| attempt.provider_message_id.as_deref().map(|id| bounded(id, LONGEST_NAME)),
 });
+
+/// The most that is kept of what a provider says, in characters. Adapters keep less; this is the last place that asks.
+const LONGEST_WORDS: usize = 2_000;
+
+/// The same for the name that it gives a message, which stands in an index.
+pub(super) const LONGEST_NAME: usize = 500;
 
 /// Writes attempts down. Writing one twice is harmless.
 pub async fn record(session: &mut Session, attempts: &[Attempt]) -> Result<()> {

@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::columns::bounded;
 use recado_kernel::db::{Ids, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
@@ -394,7 +395,8 @@ columns!(Change {
     unknown_since: timestamptz = |change| change.unknown_since,
     unknown_until: timestamptz = |change| change.unknown_until,
     paced_until: timestamptz = |change| change.paced_until,
-    provider_message_id: text = |change| change.provider_message_id.as_deref(),
+    provider_message_id: text =
+        |change| change.provider_message_id.as_deref().map(|id| bounded(id, attempts::LONGEST_NAME)),
     provider: text = |change| change.provider.as_deref(),
     sent_at: timestamptz = |change| change.sent_at,
     closed_at: timestamptz = |change| change.status.is_closed().then_some(change.updated_at),

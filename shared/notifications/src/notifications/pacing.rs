@@ -9,21 +9,31 @@ use recado_kernel::sql;
 use super::Notification;
 
 /// Reserves the next free moment of a provider that takes `per_minute` messages: now, or later. All workers share it.
+///
+/// When it was last asked for in what is the future now, the clock was set back: the moments that are taken go back as far.
 pub async fn reserve(session: &mut Session, provider: &str, per_minute: u32, now: Timestamp) -> Result<Timestamp> {
     let interval = 60_000_000 / i64::from(per_minute.max(1));
     let row: Option<(i64,)> = sql!(
         one(i64,),
         session,
-        "insert into pacing (key, next_free_us) values ($1, $2 + $3)
+        "insert into pacing (key, next_free_us, asked_us) values ($1, $2 + $3, $2)
          on conflict (key) do update set
-             next_free_us = case when pacing.next_free_us > $2 then pacing.next_free_us else $2 end + $3
+             next_free_us = case when pacing.asked_us > $2 + $4 and pacing.next_free_us > pacing.asked_us
+                                      then pacing.next_free_us - pacing.asked_us + $2
+                                 when pacing.asked_us <= $2 + $4 and pacing.next_free_us > $2 then pacing.next_free_us
+                                 else $2 end + $3,
+             asked_us = $2
          returning next_free_us",
         provider,
         now.as_micros(),
-        interval
+        interval,
+        INEXACT_US
     )?;
     Ok(row.map_or(now, |(next_free,)| Timestamp::from_micros(next_free - interval)))
 }
+
+/// So far the times of two workers may lie apart, in microseconds.
+const INEXACT_US: i64 = 5_000_000;
 
 /// In which `RECIPIENT_THROTTLE_PER_HOUR` counts.
 pub const THROTTLE_WINDOW: Duration = Duration::from_secs(60 * 60);

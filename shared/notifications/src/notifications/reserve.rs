@@ -1,6 +1,7 @@
 //! Messages in reserve: decided at intake like the first one, and kept in the row of their chain until they have their turn.
 //! Most never do.
 
+use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +45,8 @@ pub(super) fn write(reserve: &[InReserve]) -> Option<String> {
 pub(super) fn read(id: Id, reserve: Option<&str>) -> Vec<InReserve> {
     let Some(text) = reserve else { return Vec::new() };
     serde_json::from_str(text).unwrap_or_else(|error| {
-        tracing::error!(notification.id = %id, %error, "the reserve of notification {id} cannot be read: {error}");
+        let error = explain(&error);
+        tracing::error!(notification.id = %id, error, "the reserve of notification {id} cannot be read: {error}");
         Vec::new()
     })
 }

@@ -3,6 +3,7 @@
 //! Ringing twice is harmless, because a worker claims the row before it acts, and a ring that is lost is rung again
 //! ([`crate::tasks::ring_lost`]). So nothing here needs to be durable.
 
+mod connection;
 mod local;
 mod redis;
 
@@ -10,9 +11,8 @@ use std::time::Duration;
 
 pub use local::LocalQueue;
 pub use redis::RedisQueue;
-use secrecy::{ExposeSecret, SecretString};
 
-use ::redis::{Client, ErrorKind, RedisResult, TlsCertificates};
+use ::redis::ErrorKind;
 
 use crate::lanes::{Lane, Priority};
 use recado_kernel::clock::{Clock, Timestamp};
@@ -48,17 +48,6 @@ impl QueueError {
     }
 }
 
-/// What connects to this server, whose certificate must be signed by one of `authorities` (PEM), or else by one of the system's.
-fn client(url: &SecretString, authorities: Option<&[u8]>) -> RedisResult<Client> {
-    match authorities {
-        Some(pem) => {
-            let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) };
-            Client::build_with_tls(url.expose_secret(), certificates)
-        }
-        None => Client::open(url.expose_secret()),
-    }
-}
-
 /// The bell of the whole installation.
 #[derive(Clone)]
 pub enum Queue {
@@ -71,8 +60,8 @@ impl Queue {
     pub async fn connect(config: &Config, clock: &Clock, lanes: Vec<Lane>) -> Result<Self, QueueError> {
         Ok(match &config.redis_url {
             Some(url) => {
-                let client = client(url, config.redis_authorities.as_deref())?;
-                Self::Redis(Box::new(RedisQueue::connect(client, lanes).await?))
+                let authorities = config.redis_authorities.as_deref();
+                Self::Redis(Box::new(RedisQueue::connect(url, authorities, lanes).await?))
             }
             None => Self::Local(LocalQueue::new(clock.clone(), lanes)),
         })
@@ -123,12 +112,23 @@ impl Queue {
         }
     }
 
-    /// Whether the transport answers, and how fast.
-    pub async fn ping(&self) -> Result<Duration, QueueError> {
+    /// Whether the transport takes rings, and how fast: something is written, for a replica answers too.
+    ///
+    /// # Errors
+    /// What it says instead.
+    pub async fn can_write(&self) -> Result<Duration, QueueError> {
         match self {
-            Self::Redis(queue) => queue.ping().await,
+            Self::Redis(queue) => queue.can_write().await,
             Self::Local(_) => Ok(Duration::ZERO),
         }
+    }
+
+    /// [`Queue::can_write`].
+    ///
+    /// # Errors
+    /// What the transport says instead.
+    pub async fn ping(&self) -> Result<Duration, QueueError> {
+        self.can_write().await
     }
 }
 

@@ -6,14 +6,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::streams::{StreamAutoClaimReply, StreamInfoConsumersReply, StreamInfoGroupsReply, StreamRangeReply};
-use redis::{AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, cmd, pipe};
+use redis::{Pipeline, RedisResult, Value, cmd, from_redis_value, pipe};
 
+use super::connection::{Connection, has_code, is_missing};
 use super::{Batch, QueueError, Ring};
 use crate::lanes::{Lane, Priority, shares};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
+use secrecy::SecretString;
 
 const GROUP: &str = "workers";
 
@@ -26,22 +27,24 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 /// How often a reader looks for such entries.
 const TAKE_OVER_EVERY: Duration = Duration::from_secs(30);
 
-/// Longer than any reader waits.
-const LONGEST_SILENCE: Duration = Duration::from_secs(5);
-
 /// A ring that takes longer is given up: callers wait for it, and the ledger knows what was to be rung.
 const RING_WITHIN: Duration = Duration::from_millis(250);
 
 /// After that, no caller waits for Redis again for this long.
 const SPARED_FOR: Duration = Duration::from_secs(2);
 
+/// After a refusal, which comes at once, callers do not have a new connection made again for this long.
+const SPARED_AFTER_REFUSAL: Duration = Duration::from_millis(250);
+
+/// What [`RedisQueue::can_write`] writes, to be gone after this long, in milliseconds.
+const TRIAL: (&str, u64) = ("recado:health", 60_000);
+
 /// A consumer that has not asked for this long is gone.
 const FORGET_CONSUMER_AFTER: Duration = Duration::from_secs(600);
 
 #[derive(Clone)]
 pub struct RedisQueue {
-    client: Client,
-    connection: ConnectionManager,
+    connection: Connection,
     lanes: Arc<[Lane]>,
     /// Rings are spared until then, because Redis did not answer.
     spared_until: Arc<Mutex<Option<Instant>>>,
@@ -57,14 +60,13 @@ fn streams(lane: Lane) -> [String; 3] {
 
 impl RedisQueue {
     /// Does not wait for the server: a request is safe without it, and it may come later.
-    pub(super) async fn connect(client: Client, lanes: Vec<Lane>) -> Result<Self, QueueError> {
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(Some(Duration::from_secs(2)))
-            .set_max_delay(Duration::from_secs(1));
-        let connection = client.get_connection_manager_lazy(config)?;
-        Ok(Self { client, connection, lanes: lanes.into(), spared_until: Arc::default() })
+    pub(super) async fn connect(
+        url: &SecretString,
+        authorities: Option<&[u8]>,
+        lanes: Vec<Lane>,
+    ) -> Result<Self, QueueError> {
+        let connection = Connection::to(url, authorities)?;
+        Ok(Self { connection, lanes: lanes.into(), spared_until: Arc::default() })
     }
 
     pub(super) async fn ring(&self, rings: &[Ring]) -> Result<(), QueueError> {
@@ -82,20 +84,22 @@ impl RedisQueue {
         if spared_until.is_some_and(|until| Instant::now() < until) {
             return Err(QueueError::Silent);
         }
-        let mut connection = self.connection.clone();
-        let rung = tokio::time::timeout(RING_WITHIN, pipeline.exec_async(&mut connection)).await;
-        let rung = rung.map_or(Err(QueueError::Silent), |rung| Ok(rung?));
-        if rung.is_err() {
-            let until = Some(Instant::now() + SPARED_FOR);
-            *self.spared_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
-        }
-        rung
+        let rung = tokio::time::timeout(RING_WITHIN, self.connection.ask::<()>(&pipeline)).await;
+        let (rung, spared_for) = match rung {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => (QueueError::Redis(error), SPARED_AFTER_REFUSAL),
+            Err(_) => {
+                self.connection.forget();
+                (QueueError::Silent, SPARED_FOR)
+            }
+        };
+        *self.spared_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + spared_for);
+        Err(rung)
     }
 
     pub(super) async fn listen(&self, lane: Lane, consumer: &str) -> Result<Listener, QueueError> {
         Ok(Listener {
-            client: self.client.clone(),
-            connection: None,
+            connection: self.connection.another(),
             streams: streams(lane),
             consumer: consumer.to_owned(),
             turn: 0,
@@ -105,15 +109,14 @@ impl RedisQueue {
     }
 
     pub(super) async fn oldest_waiting(&self, lane: Lane) -> Result<Option<Timestamp>, QueueError> {
-        let mut connection = self.connection.clone();
         let mut oldest = None;
         for stream in streams(lane) {
             let first = match self.last_delivered(&stream).await? {
                 Some(last) => format!("({last}"),
                 None => "-".to_owned(),
             };
-            let reply: StreamRangeReply =
-                cmd("XRANGE").arg(&stream).arg(first).arg("+").arg("COUNT").arg(1).query_async(&mut connection).await?;
+            let range = cmd("XRANGE").arg(&stream).arg(first).arg("+").arg("COUNT").arg(1).to_owned();
+            let reply: StreamRangeReply = self.connection.ask_one(range).await?;
             let rung_at = reply.ids.first().and_then(|entry| time_of(&entry.id));
             oldest = [oldest, rung_at].into_iter().flatten().min();
         }
@@ -123,7 +126,7 @@ impl RedisQueue {
     /// The last entry that the group has handed out; `None` without a stream or a group.
     async fn last_delivered(&self, stream: &str) -> Result<Option<String>, QueueError> {
         let groups: RedisResult<StreamInfoGroupsReply> =
-            cmd("XINFO").arg("GROUPS").arg(stream).query_async(&mut self.connection.clone()).await;
+            self.connection.ask_one(cmd("XINFO").arg("GROUPS").arg(stream).to_owned()).await;
         match groups {
             Ok(reply) => {
                 Ok(reply.groups.into_iter().find(|group| group.name == GROUP).map(|group| group.last_delivered_id))
@@ -140,15 +143,14 @@ impl RedisQueue {
                 pipeline.cmd("XLEN").arg(stream);
             }
         }
-        let lengths: Vec<u64> = pipeline.query_async(&mut self.connection.clone()).await?;
+        let lengths: Vec<u64> = self.connection.ask(&pipeline).await?;
         Ok(self.lanes.iter().copied().zip(lengths.chunks(3).map(|three| three.iter().sum())).collect())
     }
 
     pub(super) async fn forget_idle_consumers(&self) -> Result<(), QueueError> {
-        let mut connection = self.connection.clone();
         for stream in self.lanes.iter().copied().flat_map(streams) {
             let consumers: RedisResult<StreamInfoConsumersReply> =
-                cmd("XINFO").arg("CONSUMERS").arg(&stream).arg(GROUP).query_async(&mut connection).await;
+                self.connection.ask_one(cmd("XINFO").arg("CONSUMERS").arg(&stream).arg(GROUP).to_owned()).await;
             let consumers = match consumers {
                 Ok(reply) => reply.consumers,
                 Err(error) if is_missing(&error) => continue,
@@ -159,15 +161,17 @@ impl RedisQueue {
                 .filter(|consumer| consumer.pending == 0 && consumer.idle as u128 > FORGET_CONSUMER_AFTER.as_millis());
             for consumer in gone {
                 let delete = cmd("XGROUP").arg("DELCONSUMER").arg(&stream).arg(GROUP).arg(&consumer.name).to_owned();
-                delete.exec_async(&mut connection).await?;
+                let _: Value = self.connection.ask_one(delete).await?;
             }
         }
         Ok(())
     }
 
-    pub(super) async fn ping(&self) -> Result<Duration, QueueError> {
+    /// A replica and a server whose disk or memory is full answer a PING and take no ring. So something is written.
+    pub(super) async fn can_write(&self) -> Result<Duration, QueueError> {
         let asked = Instant::now();
-        cmd("PING").exec_async(&mut self.connection.clone()).await?;
+        let (key, gone_after) = TRIAL;
+        let _: Value = self.connection.ask_one(cmd("SET").arg(key).arg(1).arg("PX").arg(gone_after).to_owned()).await?;
         Ok(asked.elapsed())
     }
 }
@@ -180,8 +184,7 @@ type Reply = Vec<(String, Vec<(String, Vec<Vec<u8>>)>)>;
 
 /// Reads one lane over a connection of its own, since a blocking read would hold every other command up.
 pub struct Listener {
-    client: Client,
-    connection: Option<MultiplexedConnection>,
+    connection: Connection,
     streams: [String; 3],
     consumer: String,
     /// Counts the places given out, so that the priorities' shares hold over many small reads.
@@ -194,14 +197,13 @@ pub struct Listener {
 impl Listener {
     pub(super) async fn read(&mut self, room: usize, timeout: Duration) -> Result<Batch, QueueError> {
         let read = self.read_some(room, timeout).await;
-        if let Err(QueueError::Redis(error)) = &read {
-            if error.code() == Some("NOGROUP") {
+        match &read {
+            Err(QueueError::Redis(error)) if has_code(error, "NOGROUP") => {
                 self.create_groups().await?;
-                return self.read_some(room, timeout).await;
+                self.read_some(room, timeout).await
             }
-            self.connection = None;
+            _ => read,
         }
-        read
     }
 
     async fn read_some(&mut self, room: usize, timeout: Duration) -> Result<Batch, QueueError> {
@@ -235,18 +237,30 @@ impl Listener {
         for stream in &wanted {
             pipeline.add_command(self.read_group(&[*stream], shares[*stream], None));
         }
-        let replies: Vec<Option<Reply>> = pipeline.query_async(&mut self.connection().await?).await?;
-        for (stream, reply) in wanted.into_iter().zip(replies) {
-            let before = batch.ids.len();
-            self.keep(reply, batch);
-            found[stream] = batch.ids.len() - before;
+        // Each command's answer counts by itself: where one stream is refused, what another gave must not be forgotten.
+        let answers: Vec<RedisResult<Value>> = self.connection.ask_each(&pipeline).await?;
+        let mut refused = None;
+        for (stream, answer) in wanted.into_iter().zip(answers) {
+            match answer.and_then(|answer| Ok(from_redis_value::<Option<Reply>>(answer)?)) {
+                Ok(reply) => {
+                    let before = batch.ids.len();
+                    self.keep(reply, batch);
+                    found[stream] = batch.ids.len() - before;
+                }
+                Err(error) => refused = Some(error),
+            }
         }
-        Ok(found)
+        match refused {
+            None => Ok(found),
+            Some(error) if batch.ids.is_empty() => Err(error.into()),
+            // The next read is refused again, and has nothing to lose.
+            Some(_) => Ok([0; 3]),
+        }
     }
 
     async fn read_blocking(&mut self, room: usize, timeout: Duration, batch: &mut Batch) -> Result<(), QueueError> {
         let command = self.read_group(&[0, 1, 2], (room / 3).max(1), Some(timeout));
-        let reply: Option<Reply> = command.query_async(&mut self.connection().await?).await?;
+        let reply: Option<Reply> = self.connection.ask_one(command).await?;
         self.keep(reply, batch);
         Ok(())
     }
@@ -282,7 +296,7 @@ impl Listener {
             let mut command = cmd("XAUTOCLAIM");
             command.arg(&self.streams[stream]).arg(GROUP).arg(&self.consumer).arg(ABANDONED_AFTER.as_millis() as u64);
             command.arg("0").arg("COUNT").arg(left.min(1000));
-            let reply: StreamAutoClaimReply = command.query_async(&mut self.connection().await?).await?;
+            let reply: StreamAutoClaimReply = self.connection.ask_one(command).await?;
             for entry in reply.claimed {
                 batch.add(stream, entry.get::<Vec<u8>>(TASK).as_deref(), entry.id);
             }
@@ -312,7 +326,7 @@ impl Listener {
         if pipeline.is_empty() {
             return Ok(());
         }
-        Ok(pipeline.exec_async(&mut self.connection().await?).await?)
+        Ok(self.connection.ask(&pipeline).await?)
     }
 
     fn deletion(&mut self) -> Pipeline {
@@ -332,24 +346,12 @@ impl Listener {
         for stream in self.streams.clone() {
             let mut create = cmd("XGROUP");
             create.arg("CREATE").arg(stream).arg(GROUP).arg("0").arg("MKSTREAM");
-            match create.exec_async(&mut self.connection().await?).await {
-                Err(error) if error.code() != Some("BUSYGROUP") => return Err(error.into()),
+            match self.connection.ask_one::<Value>(create).await {
+                Err(error) if !has_code(&error, "BUSYGROUP") => return Err(error.into()),
                 _ => {}
             }
         }
         Ok(())
-    }
-
-    async fn connection(&mut self) -> Result<MultiplexedConnection, RedisError> {
-        if let Some(connection) = &self.connection {
-            return Ok(connection.clone());
-        }
-        // A blocking read takes as long as its timeout; a server that does not answer for longer is gone.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(Duration::from_secs(2)))
-            .set_response_timeout(Some(LONGEST_SILENCE));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(self.connection.insert(connection).clone())
     }
 }
 
@@ -359,13 +361,6 @@ impl Batch {
         self.ids.extend(task.and_then(Id::from_slice));
         self.entries[stream].push(entry);
     }
-}
-
-/// The stream or its group does not exist (yet, or since a `FLUSHALL`).
-fn is_missing(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ResponseError))
-        && error.to_string().contains("no such key")
-        || error.code() == Some("NOGROUP")
 }
 
 /// The milliseconds in front of an entry's id.

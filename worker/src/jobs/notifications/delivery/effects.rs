@@ -77,4 +77,16 @@ impl Rows for DeliveryRows {
         suppressions::record(session, &bounces).await?;
         suppressions::take_back(session, &not_bounced).await
     }
+
+    /// That a message was sent, and that attempts were made, is written even when a provider's words cannot be.
+    fn without_words(&self) -> Option<Self> {
+        let mut plain = Self { changes: self.changes.clone(), attempts: self.attempts.clone(), ..Self::default() };
+        for change in &mut plain.changes {
+            (change.error_reason, change.provider_message_id) = (None, None);
+        }
+        for attempt in &mut plain.attempts {
+            (attempt.error_reason, attempt.provider_answer, attempt.provider_message_id) = (None, None, None);
+        }
+        Some(plain)
+    }
 }
