@@ -190,15 +190,43 @@ impl Catalogue {
         self.compiled.get(&template)
     }
 
-    /// The text for a key: the template that the cell names, else the best match.
+    /// The text for a key: the template of the event's subtype before the one that a cell names for the whole service, and that
+    /// one before the best match.
     pub fn words(&self, cell: Option<&Cell>, key: &TemplateKey<'_>) -> Option<(&Template, &CompiledTemplate)> {
-        let named = cell
-            .and_then(|cell| cell.template_id)
-            .and_then(|id| self.template(id))
-            .filter(|template| template.is_active);
-        let usable = self.templates.iter().filter(|template| self.compiled.contains_key(&template.id));
-        let template = named.or_else(|| templates::best(usable, key))?;
+        let named = cell.and_then(|cell| Some((cell, self.template(cell.template_id?)?)));
+        let template = match named.filter(|(_, template)| template.is_active) {
+            Some((cell, named)) => self.of_the_subtype(cell, named, key).unwrap_or(named),
+            None => templates::best(self.usable(), key)?,
+        };
         Some((template, self.compiled.get(&template.id)?))
+    }
+
+    /// The best template of the event's own subtype, unless the cell speaks of that subtype already.
+    fn of_the_subtype(&self, cell: &Cell, named: &Template, key: &TemplateKey<'_>) -> Option<&Template> {
+        let subtype = key.subtype_id?;
+        let is_for_it = named.subtype_id == Some(subtype)
+            || self.configuration(cell.config_id).is_some_and(|config| config.service_type_id == subtype);
+        let own = self.usable().filter(|template| template.subtype_id == Some(subtype));
+        if is_for_it { None } else { templates::best(own, key) }
+    }
+
+    fn usable(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter().filter(|template| self.compiled.contains_key(&template.id))
+    }
+
+    /// The template that a cell really sends, to an event of no special type; of this subtype, or of none.
+    pub fn effective(&self, config: &Orchestration, cell: &Cell, subtype: Option<Id>) -> Option<&Template> {
+        let service = self.service(config.service_type_id)?;
+        let key = TemplateKey {
+            channel: cell.channel,
+            target: config.target,
+            event_type: "",
+            service_type_id: Some(service.parent_id.unwrap_or(service.id)),
+            subtype_id: subtype.or_else(|| service.parent_id.map(|_| service.id)),
+            phase_id: Some(cell.phase_id),
+            taller_id: config.taller_id.as_deref(),
+        };
+        self.words(Some(cell), &key).map(|(template, _)| template)
     }
 }
 

@@ -6,10 +6,10 @@ pub enum Rejection {
     /// Fields with their errors, in the shape that clients of Django parse.
     #[error("fields are wrong: {0:?}")]
     Fields(Vec<(String, String)>),
-    /// The event makes no sense here: no such slug, customer or configuration.
-    #[error("{0}")]
-    Refused(String),
-    /// The context lacks what the words need (S002-42).
+    /// The event makes no sense here: no such slug, customer or configuration; a sentence for each.
+    #[error("{}", .0.join(" "))]
+    Refused(Vec<String>),
+    /// The context lacks what the words need (S002-42): the names as they stand in the texts, and the minimum by its ids.
     #[error("variables are missing: {0:?}")]
     MissingVariables(Vec<String>),
     /// A template of the workshop cannot be rendered.
