@@ -108,7 +108,7 @@ impl Fields {
     pub(crate) fn optional<T: Field>(&mut self, name: &'static str) -> Option<T> {
         match self.values.remove(name)? {
             Value::Null => None,
-            Value::String(text) if text.trim().is_empty() => None,
+            Value::String(text) if T::BLANK_IS_NOTHING && text.trim().is_empty() => None,
             value => self.read(name, value),
         }
     }
@@ -140,6 +140,9 @@ impl Fields {
 
 /// A type that a field may have, and the error when it has another.
 pub(crate) trait Field: Sized {
+    /// Whether a blank text is read like null where the field is optional.
+    const BLANK_IS_NOTHING: bool = true;
+
     fn read(value: Value) -> Result<Self, String>;
 }
 

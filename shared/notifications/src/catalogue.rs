@@ -67,24 +67,14 @@ impl Catalogue {
         let (configs, cells) = orchestration::all(session).await?;
         let templates = templates::all(session).await?;
         let workshops = workshops::all(session).await?;
-        let compile = |template: &Template| match CompiledTemplate::compile(
-            &template.subject,
-            &template.body,
-            strict_case,
-        ) {
-            Ok(compiled) => Some((template.id, compiled)),
-            Err(error) => {
-                tracing::error!(template.id = %template.id, %error, "template {} cannot be used: {error}", template.id);
-                None
-            }
-        };
+        let (templates, compiled) = compiled(templates, strict_case).await;
         Ok(Self {
             version,
             phases,
             service_types,
             configs: configs.into_iter().map(|c| ((c.service_type_id, c.target, c.taller_id.clone()), c)).collect(),
             cells: cells.into_iter().map(|cell| ((cell.config_id, cell.phase_id, cell.channel), cell)).collect(),
-            compiled: templates.iter().filter(|template| template.is_active).filter_map(compile).collect(),
+            compiled,
             templates,
             workshops: workshops.into_iter().map(|workshop| (workshop.taller_id.clone(), workshop)).collect(),
         })
@@ -302,6 +292,27 @@ impl Catalogue {
             shown(reference)
         ))
     }
+}
+
+/// The templates with the compiled texts of those that are in use. It takes a while where staff wrote many, so it runs beside
+/// the requests.
+async fn compiled(templates: Vec<Template>, strict_case: bool) -> (Vec<Template>, HashMap<Id, CompiledTemplate>) {
+    let compile = move |template: &Template| match CompiledTemplate::compile(
+        &template.subject,
+        &template.body,
+        strict_case,
+    ) {
+        Ok(compiled) => Some((template.id, compiled)),
+        Err(error) => {
+            tracing::error!(template.id = %template.id, %error, "template {} cannot be used: {error}", template.id);
+            None
+        }
+    };
+    let work = move || {
+        let compiled = templates.iter().filter(|template| template.is_active).filter_map(compile).collect();
+        (templates, compiled)
+    };
+    tokio::task::spawn_blocking(work).await.expect("compiling a template does not panic")
 }
 
 /// Whether a row is meant by a slug or an id.

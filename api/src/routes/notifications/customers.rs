@@ -15,7 +15,6 @@ use recado_notifications::customers::{self, Choice, Customer, CustomerDraft, Pre
 use recado_notifications::erasure::{self, Erased};
 use recado_notifications::{reminders, vehicles};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
@@ -295,7 +294,7 @@ struct CustomerView {
     /// Number for WhatsApp, E.164; where it is null, `phone` is used.
     whatsapp: Option<String>,
     /// Which of the two numbers no numbering plan knows. They are used all the same.
-    #[schema(examples(json!([])))]
+    #[schema(example = json!([]))]
     unusual: Vec<&'static str>,
     /// What they decided about channels, in the order in which these are tried.
     channel_preferences: Vec<PreferenceView>,

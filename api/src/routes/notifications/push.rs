@@ -16,7 +16,7 @@ use crate::auth::{Dispatch, May, Read};
 use crate::extract::body::Json;
 use crate::extract::path::Segment;
 use crate::extract::request::request;
-use crate::problem::{FieldErrors, Problem};
+use crate::problem::Problem;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -269,11 +269,8 @@ fn own_words(words: &Context, strict_case: bool) -> Result<Rendered, Rejection> 
     if ![&subject, &body].into_iter().any(|text| text.contains('{')) {
         return Rendered::as_written(&subject, &body).map_err(|error| wrong(vec![error]));
     }
-    let flaws = flaws(&subject, &body, strict_case);
-    if !flaws.is_empty() {
-        return Err(wrong(flaws));
-    }
-    let compiled = CompiledTemplate::compile(&subject, &body, strict_case).map_err(|error| wrong(vec![error]))?;
+    let compiled = CompiledTemplate::compile(&subject, &body, strict_case);
+    let compiled = compiled.map_err(|_| wrong(flaws(&subject, &body, strict_case)))?;
     let missing: Vec<String> = lacking(&compiled, words).map(|(_, label)| label).collect();
     if !missing.is_empty() {
         return Err(Rejection::MissingVariables(missing));

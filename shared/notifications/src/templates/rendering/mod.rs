@@ -40,9 +40,9 @@ pub const LONGEST_BODY: usize = 100 * 1024;
 /// more; a loop within loops ends here after less than half a millisecond.
 const FUEL: u64 = 8_000;
 
-/// How often a template is rendered to find out what is missing. Each time costs at most a render; beyond this number every
-/// variable that is absent counts as missing, which asks for more than is needed but keeps nobody waiting.
-const MOST_PROBES: usize = 60;
+/// How often a text is rendered to find out what is missing, where conditions and defaults leave that open. Beyond this number
+/// every variable that is absent counts as missing: the answer asks for more than is needed, but it does come.
+const MOST_PROBES: usize = 24;
 
 /// A template, compiled once and rendered for many people, from any thread.
 pub struct CompiledTemplate {
@@ -60,9 +60,6 @@ pub struct UsedVariable {
     pub id: String,
     /// As it stands in the text, where it stands first: `Vehículo`.
     pub label: String,
-    /// Whether the template needs it even when nothing else is known. One that stands only inside
-    /// `{% if Orden %}…{% endif %}`, or has a default, is not required.
-    pub required: bool,
 }
 
 /// The text for one person.
@@ -131,12 +128,8 @@ impl CompiledTemplate {
             is_plain &= source.is_plain;
             note_variables(source, &mut variables);
         }
-        let mut template = Self { engine, variables, is_plain, html };
+        let template = Self { engine, variables, is_plain, html };
         template.try_out()?;
-        let required = template.missing(&Context::empty(strict_case));
-        for variable in &mut template.variables {
-            variable.required = required.contains(&variable.id);
-        }
         Ok(template)
     }
 
@@ -339,7 +332,7 @@ fn placeholder(name: &str) -> &'static str {
 fn note_variables(source: Source, variables: &mut Vec<UsedVariable>) {
     for (id, label) in source.variables {
         if variables.iter().all(|variable| variable.id != id) {
-            variables.push(UsedVariable { id, label, required: false });
+            variables.push(UsedVariable { id, label });
         }
     }
 }
@@ -484,14 +477,14 @@ mod tests {
     fn variables_are_listed_as_they_stand_in_the_text() {
         let template =
             compile("{{ vehiculo }}{% if ORDEN %}{{ orden }}{% endif %}{{ Número_de_guía }}{% set x = Hora %}{{ x }}");
-        let list: Vec<_> = template.variables().iter().map(|v| (v.id.as_str(), v.label.as_str(), v.required)).collect();
+        let list: Vec<_> = template.variables().iter().map(|v| (v.id.as_str(), v.label.as_str())).collect();
         assert_eq!(
             list,
             [
-                ("vehiculo", "vehiculo", true),
-                ("orden", "ORDEN", false),
-                ("numero_de_guia", "Número_de_guía", true),
-                ("hora", "Hora", true),
+                ("vehiculo", "vehiculo"),
+                ("orden", "ORDEN"),
+                ("numero_de_guia", "Número_de_guía"),
+                ("hora", "Hora"),
             ]
         );
     }
@@ -630,6 +623,76 @@ mod tests {
             let template = CompiledTemplate::compile("", bomb, false);
             assert!(template.and_then(|template| template.render(&sample_context(false))).is_err(), "{bomb}");
         }
+    }
+
+    /// Values alone make these fail: an answer blames them, and not the template that staff wrote (S002-1).
+    #[test]
+    fn values_that_a_text_cannot_take_are_not_the_templates_fault() {
+        let blamed = |text: &str, x: &str| {
+            let error = compile(text).render(&Context::empty(false).with("x", x)).expect_err(text);
+            (error.by_values, error.problem)
+        };
+        let long = "x".repeat(10_000);
+        assert_eq!(
+            blamed(&"{{ x }}".repeat(150), &long),
+            (true, "El texto terminado es demasiado largo: acorte los valores.".to_owned())
+        );
+        assert!(blamed(&"{{ x }}".repeat(11), &long).0);
+        assert!(blamed("{{ x|replace(\"x\", x) }}", &long).0);
+        assert!(blamed("{{ x|int + 1 }}", "mucho").0);
+        assert!(!blamed("{{ x }}{{ \"a\" - 1 }}", "1").0, "no value could mend it");
+    }
+
+    /// What cannot be evaluated is told in the editor's language.
+    #[test]
+    fn no_complaint_is_in_english() {
+        for text in [
+            "{{ Nombre - 1 }}",
+            "{{ Placa - Vieja }}",
+            "{{ Nombre / Placa }}",
+            "{{ -Nombre }}",
+            "{{ Nombre|round }}",
+            "{{ Nombre|abs }}",
+            "{{ Nombre|int }}",
+            "{{ Nombre|replace }}",
+            "{{ Nombre|upper(1, 2) }}",
+            "{% for a, b in [Nombre] %}{% endfor %}",
+            "{{ Nombre is divisibleby }}",
+            "{{ Nombre Placa }}",
+            "{% if Nombre Placa %}{% endif %}",
+            "{% for in %}{% endfor %}",
+            "{% set = 1 %}",
+            "{% set loop = 1 %}",
+            "{{ 1__0 }}",
+            "{{ 99999999999999999999999999999999999999999999 }}",
+            "{{ 1e }}",
+            "{{ }}",
+            "{{ Nombre. }}",
+            "{{ \"\\x\" }}",
+        ] {
+            let compiled = CompiledTemplate::compile("", text, false);
+            let values = sample_context(false).with("vieja", "x");
+            let problem = match compiled.map(|compiled| compiled.render(&values)) {
+                Err(error) | Ok(Err(error)) => error.problem,
+                Ok(Ok(_)) => continue,
+            };
+            let words: Vec<&str> = problem.split(|c: char| !c.is_alphabetic()).collect();
+            let english = ["the", "unexpected", "expected", "invalid", "cannot", "undefined", "tried", "argument", "not", "end"];
+            assert!(!words.iter().any(|word| english.contains(word)), "{text}: {problem}");
+        }
+    }
+
+    /// Comments and style sheets of Django's templates, through the engine.
+    #[test]
+    fn djangos_texts_are_rendered() {
+        let css = "<style>@media screen{#wrap{width:100%}#foot{color:#fff}}</style>";
+        assert_eq!(body(css, &json!({})), css);
+        let text = "a{% comment \"nota\" %}\n{{ Hora }} #}\n{% endcomment %}b{% verbatim %}{{ x }}{% endverbatim %}";
+        assert_eq!(body(text, &json!({})), "ab{{ x }}");
+        assert_eq!(body("{{ Nombre|default:\"cliente\"|upper }}", &json!({"nombre": ""})), "CLIENTE");
+        assert_eq!(body("{{ Nombre|default:\"cliente\" }}", &json!({})), "cliente");
+        let error = compile("{% comment %}\n\n{% endcomment %}\n{{ Nombre - 1 }}").render(&sample_context(false)).unwrap_err();
+        assert_eq!(error.line, Some(4), "lines keep their numbers");
     }
 
     #[test]

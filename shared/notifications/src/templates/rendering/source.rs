@@ -189,6 +189,9 @@ impl<'s> Reader<'s> {
     fn check_statement(&mut self, tag: &Tag<'s>) -> Result<(), Flaw> {
         let Some(keyword) = tag.keyword() else { return Ok(()) };
         if !STATEMENTS.contains(&keyword) {
+            if matches!(keyword, "endcomment" | "endverbatim") {
+                return tag.flaw(format!("`{{% {keyword} %}}` no cierra nada: quítelo."));
+            }
             if let Some(remedy) = django::tag_remedy(keyword) {
                 return tag.flaw(format!("`{{% {keyword} %}}` es una etiqueta de Django que aquí no existe: {remedy}"));
             }
@@ -369,7 +372,7 @@ mod tests {
             ("{{ Nombre|mayusculas }}", 1, "No existe el filtro `mayusculas`: use uno de abs, "),
             ("{{ Nombre|upper.x }}", 1, "No existe el filtro `upper`"),
             ("{% filter mayusculas %}", 1, "No existe el filtro `mayusculas`"),
-            ("{{ Nombre|safe }}", 1, "No existe el filtro `safe`"),
+            ("{{ Nombre|safe }}", 1, "`|safe` es un filtro de Django que aquí no existe: los valores se escapan"),
             ("{{ Nombre is not vacio }}", 1, "No existe la prueba `is vacio`: use una de "),
             ("{{ Cliente.Nombre }}", 1, "`.Nombre`: un valor es un solo texto y no tiene partes."),
             ("{{ Nombre.upper() }}", 1, "`.upper`: un valor es un solo texto y no tiene partes."),
@@ -411,7 +414,7 @@ mod tests {
             ("{#a{{ É }}", "{% raw %}{#{% endraw %}a{{ e }}"),
             ("{#a #}b{#c", "{#a #}b{% raw %}{#{% endraw %}c"),
             ("a{% comment %}{{ É {% if %} #}{% endcomment %}b", "a{% raw %}{% endraw %}b"),
-            ("{%comment \"why\"%}\nx\n{% endcomment %}b", "{% \n\nraw %}{% endraw %}b"),
+            ("{%comment \"why\"%}\nx\n{% endcomment %}b", "{% raw %}{% \n\nendraw %}b"),
             ("{% verbatim %}{{ É }}{% endverbatim %}", "{% raw %}{{ É }}{% endraw %}"),
             ("{{ É|default:\"Él: {{\" }}", "{{ e|default(\"Él: {{\", true) }}"),
             ("{{ É|default:'x'|upper }}", "{{ e|default('x', true)|upper }}"),
