@@ -502,10 +502,14 @@ mod tests {
         for value in [json!(true), json!(["a"]), json!({}), Value::Null] {
             String::read(value).expect_err("no text");
         }
-        for value in [json!(15000), json!(15000.0), json!("15000.0"), json!(" 15000. "), json!("+15000.00"), json!(1.5e4)] {
+        for value in
+            [json!(15000), json!(15000.0), json!("15000.0"), json!(" 15000. "), json!("+15000.00"), json!(1.5e4)]
+        {
             assert_eq!(i64::read(value.clone()), Ok(15_000), "{value}");
         }
-        for value in [json!(15000.5), json!("15000.5"), json!("15,000"), json!("1.2.0"), json!(1e300), json!(true), json!("")] {
+        for value in
+            [json!(15000.5), json!("15000.5"), json!("15,000"), json!("1.2.0"), json!(1e300), json!(true), json!("")]
+        {
             i64::read(value).expect_err("no whole number");
         }
         for (value, truth) in [(json!(1), true), (json!(0.0), false), (json!(" TRUE "), true), (json!("n"), false)] {

@@ -297,17 +297,14 @@ impl Catalogue {
 /// The templates with the compiled texts of those that are in use. It takes a while where staff wrote many, so it runs beside
 /// the requests.
 async fn compiled(templates: Vec<Template>, strict_case: bool) -> (Vec<Template>, HashMap<Id, CompiledTemplate>) {
-    let compile = move |template: &Template| match CompiledTemplate::compile(
-        &template.subject,
-        &template.body,
-        strict_case,
-    ) {
-        Ok(compiled) => Some((template.id, compiled)),
-        Err(error) => {
-            tracing::error!(template.id = %template.id, %error, "template {} cannot be used: {error}", template.id);
-            None
-        }
-    };
+    let compile =
+        move |template: &Template| match CompiledTemplate::compile(&template.subject, &template.body, strict_case) {
+            Ok(compiled) => Some((template.id, compiled)),
+            Err(error) => {
+                tracing::error!(template.id = %template.id, %error, "template {} cannot be used: {error}", template.id);
+                None
+            }
+        };
     let work = move || {
         let compiled = templates.iter().filter(|template| template.is_active).filter_map(compile).collect();
         (templates, compiled)

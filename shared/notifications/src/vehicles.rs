@@ -85,8 +85,12 @@ impl VehicleDraft {
     /// What is wrong with it; every error names its field.
     pub fn errors(&self) -> Vec<(&'static str, String)> {
         let mut errors = Vec::new();
-        let required =
-            [("customer_id", &self.customer_id), ("brand", &self.brand), ("model", &self.model), ("plate", &self.plate)];
+        let required = [
+            ("customer_id", &self.customer_id),
+            ("brand", &self.brand),
+            ("model", &self.model),
+            ("plate", &self.plate),
+        ];
         for (field, value) in required {
             if value.trim().is_empty() {
                 errors.push((field, "Este campo no puede estar en blanco.".to_owned()));

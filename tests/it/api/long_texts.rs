@@ -86,7 +86,8 @@ impl Operations<'_> {
             return objects.flatten().collect::<Map<_, _>>().into();
         }
         for choice in ["oneOf", "anyOf"] {
-            if let Some(first) = schema[choice].as_array().and_then(|all| all.iter().find(|one| one["type"] != "null")) {
+            if let Some(first) = schema[choice].as_array().and_then(|all| all.iter().find(|one| one["type"] != "null"))
+            {
                 return self.example(first);
             }
         }

@@ -149,7 +149,11 @@ story!(a_whole_customer_has_a_first_name, async |app: &App| {
     app.add_customer(&ana()).await;
     let url = format!("{CUSTOMERS}customer-002/");
     let before = app.get(&url).await.must_be(200);
-    for body in [json!({"email": "new@example.com"}), json!({"email": "new@example.com", "first_name": ""}), json!({"name": ""})] {
+    for body in [
+        json!({"email": "new@example.com"}),
+        json!({"email": "new@example.com", "first_name": ""}),
+        json!({"name": ""}),
+    ] {
         let answer = app.put(&url, &body).await.must_be(400);
         assert!(answer["first_name"][0].is_string(), "{body}: {answer}");
     }

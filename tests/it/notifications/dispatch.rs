@@ -53,7 +53,8 @@ story!(what_does_not_exist_is_named, async |app: &App| {
 
 // All that leads nowhere is told at once.
 story!(all_that_does_not_exist_is_named, async |app: &App| {
-    let event = sample::event_with(json!({"customer_id": "nobody", "service_type_id": "lavado", "phase_id": "phase-party"}));
+    let event =
+        sample::event_with(json!({"customer_id": "nobody", "service_type_id": "lavado", "phase_id": "phase-party"}));
     let body = app.dispatch(&event).await.must_be(400);
     let said = body["errors"].to_string();
     assert_eq!(body["errors"].as_array().map(Vec::len), Some(3), "{body}");
@@ -120,8 +121,10 @@ story!(wrong_fields_are_named, async |app: &App| {
         (json!({"event_type": null}), vec!["event_type"]),
         (json!({"event_type": "party"}), vec!["event_type"]),
         (json!({"customer_id": [5], "target": "everybody"}), vec!["customer_id", "target"]),
-        (json!({"target": "everybody", "context": {"hora": [1]}, "send_at": "2036-01-01T00:00:00Z", "phase_id": true}),
-         vec!["context", "phase_id", "send_at", "target"]),
+        (
+            json!({"target": "everybody", "context": {"hora": [1]}, "send_at": "2036-01-01T00:00:00Z", "phase_id": true}),
+            vec!["context", "phase_id", "send_at", "target"],
+        ),
         (json!({"customer_id": " "}), vec!["customer_id"]),
         (json!({"service_type_id": null, "phase_id": null}), vec!["phase_id", "service_type_id"]),
         (json!({"context": [1, 2]}), vec!["context"]),

@@ -236,7 +236,9 @@ story!(cells_say_which_text_is_sent, async |app: &App| {
     assert_eq!(template(json!("")).await, "Nombrada");
 
     // A template that is out of use is not what is sent.
-    app.patch(&format!("{TEMPLATES}{}/", named.as_str().expect("an id")), &json!({"is_active": false})).await.must_be(200);
+    app.patch(&format!("{TEMPLATES}{}/", named.as_str().expect("an id")), &json!({"is_active": false}))
+        .await
+        .must_be(200);
     let off = &app.get(&url).await.must_be(200)["phase_configs"][0];
     assert_eq!((&off["template"], &off["effective_template"]), (&named, &best.0));
     app.drain().await;

@@ -56,7 +56,8 @@ story!(old_and_empty_news_erase_nothing, async |app: &App| {
     app.sync_customer(&sample::customer_with(json!({"sync_version": 4, "email": "old@example.com"}))).await;
     assert_eq!(app.customer("customer-001").await.email.as_deref(), Some("carlos@example.com"));
 
-    let empty = json!({"customer_id": "customer-001", "name": "Carlos Mendoza", "sync_version": 6, "email": null, "phone": ""});
+    let empty =
+        json!({"customer_id": "customer-001", "name": "Carlos Mendoza", "sync_version": 6, "email": null, "phone": ""});
     app.sync_customer(&empty).await;
     let carlos = app.customer("customer-001").await;
     assert_eq!((carlos.email.as_deref(), carlos.phone.as_deref()), (Some("carlos@example.com"), Some("+593991234567")));
@@ -103,7 +104,11 @@ story!(wrong_fields_are_named, async |app: &App| {
         (SYNC_CUSTOMER, sample::customer_with(json!({"name": " "})), "name"),
         (SYNC_CUSTOMER, sample::customer_with(json!({"name": "x".repeat(256)})), "name"),
         (SYNC_VEHICLE, json!({"customer_id": "customer-001", "plate": "ABC123", "model": "H6"}), "brand"),
-        (SYNC_VEHICLE, json!({"customer_id": "customer-001", "plate": "ABC123", "brand": "Haval", "model": ""}), "model"),
+        (
+            SYNC_VEHICLE,
+            json!({"customer_id": "customer-001", "plate": "ABC123", "brand": "Haval", "model": ""}),
+            "model",
+        ),
         (SYNC_VEHICLE, json!({"customer_id": "customer-001", "plate": "ABC123", "image_url": "S/N"}), "image_url"),
         (SYNC_CUSTOMER, sample::customer_with(json!({"sync_version": "five"})), "sync_version"),
         (SYNC_VEHICLE, json!({"customer_id": "customer-001"}), "plate"),
@@ -127,7 +132,11 @@ story!(a_telephone_that_is_none_costs_that_field, async |app: &App| {
         let body = json!({"customer_id": customer_id, "name": "Ana Peña", "email": "ana@example.com", "phone": phone});
         let accepted = app.sync_customer(&body).await;
         let warning = &accepted["warnings"][0];
-        assert_eq!((&warning["field"], &warning["code"]), (&json!("phone"), &json!("not_a_number")), "{phone}: {accepted}");
+        assert_eq!(
+            (&warning["field"], &warning["code"]),
+            (&json!("phone"), &json!("not_a_number")),
+            "{phone}: {accepted}"
+        );
         let task = accepted["task_id"].as_str().expect("an id").parse().expect("a UUID");
         assert_eq!(app.status(task).await["result"]["warnings"], accepted["warnings"]);
         let ana = app.customer(&customer_id).await;

@@ -273,7 +273,8 @@ story!(a_text_is_shown_before_it_is_saved, async |app: &App| {
 // `verbatim` and `|default:"…"` are read; what is not is refused with the line and what to write instead.
 story!(templates_of_django_move_over, async |app: &App| {
     let css = "<style>@media only screen{#wrap{width:100%}}</style>";
-    let body = format!("{css}{{% comment %}}\n{{{{ nadie }}}}\n{{% endcomment %}}<p>{{{{ Nombre|default:\"cliente\" }}}}</p>");
+    let body =
+        format!("{css}{{% comment %}}\n{{{{ nadie }}}}\n{{% endcomment %}}<p>{{{{ Nombre|default:\"cliente\" }}}}</p>");
     let (created, _) = app.save_template(&own_with("body", json!(body))).await;
     assert_eq!(created["variables"], json!(["Placa", "Nombre"]));
     let shown = app.post(PREVIEW, &json!({"body": body, "context": {}})).await.must_be(200);

@@ -115,7 +115,10 @@ story!(a_wrong_vehicle_is_refused, async |app: &App| {
     assert!(answer["plate"][0].is_string() && answer["image_url"][0].is_string(), "{answer}");
     let good = json!({"plate": "XYZ789", "image_url": " https://example.com/h6.jpg ", "current_kilometers": "15000.0", "year": ""});
     let changed = app.patch(&url, &good).await.must_be(200);
-    assert_eq!((&changed["image_url"], &changed["current_kilometers"]), (&json!("https://example.com/h6.jpg"), &json!(15_000)));
+    assert_eq!(
+        (&changed["image_url"], &changed["current_kilometers"]),
+        (&json!("https://example.com/h6.jpg"), &json!(15_000))
+    );
     app.get(&format!("{VEHICLES}no-uuid/")).await.must_be(404);
     let control = app.get(&format!("{VEHICLES}?plate=%00")).await.must_be(400);
     assert!(control["plate"][0].is_string());

@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
 use crate::extract::body::{Changes, Form, Json, Whole};
-use crate::extract::fields::{Verbatim, Field, Fields, choice};
+use crate::extract::fields::{Field, Fields, Verbatim, choice};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;

@@ -49,11 +49,7 @@ async fn customer(
 /// Takes a vehicle in, as the Core service knows it; reminders that its kilometres make due are announced (S002-61).
 #[utoipa::path(post, path = "/sync", tag = "sync", request_body = VehicleSync,
     responses((status = 202, description = "It is kept, and worked off on queue `sync`", body = Queued)))]
-async fn vehicle(
-    _: InternalCaller,
-    State(api): State<Arc<Api>>,
-    Json(sent): Json<Changes>,
-) -> Result<Answer, Problem> {
+async fn vehicle(_: InternalCaller, State(api): State<Arc<Api>>, Json(sent): Json<Changes>) -> Result<Answer, Problem> {
     let sync = sent.whole(VehicleSync::default()).checked(VehicleSync::checked).finish()?;
     let (customer_id, plate) = (sync.customer_id.clone(), Some(sync.plate.clone()));
     let task_id = api.enqueue.accept(&SyncVehicle(sync)).await?;

@@ -199,7 +199,8 @@ async fn checked(
 
 async fn view(api: &Arc<Api>, id: Id) -> Result<axum::Json<TemplateView>, Problem> {
     let (api, catalogue) = (api.clone(), api.catalogue().await?);
-    let shown = off_runtime(move || catalogue.template(id).map(|template| TemplateView::of(template, &catalogue, &api)));
+    let shown =
+        off_runtime(move || catalogue.template(id).map(|template| TemplateView::of(template, &catalogue, &api)));
     shown.await?.map(axum::Json).ok_or(Problem::NotFound)
 }
 

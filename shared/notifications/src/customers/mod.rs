@@ -583,16 +583,24 @@ mod tests {
             };
             sync.checked("EC")
         };
-        for none in ["S/N", "0", "no tiene", "N/A", "--", "0991234567 / 0987654321", "022345678/0991234567", "0991234567 ext 5"] {
+        for none in
+            ["S/N", "0", "no tiene", "N/A", "--", "0991234567 / 0987654321", "022345678/0991234567", "0991234567 ext 5"]
+        {
             let ana = sync(none).unwrap_or_else(|errors| panic!("{none}: {errors:?}"));
             assert_eq!((ana.phone.as_deref(), ana.email.as_deref()), (None, Some("ana@example.com")), "{none}");
             let [warning] = ana.warnings.as_slice() else { panic!("{none}: {:?}", ana.warnings) };
             assert_eq!((warning.field.as_str(), warning.code.as_str()), ("phone", "not_a_number"), "{none}");
         }
-        assert!(sync("llamar después de las cinco").is_err(), "21 characters and more were an invalid payload before, too");
+        assert!(
+            sync("llamar después de las cinco").is_err(),
+            "21 characters and more were an invalid payload before, too"
+        );
         let usual = sync("099 123 4567").expect("a good number");
         assert_eq!((usual.phone.as_deref(), usual.warnings.len()), (Some("+593991234567"), 0));
         let unusual = sync("+593 0 90 012 3456").expect("a possible number");
-        assert_eq!((unusual.phone.as_deref(), unusual.warnings[0].code.as_str()), (Some("+593900123456"), "unusual_number"));
+        assert_eq!(
+            (unusual.phone.as_deref(), unusual.warnings[0].code.as_str()),
+            (Some("+593900123456"), "unusual_number")
+        );
     }
 }

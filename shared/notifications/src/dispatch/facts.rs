@@ -53,7 +53,7 @@ impl Facts {
             return match Plan::check(&self.catalogue, event, self.strict_case) {
                 Ok(()) => Ok(None),
                 Err(Rejection::Refused(mut sentences)) if request.unknown_customer == UnknownCustomer::Reject => {
-                    sentences.push(super::rows::no_such_customer(&event.customer_id));
+                    sentences.push(Rejection::unknown_customer(&event.customer_id));
                     Err(Rejection::Refused(sentences))
                 }
                 Err(rejection) => Err(rejection),

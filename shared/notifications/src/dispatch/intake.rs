@@ -118,7 +118,8 @@ fn needs_transaction(requests: &[Request]) -> bool {
 /// An event that brings its own template: that one was not compiled beforehand, which takes up to some milliseconds. Others
 /// have their turn before it.
 fn takes_long(request: &Request) -> bool {
-    request.event.is_custom() && request.event.context.values().any(|value| value.as_str().is_some_and(|text| text.contains('{')))
+    request.event.is_custom()
+        && request.event.context.values().any(|value| value.as_str().is_some_and(|text| text.contains('{')))
 }
 
 /// Does the work of a request unless its key says that it is done.

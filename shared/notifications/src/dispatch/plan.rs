@@ -263,7 +263,9 @@ fn own_words(words: &Context, strict_case: bool) -> Result<Rendered, Rejection> 
         return Err(Rejection::MissingVariables(missing.map(str::to_owned).collect()));
     };
     let wrong = |errors: Vec<TemplateError>| {
-        let said = |error: TemplateError| ("context".to_owned(), format!("`{}`: {}", error.part.as_str(), error.explanation()));
+        let said = |error: TemplateError| {
+            ("context".to_owned(), format!("`{}`: {}", error.part.as_str(), error.explanation()))
+        };
         Rejection::Fields(errors.into_iter().map(said).collect())
     };
     if ![&subject, &body].into_iter().any(|text| text.contains('{')) {

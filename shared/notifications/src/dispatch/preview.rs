@@ -138,7 +138,7 @@ pub async fn preview(system: &Notifications, requests: &[Request]) -> db::Result
         None if request.unknown_customer == UnknownCustomer::Defer => {
             Ok(Preview::waiting(&request.event.customer_id, now))
         }
-        None => Err(Rejection::Refused(vec![super::rows::no_such_customer(&request.event.customer_id)])),
+        None => Err(Rejection::no_such_customer(&request.event.customer_id)),
     };
     let mut previews = Vec::with_capacity(requests.len());
     for request in requests {

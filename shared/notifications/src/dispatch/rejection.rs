@@ -22,3 +22,18 @@ pub enum Rejection {
     #[error("the ledger could not be written")]
     Unavailable,
 }
+
+impl Rejection {
+    /// The customer is unknown.
+    pub(super) fn no_such_customer(customer_id: &str) -> Self {
+        Self::Refused(vec![Self::unknown_customer(customer_id)])
+    }
+
+    /// The same as a sentence, to stand beside others.
+    pub(super) fn unknown_customer(customer_id: &str) -> String {
+        format!(
+            "No existe el cliente con customer_id `{}`. Sincronícelo primero en /api/internal/v1/customers/sync/.",
+            customer_id.escape_debug()
+        )
+    }
+}

@@ -150,11 +150,9 @@ mod tests {
         for good in ["1999-01-01T00:00:00Z", "2026-01-20T12:00:01Z", "2027-01-20T12:00:00Z"] {
             assert!(checked(&event(good), now, Ok(())).is_ok(), "{good}");
         }
-        let refused = |decided: Result<(), Rejection>| {
-            match checked(&event("2027-01-22T12:00:00Z"), now, decided) {
-                Err(Rejection::Fields(errors)) => errors.into_iter().map(|(field, _)| field).collect(),
-                other => panic!("too far: {other:?}"),
-            }
+        let refused = |decided: Result<(), Rejection>| match checked(&event("2027-01-22T12:00:00Z"), now, decided) {
+            Err(Rejection::Fields(errors)) => errors.into_iter().map(|(field, _)| field).collect(),
+            other => panic!("too far: {other:?}"),
         };
         let fields: Vec<String> = refused(Err(Rejection::Fields(vec![("target".into(), "wrong".into())])));
         assert_eq!(fields, ["target", "send_at"], "all mistakes at once");

@@ -159,7 +159,8 @@ impl TemplateDraft {
         check_text(&mut errors, "name", Some(&self.name), 200);
         check_text(&mut errors, "subject", Some(&self.subject), 500);
         check_text(&mut errors, "taller_id", self.taller_id.as_deref(), 100);
-        for (field, value) in [("service_type", &self.service_type), ("subtype", &self.subtype), ("phase", &self.phase)] {
+        for (field, value) in [("service_type", &self.service_type), ("subtype", &self.subtype), ("phase", &self.phase)]
+        {
             check_text(&mut errors, field, value.as_deref(), 100);
         }
         if self.body.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
@@ -181,7 +182,10 @@ impl TemplateDraft {
 /// Why the texts could never be rendered: the first thing in each of them.
 pub fn flaws(subject: &str, body: &str, strict_case: bool) -> Vec<TemplateError> {
     let parts = [(subject, ""), ("", body)];
-    parts.into_iter().filter_map(|(subject, body)| CompiledTemplate::compile(subject, body, strict_case).err()).collect()
+    parts
+        .into_iter()
+        .filter_map(|(subject, body)| CompiledTemplate::compile(subject, body, strict_case).err())
+        .collect()
 }
 
 impl From<Template> for TemplateDraft {

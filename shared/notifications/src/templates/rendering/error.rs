@@ -63,9 +63,7 @@ pub(super) struct Flaw {
 pub(super) fn blame(part: Part, error: &Error) -> TemplateError {
     let detail = error.detail().unwrap_or_default();
     let problem = match error.kind() {
-        ErrorKind::OutOfFuel => {
-            "Exige más trabajo del que un mensaje puede costar: acorte sus `{% for %}`.".to_owned()
-        }
+        ErrorKind::OutOfFuel => "Exige más trabajo del que un mensaje puede costar: acorte sus `{% for %}`.".to_owned(),
         ErrorKind::UndefinedError => {
             "Usa un valor que no existe: póngalo dentro de un `{% if … %}` o dele un `|default(\"…\")`.".to_owned()
         }
@@ -76,7 +74,9 @@ pub(super) fn blame(part: Part, error: &Error) -> TemplateError {
         }
         ErrorKind::MissingArgument => "A un filtro le falta lo que va entre sus paréntesis.".to_owned(),
         ErrorKind::TooManyArguments => "Un filtro tiene más entre sus paréntesis de lo que entiende.".to_owned(),
-        ErrorKind::CannotUnpack => "Un `{% for %}` o `{% set %}` da varios nombres a un solo valor: use uno.".to_owned(),
+        ErrorKind::CannotUnpack => {
+            "Un `{% for %}` o `{% set %}` da varios nombres a un solo valor: use uno.".to_owned()
+        }
         // The engine speaks English, and says nothing that an editor could use.
         _ => "No se puede evaluar: simplifíquelo.".to_owned(),
     };
@@ -87,10 +87,11 @@ pub(super) fn blame(part: Part, error: &Error) -> TemplateError {
 fn operation_problem(detail: &str) -> String {
     let signs = detail.strip_prefix("tried to use ").and_then(|rest| rest.split_once(' '));
     match signs {
-        Some((sign, _)) => format!(
-            "`{sign}` calcula, y uno de sus valores no es un número: use `|int` o `|float`, o quite el signo."
-        ),
-        None => "Un filtro o un cálculo no entiende su valor: un número debe ser un número, y un texto, un texto.".to_owned(),
+        Some((sign, _)) => {
+            format!("`{sign}` calcula, y uno de sus valores no es un número: use `|int` o `|float`, o quite el signo.")
+        }
+        None => "Un filtro o un cálculo no entiende su valor: un número debe ser un número, y un texto, un texto."
+            .to_owned(),
     }
 }
 

@@ -480,12 +480,7 @@ mod tests {
         let list: Vec<_> = template.variables().iter().map(|v| (v.id.as_str(), v.label.as_str())).collect();
         assert_eq!(
             list,
-            [
-                ("vehiculo", "vehiculo"),
-                ("orden", "ORDEN"),
-                ("numero_de_guia", "Número_de_guía"),
-                ("hora", "Hora"),
-            ]
+            [("vehiculo", "vehiculo"), ("orden", "ORDEN"), ("numero_de_guia", "Número_de_guía"), ("hora", "Hora"),]
         );
     }
 
@@ -529,10 +524,16 @@ mod tests {
         let error = CompiledTemplate::compile("{{ Hora|mayusculas }}", "", false).unwrap_err();
         assert_eq!((error.part, error.line), (Part::Subject, Some(1)));
         let cases = [
-            ("\n\n{{ Nombre \"x\" }}", "body, línea 3: No se entiende: hay un texto entre comillas donde se espera `}}`."),
+            (
+                "\n\n{{ Nombre \"x\" }}",
+                "body, línea 3: No se entiende: hay un texto entre comillas donde se espera `}}`.",
+            ),
             ("{{ Nombre ~ }}", "body, línea 1: No se entiende: hay `}}` donde se espera una expresión."),
             ("{% if %}x{% endif %}", "body, línea 1: No se entiende: hay `%}` donde se espera una expresión."),
-            ("{{ \"\\u12\" }}", "body, línea 1: Un texto entre comillas tiene una secuencia con `\\` que no existe: quite la `\\`."),
+            (
+                "{{ \"\\u12\" }}",
+                "body, línea 1: Un texto entre comillas tiene una secuencia con `\\` que no existe: quite la `\\`.",
+            ),
             ("a\n{% if Orden %}x", "body, línea 2: `{% if %}` no se cierra: escriba después `{% endif %}`."),
         ];
         for (template, message) in cases {
@@ -677,7 +678,8 @@ mod tests {
                 Ok(Ok(_)) => continue,
             };
             let words: Vec<&str> = problem.split(|c: char| !c.is_alphabetic()).collect();
-            let english = ["the", "unexpected", "expected", "invalid", "cannot", "undefined", "tried", "argument", "not", "end"];
+            let english =
+                ["the", "unexpected", "expected", "invalid", "cannot", "undefined", "tried", "argument", "not", "end"];
             assert!(!words.iter().any(|word| english.contains(word)), "{text}: {problem}");
         }
     }
@@ -691,7 +693,8 @@ mod tests {
         assert_eq!(body(text, &json!({})), "ab{{ x }}");
         assert_eq!(body("{{ Nombre|default:\"cliente\"|upper }}", &json!({"nombre": ""})), "CLIENTE");
         assert_eq!(body("{{ Nombre|default:\"cliente\" }}", &json!({})), "cliente");
-        let error = compile("{% comment %}\n\n{% endcomment %}\n{{ Nombre - 1 }}").render(&sample_context(false)).unwrap_err();
+        let error =
+            compile("{% comment %}\n\n{% endcomment %}\n{{ Nombre - 1 }}").render(&sample_context(false)).unwrap_err();
         assert_eq!(error.line, Some(4), "lines keep their numbers");
     }
 

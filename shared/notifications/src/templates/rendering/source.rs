@@ -7,12 +7,15 @@
 //! `not`, would end the process. So the limits are kept here, token by token, with the same rules for where a tag ends.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::django;
 use super::error::Flaw;
-use super::tag::{DEEPEST, KEYWORDS, Role, Tag, Token, check_lists, check_names, check_role, closer, line_at, with_sign};
+use super::tag::{
+    DEEPEST, KEYWORDS, Kind, Role, Tag, Token, check_lists, check_names, check_role, closer, line_at, with_sign,
+};
 use super::variables::spell;
 
 /// The tags `{% … %}`. `raw` is read before the others.
@@ -44,7 +47,7 @@ pub(super) fn read(text: &str, strict_case: bool) -> Result<Source, Flaw> {
         reader.out.push_str(&text[at..start]);
         at = match &text[start..start + 2] {
             "{#" => reader.comment(start)?,
-            _ => match (raw_end(text, start)?, django::block_at(text, start)?) {
+            _ => match (raw_end(text, start)?, block_at(text, start)?) {
                 (Some(end), _) => reader.copy(start, end),
                 (None, Some(block)) => reader.django(start, &block),
                 (None, None) => reader.tag(start)?,
@@ -106,7 +109,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Writes what a block of Django's means. Line breaks stay, so that lines keep their numbers.
-    fn django(&mut self, start: usize, block: &django::Block) -> usize {
+    fn django(&mut self, start: usize, block: &Block) -> usize {
         let lines = |text: &str| "\n".repeat(text.matches('\n').count());
         let shown = &self.text[block.shown.clone()];
         // What the engine would take for the end stands nowhere in it, because the end is looked for first.
@@ -133,11 +136,11 @@ impl<'s> Reader<'s> {
             }
             push_space(&mut self.out, token.space);
             if token.text == ":" {
-                argument = Some((django::argument(&tag, at)?, django::closing(&tag, at)));
+                argument = Some((argument(&tag, at)?, closing(&tag, at)));
                 self.out.push('(');
                 continue;
             }
-            if let Some(name) = django::filter(&tag, at) {
+            if let Some(name) = django_filter(&tag, at) {
                 self.out.push_str(name);
                 continue;
             }
@@ -284,8 +287,75 @@ fn raw_end(text: &str, start: usize) -> Result<Option<usize>, Flaw> {
     Err(Flaw { line: Some(line_at(text, start)), problem })
 }
 
+/// A block of Django's that is read as text, or not shown at all.
+struct Block {
+    /// What of it is shown as it stands.
+    shown: Range<usize>,
+    end: usize,
+}
+
+/// The block `{% comment %}…{% endcomment %}` or `{% verbatim %}…{% endverbatim %}` that begins at `start`.
+fn block_at(text: &str, start: usize) -> Result<Option<Block>, Flaw> {
+    let Some(inside) = text[start..].strip_prefix("{%") else { return Ok(None) };
+    let word = inside.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let (word, end_word) = match word {
+        "comment" => ("comment", "endcomment"),
+        "verbatim" => ("verbatim", "endverbatim"),
+        _ => return Ok(None),
+    };
+    let unclosed = || {
+        let problem = format!("`{{% {word} %}}` no se cierra: escriba después `{{% {end_word} %}}`.");
+        Flaw { line: Some(line_at(text, start)), problem }
+    };
+    // A comment may have a note in its tag.
+    let opened = start + text[start..].find("%}").ok_or_else(unclosed)? + "%}".len();
+    let mut at = opened;
+    while let Some(found) = text[at..].find("{%") {
+        let tag = at + found;
+        if let Some(length) = word_tag(&text[tag + "{%".len()..], end_word) {
+            let shown = if word == "comment" { opened..opened } else { opened..tag };
+            return Ok(Some(Block { shown, end: tag + "{%".len() + length }));
+        }
+        at = tag + "{%".len();
+    }
+    Err(unclosed())
+}
+
+/// The last token of the argument that follows the colon `at`.
+fn argument(tag: &Tag, at: usize) -> Result<usize, Flaw> {
+    let name = tag.tokens[at - 1].text;
+    if django::defaulting(name).is_none() {
+        return match django::filter_remedy(name) {
+            Some(remedy) => tag.flaw(django::unknown_filter(name, remedy)),
+            None => tag.flaw(format!("`|{name}:…`: los argumentos van entre paréntesis, como en `|{name}(\"…\")`.")),
+        };
+    }
+    let kind = |at: usize| tag.tokens.get(at).map(|token| token.kind);
+    match kind(at + 1) {
+        Some(Kind::Number) => {
+            let is_point = tag.tokens.get(at + 2).is_some_and(|token| token.text == "." && token.space.is_empty());
+            Ok(if is_point && kind(at + 3) == Some(Kind::Number) { at + 3 } else { at + 1 })
+        }
+        Some(Kind::Name | Kind::Text) => Ok(at + 1),
+        Some(Kind::Sign) | None => tag.flaw(format!(
+            "Después de `|{name}:` falta lo que se escribe en lugar del valor: un texto entre comillas."
+        )),
+    }
+}
+
+/// What follows the argument of a colon. Django's `default` stands in for an empty text, too.
+fn closing(tag: &Tag, at: usize) -> &'static str {
+    django::defaulting(tag.tokens[at - 1].text).unwrap_or(")")
+}
+
+/// The name here of a filter that Django calls otherwise.
+fn django_filter(tag: &Tag, at: usize) -> Option<&'static str> {
+    let is_called = tag.tokens.get(at + 1).is_some_and(|next| next.text == ":");
+    (is_called && tag.tokens[at].text == "default_if_none").then_some("default")
+}
+
 /// The length of ` word %}` at the start of `rest`.
-pub(super) fn word_tag(rest: &str, word: &str) -> Option<usize> {
+fn word_tag(rest: &str, word: &str) -> Option<usize> {
     let space = |c: char| c.is_ascii_whitespace();
     let after = rest.trim_start_matches(space).strip_prefix(word)?.trim_start_matches(space);
     let closer = closer(after, "%}")?;
@@ -356,11 +426,19 @@ mod tests {
             ("{{ Hora|upper:\"x\" }}", 1, "`|upper:…`: los argumentos van entre paréntesis"),
             ("{{ Hora:\"x\" }}", 1, "`:` no significa nada en una etiqueta: los argumentos van"),
             ("{{ Hora|default: }}", 1, "Después de `|default:` falta lo que se escribe"),
-            ("{{ Hora|date:\"d/m/Y\" }}", 1, "`|date` es un filtro de Django que aquí no existe: los valores llegan como texto"),
+            (
+                "{{ Hora|date:\"d/m/Y\" }}",
+                1,
+                "`|date` es un filtro de Django que aquí no existe: los valores llegan como texto",
+            ),
             ("{{ Nombre|linebreaks }}", 1, "`|linebreaks` es un filtro de Django"),
             ("\n{% load i18n %}", 2, "`{% load %}` es una etiqueta de Django que aquí no existe: quítela"),
             ("{% now \"Y\" %}", 1, "`{% now %}` es una etiqueta de Django"),
-            ("{% for x in [1] %}{% empty %}{% endfor %}", 1, "`{% empty %}` es una etiqueta de Django que aquí no existe: escriba `{% else %}`"),
+            (
+                "{% for x in [1] %}{% empty %}{% endfor %}",
+                1,
+                "`{% empty %}` es una etiqueta de Django que aquí no existe: escriba `{% else %}`",
+            ),
             ("{{ forloop.counter }}", 1, "`forloop.counter` es de Django: escriba `loop.index`."),
             ("a\n{% comment %}x", 2, "`{% comment %}` no se cierra: escriba después `{% endcomment %}`."),
             ("{% endcomment %}", 1, "`{% endcomment %}` no cierra nada: quítelo."),
