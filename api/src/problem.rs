@@ -315,6 +315,10 @@ impl FieldErrors {
         self.0.push((field.into(), error.into()));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether something is wrong with this field.
     pub(crate) fn contains(&self, field: &str) -> bool {
         self.0.iter().any(|(named, _)| named == field)

@@ -42,6 +42,11 @@ impl Fields {
         }
     }
 
+    /// Whether something is wrong already.
+    pub(crate) fn are_wrong(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// Whether the field was sent, be it null.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
@@ -51,6 +56,13 @@ impl Fields {
     pub(crate) fn set<T: Field + Default>(&mut self, name: &'static str, value: &mut T) {
         if self.has(name) {
             *value = self.required(name);
+        }
+    }
+
+    /// Takes over a text to the letter; one that is absent changes nothing.
+    pub(crate) fn set_verbatim(&mut self, name: &'static str, value: &mut String) {
+        if self.has(name) {
+            *value = self.required::<Verbatim>(name).0;
         }
     }
 
@@ -159,7 +171,8 @@ impl Field for String {
     }
 }
 
-/// A text to the letter, with the blanks around it: a password, for example.
+/// A text to the letter, with the blanks around it: a password, or a message whose lines are counted.
+#[derive(Debug, Default)]
 pub(crate) struct Verbatim(pub(crate) String);
 
 impl Field for Verbatim {

@@ -46,7 +46,8 @@ fn usual(field: &str, vehicle: &str) -> Option<Value> {
         "vehicle" => json!(vehicle),
         "service_type" | "service_type_id" => json!("mantenimiento-preventivo"),
         "phase" | "phase_id" => json!("phase-schedule"),
-        "subtype" | "subtype_id" | "taller_id" | "template_id" | "correlation_id" | "send_at" => Value::Null,
+        "subtype" | "subtype_id" | "taller_id" | "template_id" | "correlation_id" | "send_at" | "dry_run"
+        | "await_receipt" | "await_seconds" | "status" => Value::Null,
         "event_type" => json!("appointment_scheduled"),
         "plate" => json!("LONG01"),
         "type" => json!("date"),
@@ -54,7 +55,6 @@ fn usual(field: &str, vehicle: &str) -> Option<Value> {
         "context" => sample::event()["context"].clone(),
         "p256dh" => json!("BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"),
         "auth" => json!("BTBZMqHH6r4Tts7J_aSIgg"),
-        "dry_run" | "await_receipt" | "await_seconds" | "status" => Value::Null,
         _ => return None,
     })
 }

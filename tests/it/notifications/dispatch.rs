@@ -122,8 +122,8 @@ story!(wrong_fields_are_named, async |app: &App| {
         (json!({"event_type": "party"}), vec!["event_type"]),
         (json!({"customer_id": [5], "target": "everybody"}), vec!["customer_id", "target"]),
         (
-            json!({"target": "everybody", "context": {"hora": [1]}, "send_at": "2036-01-01T00:00:00Z", "phase_id": true}),
-            vec!["context", "phase_id", "send_at", "target"],
+            json!({"target": "everybody", "context": {"hora": [1]}, "phase_id": true}),
+            vec!["context", "phase_id", "target"],
         ),
         (json!({"customer_id": " "}), vec!["customer_id"]),
         (json!({"service_type_id": null, "phase_id": null}), vec!["phase_id", "service_type_id"]),

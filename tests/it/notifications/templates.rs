@@ -305,6 +305,7 @@ story!(costly_values_are_the_callers_to_mend, async |app: &App| {
     let shown = json!({"body": "{{Nota}}".repeat(150), "context": {"nota": "ñ".repeat(10_000)}});
     let answer = app.post(PREVIEW, &shown).await.must_be(400);
     assert!(answer["body"][0].is_string(), "{answer}");
+    app.clock.advance(std::time::Duration::from_secs(1));
     app.save_template(&own_with("body", json!("{{ Nota|int + 1 }}"))).await;
     app.dispatch(&event(json!("mucho"))).await.must_be(400);
     assert_eq!(app.accepted(&event(json!("1"))).await.notifications_queued, 1);

@@ -239,8 +239,9 @@ async fn write(
 
 /// A customer as a whole; the first name may be sent in `name`.
 fn whole(sent: Changes, draft: CustomerDraft) -> Written<CustomerDraft> {
-    let is_named = sent.has("first_name") || sent.has("name");
+    let has_first_name = sent.has("first_name");
     let mut written = sent.whole(draft);
+    let is_named = has_first_name || written.record.name.is_some();
     if !is_named || (written.record.first_name.is_empty() && written.record.name.is_none()) {
         written.check(vec![("first_name", "Este campo es requerido.".to_owned())]);
     }

@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Written};
-use crate::extract::fields::Fields;
+use crate::extract::fields::{Fields, Verbatim};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -308,7 +308,7 @@ impl Form for TemplateDraft {
     fn fill(&mut self, fields: &mut Fields) {
         fields.set("name", &mut self.name);
         fields.set("subject", &mut self.subject);
-        fields.set("body", &mut self.body);
+        fields.set_verbatim("body", &mut self.body);
         fields.set_nullable("channel", &mut self.channel);
         fields.set("target", &mut self.target);
         fields.set_nullable("event_type", &mut self.event_type);
@@ -403,8 +403,8 @@ request! {
         #[schema(examples("Su {{Vehículo}} está listo"))]
         subject: Option<String>,
         /// The message, with variables.
-        #[schema(examples("Hola, {{Nombre}}: su {{Vehículo}} está listo."))]
-        body: String,
+        #[schema(value_type = String, examples("Hola, {{Nombre}}: su {{Vehículo}} está listo."))]
+        body: Verbatim,
         /// Values for the variables: texts, numbers, true or false. Without it the examples of `variables/` stand in; `fase` may
         /// always be left out, because an event brings its own.
         #[schema(value_type = Option<Object>, examples(json!({"nombre": "Carlos Mendoza", "vehiculo": "Haval H6 2024"})))]
@@ -413,19 +413,19 @@ request! {
 
     fn errors(&self) -> Vec<(&'static str, String)> {
         let error = || ("body", "Este campo no puede estar en blanco.".to_owned());
-        self.body.trim().is_empty().then(error).into_iter().collect()
+        self.body.0.trim().is_empty().then(error).into_iter().collect()
     }
 }
 
 impl PreviewRequest {
     fn render(&self, strict_case: bool) -> Result<Preview, Problem> {
-        let subject = self.subject.as_deref().unwrap_or_default();
+        let (subject, Verbatim(body)) = (self.subject.as_deref().unwrap_or_default(), &self.body);
         let mut errors = FieldErrors::default();
-        for flaw in templates::flaws(subject, &self.body, strict_case) {
+        for flaw in templates::flaws(subject, body, strict_case) {
             errors.add(flaw.part.as_str(), flaw.explanation());
         }
         errors.none_or_problem()?;
-        let compiled = CompiledTemplate::compile(subject, &self.body, strict_case)
+        let compiled = CompiledTemplate::compile(subject, body, strict_case)
             .map_err(|error| FieldErrors::one(error.part.as_str(), error.explanation()))?;
         let samples = sample_context(strict_case);
         let values = match &self.context {

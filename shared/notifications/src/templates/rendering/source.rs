@@ -136,7 +136,7 @@ impl<'s> Reader<'s> {
             }
             push_space(&mut self.out, token.space);
             if token.text == ":" {
-                argument = Some((argument(&tag, at)?, closing(&tag, at)));
+                argument = Some((argument_end(&tag, at)?, closing(&tag, at)));
                 self.out.push('(');
                 continue;
             }
@@ -322,7 +322,7 @@ fn block_at(text: &str, start: usize) -> Result<Option<Block>, Flaw> {
 }
 
 /// The last token of the argument that follows the colon `at`.
-fn argument(tag: &Tag, at: usize) -> Result<usize, Flaw> {
+fn argument_end(tag: &Tag, at: usize) -> Result<usize, Flaw> {
     let name = tag.tokens[at - 1].text;
     if django::defaulting(name).is_none() {
         return match django::filter_remedy(name) {
