@@ -137,7 +137,11 @@ const UNAVAILABLE: &str = "El servicio no está disponible por el momento. Inté
 fn dispatch(rejection: Rejection, minimum_fields: &'static [&'static str]) -> Response {
     match rejection {
         Rejection::Fields(errors) => Problem::Fields(errors.into()).into_response(),
-        Rejection::Refused(error) => answer(StatusCode::BAD_REQUEST, NotAccepted::because(error, minimum_fields)),
+        Rejection::Refused(errors) => {
+            let first = errors.first().cloned().unwrap_or_default();
+            let refusal = NotAccepted { errors, ..NotAccepted::because(first, minimum_fields) };
+            answer(StatusCode::BAD_REQUEST, refusal)
+        }
         Rejection::MissingVariables(missing) => {
             let hint = format!("Agregue a `context`: {}.", missing.join(", "));
             let refusal = NotAccepted {
@@ -175,9 +179,9 @@ pub(crate) struct NotAccepted {
     /// What is wrong, in a sentence.
     #[schema(examples("Faltan variables de contexto requeridas"))]
     error: String,
-    /// The same sentence, in a list.
+    /// All sentences, where more than one thing is wrong.
     errors: Vec<String>,
-    /// Variables that the templates need and the context lacks.
+    /// Variables that the templates need and the context lacks, as they stand in the texts; the minimum by its ids.
     missing_fields: Vec<String>,
     /// What to do.
     hint: Option<String>,
@@ -211,14 +215,14 @@ impl NotAccepted {
 pub(crate) struct MissingVariables {
     /// What is wrong, in a sentence.
     error: &'static str,
-    /// Keys to add to `context`.
-    #[schema(examples(json!(["hora"])))]
+    /// What to add to `context`, as it stands in the text.
+    #[schema(examples(json!(["Hora"])))]
     missing_variables: Vec<String>,
     /// What to do.
-    #[schema(examples("Agregue a `context`: hora."))]
+    #[schema(examples("Agregue a `context`: Hora."))]
     hint: String,
-    /// All variables of the text.
-    #[schema(examples(json!(["nombre", "hora"])))]
+    /// All variables of the text, as they stand in it.
+    #[schema(examples(json!(["Nombre", "Hora"])))]
     template_variables: Vec<String>,
 }
 
@@ -313,6 +317,10 @@ impl FieldErrors {
         self.0.push((field.into(), error.into()));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether something is wrong with this field.
     pub(crate) fn contains(&self, field: &str) -> bool {
         self.0.iter().any(|(named, _)| named == field)
@@ -403,7 +411,7 @@ mod tests {
             (Problem::Fields(FieldErrors::one("a", "b")), 400),
             (Problem::Malformed("x".into()), 400),
             (rejected(Rejection::Fields(vec![])), 400),
-            (rejected(Rejection::Refused("x".into())), 400),
+            (rejected(Rejection::Refused(vec!["x".into()])), 400),
             (rejected(Rejection::MissingVariables(vec!["hora".into()])), 400),
             (rejected(template()), 500),
             (rejected(Rejection::KeyReused), 422),

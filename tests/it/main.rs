@@ -13,6 +13,7 @@ mod api {
     mod docs;
     mod health;
     mod hostile;
+    mod long_texts;
     mod rate_limit;
     mod schema;
 }

@@ -68,14 +68,62 @@ impl<T: Form> request::Request for Whole<T> {
     }
 }
 
-/// What is to be changed about a record that is known already.
+/// What was sent of a record: a new one, or changes of one that is known already.
 pub(crate) struct Changes(Fields);
 
 impl Changes {
-    /// The record with the changes in it.
-    pub(crate) fn onto<T: Form>(mut self, mut form: T) -> Result<T, Problem> {
+    /// Whether the field was sent, be it null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.has(name)
+    }
+
+    /// The record with the changes in it (PATCH).
+    pub(crate) fn onto<T: Form>(self, form: T) -> Result<T, Problem> {
+        self.over(form).finish()
+    }
+
+    /// The record with the changes in it (PATCH), before all that can be wrong with it is known.
+    pub(crate) fn over<T: Form>(mut self, mut form: T) -> Written<T> {
         form.fill(&mut self.0);
-        self.0.finish(Some(form))
+        Written { record: form, fields: self.0 }
+    }
+
+    /// A new record (POST), or one that is written as a whole (PUT): what is required must be sent. As Django REST framework
+    /// does it, what is not required and not sent stays as it is: a client that does not know of a field erases nothing.
+    pub(crate) fn whole<T: Form>(mut self, form: T) -> Written<T> {
+        self.0.demand(T::REQUIRED);
+        self.over(form)
+    }
+}
+
+/// A record as it was sent, and what is wrong with it so far. What only the database can tell is added, so that one answer
+/// names all mistakes.
+pub(crate) struct Written<T> {
+    /// What is wrong stands in it as it was before, or as nothing.
+    pub(crate) record: T,
+    fields: Fields,
+}
+
+impl<T> Written<T> {
+    /// Adds what a later check found. Fields that could not even be read keep that one error.
+    pub(crate) fn check(&mut self, errors: Vec<(&'static str, String)>) {
+        self.fields.check(errors);
+    }
+
+    /// The record, unless something is wrong.
+    pub(crate) fn finish(self) -> Result<T, Problem> {
+        self.fields.finish(Some(self.record))
+    }
+}
+
+impl<T: Default> Written<T> {
+    /// The record as a check returns it, which may write its values anew.
+    pub(crate) fn checked<E: Into<String>>(mut self, check: impl FnOnce(T) -> Result<T, Vec<(E, String)>>) -> Self {
+        match check(std::mem::take(&mut self.record)) {
+            Ok(record) => self.record = record,
+            Err(errors) => self.fields.check(errors),
+        }
+        self
     }
 }
 
@@ -182,6 +230,22 @@ mod tests {
         assert_eq!(changed(json!({"plate": "XYZ789"})).unwrap().plate, "XYZ789");
         let Problem::Fields(problem) = changed(json!({"plate": null})).unwrap_err() else { panic!("a field is wrong") };
         assert_eq!(problem.to_json(), json!({"plate": ["Este campo no puede ser nulo."]}));
+    }
+
+    /// S002-6, S002-13, S002-17, S002-22, S002-23: a PUT names what is required, and erases nothing that it does not name.
+    #[test]
+    fn a_whole_that_is_known_keeps_what_was_not_sent() {
+        let written = |value| {
+            let car = Car { plate: "ABC123".into(), year: Some(2024) };
+            Changes::read(&mut fields(value)).expect("changes are always read").whole(car)
+        };
+        let kept = written(json!({"plate": "XYZ789"})).finish().expect("all that is required is there");
+        assert_eq!(kept, Car { plate: "XYZ789".into(), year: Some(2024) });
+        let mut wrong = written(json!({"year": "old"}));
+        wrong.check(vec![("year", "twice".to_owned()), ("owner", "unknown".to_owned())]);
+        let Err(Problem::Fields(problem)) = wrong.finish() else { panic!("three fields are wrong") };
+        let named: Vec<String> = problem.into_iter().map(|(field, _)| field).collect();
+        assert_eq!(named, ["plate", "year", "owner"]);
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! The fields of a request, read one by one, so that one answer names everything that is wrong with them.
 //!
-//! The error texts are those of Django REST framework in Spanish, because the clients of seed 002 parse them (d23).
+//! The error texts are those of Django REST framework in Spanish, because the clients of seed 002 parse them (d23). So are the
+//! coercions, on which they rely: a number where a text is meant, `15000.0` for a whole number, blanks around a text, and an
+//! empty text where there is nothing to refer to.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use recado_kernel::clock::Timestamp;
@@ -10,7 +12,7 @@ use recado_notifications::channels::Channel;
 use recado_notifications::notifications::Status;
 use recado_notifications::orchestration::{AwaitedReceipt, DeliveryMode};
 use recado_notifications::targets::Target;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::problem::{FieldErrors, Problem};
 
@@ -40,6 +42,11 @@ impl Fields {
         }
     }
 
+    /// Whether something is wrong already.
+    pub(crate) fn are_wrong(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// Whether the field was sent, be it null.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
@@ -52,20 +59,18 @@ impl Fields {
         }
     }
 
-    /// Takes over a field that null empties; one that is absent changes nothing.
+    /// Takes over a text to the letter; one that is absent changes nothing.
+    pub(crate) fn set_verbatim(&mut self, name: &'static str, value: &mut String) {
+        if self.has(name) {
+            *value = self.required::<Verbatim>(name).0;
+        }
+    }
+
+    /// Takes over a field that null or a blank text empties; one that is absent changes nothing.
     pub(crate) fn set_nullable<T: Field>(&mut self, name: &'static str, value: &mut Option<T>) {
         if self.has(name) {
             *value = self.optional(name);
         }
-    }
-
-    /// Like [`set_nullable`](Self::set_nullable), and a blank text empties the field too.
-    pub(crate) fn set_clearable<T: Field>(&mut self, name: &'static str, value: &mut Option<T>) {
-        let is_blank = |text: &&str| text.trim().is_empty();
-        if self.values.get(name).and_then(Value::as_str).filter(is_blank).is_some() {
-            self.values.insert(name.to_owned(), Value::Null);
-        }
-        self.set_nullable(name, value);
     }
 
     /// A field that must be there and not be null.
@@ -86,7 +91,7 @@ impl Fields {
         match self.values.get(name) {
             None => self.errors.add(name, "Este campo es requerido."),
             Some(Value::Null) => self.errors.add(name, "Este campo no puede ser nulo."),
-            Some(_) => return self.optional(name),
+            Some(_) => return self.values.remove(name).and_then(|value| self.read(name, value)),
         }
         None
     }
@@ -110,12 +115,18 @@ impl Fields {
         errors.extend(self.errors.into_iter().map(|(field, error)| (format!("{place}.{field}"), error)));
     }
 
-    /// A field that may be absent or null.
+    /// A field that may be absent or null. A blank text is nothing, too: forms and core systems send it where nothing was
+    /// chosen or is known.
     pub(crate) fn optional<T: Field>(&mut self, name: &'static str) -> Option<T> {
         match self.values.remove(name)? {
             Value::Null => None,
-            value => T::read(value).map_err(|error| self.errors.add(name, error)).ok(),
+            Value::String(text) if T::BLANK_IS_NOTHING && text.trim().is_empty() => None,
+            value => self.read(name, value),
         }
+    }
+
+    fn read<T: Field>(&mut self, name: &'static str, value: Value) -> Option<T> {
+        T::read(value).map_err(|error| self.errors.add(name, error)).ok()
     }
 
     /// What is read from an object inside this one. Its errors are nested too.
@@ -141,32 +152,70 @@ impl Fields {
 
 /// A type that a field may have, and the error when it has another.
 pub(crate) trait Field: Sized {
+    /// Whether a blank text is read like null where the field is optional.
+    const BLANK_IS_NOTHING: bool = true;
+
     fn read(value: Value) -> Result<Self, String>;
 }
 
 impl Field for String {
+    /// A text without the blanks around it, or a number: core services have integers for keys, plates and telephones. A
+    /// number that is whole is written without decimals, because that is what the database of its sender shows.
     fn read(value: Value) -> Result<Self, String> {
         match value {
-            Value::String(text) => Ok(text),
+            Value::String(text) if text.trim().len() == text.len() => Ok(text),
+            Value::String(text) => Ok(text.trim().to_owned()),
+            Value::Number(number) => Ok(whole(&number).map_or_else(|| number.to_string(), |whole| whole.to_string())),
             _ => Err("No es una cadena válida.".to_owned()),
         }
     }
 }
 
-impl Field for i64 {
-    /// A whole number, or its digits, as they stand in a query or a form.
+/// A text to the letter, with the blanks around it: a password, or a message whose lines are counted.
+#[derive(Debug, Default)]
+pub(crate) struct Verbatim(pub(crate) String);
+
+impl Field for Verbatim {
     fn read(value: Value) -> Result<Self, String> {
-        let number = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            other => String::read(other).map(Self),
+        }
+    }
+}
+
+impl Field for i64 {
+    /// A whole number, or its digits, as they stand in a query or a form; `15000.0` is whole, too.
+    fn read(value: Value) -> Result<Self, String> {
+        let number = match &value {
+            Value::Number(number) => whole(number),
+            Value::String(text) => whole_digits(text),
+            _ => None,
+        };
         number.ok_or_else(|| "Introduzca un número entero válido.".to_owned())
     }
+}
+
+/// A number that has nothing behind its point.
+fn whole(number: &Number) -> Option<i64> {
+    // Up to 2^53 every whole number has a float of its own; beyond that, digits would be made up.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    let of_float = || number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= MOST);
+    number.as_i64().or_else(|| of_float().map(|number| number as i64))
+}
+
+/// The digits of a whole number; a point with noughts behind it says nothing.
+fn whole_digits(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.split_once('.').filter(|(_, rest)| rest.bytes().all(|byte| byte == b'0'));
+    digits.map_or(text, |(digits, _)| digits).parse().ok()
 }
 
 impl Field for Timestamp {
     /// A moment with its offset (RFC 3339), so that it is clear which clock is meant.
     fn read(value: Value) -> Result<Self, String> {
-        let text = String::read(value)?;
         // In a query, the plus of an offset arrives as a blank where the caller did not encode it.
-        let text = text.trim().replace(' ', "+");
+        let text = String::read(value)?.replace(' ', "+");
         let moment = DateTime::parse_from_rfc3339(&text).ok().filter(|moment| (1970..=9999).contains(&moment.year()));
         moment.map(|moment| moment.to_utc().into()).ok_or_else(|| {
             "Fecha y hora con formato erróneo. Use RFC 3339, por ejemplo 2026-01-20T14:30:00-05:00.".to_owned()
@@ -182,13 +231,17 @@ impl Field for TimeOfDay {
 }
 
 impl Field for bool {
-    /// True or false, or one of the words for them that Django understands.
+    /// True or false, or one of the words and numbers for them that Django understands.
     fn read(value: Value) -> Result<Self, String> {
-        let word = value.as_str().map(str::to_ascii_lowercase);
-        match (value, word.as_deref()) {
-            (Value::Bool(truth), _) => Ok(truth),
-            (_, Some("true" | "1" | "yes" | "on")) => Ok(true),
-            (_, Some("false" | "0" | "no" | "off")) => Ok(false),
+        let word = match value {
+            Value::Bool(truth) => return Ok(truth),
+            Value::Number(number) => whole(&number).map(|number| number.to_string()).unwrap_or_default(),
+            Value::String(word) => word.trim().to_ascii_lowercase(),
+            _ => String::new(),
+        };
+        match word.as_str() {
+            "true" | "t" | "1" | "yes" | "y" | "on" => Ok(true),
+            "false" | "f" | "0" | "no" | "n" | "off" => Ok(false),
             _ => Err("Introduzca un valor booleano: true o false.".to_owned()),
         }
     }
@@ -255,7 +308,7 @@ impl Field for Map<String, Value> {
 
 impl Field for Id {
     fn read(value: Value) -> Result<Self, String> {
-        let id = value.as_str().and_then(|text| text.parse().ok());
+        let id = value.as_str().and_then(|text| text.trim().parse().ok());
         id.ok_or_else(|| "Debe ser un UUID válido.".to_owned())
     }
 }
@@ -282,13 +335,32 @@ impl Field for NaiveDate {
     /// A date, or the date of a date and time as it is written: a caller who sends the hour too means their own calendar.
     fn read(value: Value) -> Result<Self, String> {
         let text = String::read(value)?;
-        let text = text.trim();
+        let text = text.as_str();
         let date = text.parse().ok();
         let moment = || DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.date_naive());
         let local = || text.replacen(' ', "T", 1).parse::<NaiveDateTime>().ok().map(|local| local.date());
         date.or_else(moment).or_else(local).ok_or_else(|| {
             "Fecha con formato erróneo. Use uno de los siguientes formatos: YYYY-MM-DD, YYYY-MM-DDThh:mm:ss.".to_owned()
         })
+    }
+}
+
+/// A date as people wrote it into a core system: as everywhere, or with the day first (`20/01/2026`, also with `-` or `.`).
+pub(crate) struct PeoplesDate(pub(crate) NaiveDate);
+
+impl Field for PeoplesDate {
+    fn read(value: Value) -> Result<Self, String> {
+        let text = String::read(value)?;
+        let date_first = text.split_whitespace().next().and_then(|date| {
+            let parts: Vec<&str> = date.split(['/', '-', '.']).collect();
+            let [day, month, year @ ..] = parts.as_slice() else { return None };
+            let [year] = year else { return None };
+            // Of two digits it would not be clear which century is meant, or which of them is the year.
+            let year = (year.len() == 4).then(|| year.parse().ok())??;
+            NaiveDate::from_ymd_opt(year, month.parse().ok()?, day.parse().ok()?)
+        });
+        let date = date_first.map_or_else(|| NaiveDate::read(text.into()), Ok);
+        date.map(Self).map_err(|error| error.replace("YYYY-MM-DD,", "YYYY-MM-DD, DD/MM/YYYY,"))
     }
 }
 
@@ -332,7 +404,7 @@ mod tests {
     #[test]
     fn every_wrong_field_is_named_at_once() {
         let mut fields =
-            fields(json!({"b": null, "c": 5, "d": "x", "e": "x", "f": [1], "g": "nobody", "h": "ayer", "i": 1e12}));
+            fields(json!({"b": null, "c": [5], "d": "x", "e": "x", "f": [1], "g": "nobody", "h": "ayer", "i": 1e300}));
         fields.required::<String>("a");
         fields.required::<String>("b");
         fields.optional::<String>("c");
@@ -420,11 +492,65 @@ mod tests {
             (i64::read(json!(" 7 ")), bool::read(json!("True")), bool::read(json!("0"))),
             (Ok(7), Ok(true), Ok(false))
         );
-        assert!(bool::read(json!(1)).is_err() && i64::read(json!("7.5")).is_err());
+        assert!(bool::read(json!(2)).is_err() && i64::read(json!("7.5")).is_err());
         assert_eq!(
             Vec::<i64>::read(json!([1, "x"])),
             Err("Elemento 1: Introduzca un número entero válido.".to_owned())
         );
+    }
+
+    /// Core services have integers for keys and telephones, and floats for kilometres; Django REST framework reads both.
+    #[test]
+    fn numbers_are_texts_and_texts_are_numbers() {
+        for (value, text) in [
+            (json!(42), "42"),
+            (json!(593_991_234_567_i64), "593991234567"),
+            (json!(593_991_234_567.0), "593991234567"),
+            (json!(18_446_744_073_709_551_615_u64), "18446744073709551615"),
+            (json!(-0.5), "-0.5"),
+            (json!(" ABC-1234\n"), "ABC-1234"),
+        ] {
+            assert_eq!(String::read(value.clone()).as_deref(), Ok(text), "{value}");
+        }
+        for value in [json!(true), json!(["a"]), json!({}), Value::Null] {
+            String::read(value).expect_err("no text");
+        }
+        for value in
+            [json!(15000), json!(15000.0), json!("15000.0"), json!(" 15000. "), json!("+15000.00"), json!(1.5e4)]
+        {
+            assert_eq!(i64::read(value.clone()), Ok(15_000), "{value}");
+        }
+        for value in
+            [json!(15000.5), json!("15000.5"), json!("15,000"), json!("1.2.0"), json!(1e300), json!(true), json!("")]
+        {
+            i64::read(value).expect_err("no whole number");
+        }
+        for (value, truth) in [(json!(1), true), (json!(0.0), false), (json!(" TRUE "), true), (json!("n"), false)] {
+            assert_eq!(bool::read(value.clone()), Ok(truth), "{value}");
+        }
+    }
+
+    /// An empty text for an absent reference, as forms send it.
+    #[test]
+    fn a_blank_text_is_nothing_where_a_field_is_optional() {
+        let mut fields = fields(json!({"a": "", "b": " ", "c": "", "d": "", "e": ""}));
+        assert_eq!((fields.optional::<String>("a"), fields.optional::<Id>("b")), (None, None));
+        assert_eq!((fields.optional::<i64>("c"), fields.optional::<NaiveDate>("d")), (None, None));
+        assert_eq!(errors(&fields), json!({}));
+        assert_eq!(fields.mandatory::<Channel>("e"), None);
+        assert!(errors(&fields)["e"][0].is_string(), "what must be there cannot be blank");
+    }
+
+    /// What people typed into a core system, in the order in which people write it.
+    #[test]
+    fn a_date_may_begin_with_its_day() {
+        let date = NaiveDate::from_ymd_opt(2026, 1, 20).unwrap();
+        for text in ["20/01/2026", "20-1-2026", "20.01.2026", "20/01/2026 08:30", "2026-01-20", "2026-01-20T08:30:00"] {
+            assert_eq!(PeoplesDate::read(text.into()).map(|read| read.0), Ok(date), "{text}");
+        }
+        for text in ["20/01/26", "01/20/2026", "31/02/2026", "20/01", "20/01/2026/1", "mañana", "-1/1/2026"] {
+            PeoplesDate::read(text.into()).map(|read| read.0).expect_err(text);
+        }
     }
 
     #[test]

@@ -22,12 +22,17 @@ impl<T: Request, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// The longest value, in characters: longer than every id and address. SQLite refuses patterns of 50,000 bytes.
+const LONGEST_VALUE: usize = 1_000;
+
 fn pairs(query: &str) -> Result<Map<String, Value>, Problem> {
     let mut pairs = Map::new();
     let mut errors = FieldErrors::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.trim().is_empty()) {
         if value.contains(char::is_control) {
             errors.add(name, "No se permiten caracteres de control.");
+        } else if value.chars().count() > LONGEST_VALUE {
+            errors.add(name, format!("Asegúrese de que este campo no tenga más de {LONGEST_VALUE} caracteres."));
         } else {
             pairs.insert(name.into_owned(), value.into_owned().into());
         }
@@ -47,6 +52,13 @@ mod tests {
         assert_eq!(read(""), json!({}));
         assert_eq!(read("a=1&b=x+y%20z&c=&c=+&a=2"), json!({"a": "2", "b": "x y z"}));
         assert_eq!(read("%ff=%ff"), json!({"\u{fffd}": "\u{fffd}"}), "what is no UTF-8 finds nothing");
+    }
+
+    #[test]
+    fn values_have_a_longest_length() {
+        assert!(pairs(&format!("search={}", "%C3%B1".repeat(1_000))).is_ok());
+        let Err(Problem::Fields(errors)) = pairs(&format!("search={}", "x".repeat(1_001))) else { panic!("too long") };
+        assert!(errors.contains("search"));
     }
 
     #[test]

@@ -21,6 +21,9 @@ const MAX_LOCAL_LENGTH: usize = 64;
 /// E.164 allows 15 digits; a dialling prefix and a trunk zero may come on top.
 const MAX_PHONE_DIGITS: usize = 20;
 
+/// The fewest digits of a number that can be dialled from abroad, without the country code: those of small islands.
+const FEWEST_PHONE_DIGITS: usize = 5;
+
 /// A sender of mails: `Taller S.A. <taller@example.com>`, or an address alone. The name needs no quotes, as people write
 /// it (RFC 5322, section 3.4, which would want them).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +69,7 @@ pub enum AddressError {
     #[error("phone number contains `{0}`: write digits only, with the country code, as in +593 99 123 4567")]
     PhoneCharacter(String),
     #[error(
-        "phone number is not a number that exists: check its digits, and write the country code if it is not from \
+        "phone number is not a number that can exist: check its digits, and write the country code if it is not from \
          {country}, as in +593 99 123 4567"
     )]
     PhoneInvalid { country: String },
@@ -95,7 +98,7 @@ impl AddressError {
                 "El número contiene \"{character}\". Escriba solo dígitos, con el código del país: +593 99 123 4567."
             ),
             Self::PhoneInvalid { country } => format!(
-                "No es un número que exista. Revise sus dígitos y escriba el código del país si no es de {country}: \
+                "No es un número que pueda existir. Revise sus dígitos y escriba el código del país si no es de {country}: \
                  +593 99 123 4567."
             ),
             Self::EmailAtSign => "El correo debe tener exactamente una @, como nombre@example.com.".to_owned(),
@@ -132,20 +135,80 @@ pub fn country_code(code: &str) -> Option<String> {
 /// Brings a phone number into E.164, such as `+593991234567`.
 ///
 /// A number without a country code belongs to `default_country` (ISO 3166-1, such as `EC`). Accepted as people write it:
-/// `0991234567`, `+593 (0)99 123-4567`, `00593 99 123 4567`, `593991234567`. The number must exist in its country's
-/// numbering plan; whether the number is in use is for the channel to find out.
+/// `0991234567`, `+593 (0)99 123-4567`, `00593 99 123 4567`, `593991234567`. A number that stands in its country's numbering
+/// plan is preferred to one that does not; but a plan that was compiled in is no judge of who can be reached, so a number of a
+/// length that its country has is taken, too ([`is_unusual_phone`] tells it). Whether it is in use is for the channel to find out.
 pub fn normalise_phone(input: &str, default_country: &str) -> Result<String, AddressError> {
     let unknown_country = || AddressError::UnknownCountry(printable(default_country));
     let country: country::Id = default_country.to_ascii_uppercase().parse().map_err(|_| unknown_country())?;
     let home = DATABASE.by_id(country.as_ref()).ok_or_else(unknown_country)?;
     let invalid = || AddressError::PhoneInvalid { country: home.id().to_owned() };
 
-    let dialled = dialled(input)?;
+    let dialled = dialled(without_decimals(input.trim()))?;
     if dialled.len() > MAX_PHONE_DIGITS {
         return Err(invalid());
     }
-    let number = readings(&dialled, home, country).find(PhoneNumber::is_valid).ok_or_else(invalid)?;
-    Ok(number.format().mode(Mode::E164).to_string())
+    let e164 = |number: &PhoneNumber| number.format().mode(Mode::E164).to_string();
+    let in_a_plan = readings(&dialled, home, country).find(PhoneNumber::is_valid);
+    let possible = || readings(&dialled, home, country).find_map(|number| possible(&e164(&number)));
+    in_a_plan.map(|number| e164(&number)).or_else(possible).ok_or_else(invalid)
+}
+
+/// Whether a number in E.164 stands in no numbering plan that is known here.
+pub fn is_unusual_phone(e164: &str) -> bool {
+    !parse(Some(country::ES), e164).is_ok_and(|number| number.is_valid())
+}
+
+/// A number in E.164 that has a length of its country, without the trunk prefix that people write after the country code
+/// (`+593 0 99…`). Where it is possible with and without that prefix, it is read without.
+fn possible(e164: &str) -> Option<String> {
+    let digits = e164.strip_prefix('+')?;
+    let (code, national) = digits.split_at(country_code_length(digits)?);
+    let countries = DATABASE.by_code(&code.parse().ok()?)?;
+    let is_length = |national: &str| {
+        let length = national.len() as u16;
+        national.len() >= FEWEST_PHONE_DIGITS && countries.iter().any(|country| has_length(country, length))
+    };
+    let trunk = |national: &str| {
+        let prefix = countries.iter().find_map(|country| country.national_prefix())?;
+        national.strip_prefix(prefix).map(str::to_owned)
+    };
+    let mut found = is_length(national).then(|| national.to_owned());
+    let mut rest = national.to_owned();
+    while let Some(shorter) = trunk(&rest) {
+        found = is_length(&shorter).then(|| shorter.clone()).or(found);
+        rest = shorter;
+    }
+    found.filter(|national| national.bytes().any(|digit| digit != b'0')).map(|national| format!("+{code}{national}"))
+}
+
+/// Whether a country has numbers of so many digits, of whatever type.
+fn has_length(country: &Metadata, length: u16) -> bool {
+    let plan = country.descriptors();
+    let types = [
+        plan.fixed_line(),
+        plan.mobile(),
+        plan.toll_free(),
+        plan.premium_rate(),
+        plan.shared_cost(),
+        plan.personal_number(),
+        plan.voip(),
+        plan.pager(),
+        plan.uan(),
+    ];
+    types.into_iter().flatten().any(|numbers| numbers.possible_length().contains(&length))
+}
+
+/// What a spreadsheet or a column of floats made of the digits: `593991234567.0`.
+fn without_decimals(input: &str) -> &str {
+    let whole = input.split_once('.').filter(|(whole, rest)| {
+        let digits = whole.trim_start_matches('+');
+        !rest.is_empty()
+            && rest.bytes().all(|byte| byte == b'0')
+            && digits.len() >= FEWEST_PHONE_DIGITS
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    whole.map_or(input, |(whole, _)| whole)
 }
 
 /// Brings an e-mail address into the one spelling that is stored and compared.
@@ -389,15 +452,15 @@ mod tests {
     #[test]
     fn phone_numbers_that_are_refused() {
         let cases = [
-            ("EC", "", "not a number that exists"),
-            ("EC", "+", "not a number that exists"),
-            ("EC", "123", "not a number that exists"),
-            ("EC", "09912345678", "not a number that exists"),
-            ("EC", "+593 99 123 456", "write the country code if it is not from EC"),
-            ("EC", "+999 123456789", "not a number that exists"),
-            ("EC", "573001234567", "not a number that exists"),
-            ("EC", "000000000000", "not a number that exists"),
-            ("EC", "+5939912345670000000000000", "not a number that exists"),
+            ("EC", "", "not a number that can exist"),
+            ("EC", "+", "not a number that can exist"),
+            ("EC", "123", "not a number that can exist"),
+            ("EC", "099123456789012", "write the country code if it is not from EC"),
+            ("EC", "+593 99 123", "not a number that can exist"),
+            ("EC", "+999 123456789", "not a number that can exist"),
+            ("EC", "573001234567", "not a number that can exist"),
+            ("EC", "000000000000", "not a number that can exist"),
+            ("EC", "+5939912345670000000000000", "not a number that can exist"),
             ("EC", "099 123 4567 ext 5", "contains `e`: write digits only"),
             ("EC", "099123+4567", "contains `+`"),
             ("EC", "0991234567;0991234568", "contains `;`"),
@@ -411,6 +474,31 @@ mod tests {
             let error = normalise_phone(input, country).expect_err(input).to_string();
             assert!(error.contains(expected), "{input:?} from {country:?}: {error}");
         }
+    }
+
+    /// Numbers that the compiled-in plans do not know, and people have: ranges that were opened later, or were never written down.
+    #[test]
+    fn a_number_of_a_possible_length_is_taken_and_is_unusual() {
+        let cases = [
+            ("EC", "+593 900 123 456", "+593900123456"),
+            ("EC", "+593 0 90 012 3456", "+593900123456"),
+            ("EC", "+593 (0) 900123456", "+593900123456"),
+            ("EC", "0900123456", "+593900123456"),
+            ("EC", "593900123456", "+593900123456"),
+            ("EC", "00593 900123456", "+593900123456"),
+            ("EC", "+593 99 123 456", "+59399123456"),
+            ("EC", "+57 999 999 9999", "+579999999999"),
+            ("CO", "999 999 9999", "+579999999999"),
+            ("US", "(650) 153-0000", "+16501530000"),
+        ];
+        for (country, input, expected) in cases {
+            assert_eq!(normalise_phone(input, country).as_deref(), Ok(expected), "{input:?} from {country}");
+            assert!(is_unusual_phone(expected), "{expected}");
+        }
+        for usual in ["+593991234567", "+59322223333", "+390236618300", "+78422325236", "+16502530000"] {
+            assert!(!is_unusual_phone(usual), "{usual}");
+        }
+        assert_eq!(normalise_phone("593991234567.0", "EC").as_deref(), Ok("+593991234567"));
     }
 
     /// The Americas, some of Europe, and countries whose trunk prefixes are odd.

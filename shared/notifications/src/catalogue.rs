@@ -15,7 +15,6 @@ use crate::templates::rendering::CompiledTemplate;
 use crate::templates::{self, Template, TemplateKey, TemplateScope};
 use crate::workshops::{self, Workshop};
 use recado_kernel::db::{Result, Session};
-use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
@@ -68,25 +67,14 @@ impl Catalogue {
         let (configs, cells) = orchestration::all(session).await?;
         let templates = templates::all(session).await?;
         let workshops = workshops::all(session).await?;
-        let compile = |template: &Template| match CompiledTemplate::compile(
-            &template.subject,
-            &template.body,
-            strict_case,
-        ) {
-            Ok(compiled) => Some((template.id, compiled)),
-            Err(error) => {
-                let error = explain(&error);
-                tracing::error!(template.id = %template.id, error, "template {} cannot be used: {error}", template.id);
-                None
-            }
-        };
+        let (templates, compiled) = compiled(templates, strict_case).await;
         Ok(Self {
             version,
             phases,
             service_types,
             configs: configs.into_iter().map(|c| ((c.service_type_id, c.target, c.taller_id.clone()), c)).collect(),
             cells: cells.into_iter().map(|cell| ((cell.config_id, cell.phase_id, cell.channel), cell)).collect(),
-            compiled: templates.iter().filter(|template| template.is_active).filter_map(compile).collect(),
+            compiled,
             templates,
             workshops: workshops.into_iter().map(|workshop| (workshop.taller_id.clone(), workshop)).collect(),
         })
@@ -192,15 +180,43 @@ impl Catalogue {
         self.compiled.get(&template)
     }
 
-    /// The text for a key: the template that the cell names, else the best match.
+    /// The text for a key: the template of the event's subtype before the one that a cell names for the whole service, and that
+    /// one before the best match.
     pub fn words(&self, cell: Option<&Cell>, key: &TemplateKey<'_>) -> Option<(&Template, &CompiledTemplate)> {
-        let named = cell
-            .and_then(|cell| cell.template_id)
-            .and_then(|id| self.template(id))
-            .filter(|template| template.is_active);
-        let usable = self.templates.iter().filter(|template| self.compiled.contains_key(&template.id));
-        let template = named.or_else(|| templates::best(usable, key))?;
+        let named = cell.and_then(|cell| Some((cell, self.template(cell.template_id?)?)));
+        let template = match named.filter(|(_, template)| template.is_active) {
+            Some((cell, named)) => self.of_the_subtype(cell, named, key).unwrap_or(named),
+            None => templates::best(self.usable(), key)?,
+        };
         Some((template, self.compiled.get(&template.id)?))
+    }
+
+    /// The best template of the event's own subtype, unless the cell speaks of that subtype already.
+    fn of_the_subtype(&self, cell: &Cell, named: &Template, key: &TemplateKey<'_>) -> Option<&Template> {
+        let subtype = key.subtype_id?;
+        let is_for_it = named.subtype_id == Some(subtype)
+            || self.configuration(cell.config_id).is_some_and(|config| config.service_type_id == subtype);
+        let own = self.usable().filter(|template| template.subtype_id == Some(subtype));
+        if is_for_it { None } else { templates::best(own, key) }
+    }
+
+    fn usable(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter().filter(|template| self.compiled.contains_key(&template.id))
+    }
+
+    /// The template that a cell really sends, to an event of no special type; of this subtype, or of none.
+    pub fn effective(&self, config: &Orchestration, cell: &Cell, subtype: Option<Id>) -> Option<&Template> {
+        let service = self.service(config.service_type_id)?;
+        let key = TemplateKey {
+            channel: cell.channel,
+            target: config.target,
+            event_type: "",
+            service_type_id: Some(service.parent_id.unwrap_or(service.id)),
+            subtype_id: subtype.or_else(|| service.parent_id.map(|_| service.id)),
+            phase_id: Some(cell.phase_id),
+            taller_id: config.taller_id.as_deref(),
+        };
+        self.words(Some(cell), &key).map(|(template, _)| template)
     }
 }
 
@@ -276,6 +292,25 @@ impl Catalogue {
             shown(reference)
         ))
     }
+}
+
+/// The templates with the compiled texts of those that are in use. It takes a while where staff wrote many, so it runs beside
+/// the requests.
+async fn compiled(templates: Vec<Template>, strict_case: bool) -> (Vec<Template>, HashMap<Id, CompiledTemplate>) {
+    let compile =
+        move |template: &Template| match CompiledTemplate::compile(&template.subject, &template.body, strict_case) {
+            Ok(compiled) => Some((template.id, compiled)),
+            Err(error) => {
+                let error = recado_kernel::errors::explain(&error);
+                tracing::error!(template.id = %template.id, error, "template {} cannot be used: {error}", template.id);
+                None
+            }
+        };
+    let work = move || {
+        let compiled = templates.iter().filter(|template| template.is_active).filter_map(compile).collect();
+        (templates, compiled)
+    };
+    tokio::task::spawn_blocking(work).await.expect("compiling a template does not panic")
 }
 
 /// Whether a row is meant by a slug or an id.

@@ -53,7 +53,12 @@ impl NewSubscription {
         }
         self.p256dh = check_key(&mut errors, "p256dh", &self.p256dh, is_point);
         self.auth = check_key(&mut errors, "auth", &self.auth, |bytes| bytes.len() == 16);
-        check_text(&mut errors, "endpoint", Some(&self.endpoint), 2000);
+        check_text(&mut errors, "endpoint", Some(&self.endpoint), LONGEST_ENDPOINT);
+        // Its index counts bytes (PostgreSQL: at most 2,704 in a page of a B-tree).
+        if self.endpoint.len() > LONGEST_ENDPOINT && errors.iter().all(|(field, _)| *field != "endpoint") {
+            let bytes = self.endpoint.len();
+            errors.push(("endpoint", format!("Tiene {bytes} bytes: la URL no debe tener más de {LONGEST_ENDPOINT}.")));
+        }
         check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
         if self.customer_id.trim().is_empty() {
             errors.push(("customer_id", "Este campo no puede estar en blanco.".to_owned()));
@@ -62,6 +67,9 @@ impl NewSubscription {
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
 }
+
+/// The longest endpoint, in bytes. Those of today's push services have some hundreds.
+const LONGEST_ENDPOINT: usize = 2000;
 
 /// Browsers hand out base64url without padding; some clients pad it or use the other alphabet.
 fn check_key(

@@ -13,7 +13,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::config::UnknownCustomer;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{check_day, check_text};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 use recado_kernel::word_enum;
@@ -171,9 +171,7 @@ impl ReminderDraft {
         if self.kind.by_distance() && self.target_kilometers.is_none() {
             errors.push(("target_kilometers", needed("target_kilometers")));
         }
-        if self.target_date.is_some_and(|date| !(1900..=2200).contains(&date.year())) {
-            errors.push(("target_date", "El año debe estar entre 1900 y 2200.".to_owned()));
-        }
+        check_day(&mut errors, "target_date", self.target_date);
         let counts = [
             ("target_kilometers", self.target_kilometers.unwrap_or_default(), 10_000_000),
             ("notify_before_days", self.notify_before_days, 365),

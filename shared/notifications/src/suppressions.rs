@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::channels::Channel;
 use crate::customers::Customer;
 use crate::notifications::Notification;
-use recado_kernel::addresses::{normalise_email, normalise_phone};
+use recado_kernel::addresses::{Mailbox, normalise_phone};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Ids, Result, Rows, Session, Texts, contains};
@@ -76,8 +76,8 @@ impl SuppressionDraft {
     pub fn checked(mut self, country: &str) -> std::result::Result<Self, Vec<(&'static str, String)>> {
         let mut errors = Vec::new();
         let address = match self.channel {
-            Some(Channel::Email) => normalise_email(&self.address).map_err(|error| error.to_string()),
-            Some(Channel::Whatsapp) => normalise_phone(&self.address, country).map_err(|error| error.to_string()),
+            Some(Channel::Email) => self.address.parse().map(|mailbox: Mailbox| mailbox.address),
+            Some(Channel::Whatsapp) => normalise_phone(&self.address, country),
             Some(Channel::Push) => {
                 errors.push((
                     "channel",
@@ -95,7 +95,7 @@ impl SuppressionDraft {
         match (address, self.channel) {
             (Ok(address), Some(channel)) => self.address = key(channel, &address),
             (Ok(_), None) => {}
-            (Err(error), _) => errors.push(("address", format!("No es una dirección válida: {error}."))),
+            (Err(error), _) => errors.push(("address", error.in_spanish())),
         }
         check_text(&mut errors, "detail", Some(&self.detail), 500);
         if errors.is_empty() { Ok(self) } else { Err(errors) }

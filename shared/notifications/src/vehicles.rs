@@ -4,11 +4,11 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::customers::{LONGEST_CUSTOMER_ID, Synced};
+use crate::customers::{self, LONGEST_CUSTOMER_ID, Synced};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, contains};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{check_day, check_text, check_url};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
@@ -76,7 +76,7 @@ pub struct VehicleDraft {
     /// Odometer at which the next service is due, in kilometres.
     #[schema(minimum = 0, maximum = 10000000, examples(30000))]
     pub next_service_kilometers: Option<i32>,
-    /// URL of a picture.
+    /// URL of a picture, `http` or `https`.
     #[schema(max_length = 2000)]
     pub image_url: Option<String>,
 }
@@ -85,7 +85,13 @@ impl VehicleDraft {
     /// What is wrong with it; every error names its field.
     pub fn errors(&self) -> Vec<(&'static str, String)> {
         let mut errors = Vec::new();
-        for (field, value) in [("customer_id", &self.customer_id), ("plate", &self.plate)] {
+        let required = [
+            ("customer_id", &self.customer_id),
+            ("brand", &self.brand),
+            ("model", &self.model),
+            ("plate", &self.plate),
+        ];
+        for (field, value) in required {
             if value.trim().is_empty() {
                 errors.push((field, "Este campo no puede estar en blanco.".to_owned()));
             }
@@ -94,7 +100,8 @@ impl VehicleDraft {
         check_text(&mut errors, "brand", Some(&self.brand), 100);
         check_text(&mut errors, "model", Some(&self.model), 100);
         check_text(&mut errors, "plate", Some(&self.plate), 20);
-        check_text(&mut errors, "image_url", self.image_url.as_deref(), 2000);
+        check_url(&mut errors, "image_url", self.image_url.as_deref(), 2000);
+        check_day(&mut errors, "last_service_date", self.last_service_date);
         check_counts(&mut errors, self.year, self.current_kilometers, self.next_service_kilometers);
         errors
     }
@@ -175,6 +182,28 @@ pub async fn insert(session: &mut Session, draft: &VehicleDraft, now: Timestamp)
     )
 }
 
+/// What other rows say against a draft: its customer is unknown, or its plate belongs to another vehicle than `own`.
+pub async fn conflicts(
+    session: &mut Session,
+    draft: &VehicleDraft,
+    own: Option<Id>,
+) -> Result<Vec<(&'static str, String)>> {
+    let mut errors = Vec::new();
+    if customers::find(session, &draft.customer_id).await?.is_none() {
+        errors.push(("customer_id", UNKNOWN_CUSTOMER.to_owned()));
+    }
+    if find_by_plate(session, &draft.plate).await?.is_some_and(|other| Some(other.id) != own) {
+        errors.push(("plate", PLATE_TAKEN.to_owned()));
+    }
+    Ok(errors)
+}
+
+/// Said of the field `customer_id`.
+pub const UNKNOWN_CUSTOMER: &str = "No existe un cliente con este customer_id. Créelo o sincronícelo primero.";
+
+/// Said of the field `plate`.
+pub const PLATE_TAKEN: &str = "Ya existe un vehículo con esta placa.";
+
 /// Replaces a vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
 pub async fn replace(session: &mut Session, id: Id, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
     sql!(one Vehicle, session,
@@ -192,7 +221,7 @@ pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
     Ok(sql!(run, session, "delete from vehicles where id = $1", id)? > 0)
 }
 
-/// A vehicle as the Core service sends it (S002-61). What is absent or null erases nothing (d29).
+/// A vehicle as the Core service sends it (S002-61). What is absent, null or blank erases nothing (d29).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VehicleSync {
     /// The Core service's own identifier; without one the plate identifies the vehicle.
@@ -207,11 +236,11 @@ pub struct VehicleSync {
     pub plate: String,
     /// Make.
     #[serde(default)]
-    #[schema(max_length = 100, examples("Haval"))]
+    #[schema(required, nullable = false, max_length = 100, examples("Haval"))]
     pub brand: Option<String>,
     /// Model.
     #[serde(default)]
-    #[schema(max_length = 100, examples("H6"))]
+    #[schema(required, nullable = false, max_length = 100, examples("H6"))]
     pub model: Option<String>,
     /// Year of manufacture.
     #[serde(default)]
@@ -221,14 +250,14 @@ pub struct VehicleSync {
     #[serde(default)]
     #[schema(minimum = 0, maximum = 10000000, examples(24500))]
     pub current_kilometers: Option<i32>,
-    /// Day of the last service.
+    /// Day of the last service; also with the day first, as in `20/01/2026`.
     #[serde(default)]
     pub last_service_date: Option<NaiveDate>,
     /// Odometer at which the next service is due, in kilometres.
     #[serde(default)]
     #[schema(minimum = 0, maximum = 10000000, examples(30000))]
     pub next_service_kilometers: Option<i32>,
-    /// URL of a picture.
+    /// URL of a picture, `http` or `https`.
     #[serde(default)]
     #[schema(max_length = 2000)]
     pub image_url: Option<String>,
@@ -243,7 +272,14 @@ impl VehicleSync {
     pub fn checked(mut self) -> std::result::Result<Self, Vec<(&'static str, String)>> {
         let mut errors = Vec::new();
         self.plate = self.plate.trim().to_uppercase();
-        for (field, value) in [("customer_id", &self.customer_id), ("plate", &self.plate)] {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let required = [
+            ("customer_id", self.customer_id.clone()),
+            ("plate", self.plate.clone()),
+            ("brand", text(&self.brand)),
+            ("model", text(&self.model)),
+        ];
+        for (field, value) in required {
             if value.trim().is_empty() {
                 errors.push((field, "Este campo es requerido.".to_owned()));
             }
@@ -253,7 +289,8 @@ impl VehicleSync {
         check_text(&mut errors, "plate", Some(&self.plate), 20);
         check_text(&mut errors, "brand", self.brand.as_deref(), 100);
         check_text(&mut errors, "model", self.model.as_deref(), 100);
-        check_text(&mut errors, "image_url", self.image_url.as_deref(), 2000);
+        check_url(&mut errors, "image_url", self.image_url.as_deref(), 2000);
+        check_day(&mut errors, "last_service_date", self.last_service_date);
         check_counts(&mut errors, self.year, self.current_kilometers, self.next_service_kilometers);
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
@@ -337,12 +374,14 @@ mod tests {
             brand: Some("Haval\0".into()),
             year: Some(3),
             current_kilometers: Some(-1),
+            image_url: Some("foto.jpg".into()),
+            last_service_date: NaiveDate::from_ymd_opt(12026, 1, 1),
             ..VehicleSync::default()
         };
-        let errors = sync.checked().expect_err("four fields are wrong");
+        let errors = sync.checked().expect_err("seven fields are wrong");
         assert_eq!(
             errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(),
-            ["plate", "brand", "year", "current_kilometers"]
+            ["plate", "model", "brand", "image_url", "last_service_date", "year", "current_kilometers"]
         );
     }
 }

@@ -34,7 +34,7 @@ story!(the_life_of_a_customer, async |app: &App| {
     let expected = json!({
         "id": created["id"], "customer_id": "customer-002", "first_name": "Ana María", "last_name": "de la Torre",
         "full_name": "Ana María de la Torre", "email": "ana@example.com", "phone": "+593987654321", "whatsapp": null,
-        "channel_preferences": [], "quiet_from": "21:00", "quiet_until": "07:30", "time_zone": "America/Guayaquil",
+        "unusual": [], "channel_preferences": [], "quiet_from": "21:00", "quiet_until": "07:30", "time_zone": "America/Guayaquil",
         "created_at": created["created_at"], "updated_at": created["created_at"]
     });
     assert_eq!(created, expected);
@@ -47,7 +47,7 @@ story!(the_life_of_a_customer, async |app: &App| {
     assert_ne!(changed["updated_at"], changed["created_at"]);
     let replaced = app.put(&url, &json!({"name": "Ana Torre", "email": "torre@example.com"})).await.must_be(200);
     assert_eq!((&replaced["first_name"], &replaced["last_name"]), (&json!("Ana"), &json!("Torre")));
-    assert_eq!((&replaced["whatsapp"], &replaced["time_zone"]), (&Value::Null, &Value::Null));
+    assert_eq!((&replaced["whatsapp"], &replaced["time_zone"]), (&changed["whatsapp"], &changed["time_zone"]));
     assert_eq!((&replaced["id"], &replaced["created_at"]), (&created["id"], &created["created_at"]));
 
     app.send(app.request(Method::DELETE, &url)).await.must_be(204);
@@ -66,7 +66,7 @@ story!(a_customer_id_may_be_any_text, async |app: &App| {
         ("0194830c-7d5a-7000-8000-000000000001", "0194830c-7d5a-7000-8000-000000000001"),
         (&"x".repeat(100), &"x".repeat(100)),
     ] {
-        app.add_customer(&json!({"customer_id": customer_id, "email": "a@example.com"})).await;
+        app.add_customer(&json!({"customer_id": customer_id, "first_name": "A", "email": "a@example.com"})).await;
         let found = app.get(&format!("{CUSTOMERS}{segment}/")).await.must_be(200);
         assert_eq!(found["customer_id"], customer_id);
         let choice = json!({"channels": [{"channel": "email", "enabled": false, "priority": 1}]});
@@ -124,7 +124,8 @@ story!(a_wrong_customer_is_refused, async |app: &App| {
         (with("customer_id", json!("x".repeat(101))), "customer_id"),
         (with("email", json!("no-at-sign")), "email"),
         (with("phone", json!("call me")), "phone"),
-        (with("whatsapp", json!(593_991_234_567_i64)), "whatsapp"),
+        (with("whatsapp", json!(true)), "whatsapp"),
+        (with("first_name", json!(" ")), "first_name"),
         (with("first_name", json!("a\nb")), "first_name"),
         (with("quiet_from", json!("9 pm")), "quiet_from"),
         (with("quiet_until", Value::Null), "quiet_until"),
@@ -140,6 +141,67 @@ story!(a_wrong_customer_is_refused, async |app: &App| {
         assert!(answer[field][0].is_string(), "{body}: {answer}");
     }
     app.get(&format!("{CUSTOMERS}a%00b/")).await.must_be(404);
+});
+
+// S002-17, "todos los campos requeridos": a PUT with a mail address alone blanked both names. It names what is missing, and
+// nothing is lost; what is not required and not sent stays.
+story!(a_whole_customer_has_a_first_name, async |app: &App| {
+    app.add_customer(&ana()).await;
+    let url = format!("{CUSTOMERS}customer-002/");
+    let before = app.get(&url).await.must_be(200);
+    for body in [
+        json!({"email": "new@example.com"}),
+        json!({"email": "new@example.com", "first_name": ""}),
+        json!({"name": ""}),
+    ] {
+        let answer = app.put(&url, &body).await.must_be(400);
+        assert!(answer["first_name"][0].is_string(), "{body}: {answer}");
+    }
+    assert_eq!(app.get(&url).await.must_be(200), before);
+    let answer = app.post(CUSTOMERS, &json!({"customer_id": "customer-003", "phone": "call me"})).await.must_be(400);
+    assert!(answer["first_name"][0].is_string() && answer["phone"][0].is_string(), "{answer}");
+    let taken = json!({"customer_id": "customer-002", "email": "none", "quiet_from": 5});
+    let answer = app.post(CUSTOMERS, &taken).await.must_be(400);
+    let fields = ["customer_id", "email", "first_name", "quiet_from"];
+    assert!(fields.iter().all(|field| answer[*field][0].is_string()), "all mistakes at once: {answer}");
+
+    let put = app.put(&url, &json!({"first_name": "Anita", "email": "new@example.com"})).await.must_be(200);
+    assert_eq!((&put["first_name"], &put["last_name"]), (&json!("Anita"), &before["last_name"]));
+    assert_eq!((&put["phone"], &put["quiet_from"]), (&before["phone"], &before["quiet_from"]));
+});
+
+// Core services with integers for keys and telephones (Django REST framework reads them as texts), and what people typed around
+// an address.
+story!(numbers_are_read_as_texts, async |app: &App| {
+    let body = json!({"customer_id": 42, "first_name": " Ana ", "email": "Ana Peña <ana@Example.com>", "phone": 593_991_234_567_i64,
+                      "whatsapp": ""});
+    let ana = app.add_customer(&body).await;
+    assert_eq!((&ana["customer_id"], &ana["first_name"]), (&json!("42"), &json!("Ana")));
+    assert_eq!((&ana["email"], &ana["phone"]), (&json!("ana@example.com"), &json!("+593991234567")));
+    let url = format!("{CUSTOMERS}42/");
+    app.put(&url, &json!({"customer_id": 42, "first_name": 5})).await.must_be(200);
+    let choice = json!({"channels": [{"channel": "email", "enabled": "false", "priority": "1.0"}]});
+    assert_eq!(app.post(&format!("{url}update_preferences/"), &choice).await.must_be(200)[0]["enabled"], false);
+    let event = sample::event_with(json!({"customer_id": 42, "subtype_id": "", "taller_id": "", "correlation_id": "",
+                                          "send_at": "", "critical": "1"}));
+    assert_eq!(app.accepted(&event).await.notifications[0].channel, Channel::Whatsapp);
+    app.drain().await;
+});
+
+// A numbering plan that was compiled in is no judge of who can be reached: a number of a possible length is written to, with a
+// stray trunk zero too, and staff see that it is unusual.
+story!(an_unusual_number_is_written_to, async |app: &App| {
+    let body = json!({"customer_id": "customer-001", "name": "Carlos Mendoza", "phone": "+593 0 90 012 3456"});
+    let carlos = app.add_customer(&body).await;
+    assert_eq!((&carlos["phone"], &carlos["unusual"]), (&json!("+593900123456"), &json!(["phone"])));
+    let list = app.get(CUSTOMERS).await.must_be(200);
+    assert_eq!(list["results"][0]["unusual"], json!(["phone"]));
+    let preview = app.post("/api/v1/notifications/events/dispatch/?dry_run=true", &sample::event()).await.must_be(200);
+    let shown = (&preview["messages"][0]["channel"], &preview["messages"][0]["unusual"]);
+    assert_eq!(shown, (&json!("whatsapp"), &json!(true)));
+    app.accepted(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.whatsapps()[0].number, "593900123456");
 });
 
 // S002-18, S002-19: the channels that are named are decided, the others stay as they are, and the dispatch obeys.

@@ -51,6 +51,45 @@ story!(what_does_not_exist_is_named, async |app: &App| {
     assert!(app.counts(&[State::Queued, State::Scheduled]).await.is_empty());
 });
 
+// All that leads nowhere is told at once.
+story!(all_that_does_not_exist_is_named, async |app: &App| {
+    let event =
+        sample::event_with(json!({"customer_id": "nobody", "service_type_id": "lavado", "phase_id": "phase-party"}));
+    let body = app.dispatch(&event).await.must_be(400);
+    let said = body["errors"].to_string();
+    assert_eq!(body["errors"].as_array().map(Vec::len), Some(3), "{body}");
+    assert!(["nobody", "lavado", "phase-party"].iter().all(|name| said.contains(name)), "{said}");
+});
+
+// S002-43: the words of a custom event are rendered with its context; the braces used to arrive at the customer.
+story!(custom_words_are_rendered, async |app: &App| {
+    app.know_carlos().await;
+    let custom = |context: Value| json!({"event_type": "custom", "customer_id": "customer-001", "context": context});
+    let words = json!({"subject": "Aviso para {{Nombre}}", "body": "<p>{{ Nombre }} y {{Placa|default:\"su auto\"}}</p>",
+                       "nombre": "<Zoë>"});
+    app.accepted(&custom(words)).await;
+    app.accepted(&custom(json!({"subject": "Sin llaves", "body": "Hola"}))).await;
+    app.drain().await;
+    let mails = app.mails();
+    let by_subject = |subject: &str| mails.iter().find(|mail| mail.subject() == Some(subject)).expect(subject);
+    let html = by_subject("Aviso para <Zoë>").html().expect("an HTML part");
+    assert!(html.contains("<p>&lt;Zoë&gt; y su auto</p>"), "{html}");
+    by_subject("Sin llaves");
+
+    let missing = app.dispatch(&custom(json!({"subject": "Hola {{Nombre}}", "body": "{{Código}}"}))).await.must_be(400);
+    assert_eq!(missing["missing_fields"], json!(["Nombre", "Código"]));
+    let wrong = custom(json!({"subject": "{{ Nombre", "body": "uno\n{% include 'x' %}"}));
+    let answer = app.dispatch(&wrong).await.must_be(400);
+    assert!(answer["context"][0].as_str().is_some_and(|error| error.starts_with("`subject`: Línea 1: ")), "{answer}");
+    assert!(answer["context"][1].as_str().is_some_and(|error| error.starts_with("`body`: Línea 2: ")), "{answer}");
+    for subject in ["ñ".repeat(201), "{{nombre}}".repeat(30)] {
+        let long = custom(json!({"subject": subject, "body": "Hola", "nombre": "Carlos Mendoza"}));
+        app.dispatch(&long).await.must_be(400);
+    }
+    app.accepted(&custom(json!({"subject": "ñ".repeat(200), "body": "Hola"}))).await;
+    app.drain().await;
+});
+
 // Flow 1 of the document: without a configuration the request is refused.
 story!(no_configuration_is_a_refusal, async |app: &App| {
     app.know_carlos().await;
@@ -64,12 +103,12 @@ story!(missing_variables_are_named, async |app: &App| {
     app.know_carlos().await;
     let event = sample::event_with(json!({"context": {"nombre": null, "hora": null}}));
     let body = app.dispatch(&event).await.must_be(400);
-    assert_eq!(body["missing_fields"], json!(["hora", "nombre"]));
+    assert_eq!(body["missing_fields"], json!(["Hora", "nombre"]), "as it stands in the text; the minimum by its ids");
     assert_eq!(body["minimum_fields"], json!(["nombre", "placa", "vehiculo"]));
-    assert!(body["hint"].as_str().expect("a hint").contains("hora"), "{body}");
+    assert!(body["hint"].as_str().expect("a hint").contains("Hora"), "{body}");
 
     let body = app.dispatch(&sample::event_with(json!({"context": null}))).await.must_be(400);
-    assert_eq!(body["missing_fields"], json!(["fecha", "hora", "nombre", "placa", "vehiculo"]));
+    assert_eq!(body["missing_fields"], json!(["Fecha", "Hora", "nombre", "placa", "vehiculo"]));
 
     let custom = json!({"event_type": "custom", "customer_id": "customer-001", "context": {"subject": "x"}});
     assert_eq!(app.dispatch(&custom).await.must_be(400)["missing_fields"], json!(["body"]));
@@ -81,7 +120,11 @@ story!(wrong_fields_are_named, async |app: &App| {
     for (patch, fields) in [
         (json!({"event_type": null}), vec!["event_type"]),
         (json!({"event_type": "party"}), vec!["event_type"]),
-        (json!({"customer_id": 5, "target": "everybody"}), vec!["customer_id", "target"]),
+        (json!({"customer_id": [5], "target": "everybody"}), vec!["customer_id", "target"]),
+        (
+            json!({"target": "everybody", "context": {"hora": [1]}, "phase_id": true}),
+            vec!["context", "phase_id", "target"],
+        ),
         (json!({"customer_id": " "}), vec!["customer_id"]),
         (json!({"service_type_id": null, "phase_id": null}), vec!["phase_id", "service_type_id"]),
         (json!({"context": [1, 2]}), vec!["context"]),

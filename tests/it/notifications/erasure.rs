@@ -120,7 +120,10 @@ async fn know_zoraida(app: &App) -> Id {
     app.later(seconds(2)).await;
     app.sync_zoraida("new-mail@example.com").await;
     for (vehicle_id, plate) in [("v-1", "ZQX987"), ("v-2", "ZQX000"), ("v-2", "ZQX987")] {
-        app.sync_vehicle(&json!({"vehicle_id": vehicle_id, "customer_id": ZORAIDA, "plate": plate})).await;
+        app.sync_vehicle(
+            &json!({"vehicle_id": vehicle_id, "customer_id": ZORAIDA, "plate": plate, "brand": "Haval", "model": "H6"}),
+        )
+        .await;
     }
     let vehicles = app.get(&format!("{CUSTOMERS}{ZORAIDA}/vehicles/")).await.must_be(200);
     app.add_reminder(&json!({

@@ -28,6 +28,11 @@ fn cell(phase: &str, channel: &str, enabled: bool) -> Value {
     json!({"phase_id": phase, "channel": channel, "enabled": enabled})
 }
 
+/// A template for every service and phase.
+fn text(channel: &str, target: &str) -> Value {
+    json!({"name": "T", "body": "Hola", "channel": channel, "target": target, "service_type": null, "phase": null})
+}
+
 // S002-13, S002-49: written, read, changed, replaced, deleted.
 story!(the_life_of_a_configuration, async |app: &App| {
     let new = json!({"service_type": "averia-revision", "taller_id": "taller-1", "description": "Nuestro"});
@@ -45,7 +50,9 @@ story!(the_life_of_a_configuration, async |app: &App| {
     let service = created["service_type"].clone();
     let replaced = app.put(&url, &json!({"service_type": service, "target": "staff", "taller_id": "t"})).await;
     let replaced = replaced.must_be(200);
-    assert_eq!((&replaced["delivery_mode"], &replaced["description"]), (&json!("fallback"), &json!("")));
+    assert_eq!((&replaced["delivery_mode"], &replaced["description"]), (&json!("all"), &json!("Nuestro")));
+    let answer = app.put(&url, &json!({"target": "nadie"})).await.must_be(400);
+    assert!(answer["service_type"][0].is_string() && answer["target"][0].is_string(), "{answer}");
 
     app.send(app.request(Method::DELETE, &url)).await.must_be(204);
     app.get(&url).await.must_be(404);
@@ -73,6 +80,9 @@ story!(a_wrong_configuration_is_refused, async |app: &App| {
         let answer = app.post(ORCHESTRATION, &body).await.must_be(400);
         assert!(answer[field][0].is_string(), "{body}: {answer}");
     }
+    let several = json!({"service_type": "nada", "target": "nadie", "description": "x".repeat(1_001)});
+    let answer = app.post(ORCHESTRATION, &several).await.must_be(400);
+    assert_eq!(answer.as_object().map(serde_json::Map::len), Some(3), "all mistakes at once: {answer}");
     let own = json!({"service_type": "averia-revision", "taller_id": "taller-1"});
     let created = app.post(ORCHESTRATION, &own).await.must_be(201);
     let url = format!("{ORCHESTRATION}{}/", created["id"].as_str().expect("an id"));
@@ -156,7 +166,7 @@ story!(initialising_changes_nothing_that_is_there, async |app: &App| {
 // S002-14, S002-50, d15: cells by slug or UUID, new or known; what is not sent stays.
 story!(cells_are_written, async |app: &App| {
     let url = app.sample_configuration().await;
-    let template = json!({"name": "T", "body": "Hola", "channel": "email"});
+    let template = text("email", "clients");
     let template = app.post(TEMPLATES, &template).await.must_be(201)["id"].clone();
     let before = app.get(&url).await.must_be(200);
     let phase = before["phase_configs"][0]["phase"].as_str().expect("an id");
@@ -189,11 +199,56 @@ story!(cells_are_written, async |app: &App| {
     );
 });
 
+// Flow 4: a template of the event's subtype goes before the one that a cell names for the whole service, and reading the matrix
+// says which text is really sent.
+story!(cells_say_which_text_is_sent, async |app: &App| {
+    app.know_carlos().await;
+    let page = app.get(&format!("{ORCHESTRATION}?service_type_id=averia-revision&target=clients")).await.must_be(200);
+    let url = format!("{ORCHESTRATION}{}/", page["results"][0]["id"].as_str().expect("an id"));
+    let first = &page["results"][0]["phase_configs"][0];
+    let best = (first["effective_template"].clone(), first["effective_template_name"].clone());
+    assert!(best.0.is_string() && first["template"].is_null(), "{first}");
+    assert_eq!(first["effective_by_subtype"], json!([]));
+
+    let mut named = text("email", "clients");
+    named["name"] = "Nombrada".into();
+    let named = app.post(TEMPLATES, &named).await.must_be(201)["id"].clone();
+    let mut pinned = cell("phase-schedule", "email", true);
+    pinned["template_id"] = named.clone();
+    let mut brakes = text("email", "clients");
+    brakes["name"] = "Frenos".into();
+    brakes["service_type"] = "averia-revision".into();
+    brakes["subtype"] = "averia-frenos".into();
+    let brakes = app.post(TEMPLATES, &brakes).await.must_be(201)["id"].clone();
+    let after = &app.write_cells(&url, &[pinned]).await["phase_configs"][0];
+    assert_eq!((&after["template"], &after["effective_template"]), (&named, &named));
+    assert_eq!(after["effective_template_name"], "Nombrada");
+    let of_brakes = &after["effective_by_subtype"][0];
+    assert_eq!((&of_brakes["subtype_name"], &of_brakes["template"]), (&json!("Frenos"), &brakes));
+    assert_eq!(after["effective_by_subtype"].as_array().map(Vec::len), Some(1));
+
+    let template = async |subtype: Value| {
+        let event = event_with(json!({"service_type_id": "averia-revision", "subtype_id": subtype}));
+        app.accepted(&event).await.notifications[0].template.clone()
+    };
+    assert_eq!(template(json!("averia-frenos")).await, "Frenos");
+    assert_eq!(template(json!("averia-diagnostico")).await, "Nombrada");
+    assert_eq!(template(json!("")).await, "Nombrada");
+
+    // A template that is out of use is not what is sent.
+    app.patch(&format!("{TEMPLATES}{}/", named.as_str().expect("an id")), &json!({"is_active": false}))
+        .await
+        .must_be(200);
+    let off = &app.get(&url).await.must_be(200)["phase_configs"][0];
+    assert_eq!((&off["template"], &off["effective_template"]), (&named, &best.0));
+    app.drain().await;
+});
+
 // S002-14: every wrong element is named by its number, and nothing is written.
 story!(a_matrix_is_written_as_a_whole_or_not_at_all, async |app: &App| {
     let url = app.sample_configuration().await;
     let before = app.get(&url).await.must_be(200);
-    let template = json!({"name": "T", "body": "Hola", "channel": "push", "target": "staff"});
+    let template = text("push", "staff");
     let template = app.post(TEMPLATES, &template).await.must_be(201)["id"].clone();
     let good = || cell("phase-schedule", "email", false);
     let with = |field: &str, value: Value| {
@@ -235,7 +290,7 @@ story!(a_matrix_is_written_as_a_whole_or_not_at_all, async |app: &App| {
 story!(another_audience_gets_no_old_texts, async |app: &App| {
     let created = app.post(ORCHESTRATION, &json!({"service_type": "avaluo-mg", "taller_id": "t"})).await.must_be(201);
     let url = format!("{ORCHESTRATION}{}/", created["id"].as_str().expect("an id"));
-    let template = app.post(TEMPLATES, &json!({"name": "T", "body": "Hola", "channel": "email"})).await.must_be(201);
+    let template = app.post(TEMPLATES, &text("email", "clients")).await.must_be(201);
     let mut named = cell("phase-repair", "email", true);
     named["template_id"] = template["id"].clone();
     assert_eq!(app.write_cells(&url, &[named]).await["phase_configs"][0]["template"], template["id"]);

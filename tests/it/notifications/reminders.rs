@@ -95,7 +95,11 @@ story!(the_life_of_a_reminder, async |app: &App| {
     let whole =
         json!({"vehicle_id": vehicle, "type": "kilometers", "description": "Frenos", "target_kilometers": 50_000});
     let replaced = app.put(&url, &whole).await.must_be(200);
-    assert_eq!((&replaced["target_date"], &replaced["notify_via"]), (&Value::Null, &json!([])));
+    assert_eq!((&replaced["target_kilometers"], &replaced["notify_via"]), (&json!(50_000), &changed["notify_via"]));
+    let answer = app.put(&url, &json!({"target_kilometers": 1})).await.must_be(400);
+    for field in ["vehicle", "type", "description"] {
+        assert!(answer[field][0].is_string(), "a PUT names what is required: {answer}");
+    }
 
     app.clock.advance(seconds(60));
     let completed = app.send(app.request(Method::POST, &format!("{url}complete/"))).await.must_be(200);
@@ -176,6 +180,11 @@ story!(a_wrong_reminder_is_refused, async |app: &App| {
     ] {
         let answer = app.post(REMINDERS, &body).await.must_be(400);
         assert!(answer[field][0].is_string(), "{body}: {answer}");
+    }
+    let nowhere = json!({"vehicle": "0194830c-7d5a-7000-8000-000000000001", "type": "weekly", "description": ""});
+    let answer = app.post(REMINDERS, &nowhere).await.must_be(400);
+    for field in ["vehicle", "type", "description"] {
+        assert!(answer[field][0].is_string(), "all mistakes at once: {answer}");
     }
     let url = app.add_reminder(&oil(&vehicle)).await;
     let answer = app.patch(&url, &json!({"type": "date", "target_date": null})).await.must_be(400);
@@ -282,7 +291,8 @@ story!(kilometres_are_announced_with_the_sync, async |app: &App| {
     app.know_the_car(9_000).await;
     app.remind("kilometers", None, Some(10_000)).await;
     for (kilometers, mails) in [(9_499, 0), (9_500, 1), (9_600, 1), (10_001, 1)] {
-        let body = json!({"customer_id": "customer-001", "plate": "ABC123", "current_kilometers": kilometers});
+        let body = json!({"customer_id": "customer-001", "plate": "ABC123", "brand": "Haval", "model": "H6",
+                          "current_kilometers": kilometers});
         app.sync_vehicle(&body).await;
         assert_eq!(app.mails().len(), mails, "{kilometers} km");
     }

@@ -4,7 +4,7 @@ use recado_sandbox::Mail;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::app::App;
+use crate::harness::app::{App, DISPATCH};
 use crate::harness::pair::story;
 use crate::harness::sample::{event, event_with};
 
@@ -19,6 +19,7 @@ fn own() -> Value {
         "subject": "Cita para {{Placa}}",
         "body": "Hola, {{Nombre}}: lo esperamos a las {{Hora}}.",
         "channel": "email",
+        "target": "clients",
         "service_type": "mantenimiento-preventivo",
         "phase": "phase-schedule",
         "event_type": "appointment_scheduled"
@@ -66,7 +67,7 @@ story!(the_life_of_a_template, async |app: &App| {
         ]
     );
     assert_eq!(created["service_type"], created["service_type_id"]);
-    assert_eq!(created["variables"], json!(["placa", "nombre", "hora"]));
+    assert_eq!(created["variables"], json!(["Placa", "Nombre", "Hora"]));
     assert_eq!(created["preview"], "Hola, Carlos Mendoza: lo esperamos a las 14:30.");
 
     app.clock.advance(std::time::Duration::from_secs(60));
@@ -76,12 +77,12 @@ story!(the_life_of_a_template, async |app: &App| {
     assert_ne!(changed["updated_at"], created["updated_at"]);
 
     let whole = json!({"name": "Otra", "body": "<p>{{Kilometraje}} km</p>", "channel": "push", "target": "staff",
-                       "service_type": created["service_type"], "is_active": false});
+                       "service_type": created["service_type"], "phase": null, "is_active": false});
     let replaced = app.put(&url, &whole).await.must_be(200);
-    assert_eq!((&replaced["subject"], &replaced["event_type"]), (&json!(""), &Value::Null));
+    assert_eq!((&replaced["subject"], &replaced["event_type"]), (&changed["subject"], &changed["event_type"]));
     assert_eq!(
         (&replaced["variables"], &replaced["preview"]),
-        (&json!(["kilometraje"]), &json!("<p>[Kilometraje] km</p>"))
+        (&json!(["Kilometraje"]), &json!("<p>[Kilometraje] km</p>"))
     );
 
     app.send(app.request(Method::DELETE, &url)).await.must_be(204);
@@ -115,11 +116,28 @@ story!(a_wrong_template_is_refused, async |app: &App| {
         assert!(answer[field][0].is_string(), "{field} in {body}: {answer}");
         assert_eq!(
             answer.as_object().map_or(0, serde_json::Map::len),
-            if body == json!({}) { 3 } else { 1 },
+            if body == json!({}) { 6 } else { 1 },
             "{answer}"
         );
     }
     assert_eq!(app.count("").await, before);
+
+    // All mistakes at once: of a field, of a name that leads nowhere, and of both texts.
+    let wrong = json!({"name": "", "channel": "fax", "target": "clients", "subject": "{{ Hora", "body": "{{Placa-Vieja}}",
+                       "service_type": "nada", "phase": "nada", "is_active": "quizás"});
+    let answer = app.post(TEMPLATES, &wrong).await.must_be(400);
+    for field in ["name", "channel", "subject", "body", "service_type", "phase", "is_active"] {
+        assert!(answer[field][0].is_string(), "{field}: {answer}");
+    }
+    // What is not sent is no general text: that has to be said.
+    for field in ["target", "service_type", "phase"] {
+        let mut whole = own();
+        whole.as_object_mut().expect("an object").remove(field);
+        let answer = app.post(TEMPLATES, &whole).await.must_be(400);
+        assert!(answer[field][0].is_string(), "{field}: {answer}");
+        whole[field] = Value::Null;
+        assert_eq!(app.post(TEMPLATES, &whole).await.status, if field == "target" { 400 } else { 201 });
+    }
 
     // A subtype must go on belonging to its type.
     let mut brakes = own_with("service_type", json!("averia-revision"));
@@ -165,9 +183,9 @@ story!(the_next_event_is_told_in_the_new_words, async |app: &App| {
 story!(an_unknown_variable_is_allowed_and_then_asked_for, async |app: &App| {
     app.know_carlos().await;
     let (created, _) = app.save_template(&own_with("body", json!("Código {{Código}}"))).await;
-    assert_eq!(created["variables"], json!(["placa", "codigo"]));
+    assert_eq!(created["variables"], json!(["Placa", "Código"]));
     let refused = app.dispatch(&event()).await.must_be(400);
-    assert_eq!(refused["missing_fields"], json!(["codigo"]));
+    assert_eq!(refused["missing_fields"], json!(["Código"]));
     app.accepted(&event_with(json!({"context": {"codigo": "7"}}))).await;
     app.drain().await;
 });
@@ -230,9 +248,9 @@ story!(a_text_is_shown_before_it_is_saved, async |app: &App| {
         shown(missing).await.must_be(400),
         json!({
             "error": "Faltan variables de contexto requeridas",
-            "missing_variables": ["orden", "codigo"],
-            "hint": "Agregue a `context`: orden, codigo.",
-            "template_variables": ["orden", "nombre", "codigo", "hora"]
+            "missing_variables": ["Orden", "Código"],
+            "hint": "Agregue a `context`: Orden, Código.",
+            "template_variables": ["Orden", "Nombre", "Código", "Hora"]
         })
     );
     for (body, field) in [
@@ -249,6 +267,49 @@ story!(a_text_is_shown_before_it_is_saved, async |app: &App| {
         let answer = shown(body.clone()).await.must_be(400);
         assert!(answer[field][0].is_string(), "{body}: {answer}");
     }
+});
+
+// Templates of Django move over: minified style sheets (`{#` that is no comment, because comments end on their line), comments,
+// `verbatim` and `|default:"…"` are read; what is not is refused with the line and what to write instead.
+story!(templates_of_django_move_over, async |app: &App| {
+    let css = "<style>@media only screen{#wrap{width:100%}}</style>";
+    let body =
+        format!("{css}{{% comment %}}\n{{{{ nadie }}}}\n{{% endcomment %}}<p>{{{{ Nombre|default:\"cliente\" }}}}</p>");
+    let (created, _) = app.save_template(&own_with("body", json!(body))).await;
+    assert_eq!(created["variables"], json!(["Placa", "Nombre"]));
+    let shown = app.post(PREVIEW, &json!({"body": body, "context": {}})).await.must_be(200);
+    assert_eq!(shown["preview"], format!("{css}<p>cliente</p>"));
+    for (text, line, remedy) in [
+        ("\n{{ Fecha|date:\"d/m/Y\" }}", "Línea 2: ", "envíe la fecha"),
+        ("{% load i18n %}", "Línea 1: ", "quítela"),
+        ("{% include \"pie.html\" %}", "Línea 1: ", "escriba aquí"),
+        ("{{Placa-Vieja}}", "Línea 1: ", "Placa_Vieja"),
+        ("a\n{# nota\n#}", "Línea 2: ", "{% comment %}"),
+    ] {
+        let answer = app.post(PREVIEW, &json!({"body": text})).await.must_be(400);
+        let said = answer["body"][0].as_str().expect("a complaint");
+        assert!(said.starts_with(line) && said.contains(remedy), "{text}: {said}");
+    }
+});
+
+// A value of 10,000 letters that a template repeats 150 times was a 500; it is the caller's to shorten, like a value that is no
+// number where the template calculates.
+story!(costly_values_are_the_callers_to_mend, async |app: &App| {
+    app.know_carlos().await;
+    app.save_template(&own_with("body", json!("{{Nota}}".repeat(150)))).await;
+    let event = |value: Value| event_with(json!({"context": {"nota": value}}));
+    for path in [DISPATCH, &format!("{DISPATCH}?dry_run=true")] {
+        let answer = app.post(path, &event(json!("ñ".repeat(10_000)))).await.must_be(400);
+        assert!(answer["context"][0].is_string(), "{answer}");
+    }
+    let shown = json!({"body": "{{Nota}}".repeat(150), "context": {"nota": "ñ".repeat(10_000)}});
+    let answer = app.post(PREVIEW, &shown).await.must_be(400);
+    assert!(answer["body"][0].is_string(), "{answer}");
+    app.clock.advance(std::time::Duration::from_secs(1));
+    app.save_template(&own_with("body", json!("{{ Nota|int + 1 }}"))).await;
+    app.dispatch(&event(json!("mucho"))).await.must_be(400);
+    assert_eq!(app.accepted(&event(json!("1"))).await.notifications_queued, 1);
+    app.drain().await;
 });
 
 // S002-9, S002-46: the variables, as the document lists them.
@@ -285,7 +346,7 @@ story!(a_template_is_found_for_its_context, async |app: &App| {
     assert_eq!(ask("subtype_id=averia-frenos&taller_id=taller-1").await.must_be(200)["id"], brakes["id"]);
 
     let refused = app.get(&format!("{TEMPLATES}for_context/?channel=fax")).await.must_be(400);
-    for field in ["service_type_id", "phase_id", "channel"] {
+    for field in ["service_type_id", "phase_id", "channel", "target"] {
         assert!(refused[field][0].is_string(), "{refused}");
     }
     let unknown = ask("subtype_id=colision-golpe").await.must_be(404);
@@ -299,7 +360,7 @@ story!(a_template_is_found_for_its_context, async |app: &App| {
 story!(a_named_template_may_go, async |app: &App| {
     app.know_carlos().await;
     let unmatched = json!({"name": "Nombrada", "subject": "Nombrada", "body": "Hola", "channel": "email",
-                           "service_type": "avaluo-mg"});
+                           "target": "clients", "service_type": "avaluo-mg", "phase": null});
     let page = app.get(&format!("{ORCHESTRATION}?service_type_id=mantenimiento-preventivo&target=clients")).await;
     let config = page.must_be(200)["results"][0]["id"].as_str().expect("an id").to_owned();
     let subject = async || {

@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use super::reminders::ReminderView;
 use super::vehicles::VehicleView;
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::Fields;
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
@@ -65,10 +65,14 @@ async fn list(
 async fn create(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(Whole(draft)): Json<Whole<CustomerDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<(StatusCode, axum::Json<CustomerView>), Problem> {
-    let draft = draft.checked(&api.context.config.default_country)?;
     let mut session = api.context.db.begin().await?;
+    let mut written = whole(sent, CustomerDraft::default());
+    if customers::find(&mut session, &written.record.customer_id).await?.is_some() {
+        written.check(vec![("customer_id", ID_TAKEN.to_owned())]);
+    }
+    let draft = written.checked(|draft| draft.checked(&api.context.config.default_country)).finish()?;
     let created = customers::insert(&mut session, &draft, api.context.clock.now()).await.map_err(id_taken)?;
     session.commit().await?;
     Ok((StatusCode::CREATED, axum::Json(CustomerView::new(created, Vec::new()))))
@@ -89,7 +93,7 @@ async fn show(
     Ok(axum::Json(CustomerView::new(customer, preferences)))
 }
 
-/// Replaces a customer. What is left out becomes empty; preferences stay as they are.
+/// Writes a customer as a whole. What is required must be sent; the rest stays as it is where it is not, and so do preferences.
 #[utoipa::path(put, path = "/{customer_id}", tag = "customers", request_body = CustomerDraft,
     params(("customer_id" = String, Path, description = "Your own identifier of the customer")),
     responses((status = 200, description = "The customer", body = CustomerView)))]
@@ -99,8 +103,7 @@ async fn replace(
     Segment(customer_id): Segment<String>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<CustomerView>, Problem> {
-    let blank = |customer: Customer| CustomerDraft { customer_id: customer.customer_id, ..CustomerDraft::default() };
-    write(&api, &customer_id, |customer| changes.onto(blank(customer))).await
+    write(&api, &customer_id, |customer| whole(changes, CustomerDraft::from(customer))).await
 }
 
 /// Changes the fields that are sent.
@@ -113,7 +116,7 @@ async fn change(
     Segment(customer_id): Segment<String>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<CustomerView>, Problem> {
-    write(&api, &customer_id, |customer| changes.onto(CustomerDraft::from(customer))).await
+    write(&api, &customer_id, |customer| changes.over(CustomerDraft::from(customer))).await
 }
 
 /// Deletes a customer with their preferences, devices, vehicles and reminders. What was sent stays in the log, unless
@@ -218,20 +221,31 @@ async fn list_reminders(
 async fn write(
     api: &Api,
     customer_id: &str,
-    draft: impl FnOnce(Customer) -> Result<CustomerDraft, Problem>,
+    draft: impl FnOnce(Customer) -> Written<CustomerDraft>,
 ) -> Result<axum::Json<CustomerView>, Problem> {
     let mut session = api.context.db.begin().await?;
     let customer = customers::lock(&mut session, customer_id).await?.ok_or(Problem::NotFound)?;
-    let draft = draft(customer)?;
-    if draft.customer_id != customer_id {
+    let mut written = draft(customer);
+    if written.record.customer_id != customer_id {
         let error = "No se puede cambiar: así conocen al cliente sus notificaciones. Cree otro cliente.";
-        return Err(FieldErrors::one("customer_id", error).into());
+        written.check(vec![("customer_id", error.to_owned())]);
     }
-    let draft = draft.checked(&api.context.config.default_country)?;
+    let draft = written.checked(|draft| draft.checked(&api.context.config.default_country)).finish()?;
     let written = customers::replace(&mut session, &draft, api.context.clock.now()).await?.ok_or(Problem::NotFound)?;
     let preferences = customers::preferences(&mut session, &[draft.customer_id]).await?;
     session.commit().await?;
     Ok(axum::Json(CustomerView::new(written, preferences)))
+}
+
+/// A customer as a whole; the first name may be sent in `name`.
+fn whole(sent: Changes, draft: CustomerDraft) -> Written<CustomerDraft> {
+    let has_first_name = sent.has("first_name");
+    let mut written = sent.whole(draft);
+    let is_named = has_first_name || written.record.name.is_some();
+    if !is_named || (written.record.first_name.is_empty() && written.record.name.is_none()) {
+        written.check(vec![("first_name", "Este campo es requerido.".to_owned())]);
+    }
+    written
 }
 
 /// The preferences of a whole page are loaded together.
@@ -248,9 +262,11 @@ async fn with_preferences(session: &mut Session, customers: Vec<Customer>) -> db
     Ok(customers.into_iter().map(view).collect())
 }
 
+const ID_TAKEN: &str = "Ya existe un cliente con este customer_id.";
+
 fn id_taken(error: db::Error) -> Problem {
     if error.violates("customers_customer_id_key", "customers.customer_id") {
-        return FieldErrors::one("customer_id", "Ya existe un cliente con este customer_id.").into();
+        return FieldErrors::one("customer_id", ID_TAKEN).into();
     }
     error.into()
 }
@@ -278,6 +294,9 @@ struct CustomerView {
     phone: Option<String>,
     /// Number for WhatsApp, E.164; where it is null, `phone` is used.
     whatsapp: Option<String>,
+    /// Which of the two numbers no numbering plan knows. They are used all the same.
+    #[schema(example = json!([]))]
+    unusual: Vec<&'static str>,
     /// What they decided about channels, in the order in which these are tried.
     channel_preferences: Vec<PreferenceView>,
     /// Local time from which they do not want to be disturbed, `HH:MM`.
@@ -297,6 +316,7 @@ impl CustomerView {
     fn new(customer: Customer, preferences: Vec<Preference>) -> Self {
         Self {
             full_name: customer.full_name(),
+            unusual: customer.unusual(),
             id: customer.id,
             customer_id: customer.customer_id,
             first_name: customer.first_name,
@@ -361,13 +381,17 @@ impl Form for CustomerDraft {
         if !fields.has("first_name") && !fields.has("last_name") {
             self.name = fields.optional("name");
         }
+        let is_blanked = fields.has("first_name");
         fields.set("first_name", &mut self.first_name);
+        if is_blanked && self.first_name.trim().is_empty() {
+            fields.check(vec![("first_name", "Este campo no puede estar en blanco.".to_owned())]);
+        }
         fields.set("last_name", &mut self.last_name);
         fields.set_nullable("email", &mut self.email);
         fields.set_nullable("phone", &mut self.phone);
         fields.set_nullable("whatsapp", &mut self.whatsapp);
-        fields.set_clearable("quiet_from", &mut self.quiet_from);
-        fields.set_clearable("quiet_until", &mut self.quiet_until);
+        fields.set_nullable("quiet_from", &mut self.quiet_from);
+        fields.set_nullable("quiet_until", &mut self.quiet_until);
         fields.set_nullable("time_zone", &mut self.time_zone);
     }
 }

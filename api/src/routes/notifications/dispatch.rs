@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use recado_notifications::dispatch::{self, Accepted, Event, MINIMUM_FIELDS, Preview, Receipt, Rejection, Request};
+use recado_notifications::templates::rendering::Context;
 use recado_queue::idempotency::IdempotencyKey;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -171,6 +172,11 @@ impl request::Request for Event {
             critical: fields.optional("critical").unwrap_or_default(),
         };
         fields.check(event.field_errors());
+        // The decision looks at the context, but is never asked when a field is wrong; all mistakes are told at once.
+        if fields.are_wrong() {
+            let errors = Context::new(&event.context, true).err().map(|error| ("context", error.to_string()));
+            fields.check(errors.into_iter().collect());
+        }
         Some(event)
     }
 }

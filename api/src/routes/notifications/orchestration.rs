@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session, Violation};
 use recado_kernel::ids::Id;
-use recado_notifications::catalogue::{self, Catalogue};
+use recado_notifications::catalogue::{self, Catalogue, ServiceType};
 use recado_notifications::catalogue_version;
 use recado_notifications::channels::Channel;
 use recado_notifications::orchestration::{
@@ -23,7 +23,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::Fields;
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
@@ -62,9 +62,9 @@ async fn list(
 async fn create(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(Whole(draft)): Json<Whole<OrchestrationDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<(StatusCode, axum::Json<OrchestrationView>), Problem> {
-    let service = service_of(&draft, &*api.catalogue().await?)?;
+    let (draft, service) = of_a_service(sent.whole(OrchestrationDraft::default()), &*api.catalogue().await?)?;
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
     let inserted = orchestration::insert(&mut session, &draft, service, api.context.clock.now()).await;
@@ -85,7 +85,7 @@ async fn show(
     view(&api, id).await
 }
 
-/// Replaces a configuration, except its matrix. What is left out becomes what it is for a new one.
+/// Writes a configuration as a whole, except its matrix. What is required must be sent; the rest stays as it is where it is not.
 #[utoipa::path(put, path = "/{id}", tag = "orchestration",
     params(("id" = Id, Path, description = "Id of the configuration")), request_body = OrchestrationDraft,
     responses((status = 200, description = "The configuration", body = OrchestrationView)))]
@@ -93,9 +93,9 @@ async fn replace(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
-    Json(Whole(draft)): Json<Whole<OrchestrationDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
-    write(&api, id, |_| Ok(draft)).await
+    write(&api, id, |config| sent.whole(OrchestrationDraft::from(config))).await
 }
 
 /// Changes the fields that are sent. The matrix is not one of them.
@@ -108,7 +108,7 @@ async fn change(
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
-    write(&api, id, |config| changes.onto(OrchestrationDraft::from(config))).await
+    write(&api, id, |config| changes.over(OrchestrationDraft::from(config))).await
 }
 
 /// Deletes a configuration with its matrix. Events then use the next one in force, or are refused.
@@ -175,14 +175,13 @@ async fn initialize_phases(
 async fn write(
     api: &Api,
     id: Id,
-    draft: impl FnOnce(Orchestration) -> Result<OrchestrationDraft, Problem>,
+    draft: impl FnOnce(Orchestration) -> Written<OrchestrationDraft>,
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
     let catalogue = api.catalogue().await?;
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
     let config = orchestration::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let draft = draft(config)?;
-    let service = service_of(&draft, &catalogue)?;
+    let (draft, service) = of_a_service(draft(config), &catalogue)?;
     save(&mut session, id, &draft, service, api.context.clock.now()).await.map_err(not_unique)?;
     session.commit().await?;
     view(api, id).await
@@ -199,8 +198,15 @@ async fn save(
     orchestration::forget_misfits(session).await
 }
 
-fn service_of(draft: &OrchestrationDraft, catalogue: &Catalogue) -> Result<Id, Problem> {
-    catalogue.known_service(&draft.service_type).map_err(|error| FieldErrors::one("service_type", error).into())
+/// The draft with the service that it means, unless something is wrong with it or there is no such service.
+fn of_a_service(
+    mut written: Written<OrchestrationDraft>,
+    catalogue: &Catalogue,
+) -> Result<(OrchestrationDraft, Id), Problem> {
+    let service = catalogue.known_service(&written.record.service_type);
+    let service = service.map_err(|error| written.check(vec![("service_type", error)])).ok();
+    let draft = written.finish()?;
+    Ok((draft, service.ok_or(Problem::NotFound)?))
 }
 
 /// SQLite names the index itself, because it is one of expressions.
@@ -267,11 +273,33 @@ struct CellView {
     template: Option<Id>,
     /// Name of that template.
     template_name: Option<String>,
+    /// The template that is really sent: the one that is named, or else the best match. An event of a type that has templates of
+    /// its own is told in those. Null: there is none, and the channel is skipped.
+    effective_template: Option<Id>,
+    /// Its name.
+    effective_template_name: Option<String>,
+    /// Subtypes of the service with words of their own in this cell, which go before those.
+    effective_by_subtype: Vec<SubtypeView>,
     /// Without this receipt in time the next channel is tried; null when it is enough that the message was sent.
     await_receipt: Option<AwaitedReceipt>,
     /// How long to wait for the receipt, in seconds.
     #[schema(minimum = 1, maximum = 604800)]
     await_seconds: Option<i32>,
+}
+
+/// What is sent instead to one subtype of the service.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SubtypeTemplate)]
+struct SubtypeView {
+    /// The subtype.
+    subtype: Id,
+    /// Its name.
+    #[schema(examples("Frenos"))]
+    subtype_name: String,
+    /// The template that is really sent.
+    template: Id,
+    /// Its name.
+    template_name: String,
 }
 
 impl OrchestrationView {
@@ -286,7 +314,7 @@ impl OrchestrationView {
             is_active: config.is_active,
             description: config.description.clone(),
             delivery_mode: config.delivery_mode,
-            phase_configs: catalogue.matrix(config.id).map(|cell| CellView::of(cell, catalogue)).collect(),
+            phase_configs: catalogue.matrix(config.id).map(|cell| CellView::of(cell, config, catalogue)).collect(),
             created_at: config.created_at,
             updated_at: config.updated_at,
         }
@@ -294,7 +322,18 @@ impl OrchestrationView {
 }
 
 impl CellView {
-    fn of(cell: &Cell, catalogue: &Catalogue) -> Self {
+    fn of(cell: &Cell, config: &Orchestration, catalogue: &Catalogue) -> Self {
+        let effective = catalogue.effective(config, cell, None);
+        let of_subtype = |subtype: &ServiceType| {
+            let own = catalogue.effective(config, cell, Some(subtype.id))?;
+            let is_own = effective.is_none_or(|effective| effective.id != own.id);
+            is_own.then(|| SubtypeView {
+                subtype: subtype.id,
+                subtype_name: subtype.name.clone(),
+                template: own.id,
+                template_name: own.name.clone(),
+            })
+        };
         let phase = catalogue.phases.iter().find(|phase| phase.id == cell.phase_id);
         let template = cell.template_id.and_then(|id| catalogue.template(id));
         Self {
@@ -305,6 +344,9 @@ impl CellView {
             enabled: cell.enabled,
             template: cell.template_id,
             template_name: template.map(|template| template.name.clone()),
+            effective_template: effective.map(|template| template.id),
+            effective_template_name: effective.map(|template| template.name.clone()),
+            effective_by_subtype: catalogue.subtypes(config.service_type_id).filter_map(of_subtype).collect(),
             await_receipt: cell.await_receipt,
             await_seconds: cell.await_seconds,
         }

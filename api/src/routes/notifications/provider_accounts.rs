@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
 use crate::extract::body::{Changes, Form, Json, Whole};
-use crate::extract::fields::{Field, Fields, choice};
+use crate::extract::fields::{Field, Fields, Verbatim, choice};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -248,8 +248,11 @@ fn fill_settings(settings: &mut Settings, fields: &mut Fields) {
 struct Secret(String);
 
 impl Field for Secret {
+    /// A form that does not show the secret must not remove it.
+    const BLANK_IS_NOTHING: bool = false;
+
     fn read(value: Value) -> Result<Self, String> {
-        let secret = String::read(value)?;
+        let Verbatim(secret) = Verbatim::read(value)?;
         if secret.trim().is_empty() {
             return Err("Este campo no puede estar en blanco; null quita el secreto.".to_owned());
         }

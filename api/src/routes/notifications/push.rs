@@ -16,7 +16,7 @@ use crate::auth::{Dispatch, May, Read};
 use crate::extract::body::Json;
 use crate::extract::path::Segment;
 use crate::extract::request::request;
-use crate::problem::{FieldErrors, Problem};
+use crate::problem::Problem;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
@@ -32,9 +32,13 @@ async fn subscribe(
     Json(write): Json<SubscriptionWrite>,
 ) -> Result<(StatusCode, axum::Json<Subscribed>), Problem> {
     let new = NewSubscription::from(write);
-    check_url(&new.endpoint, api.context.config.allow_private_networks)
-        .map_err(|error| FieldErrors::one("subscription.endpoint", explain(&error)))?;
-    let new = new.checked().map_err(name_fields)?;
+    let reached = check_url(&new.endpoint, api.context.config.allow_private_networks);
+    let unreachable = reached.err().map(|error| ("subscription.endpoint", explain(&error).to_owned()));
+    let new = match (new.checked(), unreachable) {
+        (Ok(new), None) => new,
+        (Ok(_), Some(error)) => return Err(vec![error].into()),
+        (Err(errors), error) => return Err(name_fields(errors.into_iter().chain(error).collect())),
+    };
     let mut session = api.context.db.begin().await?;
     let id = push::subscribe(&mut session, &new, api.context.clock.now()).await?;
     session.commit().await?;

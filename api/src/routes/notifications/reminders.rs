@@ -6,16 +6,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::NaiveDate;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::reminders::{self, Kind, Reminder, ReminderDraft, ReminderFilter, Status};
+use recado_notifications::vehicles;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::{Field, Fields, choice};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
@@ -48,9 +50,10 @@ async fn list(
 async fn create(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(Whole(draft)): Json<Whole<ReminderDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<(StatusCode, axum::Json<ReminderView>), Problem> {
     let mut session = api.context.db.begin().await?;
+    let draft = of_a_vehicle(&mut session, sent.whole(ReminderDraft::default())).await?;
     let created = reminders::insert(&mut session, &draft, api.context.clock.now()).await?;
     let created = created.ok_or_else(unknown_vehicle)?;
     session.commit().await?;
@@ -69,16 +72,23 @@ async fn show(
     Ok(axum::Json(reminder.into()))
 }
 
-/// Replaces a reminder. What is left out becomes empty, or what it is by default; the status stays as it is.
+/// Writes a reminder as a whole. What is required must be sent; the rest stays as it is where it is not.
 #[utoipa::path(put, path = "/{id}", tag = "reminders", params(("id" = Id, Path, description = "Id of the reminder")),
     request_body = ReminderDraft, responses((status = 200, description = "The reminder", body = ReminderView)))]
 async fn replace(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
-    Json(Whole(draft)): Json<Whole<ReminderDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<axum::Json<ReminderView>, Problem> {
-    write(&api, id, |_| Ok(draft)).await
+    // The vehicle has two names, and the check of a whole record knows neither of them.
+    let is_of_a_vehicle = sent.has("vehicle") || sent.has("vehicle_id");
+    write(&api, id, |reminder| {
+        let mut known = ReminderDraft::from(reminder);
+        known.vehicle = known.vehicle.filter(|_| is_of_a_vehicle);
+        sent.whole(known)
+    })
+    .await
 }
 
 /// Changes the fields that are sent. A reminder that becomes `pending` again is announced again when it is due.
@@ -90,7 +100,7 @@ async fn change(
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<ReminderView>, Problem> {
-    write(&api, id, |reminder| changes.onto(ReminderDraft::from(reminder))).await
+    write(&api, id, |reminder| changes.over(ReminderDraft::from(reminder))).await
 }
 
 /// Deletes a reminder. What it announced stays in the log.
@@ -121,19 +131,32 @@ async fn complete(
 async fn write(
     api: &Api,
     id: Id,
-    draft: impl FnOnce(Reminder) -> Result<ReminderDraft, Problem>,
+    draft: impl FnOnce(Reminder) -> Written<ReminderDraft>,
 ) -> Result<axum::Json<ReminderView>, Problem> {
     let mut session = api.context.db.begin().await?;
     let reminder = reminders::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let draft = draft(reminder)?;
+    let draft = of_a_vehicle(&mut session, draft(reminder)).await?;
     let written = reminders::replace(&mut session, id, &draft, api.context.clock.now()).await?;
     let written = written.ok_or_else(unknown_vehicle)?;
     session.commit().await?;
     Ok(axum::Json(written.into()))
 }
 
+/// The draft, unless something is wrong with it or there is no such vehicle.
+async fn of_a_vehicle(session: &mut Session, mut written: Written<ReminderDraft>) -> Result<ReminderDraft, Problem> {
+    let vehicle = written.record.vehicle;
+    if let Some(vehicle) = vehicle
+        && vehicles::find(session, vehicle).await?.is_none()
+    {
+        written.check(vec![("vehicle", UNKNOWN_VEHICLE.to_owned())]);
+    }
+    written.finish()
+}
+
+const UNKNOWN_VEHICLE: &str = "No existe un vehículo con este id.";
+
 fn unknown_vehicle() -> Problem {
-    FieldErrors::one("vehicle", "No existe un vehículo con este id.").into()
+    FieldErrors::one("vehicle", UNKNOWN_VEHICLE).into()
 }
 
 /// A reminder.

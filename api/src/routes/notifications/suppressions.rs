@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Form, Json, Whole};
+use crate::extract::body::{Changes, Form, Json};
 use crate::extract::fields::Fields;
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
@@ -47,9 +47,10 @@ async fn list(
 async fn create(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(Whole(draft)): Json<Whole<SuppressionDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<(StatusCode, axum::Json<SuppressionView>), Problem> {
-    let draft = draft.checked(&api.context.config.default_country)?;
+    let country = &api.context.config.default_country;
+    let draft = sent.whole(SuppressionDraft::default()).checked(|draft| draft.checked(country)).finish()?;
     let mut session = api.context.db.begin().await?;
     let now = api.context.clock.now();
     let created = suppressions::insert(&mut session, &draft, now).await.map_err(already_there)?;

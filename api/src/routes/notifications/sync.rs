@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use recado_kernel::ids::Id;
-use recado_notifications::customers::CustomerSync;
+use recado_notifications::customers::{CustomerSync, Warning};
 use recado_notifications::jobs::{SyncCustomer, SyncVehicle};
 use recado_notifications::vehicles::VehicleSync;
 use serde::Serialize;
@@ -13,9 +13,8 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::auth::InternalCaller;
-use crate::extract::body::Json;
-use crate::extract::fields::Fields;
-use crate::extract::request::Request;
+use crate::extract::body::{Changes, Form, Json};
+use crate::extract::fields::{Fields, PeoplesDate};
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
 
@@ -37,26 +36,25 @@ pub(crate) fn vehicles() -> Routes {
 async fn customer(
     _: InternalCaller,
     State(api): State<Arc<Api>>,
-    Json(sync): Json<CustomerSync>,
+    Json(sent): Json<Changes>,
 ) -> Result<Answer, Problem> {
-    let sync = sync.checked(&api.context.config.default_country)?;
-    let customer_id = sync.customer_id.clone();
+    let country = &api.context.config.default_country;
+    let sync = sent.whole(CustomerSync::default()).checked(|sync| sync.checked(country)).finish()?;
+    let (customer_id, warnings) = (sync.customer_id.clone(), sync.warnings.clone());
     let task_id = api.enqueue.accept(&SyncCustomer(sync)).await?;
-    Ok(queued(Queued { status: "accepted", message: "Customer sync queued", task_id, customer_id, plate: None }))
+    let message = "Customer sync queued";
+    Ok(queued(Queued { status: "accepted", message, task_id, customer_id, plate: None, warnings }))
 }
 
 /// Takes a vehicle in, as the Core service knows it; reminders that its kilometres make due are announced (S002-61).
 #[utoipa::path(post, path = "/sync", tag = "sync", request_body = VehicleSync,
     responses((status = 202, description = "It is kept, and worked off on queue `sync`", body = Queued)))]
-async fn vehicle(
-    _: InternalCaller,
-    State(api): State<Arc<Api>>,
-    Json(sync): Json<VehicleSync>,
-) -> Result<Answer, Problem> {
-    let sync = sync.checked()?;
+async fn vehicle(_: InternalCaller, State(api): State<Arc<Api>>, Json(sent): Json<Changes>) -> Result<Answer, Problem> {
+    let sync = sent.whole(VehicleSync::default()).checked(VehicleSync::checked).finish()?;
     let (customer_id, plate) = (sync.customer_id.clone(), Some(sync.plate.clone()));
     let task_id = api.enqueue.accept(&SyncVehicle(sync)).await?;
-    Ok(queued(Queued { status: "accepted", message: "Vehicle sync queued", task_id, customer_id, plate }))
+    let (message, warnings) = ("Vehicle sync queued", Vec::new());
+    Ok(queued(Queued { status: "accepted", message, task_id, customer_id, plate, warnings }))
 }
 
 /// Where to look for what became of it: `GET /api/internal/v1/tasks/{task_id}/status/`.
@@ -78,41 +76,48 @@ struct Queued {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(examples("ABC123"))]
     plate: Option<String>,
+    /// Fields that were left out or taken with a reservation; the task's result says so again. Absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
 }
 
 fn queued(answer: Queued) -> Answer {
     (StatusCode::ACCEPTED, axum::Json(answer))
 }
 
-impl Request for CustomerSync {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            customer_id: fields.required("customer_id"),
-            name: fields.optional("name"),
-            first_name: fields.optional("first_name"),
-            last_name: fields.optional("last_name"),
-            email: fields.optional("email"),
-            phone: fields.optional("phone"),
-            whatsapp: fields.optional("whatsapp"),
-            sync_version: fields.optional("sync_version"),
-        })
+impl Form for CustomerSync {
+    const REQUIRED: &'static [&'static str] = &["customer_id"];
+
+    fn fill(&mut self, fields: &mut Fields) {
+        fields.set("customer_id", &mut self.customer_id);
+        fields.set_nullable("name", &mut self.name);
+        fields.set_nullable("first_name", &mut self.first_name);
+        fields.set_nullable("last_name", &mut self.last_name);
+        fields.set_nullable("email", &mut self.email);
+        fields.set_nullable("phone", &mut self.phone);
+        fields.set_nullable("whatsapp", &mut self.whatsapp);
+        fields.set_nullable("sync_version", &mut self.sync_version);
+        if self.name.is_none() && self.first_name.is_none() {
+            fields.check(vec![("name", "Este campo es requerido: envíe name, o first_name.".to_owned())]);
+        }
     }
 }
 
-impl Request for VehicleSync {
-    fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self {
-            vehicle_id: fields.optional("vehicle_id"),
-            customer_id: fields.required("customer_id"),
-            plate: fields.required("plate"),
-            brand: fields.optional("brand"),
-            model: fields.optional("model"),
-            year: fields.optional("year"),
-            current_kilometers: fields.optional("current_kilometers"),
-            last_service_date: fields.optional("last_service_date"),
-            next_service_kilometers: fields.optional("next_service_kilometers"),
-            image_url: fields.optional("image_url"),
-            sync_version: fields.optional("sync_version"),
-        })
+impl Form for VehicleSync {
+    const REQUIRED: &'static [&'static str] = &["customer_id", "plate", "brand", "model"];
+
+    fn fill(&mut self, fields: &mut Fields) {
+        fields.set_nullable("vehicle_id", &mut self.vehicle_id);
+        fields.set("customer_id", &mut self.customer_id);
+        fields.set("plate", &mut self.plate);
+        fields.set_nullable("brand", &mut self.brand);
+        fields.set_nullable("model", &mut self.model);
+        fields.set_nullable("year", &mut self.year);
+        fields.set_nullable("current_kilometers", &mut self.current_kilometers);
+        // People typed it into the core system.
+        self.last_service_date = fields.optional("last_service_date").map(|PeoplesDate(date)| date);
+        fields.set_nullable("next_service_kilometers", &mut self.next_service_kilometers);
+        fields.set_nullable("image_url", &mut self.image_url);
+        fields.set_nullable("sync_version", &mut self.sync_version);
     }
 }

@@ -20,8 +20,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Changes, Form, Json, Whole};
-use crate::extract::fields::Fields;
+use crate::extract::body::{Changes, Form, Json, Written};
+use crate::extract::fields::{Fields, Verbatim};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -49,9 +49,12 @@ async fn list(
 ) -> Result<axum::Json<Page<TemplateView>>, Problem> {
     let catalogue = api.catalogue().await?;
     let filter = query.filter(&catalogue)?;
-    let mut found: Vec<&Template> = catalogue.templates.iter().filter(|template| filter.takes(template)).collect();
-    found.sort_by_key(|template| (&template.name, template.id));
-    Ok(axum::Json(paging.cut(&found, |template| TemplateView::of(template, &catalogue, &api))?))
+    let page = off_runtime(move || {
+        let mut found: Vec<&Template> = catalogue.templates.iter().filter(|template| filter.takes(template)).collect();
+        found.sort_by_key(|template| (&template.name, template.id));
+        paging.cut(&found, |template| TemplateView::of(template, &catalogue, &api))
+    });
+    Ok(axum::Json(page.await??))
 }
 
 /// Writes a new template. Texts that could never be rendered are refused.
@@ -60,9 +63,9 @@ async fn list(
 async fn create(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(Whole(draft)): Json<Whole<TemplateDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<(StatusCode, axum::Json<TemplateView>), Problem> {
-    let place = checked(&api, &*api.catalogue().await?, &draft)?;
+    let (draft, place) = checked(&api, &*api.catalogue().await?, sent.whole(TemplateDraft::default())).await?;
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
     let id = templates::insert(&mut session, &draft, place, api.context.clock.now()).await?;
@@ -81,16 +84,16 @@ async fn show(
     view(&api, id).await
 }
 
-/// Replaces a template. What is left out becomes empty, or what it is for a new template.
+/// Writes a template as a whole. What is required must be sent; the rest stays as it is where it is not.
 #[utoipa::path(put, path = "/{id}", tag = "templates", params(("id" = Id, Path, description = "Id of the template")),
     request_body = TemplateDraft, responses((status = 200, description = "The template", body = TemplateView)))]
 async fn replace(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
-    Json(Whole(draft)): Json<Whole<TemplateDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
-    write(&api, id, |_| Ok(draft)).await
+    write(&api, id, |template| sent.whole(TemplateDraft::from(template))).await
 }
 
 /// Changes the fields that are sent. The next event is told in the new words; what was accepted before keeps the old ones.
@@ -102,7 +105,7 @@ async fn change(
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
-    write(&api, id, |template| changes.onto(TemplateDraft::from(template))).await
+    write(&api, id, |template| changes.over(TemplateDraft::from(template))).await
 }
 
 /// Deletes a template. Cells of the matrix that name it go back to the best match.
@@ -128,7 +131,8 @@ async fn preview(
     State(api): State<Arc<Api>>,
     Json(request): Json<PreviewRequest>,
 ) -> Result<axum::Json<Preview>, Problem> {
-    request.render(api.context.config.template_strict_case).map(axum::Json)
+    let strict_case = api.context.config.template_strict_case;
+    off_runtime(move || request.render(strict_case)).await?.map(axum::Json)
 }
 
 /// The variables that every template may use.
@@ -151,27 +155,28 @@ async fn for_context(
     Query(query): Query<TemplateContextQuery>,
 ) -> Result<axum::Json<Fitting>, Problem> {
     let catalogue = api.catalogue().await?;
-    let fitting = templates::fitting(catalogue.templates.iter(), &query.key(&catalogue)?);
-    let shown = |template: &&Template| TemplateView::of(template, &catalogue, &api);
-    let best = match fitting.first() {
-        _ if query.all.unwrap_or_default() => return Ok(axum::Json(Fitting::All(fitting.iter().map(shown).collect()))),
-        Some(best) => best,
-        None => return Err(Problem::Nothing("No hay una plantilla activa para este contexto.".to_owned())),
-    };
-    Ok(axum::Json(Fitting::Best(Box::new(shown(best)))))
+    let found = off_runtime(move || {
+        let fitting = templates::fitting(catalogue.templates.iter(), &query.key(&catalogue)?);
+        let shown = |template: &&Template| TemplateView::of(template, &catalogue, &api);
+        match fitting.first() {
+            _ if query.all.unwrap_or_default() => Ok(Fitting::All(fitting.iter().map(shown).collect())),
+            Some(best) => Ok(Fitting::Best(Box::new(shown(best)))),
+            None => Err(Problem::Nothing("No hay una plantilla activa para este contexto.".to_owned())),
+        }
+    });
+    found.await?.map(axum::Json)
 }
 
 async fn write(
-    api: &Api,
+    api: &Arc<Api>,
     id: Id,
-    draft: impl FnOnce(Template) -> Result<TemplateDraft, Problem>,
+    draft: impl FnOnce(Template) -> Written<TemplateDraft>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
     let catalogue = api.catalogue().await?;
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
     let template = templates::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let draft = draft(template)?;
-    let place = checked(api, &catalogue, &draft)?;
+    let (draft, place) = checked(api, &catalogue, draft(template)).await?;
     templates::replace(&mut session, id, &draft, place, api.context.clock.now()).await?;
     orchestration::forget_misfits(&mut session).await?;
     session.commit().await?;
@@ -179,23 +184,29 @@ async fn write(
 }
 
 /// What can only be checked with the catalogue at hand: the places that are named, and the words.
-fn checked(api: &Api, catalogue: &Catalogue, draft: &TemplateDraft) -> Result<TemplateScope, Problem> {
+async fn checked(
+    api: &Api,
+    catalogue: &Catalogue,
+    mut written: Written<TemplateDraft>,
+) -> Result<(TemplateDraft, TemplateScope), Problem> {
+    let draft = written.record.clone();
     let place = catalogue.place(draft.service_type.as_deref(), draft.subtype.as_deref(), draft.phase.as_deref());
-    let mut errors = draft.flaws(api.context.config.template_strict_case);
-    match place {
-        Ok(place) if errors.is_empty() => Ok(place),
-        Ok(_) => Err(errors.into()),
-        Err(unknown) => {
-            errors.extend(unknown);
-            Err(errors.into())
-        }
-    }
+    let place = place.map_err(|unknown| written.check(unknown)).unwrap_or_default();
+    let strict_case = api.context.config.template_strict_case;
+    written.check(off_runtime(move || draft.flaws(strict_case)).await?);
+    Ok((written.finish()?, place))
 }
 
-async fn view(api: &Api, id: Id) -> Result<axum::Json<TemplateView>, Problem> {
-    let catalogue = api.catalogue().await?;
-    let template = catalogue.template(id).ok_or(Problem::NotFound)?;
-    Ok(axum::Json(TemplateView::of(template, &catalogue, api)))
+async fn view(api: &Arc<Api>, id: Id) -> Result<axum::Json<TemplateView>, Problem> {
+    let (api, catalogue) = (api.clone(), api.catalogue().await?);
+    let shown =
+        off_runtime(move || catalogue.template(id).map(|template| TemplateView::of(template, &catalogue, &api)));
+    shown.await?.map(axum::Json).ok_or(Problem::NotFound)
+}
+
+/// Compiling and rendering take milliseconds where a template is meant to be costly: other requests do not wait for that.
+async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::Panicked)
 }
 
 /// A template (S002-44).
@@ -240,9 +251,9 @@ struct TemplateView {
     is_default: bool,
     /// Only templates in use are sent.
     is_active: bool,
-    /// What the texts ask for, as keys of an event's `context`, in the order in which they ask. Those that `variables/` does
-    /// not list must come with the event.
-    #[schema(examples(json!(["nombre", "vehiculo"])))]
+    /// What the texts ask for, as it stands in them, in the order in which they ask. Those that `variables/` does not list must
+    /// come with the event; case and accents do not matter there.
+    #[schema(examples(json!(["Nombre", "Vehículo"])))]
     variables: Vec<String>,
     /// The beginning of the message with example values, about 300 characters.
     preview: String,
@@ -281,7 +292,7 @@ impl TemplateView {
             taller_id: template.taller_id.clone(),
             is_default: template.is_default,
             is_active: template.is_active,
-            variables: used.iter().map(|variable| variable.id.clone()).collect(),
+            variables: used.iter().map(|variable| variable.label.clone()).collect(),
             preview: templates::preview(&template.body, compiled, strict_case),
             body: template.body.clone(),
             created_at: template.created_at,
@@ -291,12 +302,13 @@ impl TemplateView {
 }
 
 impl Form for TemplateDraft {
-    const REQUIRED: &'static [&'static str] = &["name", "channel", "body"];
+    /// `null` for a type of service or a phase is the general text, and has to be said.
+    const REQUIRED: &'static [&'static str] = &["name", "channel", "target", "body", "service_type", "phase"];
 
     fn fill(&mut self, fields: &mut Fields) {
         fields.set("name", &mut self.name);
         fields.set("subject", &mut self.subject);
-        fields.set("body", &mut self.body);
+        fields.set_verbatim("body", &mut self.body);
         fields.set_nullable("channel", &mut self.channel);
         fields.set("target", &mut self.target);
         fields.set_nullable("event_type", &mut self.event_type);
@@ -391,8 +403,8 @@ request! {
         #[schema(examples("Su {{Vehículo}} está listo"))]
         subject: Option<String>,
         /// The message, with variables.
-        #[schema(examples("Hola, {{Nombre}}: su {{Vehículo}} está listo."))]
-        body: String,
+        #[schema(value_type = String, examples("Hola, {{Nombre}}: su {{Vehículo}} está listo."))]
+        body: Verbatim,
         /// Values for the variables: texts, numbers, true or false. Without it the examples of `variables/` stand in; `fase` may
         /// always be left out, because an event brings its own.
         #[schema(value_type = Option<Object>, examples(json!({"nombre": "Carlos Mendoza", "vehiculo": "Haval H6 2024"})))]
@@ -401,14 +413,19 @@ request! {
 
     fn errors(&self) -> Vec<(&'static str, String)> {
         let error = || ("body", "Este campo no puede estar en blanco.".to_owned());
-        self.body.trim().is_empty().then(error).into_iter().collect()
+        self.body.0.trim().is_empty().then(error).into_iter().collect()
     }
 }
 
 impl PreviewRequest {
     fn render(&self, strict_case: bool) -> Result<Preview, Problem> {
-        let subject = self.subject.as_deref().unwrap_or_default();
-        let compiled = CompiledTemplate::compile(subject, &self.body, strict_case)
+        let (subject, Verbatim(body)) = (self.subject.as_deref().unwrap_or_default(), &self.body);
+        let mut errors = FieldErrors::default();
+        for flaw in templates::flaws(subject, body, strict_case) {
+            errors.add(flaw.part.as_str(), flaw.explanation());
+        }
+        errors.none_or_problem()?;
+        let compiled = CompiledTemplate::compile(subject, body, strict_case)
             .map_err(|error| FieldErrors::one(error.part.as_str(), error.explanation()))?;
         let samples = sample_context(strict_case);
         let values = match &self.context {
@@ -419,8 +436,8 @@ impl PreviewRequest {
         };
         let missing = compiled.missing(&values);
         if !missing.is_empty() {
-            let template_variables = compiled.variables().iter().map(|variable| variable.id.clone()).collect();
-            return Err(Problem::MissingVariables { missing, template_variables });
+            let template_variables = compiled.variables().iter().map(|variable| variable.label.clone()).collect();
+            return Err(Problem::MissingVariables { missing: compiled.labels(&missing), template_variables });
         }
         let rendered =
             compiled.render(&values).map_err(|error| FieldErrors::one(error.part.as_str(), error.explanation()))?;
@@ -486,8 +503,8 @@ request! {
         phase_id: String,
         /// The channel.
         channel: Channel,
-        /// The audience; clients when it is left out.
-        target: Option<Target>,
+        /// The audience.
+        target: Target,
         /// A subtype of the service, by UUID or slug.
         subtype_id: Option<String>,
         /// The workshop.
@@ -509,7 +526,7 @@ impl TemplateContextQuery {
         })?;
         Ok(TemplateKey {
             channel: self.channel,
-            target: self.target.unwrap_or_default(),
+            target: self.target,
             event_type: self.event_type.as_deref().unwrap_or_default(),
             service_type_id: place.service_type_id,
             subtype_id: place.subtype_id,

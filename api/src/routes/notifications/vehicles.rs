@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Changes, Form, Json, Whole};
+use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::Fields;
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
@@ -47,9 +47,12 @@ async fn list(
 async fn create(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(Whole(draft)): Json<Whole<VehicleDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<(StatusCode, axum::Json<VehicleView>), Problem> {
     let mut session = api.context.db.begin().await?;
+    let mut written = sent.whole(VehicleDraft::default());
+    written.check(vehicles::conflicts(&mut session, &written.record, None).await?);
+    let draft = written.finish()?;
     let created = vehicles::insert(&mut session, &draft, api.context.clock.now()).await.map_err(plate_taken)?;
     let created = created.ok_or_else(unknown_customer)?;
     session.commit().await?;
@@ -68,16 +71,16 @@ async fn show(
     Ok(axum::Json(vehicle.into()))
 }
 
-/// Replaces a vehicle. What is left out becomes empty.
+/// Writes a vehicle as a whole. What is required must be sent; the rest stays as it is where it is not.
 #[utoipa::path(put, path = "/{id}", tag = "vehicles", params(("id" = Id, Path, description = "Id of the vehicle")),
     request_body = VehicleDraft, responses((status = 200, description = "The vehicle", body = VehicleView)))]
 async fn replace(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
-    Json(Whole(draft)): Json<Whole<VehicleDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<axum::Json<VehicleView>, Problem> {
-    write(&api, id, |_| Ok(draft)).await
+    write(&api, id, |vehicle| sent.whole(VehicleDraft::from(vehicle))).await
 }
 
 /// Changes the fields that are sent.
@@ -89,7 +92,7 @@ async fn change(
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<VehicleView>, Problem> {
-    write(&api, id, |vehicle| changes.onto(VehicleDraft::from(vehicle))).await
+    write(&api, id, |vehicle| changes.over(VehicleDraft::from(vehicle))).await
 }
 
 /// Deletes a vehicle with its reminders.
@@ -105,11 +108,13 @@ async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment
 async fn write(
     api: &Api,
     id: Id,
-    draft: impl FnOnce(Vehicle) -> Result<VehicleDraft, Problem>,
+    draft: impl FnOnce(Vehicle) -> Written<VehicleDraft>,
 ) -> Result<axum::Json<VehicleView>, Problem> {
     let mut session = api.context.db.begin().await?;
     let vehicle = vehicles::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let draft = draft(vehicle)?;
+    let mut draft = draft(vehicle);
+    draft.check(vehicles::conflicts(&mut session, &draft.record, Some(id)).await?);
+    let draft = draft.finish()?;
     let written = vehicles::replace(&mut session, id, &draft, api.context.clock.now()).await.map_err(plate_taken)?;
     let written = written.ok_or_else(unknown_customer)?;
     session.commit().await?;
@@ -118,13 +123,13 @@ async fn write(
 
 fn plate_taken(error: db::Error) -> Problem {
     if error.violates("vehicles_plate_key", "vehicles.plate") {
-        return FieldErrors::one("plate", "Ya existe un vehículo con esta placa.").into();
+        return FieldErrors::one("plate", vehicles::PLATE_TAKEN).into();
     }
     error.into()
 }
 
 fn unknown_customer() -> Problem {
-    FieldErrors::one("customer_id", "No existe un cliente con este customer_id. Créelo o sincronícelo primero.").into()
+    FieldErrors::one("customer_id", vehicles::UNKNOWN_CUSTOMER).into()
 }
 
 /// A vehicle.

@@ -69,7 +69,7 @@ async fn show(
     Ok(axum::Json(found.ok_or(Problem::NotFound)?.into()))
 }
 
-/// Replaces the settings of a workshop. What is left out gets its default.
+/// Writes the settings of a workshop as a whole. What is required must be sent; the rest stays as it is where it is not.
 #[utoipa::path(put, path = "/{taller_id}", tag = "workshops",
     params(("taller_id" = String, Path, description = "The caller's own identifier of the workshop")),
     request_body = WorkshopDraft, responses((status = 200, description = "The workshop", body = WorkshopView)))]
@@ -77,9 +77,9 @@ async fn replace(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(taller_id): Segment<String>,
-    Json(Whole(draft)): Json<Whole<WorkshopDraft>>,
+    Json(sent): Json<Changes>,
 ) -> Result<axum::Json<WorkshopView>, Problem> {
-    write(&api, &taller_id, |_| Ok(draft)).await
+    write(&api, &taller_id, |workshop| sent.whole(WorkshopDraft::from(workshop)).finish()).await
 }
 
 /// Changes the fields that are sent.

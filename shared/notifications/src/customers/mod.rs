@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 pub use self::preferences::{Choice, Preference, choice_errors, opt_out, preferences, set_preferences};
 pub use self::recipients::{Recipient, recipients};
 use crate::channels::Channel;
-use recado_kernel::addresses;
+use recado_kernel::addresses::{self, Mailbox};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, Texts, contains};
@@ -20,6 +20,12 @@ use recado_kernel::time_of_day::TimeOfDay;
 
 /// The longest `customer_id` (d15).
 pub const LONGEST_CUSTOMER_ID: usize = 100;
+
+/// The longest name, in characters, as in the service before.
+const LONGEST_NAME: usize = 255;
+
+/// The longest telephone, in characters, that the service before took whatever it said.
+const LONGEST_TELEPHONE: usize = 20;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Customer {
@@ -48,6 +54,13 @@ impl Customer {
     /// First and last name, as far as they are known.
     pub fn full_name(&self) -> String {
         format!("{} {}", self.first_name, self.last_name).trim().to_owned()
+    }
+
+    /// Which of the numbers no numbering plan knows: they are written to all the same, and staff may want to look at them.
+    pub fn unusual(&self) -> Vec<&'static str> {
+        let numbers = [("phone", &self.phone), ("whatsapp", &self.whatsapp)];
+        let is_unusual = |number: &Option<String>| number.as_deref().is_some_and(addresses::is_unusual_phone);
+        numbers.into_iter().filter(|(_, number)| is_unusual(number)).map(|(field, _)| field).collect()
     }
 
     /// Where the person is reached on a channel that has addresses. Devices for pushes are subscriptions and not stored here.
@@ -181,19 +194,20 @@ pub struct CustomerDraft {
     /// Your own identifier of the customer. It cannot be changed; in a PUT or PATCH it may be left out.
     #[schema(max_length = 100, examples("customer-001"))]
     pub customer_id: String,
-    /// First name.
-    #[schema(required = false, max_length = 200, examples("Carlos"))]
+    /// First name. `name` may be sent instead.
+    #[schema(max_length = 255, examples("Carlos"))]
     pub first_name: String,
     /// Last name.
-    #[schema(required = false, max_length = 200, examples("Mendoza"))]
+    #[schema(required = false, max_length = 255, examples("Mendoza"))]
     pub last_name: String,
     /// First and last name in one, divided at the first blank; counts only where neither of the two is sent.
-    #[schema(max_length = 200, examples("Carlos Mendoza"))]
+    #[schema(max_length = 255, examples("Carlos Mendoza"))]
     pub name: Option<String>,
-    /// Mail address.
+    /// Mail address; of `Carlos <carlos@example.com>` the address is kept.
     #[schema(max_length = 254, examples("carlos@example.com"))]
     pub email: Option<String>,
-    /// Telephone number, in E.164 or as it is dialled in `DEFAULT_COUNTRY`; it is kept in E.164.
+    /// Telephone number, in E.164 or as it is dialled in `DEFAULT_COUNTRY`; it is kept in E.164. One that no numbering plan
+    /// knows is taken when its length is possible, and then stands in `unusual`.
     #[schema(examples("+593991234567"))]
     pub phone: Option<String>,
     /// Number for WhatsApp, written like `phone`; where it is empty, `phone` is used.
@@ -218,13 +232,13 @@ impl CustomerDraft {
         }
         check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
         if let Some(name) = self.name.take() {
-            check_text(&mut errors, "name", Some(&name), 200);
+            check_text(&mut errors, "name", Some(&name), LONGEST_NAME);
             let (first, last) = divided(&name);
             (self.first_name, self.last_name) = (first.to_owned(), last.to_owned());
         }
         for (field, value) in [("first_name", &mut self.first_name), ("last_name", &mut self.last_name)] {
             *value = value.trim().to_owned();
-            check_text(&mut errors, field, Some(value), 200);
+            check_text(&mut errors, field, Some(value), LONGEST_NAME);
         }
         normalise(&mut errors, "email", &mut self.email, email);
         for (field, value) in [("phone", &mut self.phone), ("whatsapp", &mut self.whatsapp)] {
@@ -275,33 +289,35 @@ impl From<Customer> for CustomerDraft {
 
 /// A customer as the Core service sends it: the seed's form with `name`, and the wild form with two names (S002-60).
 ///
-/// What is absent or null erases nothing (d29).
+/// What is absent, null or blank erases nothing (d29).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CustomerSync {
     /// The Core service's identifier of the customer.
     #[schema(max_length = 100, examples("customer-001"))]
     pub customer_id: String,
-    /// First and last name in one, divided at the first blank; counts only where neither of the two is sent.
+    /// First and last name in one, divided at the first blank; counts only where neither of the two is sent. It or `first_name`
+    /// must be there.
     #[serde(default)]
-    #[schema(max_length = 200, examples("Carlos Mendoza"))]
+    #[schema(max_length = 255, examples("Carlos Mendoza"))]
     pub name: Option<String>,
     /// First name.
     #[serde(default)]
-    #[schema(max_length = 200, examples("Carlos"))]
+    #[schema(max_length = 255, examples("Carlos"))]
     pub first_name: Option<String>,
     /// Last name.
     #[serde(default)]
-    #[schema(max_length = 200, examples("Mendoza"))]
+    #[schema(max_length = 255, examples("Mendoza"))]
     pub last_name: Option<String>,
-    /// Mail address.
+    /// Mail address; of `Carlos <carlos@example.com>` the address is kept.
     #[serde(default)]
     #[schema(max_length = 254, examples("carlos@example.com"))]
     pub email: Option<String>,
-    /// Telephone number, in E.164 or as it is dialled in `DEFAULT_COUNTRY`.
+    /// Telephone number, in E.164 or as it is dialled in `DEFAULT_COUNTRY`. One that is no number is left out, and said so in
+    /// `warnings`.
     #[serde(default)]
     #[schema(examples("+593991234567"))]
     pub phone: Option<String>,
-    /// Number for WhatsApp; where it is absent, `phone` is used.
+    /// Number for WhatsApp, likewise; where it is absent, `phone` is used.
     #[serde(default)]
     #[schema(examples("+593991234567"))]
     pub whatsapp: Option<String>,
@@ -309,10 +325,36 @@ pub struct CustomerSync {
     #[serde(default)]
     #[schema(examples(7))]
     pub sync_version: Option<i64>,
+    /// What was noticed about the fields; made by the check, and told again in the task's result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(ignore)]
+    pub warnings: Vec<Warning>,
+}
+
+/// A field of a sync that was taken with a reservation, or left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = SyncWarning)]
+pub struct Warning {
+    /// The field.
+    #[schema(examples("phone"))]
+    pub field: String,
+    /// A stable word: `not_a_number`, the field was left out; `unusual_number`, it was taken.
+    #[schema(examples("not_a_number"))]
+    pub code: String,
+    /// The same in a sentence. It does not repeat the value.
+    #[schema(examples("No es un número de teléfono: el cliente se sincroniza sin él."))]
+    pub detail: String,
+}
+
+impl Warning {
+    fn new(field: &str, code: &str, detail: String) -> Self {
+        Self { field: field.to_owned(), code: code.to_owned(), detail }
+    }
 }
 
 impl CustomerSync {
-    /// Checks and normalises what the caller sent; every error names its field.
+    /// Checks and normalises what the caller sent; every error names its field. A telephone that is none costs that field and
+    /// not the customer: a machine repeats what people typed years ago, and the other channel still works.
     pub fn checked(mut self, default_country: &str) -> std::result::Result<Self, Vec<(&'static str, String)>> {
         let mut errors = Vec::new();
         check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
@@ -320,11 +362,23 @@ impl CustomerSync {
             errors.push(("customer_id", "Este campo es requerido.".to_owned()));
         }
         for (field, value) in [("name", &self.name), ("first_name", &self.first_name), ("last_name", &self.last_name)] {
-            check_text(&mut errors, field, value.as_deref(), 200);
+            check_text(&mut errors, field, value.as_deref(), LONGEST_NAME);
         }
         normalise(&mut errors, "email", &mut self.email, email);
+        self.warnings.clear();
         for (field, value) in [("phone", &mut self.phone), ("whatsapp", &mut self.whatsapp)] {
-            normalise(&mut errors, field, value, |number| phone(number, default_country));
+            let Some(text) = value.take().filter(|text| !text.trim().is_empty()) else { continue };
+            match phone(&text, default_country) {
+                Ok(number) => {
+                    self.warnings.extend(unusual(field, &number));
+                    *value = Some(number);
+                }
+                Err(error) if is_taken_for_a_telephone(&text, default_country) => {
+                    let detail = format!("{error} El cliente se sincroniza sin este número.");
+                    self.warnings.push(Warning::new(field, "not_a_number", detail));
+                }
+                Err(error) => errors.push((field, error)),
+            }
         }
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
@@ -362,12 +416,29 @@ fn normalise(
     }
 }
 
+/// Also `Ana <ana@example.com>`, as address books hand it out.
 fn email(text: &str) -> std::result::Result<String, String> {
-    addresses::normalise_email(text).map_err(|error| error.in_spanish())
+    let mailbox: std::result::Result<Mailbox, _> = text.parse();
+    mailbox.map(|mailbox| mailbox.address).map_err(|error| error.in_spanish())
 }
 
 fn phone(text: &str, country: &str) -> std::result::Result<String, String> {
     addresses::normalise_phone(text, country).map_err(|error| error.in_spanish())
+}
+
+/// What the service before took for a telephone without a look at it: up to 20 characters of anything. Two numbers in one
+/// field are longer, and no mistake of the machine that repeats them.
+fn is_taken_for_a_telephone(text: &str, country: &str) -> bool {
+    let text = text.trim();
+    let parts = || text.split(['/', ';', ',', '|', '\n']).flat_map(|part| part.split(" y ")).map(str::trim);
+    let are_numbers = || parts().count() > 1 && parts().all(|part| phone(part, country).is_ok());
+    text.chars().count() <= LONGEST_TELEPHONE || (text.len() <= LONGEST_NAME && are_numbers())
+}
+
+/// The reservation about a number that no numbering plan knows.
+fn unusual(field: &str, number: &str) -> Option<Warning> {
+    let detail = "El número no consta en el plan de numeración de su país: se usa igual. Revíselo.";
+    addresses::is_unusual_phone(number).then(|| Warning::new(field, "unusual_number", detail.to_owned()))
 }
 
 /// What a sync did.
@@ -492,10 +563,44 @@ mod tests {
         let sync = CustomerSync {
             customer_id: "customer\r\n001".into(),
             email: Some("no-at-sign".into()),
-            phone: Some("abc".into()),
+            phone: Some("abc".repeat(7)),
             ..CustomerSync::default()
         };
         let errors = sync.checked("EC").expect_err("three fields are wrong");
         assert_eq!(errors.iter().map(|(field, _)| *field).collect::<Vec<_>>(), ["customer_id", "email", "phone"]);
+    }
+
+    /// What core systems hold in the field of a telephone: it costs that field, and the customer is synced without it.
+    #[test]
+    fn a_telephone_that_is_none_is_left_out_of_a_sync() {
+        let sync = |phone: &str| {
+            let sync = CustomerSync {
+                customer_id: "c-1".into(),
+                name: Some("Ana Peña".into()),
+                email: Some(" Ana <ana@Example.com> ".into()),
+                phone: Some(phone.to_owned()),
+                ..CustomerSync::default()
+            };
+            sync.checked("EC")
+        };
+        for none in
+            ["S/N", "0", "no tiene", "N/A", "--", "0991234567 / 0987654321", "022345678/0991234567", "0991234567 ext 5"]
+        {
+            let ana = sync(none).unwrap_or_else(|errors| panic!("{none}: {errors:?}"));
+            assert_eq!((ana.phone.as_deref(), ana.email.as_deref()), (None, Some("ana@example.com")), "{none}");
+            let [warning] = ana.warnings.as_slice() else { panic!("{none}: {:?}", ana.warnings) };
+            assert_eq!((warning.field.as_str(), warning.code.as_str()), ("phone", "not_a_number"), "{none}");
+        }
+        assert!(
+            sync("llamar después de las cinco").is_err(),
+            "21 characters and more were an invalid payload before, too"
+        );
+        let usual = sync("099 123 4567").expect("a good number");
+        assert_eq!((usual.phone.as_deref(), usual.warnings.len()), (Some("+593991234567"), 0));
+        let unusual = sync("+593 0 90 012 3456").expect("a possible number");
+        assert_eq!(
+            (unusual.phone.as_deref(), unusual.warnings[0].code.as_str()),
+            (Some("+593900123456"), "unusual_number")
+        );
     }
 }

@@ -43,12 +43,21 @@ impl Facts {
     /// The whole decision, for a dispatch and for a dry run alike. `None`: the customer is unknown, and what can be said
     /// without knowing them is right.
     pub(super) fn decide(&self, request: &Request) -> Result<Option<Decision<'_>>, Rejection> {
+        send_time::checked(&request.event, self.now, self.decided(request))
+    }
+
+    fn decided(&self, request: &Request) -> Result<Option<Decision<'_>>, Rejection> {
         let event = &request.event;
-        send_time::check(event, self.now)?;
         let Some(recipient) = self.recipients.get(&event.customer_id) else {
             // What is wrong for every customer, the caller hears now.
-            Plan::check(&self.catalogue, event, self.strict_case)?;
-            return Ok(None);
+            return match Plan::check(&self.catalogue, event, self.strict_case) {
+                Ok(()) => Ok(None),
+                Err(Rejection::Refused(mut sentences)) if request.unknown_customer == UnknownCustomer::Reject => {
+                    sentences.push(Rejection::unknown_customer(&event.customer_id));
+                    Err(Rejection::Refused(sentences))
+                }
+                Err(rejection) => Err(rejection),
+            };
         };
         let suppressed = self.suppressed(&recipient.customer);
         let workshop = self.catalogue.workshop(event.taller_id.as_deref());

@@ -1,12 +1,14 @@
 //! The decision about one event: pure, from the catalogue and the person to channels, addresses and words.
 
+use std::collections::BTreeMap;
+
 use super::event::{Event, MINIMUM_FIELDS};
 use super::rejection::Rejection;
 use crate::catalogue::{Catalogue, Phase, ServiceType};
 use crate::channels::Channel;
 use crate::orchestration::{self, Awaited, Cell, DeliveryMode, Orchestration, Person, SkipReason, SkippedChannel};
-use crate::templates::TemplateKey;
-use crate::templates::rendering::{Context, LONGEST_BODY, LONGEST_SUBJECT, TemplateError, looks_like_html, one_line};
+use crate::templates::rendering::{CompiledTemplate, Context, Rendered, TemplateError};
+use crate::templates::{TemplateKey, flaws};
 use recado_kernel::ids::Id;
 
 /// What an event becomes.
@@ -46,19 +48,19 @@ struct Subject<'c> {
 impl Plan {
     pub fn of(catalogue: &Catalogue, event: &Event, person: &Person<'_>, strict_case: bool) -> Result<Self, Rejection> {
         let words = understood(event, strict_case)?;
-        check_workshop(catalogue, event)?;
-        if event.is_custom() {
-            return custom(event, person, &words);
+        match Subject::of(catalogue, event)? {
+            None => custom(event, person, &words, strict_case),
+            Some(subject) => Self::orchestrated(catalogue, event, &subject, person, words),
         }
-        let subject = Subject::find(catalogue, event)?;
-        Self::orchestrated(catalogue, event, &subject, person, words)
     }
 
     /// What can be said of an event without knowing the customer.
     pub fn check(catalogue: &Catalogue, event: &Event, strict_case: bool) -> Result<(), Rejection> {
-        understood(event, strict_case)?;
-        check_workshop(catalogue, event)?;
-        if event.is_custom() { Ok(()) } else { Subject::find(catalogue, event).map(|_| ()) }
+        let words = understood(event, strict_case)?;
+        match Subject::of(catalogue, event)? {
+            None => own_words(&words, strict_case).map(drop),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Flow 2 to 4 of seed 002.
@@ -70,8 +72,10 @@ impl Plan {
         words: Context,
     ) -> Result<Self, Rejection> {
         let words = words.with("Fase", &subject.phase.name);
-        let mut missing: Vec<String> =
-            MINIMUM_FIELDS.iter().filter(|field| words.get(field).is_none()).map(|field| (*field).to_owned()).collect();
+        let minimum = MINIMUM_FIELDS.iter().filter(|field| words.get(field).is_none());
+        // By its id, as it is told.
+        let mut missing: BTreeMap<String, String> =
+            minimum.map(|field| ((*field).to_owned(), (*field).to_owned())).collect();
         let mut channels =
             orchestration::choose(person, |channel| subject.cell(catalogue, channel).is_some_and(|cell| cell.enabled));
         let mut messages = Vec::with_capacity(channels.chosen.len());
@@ -81,7 +85,9 @@ impl Plan {
                 channels.skipped.push(SkippedChannel { channel, reason: SkipReason::NoTemplate });
                 continue;
             };
-            missing.extend(compiled.missing(&words));
+            for (id, label) in lacking(compiled, &words) {
+                missing.entry(id).or_insert(label);
+            }
             if !missing.is_empty() {
                 continue;
             }
@@ -99,9 +105,7 @@ impl Plan {
             });
         }
         if !missing.is_empty() {
-            missing.sort_unstable();
-            missing.dedup();
-            return Err(Rejection::MissingVariables(missing));
+            return Err(Rejection::MissingVariables(missing.into_values().collect()));
         }
         Ok(Self { delivery_mode: subject.orchestration.delivery_mode, messages, skipped: channels.skipped })
     }
@@ -115,10 +119,17 @@ impl Plan {
     }
 }
 
-/// Values that make the text too long are the caller's to mend; everything else is the template's fault (S002-1).
+/// The variables that a text needs and these values lack: their ids, and their names as they stand in it.
+fn lacking(compiled: &CompiledTemplate, words: &Context) -> impl Iterator<Item = (String, String)> {
+    let ids = compiled.missing(words);
+    let labels = compiled.labels(&ids);
+    ids.into_iter().zip(labels)
+}
+
+/// Values that a text cannot take are the caller's to mend; everything else is the template's fault (S002-1).
 fn not_rendered(template: &str, error: &TemplateError) -> Rejection {
-    if error.too_long {
-        let problem = format!("Con estos valores la plantilla \"{template}\" queda demasiado larga: {error}");
+    if error.by_values {
+        let problem = format!("Con estos valores no se puede escribir la plantilla \"{template}\": {error}");
         return Rejection::Fields(vec![("context".to_owned(), problem)]);
     }
     Rejection::Template { template: template.to_owned(), reason: error.to_string() }
@@ -126,51 +137,74 @@ fn not_rendered(template: &str, error: &TemplateError) -> Rejection {
 
 /// The context of an event whose fields are right.
 fn understood(event: &Event, strict_case: bool) -> Result<Context, Rejection> {
-    let errors = event.field_errors();
-    if !errors.is_empty() {
-        return Err(Rejection::Fields(errors));
+    let mut errors = event.field_errors();
+    match Context::new(&event.context, strict_case) {
+        Ok(context) if errors.is_empty() => Ok(context),
+        Ok(_) => Err(Rejection::Fields(errors)),
+        Err(error) => {
+            errors.push(("context".to_owned(), error.to_string()));
+            Err(Rejection::Fields(errors))
+        }
     }
-    Context::new(&event.context, strict_case)
-        .map_err(|error| Rejection::Fields(vec![("context".to_owned(), error.to_string())]))
 }
 
 /// A workshop that was switched off sends nothing; one without settings is as good as any.
-fn check_workshop(catalogue: &Catalogue, event: &Event) -> Result<(), Rejection> {
+fn inactive_workshop(catalogue: &Catalogue, event: &Event) -> Option<String> {
     let taller_id = event.taller_id.as_deref();
-    if catalogue.workshop(taller_id).is_none_or(|workshop| workshop.is_active) {
-        return Ok(());
-    }
-    Err(Rejection::Refused(format!(
+    catalogue.workshop(taller_id).filter(|workshop| !workshop.is_active)?;
+    Some(format!(
         "El taller `{}` (taller_id) está inactivo. Actívelo en /api/v1/notifications/workshops/.",
         taller_id.unwrap_or_default().escape_debug()
-    )))
+    ))
 }
 
 impl<'c> Subject<'c> {
-    fn find(catalogue: &'c Catalogue, event: &Event) -> Result<Self, Rejection> {
+    /// What the event is about; `None` for one with its own words, which need no configuration.
+    ///
+    /// # Errors
+    /// Every name that leads nowhere, a sentence for each; and when there is nothing else, that no configuration is in force.
+    fn of(catalogue: &'c Catalogue, event: &Event) -> Result<Option<Self>, Rejection> {
+        let mut sentences: Vec<String> = inactive_workshop(catalogue, event).into_iter().collect();
+        if event.is_custom() {
+            return if sentences.is_empty() { Ok(None) } else { Err(Rejection::Refused(sentences)) };
+        }
         let slug = |reference: &Option<String>| reference.clone().unwrap_or_default();
-        let service_type = catalogue
-            .service_type(&slug(&event.service_type_id))
-            .ok_or_else(|| unknown("tipo de servicio", "service_type_id", &slug(&event.service_type_id)))?;
-        let subtype = match &event.subtype_id {
-            None => None,
-            Some(reference) => Some(
-                catalogue
-                    .subtype(service_type.id, reference)
-                    .ok_or_else(|| unknown(&format!("subtipo de `{}`", service_type.slug), "subtype_id", reference))?,
-            ),
-        };
-        let phase = catalogue
-            .phase(&slug(&event.phase_id))
-            .ok_or_else(|| unknown("fase", "phase_id", &slug(&event.phase_id)))?;
+        let service_type = catalogue.service_type(&slug(&event.service_type_id));
+        if service_type.is_none() {
+            sentences.push(unknown("tipo de servicio", "service_type_id", &slug(&event.service_type_id)));
+        }
+        let wanted = event.subtype_id.as_ref();
+        let subtype = service_type.zip(wanted).and_then(|(parent, reference)| catalogue.subtype(parent.id, reference));
+        if let (Some(parent), Some(reference), None) = (service_type, wanted, subtype) {
+            sentences.push(unknown(&format!("subtipo de `{}`", parent.slug), "subtype_id", reference));
+        }
+        let phase = catalogue.phase(&slug(&event.phase_id));
+        if phase.is_none() {
+            sentences.push(unknown("fase", "phase_id", &slug(&event.phase_id)));
+        }
+        match (service_type, phase) {
+            (Some(service_type), Some(phase)) if sentences.is_empty() => {
+                Self::configured(catalogue, event, service_type, subtype, phase).map(Some)
+            }
+            _ => Err(Rejection::Refused(sentences)),
+        }
+    }
+
+    fn configured(
+        catalogue: &'c Catalogue,
+        event: &Event,
+        service_type: &'c ServiceType,
+        subtype: Option<&'c ServiceType>,
+        phase: &'c Phase,
+    ) -> Result<Self, Rejection> {
         let subtype_id = subtype.map(|subtype| subtype.id);
         let orchestration = catalogue
             .orchestration(service_type.id, subtype_id, event.target, event.taller_id.as_deref())
             .ok_or_else(|| {
-                Rejection::Refused(format!(
+                Rejection::Refused(vec![format!(
                     "No existe una configuración de orquestación activa para service_type_id `{}` y target `{}`.",
                     service_type.slug, event.target
-                ))
+                )])
             })?;
         Ok(Self { service_type, subtype, phase, orchestration })
     }
@@ -192,29 +226,16 @@ impl<'c> Subject<'c> {
     }
 }
 
-fn unknown(what: &str, field: &str, reference: &str) -> Rejection {
-    Rejection::Refused(format!(
+fn unknown(what: &str, field: &str, reference: &str) -> String {
+    format!(
         "No existe {what} `{}` ({field}). Consulte los slugs disponibles en /api/v1/notifications/catalog/.",
         reference.escape_debug()
-    ))
+    )
 }
 
 /// The caller's own words, on the channels that the person prefers (S002-43).
-fn custom(event: &Event, person: &Person<'_>, words: &Context) -> Result<Plan, Rejection> {
-    let missing: Vec<String> =
-        ["subject", "body"].into_iter().filter(|name| words.get(name).is_none()).map(str::to_owned).collect();
-    let (Some(subject), Some(body)) = (words.get("subject"), words.get("body")) else {
-        return Err(Rejection::MissingVariables(missing));
-    };
-    let limits = [("subject", &subject, LONGEST_SUBJECT), ("body", &body, LONGEST_BODY)];
-    let too_long = |(name, text, longest): (&str, &String, usize)| {
-        let error = format!("`{name}` no puede tener más de {longest} caracteres.");
-        (text.len() > longest).then(|| ("context".to_owned(), error))
-    };
-    let errors: Vec<_> = limits.into_iter().filter_map(too_long).collect();
-    if !errors.is_empty() {
-        return Err(Rejection::Fields(errors));
-    }
+fn custom(event: &Event, person: &Person<'_>, words: &Context, strict_case: bool) -> Result<Plan, Rejection> {
+    let Rendered { subject, body, html } = own_words(words, strict_case)?;
     let channels = orchestration::choose(person, |_| true);
     let message = |channel| Words {
         channel,
@@ -222,9 +243,9 @@ fn custom(event: &Event, person: &Person<'_>, words: &Context) -> Result<Plan, R
         preferred: person.priority(channel),
         template_id: None,
         template_name: event.event_type.clone(),
-        subject: one_line(&subject),
+        subject: subject.clone(),
         body: body.clone(),
-        is_html: looks_like_html(&body),
+        is_html: html,
         awaits: None,
     };
     Ok(Plan {
@@ -232,4 +253,29 @@ fn custom(event: &Event, person: &Person<'_>, words: &Context) -> Result<Plan, R
         messages: channels.chosen.into_iter().map(message).collect(),
         skipped: channels.skipped,
     })
+}
+
+/// The `subject` and the `body` of the context, which are templates for its other values: `Aviso para {{Nombre}}`. What is wrong
+/// with them is the caller's to mend.
+fn own_words(words: &Context, strict_case: bool) -> Result<Rendered, Rejection> {
+    let (Some(subject), Some(body)) = (words.get("subject"), words.get("body")) else {
+        let missing = ["subject", "body"].into_iter().filter(|name| words.get(name).is_none());
+        return Err(Rejection::MissingVariables(missing.map(str::to_owned).collect()));
+    };
+    let wrong = |errors: Vec<TemplateError>| {
+        let said = |error: TemplateError| {
+            ("context".to_owned(), format!("`{}`: {}", error.part.as_str(), error.explanation()))
+        };
+        Rejection::Fields(errors.into_iter().map(said).collect())
+    };
+    if ![&subject, &body].into_iter().any(|text| text.contains('{')) {
+        return Rendered::as_written(&subject, &body).map_err(|error| wrong(vec![error]));
+    }
+    let compiled = CompiledTemplate::compile(&subject, &body, strict_case);
+    let compiled = compiled.map_err(|_| wrong(flaws(&subject, &body, strict_case)))?;
+    let missing: Vec<String> = lacking(&compiled, words).map(|(_, label)| label).collect();
+    if !missing.is_empty() {
+        return Err(Rejection::MissingVariables(missing));
+    }
+    compiled.render(words).map_err(|error| wrong(vec![error]))
 }

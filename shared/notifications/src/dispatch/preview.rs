@@ -12,6 +12,7 @@ use crate::channels::{self, Channel};
 use crate::customers::Customer;
 use crate::orchestration::{self, DeliveryMode};
 use crate::system::Notifications;
+use recado_kernel::addresses::is_unusual_phone;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::UnknownCustomer;
 use recado_kernel::db;
@@ -57,6 +58,9 @@ pub struct PreviewMessage {
     /// Address or number, masked unless the key has the scope `admin`; null for pushes, which go to all devices.
     #[schema(examples("c***@example.com"))]
     pub recipient_address: Option<String>,
+    /// The number stands in no numbering plan. It would be used all the same.
+    #[schema(examples(false))]
+    pub unusual: bool,
     /// Name of the template.
     #[schema(examples("Cita agendada (clientes, email)"))]
     pub template: String,
@@ -87,6 +91,7 @@ impl Preview {
             channel: words.channel,
             fallback_order: place as i32,
             reason: orchestration::reason(words.preferred),
+            unusual: words.channel == Channel::Whatsapp && is_unusual_phone(&words.address),
             recipient_address: (words.channel != Channel::Push).then_some(words.address),
             template: words.template_name,
             subject: words.subject,
@@ -133,7 +138,13 @@ pub async fn preview(system: &Notifications, requests: &[Request]) -> db::Result
         None if request.unknown_customer == UnknownCustomer::Defer => {
             Ok(Preview::waiting(&request.event.customer_id, now))
         }
-        None => Err(super::rows::no_such_customer(&request.event.customer_id)),
+        None => Err(Rejection::no_such_customer(&request.event.customer_id)),
     };
-    Ok(requests.iter().map(decide).collect())
+    let mut previews = Vec::with_capacity(requests.len());
+    for request in requests {
+        // A thousand events are some time's work: others have their turn between them.
+        tokio::task::yield_now().await;
+        previews.push(decide(request));
+    }
+    Ok(previews)
 }

@@ -6,10 +6,10 @@ pub enum Rejection {
     /// Fields with their errors, in the shape that clients of Django parse.
     #[error("fields are wrong: {0:?}")]
     Fields(Vec<(String, String)>),
-    /// The event makes no sense here: no such slug, customer or configuration.
-    #[error("{0}")]
-    Refused(String),
-    /// The context lacks what the words need (S002-42).
+    /// The event makes no sense here: no such slug, customer or configuration; a sentence for each.
+    #[error("{}", .0.join(" "))]
+    Refused(Vec<String>),
+    /// The context lacks what the words need (S002-42): the names as they stand in the texts, and the minimum by its ids.
     #[error("variables are missing: {0:?}")]
     MissingVariables(Vec<String>),
     /// A template of the workshop cannot be rendered.
@@ -21,4 +21,19 @@ pub enum Rejection {
     /// The batch was lost to trouble of ours; nothing of it was written.
     #[error("the ledger could not be written")]
     Unavailable,
+}
+
+impl Rejection {
+    /// The customer is unknown.
+    pub(super) fn no_such_customer(customer_id: &str) -> Self {
+        Self::Refused(vec![Self::unknown_customer(customer_id)])
+    }
+
+    /// The same as a sentence, to stand beside others.
+    pub(super) fn unknown_customer(customer_id: &str) -> String {
+        format!(
+            "No existe el cliente con customer_id `{}`. Sincronícelo primero en /api/internal/v1/customers/sync/.",
+            customer_id.escape_debug()
+        )
+    }
 }

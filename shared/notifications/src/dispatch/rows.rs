@@ -83,7 +83,7 @@ impl Rows {
         correlation_id: Id,
     ) -> Result<Receipt, Rejection> {
         if request.unknown_customer != UnknownCustomer::Defer {
-            return Err(no_such_customer(&request.event.customer_id));
+            return Err(Rejection::no_such_customer(&request.event.customer_id));
         }
         let task_id = Id::new(now);
         let job = DispatchEvent(Event { correlation_id: Some(correlation_id), ..request.event.clone() });
@@ -189,10 +189,4 @@ fn entry(
         channel,
         fact,
     }
-}
-
-pub(super) fn no_such_customer(customer_id: &str) -> Rejection {
-    Rejection::Refused(format!(
-        "No existe el cliente con customer_id `{customer_id}`. Sincronícelo primero en /api/internal/v1/customers/sync/."
-    ))
 }

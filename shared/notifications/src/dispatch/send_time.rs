@@ -64,16 +64,22 @@ impl SendTime {
     }
 }
 
-/// Whether the wished time can be kept.
+/// Adds to a refusal of the event that its wished time cannot be kept, because it lies more than a year ahead.
 ///
 /// # Errors
-/// The field `send_at`, when it lies more than a year ahead.
-pub(super) fn check(event: &Event, now: Timestamp) -> Result<(), Rejection> {
-    if event.send_at.is_some_and(|wished| wished > now + FARTHEST) {
-        let error = "La fecha no puede estar a más de un año. Programe una más cercana.";
-        return Err(Rejection::Fields(vec![("send_at".to_owned(), error.to_owned())]));
+/// What is wrong with the event, this included.
+pub(super) fn checked<T>(event: &Event, now: Timestamp, decided: Result<T, Rejection>) -> Result<T, Rejection> {
+    if event.send_at.is_none_or(|wished| wished <= now + FARTHEST) {
+        return decided;
     }
-    Ok(())
+    let error = "La fecha no puede estar a más de un año. Programe una más cercana.";
+    let mut errors = match decided {
+        Err(Rejection::Fields(errors)) => errors,
+        // What is wrong with fields is said before everything else.
+        _ => Vec::new(),
+    };
+    errors.push(("send_at".to_owned(), error.to_owned()));
+    Err(Rejection::Fields(errors))
 }
 
 #[cfg(test)]
@@ -142,9 +148,14 @@ mod tests {
     fn nobody_plans_further_than_a_year() {
         let now = at("2026-01-20T12:00:00Z");
         for good in ["1999-01-01T00:00:00Z", "2026-01-20T12:00:01Z", "2027-01-20T12:00:00Z"] {
-            assert!(check(&event(good), now).is_ok(), "{good}");
+            assert!(checked(&event(good), now, Ok(())).is_ok(), "{good}");
         }
-        let Err(Rejection::Fields(errors)) = check(&event("2027-01-22T12:00:00Z"), now) else { panic!("too far") };
-        assert_eq!(errors[0].0, "send_at");
+        let refused = |decided: Result<(), Rejection>| match checked(&event("2027-01-22T12:00:00Z"), now, decided) {
+            Err(Rejection::Fields(errors)) => errors.into_iter().map(|(field, _)| field).collect(),
+            other => panic!("too far: {other:?}"),
+        };
+        let fields: Vec<String> = refused(Err(Rejection::Fields(vec![("target".into(), "wrong".into())])));
+        assert_eq!(fields, ["target", "send_at"], "all mistakes at once");
+        assert_eq!(refused(Ok(())), ["send_at"]);
     }
 }

@@ -175,6 +175,7 @@ impl OrchestrationDraft {
     /// What is wrong with the fields by themselves; every error names its field.
     pub fn errors(&self) -> Vec<(&'static str, String)> {
         let mut errors = Vec::new();
+        check_text(&mut errors, "service_type", Some(&self.service_type), 100);
         check_text(&mut errors, "taller_id", self.taller_id.as_deref(), 100);
         check_text(&mut errors, "description", Some(&self.description), 1_000);
         errors

@@ -5,7 +5,7 @@ pub mod rendering;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::rendering::{CompiledTemplate, Context, Part, normalise, sample_context};
+use self::rendering::{CompiledTemplate, Context, TemplateError, normalise, sample_context};
 use crate::channels::Channel;
 use crate::targets::Target;
 use recado_kernel::clock::Timestamp;
@@ -101,19 +101,18 @@ pub struct TemplateDraft {
     #[schema(value_type = Channel, required = true)]
     pub channel: Option<Channel>,
     /// Whom it addresses.
-    #[schema(required = false, default = "clients")]
     pub target: Target,
     /// Only for this type of event; null for all.
     #[schema(examples("vehicle_ready"))]
     pub event_type: Option<String>,
-    /// Only for this type of service, by UUID or slug; null for all.
-    #[schema(examples("averia-revision"))]
+    /// Only for this type of service, by UUID or slug; null for all, which has to be said.
+    #[schema(required, examples("averia-revision"))]
     pub service_type: Option<String>,
     /// Only for this subtype of `service_type`, by UUID or slug; null for all.
     #[schema(examples("averia-frenos"))]
     pub subtype: Option<String>,
-    /// Only in this phase, by UUID or slug; null for all.
-    #[schema(examples("phase-delivery"))]
+    /// Only in this phase, by UUID or slug; null for all, which has to be said.
+    #[schema(required, examples("phase-delivery"))]
     pub phase: Option<String>,
     /// Only for this workshop; null for all.
     #[schema(max_length = 100)]
@@ -160,6 +159,10 @@ impl TemplateDraft {
         check_text(&mut errors, "name", Some(&self.name), 200);
         check_text(&mut errors, "subject", Some(&self.subject), 500);
         check_text(&mut errors, "taller_id", self.taller_id.as_deref(), 100);
+        for (field, value) in [("service_type", &self.service_type), ("subtype", &self.subtype), ("phase", &self.phase)]
+        {
+            check_text(&mut errors, field, value.as_deref(), 100);
+        }
         if self.body.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
             errors.push((
                 "body",
@@ -169,15 +172,20 @@ impl TemplateDraft {
         errors
     }
 
-    /// Why the texts could never be rendered, under `subject` and `body`.
+    /// Why the texts could never be rendered, under `subject` and `body`. Costly: for a thread of its own.
     pub fn flaws(&self, strict_case: bool) -> Vec<(&'static str, String)> {
-        let parts = [(Part::Subject, self.subject.as_str(), ""), (Part::Body, "", self.body.as_str())];
-        let compile = |(part, subject, body): (Part, &str, &str)| {
-            let error = CompiledTemplate::compile(subject, body, strict_case).err()?;
-            Some((part.as_str(), error.explanation()))
-        };
-        parts.into_iter().filter_map(compile).collect()
+        let flaws = flaws(&self.subject, &self.body, strict_case).into_iter();
+        flaws.map(|error| (error.part.as_str(), error.explanation())).collect()
     }
+}
+
+/// Why the texts could never be rendered: the first thing in each of them.
+pub fn flaws(subject: &str, body: &str, strict_case: bool) -> Vec<TemplateError> {
+    let parts = [(subject, ""), ("", body)];
+    parts
+        .into_iter()
+        .filter_map(|(subject, body)| CompiledTemplate::compile(subject, body, strict_case).err())
+        .collect()
 }
 
 impl From<Template> for TemplateDraft {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use recado_notifications::customers;
+use recado_notifications::customers::{self, CustomerSync};
 use recado_notifications::jobs::SyncCustomer;
 use recado_queue::tasks::Claimed;
 
@@ -20,5 +20,6 @@ pub(crate) async fn sync(
     let mut session = context.db.begin().await?;
     let synced = customers::sync(&mut session, &customer, context.clock.now()).await?;
     session.commit().await?;
-    Ok(Outcome::Done(json!({ "customer_id": customer.customer_id, "outcome": synced })))
+    let CustomerSync { customer_id, warnings, .. } = customer;
+    Ok(Outcome::Done(json!({ "customer_id": customer_id, "outcome": synced, "warnings": warnings })))
 }

@@ -5,6 +5,7 @@
 //! markup in values, and every render has a budget: an editor can write a wrong template, but not a dangerous one.
 
 mod context;
+mod django;
 mod error;
 mod html;
 mod source;
@@ -34,14 +35,21 @@ pub const LONGEST_SUBJECT: usize = 200;
 /// The longest body after rendering, in bytes.
 pub const LONGEST_BODY: usize = 100 * 1024;
 
-/// What one render may cost: about one unit per step of the template and per 64 bytes that it handles. The longest
-/// sensible template needs some hundreds; a loop within loops ends here after about a millisecond.
-const FUEL: u64 = 20_000;
+/// What one render may cost: about one unit per step of the template and per 64 bytes that it handles, whether a filter, an
+/// operator or the text itself handles them. The longest body is 1,600 of them, and the longest sensible template some hundreds
+/// more; a loop within loops ends here after less than half a millisecond.
+const FUEL: u64 = 8_000;
+
+/// How often a text is rendered to find out what is missing, where conditions and defaults leave that open. Beyond this number
+/// every variable that is absent counts as missing: the answer asks for more than is needed, but it does come.
+const MOST_PROBES: usize = 24;
 
 /// A template, compiled once and rendered for many people, from any thread.
 pub struct CompiledTemplate {
     engine: Environment<'static>,
     variables: Vec<UsedVariable>,
+    /// It needs every variable that it names, because none of them stands in a condition or has a default.
+    is_plain: bool,
     html: bool,
 }
 
@@ -50,11 +58,8 @@ pub struct CompiledTemplate {
 pub struct UsedVariable {
     /// Its key in a [`Context`], normalised: `vehiculo`.
     pub id: String,
-    /// As the documents write it, or the template where they do not know it: `Vehículo`.
+    /// As it stands in the text, where it stands first: `Vehículo`.
     pub label: String,
-    /// Whether the template needs it even when nothing else is known. One that stands only inside
-    /// `{% if Orden %}…{% endif %}`, or has a default, is not required.
-    pub required: bool,
 }
 
 /// The text for one person.
@@ -66,6 +71,34 @@ pub struct Rendered {
     /// Whether the body is HTML. The template decides that; a value with a `<b>` in it does not, so keep this rather
     /// than look at the body again.
     pub html: bool,
+}
+
+impl Rendered {
+    /// Texts without any variable, as they are.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is too long.
+    pub fn as_written(subject: &str, body: &str) -> Result<Self, TemplateError> {
+        Self::bounded(subject, body.to_owned())
+    }
+
+    fn bounded(subject: &str, body: String) -> Result<Self, TemplateError> {
+        let subject = one_line(subject);
+        let length = subject.chars().count();
+        let too_long = |part, problem| TemplateError { part, line: None, problem, by_values: true };
+        if length > LONGEST_SUBJECT {
+            let problem = format!("El texto terminado tiene {length} caracteres: acórtelo a {LONGEST_SUBJECT}.");
+            return Err(too_long(Part::Subject, problem));
+        }
+        let body = without_control_characters(body);
+        if body.len() > LONGEST_BODY {
+            let problem = format!("El texto terminado tiene {} bytes: acórtelo a {LONGEST_BODY}.", body.len());
+            return Err(too_long(Part::Body, problem));
+        }
+        let html = looks_like_html(&body);
+        Ok(Self { subject, body, html })
+    }
 }
 
 impl CompiledTemplate {
@@ -83,23 +116,20 @@ impl CompiledTemplate {
         engine.set_auto_escape_callback(move |name| {
             if html && name == Part::Body.as_str() { AutoEscape::Html } else { AutoEscape::None }
         });
-        let mut variables = Vec::new();
+        let (mut variables, mut is_plain) = (Vec::new(), true);
         for (part, text) in [(Part::Subject, subject), (Part::Body, body)] {
             let source = source::read(text, strict_case).map_err(|flaw| TemplateError {
                 part,
                 line: flaw.line,
                 problem: flaw.problem,
-                too_long: false,
+                by_values: false,
             })?;
             engine.add_template_owned(part.as_str(), source.text.clone()).map_err(|error| blame(part, &error))?;
-            note_variables(source, strict_case, &mut variables);
+            is_plain &= source.is_plain;
+            note_variables(source, &mut variables);
         }
-        let mut template = Self { engine, variables, html };
+        let template = Self { engine, variables, is_plain, html };
         template.try_out()?;
-        let required = template.missing(&Context::empty(strict_case));
-        for variable in &mut template.variables {
-            variable.required = required.contains(&variable.id);
-        }
         Ok(template)
     }
 
@@ -123,6 +153,15 @@ impl CompiledTemplate {
             .collect()
     }
 
+    /// The names as they stand in the text, of ids that [`missing`](Self::missing) answered.
+    pub fn labels(&self, ids: &[String]) -> Vec<String> {
+        let label = |id: &String| {
+            let known = self.variables.iter().find(|variable| variable.id == *id);
+            known.map_or_else(|| id.clone(), |variable| variable.label.clone())
+        };
+        ids.iter().map(label).collect()
+    }
+
     /// Renders both texts.
     ///
     /// Values are text and nothing else: braces in them are not evaluated, and an HTML body escapes them.
@@ -131,18 +170,9 @@ impl CompiledTemplate {
     ///
     /// When a value is missing (ask [`missing`](Self::missing) first for all of them), or the texts come out too long.
     pub fn render(&self, context: &Context) -> Result<Rendered, TemplateError> {
-        let subject = one_line(&self.render_part(Part::Subject, context)?);
-        let length = subject.chars().count();
-        if length > LONGEST_SUBJECT {
-            let problem = format!("El texto terminado tiene {length} caracteres: acórtelo a {LONGEST_SUBJECT}.");
-            return Err(TemplateError { part: Part::Subject, line: None, problem, too_long: true });
-        }
-        let body = without_control_characters(self.render_part(Part::Body, context)?);
-        if body.len() > LONGEST_BODY {
-            let problem = format!("El texto terminado tiene {} bytes: acórtelo a {LONGEST_BODY}.", body.len());
-            return Err(TemplateError { part: Part::Body, line: None, problem, too_long: true });
-        }
-        Ok(Rendered { subject, body, html: self.html })
+        let subject = self.render_part(Part::Subject, context)?;
+        let body = self.render_part(Part::Body, context)?;
+        Ok(Rendered { html: self.html, ..Rendered::bounded(&subject, body)? })
     }
 
     fn render_part(&self, part: Part, context: &Context) -> Result<String, TemplateError> {
@@ -152,11 +182,21 @@ impl CompiledTemplate {
                 _ => Vec::new(),
             };
             let mut blamed = blame(part, &error);
+            // A text that gets through with ordinary values is in order, and these values are not.
+            blamed.by_values = self.gets_through(part);
             if !missing.is_empty() {
-                blamed.problem = format!("Faltan valores en `context`: {}.", missing.join(", "));
+                blamed.problem = format!("Faltan valores en `context`: {}.", self.labels(&missing).join(", "));
+            } else if blamed.by_values && error.kind() == ErrorKind::OutOfFuel {
+                blamed.problem = "El texto terminado es demasiado largo: acorte los valores.".to_owned();
             }
             blamed
         })
+    }
+
+    /// Whether a part can be rendered with a placeholder for everything.
+    fn gets_through(&self, part: Part) -> bool {
+        let everything = self.variables.iter().map(|variable| variable.id.clone()).collect();
+        self.run(part, Value::from_object(Probe::new(Arc::default(), everything))).is_ok()
     }
 
     /// Refuses what fails with any values, so that the editor learns of it and not the caller of an event.
@@ -179,8 +219,17 @@ impl CompiledTemplate {
     /// placeholder for the name that it asked for last, until it gets through; then each placeholder is taken away again
     /// to see whether it was needed, because the last question may have been an `{% if %}`, a default or a test.
     fn missing_in(&self, part: Part, context: &Context) -> BTreeSet<String> {
+        let absent = || self.variables.iter().map(|variable| &variable.id).filter(|id| !context.has(id));
+        if self.is_plain {
+            return absent().cloned().collect();
+        }
+        let mut probes = 0;
         let mut given = BTreeSet::new();
         let reached = loop {
+            probes += 1;
+            if probes > MOST_PROBES {
+                return absent().cloned().collect();
+            }
             let (outcome, asked) = self.probe(part, context, &given);
             match (outcome, asked) {
                 // A name that the template gives a value to itself is not for the caller to give.
@@ -189,6 +238,10 @@ impl CompiledTemplate {
             };
         };
         for name in given.clone() {
+            probes += 1;
+            if probes > MOST_PROBES {
+                break;
+            }
             given.remove(&name);
             if self.probe(part, context, &given).0 != reached {
                 given.insert(name);
@@ -276,13 +329,10 @@ fn placeholder(name: &str) -> &'static str {
     VARIABLES.iter().find(|variable| variable.id == name).map_or("1", |variable| variable.example)
 }
 
-fn note_variables(source: Source, strict_case: bool, variables: &mut Vec<UsedVariable>) {
-    for (id, written) in source.variables {
+fn note_variables(source: Source, variables: &mut Vec<UsedVariable>) {
+    for (id, label) in source.variables {
         if variables.iter().all(|variable| variable.id != id) {
-            // In strict case only what is written counts: `nombre` is then not the documents' `Nombre`.
-            let known = VARIABLES.iter().find(|variable| !strict_case && variable.id == id);
-            let label = known.map_or(written, |variable| variable.name().to_owned());
-            variables.push(UsedVariable { id, label, required: false });
+            variables.push(UsedVariable { id, label });
         }
     }
 }
@@ -419,22 +469,18 @@ mod tests {
         let template = CompiledTemplate::compile("{{ Placa }} {{ Hora }}", "{{ Nombre }} {{ Placa }}", false).unwrap();
         assert_eq!(template.missing(&Context::empty(false)), ["placa", "hora", "nombre"]);
         let error = template.render(&context(&json!({"hora": "8"}))).unwrap_err();
-        assert_eq!(error.to_string(), "subject, línea 1: Faltan valores en `context`: placa, nombre.");
+        assert_eq!(error.to_string(), "subject, línea 1: Faltan valores en `context`: Placa, Nombre.");
     }
 
+    /// S002-44: the front end prints them.
     #[test]
-    fn variables_are_listed_as_the_documents_write_them() {
+    fn variables_are_listed_as_they_stand_in_the_text() {
         let template =
             compile("{{ vehiculo }}{% if ORDEN %}{{ orden }}{% endif %}{{ Número_de_guía }}{% set x = Hora %}{{ x }}");
-        let list: Vec<_> = template.variables().iter().map(|v| (v.id.as_str(), v.label.as_str(), v.required)).collect();
+        let list: Vec<_> = template.variables().iter().map(|v| (v.id.as_str(), v.label.as_str())).collect();
         assert_eq!(
             list,
-            [
-                ("vehiculo", "Vehículo", true),
-                ("orden", "Orden", false),
-                ("numero_de_guia", "Número_de_guía", true),
-                ("hora", "Hora", true),
-            ]
+            [("vehiculo", "vehiculo"), ("orden", "ORDEN"), ("numero_de_guia", "Número_de_guía"), ("hora", "Hora"),]
         );
     }
 
@@ -478,10 +524,16 @@ mod tests {
         let error = CompiledTemplate::compile("{{ Hora|mayusculas }}", "", false).unwrap_err();
         assert_eq!((error.part, error.line), (Part::Subject, Some(1)));
         let cases = [
-            ("\n\n{{ Nombre Completo }}", "body, línea 3: No se entiende: hay un nombre donde se espera `}}`."),
+            (
+                "\n\n{{ Nombre \"x\" }}",
+                "body, línea 3: No se entiende: hay un texto entre comillas donde se espera `}}`.",
+            ),
             ("{{ Nombre ~ }}", "body, línea 1: No se entiende: hay `}}` donde se espera una expresión."),
             ("{% if %}x{% endif %}", "body, línea 1: No se entiende: hay `%}` donde se espera una expresión."),
-            ("{{ \"\\u12\" }}", "body, línea 1: No se puede evaluar (bad string escape)."),
+            (
+                "{{ \"\\u12\" }}",
+                "body, línea 1: Un texto entre comillas tiene una secuencia con `\\` que no existe: quite la `\\`.",
+            ),
             ("a\n{% if Orden %}x", "body, línea 2: `{% if %}` no se cierra: escriba después `{% endif %}`."),
         ];
         for (template, message) in cases {
@@ -572,6 +624,78 @@ mod tests {
             let template = CompiledTemplate::compile("", bomb, false);
             assert!(template.and_then(|template| template.render(&sample_context(false))).is_err(), "{bomb}");
         }
+    }
+
+    /// Values alone make these fail: an answer blames them, and not the template that staff wrote (S002-1).
+    #[test]
+    fn values_that_a_text_cannot_take_are_not_the_templates_fault() {
+        let blamed = |text: &str, x: &str| {
+            let error = compile(text).render(&Context::empty(false).with("x", x)).expect_err(text);
+            (error.by_values, error.problem)
+        };
+        let long = "x".repeat(10_000);
+        assert_eq!(
+            blamed(&"{{ x }}".repeat(150), &long),
+            (true, "El texto terminado es demasiado largo: acorte los valores.".to_owned())
+        );
+        assert!(blamed(&"{{ x }}".repeat(11), &long).0);
+        assert!(blamed("{{ x|replace(\"x\", x) }}", &long).0);
+        assert!(blamed("{{ x|int + 1 }}", "mucho").0);
+        assert!(!blamed("{{ x }}{{ \"a\" - 1 }}", "1").0, "no value could mend it");
+    }
+
+    /// What cannot be evaluated is told in the editor's language.
+    #[test]
+    fn no_complaint_is_in_english() {
+        for text in [
+            "{{ Nombre - 1 }}",
+            "{{ Placa - Vieja }}",
+            "{{ Nombre / Placa }}",
+            "{{ -Nombre }}",
+            "{{ Nombre|round }}",
+            "{{ Nombre|abs }}",
+            "{{ Nombre|int }}",
+            "{{ Nombre|replace }}",
+            "{{ Nombre|upper(1, 2) }}",
+            "{% for a, b in [Nombre] %}{% endfor %}",
+            "{{ Nombre is divisibleby }}",
+            "{{ Nombre Placa }}",
+            "{% if Nombre Placa %}{% endif %}",
+            "{% for in %}{% endfor %}",
+            "{% set = 1 %}",
+            "{% set loop = 1 %}",
+            "{{ 1__0 }}",
+            "{{ 99999999999999999999999999999999999999999999 }}",
+            "{{ 1e }}",
+            "{{ }}",
+            "{{ Nombre. }}",
+            "{{ \"\\x\" }}",
+        ] {
+            let compiled = CompiledTemplate::compile("", text, false);
+            let values = sample_context(false).with("vieja", "x");
+            let problem = match compiled.map(|compiled| compiled.render(&values)) {
+                Err(error) | Ok(Err(error)) => error.problem,
+                Ok(Ok(_)) => continue,
+            };
+            let words: Vec<&str> = problem.split(|c: char| !c.is_alphabetic()).collect();
+            let english =
+                ["the", "unexpected", "expected", "invalid", "cannot", "undefined", "tried", "argument", "not", "end"];
+            assert!(!words.iter().any(|word| english.contains(word)), "{text}: {problem}");
+        }
+    }
+
+    /// Comments and style sheets of Django's templates, through the engine.
+    #[test]
+    fn djangos_texts_are_rendered() {
+        let css = "<style>@media screen{#wrap{width:100%}#foot{color:#fff}}</style>";
+        assert_eq!(body(css, &json!({})), css);
+        let text = "a{% comment \"nota\" %}\n{{ Hora }} #}\n{% endcomment %}b{% verbatim %}{{ x }}{% endverbatim %}";
+        assert_eq!(body(text, &json!({})), "ab{{ x }}");
+        assert_eq!(body("{{ Nombre|default:\"cliente\"|upper }}", &json!({"nombre": ""})), "CLIENTE");
+        assert_eq!(body("{{ Nombre|default:\"cliente\" }}", &json!({})), "cliente");
+        let error =
+            compile("{% comment %}\n\n{% endcomment %}\n{{ Nombre - 1 }}").render(&sample_context(false)).unwrap_err();
+        assert_eq!(error.line, Some(4), "lines keep their numbers");
     }
 
     #[test]

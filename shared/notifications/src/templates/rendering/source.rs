@@ -1,14 +1,21 @@
 //! The text of a template before the engine sees it: names are normalised, and what a message does not need is refused.
 //!
+//! Templates of Django move over: what Django writes otherwise is read where it means the same (comments, `verbatim`,
+//! `|default:"…"`), and else refused with what to write instead ([`super::django`]).
+//!
 //! The engine's parser calls itself for every operand and every nested tag; a text made for it, such as ten thousand
 //! `not`, would end the process. So the limits are kept here, token by token, with the same rules for where a tag ends.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::django;
 use super::error::Flaw;
-use super::tag::{DEEPEST, KEYWORDS, Role, Tag, Token, check_lists, check_role, closer, line_at, with_sign};
+use super::tag::{
+    DEEPEST, KEYWORDS, Kind, Role, Tag, Token, check_lists, check_names, check_role, closer, line_at, with_sign,
+};
 use super::variables::spell;
 
 /// The tags `{% … %}`. `raw` is read before the others.
@@ -27,6 +34,8 @@ pub(super) struct Source {
     pub(super) text: String,
     /// The variables that it reads, in order: the normalised name, and the first spelling.
     pub(super) variables: Vec<(String, String)>,
+    /// Each tag is a variable and nothing else.
+    pub(super) is_plain: bool,
 }
 
 /// Reads a text and rewrites the names of its variables. Outside of tags, in strings and in comments nothing changes.
@@ -37,10 +46,11 @@ pub(super) fn read(text: &str, strict_case: bool) -> Result<Source, Flaw> {
     while let Some(start) = next_marker(text, at) {
         reader.out.push_str(&text[at..start]);
         at = match &text[start..start + 2] {
-            "{#" => reader.copy(start, comment_end(text, start)?),
-            _ => match raw_end(text, start)? {
-                Some(end) => reader.copy(start, end),
-                None => reader.tag(start)?,
+            "{#" => reader.comment(start)?,
+            _ => match (raw_end(text, start)?, block_at(text, start)?) {
+                (Some(end), _) => reader.copy(start, end),
+                (None, Some(block)) => reader.django(start, &block),
+                (None, None) => reader.tag(start)?,
             },
         };
     }
@@ -57,6 +67,7 @@ struct Reader<'s> {
     /// Names that the template gives values to itself.
     assigned: BTreeSet<String>,
     statements: usize,
+    is_plain: bool,
     /// The tags that wait for their end, and their lines.
     open: Vec<(&'s str, usize)>,
 }
@@ -71,6 +82,7 @@ impl<'s> Reader<'s> {
             variables: Vec::new(),
             assigned: BTreeSet::new(),
             statements: 0,
+            is_plain: true,
             open: Vec::new(),
         }
     }
@@ -80,15 +92,58 @@ impl<'s> Reader<'s> {
         end
     }
 
+    /// A comment ends on its line, as in Django. What does not is text: minified style sheets hold `screen{#wrap{…`.
+    fn comment(&mut self, start: usize) -> Result<usize, Flaw> {
+        let line = self.text[start..].lines().next().unwrap_or_default();
+        if let Some(end) = comment_end(line) {
+            return Ok(self.copy(start, start + end));
+        }
+        let after = line["{#".len()..].chars().next();
+        if after.is_none_or(|after| after.is_whitespace() || matches!(after, '-' | '+')) {
+            let problem = "`{#` no se cierra: escriba `#}` en la misma línea, o use `{% comment %}…{% endcomment %}` para un \
+                           comentario de varias líneas.";
+            return Err(Flaw { line: Some(line_at(self.text, start)), problem: problem.to_owned() });
+        }
+        self.out.push_str("{% raw %}{#{% endraw %}");
+        Ok(start + "{#".len())
+    }
+
+    /// Writes what a block of Django's means. Line breaks stay, so that lines keep their numbers.
+    fn django(&mut self, start: usize, block: &Block) -> usize {
+        let lines = |text: &str| "\n".repeat(text.matches('\n').count());
+        let shown = &self.text[block.shown.clone()];
+        // What the engine would take for the end stands nowhere in it, because the end is looked for first.
+        let (before, after) = (&self.text[start..block.shown.start], &self.text[block.shown.end..block.end]);
+        let raw = format!("{{% {}raw %}}{shown}{{% {}endraw %}}", lines(before), lines(after));
+        self.out.push_str(&raw);
+        block.end
+    }
+
     /// Reads the tag at `start`, writes it with normalised names, and returns where it ends.
     fn tag(&mut self, start: usize) -> Result<usize, Flaw> {
         let tag = Tag::lex(self.text, start)?;
         self.check_statement(&tag)?;
         check_lists(&tag)?;
+        check_names(&tag)?;
+        self.is_plain &= tag.is_plain();
         self.out.push_str(tag.opener);
         let mut targets = Vec::new();
+        // The closing bracket of an argument that Django writes after a colon, and behind which token it stands.
+        let mut argument: Option<(usize, &str)> = None;
         for (at, token) in tag.tokens.iter().enumerate() {
+            if let Some((_, bracket)) = argument.take_if(|(last, _)| *last < at) {
+                self.out.push_str(bracket);
+            }
             push_space(&mut self.out, token.space);
+            if token.text == ":" {
+                argument = Some((argument_end(&tag, at)?, closing(&tag, at)));
+                self.out.push('(');
+                continue;
+            }
+            if let Some(name) = django_filter(&tag, at) {
+                self.out.push_str(name);
+                continue;
+            }
             let role = tag.role(at);
             check_role(&tag, at, role)?;
             match role {
@@ -103,6 +158,7 @@ impl<'s> Reader<'s> {
                 _ => self.out.push_str(token.text),
             }
         }
+        self.out.push_str(argument.map_or("", |(_, bracket)| bracket));
         // Only now, so that the second name in `{% set fecha = fecha|default("hoy") %}` is the caller's.
         self.assigned.extend(targets);
         push_space(&mut self.out, tag.space);
@@ -136,7 +192,13 @@ impl<'s> Reader<'s> {
     fn check_statement(&mut self, tag: &Tag<'s>) -> Result<(), Flaw> {
         let Some(keyword) = tag.keyword() else { return Ok(()) };
         if !STATEMENTS.contains(&keyword) {
-            let known = "if, elif, else, for, set, with, filter, raw";
+            if matches!(keyword, "endcomment" | "endverbatim") {
+                return tag.flaw(format!("`{{% {keyword} %}}` no cierra nada: quítelo."));
+            }
+            if let Some(remedy) = django::tag_remedy(keyword) {
+                return tag.flaw(format!("`{{% {keyword} %}}` es una etiqueta de Django que aquí no existe: {remedy}"));
+            }
+            let known = "if, elif, else, for, set, with, filter, raw, comment";
             return tag.flaw(format!("No existe la etiqueta `{{% {keyword} %}}`: use {known} y sus finales."));
         }
         self.statements += 1;
@@ -177,7 +239,7 @@ impl<'s> Reader<'s> {
                 let problem = format!("`{{% {keyword} %}}` no se cierra: escriba después `{{% end{keyword} %}}`.");
                 Err(Flaw { line: Some(line), problem })
             }
-            None => Ok(Source { text: self.out, variables: self.variables }),
+            None => Ok(Source { text: self.out, variables: self.variables, is_plain: self.is_plain }),
         }
     }
 }
@@ -201,15 +263,10 @@ fn next_marker(text: &str, from: usize) -> Option<usize> {
     markers.find(|at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
 }
 
-fn comment_end(text: &str, start: usize) -> Result<usize, Flaw> {
-    let inside = start + with_sign(&text[start..], "{#").len();
-    match text[inside..].find("#}") {
-        Some(at) => Ok(inside + at + 2),
-        None => Err(Flaw {
-            line: Some(line_at(text, start)),
-            problem: "`{#` no se cierra: escriba `#}` después del comentario.".to_owned(),
-        }),
-    }
+/// Where a comment that begins this line ends.
+fn comment_end(line: &str) -> Option<usize> {
+    let inside = with_sign(line, "{#").len();
+    line[inside..].find("#}").map(|at| inside + at + "#}".len())
 }
 
 /// Where a `{% raw %}…{% endraw %}` that begins at `start` ends; `None` for any other tag.
@@ -228,6 +285,73 @@ fn raw_end(text: &str, start: usize) -> Result<Option<usize>, Flaw> {
     }
     let problem = "`{% raw %}` no se cierra: escriba después `{% endraw %}`.".to_owned();
     Err(Flaw { line: Some(line_at(text, start)), problem })
+}
+
+/// A block of Django's that is read as text, or not shown at all.
+struct Block {
+    /// What of it is shown as it stands.
+    shown: Range<usize>,
+    end: usize,
+}
+
+/// The block `{% comment %}…{% endcomment %}` or `{% verbatim %}…{% endverbatim %}` that begins at `start`.
+fn block_at(text: &str, start: usize) -> Result<Option<Block>, Flaw> {
+    let Some(inside) = text[start..].strip_prefix("{%") else { return Ok(None) };
+    let word = inside.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let (word, end_word) = match word {
+        "comment" => ("comment", "endcomment"),
+        "verbatim" => ("verbatim", "endverbatim"),
+        _ => return Ok(None),
+    };
+    let unclosed = || {
+        let problem = format!("`{{% {word} %}}` no se cierra: escriba después `{{% {end_word} %}}`.");
+        Flaw { line: Some(line_at(text, start)), problem }
+    };
+    // A comment may have a note in its tag.
+    let opened = start + text[start..].find("%}").ok_or_else(unclosed)? + "%}".len();
+    let mut at = opened;
+    while let Some(found) = text[at..].find("{%") {
+        let tag = at + found;
+        if let Some(length) = word_tag(&text[tag + "{%".len()..], end_word) {
+            let shown = if word == "comment" { opened..opened } else { opened..tag };
+            return Ok(Some(Block { shown, end: tag + "{%".len() + length }));
+        }
+        at = tag + "{%".len();
+    }
+    Err(unclosed())
+}
+
+/// The last token of the argument that follows the colon `at`.
+fn argument_end(tag: &Tag, at: usize) -> Result<usize, Flaw> {
+    let name = tag.tokens[at - 1].text;
+    if django::defaulting(name).is_none() {
+        return match django::filter_remedy(name) {
+            Some(remedy) => tag.flaw(django::unknown_filter(name, remedy)),
+            None => tag.flaw(format!("`|{name}:…`: los argumentos van entre paréntesis, como en `|{name}(\"…\")`.")),
+        };
+    }
+    let kind = |at: usize| tag.tokens.get(at).map(|token| token.kind);
+    match kind(at + 1) {
+        Some(Kind::Number) => {
+            let is_point = tag.tokens.get(at + 2).is_some_and(|token| token.text == "." && token.space.is_empty());
+            Ok(if is_point && kind(at + 3) == Some(Kind::Number) { at + 3 } else { at + 1 })
+        }
+        Some(Kind::Name | Kind::Text) => Ok(at + 1),
+        Some(Kind::Sign) | None => tag.flaw(format!(
+            "Después de `|{name}:` falta lo que se escribe en lugar del valor: un texto entre comillas."
+        )),
+    }
+}
+
+/// What follows the argument of a colon. Django's `default` stands in for an empty text, too.
+fn closing(tag: &Tag, at: usize) -> &'static str {
+    django::defaulting(tag.tokens[at - 1].text).unwrap_or(")")
+}
+
+/// The name here of a filter that Django calls otherwise.
+fn django_filter(tag: &Tag, at: usize) -> Option<&'static str> {
+    let is_called = tag.tokens.get(at + 1).is_some_and(|next| next.text == ":");
+    (is_called && tag.tokens[at].text == "default_if_none").then_some("default")
 }
 
 /// The length of ` word %}` at the start of `rest`.
@@ -299,14 +423,34 @@ mod tests {
             ("a\n{{ Nombre", 2, "`{{` no se cierra: escriba después `}}`."),
             ("{{ Nombre }\n{{ Placa }}", 1, "`{{` no se cierra antes del siguiente `}`: escriba antes `}}`."),
             ("{{ Nombre\n{{ Placa }}", 1, "`{{` no se cierra antes del siguiente `{`: escriba antes `}}`."),
-            ("{{ Hora|default:\"x\" }}", 1, "`:` no significa nada en una etiqueta: los argumentos van"),
+            ("{{ Hora|upper:\"x\" }}", 1, "`|upper:…`: los argumentos van entre paréntesis"),
+            ("{{ Hora:\"x\" }}", 1, "`:` no significa nada en una etiqueta: los argumentos van"),
+            ("{{ Hora|default: }}", 1, "Después de `|default:` falta lo que se escribe"),
+            (
+                "{{ Hora|date:\"d/m/Y\" }}",
+                1,
+                "`|date` es un filtro de Django que aquí no existe: los valores llegan como texto",
+            ),
+            ("{{ Nombre|linebreaks }}", 1, "`|linebreaks` es un filtro de Django"),
+            ("\n{% load i18n %}", 2, "`{% load %}` es una etiqueta de Django que aquí no existe: quítela"),
+            ("{% now \"Y\" %}", 1, "`{% now %}` es una etiqueta de Django"),
+            (
+                "{% for x in [1] %}{% empty %}{% endfor %}",
+                1,
+                "`{% empty %}` es una etiqueta de Django que aquí no existe: escriba `{% else %}`",
+            ),
+            ("{{ forloop.counter }}", 1, "`forloop.counter` es de Django: escriba `loop.index`."),
+            ("a\n{% comment %}x", 2, "`{% comment %}` no se cierra: escriba después `{% endcomment %}`."),
+            ("{% endcomment %}", 1, "`{% endcomment %}` no cierra nada: quítelo."),
+            ("{{Placa-Vieja}}", 1, "`Placa-Vieja`: el nombre de una variable no lleva guion."),
+            ("{{ Nombre Completo }}", 1, "`Nombre Completo`: el nombre de una variable no lleva espacios."),
             ("{{ “Hora” }}", 1, "El carácter '“' (U+201C) no significa nada en una etiqueta: quítelo."),
             ("{{ \"Hora }}", 1, "Un texto entre comillas no se cierra: escriba después `\"`."),
             ("{{ Hora) }}", 1, "`)` no cierra nada: quítelo."),
             ("{{ Nombre|mayusculas }}", 1, "No existe el filtro `mayusculas`: use uno de abs, "),
             ("{{ Nombre|upper.x }}", 1, "No existe el filtro `upper`"),
             ("{% filter mayusculas %}", 1, "No existe el filtro `mayusculas`"),
-            ("{{ Nombre|safe }}", 1, "No existe el filtro `safe`"),
+            ("{{ Nombre|safe }}", 1, "`|safe` es un filtro de Django que aquí no existe: los valores se escapan"),
             ("{{ Nombre is not vacio }}", 1, "No existe la prueba `is vacio`: use una de "),
             ("{{ Cliente.Nombre }}", 1, "`.Nombre`: un valor es un solo texto y no tiene partes."),
             ("{{ Nombre.upper() }}", 1, "`.upper`: un valor es un solo texto y no tiene partes."),
@@ -314,8 +458,9 @@ mod tests {
             ("{% for x in [1] recursive %}", 1, "Un `for` no puede llamarse a sí mismo"),
             ("{{ loop(1) }}", 1, "Un `for` no puede llamarse a sí mismo"),
             ("{% IF Orden %}", 1, "No existe la etiqueta `{% IF %}`: use if, "),
-            ("{% include \"x\" %}", 1, "No existe la etiqueta `{% include %}`"),
-            ("{% autoescape false %}", 1, "No existe la etiqueta `{% autoescape %}`"),
+            ("{% include \"x\" %}", 1, "`{% include %}` es una etiqueta de Django que aquí no existe: "),
+            ("{% autoescape false %}", 1, "`{% autoescape %}` es una etiqueta de Django que aquí no existe: "),
+            ("{% import x %}", 1, "No existe la etiqueta `{% import %}`"),
             ("{% %}", 1, "No existe la etiqueta `{%  %}`"),
             ("{% if Orden AND Hora %}", 1, "`AND` se confunde con la palabra `and` del lenguaje"),
             ("a\n{% if Orden %}\nx", 2, "`{% if %}` no se cierra: escriba después `{% endif %}`."),
@@ -327,7 +472,7 @@ mod tests {
                 "`{% endif %}` no cierra el `{% for %}` de la línea 1: escriba antes `{% endfor %}`.",
             ),
             ("{% with x = 1 %}{% else %}", 1, "`{% else %}` no está dentro de un `{% if %}`: quítelo."),
-            ("\n{# nota", 2, "`{#` no se cierra: escriba `#}` después del comentario."),
+            ("\n{# nota\n#}", 2, "`{#` no se cierra: escriba `#}` en la misma línea, o use `{% comment %}"),
             ("{% raw %}{% endif %}", 1, "`{% raw %}` no se cierra: escriba después `{% endraw %}`."),
             ("a\nb\u{0}", 2, "Contiene el carácter de control U+0000: quítelo."),
         ];
@@ -336,6 +481,31 @@ mod tests {
             assert_eq!(flaw.line, Some(*line), "{text}");
             assert!(flaw.problem.starts_with(problem), "{text}: {}", flaw.problem);
         }
+    }
+
+    /// Templates of the service before: what Django writes otherwise and means the same.
+    #[test]
+    fn djangos_syntax_is_read() {
+        let cases = [
+            // Minified style sheets (comments end on their line).
+            ("@media screen{#wrap{width:100%}}", "@media screen{% raw %}{#{% endraw %}wrap{width:100%}}"),
+            ("{#a{{ É }}", "{% raw %}{#{% endraw %}a{{ e }}"),
+            ("{#a #}b{#c", "{#a #}b{% raw %}{#{% endraw %}c"),
+            ("a{% comment %}{{ É {% if %} #}{% endcomment %}b", "a{% raw %}{% endraw %}b"),
+            ("{%comment \"why\"%}\nx\n{% endcomment %}b", "{% raw %}{% \n\nendraw %}b"),
+            ("{% verbatim %}{{ É }}{% endverbatim %}", "{% raw %}{{ É }}{% endraw %}"),
+            ("{{ É|default:\"Él: {{\" }}", "{{ e|default(\"Él: {{\", true) }}"),
+            ("{{ É|default:'x'|upper }}", "{{ e|default('x', true)|upper }}"),
+            ("{{ É|default: Ó}}", "{{ e|default( o, true)}}"),
+            ("{{ É|default:1.5 }}", "{{ e|default(1.5, true) }}"),
+            ("{{ É|default_if_none:\"\" }}", "{{ e|default(\"\") }}"),
+            ("{% if É|default:\"a\" == \"a\" %}{% endif %}", "{% if e|default(\"a\", true) == \"a\" %}{% endif %}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text, false).unwrap_or_else(|flaw| panic!("{text}: {flaw:?}")).text, expected, "{text}");
+        }
+        let names = |text: &str| read(text, false).unwrap().variables.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(names("{{ É|default:Ó }}{% comment %}{{ x }}{% endcomment %}"), ["e", "o"]);
     }
 
     #[test]
@@ -403,7 +573,9 @@ mod tests {
 
         /// A text that was read once is read again without a change: what the engine gets, it gets as we understood it.
         #[test]
-        fn reading_is_idempotent(text in "([{}%#a-zÉ \"'|()\\-]|\\{\\{ Él \\}\\}){0,30}") {
+        fn reading_is_idempotent(
+            text in "([{}%#a-zÉ \"'|():\\-]|\\{\\{ Él \\}\\}|\\{% comment %\\}|\\{% endcomment %\\}|\\|default:){0,30}",
+        ) {
             if let Ok(source) = read(&text, false) {
                 let again = read(&source.text, false);
                 prop_assert_eq!(again.map(|source| source.text), Ok(source.text));

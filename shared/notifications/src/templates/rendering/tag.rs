@@ -2,6 +2,7 @@
 
 use unicode_normalization::char::is_combining_mark;
 
+use super::django;
 use super::error::Flaw;
 
 /// The filters that a template may use. None of them makes a list.
@@ -97,7 +98,7 @@ pub(super) struct Tag<'s> {
 pub(super) struct Token<'s> {
     pub(super) space: &'s str,
     pub(super) text: &'s str,
-    kind: Kind,
+    pub(super) kind: Kind,
     /// How many brackets are open around it.
     pub(super) depth: usize,
 }
@@ -179,6 +180,7 @@ impl<'s> Tag<'s> {
             '{' | '}' => self.flaw(format!(
                 "`{opener}` no se cierra antes del siguiente `{first}`: escriba antes `{braces}`."
             )),
+            ':' if self.follows_filter() => Ok((Kind::Sign, 1)),
             ':' => self.flaw(
                 "`:` no significa nada en una etiqueta: los argumentos van entre paréntesis, como en `|default(\"…\")`.".to_owned(),
             ),
@@ -187,6 +189,16 @@ impl<'s> Tag<'s> {
                 u32::from(first)
             )),
         }
+    }
+
+    /// Whether the last token is the name of a filter, after which Django writes a colon.
+    fn follows_filter(&self) -> bool {
+        matches!(self.tokens.as_slice(), [.., pipe, name] if pipe.text == "|" && name.kind == Kind::Name)
+    }
+
+    /// Whether the tag is a variable and nothing else.
+    pub(super) fn is_plain(&self) -> bool {
+        self.opener.starts_with("{{") && matches!(self.tokens.as_slice(), [name] if name.kind == Kind::Name)
     }
 
     fn depth_after(&self, depth: usize, token: &str) -> Result<usize, Flaw> {
@@ -257,11 +269,26 @@ pub(super) fn check_role(tag: &Tag, at: usize, role: Role) -> Result<(), Flaw> {
     let name = tag.tokens[at].text;
     let after = tag.text_at(Some(at + 1));
     match role {
+        Role::Filter if !FILTERS.contains(&name) && django::filter_remedy(name).is_some() => {
+            tag.flaw(django::unknown_filter(name, django::filter_remedy(name).unwrap_or_default()))
+        }
         Role::Filter if !FILTERS.contains(&name) || after == "." => {
             tag.flaw(format!("No existe el filtro `{name}`: use uno de {}.", FILTERS.join(", ")))
         }
         Role::Test if !TESTS.contains(&name) || after == "." => {
             tag.flaw(format!("No existe la prueba `is {name}`: use una de {}.", TESTS.join(", ")))
+        }
+        Role::Attribute if tag.text_at(at.checked_sub(2)) == "forloop" => {
+            let ours = match name {
+                "counter" => "loop.index",
+                "counter0" => "loop.index0",
+                "revcounter" => "loop.revindex",
+                "revcounter0" => "loop.revindex0",
+                "first" => "loop.first",
+                "last" => "loop.last",
+                _ => return tag.flaw(format!("`forloop.{name}` es de Django y aquí no existe: quítelo.")),
+            };
+            tag.flaw(format!("`forloop.{name}` es de Django: escriba `{ours}`."))
         }
         Role::Attribute if tag.text_at(at.checked_sub(2)) != "loop" => tag.flaw(format!(
             "`.{name}`: un valor es un solo texto y no tiene partes. Use otra variable, o un filtro como en `|upper`."
@@ -274,6 +301,31 @@ pub(super) fn check_role(tag: &Tag, at: usize, role: Role) -> Result<(), Flaw> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses names with a hyphen or a blank in them, which would be a calculation or nothing at all.
+pub(super) fn check_names(tag: &Tag) -> Result<(), Flaw> {
+    let is_name = |at: usize| matches!(tag.role(at), Role::Variable) && tag.tokens[at].kind == Kind::Name;
+    for at in 1..tag.tokens.len() {
+        let (before, token) = (&tag.tokens[at - 1], &tag.tokens[at]);
+        let is_variable = tag.opener.starts_with("{{");
+        if is_variable && is_name(at - 1) && is_name(at) {
+            let (one, other) = (before.text, token.text);
+            return tag.flaw(format!(
+                "`{one} {other}`: el nombre de una variable no lleva espacios. Escriba `{one}_{other}`, y llame así al valor en \
+                 `context`."
+            ));
+        }
+        let next = tag.tokens.get(at + 1).filter(|next| next.kind == Kind::Name && next.space.is_empty());
+        if token.text == "-" && token.space.is_empty() && is_name(at - 1) && next.is_some() && is_name(at + 1) {
+            let (one, other) = (before.text, tag.text_at(Some(at + 1)));
+            return tag.flaw(format!(
+                "`{one}-{other}`: el nombre de una variable no lleva guion. Escriba `{one}_{other}`, y llame así al valor en \
+                 `context`; si es una resta, `{one} - {other}`."
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses lists, but for a plain one after `in`: `{% for x in ["a", "b"] %}`, `{% if Fase in ["Entrega"] %}`.
