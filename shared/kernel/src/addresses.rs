@@ -153,7 +153,7 @@ pub fn normalise_email(input: &str) -> Result<String, AddressError> {
         return Err(AddressError::EmailAtSign);
     }
     check_local_part(local)?;
-    let address = format!("{local}@{}", ascii_domain(domain)?);
+    let address = format!("{local}@{}", mail_domain(domain)?);
     if address.len() > MAX_EMAIL_LENGTH {
         return Err(AddressError::EmailTooLong);
     }
@@ -257,8 +257,9 @@ fn check_local_part(local: &str) -> Result<(), AddressError> {
     Ok(())
 }
 
-/// The domain as DNS knows it, in lower case (RFC 5321 §2.3.5, RFC 5891).
-fn ascii_domain(domain: &str) -> Result<String, AddressError> {
+/// The name of a mail domain or of a mail server as DNS knows it: with a dot, in ASCII and in lower case (RFC 5321 §2.3.5,
+/// RFC 5891).
+pub fn mail_domain(domain: &str) -> Result<String, AddressError> {
     let wrong = || AddressError::EmailDomain(printable(domain));
     // Asked before the parser for hosts of URLs, which would decode `%2e` and drop soft hyphens.
     let allowed = |character: char| match character {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::host_names::{AllowedHosts, HeloName, HostError};
 use crate::retry::RetryPolicy;
 
 /// A variable of the environment: its name, the default as one would write it, and what it is for.
@@ -43,6 +44,11 @@ pub const VARIABLES: &[Variable] = &[
         "LISTEN",
         "127.0.0.1:8000",
         "Where the API listens. Several addresses may stand there, separated by commas.",
+    ),
+    variable(
+        "ALLOWED_HOSTS",
+        "",
+        "Names by which the API may be asked for (the header Host), separated by commas: example.com, .example.com with all below it, * for all; ports do not matter. Unset: every name where a key is needed, and only names of this machine (localhost, 127.0.0.1) where the API is open.",
     ),
     variable(
         "METRICS_LISTEN",
@@ -94,6 +100,11 @@ pub const VARIABLES: &[Variable] = &[
     variable("EMAIL_USE_SSL", "", "true for implicit TLS. Default: true on port 465."),
     variable("EMAIL_HOST_USER", "", "SMTP user."),
     variable("EMAIL_HOST_PASSWORD", "", "SMTP password."),
+    variable(
+        "EMAIL_HELO_NAME",
+        "",
+        "What we call ourselves at mail servers (EHLO): a full name such as avisos.example.com, or an address such as [203.0.113.7]. Default: the full name of this host where it has one, else its address.",
+    ),
     variable("EMAIL_TIMEOUT", "30", "Seconds that one mail may take."),
     variable("EMAIL_SSL_CAFILE", "", "PEM file with a certificate authority to trust besides the system's."),
     variable("DEFAULT_FROM_EMAIL", "", "Sender, e.g. \"Ambacar <taller@example.com>\"."),
@@ -208,6 +219,9 @@ pub struct Config {
     /// Where people reach this API, without a slash at its end.
     pub public_url: Option<String>,
     pub email: Option<EmailSettings>,
+    /// What we call ourselves in `EHLO`, through every account. `None`: the host's name if it is a full one, else the address
+    /// from which we speak; never a short name, which servers refuse.
+    pub email_helo_name: Option<HeloName>,
     /// Sender of mails that leave through a provider account without one of its own.
     pub default_from: Option<String>,
     pub whatsapp: Option<WhatsappSettings>,
@@ -235,6 +249,8 @@ pub struct Access {
     /// `/api/v1` is open without a key.
     pub anonymous: bool,
     pub api_keys: Vec<SecretString>,
+    /// Names by which the API may be asked for. Empty: nothing was set.
+    pub allowed_hosts: AllowedHosts,
     /// Values of `X-Internal-Secret` that are accepted. Empty: every request is refused.
     pub internal_secrets: Vec<SecretString>,
     /// What Evolution's webhooks must show: a token of this key, or else the next one. Neither: all are refused, unless the
@@ -344,6 +360,7 @@ impl Config {
             api_rate_limit_per_minute: env.number("API_RATE_LIMIT_PER_MINUTE", 0, 100_000_000),
             public_url: public_url(&mut env),
             email: email(&mut env, &home),
+            email_helo_name: helo_name(&mut env),
             default_from: env.optional("DEFAULT_FROM_EMAIL"),
             whatsapp: whatsapp(&mut env),
             push: push(&mut env),
@@ -428,10 +445,21 @@ fn access(env: &mut Environment) -> Access {
     Access {
         anonymous: env.flag("ALLOW_ANONYMOUS_API") || env.flag("DEBUG"),
         api_keys: api_keys.into_iter().map(Into::into).collect(),
+        allowed_hosts: allowed_hosts(env),
         internal_secrets: env.list("INTERNAL_API_SECRET_KEY").into_iter().map(Into::into).collect(),
         evolution_jwt_key: env.optional("EVOLUTION_WEBHOOK_JWT_KEY").map(Into::into),
         evolution_token: env.optional("EVOLUTION_WEBHOOK_TOKEN").map(Into::into),
     }
+}
+
+fn allowed_hosts(env: &mut Environment) -> AllowedHosts {
+    let mut hosts = AllowedHosts::default();
+    for entry in env.list("ALLOWED_HOSTS") {
+        if let Err(error) = hosts.add(&entry) {
+            env.problem("ALLOWED_HOSTS", &entry, &error.to_string());
+        }
+    }
+    hosts
 }
 
 fn secret_key(env: &Environment) -> Option<SecretString> {
@@ -480,6 +508,11 @@ fn email(env: &mut Environment, home: &Path) -> Option<EmailSettings> {
         timeout: env.seconds("EMAIL_TIMEOUT", 0.1),
         ca_file: env.optional("EMAIL_SSL_CAFILE").map(Into::into),
     })
+}
+
+fn helo_name(env: &mut Environment) -> Option<HeloName> {
+    let name = env.optional("EMAIL_HELO_NAME")?;
+    name.parse().map_err(|error: HostError| env.problem("EMAIL_HELO_NAME", &name, &error.to_string())).ok()
 }
 
 /// Django's dotted names end in the word that says what the backend does.

@@ -9,6 +9,7 @@ pub mod db;
 pub mod errors;
 pub mod fields;
 pub mod group_commit;
+pub mod host_names;
 pub mod ids;
 pub mod outbound;
 pub mod process;
