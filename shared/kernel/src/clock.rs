@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -167,8 +167,18 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<Manual>),
 }
+
+/// In microseconds: since 1970, and how far the clock was advanced.
+#[derive(Debug)]
+struct Manual {
+    now: AtomicI64,
+    passed: AtomicU64,
+}
+
+/// The moment from which the system's monotonic time is counted.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock {
     pub fn system() -> Self {
@@ -177,26 +187,39 @@ impl Clock {
 
     /// A clock that stands still until [`Clock::advance`] or [`Clock::set`] moves it. Its clones move with it.
     pub fn manual(now: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(now.as_micros()))))
+        Self(Source::Manual(Arc::new(Manual { now: AtomicI64::new(now.as_micros()), passed: AtomicU64::new(0) })))
     }
 
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place where the system's time is read")]
             Source::System => Utc::now().into(),
-            Source::Manual(micros) => Timestamp::from_micros(micros.load(Ordering::Relaxed)),
+            Source::Manual(manual) => Timestamp::from_micros(manual.now.load(Ordering::Relaxed)),
         }
     }
 
-    /// Moves a manual clock forward; the system's clock stays as it is.
-    pub fn advance(&self, by: Duration) {
-        self.set(self.now() + by);
+    /// How much time has passed since a moment of this process that stays the same. It never goes back and does not jump when
+    /// somebody sets the time of day, so durations are measured with it. A manual clock counts what it was advanced by.
+    pub fn elapsed(&self) -> Duration {
+        match &self.0 {
+            Source::System => START.elapsed(),
+            Source::Manual(manual) => Duration::from_micros(manual.passed.load(Ordering::Relaxed)),
+        }
     }
 
-    /// Sets a manual clock; the system's clock stays as it is.
+    /// Moves a manual clock forward: time passes. The system's clock stays as it is.
+    pub fn advance(&self, by: Duration) {
+        self.set(self.now() + by);
+        if let Source::Manual(manual) = &self.0 {
+            let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+            manual.passed.fetch_add(micros, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets a manual clock, as an operator sets the time of day: no time passes. The system's clock stays as it is.
     pub fn set(&self, now: Timestamp) {
-        if let Source::Manual(micros) = &self.0 {
-            micros.store(now.as_micros(), Ordering::Relaxed);
+        if let Source::Manual(manual) = &self.0 {
+            manual.now.store(now.as_micros(), Ordering::Relaxed);
         }
     }
 }
@@ -219,6 +242,19 @@ mod tests {
         let held_elsewhere = clock.clone();
         clock.advance(Duration::from_secs(60));
         assert_eq!(held_elsewhere.now().as_micros(), 60_000_000);
+    }
+
+    /// Setting the time of day moves no duration.
+    #[test]
+    fn monotonic_time_passes_and_is_not_set() {
+        let clock = Clock::manual(Timestamp::from_micros(0));
+        clock.advance(Duration::from_secs(5));
+        clock.set(Timestamp::from_micros(7_200_000_000));
+        clock.set(Timestamp::from_micros(0));
+        assert_eq!(clock.elapsed(), Duration::from_secs(5));
+        let system = Clock::system();
+        let before = system.elapsed();
+        assert!(system.elapsed() >= before);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::host_names::{AllowedHosts, HeloName, HostError};
+use crate::networks::{Network, NotANetwork};
 use crate::retry::RetryPolicy;
 
 /// A variable of the environment: its name, the default as one would write it, and what it is for.
@@ -48,7 +49,22 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "ALLOWED_HOSTS",
         "",
-        "Names by which the API may be asked for (the header Host), separated by commas: example.com, .example.com with all below it, * for all; ports do not matter. Unset: every name where a key is needed, and only names of this machine (localhost, 127.0.0.1) where the API is open.",
+        "Names by which the API may be asked for (the header Host), separated by commas: example.com, .example.com with all below it, * for all; ports do not matter. Others get 400, except at /health, /api/v1/health and /metrics. Unset: every name; `recado up` without a key answers only to names of this machine (localhost, 127.0.0.1).",
+    ),
+    variable(
+        "API_MAX_CONNECTIONS",
+        "0",
+        "Connections that an API process keeps at once; when they are full, the one that has been silent longest goes. One address has half of them at most. 0: three quarters of the file descriptors that the system allows, 4096 at most.",
+    ),
+    variable(
+        "API_BODY_MEMORY_MIB",
+        "128",
+        "Memory for the bodies of all requests that an API process works on at once, in MiB; what is beyond it gets 503 with Retry-After.",
+    ),
+    variable(
+        "TRUSTED_PROXIES",
+        "",
+        "Addresses or networks of proxies before the API, separated by commas, e.g. 127.0.0.1,10.0.0.0/8. From them X-Forwarded-For is believed: limits, failed logins and the log go by the address that it names.",
     ),
     variable(
         "METRICS_LISTEN",
@@ -144,7 +160,16 @@ pub const VARIABLES: &[Variable] = &[
     variable("VAPID_PRIVATE_KEY", "", "Its private half."),
     variable("VAPID_CONTACT_EMAIL", "", "Whom a push service may write to about our pushes."),
     variable("PUSH_TIMEOUT", "15", "Seconds that one push may take, per device."),
-    variable("FRONTEND_URL", "", "Address of the web application: what a click on a push opens."),
+    variable(
+        "FRONTEND_URL",
+        "",
+        "Address of the web application: what a click on a push opens. Its pages may call the API from a browser (CORS).",
+    ),
+    variable(
+        "CORS_ALLOWED_ORIGINS",
+        "",
+        "Other web applications whose pages may call the API from a browser, separated by commas, e.g. http://localhost:3000.",
+    ),
     variable("NOTIFICATION_MAX_ATTEMPTS", "3", "Attempts per channel before the person's next channel is tried."),
     variable(
         "NOTIFICATION_RETRY_BASE_SECONDS",
@@ -207,6 +232,14 @@ pub struct Config {
     /// `None`: the queue is in this process.
     pub redis_url: Option<SecretString>,
     pub listen: Vec<SocketAddr>,
+    /// Connections of an API process; 0 is as many as the file descriptors allow.
+    pub api_max_connections: u32,
+    /// Bytes for the bodies of all requests of an API process.
+    pub api_body_memory: usize,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Origins whose pages may call the API from a browser, as browsers write them: `https://app.example.com`.
+    pub cors_origins: Vec<String>,
     pub metrics_listen: Option<SocketAddr>,
     /// Logs are JSON, for machines.
     pub log_json: bool,
@@ -248,6 +281,9 @@ pub struct Config {
 pub struct Access {
     /// `/api/v1` is open without a key.
     pub anonymous: bool,
+    /// Open to this machine as long as there is no key and nothing that is sent leaves the machine. No variable says so, only
+    /// `recado up`; each request is looked at again.
+    pub open_on_this_machine: bool,
     pub api_keys: Vec<SecretString>,
     /// Names by which the API may be asked for. Empty: nothing was set.
     pub allowed_hosts: AllowedHosts,
@@ -352,6 +388,10 @@ impl Config {
             database_max_connections: env.number("DATABASE_MAX_CONNECTIONS", 1, 1000),
             redis_url: env.optional("REDIS_URL").map(Into::into),
             listen: env.list("LISTEN").iter().filter_map(|address| env.address("LISTEN", address)).collect(),
+            api_max_connections: env.number("API_MAX_CONNECTIONS", 0, 1_000_000),
+            api_body_memory: env.number("API_BODY_MEMORY_MIB", 8, 1_000_000) as usize * 1024 * 1024,
+            trusted_proxies: trusted_proxies(&mut env),
+            cors_origins: cors_origins(&mut env),
             metrics_listen: env.optional("METRICS_LISTEN").and_then(|address| env.address("METRICS_LISTEN", &address)),
             log_json: log_json(&mut env),
             time_zone: env.parse("TIME_ZONE", "name a zone of the IANA database, e.g. America/Guayaquil"),
@@ -444,6 +484,7 @@ fn access(env: &mut Environment) -> Access {
     }
     Access {
         anonymous: env.flag("ALLOW_ANONYMOUS_API") || env.flag("DEBUG"),
+        open_on_this_machine: false,
         api_keys: api_keys.into_iter().map(Into::into).collect(),
         allowed_hosts: allowed_hosts(env),
         internal_secrets: env.list("INTERNAL_API_SECRET_KEY").into_iter().map(Into::into).collect(),
@@ -460,6 +501,32 @@ fn allowed_hosts(env: &mut Environment) -> AllowedHosts {
         }
     }
     hosts
+}
+
+fn trusted_proxies(env: &mut Environment) -> Vec<Network> {
+    let mut proxies = Vec::new();
+    for entry in env.list("TRUSTED_PROXIES") {
+        match entry.parse() {
+            Ok(network) => proxies.push(network),
+            Err(NotANetwork) => env.problem("TRUSTED_PROXIES", &entry, &NotANetwork.to_string()),
+        }
+    }
+    proxies
+}
+
+/// The front end's origin and the others. A front end may have a scheme of its own (an app); then no browser calls from it.
+fn cors_origins(env: &mut Environment) -> Vec<String> {
+    let origin = |url: &str| url::Url::parse(url).map(|url| url.origin()).ok().filter(url::Origin::is_tuple);
+    let frontend = env.optional("FRONTEND_URL").and_then(|url| origin(&url));
+    let mut origins: Vec<String> = frontend.iter().map(url::Origin::ascii_serialization).collect();
+    for entry in env.list("CORS_ALLOWED_ORIGINS") {
+        let is_bare = url::Url::parse(&entry).is_ok_and(|url| url.path() == "/" && url.query().is_none());
+        match origin(&entry).filter(|_| is_bare) {
+            Some(origin) => origins.push(origin.ascii_serialization()),
+            None => env.problem("CORS_ALLOWED_ORIGINS", &entry, "write scheme://host:port, e.g. http://localhost:3000"),
+        }
+    }
+    origins
 }
 
 fn secret_key(env: &Environment) -> Option<SecretString> {
@@ -741,6 +808,23 @@ mod tests {
         assert_eq!(security("1025", "", ""), EmailSecurity::Plain);
         assert_eq!(security("587", "false", "false"), EmailSecurity::Plain);
         assert_eq!(security("2465", "", "true"), EmailSecurity::ImplicitTls);
+    }
+
+    /// The setting of django-cors-headers, and the front end's own address, which may have a path.
+    #[test]
+    fn origins_are_those_that_browsers_name() {
+        let origins = |frontend, others| {
+            let pairs = [("FRONTEND_URL", frontend), ("CORS_ALLOWED_ORIGINS", others)];
+            Config::from_pairs(pairs).map(|config| config.cors_origins)
+        };
+        let both = origins("https://App.example.com:443/taller/", "http://localhost:3000, https://señal.ec/");
+        let expected = ["https://app.example.com", "http://localhost:3000", "https://xn--seal-hqa.ec"];
+        assert_eq!(both.expect("valid"), expected);
+        assert!(origins("", "").expect("valid").is_empty());
+        for wrong in ["*", "localhost:3000", "https://app.example.com/taller", "app.example.com"] {
+            let error = origins("", wrong).expect_err(wrong).to_string();
+            assert!(error.contains("CORS_ALLOWED_ORIGINS"), "{error}");
+        }
     }
 
     #[test]

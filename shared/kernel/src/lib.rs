@@ -11,6 +11,7 @@ pub mod fields;
 pub mod group_commit;
 pub mod host_names;
 pub mod ids;
+pub mod networks;
 pub mod outbound;
 pub mod process;
 pub mod retry;
