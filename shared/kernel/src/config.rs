@@ -252,6 +252,8 @@ pub struct Config {
     /// Where people reach this API, without a slash at its end.
     pub public_url: Option<String>,
     pub email: Option<EmailSettings>,
+    /// All providers are stand-ins of this process: nothing that is sent leaves the machine. No variable says so.
+    pub stand_ins: bool,
     /// What we call ourselves in `EHLO`, through every account. `None`: the host's name if it is a full one, else the address
     /// from which we speak; never a short name, which servers refuse.
     pub email_helo_name: Option<HeloName>,
@@ -400,6 +402,7 @@ impl Config {
             api_rate_limit_per_minute: env.number("API_RATE_LIMIT_PER_MINUTE", 0, 100_000_000),
             public_url: public_url(&mut env),
             email: email(&mut env, &home),
+            stand_ins: false,
             email_helo_name: helo_name(&mut env),
             default_from: env.optional("DEFAULT_FROM_EMAIL"),
             whatsapp: whatsapp(&mut env),
