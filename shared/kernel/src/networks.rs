@@ -63,7 +63,9 @@ mod tests {
         assert!(contains("10.0.0.0/8", "10.255.0.1") && !contains("10.0.0.0/8", "11.0.0.1"));
         assert!(contains("10.1.2.3/8", "10.9.9.9"), "the bits behind the prefix do not matter");
         assert!(contains("2001:db8::/32", "2001:db8:1::1") && !contains("2001:db8::/32", "2001:db9::1"));
-        assert!(contains("::/0", "203.0.113.1") && contains("0.0.0.0/0", "203.0.113.1") && !contains("0.0.0.0/0", "::1"));
+        assert!(
+            contains("::/0", "203.0.113.1") && contains("0.0.0.0/0", "203.0.113.1") && !contains("0.0.0.0/0", "::1")
+        );
         for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "a", "10.0.0.0/", "10.0.0.0/-1"] {
             assert_eq!(wrong.parse::<Network>(), Err(NotANetwork), "{wrong}");
         }
