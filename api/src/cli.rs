@@ -55,6 +55,7 @@ async fn check_access(context: &Context) -> Result<(), Box<dyn Error>> {
     if access.anonymous {
         tracing::warn!("================================================================================");
         tracing::warn!("THE API IS OPEN: everybody who reaches it may send messages, without a key.");
+        tracing::warn!("ALLOWED_HOSTS keeps out pages of other sites whose name leads here.");
         tracing::warn!("For production unset ALLOW_ANONYMOUS_API and DEBUG, and use `recado api-key create`.");
         tracing::warn!("================================================================================");
     } else if access.api_keys.is_empty() && !has_key(context).await? {

@@ -7,7 +7,12 @@
 pub mod cli;
 
 mod auth;
+mod bodies;
+mod client;
+mod connections;
+mod cors;
 mod extract;
+mod hosts;
 mod observe;
 mod openapi;
 mod problem;
@@ -18,6 +23,7 @@ mod server;
 mod state;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::any::Any;
 use std::io;
@@ -26,8 +32,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::Version;
-use axum::http::header::HOST;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use recado_kernel::addresses;
@@ -42,8 +46,11 @@ use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 
+use crate::auth::guessing::Guesses;
 use crate::auth::keys::KeyRing;
 use crate::auth::rate_limit::{self, Limits};
+use crate::bodies::Memory;
+use crate::connections::Connections;
 use crate::openapi::Document;
 use crate::problem::Problem;
 use crate::state::Api;
@@ -64,20 +71,24 @@ pub type App = NormalizePath<Router>;
 pub fn router(context: Context) -> App {
     let (routes, document) = routes::all();
     let notifications = Notifications::new(context.clone());
+    let bodies = Memory::new(context.config.api_body_memory);
     let api = Arc::new(Api {
         intake: Intake::open(notifications.clone()),
         notifications,
         enqueue: Enqueue::open(context.clone()),
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
+        guesses: Guesses::new(&context.clock),
         document: LazyLock::new(Box::new(move || Document::of(&document))),
         context,
     });
     let router = routes
         .layer(middleware::from_fn(limit_time))
-        .layer(middleware::from_fn(demand_host))
+        .layer(middleware::from_fn_with_state(api.clone(), hosts::check))
         .layer(middleware::from_fn(rate_limit::tell))
         .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(middleware::from_fn_with_state(api.clone(), cors::allow))
+        .layer(middleware::from_fn_with_state(bodies, bodies::lend))
         .layer(middleware::from_fn_with_state(api.clone(), observe::observe))
         .with_state(api);
     NormalizePathLayer::trim_trailing_slash().layer(router)
@@ -89,11 +100,13 @@ pub fn router(context: Context) -> App {
 ///
 /// When a server panics, which is a bug of ours. A listener that fails is tried again.
 pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
+    let (setting, proxies) = (context.config.api_max_connections, context.config.trusted_proxies.clone());
+    let connections = Arc::new(Connections::new(connections::Limits::new(setting, proxies)));
     let app = router(context);
     tokio::task::spawn_blocking(addresses::load_numbering_plans);
     let mut servers = JoinSet::new();
     for listener in listeners {
-        servers.spawn(server::serve(listener, app.clone(), stop.clone()));
+        servers.spawn(server::serve(listener, app.clone(), connections.clone(), stop.clone()));
     }
     let too_late = async {
         stop.cancelled().await;
@@ -112,14 +125,6 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
             Ok(())
         }
     }
-}
-
-/// A request of HTTP/1.1 names its host (RFC 9112, section 3.2); hyper leaves that to us.
-async fn demand_host(request: Request, next: Next) -> Response {
-    if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
-        return Problem::Malformed("Falta el encabezado Host.".to_owned()).into_response();
-    }
-    next.run(request).await
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {

@@ -4,7 +4,7 @@
 //! `{"detail": "…"}`, and the envelope of the dispatch (S002-42). What is new here is a problem of RFC 9457.
 
 use axum::body::to_bytes;
-use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use recado_kernel::api_keys::Scope;
@@ -49,12 +49,20 @@ pub(crate) enum Problem {
     TooLarge { largest: usize },
     /// 415.
     UnsupportedMediaType(String),
+    /// 415. The body is compressed, or encoded in another way.
+    UnsupportedEncoding(String),
+    /// 415. Where no key is asked for, a page of another site could have made this request.
+    ForeignWrite,
+    /// 403. The token is another customer's.
+    ForeignCustomer,
     /// 429. The caller may come back in so many seconds.
     Throttled { seconds: u64 },
     /// 500 or 503. The database did not do its part.
     Database(db::Error),
     /// 503. The same request may work in a moment.
     Unavailable,
+    /// 503. There are too many requests at once, or their bodies are too large together.
+    Overloaded,
     /// 503.
     TimedOut,
     /// 500. A bug of ours.
@@ -80,6 +88,17 @@ pub(crate) enum Credential {
     InternalSecret,
     /// `X-Webhook-Token: …`, or a JWT as a bearer.
     EvolutionWebhook,
+}
+
+impl Credential {
+    /// For metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::InternalSecret => "internal_secret",
+            Self::EvolutionWebhook => "evolution_webhook",
+        }
+    }
 }
 
 impl IntoResponse for Problem {
@@ -110,6 +129,16 @@ impl IntoResponse for Problem {
                     format!("Tipo de medio \"{media_type}\" incompatible en la solicitud. Envíe application/json.");
                 detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text)
             }
+            Self::UnsupportedEncoding(encoding) => {
+                let text =
+                    format!("Codificación \"{encoding}\" incompatible en la solicitud. Envíe el cuerpo sin comprimir.");
+                with(detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text), ACCEPT_ENCODING, "identity")
+            }
+            Self::ForeignWrite => detail(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Sin clave, un POST necesita el encabezado Content-Type: application/json, para que no pueda hacerlo una página ajena.",
+            ),
+            Self::ForeignCustomer => detail(StatusCode::FORBIDDEN, "El token es de otro cliente."),
             Self::Throttled { seconds } => {
                 let text = format!("Solicitud regulada (throttled). Disponible en {seconds} segundos.");
                 let mut answer = detail(StatusCode::TOO_MANY_REQUESTS, &text);
@@ -118,6 +147,9 @@ impl IntoResponse for Problem {
             }
             Self::Database(error) => database(&error),
             Self::Unavailable => again_in_a_moment(json!({ "detail": UNAVAILABLE })),
+            Self::Overloaded => {
+                again_in_a_moment(json!({ "detail": "Hay demasiadas solicitudes a la vez. Inténtelo de nuevo." }))
+            }
             Self::TimedOut => {
                 again_in_a_moment(json!({ "detail": "La solicitud tardó demasiado. Inténtelo de nuevo." }))
             }
@@ -429,6 +461,10 @@ mod tests {
             (Problem::TooSlow, 408),
             (Problem::TooLarge { largest: 1 }, 413),
             (Problem::UnsupportedMediaType("text/plain".into()), 415),
+            (Problem::UnsupportedEncoding("gzip".into()), 415),
+            (Problem::ForeignWrite, 415),
+            (Problem::ForeignCustomer, 403),
+            (Problem::Overloaded, 503),
             (Problem::Throttled { seconds: 7 }, 429),
             (Problem::Database(db::Error::PoolTimedOut), 503),
             (Problem::Database(db::Error::RowNotFound), 500),

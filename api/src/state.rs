@@ -9,6 +9,7 @@ use recado_queue::context::Context;
 use recado_queue::enqueue::Enqueue;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::auth::guessing::Guesses;
 use crate::auth::keys::KeyRing;
 use crate::auth::rate_limit::Limits;
 use crate::openapi::Document;
@@ -25,6 +26,7 @@ pub(crate) struct Api {
     pub(crate) enqueue: Enqueue,
     pub(crate) keys: KeyRing,
     pub(crate) limits: Limits,
+    pub(crate) guesses: Guesses,
     /// Written when it is first asked for.
     pub(crate) document: LazyLock<Document, Box<dyn FnOnce() -> Document + Send>>,
 }

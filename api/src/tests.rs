@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use recado_kernel::api_keys::{self, Scope, Scopes};
 use recado_kernel::clock::Clock;
 use recado_kernel::config::Config;
+use recado_kernel::ids::Id;
 use recado_notifications::customers::{self, CustomerSync};
+use recado_notifications::provider_accounts::{self, ProviderAccountDraft, Settings};
 use recado_notifications::seed;
 use recado_queue::context::Context;
 use secrecy::ExposeSecret;
@@ -52,14 +54,33 @@ impl TestApi {
     }
 
     async fn with(anonymous: &str) -> Self {
+        let keys = [("API_KEYS", "a-key-of-the-environment"), ("INTERNAL_API_SECRET_KEY", SECRET.1)];
+        Self::set(&[[("ALLOW_ANONYMOUS_API", anonymous)].as_slice(), &keys].concat()).await
+    }
+
+    /// As `recado up` opens it when stand-ins take all messages.
+    async fn open_on_this_machine() -> Self {
+        let stand_in =
+            [("EMAIL_HOST", "127.0.0.1"), ("EMAIL_PORT", "2525"), ("DEFAULT_FROM_EMAIL", "taller@example.com")];
+        Self::start(&stand_in, |config| config.access.open_on_this_machine = true).await
+    }
+
+    async fn set(settings: &[(&str, &str)]) -> Self {
+        Self::start(settings, |_| {}).await
+    }
+
+    async fn start(settings: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config::from_pairs([
-            ("RECADO_HOME", folder.path().to_str().unwrap()),
-            ("ALLOW_ANONYMOUS_API", anonymous),
-            ("API_KEYS", "a-key-of-the-environment"),
-            ("INTERNAL_API_SECRET_KEY", SECRET.1),
-        ]);
-        let context = Context::open(config.unwrap(), Clock::system(), SYSTEMS).await.unwrap();
+        let home = folder.path().to_str().unwrap().to_owned();
+        let own = [
+            ("RECADO_HOME", home.as_str()),
+            ("FRONTEND_URL", "https://app.example.com"),
+            ("CORS_ALLOWED_ORIGINS", "http://localhost:3000"),
+        ];
+        let find = |name: &str| own.iter().chain(settings).find(|(key, _)| *key == name);
+        let mut config = Config::read(|name| find(name).map(|(_, value)| (*value).to_owned())).unwrap();
+        change(&mut config);
+        let context = Context::open(config, Clock::system(), SYSTEMS).await.unwrap();
         context.db.migrate().await.unwrap();
         let now = context.clock.now();
         let mut session = context.db.begin().await.unwrap();
@@ -267,7 +288,8 @@ async fn staff_who_may_look_may_not_write() {
 async fn the_same_idempotency_key_gets_the_same_answer() {
     let api = TestApi::open().await;
     let send = async |key: &str, event: Value| {
-        api.call(Method::POST, DISPATCH, &[("idempotency-key", key)], event.to_string()).await
+        let headers = [("idempotency-key", key), ("content-type", "application/json")];
+        api.call(Method::POST, DISPATCH, &headers, event.to_string()).await
     };
     let first = send("k-1", sample()).await;
     let again = send("k-1", sample()).await;
@@ -527,11 +549,163 @@ async fn urls_and_methods_that_do_not_exist() {
     }
     let head = api.call(Method::HEAD, "/health", &[], "").await;
     assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
-    let preflight = [("origin", "https://pwa.example.com"), ("access-control-request-headers", "authorization")];
-    let options = api.call(Method::OPTIONS, "/api/v1/notifications/push/subscribe/", &preflight, "").await;
-    assert_eq!(options.header("access-control-allow-origin"), "*");
-    assert_eq!(options.header("access-control-allow-headers"), "authorization");
-    assert_eq!(api.call(Method::OPTIONS, DISPATCH, &preflight, "").await.header("access-control-allow-origin"), "");
+    // As Django REST framework answers it.
+    let options = api.call(Method::OPTIONS, DISPATCH, &[], "").await;
+    assert_eq!((options.status.as_u16(), options.header("allow")), (200, "POST"));
+    assert_eq!(options.json()["parses"], json!(["application/json"]));
+}
+
+/// The front end of the service before could not call the API from a browser: 405 without CORS for its preflights. Its origin,
+/// and the others of CORS_ALLOWED_ORIGINS, may call everything, and read errors too.
+#[tokio::test]
+async fn pages_of_the_front_end_may_call_and_others_may_subscribe() {
+    let api = TestApi::with("false").await;
+    let preflight = |origin: &'static str| {
+        [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization"),
+        ]
+    };
+    let (app, other, pwa) = ("https://app.example.com", "http://localhost:3000", "https://pwa.example.com");
+    let allowed = async |origin, path: &str| {
+        let answer = api.call(Method::OPTIONS, path, &preflight(origin), "").await;
+        assert_eq!((answer.status.as_u16(), answer.header("vary")), (200, "origin"), "{path}");
+        (
+            answer.header("access-control-allow-origin").to_owned(),
+            answer.header("access-control-allow-headers").to_owned(),
+        )
+    };
+    let customers = "/api/v1/notifications/customers/customer-001/";
+    for path in [DISPATCH, customers, "/api/v1/analytics/summary", "/nothing", "/api/v1/notifications/push/subscribe/"]
+    {
+        for origin in [app, other] {
+            assert_eq!(allowed(origin, path).await, (origin.to_owned(), "authorization".to_owned()), "{path}");
+        }
+    }
+    assert_eq!(allowed(pwa, "/api/v1/notifications/push/subscribe/").await.0, "*");
+    assert_eq!(allowed(pwa, customers).await, (String::new(), String::new()));
+    for (path, status) in [(customers, 401), ("/nothing", 404), ("/health", 200)] {
+        let answer = api.call(Method::GET, path, &[("origin", app)], "").await;
+        assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (status, app), "{path}");
+        assert!(answer.header("access-control-expose-headers").contains("x-request-id"));
+        assert_eq!(api.call(Method::GET, path, &[("origin", pwa)], "").await.header("access-control-allow-origin"), "");
+    }
+}
+
+/// Answers hold data of people, and some a key: no cache keeps them, and no browser guesses what they are.
+#[tokio::test]
+async fn answers_are_kept_by_nobody_and_are_what_they_say() {
+    let api = TestApi::open().await;
+    let named = ["/api/v1/notifications/customers/", "/nothing", "/health", "/api/schema/", "/api/docs/"];
+    for path in named {
+        let answer = api.get(path).await;
+        let is_document = ["/api/schema/", "/api/docs/"].contains(&path);
+        let expected = if is_document { "no-cache" } else { "no-store" };
+        assert_eq!(
+            (answer.header("cache-control"), answer.header("x-content-type-options")),
+            (expected, "nosniff"),
+            "{path}"
+        );
+    }
+}
+
+/// With `ALLOW_ANONYMOUS_API` a form on another site could resend a message: it can be sent without asking first, as a text and
+/// as nothing in particular can.
+#[tokio::test]
+async fn a_page_of_another_site_cannot_write_where_no_key_is_asked_for() {
+    let api = TestApi::open().await;
+    let resend = "/api/v1/notifications/0198c0de-0000-7000-8000-000000000000/resend/";
+    let post =
+        async |path: &str, headers: &[(&str, &str)]| api.call(Method::POST, path, headers, "{}").await.status.as_u16();
+    for kind in ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", ""] {
+        for path in [resend, DISPATCH, "/api/v1/webhooks/evolution/"] {
+            assert_eq!(
+                post(path, &[("content-type", kind), ("origin", "https://evil.example.com")]).await,
+                415,
+                "{kind}"
+            );
+            assert_eq!(post(path, &[("content-type", kind)]).await, 415, "{kind} {path}");
+        }
+    }
+    assert_eq!(post(resend, &[("content-length", "2")]).await, 415, "a body of no type");
+    assert_eq!(post(resend, &[("origin", "null")]).await, 415, "a browser that says nothing");
+    assert_eq!(post(resend, &[]).await, 404, "curl -X POST");
+    assert_eq!(post(resend, &[("content-type", "application/json")]).await, 404, "there is no such message");
+    assert_eq!(post(resend, &[("sec-fetch-site", "same-origin")]).await, 404);
+    assert_eq!(post(resend, &[("origin", "http://taller.example.com")]).await, 404);
+    assert_eq!(post(resend, &[("origin", "https://app.example.com")]).await, 404, "the front end");
+    let with_key = TestApi::with("false").await;
+    let headers = [("authorization", "Bearer a-key-of-the-environment")];
+    assert_eq!(with_key.call(Method::POST, resend, &headers, "").await.status.as_u16(), 404, "a key is proof enough");
+}
+
+/// ALLOWED_HOSTS holds for all but probes, and two hosts are none.
+#[tokio::test]
+async fn a_request_is_for_a_host_of_ours() {
+    let settings = [("ALLOWED_HOSTS", "taller.example.com,.ambacar.ec"), ("ALLOW_ANONYMOUS_API", "true")];
+    let api = TestApi::set(&settings).await;
+    let status =
+        async |path: &str, host: &str| api.call(Method::GET, path, &[("host", host)], "").await.status.as_u16();
+    let customers = "/api/v1/notifications/customers/";
+    for (host, expected) in [
+        ("taller.example.com", 200),
+        ("taller.example.com:8000", 200),
+        ("api.ambacar.ec", 200),
+        ("evil.example.com", 400),
+        ("127.0.0.1:8000", 400),
+        ("", 400),
+    ] {
+        assert_eq!(status(customers, host).await, expected, "{host}");
+        assert_eq!(status("/health", host).await, 200, "probes ask by address");
+    }
+    let refused = api.call(Method::GET, customers, &[("host", "evil.example.com")], "").await;
+    assert!(refused.json()["detail"].as_str().unwrap().contains("ALLOWED_HOSTS"), "{}", refused.text);
+    let mut request = Request::get("http://evil.example.com/api/v1/tasks/").body(Body::empty()).unwrap();
+    request.headers_mut().insert(HOST, HeaderValue::from_static("taller.example.com"));
+    assert_eq!(api.send(request).await.status.as_u16(), 400, "the target counts, and not the header");
+}
+
+/// `recado up` without a key answered for any host (DNS rebinding), and stayed open when an account of the database leads to
+/// people.
+#[tokio::test]
+async fn an_api_that_is_open_to_this_machine_closes_by_itself() {
+    let api = TestApi::open_on_this_machine().await;
+    let customers = "/api/v1/notifications/customers/";
+    let status = async |headers: &[(&str, &str)]| api.call(Method::GET, customers, headers, "").await.status.as_u16();
+    for (host, expected) in
+        [("localhost:8000", 200), ("127.0.0.5", 200), ("[::1]:8000", 200), ("evil.example.com", 400)]
+    {
+        assert_eq!(status(&[("host", host)]).await, expected, "{host}");
+    }
+    assert_eq!(
+        status(&[("host", "localhost"), ("x-forwarded-for", "203.0.113.7")]).await,
+        401,
+        "a proxy asks for another"
+    );
+    let sync = async || {
+        let headers = [("host", "localhost"), ("content-type", "application/json")];
+        api.call(Method::POST, "/api/internal/v1/customers/sync/", &headers, "{}").await.status.as_u16()
+    };
+    assert_eq!(sync().await, 400, "it is let in, and says nothing");
+
+    let account = async |port: i32, is_enabled| {
+        let draft = ProviderAccountDraft {
+            name: format!("smtp-{port}"),
+            is_enabled,
+            settings: Settings { host: Some("127.0.0.1".into()), port: Some(port), ..Settings::default() },
+            ..ProviderAccountDraft::default()
+        };
+        let now = api.context.clock.now();
+        let mut session = api.context.db.begin().await.unwrap();
+        provider_accounts::insert(&mut session, Id::new(now), &draft, None, now).await.unwrap();
+        session.commit().await.unwrap();
+        (status(&[("host", "localhost")]).await, sync().await)
+    };
+    assert_eq!(account(2525, true).await, (200, 400), "the stand-in's own address");
+    assert_eq!(account(25, false).await, (200, 400), "it is switched off");
+    assert_eq!(account(26, true).await, (401, 401), "a mail server on loopback sends on");
+    assert_eq!(status(&[("host", "evil.example.com")]).await, 401, "there is nothing to be had");
 }
 
 #[tokio::test]
@@ -659,5 +833,38 @@ async fn the_pages_are_served_with_all_they_need() {
     }
     for unknown in ["x", "0-docs.js", "000000000000-docs.js", "..%2Fdocs.js"] {
         assert_eq!(api.get(&format!("/api/docs/assets/{unknown}")).await.status, StatusCode::NOT_FOUND, "{unknown}");
+    }
+}
+
+/// S002-63: missing or wrong is refused, whatever else is configured; two count while one is replaced by the other.
+#[tokio::test]
+async fn the_internal_secret() {
+    let sync = async |api: &TestApi, secret: Option<&str>| {
+        let json = ("content-type", "application/json");
+        let headers: Vec<_> = [json].into_iter().chain(secret.map(|secret| ("x-internal-secret", secret))).collect();
+        api.call(Method::POST, "/api/internal/v1/customers/sync/", &headers, "{}").await.status.as_u16()
+    };
+    for anonymous in ["false", "true"] {
+        let open = ("ALLOW_ANONYMOUS_API", anonymous);
+        let two = TestApi::set(&[open, ("INTERNAL_API_SECRET_KEY", "old-secret,new-secret")]).await;
+        for good in ["old-secret", "new-secret"] {
+            assert_eq!(sync(&two, Some(good)).await, 400, "the body says nothing");
+        }
+        for wrong in [None, Some(""), Some("old-secre"), Some("old-secret ")] {
+            assert_eq!(sync(&two, wrong).await, 401, "{wrong:?}");
+        }
+        let none = TestApi::set(&[open]).await;
+        for any in [None, Some("")] {
+            assert_eq!(sync(&none, any).await, if anonymous == "true" { 400 } else { 401 }, "{any:?}");
+        }
+    }
+}
+
+/// A webhook without a token or a key for tokens is open exactly where the whole API is.
+#[tokio::test]
+async fn the_webhook_is_open_where_all_is() {
+    for (anonymous, status) in [("true", 200), ("false", 401)] {
+        let api = TestApi::set(&[("ALLOW_ANONYMOUS_API", anonymous)]).await;
+        assert_eq!(api.post("/api/v1/webhooks/evolution/", &json!({"event": "x"})).await.status.as_u16(), status);
     }
 }

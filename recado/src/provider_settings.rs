@@ -1,25 +1,13 @@
 //! What the settings say about the providers.
 
-use std::net::IpAddr;
-
 use recado_kernel::config::{Config, EmailBackend};
 use recado_notifications::channels::Channel;
 
-/// Whether an e-mail or a WhatsApp message can leave this machine, and so reach a real person. A push cannot: it only
-/// goes to browsers that have subscribed.
+/// Whether an e-mail or a WhatsApp message can leave this machine, and so reach a real person. A server on loopback is no end of
+/// the way: it sends on. A push cannot: it only goes to browsers that have subscribed.
 pub(crate) fn can_reach_people(config: &Config) -> bool {
-    let email = config.email.as_ref().filter(|email| email.backend == EmailBackend::Smtp);
-    let whatsapp = config.whatsapp.as_ref();
-    email.is_some_and(|email| !is_loopback(&email.host))
-        || whatsapp.is_some_and(|whatsapp| {
-            let url = url::Url::parse(&whatsapp.url).ok();
-            !url.and_then(|url| url.host_str().map(is_loopback)).unwrap_or_default()
-        })
-}
-
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    let email = config.email.as_ref().is_some_and(|email| email.backend == EmailBackend::Smtp);
+    !config.stand_ins && (email || config.whatsapp.is_some())
 }
 
 /// Whether the settings name a provider for this channel.
@@ -35,9 +23,10 @@ pub(crate) fn is_configured(config: &Config, channel: Channel) -> bool {
 mod tests {
     use super::*;
 
+    /// `recado up` stayed open with a mail server on loopback that sends to people.
     #[test]
-    fn only_loopback_addresses_and_files_stay_on_this_machine() {
-        let reaches = |host: &str, backend: &str, evolution: &str| {
+    fn only_files_and_stand_ins_stay_on_this_machine() {
+        let reaches = |host: &str, backend: &str, evolution: &str, stand_ins| {
             let config = Config::from_pairs([
                 ("EMAIL_HOST", host),
                 ("EMAIL_BACKEND", backend),
@@ -46,12 +35,13 @@ mod tests {
                 ("EVOLUTION_API_KEY", "key"),
                 ("EVOLUTION_INSTANCE", "instance"),
             ]);
-            can_reach_people(&config.expect("valid"))
+            can_reach_people(&Config { stand_ins, ..config.expect("valid") })
         };
-        assert!(!reaches("", "", ""));
-        assert!(!reaches("127.0.0.1", "", "http://localhost:8080"));
-        assert!(!reaches("smtp.example.com", "file", "http://[::1]:8080"));
-        assert!(reaches("smtp.example.com", "", ""));
-        assert!(reaches("localhost", "smtp", "https://evolution.example.com"));
+        assert!(!reaches("", "", "", false));
+        assert!(!reaches("127.0.0.1", "", "http://127.0.0.1:8080", true));
+        assert!(!reaches("smtp.example.com", "file", "", false));
+        assert!(reaches("127.0.0.1", "", "", false) && reaches("", "", "http://localhost:8080", false));
+        assert!(reaches("smtp.example.com", "", "", false));
+        assert!(reaches("localhost", "smtp", "https://evolution.example.com", false));
     }
 }

@@ -16,7 +16,7 @@ use recado_kernel::errors;
 use recado_kernel::{api_keys, process, telemetry};
 #[cfg(not(feature = "sandbox"))]
 use recado_notifications::channels::Channel;
-use recado_notifications::seed;
+use recado_notifications::{provider_accounts, seed};
 use recado_queue::context::{Context, StartError};
 use recado_worker::{Options, Worker};
 use tokio::net::TcpListener;
@@ -94,8 +94,9 @@ async fn show(installation: &Installation, stand_ins: Option<&StandIns>, send: b
 #[cfg(feature = "sandbox")]
 fn say_what_to_try(installation: &Installation, stand_ins: Option<&StandIns>) {
     let url = &installation.url;
-    let anonymous = installation.context.config.access.anonymous;
-    let authorization = if anonymous { "" } else { " -H \"Authorization: Bearer $KEY\"" };
+    let access = &installation.context.config.access;
+    let authorization =
+        if access.anonymous || access.open_on_this_machine { "" } else { " -H \"Authorization: Bearer $KEY\"" };
     if let Some(stand_ins) = stand_ins {
         say(&format!("Sandbox  {}messages holds what arrived", stand_ins.inbox_url()));
     }
@@ -249,16 +250,41 @@ async fn open_ledger(mut config: Config, addresses: &[SocketAddr]) -> Result<Con
             }
         },
     }
-    let has_keys = !config.access.api_keys.is_empty() || api_keys::any(&mut context.db.read().await?).await?;
-    config.access.anonymous |= may_stand_open(&config, addresses, has_keys)?;
+    config.access.open_on_this_machine = may_stand_open(&config, addresses, way_in(&context).await?)?;
     Ok(Context { config: config.into(), ..context })
 }
 
-/// Whether the API is open although the settings do not say so. It is as long as there is no key, only this machine can
-/// reach it, and nothing that it sends leaves this machine (d21).
-fn may_stand_open(config: &Config, addresses: &[SocketAddr], has_keys: bool) -> Result<bool, NoApiKey> {
-    if has_keys || config.access.anonymous {
+/// What the database says about a way in and a way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Key,
+    /// No key, and an account through which messages leave this machine.
+    Account,
+    Nothing,
+}
+
+async fn way_in(context: &Context) -> Result<Found, StartError> {
+    let mut session = context.db.read().await?;
+    let has_key = !context.config.access.api_keys.is_empty() || api_keys::any(&mut session).await?;
+    let leads_out = provider_accounts::lead_out(&mut session, &context.config).await?;
+    Ok(if has_key {
+        Found::Key
+    } else if leads_out {
+        Found::Account
+    } else {
+        Found::Nothing
+    })
+}
+
+/// Whether the API is open to this machine although the settings do not say so. It is as long as there is no key, only this
+/// machine can reach it, and nothing that it sends leaves this machine (d21). What the database says is asked again for each
+/// request.
+fn may_stand_open(config: &Config, addresses: &[SocketAddr], found: Found) -> Result<bool, NoApiKey> {
+    if found == Found::Key || config.access.anonymous {
         return Ok(false);
+    }
+    if found == Found::Account {
+        return Err(NoApiKey("messages leave through a provider account of the database"));
     }
     if can_reach_people(config) {
         return Err(NoApiKey("its messages would reach people"));
@@ -330,7 +356,10 @@ fn start_services(
 
 fn say_access(context: &Context, url: &str) {
     let access = &context.config.access;
-    if access.anonymous {
+    if access.open_on_this_machine {
+        say("\n! The API is OPEN to programs of this machine: it asks for no key until there is one.");
+        say("! Before others can reach it, make a key: `recado api-key create NAME`, and restart.");
+    } else if access.anonymous {
         say("\n! The API is OPEN: it asks for no key.");
         say("! Before others can reach it, make a key: `recado api-key create NAME`, and restart.");
     } else {
@@ -344,22 +373,24 @@ mod tests {
 
     #[test]
     fn without_a_key_it_is_open_only_where_it_affects_no_one_else() {
-        let open = |anonymous: &str, email_host: &str, address: &str, has_keys: bool| {
+        let open = |anonymous: &str, email_host: &str, address: &str, found| {
             let config = Config::from_pairs([
                 ("ALLOW_ANONYMOUS_API", anonymous),
                 ("EMAIL_HOST", email_host),
                 ("DEFAULT_FROM_EMAIL", "taller@example.com"),
             ]);
-            may_stand_open(&config.expect("valid"), &[address.parse().expect("an address")], has_keys).ok()
+            may_stand_open(&config.expect("valid"), &[address.parse().expect("an address")], found).ok()
         };
         let (here, everywhere) = ("127.0.0.1:8000", "0.0.0.0:8000");
-        assert_eq!(open("", "", here, false), Some(true));
-        assert_eq!(open("", "127.0.0.1", here, false), Some(true));
-        assert_eq!(open("", "", here, true), Some(false));
-        assert_eq!(open("", "", everywhere, false), None);
-        assert_eq!(open("", "smtp.example.com", here, false), None);
-        assert_eq!(open("", "smtp.example.com", everywhere, true), Some(false));
-        assert_eq!(open("true", "smtp.example.com", everywhere, false), Some(false), "it was asked for");
+        assert_eq!(open("", "", here, Found::Nothing), Some(true));
+        // A mail server on loopback sends to people as any other does.
+        assert_eq!(open("", "127.0.0.1", here, Found::Nothing), None);
+        assert_eq!(open("", "", here, Found::Account), None);
+        assert_eq!(open("", "", here, Found::Key), Some(false));
+        assert_eq!(open("", "", everywhere, Found::Nothing), None);
+        assert_eq!(open("", "smtp.example.com", here, Found::Nothing), None);
+        assert_eq!(open("", "smtp.example.com", everywhere, Found::Key), Some(false));
+        assert_eq!(open("true", "smtp.example.com", everywhere, Found::Nothing), Some(false), "it was asked for");
     }
 
     #[tokio::test]

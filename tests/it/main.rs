@@ -9,6 +9,7 @@ mod harness;
 /// The front door itself: who may enter, what it answers to whatever comes, and the pages that document it.
 mod api {
     mod access;
+    mod connections;
     mod contract;
     mod docs;
     mod health;

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use moka::future::Cache;
 use recado_kernel::api_keys::{self, ApiKey, Scope, Scopes};
 use recado_kernel::db;
 use recado_kernel::errors::explain;
 use recado_queue::context::Context;
 
+use crate::auth::guessing::Guesses;
+use crate::client::Client;
 use crate::problem::{Credential, Problem};
 
 /// The name of every caller where the API is open.
@@ -20,18 +23,27 @@ const ANONYMOUS: &str = "anonymous";
 pub(crate) struct Caller {
     /// Tells callers apart without telling a secret: the beginning of the key's digest, or `anonymous`.
     pub(crate) name: String,
+    /// By what a person recognises the key in the log: the beginning of it that lists of keys show, or `env:` and the beginning
+    /// of its digest.
+    pub(crate) label: String,
     scopes: Scopes,
 }
 
 impl Caller {
-    /// Keys of the environment are the operator's own, and an open API is open.
-    fn with_all_scopes(name: String) -> Self {
-        Self { name, scopes: Scopes(vec![Scope::Admin]) }
+    /// The caller where no key is asked for.
+    pub(super) fn anonymous() -> Self {
+        Self { name: ANONYMOUS.to_owned(), label: ANONYMOUS.to_owned(), scopes: Scopes(vec![Scope::Admin]) }
     }
 
-    /// Whether the caller sees addresses in full.
-    pub(crate) fn is_admin(&self) -> bool {
-        self.may(Scope::Admin)
+    /// Keys of the environment are the operator's own.
+    fn of_environment(digest: &str) -> Self {
+        let label = format!("env:{}", digest.chars().take(8).collect::<String>());
+        Self { name: short(digest), label, scopes: Scopes(vec![Scope::Admin]) }
+    }
+
+    /// Whether the caller sees addresses of people in full.
+    pub(crate) fn sees_contacts(&self) -> bool {
+        self.may(Scope::Contacts)
     }
 
     /// Whether the caller has the scope; `admin` includes the others.
@@ -72,23 +84,32 @@ impl KeyRing {
         self.known.invalidate_all();
     }
 
-    /// The caller whose key the headers show.
-    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let access = &self.context.config.access;
-        if access.anonymous {
-            return Ok(Caller::with_all_scopes(ANONYMOUS.to_owned()));
+    /// The caller whose key the request shows. Showing none is no guess.
+    pub(super) async fn caller(&self, parts: &Parts, guesses: &Guesses) -> Result<Caller, Problem> {
+        let refused = Problem::Unauthenticated(Credential::ApiKey);
+        let Some(key) = bearer(&parts.headers) else { return Err(refused) };
+        let attempt = guesses.admit(Client::known(&parts.extensions), Credential::ApiKey, key)?;
+        match self.find(key).await {
+            Ok(caller) => {
+                guesses.succeeded(attempt);
+                Ok(caller)
+            }
+            Err(Refusal::Unavailable) => Err(Problem::Unavailable),
+            Err(Refusal::Unknown) => {
+                guesses.failed(attempt).await?;
+                Err(refused)
+            }
         }
-        let key = bearer(headers).ok_or(Problem::Unauthenticated(Credential::ApiKey))?;
+    }
+
+    async fn find(&self, key: &str) -> Result<Caller, Refusal> {
         let digest = api_keys::digest(key);
-        if api_keys::is_one_of(&access.api_keys, key) {
-            return Ok(Caller::with_all_scopes(short(&digest)));
+        if api_keys::is_one_of(&self.context.config.access.api_keys, key) {
+            return Ok(Caller::of_environment(&digest));
         }
         let name = short(&digest);
         // Requests that come while the key is being looked up wait for that one answer.
-        self.known.try_get_with(digest, self.look_up(key, name)).await.map_err(|refusal| match *refusal {
-            Refusal::Unknown => Problem::Unauthenticated(Credential::ApiKey),
-            Refusal::Unavailable => Problem::Unavailable,
-        })
+        self.known.try_get_with(digest, self.look_up(key, name)).await.map_err(|refusal| *refusal)
     }
 
     async fn look_up(&self, key: &str, name: String) -> Result<Caller, Refusal> {
@@ -98,7 +119,7 @@ impl KeyRing {
             Refusal::Unavailable
         })?;
         let row = found.ok_or(Refusal::Unknown)?;
-        Ok(Caller { name, scopes: row.scopes })
+        Ok(Caller { name, label: row.prefix, scopes: row.scopes })
     }
 
     /// `last_used_at` is right to 30 s, the time for which a key is remembered.

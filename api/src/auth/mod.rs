@@ -3,8 +3,10 @@
 //! `/api/v1` takes a key as `Authorization: Bearer <key>`, or no key where `ALLOW_ANONYMOUS_API` opened it (d21).
 //! `/api/internal/v1` takes `X-Internal-Secret` (S002-63).
 
+pub(crate) mod guessing;
 mod jwt;
 pub(crate) mod keys;
+pub(crate) mod openness;
 pub(crate) mod rate_limit;
 
 use std::marker::PhantomData;
@@ -13,12 +15,14 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use recado_kernel::api_keys::{self, Scope};
-use recado_kernel::clock::Timestamp;
 use recado_kernel::config::Access;
+use recado_notifications::browser_tokens::BrowserToken;
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
 
 use self::keys::{Caller, bearer};
+use crate::client::Client;
+use crate::observe;
 use crate::problem::{Credential, Problem};
 use crate::state::Api;
 
@@ -36,6 +40,9 @@ pub(crate) trait Proves: Send {
 /// Sending: events, and the subscriptions of browsers.
 pub(crate) struct Dispatch;
 
+/// The subscriptions of browsers.
+pub(crate) struct Subscribe;
+
 /// Looking.
 pub(crate) struct Read;
 
@@ -44,6 +51,10 @@ pub(crate) struct Admin;
 
 impl Proves for Dispatch {
     const SCOPE: Scope = Scope::Dispatch;
+}
+
+impl Proves for Subscribe {
+    const SCOPE: Scope = Scope::Subscribe;
 }
 
 impl Proves for Read {
@@ -58,12 +69,43 @@ impl<S: Proves> FromRequestParts<Arc<Api>> for May<S> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let caller = api.keys.caller(&parts.headers).await?;
+        let caller = match openness::lets_in(api, parts).await? {
+            true => Caller::anonymous(),
+            false => api.keys.caller(parts, &api.guesses).await?,
+        };
+        observe::acts(&caller.label);
         api.limits.admit(caller.known(), parts)?;
         if !caller.may(S::SCOPE) {
             return Err(Problem::Forbidden { scope: S::SCOPE });
         }
         Ok(Self { caller, scope: PhantomData })
+    }
+}
+
+/// Proof that the caller may subscribe browsers: of all customers, or with a token of one customer.
+pub(crate) struct MaySubscribe {
+    /// The only customer for whom it holds.
+    pub(crate) only: Option<String>,
+}
+
+impl FromRequestParts<Arc<Api>> for MaySubscribe {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let Some(token) = bearer(&parts.headers).filter(|token| token.starts_with(BrowserToken::PREFIX)) else {
+            May::<Subscribe>::from_request_parts(parts, api).await?;
+            return Ok(Self { only: None });
+        };
+        let attempt = api.guesses.admit(Client::known(&parts.extensions), Credential::ApiKey, token)?;
+        let key = api.context.config.secret_key.as_ref();
+        let Some(token) = key.and_then(|key| BrowserToken::read(token, key, api.context.clock.now())) else {
+            api.guesses.failed(attempt).await?;
+            return Err(Problem::Unauthenticated(Credential::ApiKey));
+        };
+        observe::acts("customer-token");
+        // Each customer is a caller of their own.
+        api.limits.admit(Some(&format!("customer:{}", token.customer_id)), parts)?;
+        Ok(Self { only: Some(token.customer_id) })
     }
 }
 
@@ -74,22 +116,16 @@ impl FromRequestParts<Arc<Api>> for InternalCaller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let secret =
-            parts.headers.get("x-internal-secret").and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
-        if is_internal(&api.context.config.access, secret) {
-            Ok(Self)
-        } else {
-            Err(Problem::Unauthenticated(Credential::InternalSecret))
+        let secrets = &api.context.config.access.internal_secrets;
+        // A missing secret of ours opens nothing, except where the whole API is open.
+        if secrets.is_empty() && openness::lets_in(api, parts).await? {
+            return Ok(Self);
         }
+        observe::acts("internal-secret");
+        let shown = parts.headers.get("x-internal-secret").and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+        prove(api, parts, Credential::InternalSecret, shown, |shown| api_keys::is_one_of(secrets, shown)).await?;
+        Ok(Self)
     }
-}
-
-/// A missing secret of ours opens nothing, except where the whole API is open and no secret was ever set.
-fn is_internal(access: &Access, secret: Option<&str>) -> bool {
-    if access.internal_secrets.is_empty() {
-        return access.anonymous;
-    }
-    secret.is_some_and(|secret| api_keys::is_one_of(&access.internal_secrets, secret))
 }
 
 /// Proof that it is our Evolution API that calls.
@@ -98,72 +134,54 @@ pub(crate) struct EvolutionCaller;
 impl FromRequestParts<Arc<Api>> for EvolutionCaller {
     type Rejection = Problem;
 
+    /// Where a key for tokens is set only those count; else the plain token, where one is set; else an open API is open.
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let header = parts.headers.get("x-webhook-token").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let query = parts.uri.query().unwrap_or_default();
-        let token = header.or_else(|| {
-            let mut pairs = form_urlencoded::parse(query.as_bytes());
-            pairs.find(|(name, _)| name == "token").map(|(_, value)| value.into_owned())
-        });
-        let is_evolution =
-            is_evolution(&api.context.config.access, bearer(&parts.headers), token.as_deref(), api.context.clock.now());
-        if is_evolution { Ok(Self) } else { Err(Problem::Unauthenticated(Credential::EvolutionWebhook)) }
+        observe::acts("evolution");
+        let Access { evolution_jwt_key, evolution_token, .. } = &api.context.config.access;
+        if let Some(key) = evolution_jwt_key {
+            let now = api.context.clock.now();
+            // Each of its tokens is another one, and none can be guessed: they are not counted.
+            return match bearer(&parts.headers).is_some_and(|token| jwt::is_evolutions(token, key.expose_secret(), now))
+            {
+                true => Ok(Self),
+                false => Err(Problem::Unauthenticated(Credential::EvolutionWebhook)),
+            };
+        }
+        let Some(ours) = evolution_token else {
+            return match openness::lets_in(api, parts).await? {
+                true => Ok(Self),
+                false => Err(Problem::Unauthenticated(Credential::EvolutionWebhook)),
+            };
+        };
+        let shown = evolution_token_of(parts);
+        let is_ours = |shown: &str| api_keys::is_one_of(std::slice::from_ref(ours), shown);
+        prove(api, parts, Credential::EvolutionWebhook, shown.as_deref(), is_ours).await?;
+        Ok(Self)
     }
 }
 
-/// Where a key for tokens is set only those count; else the plain token, where one is set; else an open API is open.
-fn is_evolution(access: &Access, bearer: Option<&str>, token: Option<&str>, now: Timestamp) -> bool {
-    match (&access.evolution_jwt_key, &access.evolution_token) {
-        (Some(key), _) => bearer.is_some_and(|bearer| jwt::is_evolutions(bearer, key.expose_secret(), now)),
-        (None, Some(ours)) => token.is_some_and(|token| api_keys::is_one_of(std::slice::from_ref(ours), token)),
-        (None, None) => access.anonymous,
-    }
+fn evolution_token_of(parts: &Parts) -> Option<String> {
+    let header = parts.headers.get("x-webhook-token").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    header.or_else(|| {
+        let mut pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        pairs.find(|(name, _)| name == "token").map(|(_, value)| value.into_owned())
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// S002-63: missing or wrong is refused, whatever else is configured.
-    #[test]
-    fn the_internal_secret() {
-        let access = |anonymous, secrets: &[&str]| Access {
-            anonymous,
-            api_keys: Vec::new(),
-            internal_secrets: secrets.iter().map(|secret| (*secret).into()).collect(),
-            ..Access::default()
-        };
-        for anonymous in [false, true] {
-            let two = access(anonymous, &["old-secret", "new-secret"]);
-            assert!(is_internal(&two, Some("old-secret")) && is_internal(&two, Some("new-secret")));
-            for wrong in [None, Some(""), Some("old-secre"), Some("old-secret ")] {
-                assert!(!is_internal(&two, wrong), "{wrong:?}");
-            }
-        }
-        assert!(!is_internal(&access(false, &[]), None) && !is_internal(&access(false, &[]), Some("")));
-        assert!(is_internal(&access(true, &[]), None));
+/// Looks at a secret that was shown, unless too many from there were wrong. Showing none is no guess.
+async fn prove(
+    api: &Api,
+    parts: &Parts,
+    kind: Credential,
+    shown: Option<&str>,
+    is_good: impl Fn(&str) -> bool,
+) -> Result<(), Problem> {
+    let shown = shown.ok_or(Problem::Unauthenticated(kind))?;
+    let attempt = api.guesses.admit(Client::known(&parts.extensions), kind, shown)?;
+    if is_good(shown) {
+        api.guesses.succeeded(attempt);
+        return Ok(());
     }
-
-    /// The seed of the fixed interface: a JWT where its key is set, else the token, else only where everything is open.
-    #[test]
-    fn evolutions_webhooks() {
-        let access = |anonymous, key: Option<&str>, token: Option<&str>| Access {
-            anonymous,
-            evolution_jwt_key: key.map(Into::into),
-            evolution_token: token.map(Into::into),
-            ..Access::default()
-        };
-        let now = Timestamp::from_micros(0);
-        for anonymous in [false, true] {
-            assert_eq!(is_evolution(&access(anonymous, None, None), None, None, now), anonymous);
-            let with_token = access(anonymous, None, Some("token-1"));
-            assert!(is_evolution(&with_token, None, Some("token-1"), now));
-            for wrong in [None, Some(""), Some("token-2"), Some("token-1 ")] {
-                assert!(!is_evolution(&with_token, Some("token-1"), wrong, now), "{wrong:?}");
-            }
-            let with_key = access(anonymous, Some("key"), Some("token-1"));
-            assert!(!is_evolution(&with_key, None, Some("token-1"), now), "the weaker proof does not count");
-            assert!(!is_evolution(&with_key, Some("key"), None, now));
-        }
-    }
+    api.guesses.failed(attempt).await?;
+    Err(Problem::Unauthenticated(kind))
 }

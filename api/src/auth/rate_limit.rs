@@ -4,12 +4,11 @@
 //! a minute's worth at once, and then as fast as the minute allows.
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -21,6 +20,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter, clock};
 use recado_kernel::clock::Clock;
 
+use crate::client::{Client, Place};
 use crate::problem::Problem;
 
 pub(crate) const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -93,18 +93,10 @@ fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-/// A caller without a name by address; `None` for one on this machine. An IPv6 host has a whole /64 to call from.
+/// A caller without a name by address; `None` for one on this machine.
 fn address_of(parts: &Parts) -> Option<String> {
-    let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    match peer.ip().to_canonical() {
-        ip if ip.is_loopback() => None,
-        IpAddr::V4(ip) => Some(ip.to_string()),
-        IpAddr::V6(ip) => Some(hex_of(&ip.octets()[..8])),
-    }
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let ip = Client::known(&parts.extensions)?;
+    (!ip.is_loopback()).then(|| Place::of(ip).to_string())
 }
 
 /// Writes into the answer what is left to the caller.
@@ -120,7 +112,7 @@ pub(crate) async fn tell(request: Request, next: Next) -> Response {
     .await
 }
 
-/// Our clock, which tests may move.
+/// Our clock, which tests may move, without what others set: an hour ahead and back must not close the door for an hour.
 #[derive(Clone)]
 struct OurClock(Clock);
 
@@ -128,13 +120,15 @@ impl clock::Clock for OurClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        let micros = u64::try_from(self.0.now().as_micros()).unwrap_or_default();
-        Nanos::from(Duration::from_micros(micros))
+        Nanos::from(self.0.elapsed())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use axum::extract::ConnectInfo;
     use recado_kernel::clock::Timestamp;
 
     use super::*;
@@ -166,6 +160,23 @@ mod tests {
         clock.advance(Duration::from_millis(500));
         admit("one").expect("one more");
         assert!(admit("one").is_err());
+    }
+
+    /// After a jump of two hours ahead and back every key was a 429 with `Retry-After: 7134`.
+    #[test]
+    fn the_time_of_day_may_be_set_and_the_limit_stays() {
+        let (limits, clock) = limits(6);
+        let admit = || limits.admit(Some("one"), &parts(""));
+        let began = clock.now();
+        admit().expect("the first");
+        clock.set(began + Duration::from_secs(7_200));
+        admit().expect("the second");
+        clock.set(began);
+        for _ in 0..4 {
+            admit().expect("within the limit");
+        }
+        clock.set(began + Duration::from_secs(7_200));
+        assert!(matches!(admit(), Err(Problem::Throttled { seconds: 10 })), "no time has passed");
     }
 
     #[test]

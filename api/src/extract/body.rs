@@ -1,14 +1,17 @@
 //! Request bodies: how much of one is read and for how long, and what it is read into.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body as HttpBody, Bytes};
+use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue};
 use futures::StreamExt;
 use serde_json::{Map, Value};
 
+use crate::bodies::{Growing, Share};
+use crate::extract::abridged::Abridged;
 use crate::extract::fields::{Fields, MAX_BODY_BYTES};
 use crate::extract::json;
 use crate::extract::request;
@@ -24,26 +27,70 @@ const MAX_DISCARDED_BYTES: usize = 32 * 1024 * 1024;
 /// The body of a request: a JSON object from which a `T` was read without any error.
 pub(crate) struct Json<T>(pub(crate) T);
 
-/// The body of a request whose shape is not ours: any JSON.
-pub(crate) struct AnyJson(pub(crate) Value);
+/// The body of a webhook, whose shape is not ours: any JSON, with an empty text in the place of each long one. `None`: there is
+/// more in it than can be read, and none of it was kept.
+///
+/// Its sender repeats what is refused as too large or of another type, and it would be so again. Such a body is taken and thrown
+/// away, up to a limit; beyond, and for what cannot be read at all, the answer is the 400 that ends it.
+pub(crate) struct Webhook(pub(crate) Option<Value>);
 
-impl<S: Send + Sync> FromRequest<S> for AnyJson {
+/// The largest webhook: one with a video that WhatsApp takes (16 MiB) as base64, and then some.
+pub(crate) const MAX_WEBHOOK_BYTES: usize = 64 * 1024 * 1024;
+
+impl<S: Send + Sync> FromRequest<S> for Webhook {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        check_content_type(request.headers())?;
-        let bytes = collect_within(BODY_TIMEOUT, request, MAX_BODY_BYTES).await?;
-        json::parse(&bytes).map(Self).map_err(Problem::Malformed)
+        let is_readable = check_content(request.headers());
+        is_readable.map_err(|_| Problem::Malformed("Envíe JSON en UTF-8 y sin comprimir.".to_owned()))?;
+        let read = tokio::time::timeout(BODY_TIMEOUT, abridge(request));
+        let Some(kept) = read.await.unwrap_or(Err(Problem::TooSlow))? else { return Ok(Self(None)) };
+        let value = json::parse(kept.as_slice()).map_err(Problem::Malformed)?;
+        kept.becomes(value).map(|value| Self(Some(value)))
     }
+}
+
+/// What is kept of a webhook's body; `None` when that is too much.
+async fn abridge(request: Request) -> Result<Option<Growing>, Problem> {
+    if declared_length(request.headers()) > MAX_WEBHOOK_BYTES {
+        return Err(Problem::Malformed(format!("El cuerpo supera el máximo de {MAX_WEBHOOK_BYTES} bytes.")));
+    }
+    let (mut abridged, mut piece) = (Abridged::default(), Vec::new());
+    let mut kept = Some(Growing::within(share_of(&request)));
+    let mut length = 0;
+    let mut chunks = HttpBody::into_data_stream(request.into_body());
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| incomplete())?;
+        length += chunk.len();
+        if length > MAX_WEBHOOK_BYTES {
+            return Err(Problem::Malformed(format!("El cuerpo supera el máximo de {MAX_WEBHOOK_BYTES} bytes.")));
+        }
+        if let Some(growing) = &mut kept {
+            abridged.read(&chunk, &mut piece);
+            // The text at its end may still be left out.
+            let settled = abridged.settled(piece.len());
+            growing.extend(&piece[..settled], MAX_BODY_BYTES)?;
+            piece.drain(..settled);
+            abridged.forget(settled);
+            if growing.len() > MAX_BODY_BYTES {
+                kept = None;
+            }
+        }
+    }
+    if let Some(growing) = &mut kept {
+        growing.extend(&piece, MAX_BODY_BYTES)?;
+    }
+    Ok(kept)
 }
 
 impl<T: request::Request, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        check_content_type(request.headers())?;
-        let bytes = collect_within(BODY_TIMEOUT, request, T::MAX_BODY_BYTES).await?;
-        request::read(json::parse(&bytes).map_err(Problem::Malformed)?).map(Self)
+        check_content(request.headers())?;
+        let body = collect_within(BODY_TIMEOUT, request, T::MAX_BODY_BYTES).await?;
+        let value = json::parse(body.as_slice()).map_err(Problem::Malformed)?;
+        request::read(body.becomes(value)?).map(Self)
     }
 }
 
@@ -133,6 +180,20 @@ impl request::Request for Changes {
     }
 }
 
+/// What the head says of a body: that it is JSON in UTF-8, as it is (RFC 9110, section 8.4), and all of it (section 14.4).
+fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(CONTENT_RANGE) {
+        return Err(Problem::Malformed("Envíe el cuerpo entero, sin Content-Range.".to_owned()));
+    }
+    for value in headers.get_all(CONTENT_ENCODING) {
+        let encoding = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
+        if !matches!(encoding.as_str(), "" | "identity") {
+            return Err(Problem::UnsupportedEncoding(encoding.escape_debug().to_string()));
+        }
+    }
+    check_content_type(headers)
+}
+
 /// JSON by its name, or no name at all. curl's own default for `-d` is a form, which gets a clear answer.
 ///
 /// A browser names its origin, and must name the type: without a type it would not ask for leave first (a "simple request" of
@@ -142,39 +203,65 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
         let from_browser = headers.contains_key(ORIGIN);
         return if from_browser { Err(Problem::UnsupportedMediaType(String::new())) } else { Ok(()) };
     };
-    let value = String::from_utf8_lossy(value.as_bytes());
-    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json =
-        media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
-    if is_json || media_type.is_empty() { Ok(()) } else { Err(Problem::UnsupportedMediaType(media_type)) }
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let is_good = text.trim().is_empty() || (is_json(value) && is_utf8(&text));
+    let shown = || text.trim().chars().take(100).collect::<String>().escape_debug().to_string();
+    if is_good { Ok(()) } else { Err(Problem::UnsupportedMediaType(shown())) }
 }
 
-async fn collect_within(limit: Duration, request: Request, largest: usize) -> Result<Bytes, Problem> {
+/// Whether a `Content-Type` names JSON.
+pub(crate) fn is_json(value: &HeaderValue) -> bool {
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+/// Whether a `Content-Type` names no other letters than JSON has (RFC 8259, section 8.1). ASCII is a part of them.
+fn is_utf8(content_type: &str) -> bool {
+    content_type.split(';').skip(1).all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        let value = value.trim().trim_matches('"').to_ascii_lowercase();
+        !name.trim().eq_ignore_ascii_case("charset")
+            || matches!(value.as_str(), "utf-8" | "utf8" | "us-ascii" | "ascii")
+    })
+}
+
+async fn collect_within(limit: Duration, request: Request, largest: usize) -> Result<Growing, Problem> {
     tokio::time::timeout(limit, collect(request, largest)).await.unwrap_or(Err(Problem::TooSlow))
 }
 
-async fn collect(request: Request, largest: usize) -> Result<Bytes, Problem> {
+/// Takes memory as bytes come: what is announced may never be sent.
+async fn collect(request: Request, largest: usize) -> Result<Growing, Problem> {
     let declared = declared_length(request.headers());
     // A client that asks before sending (curl does, for large bodies) need not send.
     if declared > MAX_DISCARDED_BYTES || (declared > largest && request.headers().contains_key(EXPECT)) {
         return Err(Problem::TooLarge { largest });
     }
-    let mut bytes = Vec::with_capacity(declared.min(largest));
+    let mut kept = Some(Growing::within(share_of(&request)));
     let mut discarded = 0;
     let mut chunks = HttpBody::into_data_stream(request.into_body());
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::Malformed("El cuerpo llegó incompleto.".to_owned()))?;
-        if discarded > 0 || bytes.len() + chunk.len() > largest {
-            discarded += chunk.len();
-            bytes = Vec::new();
-        } else {
-            bytes.extend_from_slice(&chunk);
+        let chunk = chunk.map_err(|_| incomplete())?;
+        match &mut kept {
+            Some(growing) if growing.len() + chunk.len() <= largest => growing.extend(&chunk, largest)?,
+            _ => {
+                discarded += chunk.len();
+                kept = None;
+            }
         }
         if discarded > MAX_DISCARDED_BYTES {
             break;
         }
     }
-    if discarded > 0 { Err(Problem::TooLarge { largest }) } else { Ok(bytes.into()) }
+    kept.ok_or(Problem::TooLarge { largest })
+}
+
+fn share_of(request: &Request) -> Option<Arc<Share>> {
+    request.extensions().get::<Arc<Share>>().cloned()
+}
+
+fn incomplete() -> Problem {
+    Problem::Malformed("El cuerpo llegó incompleto.".to_owned())
 }
 
 fn declared_length(headers: &HeaderMap) -> usize {
@@ -184,9 +271,13 @@ fn declared_length(headers: &HeaderMap) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Bytes;
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
     use serde_json::json;
 
     use super::*;
+    use crate::bodies::Memory;
     use crate::extract::request::Request as _;
 
     fn fields(value: Value) -> Fields {
@@ -252,7 +343,7 @@ mod tests {
     async fn a_body_that_does_not_come_is_too_slow() {
         let silent = HttpBody::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
         let collected = collect_within(Duration::from_millis(1), Request::new(silent), MAX_BODY_BYTES).await;
-        assert!(matches!(collected, Err(Problem::TooSlow)), "{collected:?}");
+        assert!(matches!(collected, Err(Problem::TooSlow)));
     }
 
     #[tokio::test]
@@ -271,6 +362,59 @@ mod tests {
         ] {
             assert!(matches!(collected(lengths).await, Err(Problem::TooLarge { .. })), "{lengths:?}");
         }
+    }
+
+    /// A compressed body was "invalid JSON", and one in Latin-1 had other letters.
+    #[test]
+    fn a_head_that_gives_the_body_another_meaning_is_refused() {
+        let check = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            match check_content(&headers) {
+                Ok(()) => StatusCode::OK.into_response(),
+                Err(problem) => problem.into_response(),
+            }
+        };
+        for encoding in ["gzip", "br", "deflate", "identity, gzip", "aes128gcm"] {
+            let refusal = check("content-encoding", encoding);
+            assert_eq!(refusal.status().as_u16(), 415);
+            assert_eq!(refusal.headers()["accept-encoding"], "identity");
+        }
+        for none in ["identity", "Identity", ""] {
+            assert_eq!(check("content-encoding", none).status().as_u16(), 200);
+        }
+        for charset in ["utf-8", "UTF-8", "\"utf-8\"", "us-ascii"] {
+            let value = HeaderValue::try_from(format!("application/json; charset={charset}; v=1")).unwrap();
+            assert!(check_content(&HeaderMap::from_iter([(CONTENT_TYPE, value)])).is_ok(), "{charset}");
+        }
+        for content_type in ["application/json; charset=iso-8859-1", "application/json;v=1; Charset=\"UTF-16\""] {
+            assert_eq!(check("content-type", content_type).status().as_u16(), 415);
+        }
+        assert_eq!(check("content-range", "bytes 0-1/2").status().as_u16(), 400);
+    }
+
+    /// `messages.upsert` with the base64 of a photograph was a 413, which Evolution repeats ten times (evolution-api#956).
+    #[tokio::test]
+    async fn a_webhook_is_read_without_its_media() {
+        let text = format!(r#"{{"event":"messages.upsert","base64":"{}","id":"A"}}"#, "x".repeat(5 * 1024 * 1024));
+        let memory = Memory::new(8 * 1024 * 1024);
+        let share = Share::of(&memory);
+        let mut read = Vec::new();
+        for size in [1_000, 32 * 1024, 10 * 1024 * 1024] {
+            let pieces: Vec<Result<Bytes, std::io::Error>> =
+                text.as_bytes().chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+            let mut request = Request::new(HttpBody::from_stream(futures::stream::iter(pieces)));
+            request.extensions_mut().insert(share.clone());
+            let Webhook(value) = Webhook::from_request(request, &()).await.expect("it is read");
+            read.push(value.expect("it is short without its media"));
+        }
+        let expected = json!({"event": "messages.upsert", "base64": "", "id": "A"});
+        assert!(read.iter().all(|value| *value == expected), "{read:?}");
+        assert!(memory.used() < 10_000, "{}", memory.used());
+
+        let many = json!(vec![1; MAX_BODY_BYTES]).to_string();
+        let Webhook(value) = Webhook::from_request(Request::new(many.into()), &()).await.expect("it is taken");
+        assert_eq!(value, None, "and thrown away");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What handlers take from a request. Each extractor answers mistakes by itself, in Spanish, and names all wrong fields at once.
 
+pub(crate) mod abridged;
 pub(crate) mod body;
 pub(crate) mod fields;
 pub(crate) mod json;

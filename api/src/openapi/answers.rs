@@ -126,7 +126,12 @@ const ANSWERS: &[Answer] = &[
     Answer { status: "404", when: When::Paged, description: "There is no such page.", schema: "Detail" },
     Answer { status: "408", when: When::WithBody, description: "The body came too slowly.", schema: "Detail" },
     Answer { status: "413", when: When::WithBody, description: "The body is larger than 1 MiB.", schema: "Detail" },
-    Answer { status: "415", when: When::WithBody, description: "The body is not JSON by its type.", schema: "Detail" },
+    Answer {
+        status: "415",
+        when: When::WithBody,
+        description: "The body is not JSON in UTF-8 by its type, or it is compressed.",
+        schema: "Detail",
+    },
     Answer {
         status: "429",
         when: When::Secured,

@@ -50,7 +50,7 @@ Accepts an event, and gets it to a person by email, WhatsApp or Web Push: retrie
 schedule, and able to say what happened and why.
 
 **Keys.** `/api/v1/` takes `Authorization: Bearer <key>`. Keys are made with `recado api-key create`; what a key may do \
-stands in its scopes (`dispatch`, `read`, `admin`). `/api/internal/v1/` takes `X-Internal-Secret`. An installation that \
+stands in its scopes (`dispatch`, `subscribe`, `read`, `contacts`, `admin`). `/api/internal/v1/` takes `X-Internal-Secret`. An installation that \
 was opened on purpose (`ALLOW_ANONYMOUS_API`) takes requests without a key.
 
 **Bodies** are JSON in UTF-8, 1 MiB at most. Fields that are not described are ignored. Texts may not contain control \

@@ -23,6 +23,11 @@ pub(super) fn schemes() -> Value {
             "scheme": "bearer",
             "description": "A key made with `recado api-key create`, or one of `API_KEYS`.",
         },
+        "customerToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of one customer, made at `/api/v1/notifications/push/tokens/`: good for that customer's browsers, and for an hour.",
+        },
         "evolutionToken": {
             "type": "apiKey",
             "in": "header",

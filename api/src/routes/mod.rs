@@ -4,11 +4,11 @@ mod notifications;
 mod operations;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderName, Method};
-use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use utoipa::openapi::OpenApi;
 
 use self::notifications::{
@@ -16,15 +16,13 @@ use self::notifications::{
     suppressions, sync, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{api_keys, docs, health, metrics, schema, tasks};
-use crate::auth::rate_limit;
 use crate::openapi;
 use crate::problem::Problem;
-use crate::request_id::REQUEST_ID;
 use crate::state::{Api, Routes};
 
 /// The router, and what it says of itself.
 pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
-    let (router, mut document) = Routes::with_openapi(openapi::base())
+    let (router, document) = Routes::with_openapi(openapi::base())
         .nest("/api/v1/notifications/templates", templates::routes())
         .nest("/api/v1/notifications/phases", catalogue::phases())
         .nest("/api/v1/notifications/service-types", catalogue::service_types())
@@ -40,6 +38,9 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/api-keys", api_keys::routes())
         .nest("/api/v1/notifications/suppressions", suppressions::routes())
         .nest("/api/v1/unsubscribe", unsubscribe::routes())
+        // Browsers, with a key of scope `subscribe` or the token of a customer; pages of any origin may ask (cors.rs)
+        .nest("/api/v1/notifications/catalog", catalogue::catalog())
+        .nest("/api/v1/notifications/push", push::routes())
         // Evolution API, with a token or a JWT of its own
         .nest("/api/v1/webhooks/evolution", receipts::routes())
         // Applications, with an API key
@@ -57,30 +58,16 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/docs", docs::swagger_routes())
         .nest("/api/redoc", docs::redoc_routes())
         .split_for_parts();
-    let (browsers, theirs) = for_browsers();
-    document.merge(theirs);
-    let router =
-        router.merge(browsers).fallback(|| async { Problem::NotFound }).method_not_allowed_fallback(method_not_allowed);
+    let router = router.fallback(|| async { Problem::NotFound }).method_not_allowed_fallback(no_such_method);
     (router, document)
 }
 
-/// What a PWA asks for by itself, from whatever origin it was loaded. A browser on another site may ask for nothing else.
-fn for_browsers() -> (Router<Arc<Api>>, OpenApi) {
-    let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods(AllowMethods::mirror_request())
-        // A wildcard would not cover `Authorization` (Fetch standard, section 3.3.5).
-        .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([REQUEST_ID, HeaderName::from_static("retry-after"), rate_limit::LIMIT, rate_limit::REMAINING])
-        .max_age(Duration::from_secs(3600));
-    let (router, document) = Routes::new()
-        .nest("/api/v1/notifications/catalog", catalogue::catalog())
-        .nest("/api/v1/notifications/push", push::routes())
-        .split_for_parts();
-    // Inside of CORS, which answers a preflight before it counts as a method that does not exist.
-    (router.method_not_allowed_fallback(method_not_allowed).layer(cors), document)
-}
-
-async fn method_not_allowed(method: Method) -> Problem {
-    Problem::MethodNotAllowed(method)
+/// OPTIONS is answered wherever there is something, as Django REST framework does; the router adds `Allow`. Other methods that
+/// a path does not know are a mistake.
+async fn no_such_method(method: Method) -> Response {
+    if method != Method::OPTIONS {
+        return Problem::MethodNotAllowed(method).into_response();
+    }
+    let json = ["application/json"];
+    axum::Json(json!({ "name": "Recado", "description": "", "renders": json, "parses": json })).into_response()
 }

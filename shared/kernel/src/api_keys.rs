@@ -25,9 +25,13 @@ use crate::word_enum;
 pub enum Scope {
     /// Send: events, and the subscriptions of browsers.
     Dispatch,
-    /// Look.
+    /// Only the subscriptions of browsers: for a key that a browser holds. `dispatch` includes it.
+    Subscribe,
+    /// Look. Addresses of people are masked.
     Read,
-    /// Both, and change what others see: templates, the matrix, customers, keys.
+    /// See addresses of people in full, in what may be looked at.
+    Contacts,
+    /// All of these, and change what others see: templates, the matrix, customers, keys.
     Admin,
 }
 
@@ -38,9 +42,12 @@ word_enum!(Scope, "a scope");
 pub struct Scopes(pub Vec<Scope>);
 
 impl Scopes {
-    /// Whether they include this one. `admin` includes all.
+    /// Whether they include this one. `admin` includes all, and `dispatch` includes `subscribe`.
     pub fn allow(&self, scope: Scope) -> bool {
-        self.0.contains(&scope) || self.0.contains(&Scope::Admin)
+        let included = |own: &Scope| {
+            *own == scope || *own == Scope::Admin || (*own == Scope::Dispatch && scope == Scope::Subscribe)
+        };
+        self.0.iter().any(included)
     }
 }
 
@@ -108,7 +115,8 @@ pub struct KeyDraft {
     /// Who will use it.
     #[schema(max_length = 100, examples("crm"))]
     pub name: String,
-    /// What it may do: `dispatch` (send), `read` (look), `admin` (both, and change settings).
+    /// What it may do: `dispatch` (send), `subscribe` (browsers only), `read` (look), `contacts` (see addresses in full), `admin`
+    /// (all of these, and change settings).
     #[schema(min_items = 1, examples(json!(["dispatch", "read"])))]
     pub scopes: Vec<Scope>,
 }
@@ -196,6 +204,10 @@ mod tests {
         assert!(allow("dispatch read", Scope::Read));
         assert!(allow("admin", Scope::Dispatch) && allow("admin", Scope::Admin));
         assert!(!allow("dispatch", Scope::Read));
+        assert!(allow("dispatch", Scope::Subscribe) && allow("subscribe", Scope::Subscribe));
+        assert!(!allow("subscribe", Scope::Dispatch) && !allow("read", Scope::Subscribe));
+        assert!(allow("read contacts", Scope::Contacts) && allow("admin", Scope::Contacts));
+        assert!(!allow("read dispatch", Scope::Contacts) && !allow("contacts", Scope::Read));
         assert!(!allow("", Scope::Read));
         assert!(!allow("readers", Scope::Read));
     }

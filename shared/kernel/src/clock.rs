@@ -311,6 +311,19 @@ mod tests {
         assert_eq!(held_elsewhere.now().as_micros(), 60_000_000);
     }
 
+    /// Setting the time of day moves no duration.
+    #[test]
+    fn monotonic_time_passes_and_is_not_set() {
+        let clock = Clock::manual(Timestamp::from_micros(0));
+        clock.advance(Duration::from_secs(5));
+        clock.set(Timestamp::from_micros(7_200_000_000));
+        clock.set(Timestamp::from_micros(0));
+        assert_eq!(clock.elapsed(), Duration::from_secs(5));
+        let system = Clock::system();
+        let before = system.elapsed();
+        assert!(system.elapsed() >= before);
+    }
+
     #[test]
     fn a_manual_clock_that_is_set_lets_no_time_pass() {
         let clock = Clock::manual(Timestamp::from_micros(0));

@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::addresses::{self, Mailbox};
 use crate::host_names::{AllowedHosts, HeloName, HostError, server_name};
+use crate::networks::{Network, NotANetwork};
 use crate::outbound;
 use crate::retry::RetryPolicy;
 use crate::server_urls::{DatabaseUrl, RedisUrl};
@@ -66,7 +67,22 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "ALLOWED_HOSTS",
         "",
-        "Names by which the API may be asked for (the header Host), separated by commas: example.com, .example.com with all below it, * for all; ports do not matter. Unset: every name where a key is needed, and only names of this machine (localhost, 127.0.0.1) where the API is open.",
+        "Names by which the API may be asked for (the header Host), separated by commas: example.com, .example.com with all below it, * for all; ports do not matter. Others get 400, except at /health, /api/v1/health and /metrics. Unset: every name; `recado up` without a key answers only to names of this machine (localhost, 127.0.0.1).",
+    ),
+    variable(
+        "API_MAX_CONNECTIONS",
+        "0",
+        "Connections that an API process keeps at once; when they are full, the one that has been silent longest goes. One address has half of them at most. 0: three quarters of the file descriptors that the system allows, 4096 at most.",
+    ),
+    variable(
+        "API_BODY_MEMORY_MIB",
+        "128",
+        "Memory for the bodies of all requests that an API process works on at once, in MiB; what is beyond it gets 503 with Retry-After.",
+    ),
+    variable(
+        "TRUSTED_PROXIES",
+        "",
+        "Addresses or networks of proxies before the API, separated by commas, e.g. 127.0.0.1,10.0.0.0/8. From them X-Forwarded-For is believed: limits, failed logins and the log go by the address that it names.",
     ),
     variable(
         "METRICS_LISTEN",
@@ -162,7 +178,16 @@ pub const VARIABLES: &[Variable] = &[
     variable("VAPID_PRIVATE_KEY", "", "Its private half."),
     variable("VAPID_CONTACT_EMAIL", "", "Whom a push service may write to about our pushes."),
     variable("PUSH_TIMEOUT", "15", "Seconds that one push may take, per device."),
-    variable("FRONTEND_URL", "", "Address of the web application: what a click on a push opens."),
+    variable(
+        "FRONTEND_URL",
+        "",
+        "Address of the web application: what a click on a push opens. Its pages may call the API from a browser (CORS).",
+    ),
+    variable(
+        "CORS_ALLOWED_ORIGINS",
+        "",
+        "Other web applications whose pages may call the API from a browser, separated by commas, e.g. http://localhost:3000.",
+    ),
     variable("NOTIFICATION_MAX_ATTEMPTS", "3", "Attempts per channel before the person's next channel is tried."),
     variable(
         "NOTIFICATION_RETRY_BASE_SECONDS",
@@ -227,6 +252,14 @@ pub struct Config {
     /// The certificates, in PEM, by one of which the certificate of Redis must be signed. `None`: the system's.
     pub redis_authorities: Option<Vec<u8>>,
     pub listen: Vec<SocketAddr>,
+    /// Connections of an API process; 0 is as many as the file descriptors allow.
+    pub api_max_connections: u32,
+    /// Bytes for the bodies of all requests of an API process.
+    pub api_body_memory: usize,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Origins whose pages may call the API from a browser, as browsers write them: `https://app.example.com`.
+    pub cors_origins: Vec<String>,
     pub metrics_listen: Option<SocketAddr>,
     /// Logs are JSON, for machines.
     pub log_json: bool,
@@ -241,6 +274,8 @@ pub struct Config {
     /// Where people reach this API, without a slash at its end.
     pub public_url: Option<String>,
     pub email: Option<EmailSettings>,
+    /// All providers are stand-ins of this process: nothing that is sent leaves the machine. No variable says so.
+    pub stand_ins: bool,
     /// What we call ourselves in `EHLO`, through every account. `None`: the host's name if it is a full one, else the address
     /// from which we speak; never a short name, which servers refuse.
     pub email_helo_name: Option<HeloName>,
@@ -270,6 +305,9 @@ pub struct Config {
 pub struct Access {
     /// `/api/v1` is open without a key.
     pub anonymous: bool,
+    /// Open to this machine as long as there is no key and nothing that is sent leaves the machine. No variable says so, only
+    /// `recado up`; each request is looked at again.
+    pub open_on_this_machine: bool,
     pub api_keys: Vec<SecretString>,
     /// Names by which the API may be asked for. Empty: nothing was set.
     pub allowed_hosts: AllowedHosts,
@@ -427,6 +465,10 @@ impl Config {
             redis_authorities: redis_authorities(&mut env, redis.as_ref()),
             redis_url: redis.map(|redis| redis.url),
             listen: env.list("LISTEN").iter().filter_map(|address| env.address("LISTEN", address)).collect(),
+            api_max_connections: env.number("API_MAX_CONNECTIONS", 0, 1_000_000),
+            api_body_memory: env.number("API_BODY_MEMORY_MIB", 8, 1_000_000) as usize * 1024 * 1024,
+            trusted_proxies: trusted_proxies(&mut env),
+            cors_origins: cors_origins(&mut env),
             metrics_listen: env.optional("METRICS_LISTEN").and_then(|address| env.address("METRICS_LISTEN", &address)),
             log_json: log_json(&mut env),
             log_filter: log_filter(&mut env),
@@ -436,6 +478,7 @@ impl Config {
             api_rate_limit_per_minute: env.number("API_RATE_LIMIT_PER_MINUTE", 0, 100_000_000),
             public_url: public_url(&mut env),
             email: email(&mut env, &home),
+            stand_ins: false,
             email_helo_name: env.checked("EMAIL_HELO_NAME", str::parse),
             default_from: sender(&mut env),
             whatsapp: whatsapp(&mut env),
@@ -564,6 +607,7 @@ fn access(env: &mut Environment) -> Access {
     }
     Access {
         anonymous: env.flag("ALLOW_ANONYMOUS_API") || env.flag("DEBUG"),
+        open_on_this_machine: false,
         api_keys: api_keys.into_iter().map(Into::into).collect(),
         allowed_hosts: allowed_hosts(env),
         internal_secrets: env.list("INTERNAL_API_SECRET_KEY").into_iter().map(Into::into).collect(),
@@ -580,6 +624,32 @@ fn allowed_hosts(env: &mut Environment) -> AllowedHosts {
         }
     }
     hosts
+}
+
+fn trusted_proxies(env: &mut Environment) -> Vec<Network> {
+    let mut proxies = Vec::new();
+    for entry in env.list("TRUSTED_PROXIES") {
+        match entry.parse() {
+            Ok(network) => proxies.push(network),
+            Err(NotANetwork) => env.problem("TRUSTED_PROXIES", &NotANetwork.to_string()),
+        }
+    }
+    proxies
+}
+
+/// The front end's origin and the others. A front end may have a scheme of its own (an app); then no browser calls from it.
+fn cors_origins(env: &mut Environment) -> Vec<String> {
+    let origin = |url: &str| Url::parse(url).map(|url| url.origin()).ok().filter(url::Origin::is_tuple);
+    let frontend = env.optional("FRONTEND_URL").and_then(|url| origin(&url));
+    let mut origins: Vec<String> = frontend.iter().map(url::Origin::ascii_serialization).collect();
+    for entry in env.list("CORS_ALLOWED_ORIGINS") {
+        let is_bare = Url::parse(&entry).is_ok_and(|url| url.path() == "/" && url.query().is_none());
+        match origin(&entry).filter(|_| is_bare) {
+            Some(origin) => origins.push(origin.ascii_serialization()),
+            None => env.problem("CORS_ALLOWED_ORIGINS", "write scheme://host:port, e.g. http://localhost:3000"),
+        }
+    }
+    origins
 }
 
 fn public_url(env: &mut Environment) -> Option<String> {
@@ -1040,6 +1110,23 @@ mod tests {
         assert_eq!(security("1025", "", ""), EmailSecurity::Plain);
         assert_eq!(security("587", "false", "false"), EmailSecurity::Plain);
         assert_eq!(security("2465", "", "true"), EmailSecurity::ImplicitTls);
+    }
+
+    /// The setting of django-cors-headers, and the front end's own address, which may have a path.
+    #[test]
+    fn origins_are_those_that_browsers_name() {
+        let origins = |frontend, others| {
+            let pairs = [("FRONTEND_URL", frontend), ("CORS_ALLOWED_ORIGINS", others)];
+            Config::from_pairs(pairs).map(|config| config.cors_origins)
+        };
+        let both = origins("https://App.example.com:443/taller/", "http://localhost:3000, https://señal.ec/");
+        let expected = ["https://app.example.com", "http://localhost:3000", "https://xn--seal-hqa.ec"];
+        assert_eq!(both.expect("valid"), expected);
+        assert!(origins("", "").expect("valid").is_empty());
+        for wrong in ["*", "localhost:3000", "https://app.example.com/taller", "app.example.com"] {
+            let error = origins("", wrong).expect_err(wrong).to_string();
+            assert!(error.contains("CORS_ALLOWED_ORIGINS"), "{error}");
+        }
     }
 
     #[test]

@@ -51,6 +51,14 @@ impl Channel {
 /// The lanes of all channels.
 pub const LANES: [Lane; 3] = [Channel::Email.lane(), Channel::Whatsapp.lane(), Channel::Push.lane()];
 
+/// A text with this address masked wherever it stands: providers repeat the address that they refuse.
+pub fn without(channel: Channel, address: &str, text: &str) -> String {
+    let Some(masked) = mask(channel, address).filter(|_| !address.is_empty()) else { return text.to_owned() };
+    // Evolution names a number without its plus.
+    let bare = address.trim_start_matches('+');
+    text.replace(address, &masked).replace(bare, masked.trim_start_matches('+'))
+}
+
 /// An address with its middle hidden, for callers who need not know it. `None` for pushes, which have none.
 pub fn mask(channel: Channel, address: &str) -> Option<String> {
     match channel {

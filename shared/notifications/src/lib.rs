@@ -3,6 +3,7 @@
 //! One noun, one file. What each one is about stands in its first lines; [`system`] says what the queue must know.
 
 pub mod analytics;
+pub mod browser_tokens;
 pub mod cancellation;
 pub mod catalogue;
 pub mod catalogue_version;

@@ -150,6 +150,12 @@ pub async fn unsubscribe(session: &mut Session, endpoint: &str) -> Result<bool> 
     Ok(sql!(run, session, "delete from push_subscriptions where endpoint = $1", endpoint)? > 0)
 }
 
+/// Whether this customer had one.
+pub async fn unsubscribe_of(session: &mut Session, endpoint: &str, customer_id: &str) -> Result<bool> {
+    let statement = "delete from push_subscriptions where endpoint = $1 and customer_id = $2";
+    Ok(sql!(run, session, (statement), endpoint, customer_id)? > 0)
+}
+
 pub async fn remove(session: &mut Session, ids: &[Id]) -> Result<u64> {
     sql!(run, session, "delete from push_subscriptions where id = any($1)", Ids(ids))
 }

@@ -214,6 +214,8 @@ pub struct SuppressionFilter {
     pub channel: Option<Channel>,
     /// Part of an address, in either case.
     pub search: Option<String>,
+    /// `search` is a whole address: who does not see addresses could find one out, letter by letter, by searching for it.
+    pub is_whole: bool,
 }
 
 /// A page of the suppressions that fit, the newest first, and how many fit in all.
@@ -225,7 +227,10 @@ pub async fn list(
 ) -> Result<(Vec<Suppression>, i64)> {
     let mut asked = Filter::default();
     asked.equal("channel", filter.channel.map(Channel::as_str));
-    asked.when("address ilike ? escape '\\'", filter.search.as_deref().map(contains));
+    match filter.is_whole {
+        true => asked.equal("address", filter.search.as_deref().map(|search| search.trim().to_lowercase())),
+        false => asked.when("address ilike ? escape '\\'", filter.search.as_deref().map(contains)),
+    };
     let list = List {
         select: &format!("select {COLUMNS} from suppressions"),
         from: "suppressions",

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use recado_kernel::addresses::{mask_email, mask_phone};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session, Violation};
 use recado_kernel::ids::Id;
 use recado_kernel::time_of_day::TimeOfDay;
 use recado_notifications::channels::Channel;
-use recado_notifications::customers::{self, Choice, Customer, CustomerDraft, Preference};
+use recado_notifications::customers::{self, Choice, Customer, CustomerDraft, Preference, SearchIn};
 use recado_notifications::erasure::{self, Erased};
 use recado_notifications::{reminders, vehicles};
 use serde::Serialize;
@@ -20,6 +21,7 @@ use utoipa_axum::routes;
 
 use super::reminders::ReminderView;
 use super::vehicles::VehicleView;
+use crate::auth::keys::Caller;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::Fields;
@@ -44,18 +46,21 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(list_reminders))
 }
 
-/// Customers, by `customer_id`.
+/// Customers, by `customer_id`. Addresses are masked, and not searched, unless the key has the scope `contacts` or `admin`.
 #[utoipa::path(get, path = "/", tag = "customers", params(CustomerQuery, Paging),
     responses((status = 200, description = "A page of customers", body = Page<CustomerView>)))]
 async fn list(
-    _: May<Read>,
+    May { caller, .. }: May<Read>,
     State(api): State<Arc<Api>>,
     Query(CustomerQuery { search }): Query<CustomerQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<CustomerView>>, Problem> {
     let mut session = api.context.db.read().await?;
-    let (found, count) = customers::list(&mut session, search.as_deref(), paging.limit(), paging.offset()).await?;
+    let place = if caller.sees_contacts() { SearchIn::All } else { SearchIn::Names };
+    let search = search.as_deref().map(|search| (search, place));
+    let (found, count) = customers::list(&mut session, search, paging.limit(), paging.offset()).await?;
     let views = with_preferences(&mut session, found).await?;
+    let views = views.into_iter().map(|view| view.for_eyes_of(&caller)).collect();
     Ok(axum::Json(paging.page(views, count)?))
 }
 
@@ -83,14 +88,14 @@ async fn create(
     params(("customer_id" = String, Path, description = "Your own identifier of the customer")),
     responses((status = 200, description = "The customer", body = CustomerView)))]
 async fn show(
-    _: May<Read>,
+    May { caller, .. }: May<Read>,
     State(api): State<Arc<Api>>,
     Segment(customer_id): Segment<String>,
 ) -> Result<axum::Json<CustomerView>, Problem> {
     let mut session = api.context.db.read().await?;
     let customer = customers::find(&mut session, &customer_id).await?.ok_or(Problem::NotFound)?;
     let preferences = customers::preferences(&mut session, &[customer_id]).await?;
-    Ok(axum::Json(CustomerView::new(customer, preferences)))
+    Ok(axum::Json(CustomerView::new(customer, preferences).for_eyes_of(&caller)))
 }
 
 /// Writes a customer as a whole. What is required must be sent; the rest stays as it is where it is not, and so do preferences.
@@ -287,7 +292,7 @@ struct CustomerView {
     /// First and last name, as far as they are known.
     #[schema(examples("Carlos Mendoza"))]
     full_name: String,
-    /// Mail address.
+    /// Mail address; masked unless the key has the scope `contacts` or `admin`, as are the numbers.
     email: Option<String>,
     /// Telephone number, E.164.
     #[schema(examples("+593991234567"))]
@@ -313,6 +318,16 @@ struct CustomerView {
 }
 
 impl CustomerView {
+    /// With addresses masked, unless the caller may see them.
+    fn for_eyes_of(mut self, caller: &Caller) -> Self {
+        if !caller.sees_contacts() {
+            self.email = self.email.as_deref().map(mask_email);
+            self.phone = self.phone.as_deref().map(mask_phone);
+            self.whatsapp = self.whatsapp.as_deref().map(mask_phone);
+        }
+        self
+    }
+
     fn new(customer: Customer, preferences: Vec<Preference>) -> Self {
         Self {
             full_name: customer.full_name(),

@@ -152,7 +152,7 @@ fn intake_request(api: &Api, event: Event, idempotency: Option<IdempotencyKey>) 
 
 /// A caller who may send need not learn where people are reached.
 fn shown(preview: Preview, caller: &Caller) -> Preview {
-    if caller.is_admin() { preview } else { preview.masked() }
+    if caller.sees_contacts() { preview } else { preview.masked() }
 }
 
 /// S002-40.

@@ -148,10 +148,10 @@ async fn event(
     let attempts = attempts::of_tasks(&mut session, &tasks).await?;
     journal.extend(records::skipped(&mut session, &tasks).await?);
     let timeline = tell(&chain, &attempts, &journal, api.context.config.time_zone, &caller);
-    let is_admin = caller.is_admin();
+    let sees_contacts = caller.sees_contacts();
     Ok(axum::Json(EventStory {
         correlation_id,
-        notifications: chain.into_iter().map(|record| NotificationView::of(record, is_admin)).collect(),
+        notifications: chain.into_iter().map(|record| NotificationView::of(record, sees_contacts)).collect(),
         timeline,
     }))
 }
@@ -163,7 +163,7 @@ const MAX_STORY_ENTRIES: i64 = 500;
 const PREVIEW_CHARS: usize = 500;
 
 fn tell(chain: &[Record], attempts: &[Attempt], journal: &[Line], zone: Tz, caller: &Caller) -> Vec<TimelineEntry> {
-    Timeline { chain, attempts, journal, zone, shows_answers: caller.is_admin() }.tell()
+    Timeline { chain, attempts, journal, zone, shows_answers: caller.sees_contacts() }.tell()
 }
 
 fn too_late(chain: &[Record], zone: Tz) -> Problem {
@@ -232,7 +232,7 @@ struct NotificationView {
     /// Its place in the chain; 0 is tried first.
     #[schema(examples(0))]
     fallback_order: i32,
-    /// Address or number, masked unless the key has the scope `admin`; null for pushes, which go to all devices.
+    /// Address or number, masked unless the key has the scope `contacts` or `admin`; null for pushes, which go to all devices.
     #[schema(examples("c***@example.com"))]
     recipient_address: Option<String>,
     /// The template, where there was one.
@@ -279,6 +279,10 @@ impl NotificationView {
     fn of(record: Record, shows_address: bool) -> Self {
         let parent_log = record.parent();
         let address = record.recipient_address;
+        let error_reason = match shows_address {
+            true => record.error_reason,
+            false => record.error_reason.map(|reason| channels::without(record.channel, &address, &reason)),
+        };
         let recipient_address = match shows_address && record.channel != Channel::Push {
             true => Some(address),
             false => channels::mask(record.channel, &address),
@@ -298,7 +302,7 @@ impl NotificationView {
             template_id: record.template_id,
             template_name: record.template_name,
             error_code: record.error_code,
-            error_reason: record.error_reason,
+            error_reason,
             retry_count: record.retry_count,
             max_retries: record.max_retries,
             next_retry_at: record.next_retry_at,
@@ -373,7 +377,7 @@ impl NotificationDetail {
         let timeline = tell(&chain, &attempts, &journal, context.config.time_zone, caller);
         let Notification { subject, body, is_html, .. } = messages.swap_remove(position);
         Ok(Some(Self {
-            notification: NotificationView::of(chain[position].clone(), caller.is_admin()),
+            notification: NotificationView::of(chain[position].clone(), caller.sees_contacts()),
             subject,
             body_preview: body.chars().take(PREVIEW_CHARS).collect(),
             is_html,

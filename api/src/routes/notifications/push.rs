@@ -1,37 +1,51 @@
 //! Browsers subscribe to pushes and leave again (S002-25 to S002-27, S002-55).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::outbound::{OutboundError, check_url};
-use recado_notifications::customers;
+use recado_notifications::browser_tokens::BrowserToken;
+use recado_notifications::customers::{self, LONGEST_CUSTOMER_ID};
 use recado_notifications::push::{self, NewSubscription};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::auth::{Dispatch, May, Read};
+use crate::auth::{Dispatch, May, MaySubscribe, Read};
 use crate::extract::body::Json;
 use crate::extract::path::Segment;
 use crate::extract::request::request;
-use crate::problem::Problem;
+use crate::problem::{Conflict, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().routes(routes!(subscribe, unsubscribe)).routes(routes!(status)).routes(routes!(vapid_public_key))
+    Routes::new()
+        .routes(routes!(subscribe, unsubscribe))
+        .routes(routes!(make_token))
+        .routes(routes!(status))
+        .routes(routes!(vapid_public_key))
 }
 
 /// Creates a subscription, or brings an endpoint that is known up to date; 201 in both cases (d16).
+///
+/// With the token of a customer only that customer's browser can be subscribed.
 #[utoipa::path(post, path = "/subscribe", tag = "push", request_body = SubscriptionWrite,
+    security(("apiKey" = []), ("customerToken" = [])),
     responses((status = 201, description = "The subscription", body = Subscribed)))]
 async fn subscribe(
-    _: May<Dispatch>,
+    MaySubscribe { only }: MaySubscribe,
     State(api): State<Arc<Api>>,
     Json(write): Json<SubscriptionWrite>,
 ) -> Result<(StatusCode, axum::Json<Subscribed>), Problem> {
     let new = NewSubscription::from(write);
+    if only.is_some_and(|only| only != new.customer_id) {
+        return Err(Problem::ForeignCustomer);
+    }
     let reached = check_url(&new.endpoint, api.context.config.allow_private_networks);
     let unreachable = reached.err().map(|error| ("subscription.endpoint", explain(&error).to_owned()));
     let new = match (new.checked(), unreachable) {
@@ -49,17 +63,46 @@ async fn subscribe(
 
 /// Ends a subscription: 204, or 404 when there is none for this endpoint.
 #[utoipa::path(delete, path = "/subscribe", tag = "push", request_body = SubscriptionEnd,
+    security(("apiKey" = []), ("customerToken" = [])),
     responses((status = 204, description = "It has ended"),
               (status = 404, description = "There is none for this endpoint")))]
 async fn unsubscribe(
-    _: May<Dispatch>,
+    MaySubscribe { only }: MaySubscribe,
     State(api): State<Arc<Api>>,
     Json(SubscriptionEnd { endpoint }): Json<SubscriptionEnd>,
 ) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
-    let existed = push::unsubscribe(&mut session, &endpoint).await?;
+    let existed = match only {
+        Some(customer_id) => push::unsubscribe_of(&mut session, &endpoint, &customer_id).await?,
+        None => push::unsubscribe(&mut session, &endpoint).await?,
+    };
     session.commit().await?;
     if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+}
+
+/// Makes a token with which the browser of one customer subscribes and leaves, and can do nothing else.
+///
+/// For the server that knows who is logged in: it hands the token to its page, so that no key is in a browser. A token cannot be
+/// taken back, so it is short.
+#[utoipa::path(post, path = "/tokens", tag = "push", request_body = TokenWrite,
+    responses((status = 201, description = "The token", body = CustomerToken),
+              (status = 409, description = "SECRET_KEY is not set, with which tokens are signed", body = Value,
+                  content_type = "application/problem+json")))]
+async fn make_token(
+    _: May<Dispatch>,
+    State(api): State<Arc<Api>>,
+    Json(TokenWrite { customer_id, expires_in }): Json<TokenWrite>,
+) -> Result<(StatusCode, axum::Json<CustomerToken>), Problem> {
+    let key = api.context.config.secret_key.as_ref().ok_or(Problem::Conflict(Conflict {
+        code: "no-secret-key",
+        title: "No se pueden firmar tokens",
+        detail: "Falta SECRET_KEY en la configuración del servidor.".to_owned(),
+    }))?;
+    let expires_at = api.context.clock.now() + Duration::from_secs(expires_in.unsigned_abs());
+    let token = BrowserToken { customer_id, expires_at };
+    let text = token.write(key);
+    let BrowserToken { customer_id, expires_at } = token;
+    Ok((StatusCode::CREATED, axum::Json(CustomerToken { token: text, customer_id, expires_at })))
 }
 
 /// Whether a customer can be reached by push. 404 for a customer of whom we know nothing at all (d16).
@@ -104,6 +147,19 @@ struct Subscribed {
     message: &'static str,
 }
 
+/// A token that was just made.
+#[derive(Serialize, ToSchema)]
+struct CustomerToken {
+    /// The token, for `Authorization: Bearer` on `push/subscribe/`.
+    #[schema(examples("rb_AAAAAGl2dXljdXN0b21lci0wMDE"))]
+    token: String,
+    /// Whose browser may subscribe with it.
+    #[schema(examples("customer-001"))]
+    customer_id: String,
+    /// When it ends.
+    expires_at: Timestamp,
+}
+
 /// Whether a customer can be reached by push.
 #[derive(Serialize, ToSchema)]
 struct PushStatus {
@@ -133,6 +189,31 @@ request! {
         /// Which browser it is, for people.
         #[schema(max_length = 1000)]
         user_agent: Option<String>,
+    }
+}
+
+request! {
+    /// For whom a token is, and for how long.
+    #[derive(ToSchema)]
+    struct TokenWrite {
+        /// Whose browser may subscribe; the customer may be synced later.
+        #[schema(min_length = 1, max_length = 100, examples("customer-001"))]
+        customer_id: String,
+        /// Seconds that it is good: from a minute to a day, an hour when left out.
+        #[schema(minimum = 60, maximum = 86400, default = 3600)]
+        expires_in: i64 = 3600,
+    }
+
+    fn errors(&self) -> Vec<(&'static str, String)> {
+        let mut errors = Vec::new();
+        check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
+        if self.customer_id.trim().is_empty() {
+            errors.push(("customer_id", "Este campo no puede estar en blanco.".to_owned()));
+        }
+        if !(60..=86_400).contains(&self.expires_in) {
+            errors.push(("expires_in", "Debe estar entre 60 y 86400.".to_owned()));
+        }
+        errors
     }
 }
 

@@ -1,7 +1,7 @@
 //! Evolution API tells us what became of messages (d32): taken in here, worked off on queue `sync`.
 //!
 //! Evolution tries a webhook ten times, but not after 400, 401, 403, 404 or 422. So only what will never be understood is
-//! answered with one of these; an event that we do not use, or an unknown message, is 200.
+//! answered with one of these; an event that we do not use, or an unknown message, is 200, however large its media.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::auth::EvolutionCaller;
-use crate::extract::body::AnyJson;
+use crate::extract::body;
 use crate::extract::path::Segment;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
@@ -31,9 +31,9 @@ pub(crate) fn routes() -> Routes {
 async fn take(
     _: EvolutionCaller,
     State(api): State<Arc<Api>>,
-    AnyJson(body): AnyJson,
+    body::Webhook(body): body::Webhook,
 ) -> Result<axum::Json<WebhookAnswer>, Problem> {
-    accept(&api, None, &body).await
+    accept(&api, None, body.as_ref()).await
 }
 
 /// The same with the event in the URL, as Evolution API posts when `webhookByEvents` is on: `messages-update`, …
@@ -45,12 +45,21 @@ async fn take_event(
     _: EvolutionCaller,
     State(api): State<Arc<Api>>,
     Segment(event): Segment<String>,
-    AnyJson(body): AnyJson,
+    body::Webhook(body): body::Webhook,
 ) -> Result<axum::Json<WebhookAnswer>, Problem> {
-    accept(&api, Some(&event), &body).await
+    accept(&api, Some(&event), body.as_ref()).await
 }
 
-async fn accept(api: &Api, event: Option<&str>, body: &Value) -> Result<axum::Json<WebhookAnswer>, Problem> {
+async fn accept(api: &Api, event: Option<&str>, body: Option<&Value>) -> Result<axum::Json<WebhookAnswer>, Problem> {
+    let Some(body) = body else {
+        let reason = "El cuerpo es demasiado grande, también sin sus textos largos; no se leyó.";
+        return Ok(axum::Json(WebhookAnswer {
+            status: "ok",
+            accepted: 0,
+            ignored: vec![reason.to_owned()],
+            task_id: None,
+        }));
+    };
     let Webhook { receipts, connection, ignored } = Webhook::read(event, body, api.context.clock.now());
     if let Some(connection) = &connection {
         observe(api, connection);

@@ -1,4 +1,5 @@
-//! Addresses to which nothing is sent any more (`bounced`, S002-70). Staff see them in full, because they have to mend them.
+//! Addresses to which nothing is sent any more (`bounced`, S002-70). Who mends them needs the scope
+//! `contacts` to see them in full.
 
 use std::sync::Arc;
 
@@ -7,12 +8,13 @@ use axum::http::StatusCode;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::ids::Id;
-use recado_notifications::channels::Channel;
+use recado_notifications::channels::{self, Channel};
 use recado_notifications::suppressions::{self, Reason, Suppression, SuppressionDraft, SuppressionFilter};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use crate::auth::keys::Caller;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json};
 use crate::extract::fields::Fields;
@@ -27,18 +29,21 @@ pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(list, create)).routes(routes!(show, lift))
 }
 
-/// Suppressed addresses, the newest first. They are shown in full.
+/// Suppressed addresses, the newest first. They are masked, and found only as a whole, unless the key has the scope `contacts` or
+/// `admin`.
 #[utoipa::path(get, path = "/", tag = "suppressions", params(SuppressionQuery, Paging),
     responses((status = 200, description = "A page of suppressions", body = Page<SuppressionView>)))]
 async fn list(
-    _: May<Read>,
+    May { caller, .. }: May<Read>,
     State(api): State<Arc<Api>>,
     Query(query): Query<SuppressionQuery>,
     paging: Paging,
 ) -> Result<axum::Json<Page<SuppressionView>>, Problem> {
     let mut session = api.context.db.read().await?;
-    let (found, count) = suppressions::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
-    Ok(axum::Json(paging.page(found.into_iter().map(SuppressionView::from).collect(), count)?))
+    let filter = SuppressionFilter { is_whole: !caller.sees_contacts(), ..query.into() };
+    let (found, count) = suppressions::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
+    let views = found.into_iter().map(|suppression| SuppressionView::of(suppression, &caller)).collect();
+    Ok(axum::Json(paging.page(views, count)?))
 }
 
 /// Suppresses an address by hand.
@@ -63,12 +68,12 @@ async fn create(
     params(("id" = Id, Path, description = "Id of the suppression")),
     responses((status = 200, description = "The suppression", body = SuppressionView)))]
 async fn show(
-    _: May<Read>,
+    May { caller, .. }: May<Read>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<SuppressionView>, Problem> {
     let found = suppressions::find(&mut api.context.db.read().await?, id).await?.ok_or(Problem::NotFound)?;
-    Ok(axum::Json(found.into()))
+    Ok(axum::Json(SuppressionView::of(found, &caller)))
 }
 
 /// Lifts a suppression: the address is written to again from the next event on.
@@ -112,6 +117,18 @@ struct SuppressionView {
     created_at: Timestamp,
 }
 
+impl SuppressionView {
+    /// With the address masked, unless the caller may see it.
+    fn of(suppression: Suppression, caller: &Caller) -> Self {
+        let mut view = Self::from(suppression);
+        if !caller.sees_contacts() {
+            view.detail = channels::without(view.channel, &view.address, &view.detail);
+            view.address = channels::mask(view.channel, &view.address).unwrap_or_default();
+        }
+        view
+    }
+}
+
 impl From<Suppression> for SuppressionView {
     fn from(suppression: Suppression) -> Self {
         let Suppression { id, channel, address, reason, detail, notification_id, created_at } = suppression;
@@ -143,6 +160,6 @@ request! {
 
 impl From<SuppressionQuery> for SuppressionFilter {
     fn from(SuppressionQuery { channel, search }: SuppressionQuery) -> Self {
-        Self { channel, search }
+        Self { channel, search, is_whole: false }
     }
 }

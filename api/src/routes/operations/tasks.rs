@@ -7,7 +7,7 @@ use recado_kernel::addresses::{mask_email, mask_phone};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_kernel::ids::Id;
-use recado_notifications::channels::Channel;
+use recado_notifications::channels::{self, Channel};
 use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_notifications::notifications::{self, Awaits, Notification, Status};
 use recado_notifications::orchestration::AwaitedReceipt;
@@ -211,7 +211,11 @@ struct AttemptView {
 }
 
 impl TaskView {
-    fn of(Story { task, chain, attempts }: Story) -> Self {
+    fn of(Story { mut task, chain, attempts }: Story) -> Self {
+        for message in &chain {
+            let without = |error: String| channels::without(message.channel, &message.recipient_address, &error);
+            task.error = task.error.map(without);
+        }
         let is_waiting = task.state == TaskState::Scheduled && awaits_receipt(&chain);
         let channel = channel_in_force(&chain);
         let views = chain.into_iter().map(|notification| NotificationView::of(notification, &attempts, is_waiting));
@@ -255,7 +259,7 @@ fn outcome(task: &Task) -> (Option<Value>, Option<String>) {
 impl NotificationView {
     fn of(notification: Notification, attempts: &[Attempt], is_waiting: bool) -> Self {
         let own = attempts.iter().filter(|attempt| attempt.notification_id == notification.id);
-        let attempts_log: Vec<AttemptView> = own.map(AttemptView::of).collect();
+        let attempts_log: Vec<AttemptView> = own.map(|attempt| AttemptView::of(attempt, &notification)).collect();
         let awaits = notification.waits_for().filter(|_| is_waiting);
         let awaits = awaits.map(|Awaits { receipt, until }| AwaitsView { receipt, until });
         Self {
@@ -270,7 +274,9 @@ impl NotificationView {
             max_attempts: notification.max_retries,
             next_retry_at: notification.next_retry_at,
             error_code: notification.error_code,
-            error_reason: notification.error_reason,
+            error_reason: notification
+                .error_reason
+                .map(|reason| channels::without(notification.channel, &notification.recipient_address, &reason)),
             provider_message_id: notification.provider_message_id,
             sent_at: notification.sent_at,
             delivered_at: notification.delivered_at,
@@ -282,13 +288,14 @@ impl NotificationView {
 }
 
 impl AttemptView {
-    fn of(attempt: &Attempt) -> Self {
+    fn of(attempt: &Attempt, notification: &Notification) -> Self {
+        let masked = |reason: &String| channels::without(notification.channel, &notification.recipient_address, reason);
         Self {
             at: attempt.started_at,
             duration_ms: attempt.duration_ms,
             outcome: attempt.outcome.to_string(),
             error_code: attempt.error_code.clone(),
-            error_reason: attempt.error_reason.clone(),
+            error_reason: attempt.error_reason.as_ref().map(masked),
             provider_status: attempt.provider_status,
         }
     }

@@ -91,17 +91,25 @@ pub async fn lock(session: &mut Session, customer_id: &str) -> Result<Option<Cus
     sql!(one Customer, session, (&format!("select {COLUMNS} from customers where customer_id = $1 for update")), customer_id)
 }
 
-/// A page of the customers in whom `search` is found, by `customer_id`, and how many there are in all. It looks into names,
-/// addresses, numbers and `customer_id`; `None` finds all.
+/// Where [`list`] looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchIn {
+    /// Names and `customer_id`. Who does not see addresses could find one out, letter by letter, by searching for it.
+    Names,
+    /// Addresses and numbers too.
+    All,
+}
+
+/// A page of the customers in whom `search` is found, by `customer_id`, and how many there are in all. `None` finds all.
 pub async fn list(
     session: &mut Session,
-    search: Option<&str>,
+    search: Option<(&str, SearchIn)>,
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Customer>, i64)> {
     let mut asked = Filter::default();
-    if let Some(search) = search {
-        found_in(&mut asked, search);
+    if let Some((search, place)) = search {
+        found_in(&mut asked, search, place);
     }
     let list = List {
         select: &format!("select {COLUMNS} from customers"),
@@ -114,12 +122,13 @@ pub async fn list(
 }
 
 /// Asks for customers in whom this is found; in their numbers only when it could be part of one.
-fn found_in(asked: &mut Filter, search: &str) {
+fn found_in(asked: &mut Filter, search: &str, place: SearchIn) {
     let text = asked.value(contains(search.trim()));
-    let mut columns = ["first_name || ' ' || last_name", "email", "customer_id"]
-        .map(|column| format!("{column} ilike {text} escape '\\'"))
-        .join(" or ");
-    if let Some(digits) = digits_of(search) {
+    let is_everywhere = place == SearchIn::All;
+    let columns = ["first_name || ' ' || last_name", "customer_id"].into_iter().chain(is_everywhere.then_some("email"));
+    let mut columns =
+        columns.map(|column| format!("{column} ilike {text} escape '\\'")).collect::<Vec<_>>().join(" or ");
+    if let Some(digits) = digits_of(search).filter(|_| is_everywhere) {
         let digits = asked.value(contains(&digits));
         columns.push_str(&format!(" or phone like {digits} or whatsapp like {digits}"));
     }

@@ -55,7 +55,7 @@ pub struct PreviewMessage {
     /// Why this channel has this place.
     #[schema(examples("Prioridad 1 en las preferencias del cliente."))]
     pub reason: String,
-    /// Address or number, masked unless the key has the scope `admin`; null for pushes, which go to all devices.
+    /// Address or number, masked unless the key has the scope `contacts` or `admin`; null for pushes, which go to all devices.
     #[schema(examples("c***@example.com"))]
     pub recipient_address: Option<String>,
     /// The number stands in no numbering plan. It would be used all the same.

@@ -11,6 +11,7 @@ pub(crate) use self::settings::{as_it_travels, check_sender};
 use crate::channels::Channel;
 use crate::customers::LONGEST_CUSTOMER_ID;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::config::Config;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::fields::check_text;
@@ -44,6 +45,19 @@ pub struct ProviderAccount {
 }
 
 impl ProviderAccount {
+    fn leads_where_the_environment_does(&self, config: &Config) -> bool {
+        let settings = &self.settings.0;
+        match self.channel {
+            Channel::Email => config.email.as_ref().is_some_and(|email| {
+                settings.host.as_ref() == Some(&email.host) && settings.port == Some(email.port.into())
+            }),
+            Channel::Whatsapp => config.whatsapp.as_ref().is_some_and(|whatsapp| {
+                settings.url.as_ref().is_some_and(|url| url.trim_end_matches('/') == whatsapp.url)
+            }),
+            Channel::Push => false,
+        }
+    }
+
     /// The password or API key in clear.
     ///
     /// # Errors
@@ -209,6 +223,11 @@ pub async fn list(
 pub async fn enabled(session: &mut Session) -> Result<Vec<ProviderAccount>> {
     sql!(all ProviderAccount, session,
         (&format!("select {COLUMNS} from provider_accounts where is_enabled = $1 order by priority, name limit $2")), true, MOST_ACCOUNTS)
+}
+
+/// Whether one of them leads elsewhere than the environment's own provider does, which the caller knows to be a stand-in.
+pub async fn lead_out(session: &mut Session, config: &Config) -> Result<bool> {
+    Ok(enabled(session).await?.iter().any(|account| !account.leads_where_the_environment_does(config)))
 }
 
 /// Writes a new account. A name that is taken violates `provider_accounts_name_key`. `sealed` was sealed for `id`.
