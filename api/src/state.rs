@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::keys::KeyRing;
 use crate::auth::rate_limit::Limits;
+use crate::checks::Checks;
 use crate::openapi::Document;
 use crate::problem::Problem;
 
@@ -25,6 +26,7 @@ pub(crate) struct Api {
     pub(crate) enqueue: Enqueue,
     pub(crate) keys: KeyRing,
     pub(crate) limits: Limits,
+    pub(crate) checks: Checks,
     /// Written when it is first asked for.
     pub(crate) document: LazyLock<Document, Box<dyn FnOnce() -> Document + Send>>,
 }

@@ -95,6 +95,14 @@ impl Queue {
         }
     }
 
+    /// Whether rings can be written, by writing something. To be asked at most every few seconds.
+    pub async fn can_write(&self) -> Result<(), QueueError> {
+        match self {
+            Self::Redis(queue) => queue.can_write().await,
+            Self::Local(_) => Ok(()),
+        }
+    }
+
     /// Whether the transport answers, and how fast.
     pub async fn ping(&self) -> Result<Duration, QueueError> {
         match self {

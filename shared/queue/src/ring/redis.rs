@@ -166,6 +166,11 @@ impl RedisQueue {
         Ok(())
     }
 
+    pub(super) async fn can_write(&self) -> Result<(), QueueError> {
+        let write = cmd("SET").arg("recado:health").arg(1).arg("PX").arg(60_000).to_owned();
+        Ok(write.exec_async(&mut self.connection.clone()).await?)
+    }
+
     pub(super) async fn ping(&self) -> Result<Duration, QueueError> {
         let asked = Instant::now();
         cmd("PING").exec_async(&mut self.connection.clone()).await?;
