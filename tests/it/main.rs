@@ -51,6 +51,7 @@ mod notifications {
 mod queue {
     mod fleet;
     mod operators;
+    mod outages;
     mod pooler;
     mod recovery;
     mod schedules;

@@ -222,3 +222,83 @@ where
         let _ = released.await;
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Db, Trouble, trouble};
+    use crate::config::Config;
+    use crate::sql;
+
+    async fn open(folder: &tempfile::TempDir) -> Db {
+        let url = format!("sqlite://{}", folder.path().join("test.db").display());
+        let db = Db::connect(&Config::from_pairs([("DATABASE_URL", &url)]).expect("valid")).await.expect("it opens");
+        let mut session = db.begin().await.expect("a transaction");
+        sql!(run, &mut session, "create table things (id integer primary key, text text not null)").expect("a table");
+        session.commit().await.expect("it is committed");
+        db
+    }
+
+    async fn count(db: &Db) -> i64 {
+        let mut session = db.read().await.expect("a connection");
+        sql!(one(i64,), &mut session, "select count(*) from things").expect("it is read").expect("a row").0
+    }
+
+    async fn write(db: &Db, length: usize) -> super::Result<()> {
+        let mut session = db.begin().await?;
+        sql!(run, &mut session, "insert into things (text) values ($1)", "x".repeat(length))?;
+        session.commit().await
+    }
+
+    /// SQLite ends a transaction by itself when there is no room: `cannot rollback - no transaction is active`, and sqlx
+    /// counted on (transact-rs/sqlx#4031). The connection that was limited is closed with its limit.
+    #[tokio::test]
+    async fn a_writer_without_room_is_opened_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = open(&folder).await;
+        let mut session = db.begin().await.expect("a transaction");
+        sql!(all(i64,), &mut session, "pragma max_page_count = 4").expect("it is limited");
+        let error = sql!(run, &mut session, "insert into things (text) values ($1)", "x".repeat(100_000));
+        assert_eq!(trouble(&error.expect_err("it is full")), Some(Trouble::Full));
+        drop(session);
+        write(&db, 100_000).await.expect("another connection has room");
+        assert_eq!(count(&db).await, 1);
+    }
+
+    /// A commit that fails leaves nothing behind, and the next one works.
+    #[tokio::test]
+    async fn a_refused_statement_leaves_the_writer_usable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = open(&folder).await;
+        let mut session = db.begin().await.expect("a transaction");
+        sql!(run, &mut session, "insert into things (id, text) values (1, 'a')").expect("it is written");
+        let error = sql!(run, &mut session, "insert into things (id, text) values (1, 'b')").expect_err("it is taken");
+        assert!(trouble(&error).is_none() && super::super::is_refusal(&error), "{error}");
+        drop(session);
+        assert_eq!(count(&db).await, 0, "what was not committed is rolled back");
+        write(&db, 1).await.expect("the writer is free");
+    }
+
+    /// A caller hangs up in the middle of a transaction, at any point of it: the writer is free again, and what was not
+    /// committed is not there.
+    #[tokio::test]
+    async fn a_cancelled_transaction_frees_the_writer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = open(&folder).await;
+        for polls in 0..200 {
+            let mut work = Box::pin(async {
+                let mut session = db.begin().await?;
+                sql!(run, &mut session, "insert into things (text) values ('never')")?;
+                sql!(run, &mut session, "delete from things")?;
+                session.commit().await
+            });
+            for _ in 0..polls % 20 {
+                if futures::poll!(&mut work).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        write(&db, 1).await.expect("the writer is free");
+        assert_eq!(count(&db).await, 1);
+    }
+}
