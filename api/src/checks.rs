@@ -64,6 +64,9 @@ impl Checks {
 
     /// Whether a dispatch can be written.
     pub(crate) async fn database(&self) -> Result<(), Trouble> {
+        if let Some(outcome) = self.context.db.last_write() {
+            return outcome;
+        }
         let write = async {
             let written = self.context.db.can_write(&WRITTEN, self.context.clock.now());
             tokio::time::timeout(CHECK_TIMEOUT, written).await.unwrap_or(Err(Trouble::Unavailable))

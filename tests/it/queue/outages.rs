@@ -163,7 +163,8 @@ async fn what_is_refused_while_a_table_is_locked_is_never_sent() {
 // 360 s in one run. An event whose answer never came is looked up: it was written once, and is sent once.
 #[tokio::test]
 async fn connections_that_vanish_are_left() {
-    let (app, proxy, mut straight) = behind_proxy(&[]).await;
+    // One connection, which has prepared the statement: else the answer that never comes may be that of its preparation.
+    let (app, proxy, mut straight) = behind_proxy(&[("DATABASE_MAX_CONNECTIONS", "1")]).await;
     app.task_for(&event("BEFORE")).await;
     // A statement is under way and waits; the question was asked, and its answer will not come.
     run(&mut straight, "begin; lock table notifications in access exclusive mode").await;

@@ -24,8 +24,8 @@ crate::word_enum!(Trouble, "a trouble");
 
 /// Whether the answer to a commit never came: what was to be written may have been written.
 #[derive(Debug, thiserror::Error)]
-#[error("whether it was written is not known")]
-pub struct OutcomeUnknown(#[source] pub Error);
+#[error("whether it was written is not known: {0}")]
+pub struct OutcomeUnknown(pub Error);
 
 /// Whether this is an [`OutcomeUnknown`].
 pub fn is_outcome_unknown(error: &Error) -> bool {
@@ -149,12 +149,14 @@ pub(super) fn leaves_the_connection_sound(error: &Error) -> bool {
     }
 }
 
-/// Whether other connections that were made before lead to the same trouble: to a server that is read-only now, or to one
-/// that does not answer.
+/// Whether other connections that were made before lead to the same trouble: to a server that is read-only now, that has
+/// ended, or that does not answer.
 pub(super) fn makes_others_suspect(error: &Error) -> bool {
     match error {
-        Error::Io(error) => error.kind() == std::io::ErrorKind::TimedOut,
-        Error::Database(error) => error.code().as_deref() == Some("25006"),
+        Error::Io(_) => true,
+        Error::Database(error) => {
+            error.code().is_some_and(|code| code.len() == 5 && (code == "25006" || code.starts_with("57P")))
+        }
         _ => false,
     }
 }
@@ -191,7 +193,8 @@ pub(super) fn says_nothing_of_the_outcome(error: &Error) -> bool {
     match error {
         Error::Database(error) => match code(error.as_ref()) {
             Some(Code::Postgres(code)) => ["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)),
-            Some(Code::Sqlite(code)) => code & 0xff == 10,
+            // IOERR, IOERR_FSYNC, IOERR_DIR_FSYNC: what could not be written at all has not lasted.
+            Some(Code::Sqlite(code)) => [10, 1034, 1290].contains(&code),
             None => true,
         },
         _ => true,

@@ -19,7 +19,7 @@ const FILLER: &str = "x";
 const FILLER_LENGTH: usize = 8_000;
 
 impl Db {
-    /// A caller's work was written, or was not because of this error. [`Db::can_write`] trusts it for a few seconds.
+    /// A caller's work was written, or was not because of this error. [`Db::last_write`] says so for a few seconds.
     pub fn note_write(&self, outcome: std::result::Result<(), &Error>) {
         let outcome = match outcome {
             Ok(()) => None,
@@ -32,18 +32,19 @@ impl Db {
         *self.experience().last_write.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), outcome));
     }
 
-    /// Whether work can be written into these tables: as it went with the last caller's within some seconds, or by writing a
-    /// row that needs room, while nobody holds the tables. To be asked at most every few seconds.
+    /// How it went with the last work of a caller, where that is seconds ago.
+    pub fn last_write(&self) -> Option<std::result::Result<(), Trouble>> {
+        let last = *self.experience().last_write.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, outcome) = last.filter(|(at, _)| at.elapsed() < TRUSTED_FOR)?;
+        Some(outcome.map_or(Ok(()), Err))
+    }
+
+    /// Whether work can be written into these tables: writes a row that needs room, while nobody else holds the tables. To be
+    /// asked at most every few seconds, where [`Db::last_write`] says nothing.
     ///
     /// # Errors
     /// What is wrong.
     pub async fn can_write(&self, tables: &[&str], now: Timestamp) -> std::result::Result<(), Trouble> {
-        let last = *self.experience().last_write.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, outcome)) = last
-            && at.elapsed() < TRUSTED_FOR
-        {
-            return outcome.map_or(Ok(()), Err);
-        }
         let written = self.write_probe(tables, now).await;
         written.map_err(|error| {
             tracing::warn!(%error, "nothing can be written into the database: {error}");
