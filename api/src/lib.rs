@@ -49,6 +49,7 @@ use crate::auth::rate_limit::{self, Limits};
 use crate::checks::Checks;
 use crate::openapi::Document;
 use crate::problem::Problem;
+use crate::sampled::Sampled;
 use crate::state::Api;
 
 /// How long a request may take. Longer than its parts have together, so that a work is over before its caller is told that
@@ -75,6 +76,7 @@ pub fn router(context: Context) -> App {
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
         checks: Checks::new(context.clone()),
+        today: Sampled::when_costly(),
         document: LazyLock::new(Box::new(move || Document::of(&document))),
         context,
     });

@@ -1,5 +1,6 @@
 //! What many ask for and costs something to find out: found out at most every few seconds, by one reader for all.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,9 @@ use tokio::sync::Mutex;
 
 /// A sample may cost a twentieth of the time: one that took long is used for longer.
 const AGE_PER_COST: u32 = 20;
+
+/// What is found out faster than this is cheap.
+const CHEAP: Duration = Duration::from_millis(100);
 
 /// A value that is looked at by many.
 pub(crate) struct Sampled<T> {
@@ -26,23 +30,39 @@ impl<T: Clone> Sampled<T> {
         Self { period, last: Mutex::default() }
     }
 
+    /// As often as it is asked for, unless it is costly.
+    pub(crate) fn when_costly() -> Self {
+        Self::every(Duration::ZERO)
+    }
+
     /// The last sample; a new one where it is too old. Who asks meanwhile waits for that one.
     pub(crate) async fn get(&self, take: impl Future<Output = T>) -> T {
+        let take = async { Ok::<T, Infallible>(take.await) };
+        self.try_get(take, |_| true).await.unwrap_or_else(|never| match never {})
+    }
+
+    /// The same of something that may fail, which is no sample, and that may be of no use any more.
+    pub(crate) async fn try_get<E>(
+        &self,
+        take: impl Future<Output = Result<T, E>>,
+        is_of_use: impl Fn(&T) -> bool,
+    ) -> Result<T, E> {
         let mut last = self.last.lock().await;
         if let Some(sample) = &*last
             && sample.taken.elapsed() < lifetime(self.period, sample.cost)
+            && is_of_use(&sample.value)
         {
-            return sample.value.clone();
+            return Ok(sample.value.clone());
         }
         let began = Instant::now();
-        let value = take.await;
+        let value = take.await?;
         *last = Some(Sample { value: value.clone(), taken: Instant::now(), cost: began.elapsed() });
-        value
+        Ok(value)
     }
 }
 
 fn lifetime(period: Duration, cost: Duration) -> Duration {
-    period.max(cost * AGE_PER_COST)
+    if cost < CHEAP { period } else { period.max(cost * AGE_PER_COST) }
 }
 
 #[cfg(test)]
@@ -71,5 +91,7 @@ mod tests {
         let period = Duration::from_secs(5);
         assert_eq!(lifetime(period, Duration::from_millis(10)), period);
         assert_eq!(lifetime(period, Duration::from_secs(2)), Duration::from_secs(40));
+        assert_eq!(lifetime(Duration::ZERO, Duration::from_millis(10)), Duration::ZERO);
+        assert_eq!(lifetime(Duration::ZERO, Duration::from_millis(800)), Duration::from_secs(16));
     }
 }
