@@ -281,6 +281,10 @@ async fn count(session: &mut Session, asked: &NotificationFilter, little: bool) 
     let mut filter = Filter::default();
     let [rows, reserve] = asked.sources(&mut filter, little);
     let mut fits = format!("select 1 from {rows}");
+    if !little {
+        // From the newest on, where what is queued stands: else it would be looked for from the oldest on.
+        fits = format!("select 1 from (select 1 from {rows} order by n.created_at desc limit {MOST_COUNTED}) newest");
+    }
     if asked.may_be_in_reserve() {
         // Where the rows are enough, PostgreSQL does not come to those in reserve.
         fits.push_str(&format!(" union all select 1 from {reserve}"));
