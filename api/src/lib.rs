@@ -8,6 +8,7 @@ pub mod cli;
 
 mod auth;
 mod bodies;
+mod checks;
 mod client;
 mod connections;
 mod cors;
@@ -19,6 +20,7 @@ mod problem;
 mod request_id;
 #[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod routes;
+mod sampled;
 mod server;
 mod state;
 #[cfg(test)]
@@ -50,13 +52,16 @@ use crate::auth::guessing::Guesses;
 use crate::auth::keys::KeyRing;
 use crate::auth::rate_limit::{self, Limits};
 use crate::bodies::Memory;
+use crate::checks::Checks;
 use crate::connections::Connections;
 use crate::openapi::Document;
 use crate::problem::Problem;
+use crate::sampled::Sampled;
 use crate::state::Api;
 
-/// How long a request may take. The slowest step is a commit; when that takes longer, something is wrong.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request may take. Longer than its parts have together, so that a work is over before its caller is told that
+/// it took too long: 20 s for the body, 10 s for a connection, 15 s for a transaction, 12 s for its commit.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a stopping server lets its requests finish.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,6 +84,8 @@ pub fn router(context: Context) -> App {
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
         guesses: Guesses::new(&context.clock),
+        checks: Checks::new(context.clone()),
+        today: Sampled::when_costly(),
         document: LazyLock::new(Box::new(move || Document::of(&document))),
         context,
     });

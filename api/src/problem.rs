@@ -41,6 +41,8 @@ pub(crate) enum Problem {
     Nothing(String),
     /// 404. The list ends before this page.
     NoSuchPage,
+    /// A page so far behind that a filter must lead there.
+    PageTooDeep,
     /// 405. The router adds `Allow`.
     MethodNotAllowed(Method),
     /// 408. The body came too slowly.
@@ -116,6 +118,10 @@ impl IntoResponse for Problem {
             Self::NotFound => detail(StatusCode::NOT_FOUND, "No encontrado."),
             Self::Nothing(sentence) => detail(StatusCode::NOT_FOUND, &sentence),
             Self::NoSuchPage => detail(StatusCode::NOT_FOUND, "Página inválida."),
+            Self::PageTooDeep => detail(
+                StatusCode::NOT_FOUND,
+                "Página inválida: solo se paginan las primeras 100 000 entradas. Acote la lista con filtros.",
+            ),
             Self::MethodNotAllowed(method) => {
                 detail(StatusCode::METHOD_NOT_ALLOWED, &format!("Método \"{method}\" no permitido."))
             }
@@ -285,6 +291,10 @@ fn unauthenticated(credential: Credential) -> Response {
 fn database(error: &db::Error) -> Response {
     let reason = explain(error);
     tracing::error!(error = reason, "the database did not do its part: {reason}");
+    if db::is_outcome_unknown(error) {
+        let text = "No se sabe si el cambio se guardó: la base de datos no confirmó. Consulte antes de repetirlo.";
+        return again_in_a_moment(json!({ "detail": text }));
+    }
     if db::is_outage(error) {
         return Problem::Unavailable.into_response();
     }
@@ -457,6 +467,7 @@ mod tests {
             (Problem::Nothing("x".into()), 404),
             (Problem::MissingVariables { missing: vec!["hora".into()], template_variables: vec![] }, 400),
             (Problem::NoSuchPage, 404),
+            (Problem::PageTooDeep, 404),
             (Problem::MethodNotAllowed(Method::PUT), 405),
             (Problem::TooSlow, 408),
             (Problem::TooLarge { largest: 1 }, 413),

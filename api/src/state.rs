@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
+use chrono::NaiveDate;
+use recado_notifications::analytics::Count;
 use recado_notifications::catalogue::Catalogue;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
@@ -12,8 +14,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::guessing::Guesses;
 use crate::auth::keys::KeyRing;
 use crate::auth::rate_limit::Limits;
+use crate::checks::Checks;
 use crate::openapi::Document;
 use crate::problem::Problem;
+use crate::sampled::Sampled;
 
 /// Handlers with the documentation of each.
 pub(crate) type Routes = OpenApiRouter<Arc<Api>>;
@@ -27,6 +31,9 @@ pub(crate) struct Api {
     pub(crate) keys: KeyRing,
     pub(crate) limits: Limits,
     pub(crate) guesses: Guesses,
+    pub(crate) checks: Checks,
+    /// The messages of today, counted.
+    pub(crate) today: Sampled<(NaiveDate, Arc<Vec<Count>>)>,
     /// Written when it is first asked for.
     pub(crate) document: LazyLock<Document, Box<dyn FnOnce() -> Document + Send>>,
 }

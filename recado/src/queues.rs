@@ -56,7 +56,7 @@ pub(crate) async fn run(json: bool) -> Outcome {
 
 async fn read(context: &Context) -> recado_kernel::db::Result<Report> {
     let mut session = context.db.read().await?;
-    let counts = tasks::count_unfinished(&mut session).await?;
+    let counts = tasks::count_unfinished(&mut session, &SYSTEMS.lanes()).await?;
     let workers = workers::list(&mut session).await?;
     drop(session);
     let (now, lease) = (context.clock.now(), context.config.worker.lease);

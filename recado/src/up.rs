@@ -243,7 +243,7 @@ async fn open_ledger(mut config: Config, addresses: &[SocketAddr]) -> Result<Con
     let step = Step::begin("queue");
     match &config.redis_url {
         None => step.done("in this process"),
-        Some(_) => match context.queue.ping().await {
+        Some(_) => match context.queue.can_write().await {
             Ok(_) => step.done("Redis"),
             Err(error) => {
                 step.failed(&format!("Redis does not answer, work waits until it does: {}", errors::explain(&error)));

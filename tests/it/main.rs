@@ -51,6 +51,7 @@ mod notifications {
 
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
+    mod database_outages;
     mod fleet;
     mod operators;
     mod outages;

@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::Uri;
+use recado_kernel::db::filter::MOST_COUNTED;
 use serde::Serialize;
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
@@ -24,7 +25,8 @@ const MAX_PAGE: i64 = 1_000_000;
 #[derive(Clone, Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Paging {
-    /// Number of the page, from 1. A page behind the last one is a 404.
+    /// Number of the page, from 1. A page behind the last one is a 404, and so is what begins behind 100,000 entries: filters
+    /// lead there.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 1000000, default = 1)]
     page: i64,
     /// Entries per page, at most 100.
@@ -118,6 +120,9 @@ impl Paging {
                 }
                 _ => paging.query.push((name, value)),
             }
+        }
+        if paging.offset() >= MOST_COUNTED {
+            return Err(Problem::PageTooDeep);
         }
         Ok(paging)
     }

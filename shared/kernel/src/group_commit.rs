@@ -44,11 +44,16 @@ where
         tokio::spawn(async move {
             let mut waiting = Vec::with_capacity(largest);
             while receiver.recv_many(&mut waiting, largest).await > 0 {
+                // A caller that no longer waits has hung up, or was told that it took too long: its work is not begun.
+                waiting.retain(|(_, replier)| !replier.is_closed());
+                if waiting.is_empty() {
+                    continue;
+                }
                 let (requests, repliers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
                 // A panic costs its own batch and not the service of all that follow.
                 let answers = AssertUnwindSafe(serve(Arc::new(requests))).catch_unwind().await.unwrap_or_default();
                 for (replier, answer) in repliers.into_iter().zip(answers) {
-                    // A caller that no longer waits has hung up; the work is done all the same.
+                    // A caller that hangs up now does so too late.
                     let _ = replier.send(answer);
                 }
             }
@@ -108,5 +113,34 @@ mod tests {
             assert_eq!(answer.await.expect("no panic"), request * 2);
         }
         assert_eq!(batches.load(Ordering::SeqCst), 2);
+    }
+
+    /// What a caller was told is refused is not done later: it was told so by the time limit of its request, which drops the call.
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_begun() {
+        let (served, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let group = Group::spawn(100, {
+            let (served, gate) = (served.clone(), gate.clone());
+            move |requests: Arc<Vec<usize>>| {
+                let (served, gate) = (served.clone(), gate.clone());
+                async move {
+                    served.fetch_add(requests.len(), Ordering::SeqCst);
+                    gate.acquire().await.expect("the gate stays").forget();
+                    requests.to_vec()
+                }
+            }
+        });
+        let mut first = Box::pin(group.call(1));
+        let mut second = Box::pin(group.call(2));
+        assert!(futures::poll!(&mut first).is_pending());
+        while served.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(futures::poll!(&mut second).is_pending(), "it waits for the first batch");
+        drop(second);
+        gate.add_permits(2);
+        assert_eq!(first.await.expect("answered"), 1);
+        assert_eq!(group.call(3).await.expect("answered"), 3);
+        assert_eq!(served.load(Ordering::SeqCst), 2);
     }
 }

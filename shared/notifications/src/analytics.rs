@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::channels::Channel;
 use crate::notifications::Status;
-use crate::notifications::records::narrowed;
+use crate::notifications::records::{is_little_open, narrowed};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Db, Result, Rows, Session};
@@ -69,22 +69,25 @@ pub fn period(days: i64, zone: Tz, now: Timestamp) -> (NaiveDate, NaiveDate) {
     (today.checked_sub_days(Days::new(before)).unwrap_or(today), today)
 }
 
-/// Everything from the first day to today, counted. Whoever asks first pays for the days that nobody has counted yet.
-pub async fn counts(db: &Db, first: NaiveDate, zone: Tz, now: Timestamp) -> Result<Vec<Count>> {
+/// The finished days from the first on, counted. Whoever asks first pays for the days that nobody has counted yet, which are
+/// counted one by one: each has the time of a statement.
+pub async fn finished(db: &Db, first: NaiveDate, zone: Tz, now: Timestamp) -> Result<Vec<Count>> {
     let uncounted = uncounted(&mut db.read().await?, first, zone, now).await?;
-    if !uncounted.is_empty() {
+    for day in uncounted {
         let mut session = db.begin().await?;
-        count_days(&mut session, &uncounted).await?;
+        count_days(&mut session, &[day]).await?;
         session.commit().await?;
     }
-    let mut session = db.read().await?;
-    let today = Day::new(now.date_in(zone), zone, now);
-    let mut counts = sql!(all Count, &mut session,
+    let today = now.date_in(zone);
+    sql!(all Count, &mut db.read().await?,
         "select day, channel, status, event_type, total, timed, seconds from analytics_counts where day >= $1 and day < $2",
-        first, today.day
-    )?;
-    counts.extend(count_today(&mut session, today).await?);
-    Ok(counts)
+        first, today
+    )
+}
+
+/// Today, counted as it is now: it reads the rows of the day.
+pub async fn today(db: &Db, zone: Tz, now: Timestamp) -> Result<Vec<Count>> {
+    count_today(&mut db.read().await?, Day::new(now.date_in(zone), zone, now)).await
 }
 
 /// Finished days since the first notification that are not counted, or were under another time zone.
@@ -188,7 +191,8 @@ pub async fn recent(
     let mut asked = Filter::default();
     asked.equal("n.channel", channel.map(Channel::as_str));
     asked.equal("n.status", status.map(Status::as_str));
-    if let Some(narrowed) = status.and_then(narrowed) {
+    let little = is_little_open(session, status).await?;
+    if let Some(narrowed) = status.and_then(|status| narrowed(status, little)) {
         asked.require(narrowed);
     }
     asked.require("(n.status not in ('pending', 'cancelled') or n.fallback_order = 0)");

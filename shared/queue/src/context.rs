@@ -97,7 +97,7 @@ impl Context {
     /// Asks Redis for a first answer. One that is away may come later, and is waited for: the ledger has what is to be rung. One
     /// that refuses us will go on refusing, while everything looks well.
     async fn greet_queue(&self) -> Result<(), StartError> {
-        match self.queue.ping().await {
+        match self.queue.can_write().await {
             Ok(_) => Ok(()),
             Err(error) if error.is_refusal() => Err(error.into()),
             Err(error) => {

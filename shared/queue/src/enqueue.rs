@@ -51,7 +51,14 @@ impl Enqueue {
 }
 
 async fn accept(context: &Context, tasks: &[NewTask]) -> Vec<Result<(), Unavailable>> {
-    match commit(context, tasks).await {
+    let mut written = commit(context, tasks).await;
+    // The ids are ours, so what stands already is passed over: where an answer did not come, the same over another connection
+    // tells what became of it.
+    if written.as_ref().is_err_and(|error| db::may_have_written(error) || db::is_connection_lost(error)) {
+        written = commit(context, tasks).await;
+    }
+    context.db.note_write(written.as_ref().map(drop));
+    match written {
         Ok(rings) => {
             context.ring(&rings).await;
             tasks.iter().map(|_| Ok(())).collect()

@@ -19,7 +19,7 @@ use crate::lanes::{Lane, Priority};
 use crate::ring::Ring;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::columns::bounded;
-use recado_kernel::db::filter;
+use recado_kernel::db::filter::{self, MOST_COUNTED};
 use recado_kernel::db::{Ids, Numbers, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
@@ -130,7 +130,7 @@ impl Inserted {
 
 /// The statement that writes tasks and returns the ids of those that are new. For statements that write more with them.
 pub const INSERT: &str = "insert into tasks ({columns}, attempt, failures, lost_leases, suspect_group, begun, cut_off)
-    select {columns}, 0, 0, 0, 0, false, false from {rows} r where true on conflict do nothing returning id";
+    select {columns}, 0, 0, 0, 0, false, false from {rows} r where {in_time} on conflict do nothing returning id";
 
 /// Writes tasks. Those whose unique key exists are passed over.
 pub async fn insert(session: &mut Session, tasks: &[NewTask]) -> Result<Inserted> {
@@ -797,24 +797,29 @@ pub struct Count {
     pub oldest: Option<Timestamp>,
 }
 
-/// Of every lane and state. It reads the whole ledger; what people wait for asks [`count_unfinished`].
-pub async fn counts(session: &mut Session) -> Result<Vec<Count>> {
-    sql!(all Count, session,
-        "select lane, state, count(*) as count, min(run_at) as oldest from tasks group by lane, state order by lane, state"
-    )
-}
-
-/// The same for tasks that are not finished, and for dead ones: bounded by what is waiting now, so it may be asked every few
-/// seconds. One select per state, because each has its own partial index.
-pub async fn count_unfinished(session: &mut Session) -> Result<Vec<Count>> {
-    sql!(all Count, session,
+/// The tasks of these lanes that are not finished, and the dead ones, each lane and state counted up to [`MOST_COUNTED`]: what
+/// is looked at is bounded, however much waits. Each part walks the index that holds its rows, from the oldest on.
+pub async fn count_unfinished(session: &mut Session, lanes: &[Lane]) -> Result<Vec<Count>> {
+    // The names are ours, so they may stand in the text.
+    let open = |lane: &Lane| {
+        format!(
+            "select * from (select lane, state, run_at from tasks
+                 where rung_at is not null and finished_at is null and lane = '{lane}' order by rung_at limit {MOST_COUNTED}) o"
+        )
+    };
+    let parts: Vec<String> = lanes.iter().map(open).collect();
+    let parts = parts.join(" union all ");
+    let text = format!(
         "select lane, state, count(*) as count, min(run_at) as oldest from (
-             select lane, state, run_at from tasks where rung_at is null and finished_at is null
-             union all select lane, state, run_at from tasks where rung_at is not null and finished_at is null
-             union all select lane, state, run_at from tasks
-                       where error is not null and finished_at is not null and state = 'dead') unfinished
+             {parts}
+             union all select * from (select lane, state, run_at from tasks
+                 where rung_at is null and finished_at is null order by run_at limit {MOST_COUNTED}) s
+             union all select * from (select lane, state, run_at from tasks
+                 where error is not null and finished_at is not null and state = 'dead' order by id limit {MOST_COUNTED}) d
+         ) unfinished
          group by lane, state order by lane, state"
-    )
+    );
+    sql!(all Count, session, (&text))
 }
 
 /// Deletes tasks that ended before `before`; dead ones only when they ended before `dead_before`.

@@ -347,7 +347,8 @@ impl App {
 
     /// How many tasks there are in these states, by lane.
     pub(crate) async fn counts(&self, states: &[State]) -> Vec<(String, i64)> {
-        let counts = tasks::counts(&mut self.begin().await).await.expect("the ledger is counted");
+        let counts =
+            tasks::count_unfinished(&mut self.begin().await, &SYSTEMS.lanes()).await.expect("the ledger is counted");
         counts
             .into_iter()
             .filter(|count| states.contains(&count.state))

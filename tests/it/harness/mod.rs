@@ -1,7 +1,9 @@
-//! How stories are told: a whole Recado in one test, its storage, the sample event, and the programs as processes.
+//! How stories are told: a whole Recado in one test, its storage, the sample event, the programs as processes, and a proxy
+//! that loses connections.
 
 pub(crate) mod answer;
 pub(crate) mod app;
 pub(crate) mod pair;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod sample;

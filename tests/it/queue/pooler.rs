@@ -3,19 +3,34 @@
 use std::process::Stdio;
 
 use recado_kernel::clock::Clock;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Executor};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::harness::app::{App, START, at, until};
+use crate::harness::app::{App, START, WAIT_TIMEOUT, at, until};
 use crate::harness::pair::{Pair, Storage, server};
+use crate::harness::program::errors;
 use crate::harness::sample;
 
 /// The port by which Recado recognises a transaction pooler.
 const POOLER: &str = "127.0.0.1:6543";
 
+/// How often every process is started: what a process leaves behind on the pooler's connections shows at the second start, or
+/// the third.
+const RESTARTS: usize = 10;
+
+/// PgBouncer, and the turn of the test that has it: there is one port.
+struct Pooler {
+    _process: Child,
+    _turn: PgConnection,
+}
+
 /// PgBouncer in front of the tests' own PostgreSQL, with so few connections that transactions change places.
-async fn pgbouncer(folder: &std::path::Path) -> Child {
+async fn pgbouncer(folder: &std::path::Path) -> Pooler {
     let postgres = server("TEST_DATABASE_URL");
+    let mut turn = PgConnection::connect(postgres.as_str()).await.expect("PostgreSQL answers");
+    turn.execute("select pg_advisory_lock(6543)").await.expect("its turn comes");
     let (host, port) = (postgres.host_str().expect("a host"), postgres.port().expect("a port"));
     let user = postgres.username();
     let settings = format!(
@@ -37,14 +52,73 @@ async fn pgbouncer(folder: &std::path::Path) -> Child {
     if is_root().await {
         command.args(["-u", "nobody"]);
     }
-    let pooler = command.spawn().expect("PgBouncer starts; `make test` installs it");
+    let process = command.spawn().expect("PgBouncer starts; `make test` installs it");
     until("PgBouncer listens", async || TcpStream::connect(POOLER).await.is_ok()).await;
-    pooler
+    Pooler { _process: process, _turn: turn }
 }
 
 async fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().await.expect("id runs");
     id.stdout.trim_ascii() == b"0"
+}
+
+/// A storage whose way leads through the pooler, and the URL of it.
+async fn pooled(clock: &Clock) -> (Storage, String) {
+    let storage = Storage::create(Pair::PostgresRedis, clock.now()).await;
+    let (_, database) = storage.database_url.rsplit_once('/').expect("the URL ends with the database");
+    let url = format!("postgresql://recado@{POOLER}/{database}");
+    (storage, url)
+}
+
+// S002-P6, transact-rs/sqlx#67, sqlpage/SQLPage#131: the third `recado migrate` and every second start of the API ended with
+// `prepared statement "sqlx_s_1" already exists`. Every program starts as often as one likes, and works.
+#[tokio::test]
+async fn every_process_restarts_behind_a_transaction_pooler() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let _pooler = pgbouncer(folder.path()).await;
+    let clock = Clock::system();
+    let (storage, url) = pooled(&clock).await;
+    let settings = [("DATABASE_URL", url.as_str()), ("RUST_LOG", "warn"), ("METRICS_LISTEN", "")];
+    let app = App::start_in(storage, &settings, clock).await;
+    app.know_carlos().await;
+
+    for command in [&["migrate"][..], &["seed_initial_data"], &["queues"], &["tasks", "list"], &["schedules", "list"]] {
+        for start in 0..RESTARTS {
+            let output = app.program("recado", &settings).args(command).output().await.expect("the program runs");
+            assert!(output.status.success(), "{command:?}, start {start}: {}", errors(&output));
+        }
+    }
+    for start in 0..RESTARTS {
+        let listen = free_address();
+        let settings = [settings[0], settings[1], settings[2], ("LISTEN", listen.as_str())];
+        let api = app.program("recado-api", &settings).spawn().expect("it starts");
+        let worker = app.program("recado-worker", &settings).spawn().expect("it starts");
+        let scheduler = app.program("recado-scheduler", &settings).spawn().expect("it starts");
+        let healthy = async || ask(&app, &format!("http://{listen}"), "/health").await == Some(200);
+        until("the API is well", healthy).await;
+        app.dispatch(&sample::event()).await.must_be(202);
+        app.sandbox.smtp.wait_for(start + 1, WAIT_TIMEOUT).await;
+        for mut process in [api, worker, scheduler] {
+            assert!(process.try_wait().expect("it can be asked").is_none(), "it runs, start {start}");
+            // Without a word: what it held stays with the pooler.
+            process.kill().await.expect("SIGKILL reaches it");
+        }
+    }
+    app.leave_work();
+    app.finish().await;
+}
+
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").to_string()
+}
+
+/// The status with which another process answers; nothing while it does not.
+async fn ask(app: &App, url: &str, path: &str) -> Option<u16> {
+    TcpStream::connect(url.trim_start_matches("http://")).await.ok()?;
+    let mut request = app.request(reqwest::Method::GET, path).build().expect("a request");
+    *request.url_mut() = format!("{url}{path}").parse().expect("a URL");
+    Some(app.execute(request).await.status)
 }
 
 // S002-P6: migrations, events, deliveries and their status through a pooler that hands every transaction another
@@ -54,9 +128,7 @@ async fn a_transaction_pooler_is_no_obstacle() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let _pooler = pgbouncer(folder.path()).await;
     let clock = Clock::manual(at(START));
-    let storage = Storage::create(Pair::PostgresRedis, clock.now()).await;
-    let (_, database) = storage.database_url.rsplit_once('/').expect("the URL ends with the database");
-    let url = format!("postgresql://recado@{POOLER}/{database}");
+    let (storage, url) = pooled(&clock).await;
     let app = App::start_in(storage, &[("DATABASE_URL", url.as_str())], clock).await;
     app.context.db.migrate().await.expect("the migrations run through the pooler");
 

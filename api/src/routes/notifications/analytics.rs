@@ -35,8 +35,20 @@ async fn summary(
 ) -> Result<axum::Json<Summary>, Problem> {
     let (zone, now) = (api.context.config.time_zone, api.context.clock.now());
     let (first, last) = analytics::period(days, zone, now);
-    let counts = analytics::counts(&api.context.db, first, zone, now).await?;
+    let mut counts = analytics::finished(&api.context.db, first, zone, now).await?;
+    counts.extend(today(&api, last).await?.iter().cloned());
     Ok(axum::Json(Summary::of(first, last, &counts)))
+}
+
+/// Today's counts, shared by all who ask for as long as counting them is costly. Yesterday's are not taken for today's.
+async fn today(api: &Api, today: NaiveDate) -> Result<Arc<Vec<Count>>, Problem> {
+    let count = async || {
+        let counted = analytics::today(&api.context.db, api.context.config.time_zone, api.context.clock.now()).await?;
+        Ok::<_, Problem>((today, Arc::new(counted)))
+    };
+    let (day, counts) = api.today.try_get(count(), |(day, _)| *day == today).await?;
+    debug_assert_eq!(day, today, "another day is counted anew");
+    Ok(counts)
 }
 
 /// The newest messages.

@@ -1,26 +1,24 @@
 //! Is it up? For load balancers, for people, and for those who just deployed (S002-31, S002-59).
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use recado_kernel::db::{MAX_CONNECTION_AGE, Server};
-use recado_kernel::errors::explain;
+use recado_kernel::db::{MAX_CONNECTION_AGE, Server, Trouble};
 use recado_queue::lanes::Lane;
 use recado_queue::ring::{Queue, QueueError};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use crate::checks::check;
 use crate::state::{Api, Routes};
 
-/// How long a check may take: a probe wants an answer soon.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+/// After a minute without the queue, with messages that are due and wait, this process is of no use.
+const DEGRADED_AT_MOST: Duration = Duration::from_secs(60);
 
 /// `/health`
 pub(crate) fn routes() -> Routes {
@@ -32,47 +30,77 @@ pub(crate) fn parts_routes() -> Routes {
     Routes::new().routes(routes!(database)).routes(routes!(redis))
 }
 
-/// Whether requests are taken in.
+/// Whether requests are taken in: whether a dispatch could be written, by what was written lately or by a write of our own.
 ///
 /// That needs the database alone: without Redis events are still accepted and worked off later, so that is `degraded` and
-/// no reason to take this process out of service.
+/// no reason to take this process out of service, unless messages that are due have been waiting for more than a minute.
 #[utoipa::path(get, path = "/", tag = "health", responses(
     (status = 200, description = "Requests are taken in", body = Ready),
-    (status = 503, description = "Not without the database", body = Ready)))]
+    (status = 503, description = "Not without a database that can be written, or messages do not leave", body = Ready)))]
 async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, axum::Json<Ready>) {
-    let (database, queue) = tokio::join!(check(api.context.db.server()), check(api.context.queue.ping()));
-    let (code, status) = match (&database, &queue) {
-        (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
-        (Ok(_), Err(_)) => (StatusCode::OK, "degraded"),
-        (Ok(_), Ok(_)) => (StatusCode::OK, "ok"),
+    let (database, queue) = tokio::join!(api.checks.database(), api.checks.queue());
+    let degraded_for = api.checks.queue_lost_for(queue.is_ok());
+    let oldest = if degraded_for < DEGRADED_AT_MOST {
+        Duration::ZERO
+    } else {
+        api.checks.figures().await.oldest_queued(api.context.clock.now())
     };
-    let word = |is_ok: bool| if is_ok { "ok" } else { "unavailable" };
-    let version = env!("CARGO_PKG_VERSION");
-    (code, axum::Json(Ready { status, database: word(database.is_ok()), queue: word(queue.is_ok()), version }))
+    let (code, status) = verdict(database.is_ok(), queue.is_ok(), degraded_for, oldest);
+    let ready = Ready {
+        status,
+        database: database.map_or_else(Trouble::as_str, |()| "ok"),
+        queue: if queue.is_ok() { "ok" } else { "unavailable" },
+        error: database.err().map(|trouble| in_words(trouble).to_owned()).or(queue.err()),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    (code, axum::Json(ready))
+}
+
+fn verdict(takes_writes: bool, rings: bool, degraded_for: Duration, oldest: Duration) -> (StatusCode, &'static str) {
+    let nothing_leaves = degraded_for >= DEGRADED_AT_MOST && oldest >= DEGRADED_AT_MOST;
+    match (takes_writes, rings) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+        (true, false) if nothing_leaves => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (true, true) => (StatusCode::OK, "ok"),
+    }
+}
+
+fn in_words(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::ReadOnly => "la base de datos es de solo lectura",
+        Trouble::Full => "no queda espacio para la base de datos",
+        Trouble::Locked => "la base de datos está bloqueada",
+        Trouble::Disk => "el disco de la base de datos falla",
+        Trouble::Unavailable => "la base de datos no responde como debe",
+    }
 }
 
 /// The database.
 #[utoipa::path(get, path = "/database", tag = "health", security(()), responses(
-    (status = 200, description = "It answers", body = DatabaseHealth),
-    (status = 503, description = "It does not", body = Unhealthy)))]
+    (status = 200, description = "It answers, and can be written", body = DatabaseHealth),
+    (status = 503, description = "It does not, or it cannot", body = Unhealthy)))]
 async fn database(State(api): State<Arc<Api>>) -> Result<axum::Json<DatabaseHealth>, Unhealthy> {
     let server = check(api.context.db.server()).await.map_err(Unhealthy::because)?;
+    let written = api.checks.database().await;
+    written.map_err(|trouble| Unhealthy::because(in_words(trouble).to_owned()))?;
     Ok(axum::Json(DatabaseHealth::of(server)))
 }
 
 /// The queue: how fast it answers, and how many tasks are announced in it.
 #[utoipa::path(get, path = "/redis", tag = "health", security(()), responses(
-    (status = 200, description = "It answers", body = RedisHealth),
-    (status = 503, description = "It does not", body = Unhealthy)))]
+    (status = 200, description = "It answers, and can be written", body = RedisHealth),
+    (status = 503, description = "It does not, or it cannot", body = Unhealthy)))]
 async fn redis(State(api): State<Arc<Api>>) -> Result<axum::Json<RedisHealth>, Unhealthy> {
     let queue = &api.context.queue;
     let answer = async {
         let asked = Instant::now();
-        queue.ping().await?;
+        queue.can_write().await?;
         let latency_ms = asked.elapsed().as_micros() as f64 / 1000.0;
         Ok::<_, QueueError>((latency_ms, queue.depths().await?))
     };
     let (latency_ms, depths) = check(answer).await.map_err(Unhealthy::because)?;
+    api.checks.queue().await.map_err(Unhealthy::because)?;
     Ok(axum::Json(RedisHealth {
         status: "healthy",
         mode: match queue {
@@ -88,15 +116,18 @@ async fn redis(State(api): State<Arc<Api>>) -> Result<axum::Json<RedisHealth>, U
 /// How this process is.
 #[derive(Serialize, ToSchema)]
 struct Ready {
-    /// `ok`, `degraded` without the queue, or `unhealthy` without the database.
+    /// `ok`; `degraded` without the queue; `unhealthy` where nothing can be written.
     #[schema(examples("ok"))]
     status: &'static str,
-    /// `ok` or `unavailable`.
+    /// `ok`, or what is wrong: `read_only`, `full`, `locked`, `disk` or `unavailable`.
     #[schema(examples("ok"))]
     database: &'static str,
     /// `ok` or `unavailable`.
     #[schema(examples("ok"))]
     queue: &'static str,
+    /// What is wrong, for people; absent when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     /// Version of Recado.
     #[schema(examples("0.1.0"))]
     version: &'static str,
@@ -182,23 +213,6 @@ impl IntoResponse for Unhealthy {
     }
 }
 
-/// Asks, within a time limit. The error is public, so it names no cause; the cause is in the log.
-async fn check<T, E: Error>(asking: impl Future<Output = Result<T, E>>) -> Result<T, String> {
-    check_within(CHECK_TIMEOUT, asking).await
-}
-
-async fn check_within<T, E: Error>(limit: Duration, asking: impl Future<Output = Result<T, E>>) -> Result<T, String> {
-    match tokio::time::timeout(limit, asking).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => {
-            let error = explain(&error);
-            tracing::warn!(error, "a health check failed: {error}");
-            Err("no responde como debe; la causa está en el registro del servicio".to_owned())
-        }
-        Err(_) => Err(format!("no responde en {} s", limit.as_secs_f64())),
-    }
-}
-
 fn sum_by(depths: &[(Lane, u64)], name: impl Fn(Lane) -> &'static str) -> BTreeMap<&'static str, u64> {
     let mut sums = BTreeMap::new();
     for (lane, depth) in depths {
@@ -245,23 +259,27 @@ mod tests {
         assert_eq!(serde_json::to_string(&DatabaseHealth::of(server)).unwrap(), without_layout(seed));
     }
 
+    /// Without Redis events are accepted. That messages which are due do not leave is told after a minute.
+    #[test]
+    fn degraded_is_no_excuse_for_ever() {
+        let minute = DEGRADED_AT_MOST;
+        for (takes_writes, rings, degraded_for, oldest, expected) in [
+            (true, true, Duration::ZERO, Duration::ZERO, (200, "ok")),
+            (true, true, Duration::ZERO, minute, (200, "ok")),
+            (true, false, Duration::ZERO, minute, (200, "degraded")),
+            (true, false, minute, Duration::ZERO, (200, "degraded")),
+            (true, false, minute, minute, (503, "degraded")),
+            (false, true, Duration::ZERO, Duration::ZERO, (503, "unhealthy")),
+            (false, false, minute, minute, (503, "unhealthy")),
+        ] {
+            let (code, status) = verdict(takes_writes, rings, degraded_for, oldest);
+            assert_eq!((code.as_u16(), status), expected);
+        }
+    }
+
     #[test]
     fn a_queue_is_the_sum_of_its_lanes() {
         let depths = [(Channel::Email.lane(), 2), (Channel::Push.lane(), 3), (SYNC, 0)];
         assert_eq!(sum_by(&depths, Lane::queue), BTreeMap::from([("notifications", 5), ("sync", 0)]));
-    }
-
-    #[tokio::test]
-    async fn a_check_tells_no_secrets() {
-        let failing = async { Err::<(), _>(std::io::Error::other("password=hunter2")) };
-        let error = check(failing).await.expect_err("it failed");
-        assert!(!error.contains("hunter2"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_check_does_not_wait_for_ever() {
-        let silent = std::future::pending::<Result<(), std::io::Error>>();
-        let error = check_within(Duration::from_millis(1), silent).await.expect_err("silent");
-        assert_eq!(error, "no responde en 0.001 s");
     }
 }

@@ -7,11 +7,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db;
-use recado_kernel::errors::explain;
 use recado_kernel::telemetry;
 use recado_queue::lanes::Lane;
-use recado_queue::tasks::{self, Count, State as TaskState};
+use recado_queue::tasks::{Count, State as TaskState};
 use utoipa_axum::routes;
 
 use crate::state::{Api, Routes};
@@ -25,30 +23,26 @@ pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(render))
 }
 
-/// Everything that was counted in this process, and the ledger and the queue as they are now.
+/// Everything that was counted in this process, and the ledger and the queue as they were a few seconds ago at most. More than
+/// 100,000 tasks of a lane and state are counted as 100,000.
 ///
 /// What cannot be asked is left as it was last seen: a scrape is most wanted when something is down.
 #[utoipa::path(get, path = "/", tag = "health", operation_id = "metrics",
     responses((status = 200, description = "Prometheus' text format, version 0.0.4", body = String,
         content_type = "text/plain")))]
 async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    if let Err(error) = gauge_tasks(&api).await {
-        let error = explain(&error);
-        tracing::warn!(error, "tasks could not be counted: {error}");
+    let figures = api.checks.figures().await;
+    if let Some(counts) = &figures.tasks {
+        gauge_tasks(&api, counts);
     }
-    match api.context.queue.depths().await {
-        Ok(depths) => gauge_depths(&depths),
-        Err(error) => {
-            let error = explain(&error);
-            tracing::warn!(error, "the queue could not be asked for its depth: {error}");
-        }
+    if let Some(depths) = &figures.depths {
+        gauge_depths(depths);
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics())
 }
 
-async fn gauge_tasks(api: &Api) -> db::Result<()> {
-    let counts = tasks::count_unfinished(&mut api.context.db.read().await?).await?;
-    for gauge in task_gauges(&api.context.systems.lanes(), &counts, api.context.clock.now()) {
+fn gauge_tasks(api: &Api, counts: &[Count]) {
+    for gauge in task_gauges(&api.context.systems.lanes(), counts, api.context.clock.now()) {
         let labels = [("queue", gauge.lane.queue()), ("lane", gauge.lane.as_str())];
         let of_state = [labels[0], labels[1], ("state", gauge.state.as_str())];
         metrics::gauge!("recado_tasks", &of_state).set(gauge.count as f64);
@@ -56,7 +50,6 @@ async fn gauge_tasks(api: &Api) -> db::Result<()> {
             metrics::gauge!("recado_oldest_task_seconds", &labels).set(gauge.oldest_seconds);
         }
     }
-    Ok(())
 }
 
 fn gauge_depths(depths: &[(Lane, u64)]) {

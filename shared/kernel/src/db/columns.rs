@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
 use serde::ser::SerializeMap;
 
 use super::{Connection, Result, Rows, Session, dialect};
+use crate::within_limits;
 
 /// Takes arrays as parameters of a statement.
 pub trait Arrays<'q>: Sized {
@@ -160,20 +161,26 @@ const NAMES: &str = "{columns}";
 /// What the second statement of [`both`] calls the ids of the first.
 const WRITTEN: &str = "{written}";
 
+/// What a text says where its rows are written only by a statement that begins in time ([`Session::not_after`]).
+const IN_TIME: &str = "{in_time}";
+
 /// Runs a statement whose parameters are the rows, e.g. `insert into journal ({columns}) select {columns} from {rows} r`.
 /// Returns how many rows it touched.
 pub async fn run<T: Columns>(session: &mut Session, text: &str, rows: &[T]) -> Result<u64> {
-    match session.connection() {
-        Connection::Postgres(connection, persistent) => {
-            let query = sqlx::query::<Postgres>(AssertSqlSafe(postgres::<T>(text)));
-            let done = T::add_arrays(rows, query).persistent(persistent).execute(connection).await?;
-            Ok(done.rows_affected())
+    within_limits!(
+        session,
+        match session.connection() {
+            Connection::Postgres(connection, persistent) => {
+                let query = sqlx::query::<Postgres>(AssertSqlSafe(postgres::<T>(text)));
+                let done = T::add_arrays(rows, query).persistent(persistent).execute(connection).await?;
+                Ok(done.rows_affected())
+            }
+            Connection::Sqlite(connection) => {
+                let query = sqlx::query::<Sqlite>(AssertSqlSafe(sqlite::<T>(text))).bind(json(rows));
+                Ok(query.execute(connection).await?.rows_affected())
+            }
         }
-        Connection::Sqlite(connection) => {
-            let query = sqlx::query::<Sqlite>(AssertSqlSafe(sqlite::<T>(text))).bind(json(rows));
-            Ok(query.execute(connection).await?.rows_affected())
-        }
-    }
+    )
 }
 
 /// The same for a statement that returns rows.
@@ -181,16 +188,22 @@ pub async fn all<T: Columns, R>(session: &mut Session, text: &str, rows: &[T]) -
 where
     R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
 {
-    match session.connection() {
-        Connection::Postgres(connection, persistent) => {
-            let query = sqlx::query_as::<Postgres, R>(AssertSqlSafe(postgres::<T>(text)));
-            T::add_arrays(rows, query).persistent(persistent).fetch_all(connection).await
+    let not_after = session.latest_begin();
+    within_limits!(
+        session,
+        match session.connection() {
+            Connection::Postgres(connection, persistent) => {
+                let (text, is_limited) = in_time(postgres::<T>(text), T::COLUMNS.len());
+                let query = T::add_arrays(rows, sqlx::query_as::<Postgres, R>(AssertSqlSafe(text)));
+                let query = if is_limited { query.bind(not_after) } else { query };
+                query.persistent(persistent).fetch_all(connection).await
+            }
+            Connection::Sqlite(connection) => {
+                let query = sqlx::query_as::<Sqlite, R>(AssertSqlSafe(sqlite::<T>(text))).bind(json(rows));
+                query.fetch_all(connection).await
+            }
         }
-        Connection::Sqlite(connection) => {
-            let query = sqlx::query_as::<Sqlite, R>(AssertSqlSafe(sqlite::<T>(text))).bind(json(rows));
-            query.fetch_all(connection).await
-        }
-    }
+    )
 }
 
 /// Writes two kinds of rows: one statement on PostgreSQL, two on SQLite, which has no `insert` inside of `with`.
@@ -206,20 +219,37 @@ pub async fn both<T: Columns, U: Columns, R>(
 where
     R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
 {
-    match session.connection() {
-        Connection::Postgres(connection, persistent) => {
-            let second = fill::<U>(second, &unnest::<U>(T::COLUMNS.len())).replace(WRITTEN, "(select id from written)");
-            let text = format!("with written as ({}), more as ({second}) select * from written", postgres::<T>(first));
-            let query = sqlx::query_as::<Postgres, R>(AssertSqlSafe(text));
-            U::add_arrays(more, T::add_arrays(rows, query)).persistent(persistent).fetch_all(connection).await
-        }
-        Connection::Sqlite(_) => {
-            let written: Vec<R> = all(session, first, rows).await?;
-            // Ids are made once, so a row that was passed over has none in the table.
-            run(session, &second.replace(WRITTEN, &format!("(select id from {table})")), more).await?;
-            Ok(written)
-        }
+    let not_after = session.latest_begin();
+    if let Connection::Sqlite(_) = session.connection() {
+        let written: Vec<R> = all(session, first, rows).await?;
+        // Ids are made once, so a row that was passed over has none in the table.
+        run(session, &second.replace(WRITTEN, &format!("(select id from {table})")), more).await?;
+        return Ok(written);
     }
+    let second = fill::<U>(second, &unnest::<U>(T::COLUMNS.len())).replace(WRITTEN, "(select id from written)");
+    let text = format!("with written as ({}), more as ({second}) select * from written", postgres::<T>(first));
+    let (text, is_limited) = in_time(text, T::COLUMNS.len() + U::COLUMNS.len());
+    within_limits!(
+        session,
+        match session.connection() {
+            Connection::Postgres(connection, persistent) => {
+                let query = sqlx::query_as::<Postgres, R>(AssertSqlSafe(text));
+                let query = U::add_arrays(more, T::add_arrays(rows, query));
+                let query = if is_limited { query.bind(not_after) } else { query };
+                query.persistent(persistent).fetch_all(connection).await
+            }
+            Connection::Sqlite(_) => unreachable!("it was written above"),
+        }
+    )
+}
+
+/// Fills in the condition that a statement begins in time, as one more parameter; says whether there is one.
+fn in_time(text: String, parameters: usize) -> (String, bool) {
+    if !text.contains(IN_TIME) {
+        return (text, false);
+    }
+    let condition = format!("coalesce(statement_timestamp() <= ${}, true)", parameters + 1);
+    (text.replace(IN_TIME, &condition), true)
 }
 
 fn postgres<T: Columns>(text: &str) -> String {
@@ -229,7 +259,8 @@ fn postgres<T: Columns>(text: &str) -> String {
 fn sqlite<T: Columns>(text: &str) -> String {
     let names: Vec<&str> = names::<T>().collect();
     let set = format!("rows($1 as any: {})", names.join(", "));
-    dialect::sqlite(&fill::<T>(text, &set))
+    // A statement that waits for the only writer is this process's own, and is given up with its transaction.
+    dialect::sqlite(&fill::<T>(text, &set).replace(IN_TIME, "true"))
 }
 
 fn names<T: Columns>() -> impl Iterator<Item = &'static str> {

@@ -1,10 +1,11 @@
 //! Where PostgreSQL and SQLite differ, and nowhere else.
 //!
-//! Statements are written in PostgreSQL's dialect plus five words of our own: `rows($1 as table: a, b)`, a set of rows that
+//! Statements are written in PostgreSQL's dialect plus six words of our own: `rows($1 as table: a, b)`, a set of rows that
 //! travels as one JSON parameter and takes its types from the table's columns; `pairs($1, $2)`, a set of rows from a list of
 //! ids and a list of numbers, for the one statement that every job runs and that JSON would slow down; `ids($1)`, a list of
-//! ids for `= any(…)`; `elements(column) e`, the elements of a JSON array as `e.value`; and `elapsed(from, until)`, the
-//! seconds between two moments. `::uuid` and `::jsonb` are only for PostgreSQL: SQLite keeps both as text.
+//! ids for `= any(…)`; `elements(column) e`, the elements of a JSON array as `e.value`; `elapsed(from, until)`, the
+//! seconds between two moments; and `server_time()`, when the server began this statement, which SQLite does not say: it is no
+//! server. `::uuid` and `::jsonb` are only for PostgreSQL: SQLite keeps both as text.
 //!
 //! `pairs` and `ids` hide from PostgreSQL how long a list is: for some thousands of ids it would read the whole table, where
 //! the primary key finds each row in a third of the time.
@@ -24,6 +25,7 @@ pub fn postgres(text: &str) -> String {
     });
     let text = text.replace("pairs($1, $2)", "unnest((select $1)::uuid[], (select $2)::integer[])");
     let text = text.replace("ids($1)", "(select $1)::uuid[]").replace("elements(", "jsonb_array_elements(");
+    let text = text.replace("server_time()", "statement_timestamp()");
     replace_elapsed(&text, |from, until| format!("cast(extract(epoch from ({until}) - ({from})) as double precision)"))
 }
 
@@ -45,6 +47,7 @@ pub fn sqlite(text: &str) -> String {
     let text =
         text.replace("ids($1)", "$1").replace("elements(", "json_each(").replace("::uuid", "").replace("::jsonb", "");
     let text = replace_elapsed(&text, |from, until| format!("((julianday({until}) - julianday({from})) * 86400.0)"));
+    let text = text.replace("server_time()", "null");
     // One writer at a time: there is nobody to lock out and nobody to skip.
     let text = text.replace(" for update skip locked", "").replace(" for update", "");
     replace_any(&text.replace(" ilike ", " like "))

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
 use super::{Connection, Result, Session, dialect};
 use crate::clock::Timestamp;
 use crate::ids::Id;
+use crate::within_limits;
 
 /// A value that a condition compares with.
 #[derive(Clone, Debug)]
@@ -110,38 +111,41 @@ impl Filter {
     where
         R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
     {
-        match session.connection() {
-            Connection::Postgres(connection, _) => {
-                let mut query = sqlx::query_as::<Postgres, R>(AssertSqlSafe(dialect::postgres(text)));
-                for value in &self.values {
-                    query = match value {
-                        Value::Id(id) => query.bind(*id),
-                        Value::Ids(ids) => query.bind(ids),
-                        Value::Text(text) => query.bind(text),
-                        Value::Texts(texts) => query.bind(texts),
-                        Value::Number(number) => query.bind(*number),
-                        Value::Flag(flag) => query.bind(*flag),
-                        Value::Time(time) => query.bind(*time),
-                    };
+        within_limits!(
+            session,
+            match session.connection() {
+                Connection::Postgres(connection, _) => {
+                    let mut query = sqlx::query_as::<Postgres, R>(AssertSqlSafe(dialect::postgres(text)));
+                    for value in &self.values {
+                        query = match value {
+                            Value::Id(id) => query.bind(*id),
+                            Value::Ids(ids) => query.bind(ids),
+                            Value::Text(text) => query.bind(text),
+                            Value::Texts(texts) => query.bind(texts),
+                            Value::Number(number) => query.bind(*number),
+                            Value::Flag(flag) => query.bind(*flag),
+                            Value::Time(time) => query.bind(*time),
+                        };
+                    }
+                    query.persistent(false).fetch_all(connection).await
                 }
-                query.persistent(false).fetch_all(connection).await
-            }
-            Connection::Sqlite(connection) => {
-                let mut query = sqlx::query_as::<Sqlite, R>(AssertSqlSafe(dialect::sqlite(text)));
-                for value in &self.values {
-                    query = match value {
-                        Value::Id(id) => query.bind(*id),
-                        Value::Ids(ids) => query.bind(super::Ids(ids)),
-                        Value::Text(text) => query.bind(text),
-                        Value::Texts(texts) => query.bind(super::Texts(texts)),
-                        Value::Number(number) => query.bind(*number),
-                        Value::Flag(flag) => query.bind(*flag),
-                        Value::Time(time) => query.bind(*time),
-                    };
+                Connection::Sqlite(connection) => {
+                    let mut query = sqlx::query_as::<Sqlite, R>(AssertSqlSafe(dialect::sqlite(text)));
+                    for value in &self.values {
+                        query = match value {
+                            Value::Id(id) => query.bind(*id),
+                            Value::Ids(ids) => query.bind(super::Ids(ids)),
+                            Value::Text(text) => query.bind(text),
+                            Value::Texts(texts) => query.bind(super::Texts(texts)),
+                            Value::Number(number) => query.bind(*number),
+                            Value::Flag(flag) => query.bind(*flag),
+                            Value::Time(time) => query.bind(*time),
+                        };
+                    }
+                    query.persistent(false).fetch_all(connection).await
                 }
-                query.persistent(false).fetch_all(connection).await
             }
-        }
+        )
     }
 }
 

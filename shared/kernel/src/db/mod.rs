@@ -6,28 +6,36 @@
 pub mod columns;
 mod connection;
 pub mod dialect;
+mod errors;
 pub mod filter;
+mod migrations;
+mod probe;
+mod session;
 
-use std::borrow::Cow;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::migrate::Migrator;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgTypeInfo};
+use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgPool, PgPoolOptions, PgTypeInfo};
 use sqlx::sqlite::{
-    SqliteArgumentsBuffer, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous, SqliteTypeInfo,
+    SqliteArgumentsBuffer, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteTypeInfo,
 };
-use sqlx::{Connection as _, Encode, Executor, Postgres, Sqlite, Transaction, Type};
+use sqlx::{Connection as _, Encode, Executor, Postgres, Sqlite, Type};
 
 use crate::clock::{Timestamp, host_time};
 use crate::config::Config;
 use crate::ids::Id;
 use crate::server_urls::DatabaseUrl;
+
+pub use errors::{
+    OutcomeUnknown, Trouble, Violation, is_connection_lost, is_outage, is_outcome_unknown, is_refusal,
+    may_have_written, too_late, trouble,
+};
+pub use session::{Connection, Session, within};
 
 pub type Error = sqlx::Error;
 
@@ -39,7 +47,23 @@ pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(600);
 /// A connection that was used within this time is taken as it is.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+/// A connection that is asked whether it lives has this long to answer.
+const PING_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long to wait for a connection.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What PostgreSQL is told of every connection of ours: our statements are short, and compiling one costs more than running
+/// it; what takes too long ends there, before a caller is told that it was refused; and a backend whose client has vanished
+/// gives its locks back. One round trip for each connection.
+const SETTINGS: &str = "set jit = off; set lock_timeout = '5s'; set statement_timeout = '10s'; \
+    set idle_in_transaction_session_timeout = '15s'; set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; \
+    set tcp_keepalives_count = 3; set tcp_user_timeout = 20000";
+
+/// The same for a transaction behind a transaction pooler, where a setting of a session would stay with a connection of
+/// others. It is one message, so it costs no round trip more than a plain `begin`.
+const BEGIN_POOLED: &str = "begin; set local jit = off; set local lock_timeout = '5s'; set local statement_timeout = '10s'; \
+    set local idle_in_transaction_session_timeout = '15s'";
 
 /// The database: pools of connections to PostgreSQL, or the embedded SQLite.
 #[derive(Clone)]
@@ -48,12 +72,35 @@ pub enum Db {
         pool: PgPool,
         /// False behind a pooler that hands every transaction another connection: prepared statements have no home there.
         persistent: bool,
+        experience: Arc<Experience>,
     },
     Sqlite {
         readers: SqlitePool,
         /// SQLite has one writer. A pool of one makes others wait their turn here, where the wait is fair and asynchronous.
         writer: SqlitePool,
+        experience: Arc<Experience>,
     },
+}
+
+/// What this process has seen of its database lately.
+#[derive(Debug, Default)]
+pub struct Experience {
+    /// Connections that were made before this moment are not used again: one of them led to a server that has become
+    /// read-only, or to nowhere.
+    suspect_before: Mutex<Option<Instant>>,
+    /// The last attempt to write down what a caller wanted, and how it went.
+    last_write: Mutex<Option<(Instant, Option<Trouble>)>>,
+}
+
+impl Experience {
+    fn suspect_connections(&self) {
+        *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_suspect(&self, age: Duration) -> bool {
+        let suspect_before = *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner);
+        suspect_before.zip(Instant::now().checked_sub(age)).is_some_and(|(before, made)| made <= before)
+    }
 }
 
 impl Db {
@@ -74,33 +121,44 @@ impl Db {
         let options = if persistent { options } else { options.statement_cache_capacity(0) };
         let options = options.application_name("recado");
         connection::try_once(&options).await?;
+        let experience = Arc::new(Experience::default());
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(ACQUIRE_WITHIN)
             .max_lifetime(MAX_CONNECTION_AGE)
             // A connection that was used a moment ago is not asked whether it lives: that would be a round trip for each
             // transaction.
             .test_before_acquire(false)
-            .before_acquire(|connection, used| {
-                Box::pin(async move {
-                    if used.idle_for >= TRUSTED_FOR {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
+            .before_acquire({
+                let experience = experience.clone();
+                move |connection, used| {
+                    let experience = experience.clone();
+                    Box::pin(async move {
+                        if experience.is_suspect(used.age) {
+                            return Ok(false);
+                        }
+                        if used.idle_for < TRUSTED_FOR {
+                            return Ok(true);
+                        }
+                        let answered = tokio::time::timeout(PING_WITHIN, connection.ping()).await;
+                        // Where one has vanished, so have others: they are not waited for one by one.
+                        answered
+                            .inspect_err(|_| experience.suspect_connections())
+                            .map_err(|_| Error::PoolTimedOut)??;
+                        Ok(true)
+                    })
+                }
             })
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    // Our statements are short, and compiling one costs more than running it. Behind a transaction pooler the
-                    // setting would stay with a connection of others.
                     if persistent {
-                        connection.execute("set jit = off").await?;
+                        connection.execute(SETTINGS).await?;
                     }
                     Ok(())
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self::Postgres { pool, persistent })
+        Ok(Self::Postgres { pool, persistent, experience })
     }
 
     async fn open_sqlite(path: &Path) -> Result<Self> {
@@ -113,60 +171,42 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5))
             .foreign_keys(true);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await;
+        let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_WITHIN).test_before_acquire(false);
+        let writer = pool().max_connections(1).connect_with(options.clone()).await;
         let writer = writer.map_err(|error| connection::in_file(path, &error))?;
-        let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-        Ok(Self::Sqlite { readers, writer })
-    }
-
-    /// Brings the schema up to date. Any number of processes may do so at once.
-    pub async fn migrate(&self) -> std::result::Result<(), sqlx::migrate::MigrateError> {
-        self.run_migrations().await?;
-        if let Self::Postgres { pool, .. } = self {
-            sqlx::raw_sql(dialect::POSTGRES_STORAGE).execute(pool).await?;
-        }
-        Ok(())
-    }
-
-    async fn run_migrations(&self) -> std::result::Result<(), sqlx::migrate::MigrateError> {
-        match self {
-            // The lock is the session's own, which a transaction pooler does not keep.
-            Self::Postgres { pool, persistent: false } => {
-                let mut unlocked = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
-                unlocked.set_locking(false);
-                let mut transaction = pool.begin().await?;
-                unlocked.run_direct(None, &mut *transaction, false).await?;
-                Ok(transaction.commit().await?)
-            }
-            Self::Postgres { pool, .. } => MIGRATIONS.run(pool).await,
-            Self::Sqlite { writer, .. } => MIGRATIONS.run(writer).await,
-        }
+        let readers = pool().max_connections(4).connect_with(options).await?;
+        Ok(Self::Sqlite { readers, writer, experience: Arc::default() })
     }
 
     /// A connection for reading.
     pub async fn read(&self) -> Result<Session> {
-        Ok(match self {
+        match self {
             // A statement is prepared and run in two steps, and only a transaction keeps both on one connection.
-            Self::Postgres { persistent: false, .. } => return self.begin().await,
-            Self::Postgres { pool, persistent } => Session::Postgres(pool.acquire().await?, *persistent),
-            Self::Sqlite { readers, .. } => Session::Sqlite(readers.acquire().await?),
-        })
+            Self::Postgres { persistent: false, .. } => self.begin().await,
+            Self::Postgres { pool, experience, .. } => Ok(Session::postgres(pool.acquire().await?, true, experience)),
+            Self::Sqlite { readers, experience, .. } => Ok(Session::sqlite(readers.acquire().await?, experience)),
+        }
     }
 
     /// A transaction. What is not [committed](Session::commit) is rolled back.
     pub async fn begin(&self) -> Result<Session> {
-        Ok(match self {
-            Self::Postgres { pool, persistent } => Session::PostgresTransaction(pool.begin().await?, *persistent),
+        match self {
+            Self::Postgres { pool, persistent, experience } => {
+                let begin = if *persistent { "begin" } else { BEGIN_POOLED };
+                Session::postgres(pool.acquire().await?, *persistent, experience).begin(begin).await
+            }
             // `immediate` takes the write lock at once; a lock that is upgraded later may fail with "database is locked".
-            Self::Sqlite { writer, .. } => Session::SqliteTransaction(writer.begin_with("begin immediate").await?),
-        })
+            Self::Sqlite { writer, experience, .. } => {
+                Session::sqlite(writer.acquire().await?, experience).begin("begin immediate").await
+            }
+        }
     }
 
     /// For one statement that writes: what it does, it does completely or not at all, so PostgreSQL needs no round trips
     /// to begin and to commit. To be [committed](Session::commit) like a transaction.
     pub async fn write(&self) -> Result<Session> {
         match self {
-            Self::Postgres { pool, persistent: true } => Ok(Session::Postgres(pool.acquire().await?, true)),
+            Self::Postgres { persistent: true, .. } => self.read().await,
             Self::Postgres { .. } | Self::Sqlite { .. } => self.begin().await,
         }
     }
@@ -220,7 +260,7 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Self::Postgres { pool, .. } => pool.close().await,
-            Self::Sqlite { readers, writer } => {
+            Self::Sqlite { readers, writer, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -255,40 +295,6 @@ pub fn private_folder(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// A connection or a transaction. Features take `&mut Session` and need not know which.
-pub enum Session {
-    Postgres(PoolConnection<Postgres>, bool),
-    PostgresTransaction(Transaction<'static, Postgres>, bool),
-    Sqlite(PoolConnection<Sqlite>),
-    SqliteTransaction(Transaction<'static, Sqlite>),
-}
-
-/// What [`sql!`](crate::sql) runs a statement on.
-pub enum Connection<'s> {
-    Postgres(&'s mut PgConnection, bool),
-    Sqlite(&'s mut SqliteConnection),
-}
-
-impl Session {
-    pub fn connection(&mut self) -> Connection<'_> {
-        match self {
-            Self::Postgres(connection, persistent) => Connection::Postgres(connection, *persistent),
-            Self::PostgresTransaction(transaction, persistent) => Connection::Postgres(transaction, *persistent),
-            Self::Sqlite(connection) => Connection::Sqlite(connection),
-            Self::SqliteTransaction(transaction) => Connection::Sqlite(transaction),
-        }
-    }
-
-    /// Makes a transaction's work last. On a plain connection every statement already does.
-    pub async fn commit(self) -> Result<()> {
-        match self {
-            Self::PostgresTransaction(transaction, _) => transaction.commit().await,
-            Self::SqliteTransaction(transaction) => transaction.commit().await,
-            Self::Postgres(..) | Self::Sqlite(_) => Ok(()),
-        }
-    }
-}
-
 /// Runs one SQL text on the engine of a [`Session`].
 ///
 /// ```text
@@ -313,22 +319,24 @@ macro_rules! sql {
     (one $row:ty, $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
         $crate::sql!(@ query_as, $row, fetch_optional, $session, $text $(, $bind)*)
     };
-    (run, $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {
-        match $crate::db::Session::connection($session) {
+    (run, $session:expr, $text:tt $(, $bind:expr)* $(,)?) => {{
+        let session: &mut $crate::db::Session = $session;
+        $crate::within_limits!(session, match session.connection() {
             $crate::db::Connection::Postgres(connection, persistent) => sqlx::query::<sqlx::Postgres>($crate::sql!(@text postgres $text))
                 $(.bind($bind))*.persistent(persistent).execute(connection).await.map(|done| done.rows_affected()),
             $crate::db::Connection::Sqlite(connection) => sqlx::query::<sqlx::Sqlite>($crate::sql!(@text sqlite $text))
                 $(.bind($bind))*.execute(connection).await.map(|done| done.rows_affected()),
-        }
-    };
-    (@ $query:ident, $row:ty, $fetch:ident, $session:expr, $text:tt $(, $bind:expr)*) => {
-        match $crate::db::Session::connection($session) {
+        })
+    }};
+    (@ $query:ident, $row:ty, $fetch:ident, $session:expr, $text:tt $(, $bind:expr)*) => {{
+        let session: &mut $crate::db::Session = $session;
+        $crate::within_limits!(session, match session.connection() {
             $crate::db::Connection::Postgres(connection, persistent) => sqlx::$query::<sqlx::Postgres, $row>($crate::sql!(@text postgres $text))
                 $(.bind($bind))*.persistent(persistent).$fetch(connection).await,
             $crate::db::Connection::Sqlite(connection) => sqlx::$query::<sqlx::Sqlite, $row>($crate::sql!(@text sqlite $text))
                 $(.bind($bind))*.$fetch(connection).await,
-        }
-    };
+        })
+    }};
     // A literal is translated once, where it stands.
     (@text $engine:ident $text:literal) => {{
         static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
@@ -421,58 +429,5 @@ impl Type<Sqlite> for Rows {
 impl Encode<'_, Sqlite> for Rows {
     fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> std::result::Result<IsNull, BoxDynError> {
         <String as Encode<'_, Sqlite>>::encode(self.0.clone(), buffer)
-    }
-}
-
-/// Whether the database itself is in trouble, so that the same statement may well succeed a little later. Everything else is
-/// the statement's or its data's own fault and will fail again.
-pub fn is_outage(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => true,
-        // PostgreSQL: lost connection, serialisation and deadlock, no resources, shutdown. SQLite: busy, locked, disk full.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "25", "28", "3D", "40", "53", "57", "58", "XX"]
-                .iter()
-                .any(|class| code.len() == 5 && code.starts_with(class))
-                || ["5", "6", "13", "261", "517"].contains(&code.as_ref())
-        }),
-        _ => false,
-    }
-}
-
-/// Whether the statement itself, or its data, was refused: the same will be refused for ever.
-pub fn is_refusal(error: &Error) -> bool {
-    match error {
-        // PostgreSQL: data exception, integrity constraint, syntax and names. SQLite: a constraint, a wrong type, too big.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["22", "23", "42"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                || ["1", "18", "19", "20"].contains(&code.as_ref())
-                || error.is_unique_violation()
-                || error.is_foreign_key_violation()
-                || error.is_check_violation()
-        }),
-        sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => true,
-        _ => false,
-    }
-}
-
-/// Asks an error which constraint or unique index said no.
-pub trait Violation {
-    /// Whether this is the violation of the named constraint. SQLite names the columns instead, so both are given:
-    /// `("vehicles_plate_key", "vehicles.plate")`.
-    fn violates(&self, constraint: &str, columns: &str) -> bool;
-}
-
-impl Violation for sqlx::Error {
-    fn violates(&self, constraint: &str, columns: &str) -> bool {
-        let Self::Database(error) = self else { return false };
-        let message: Cow<'_, str> = error.message().into();
-        error.constraint() == Some(constraint) || message.ends_with(&format!("constraint failed: {columns}"))
     }
 }

@@ -1,5 +1,6 @@
 //! Whom a dispatch reaches: customers with all that its decision needs of them.
 
+use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session, Texts};
 use recado_kernel::sql;
 
@@ -17,6 +18,8 @@ pub struct Recipient {
     pub are_some_suppressed: bool,
     /// Of [`crate::catalogue_version`].
     pub catalogue_version: i64,
+    /// When the server was asked, by its own clock.
+    pub asked_at: Option<Timestamp>,
 }
 
 /// These customers, as far as they are known: all with one statement.
@@ -29,6 +32,7 @@ pub async fn recipients(session: &mut Session, customer_ids: &[&str]) -> Result<
         devices: i64,
         are_some_suppressed: bool,
         catalogue_version: i64,
+        asked_at: Option<Timestamp>,
     }
     let rows = sql!(all Row, session,
         (&format!(
@@ -37,7 +41,7 @@ pub async fn recipients(session: &mut Session, customer_ids: &[&str]) -> Result<
                      from channel_preferences p where p.customer_id = customers.customer_id) as preferences,
                     (select count(*) from push_subscriptions p where p.customer_id = customers.customer_id) as devices,
                     exists (select 1 from suppressions) as are_some_suppressed,
-                    (select version from catalogue_version) as catalogue_version
+                    (select version from catalogue_version) as catalogue_version, server_time() as asked_at
              from customers where customer_id = any($1)"
         )),
         Texts(customer_ids)
@@ -48,6 +52,7 @@ pub async fn recipients(session: &mut Session, customer_ids: &[&str]) -> Result<
         devices: row.devices,
         are_some_suppressed: row.are_some_suppressed,
         catalogue_version: row.catalogue_version,
+        asked_at: row.asked_at,
     };
     Ok(rows.into_iter().map(recipient).collect())
 }

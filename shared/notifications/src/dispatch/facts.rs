@@ -30,6 +30,8 @@ pub(super) struct Facts {
     strict_case: bool,
     pub(super) zone: chrono_tz::Tz,
     pub(super) now: Timestamp,
+    /// When the database was asked, by its own clock; nothing where it has none, or no customer is known.
+    pub(super) asked_at: Option<Timestamp>,
 }
 
 /// What is decided about an event for a customer who is known.
@@ -79,7 +81,7 @@ impl Facts {
     pub(super) async fn gather(
         system: &Notifications,
         session: &mut Session,
-        requests: &[Request],
+        requests: &[&Request],
         now: Timestamp,
     ) -> db::Result<Self> {
         let config = &system.context.config;
@@ -101,6 +103,7 @@ impl Facts {
         } else {
             HashSet::new()
         };
+        let asked_at = recipients.first().and_then(|recipient| recipient.asked_at);
         let by_id = |recipient: Recipient| (recipient.customer.customer_id.clone(), recipient);
         Ok(Self {
             catalogue,
@@ -110,6 +113,7 @@ impl Facts {
             strict_case: config.template_strict_case,
             zone: config.time_zone,
             now,
+            asked_at,
         })
     }
 
@@ -129,14 +133,14 @@ async fn create_unknown(
     system: &Notifications,
     session: &mut Session,
     catalogue: &Catalogue,
-    requests: &[Request],
+    requests: &[&Request],
     now: Timestamp,
 ) -> db::Result<()> {
     let context = &system.context;
     let ids: Vec<String> = requests.iter().map(|request| request.event.customer_id.clone()).collect();
     // An event that is refused for another reason leaves no customer behind.
     let strict_case = context.config.template_strict_case;
-    let creating = |request: &&Request| {
+    let creating = |request: &&&Request| {
         request.unknown_customer == UnknownCustomer::Create
             && Plan::check(catalogue, &request.event, strict_case).is_ok()
     };

@@ -1,17 +1,22 @@
 //! Where events are handed in. Those that arrive together share a transaction: one look-up, one statement that writes, one
 //! ring ([`recado_kernel::group_commit`]).
+//!
+//! What a caller is told is refused is not written, and is not written later either: the caller's next try would be a second
+//! message. So no statement that writes begins after [`WRITES_WITHIN`], the server ends it by its own time limits, and where
+//! an answer never came, the ids of the batch are looked up over another connection before anybody is told anything.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use recado_kernel::db::{self, Session};
+use recado_kernel::db::{self, Session, Trouble};
 use recado_kernel::errors::explain;
 use recado_kernel::group_commit::Group;
 use recado_kernel::ids::Id;
 use recado_queue::idempotency::{self, IdempotencyKey, Known};
 use recado_queue::ring::Ring;
-use recado_queue::tasks;
+use recado_queue::tasks::{self, Inserted};
 use serde_json::Value;
 
 use super::facts::Facts;
@@ -26,24 +31,39 @@ use crate::system::Notifications;
 /// The largest number of events that share a transaction.
 const LARGEST_BATCH: usize = 500;
 
+/// An event that could not be written for so long is refused. The API answers within 60 s: 20 s may pass before the event is
+/// read, a statement ends within 12 s, and then there is time to look what became of it.
+const WRITES_WITHIN: Duration = Duration::from_secs(8);
+
+/// A statement that writes events does nothing when the server begins it later than this after it told what it knows, by its
+/// own clock: it was frozen, or the network held the statement back, and the callers have been told something else.
+const BEGINS_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long to look for what may have been written.
+const LOOKS_FOR: Duration = Duration::from_secs(12);
+
 /// Where events are handed in.
 #[derive(Clone)]
 pub struct Intake {
-    group: Group<Request, Answer>,
+    group: Group<(Instant, Request), Answer>,
 }
 
 impl Intake {
     pub fn open(system: Notifications) -> Self {
-        let group = Group::spawn(LARGEST_BATCH, move |requests: Arc<Vec<Request>>| {
+        let group = Group::spawn(LARGEST_BATCH, move |arrived: Arc<Vec<(Instant, Request)>>| {
             let system = system.clone();
-            async move { accept(&system, &requests).await }
+            async move {
+                let Some(first) = arrived.iter().map(|(at, _)| *at).min() else { return Vec::new() };
+                let requests: Vec<&Request> = arrived.iter().map(|(_, request)| request).collect();
+                accept_since(&system, &requests, first).await
+            }
         });
         Self { group }
     }
 
     /// Returns when the event is committed, or refused.
     pub async fn accept(&self, request: Request) -> Answer {
-        self.group.call(request).await.unwrap_or(Err(Rejection::Unavailable))
+        self.group.call((Instant::now(), request)).await.unwrap_or(Err(Rejection::Unavailable))
     }
 
     /// The same for many events at once, each with its own answer in its place. They share batches with whatever else
@@ -54,16 +74,26 @@ impl Intake {
 }
 
 /// Accepts a batch of events in one transaction, and rings for what is due.
+pub async fn accept(system: &Notifications, requests: &[Request]) -> Vec<Answer> {
+    let requests: Vec<&Request> = requests.iter().collect();
+    accept_since(system, &requests, Instant::now()).await
+}
+
+/// The same for events of which the first has waited since then.
 ///
 /// When the database refuses the batch, each event is tried alone, so that one that is poison costs the others nothing.
-pub async fn accept(system: &Notifications, requests: &[Request]) -> Vec<Answer> {
-    let error = match commit(system, requests).await {
-        Ok((answers, rings)) => {
-            system.context.ring(&rings).await;
-            return answers;
+async fn accept_since(system: &Notifications, requests: &[&Request], since: Instant) -> Vec<Answer> {
+    let error = match commit(system, requests, since).await {
+        Ok(written) => {
+            if !written.is_nothing {
+                system.context.db.note_write(Ok(()));
+            }
+            system.context.ring(&written.rings).await;
+            return written.answers;
         }
         Err(error) => error,
     };
+    system.context.db.note_write(Err(&error));
     if requests.len() == 1 || db::is_outage(&error) {
         let error = explain(&error);
         tracing::error!(error, events = requests.len(), "{} events could not be written: {error}", requests.len());
@@ -71,12 +101,58 @@ pub async fn accept(system: &Notifications, requests: &[Request]) -> Vec<Answer>
     }
     let mut answers = Vec::with_capacity(requests.len());
     for request in requests {
-        answers.extend(Box::pin(accept(system, std::slice::from_ref(request))).await);
+        answers.extend(Box::pin(accept_since(system, std::slice::from_ref(request), since)).await);
     }
     answers
 }
 
-async fn commit(system: &Notifications, requests: &[Request]) -> db::Result<(Vec<Answer>, Vec<Ring>)> {
+/// A batch that is committed.
+struct Written {
+    answers: Vec<Answer>,
+    rings: Vec<Ring>,
+    /// No row was to be written: all were refused, or are repetitions.
+    is_nothing: bool,
+}
+
+/// What is decided about a batch, and how far the writing of it has come.
+#[derive(Default)]
+struct Batch {
+    rows: Rows,
+    answers: Vec<Answer>,
+    /// From here on it may have been written.
+    has_begun: bool,
+}
+
+async fn commit(system: &Notifications, requests: &[&Request], since: Instant) -> db::Result<Written> {
+    let mut batch = Batch::default();
+    let mut written = write(system, requests, since, &mut batch).await;
+    if written.as_ref().is_err_and(|error| is_worth_another(error, &batch)) && since.elapsed() < WRITES_WITHIN {
+        batch = Batch::default();
+        written = write(system, requests, since, &mut batch).await;
+    }
+    let rings = match written {
+        Ok(rings) => rings,
+        Err(error) if batch.has_begun && db::may_have_written(&error) => {
+            settle(system, requests, since, &mut batch, error).await?
+        }
+        Err(error) => return Err(error),
+    };
+    let is_nothing = batch.rows.tasks.is_empty() && batch.rows.journal.is_empty();
+    Ok(Written { answers: batch.answers, rings, is_nothing })
+}
+
+/// Whether nothing was written, for a reason that another connection does not have: this one had ended, or leads to a server
+/// that is read-only now. That costs callers nothing.
+fn is_worth_another(error: &db::Error, batch: &Batch) -> bool {
+    db::trouble(error) == Some(Trouble::ReadOnly) || (!batch.has_begun && db::is_connection_lost(error))
+}
+
+async fn write(
+    system: &Notifications,
+    requests: &[&Request],
+    since: Instant,
+    batch: &mut Batch,
+) -> db::Result<Vec<Ring>> {
     let now = system.context.clock.now();
     let keys: Vec<&IdempotencyKey> = requests.iter().filter_map(|request| request.idempotency.as_ref()).collect();
     let is_transaction = needs_transaction(requests);
@@ -84,36 +160,96 @@ async fn commit(system: &Notifications, requests: &[Request]) -> db::Result<(Vec
     let mut known = idempotency::take(&mut session, &keys, now).await?;
     let facts = Facts::gather(system, &mut session, requests, now).await?;
 
-    let mut rows = Rows::default();
-    let mut answers: Vec<Answer> = Vec::with_capacity(requests.len());
+    let rows = &mut batch.rows;
+    batch.answers = Vec::with_capacity(requests.len());
     for request in requests {
         if takes_long(request) {
             tokio::task::yield_now().await;
         }
-        answers.push(once(request, &mut known, || rows.add(&facts, request)));
+        batch.answers.push(once(request, &mut known, || rows.add(&facts, request)));
     }
     if !rows.journal.is_empty() && !is_transaction {
         session.commit().await?;
         session = system.context.db.begin().await?;
     }
+    if let Some(asked_at) = facts.asked_at {
+        session.not_after(asked_at + BEGINS_WITHIN);
+    }
+    if since.elapsed() > WRITES_WITHIN {
+        return Err(db::too_late());
+    }
+    batch.has_begun = true;
     let inserted = notifications::insert(&mut session, &rows.tasks, &rows.chains).await?;
     let known_tasks: HashSet<Id> =
         rows.tasks.iter().map(|task| task.id).filter(|id| !inserted.ids.contains(id)).collect();
+    if !known_tasks.is_empty() && requests.iter().all(|request| request.unique_key.is_none()) {
+        // Their ids are new, so it was the server that began too late.
+        return Err(db::too_late());
+    }
     rows.journal.retain(|entry| entry.task_id.is_none_or(|task| !known_tasks.contains(&task)));
     journal::record(&mut session, &rows.journal).await?;
     if !known_tasks.is_empty() {
-        recall(&mut session, requests, &mut answers, &known_tasks).await?;
+        recall(&mut session, requests, &mut batch.answers, &known_tasks).await?;
     }
-    idempotency::keep(&mut session, &kept(requests, &answers)).await?;
+    idempotency::keep(&mut session, &kept(requests, &batch.answers)).await?;
     session.commit().await?;
-    Ok((answers, inserted.rings))
+    Ok(inserted.rings)
+}
+
+/// Finds out, over another connection, what became of a batch whose answer did not come: its rows are written once more, and
+/// those that stand are passed over, for the ids are ours. A transaction that is still under way is waited for by the same
+/// statement. Where nothing stands and there is time, the batch is committed now; else it is not, and the callers are told so.
+///
+/// # Errors
+/// The first error, where nothing stands. Where that cannot be found out, the batch may stand nevertheless.
+async fn settle(
+    system: &Notifications,
+    requests: &[&Request],
+    since: Instant,
+    batch: &mut Batch,
+    error: db::Error,
+) -> db::Result<Vec<Ring>> {
+    // A job that is run again gets its answer by its key, and what took keys of callers is one transaction with them.
+    let can_be_repeated = !needs_transaction(requests) && requests.iter().all(|request| request.unique_key.is_none());
+    if batch.rows.tasks.is_empty() || requests.iter().any(|request| request.unique_key.is_some()) {
+        return Err(error);
+    }
+    let looking = async {
+        let mut session = system.context.db.begin().await?;
+        let repeats = can_be_repeated && since.elapsed() < WRITES_WITHIN;
+        let inserted = notifications::insert(&mut session, &batch.rows.tasks, &batch.rows.chains).await?;
+        if inserted.ids.is_empty() {
+            let all = batch.rows.tasks.iter().map(|task| (task.id,)).collect();
+            return Ok(Some(Inserted::of(&batch.rows.tasks, all).rings));
+        }
+        if !repeats {
+            return Ok(None);
+        }
+        journal::record(&mut session, &batch.rows.journal).await?;
+        session.commit().await?;
+        Ok::<_, db::Error>(Some(inserted.rings))
+    };
+    match tokio::time::timeout(LOOKS_FOR, looking).await {
+        Ok(Ok(Some(rings))) => Ok(rings),
+        Ok(Ok(None)) => Err(error),
+        Ok(Err(again)) => {
+            let events = requests.len();
+            tracing::error!(error = %again, events, "whether {events} events were written is not known: {again}");
+            Err(error)
+        }
+        Err(_) => {
+            let events = requests.len();
+            tracing::error!(events, "whether {events} events were written is not known: the database does not answer");
+            Err(error)
+        }
+    }
 }
 
 /// Tasks and their chains are one statement, which needs no transaction around it. Whoever takes a key or makes a customer
 /// writes before that.
-fn needs_transaction(requests: &[Request]) -> bool {
+fn needs_transaction(requests: &[&Request]) -> bool {
     let writes_more =
-        |request: &Request| request.idempotency.is_some() || request.unknown_customer == UnknownCustomer::Create;
+        |request: &&Request| request.idempotency.is_some() || request.unknown_customer == UnknownCustomer::Create;
     requests.iter().any(writes_more)
 }
 
@@ -147,7 +283,7 @@ fn once(
 }
 
 /// The answers to remember: the first one of each key, or none where it was refused.
-fn kept<'r>(requests: &'r [Request], answers: &[Answer]) -> Vec<(&'r IdempotencyKey, Option<Value>)> {
+fn kept<'r>(requests: &[&'r Request], answers: &[Answer]) -> Vec<(&'r IdempotencyKey, Option<Value>)> {
     let mut kept: HashMap<&str, (&IdempotencyKey, Option<Value>)> = HashMap::new();
     for (request, answer) in requests.iter().zip(answers) {
         let Some(key) = &request.idempotency else { continue };
@@ -168,7 +304,7 @@ fn kept<'r>(requests: &'r [Request], answers: &[Answer]) -> Vec<(&'r Idempotency
 /// crash must not speak of messages that do not exist.
 async fn recall(
     session: &mut Session,
-    requests: &[Request],
+    requests: &[&Request],
     answers: &mut [Answer],
     known_tasks: &HashSet<Id>,
 ) -> db::Result<()> {

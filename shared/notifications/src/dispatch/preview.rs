@@ -132,7 +132,8 @@ impl Preview {
 pub async fn preview(system: &Notifications, requests: &[Request]) -> db::Result<Vec<Result<Preview, Rejection>>> {
     let now = system.context.clock.now();
     let mut session = system.context.db.begin().await?;
-    let facts = Facts::gather(system, &mut session, requests, now).await?;
+    let every: Vec<&Request> = requests.iter().collect();
+    let facts = Facts::gather(system, &mut session, &every, now).await?;
     let decide = |request: &Request| match facts.decide(request)? {
         Some(decision) => Ok(Preview::of(decision)),
         None if request.unknown_customer == UnknownCustomer::Defer => {

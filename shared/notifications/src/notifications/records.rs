@@ -149,13 +149,13 @@ impl NotificationFilter {
     }
 
     /// The messages that fit as two texts: rows, and those in reserve; each behind its `from`.
-    fn sources(&self, filter: &mut Filter) -> [String; 2] {
+    fn sources(&self, filter: &mut Filter, is_little_open: bool) -> [String; 2] {
         let shared = self.of_chain(filter);
         let (mut rows, mut reserve) = (shared.clone(), shared);
         if let Some(status) = self.status {
             let parameter = filter.value(status.as_str());
             rows.push(format!("n.status = {parameter}"));
-            rows.extend(narrowed(status).map(str::to_owned));
+            rows.extend(narrowed(status, is_little_open).map(str::to_owned));
             reserve.push(format!("n.reserve_status = {parameter}"));
             // So that the index of the rare ones is used.
             reserve.extend(status.is_closed().then(|| "n.reserve_status <> 'pending'".to_owned()));
@@ -178,13 +178,34 @@ impl NotificationFilter {
     }
 }
 
+/// So many open tasks are few: their messages are looked up one by one. Of more than that, walking all messages from the newest
+/// on finds a page sooner.
+const LITTLE: i64 = 2_000;
+
+/// Whether few tasks are open, where that makes a difference to what is asked for: for messages that are queued.
+pub(crate) async fn is_little_open(session: &mut Session, status: Option<Status>) -> Result<bool> {
+    if status != Some(Status::Queued) {
+        return Ok(true);
+    }
+    let open: Option<(i64,)> = sql!(
+        one(i64,),
+        session,
+        (&format!(
+            "select count(*) from (select 1 from tasks where rung_at is null and finished_at is null
+                 union all select 1 from tasks where rung_at is not null and finished_at is null limit {}) o",
+            LITTLE + 1
+        ))
+    )?;
+    Ok(open.is_none_or(|(open,)| open <= LITTLE))
+}
+
 /// What a status says besides, so that the index of the rare ones is used; and what is queued belongs to a task that goes on,
-/// of which there are few where nothing is queued.
-pub(crate) fn narrowed(status: Status) -> Option<&'static str> {
+/// which helps where there are few of them.
+pub(crate) fn narrowed(status: Status, is_little_open: bool) -> Option<&'static str> {
     match status {
         Status::Bounced | Status::Failed | Status::Cancelled => Some("n.closed_at is not null"),
         Status::Delivered | Status::Read => Some("n.delivered_at is not null"),
-        Status::Queued => Some(
+        Status::Queued => is_little_open.then_some(
             "n.task_id in (select t.id from tasks t where t.rung_at is null and t.finished_at is null
                            union all select t.id from tasks t where t.rung_at is not null and t.finished_at is null)",
         ),
@@ -202,23 +223,36 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Record>, i64)> {
-    let records = page(session, asked, limit, offset).await?;
+    let little = is_little_open(session, asked.status).await?;
+    let records = page(session, asked, limit, offset, little).await?;
     let count = match count_of(records.len(), limit, offset) {
         Some(count) => count,
-        None => count(session, asked).await?,
+        None => count(session, asked, little).await?,
     };
     Ok((records, count))
 }
 
-async fn page(session: &mut Session, asked: &NotificationFilter, limit: i64, offset: i64) -> Result<Vec<Record>> {
+/// Ids and times first, from the indexes alone as far as they go; only what stands on the page is read from its row. So a page
+/// far behind costs the steps over the entries before it, and not their rows.
+async fn page(
+    session: &mut Session,
+    asked: &NotificationFilter,
+    limit: i64,
+    offset: i64,
+    little: bool,
+) -> Result<Vec<Record>> {
     let mut filter = Filter::default();
-    let [rows, reserve] = asked.sources(&mut filter);
+    let [rows, reserve] = asked.sources(&mut filter, little);
     // Each source gives no more than the page and what stands before it.
     let most = limit.saturating_add(offset);
-    let source = |columns: &str, from: &str| {
-        format!("select * from (select {columns} from {from} order by n.created_at desc, n.id desc limit {most}) part")
+    let source = |id: &str, waits: bool, from: &str| {
+        let waits = i32::from(waits);
+        format!(
+            "select * from (select {id} as id, n.created_at as created_at, n.id as chain, {waits} as waits
+                            from {from} order by n.created_at desc, n.id desc limit {most}) part"
+        )
     };
-    let mut sources = vec![source(ROW, &rows)];
+    let mut sources = vec![source("n.id", false, &rows)];
     if asked.may_be_in_reserve() {
         // Where the rows alone fill the page, what is older than its last one is not looked at. The far end says nothing new,
         // but PostgreSQL takes a span for short and an open one for a third of the table.
@@ -227,18 +261,30 @@ async fn page(session: &mut Session, asked: &NotificationFilter, limit: i64, off
         let last =
             format!("select n.created_at from {rows} order by n.created_at desc, n.id desc limit 1 offset {before}");
         let reserve = format!("{reserve} and n.created_at >= coalesce(({last}), {ever}) and n.created_at <= {far}");
-        sources.push(source(IN_RESERVE, &reserve));
+        sources.push(source("(e.value ->> 'id')::uuid", true, &reserve));
     }
     let sources = sources.join(" union all ");
-    let text =
-        format!("select * from ({sources}) message order by created_at desc, id desc limit {limit} offset {offset}");
+    let text = format!(
+        "with entries as materialized (
+             select * from ({sources}) every_one order by created_at desc, id desc limit {limit} offset {offset})
+         select * from (
+             select {ROW} from entries k join notifications n on n.id = k.id where k.waits = 0
+             union all
+             select {IN_RESERVE} from entries k join notifications n on n.id = k.chain, elements(n.reserve::jsonb) e
+             where k.waits = 1 and (e.value ->> 'id')::uuid = k.id
+         ) message order by created_at desc, id desc"
+    );
     filter.all(session, &text).await
 }
 
-async fn count(session: &mut Session, asked: &NotificationFilter) -> Result<i64> {
+async fn count(session: &mut Session, asked: &NotificationFilter, little: bool) -> Result<i64> {
     let mut filter = Filter::default();
-    let [rows, reserve] = asked.sources(&mut filter);
+    let [rows, reserve] = asked.sources(&mut filter, little);
     let mut fits = format!("select 1 from {rows}");
+    if !little {
+        // From the newest on, where what is queued stands: else it would be looked for from the oldest on.
+        fits = format!("select 1 from (select 1 from {rows} order by n.created_at desc limit {MOST_COUNTED}) newest");
+    }
     if asked.may_be_in_reserve() {
         // Where the rows are enough, PostgreSQL does not come to those in reserve.
         fits.push_str(&format!(" union all select 1 from {reserve}"));
@@ -251,7 +297,7 @@ async fn count(session: &mut Session, asked: &NotificationFilter) -> Result<i64>
 /// The notifications of an event, chain by chain, at most `limit`. A caller may give many events the same id.
 pub async fn of_correlation(session: &mut Session, correlation_id: Id, limit: i64) -> Result<Vec<Record>> {
     let asked = NotificationFilter { correlation_id: Some(correlation_id), ..NotificationFilter::default() };
-    let mut records = page(session, &asked, limit, 0).await?;
+    let mut records = page(session, &asked, limit, 0, true).await?;
     records.sort_by_key(|record| (record.created_at, record.task_id, record.fallback_order));
     Ok(records)
 }

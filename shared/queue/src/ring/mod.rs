@@ -122,14 +122,6 @@ impl Queue {
             Self::Local(_) => Ok(Duration::ZERO),
         }
     }
-
-    /// [`Queue::can_write`].
-    ///
-    /// # Errors
-    /// What the transport says instead.
-    pub async fn ping(&self) -> Result<Duration, QueueError> {
-        self.can_write().await
-    }
 }
 
 /// The rings of one read.
