@@ -1,5 +1,5 @@
 //! Pages of other origins (CORS): those of the front end may call everything, as django-cors-headers let them; any page may
-//! call what a PWA asks for by itself, as long as a key protects it.
+//! call what a PWA asks for by itself.
 
 use std::sync::Arc;
 
@@ -66,8 +66,8 @@ fn add(headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
     }
 }
 
-/// The value of `Access-Control-Allow-Origin`. Where no key is asked for, a page of any other site could do what its visitor
-/// may not want; there only the front end and pages of this machine are let in.
+/// The value of `Access-Control-Allow-Origin`. Where `recado up` is open because it is for this machine alone, only the front end
+/// and pages of this machine are let in. An API that its operator opened to all is open to a PWA of any origin too.
 fn allowed(config: &Config, headers: &HeaderMap, path: &str) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
     if is_trusted(config, origin) {
@@ -75,11 +75,10 @@ fn allowed(config: &Config, headers: &HeaderMap, path: &str) -> Option<HeaderVal
     }
     let is_below =
         |prefix: &&str| path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let is_open = config.access.anonymous || config.access.open_on_this_machine;
     if !FOR_ALL_PAGES.iter().any(is_below) {
         return None;
     }
-    if !is_open {
+    if !config.access.open_on_this_machine {
         return Some(HeaderValue::from_static("*"));
     }
     is_of_this_machine(origin).then(|| origin.clone())

@@ -88,7 +88,7 @@ story!(probes_have_a_way_in_when_all_are_busy, [("API_MAX_CONNECTIONS", "4")], a
     }
     until("both are being served", async || {
         let mut other = Raw::open(app).await;
-        other.say(format!("GET /api/v1/tasks/x/ HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        other.say("GET /api/v1/tasks/x/ HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let answer = other.answer().await;
         answer.starts_with("http/1.1 503") && answer.contains("retry-after: ") && answer.contains("connection: close")
     })

@@ -14,7 +14,8 @@ use crate::harness::sample;
 story!(a_dead_task_is_explained_and_retried, async |app: &App| {
     app.live_now();
     app.know_carlos().await;
-    app.sandbox.smtp.misbehave(SmtpFault::reject_data(550));
+    // About the mail and not about the mailbox: that one would be suppressed, and stay so until staff lift it.
+    app.sandbox.smtp.misbehave(SmtpFault::reject_data(554));
     app.sandbox.evolution.misbehave(EvolutionFault::NotOnWhatsapp);
     let task = app.task_for(&sample::event()).await;
     app.drain().await;
@@ -22,7 +23,7 @@ story!(a_dead_task_is_explained_and_retried, async |app: &App| {
     let dead = app.recado_json(&["tasks", "list", "--state", "dead", "--queue", "notifications"]).await;
     assert_eq!((dead.as_array().map(Vec::len), &dead[0]["id"]), (Some(1), &json!(task)));
     let story = words(&app.recado(&["tasks", "show", &task.to_string()]).await);
-    for word in ["dead", "EMAIL_SEND_FAILED", "WHATSAPP_API_ERROR", "550", "carlos@example.com"] {
+    for word in ["dead", "EMAIL_SEND_FAILED", "WHATSAPP_API_ERROR", "554", "carlos@example.com"] {
         assert!(story.contains(word), "{word} is missing in:\n{story}");
     }
 

@@ -92,7 +92,7 @@ type Outcome = Result<u16, Undelivered>;
 /// A push that did not reach its device.
 #[derive(Clone, Debug)]
 struct Undelivered {
-    failure: SendFailure,
+    failure: Box<SendFailure>,
     blame: Blame,
 }
 
@@ -122,7 +122,7 @@ impl Blame {
 
 impl Undelivered {
     fn new(failure: SendFailure, blame: Blame) -> Self {
-        Self { failure, blame }
+        Self { failure: Box::new(failure), blame }
     }
 }
 
@@ -268,7 +268,7 @@ fn conclude(outcomes: Vec<(&Subscription, Outcome)>) -> Result<SendReceipt, Send
             }
             Err(Undelivered { failure, blame }) => {
                 devices.extend(blame.finding().map(|finding| (device.id, finding)));
-                failures.push(failure);
+                failures.push(*failure);
             }
         }
     }
