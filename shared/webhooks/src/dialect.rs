@@ -397,7 +397,8 @@ mod tests {
     fn what_is_not_signed_or_signed_otherwise_is_refused() {
         let (one, other) = ("x-partner-signature", "x-hmac-signature");
         let strict = Rules { strict_raw: true, ..DEFAULT };
-        let table: [(&Rules, &[(&str, &str)], &str, Refusal); 9] = [
+        type Case<'c> = (&'c Rules, &'c [(&'c str, &'c str)], &'c str, Refusal);
+        let table: [Case<'_>; 9] = [
             (&DEFAULT, &[], WIRE_A, Refusal::Missing),
             (&DEFAULT, &[(one, "test")], WIRE_A, Refusal::Wrong),
             (&DEFAULT, &[(one, "")], WIRE_A, Refusal::Wrong),
