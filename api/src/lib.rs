@@ -7,6 +7,7 @@
 pub mod cli;
 
 mod auth;
+mod envelope;
 mod extract;
 mod observe;
 mod openapi;

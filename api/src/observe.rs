@@ -10,6 +10,7 @@ use axum::response::Response;
 use recado_kernel::ids::Id;
 use tracing::Instrument;
 
+use crate::envelope::Envelope;
 use crate::request_id::{self, REQUEST_ID};
 use crate::state::Api;
 
@@ -25,8 +26,11 @@ pub(crate) async fn observe(State(api): State<Arc<Api>>, request: Request, next:
     let method = method_name(request.method());
     let span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
 
+    let envelope = Envelope::of(request.uri().path());
+
     let started = Instant::now();
-    let mut response = request_id::scope(id.clone(), next.run(request)).instrument(span.clone()).await;
+    let serving = envelope.scope(next.run(request));
+    let mut response = request_id::scope(id.clone(), serving).instrument(span.clone()).await;
     let status = response.status();
     span.in_scope(|| log(method, route, status, started.elapsed()));
     count(method, route, status, started.elapsed());

@@ -47,6 +47,20 @@ impl<T: request::Request, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// The body of a request that may have none, which is an object without fields.
+pub(crate) struct MaybeJson<T>(pub(crate) T);
+
+impl<T: request::Request, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        check_content_type(request.headers())?;
+        let bytes = collect_within(BODY_TIMEOUT, request, T::MAX_BODY_BYTES).await?;
+        let value = if bytes.trim_ascii().is_empty() { Ok(Value::Object(Map::new())) } else { json::parse(&bytes) };
+        request::read(value.map_err(Problem::Malformed)?).map(Self)
+    }
+}
+
 /// A record that people write as a whole (POST, PUT) or in part (PATCH).
 pub(crate) trait Form: Default + Send {
     /// The fields without which there is no whole.

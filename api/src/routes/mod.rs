@@ -2,6 +2,7 @@
 
 mod notifications;
 mod operations;
+mod partners;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use self::notifications::{
     suppressions, sync, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{api_keys, docs, health, metrics, schema, tasks};
+use self::partners::{integrations, registry};
 use crate::auth::rate_limit;
 use crate::openapi;
 use crate::problem::Problem;
@@ -40,6 +42,8 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/api-keys", api_keys::routes())
         .nest("/api/v1/notifications/suppressions", suppressions::routes())
         .nest("/api/v1/unsubscribe", unsubscribe::routes())
+        .nest("/api/v1/partners", registry::routes())
+        .nest("/api/v1/partners", integrations::routes())
         // Evolution API, with a token or a JWT of its own
         .nest("/api/v1/webhooks/evolution", receipts::routes())
         // Applications, with an API key
