@@ -16,6 +16,8 @@ create table webhook_endpoints (
     -- gone: it answered 410. failing: no success for days. owner: its system stopped it. Null unless disabled.
     disabled_reason text,
     status_changed_at timestamptz not null,
+    -- When it was last disabled; stays when it is active again, for "replay all since then".
+    disabled_at timestamptz,
     -- The secret in force, sealed.
     secret text not null,
     -- The secret before it, sealed, and until when it is still listed.
@@ -115,7 +117,7 @@ create table webhook_replays (
     -- Also the upper bound: ids grow with time.
     id uuid primary key,
     endpoint_id uuid not null,
-    -- Which deliveries, as a JSON object: status, event_type, created_from, created_until.
+    -- Which deliveries, as a JSON object: status, event_type, created_from, created_until, finished_from.
     conditions jsonb not null,
     -- The last delivery that was sent again; null at the beginning.
     position uuid,

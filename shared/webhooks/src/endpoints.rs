@@ -11,6 +11,7 @@ use recado_kernel::sealed::{self, SealError};
 use recado_kernel::{columns, sql, word_enum};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::types::Json;
+use utoipa::ToSchema;
 
 use crate::canonical::{Document, NotCanonical};
 use crate::canonical::{PYTHON_COMPACT, PYTHON_DEFAULT};
@@ -34,6 +35,8 @@ pub struct Endpoint {
     pub status: Status,
     pub disabled_reason: Option<DisabledReason>,
     pub status_changed_at: Timestamp,
+    /// When it was last disabled.
+    pub disabled_at: Option<Timestamp>,
     secret: String,
     former_secret: Option<String>,
     former_secret_until: Option<Timestamp>,
@@ -56,7 +59,8 @@ pub struct Endpoint {
 }
 
 /// Whether webhooks go out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[schema(as = EndpointStatus, rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Status {
     Active,
@@ -69,7 +73,8 @@ pub enum Status {
 word_enum!(Status, "a status of an endpoint");
 
 /// Why an endpoint is disabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[schema(as = EndpointDisabledReason, rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", const_into_str)]
 pub enum DisabledReason {
     /// It answered 410.
@@ -83,7 +88,8 @@ pub enum DisabledReason {
 word_enum!(DisabledReason, "a reason for which an endpoint is disabled");
 
 /// In which form a payload travels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[schema(as = EndpointCanonical, rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Canonical {
     /// Sorted keys, `", "` and `": "`, ASCII: a verifier of the raw body and one that writes it again with
@@ -227,7 +233,7 @@ impl Endpoint {
 /// The columns of an [`Endpoint`], by name: a star would break the prepared statements of running processes when a newer
 /// version adds one.
 const COLUMNS: &str =
-    "id, system, name, url, events, status, disabled_reason, status_changed_at, secret, former_secret,
+    "id, system, name, url, events, status, disabled_reason, status_changed_at, disabled_at, secret, former_secret,
     former_secret_until, canonical, signature_prefix, signature_headers, headers, timeout_seconds, retry_schedule,
     concurrency, rate_per_minute, owner_email, sent_count, failed_count, last_attempt_at, last_success_at,
     consecutive_failures, failing_since, open_until, times_opened, created_at, updated_at";
@@ -354,6 +360,7 @@ pub async fn set_status(
         session,
         "update webhook_endpoints
          set status = $2, disabled_reason = $3, status_changed_at = $4, updated_at = $4,
+             disabled_at = case when $2 = 'disabled' then $4 else disabled_at end,
              consecutive_failures = 0, failing_since = null, open_until = null, times_opened = 0
          where id = $1 and (status <> $2 or coalesce(disabled_reason, '') <> coalesce($3, ''))",
         id,
@@ -373,10 +380,12 @@ pub async fn all(session: &mut Session, ids: &[Id]) -> Result<Vec<Endpoint>> {
     sql!(all Endpoint, session, (&format!("select {COLUMNS} from webhook_endpoints where id = any($1)")), Ids(ids))
 }
 
-/// The endpoints of a system that may get events.
-pub async fn not_disabled(session: &mut Session, system: &str) -> Result<Vec<Endpoint>> {
+/// The endpoints for which events of a system are kept: also those that were disabled because they failed, so that it can be
+/// replayed what they missed.
+pub async fn listening(session: &mut Session, system: &str) -> Result<Vec<Endpoint>> {
     sql!(all Endpoint, session,
-        (&format!("select {COLUMNS} from webhook_endpoints where system = $1 and status <> 'disabled' order by id")), system)
+        (&format!("select {COLUMNS} from webhook_endpoints
+                   where system = $1 and coalesce(disabled_reason, '') <> 'owner' order by id")), system)
 }
 
 /// Which endpoints to list; `None` leaves a question out.

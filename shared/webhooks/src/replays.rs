@@ -36,6 +36,7 @@ pub struct Conditions {
     pub event_type: Option<String>,
     pub created_from: Option<Timestamp>,
     pub created_until: Option<Timestamp>,
+    pub finished_from: Option<Timestamp>,
 }
 
 /// Orders a replay. Returns its id, which is also its task's, and what to ring after the commit.
@@ -90,6 +91,7 @@ pub async fn step(session: &mut Session, replay: &mut Replay, now: Timestamp) ->
         event_type: conditions.event_type,
         created_from: conditions.created_from,
         created_until: conditions.created_until,
+        finished_from: conditions.finished_from,
         ..DeliveryFilter::default()
     };
     let found = deliveries::to_replay(session, &filter, replay.position, replay.id, STEP).await?;

@@ -9,6 +9,7 @@ use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
 use recado_queue::ring::Ring;
 use recado_queue::tasks::{self, NewTask, State};
+use utoipa::ToSchema;
 
 use crate::canonical::NotCanonical;
 use crate::endpoints::{self, DisabledReason, Endpoint};
@@ -61,7 +62,8 @@ columns!(Delivery {
 });
 
 /// Where a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[schema(as = DeliveryStatus, rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Status {
     /// It will be tried, or tried again.
@@ -78,7 +80,8 @@ pub enum Status {
 word_enum!(Status, "a status of a delivery");
 
 impl Delivery {
-    /// An event for an endpoint. One that the endpoint does not want is skipped, and recorded so.
+    /// An event for an endpoint. One that the endpoint does not want is skipped, and one for a disabled endpoint cancelled; both
+    /// are recorded.
     ///
     /// `payload` is JSON; it travels in the endpoint's canonical form.
     ///
@@ -90,7 +93,14 @@ impl Delivery {
         payload: &str,
         now: Timestamp,
     ) -> std::result::Result<Self, NotCanonical> {
-        let wanted = endpoint.wants(event_type);
+        let (status, reason) = if !endpoint.wants(event_type) {
+            (Status::Skipped, Some(format!("the endpoint did not subscribe to {event_type}")))
+        } else if endpoint.status == endpoints::Status::Disabled {
+            (Status::Cancelled, Some("the endpoint is disabled".to_owned()))
+        } else {
+            (Status::Pending, None)
+        };
+        let goes = status == Status::Pending;
         let id = Id::new(now);
         Ok(Self {
             id,
@@ -99,16 +109,16 @@ impl Delivery {
             event_type: event_type.to_owned(),
             subject: None,
             body: Some(endpoint.canonical.body(payload)?),
-            status: if wanted { Status::Pending } else { Status::Skipped },
-            reason: (!wanted).then(|| format!("the endpoint did not subscribe to {event_type}")),
+            status,
+            reason,
             retries: true,
             is_test: false,
             attempts: 0,
             last_status_code: None,
-            next_attempt_at: wanted.then_some(now),
+            next_attempt_at: goes.then_some(now),
             replay_of: None,
             created_at: now,
-            finished_at: (!wanted).then_some(now),
+            finished_at: (!goes).then_some(now),
         })
     }
 
@@ -309,6 +319,7 @@ pub struct DeliveryFilter {
     pub subject: Option<String>,
     pub created_from: Option<Timestamp>,
     pub created_until: Option<Timestamp>,
+    pub finished_from: Option<Timestamp>,
 }
 
 impl DeliveryFilter {
@@ -320,6 +331,7 @@ impl DeliveryFilter {
         asked.when("subject ilike ? escape '\\'", self.subject.as_deref().map(contains));
         asked.when("created_at >= ?", self.created_from);
         asked.when("created_at < ?", self.created_until);
+        asked.when("finished_at >= ?", self.finished_from);
         asked
     }
 }
