@@ -12,7 +12,6 @@ mod queues;
 #[cfg(feature = "sandbox")]
 mod sample;
 mod schedules;
-mod secret_key;
 mod settings;
 #[cfg(feature = "sandbox")]
 mod stand_ins;

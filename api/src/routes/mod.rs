@@ -3,6 +3,7 @@
 mod notifications;
 mod operations;
 mod partners;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,9 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/partners", integrations::routes())
         // Evolution API, with a token or a JWT of its own
         .nest("/api/v1/webhooks/evolution", receipts::routes())
+        // Webhooks to partners
+        .nest("/api/v1/webhooks/endpoints", webhooks::endpoints::routes())
+        .nest("/api/v1/webhooks/deliveries", webhooks::deliveries::routes())
         // Applications, with an API key
         .nest("/api/v1/tasks", tasks::routes())
         // Services of the same house, with X-Internal-Secret

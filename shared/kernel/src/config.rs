@@ -76,7 +76,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "SECRET_KEY",
         "",
-        "Seals the secrets of provider accounts and signs links; 32 characters or more, the same in every process. Default: `recado up` makes one in RECADO_HOME/secret.key.",
+        "Seals the secrets of provider accounts and signs links; 32 characters or more, the same in every process. Default: one is made in RECADO_HOME/secret.key, which only this host has.",
     ),
     variable(
         "API_RATE_LIMIT_PER_MINUTE",
@@ -157,6 +157,12 @@ pub const VARIABLES: &[Variable] = &[
         "false",
         "true lets push endpoints and webhooks be loopback or private addresses.",
     ),
+    variable(
+        "WEBHOOK_RETRY_SCHEDULE",
+        "5,300,1800,7200,18000,36000,50400,72000,86400",
+        "Seconds between the attempts of a webhook, separated by commas; fractions are allowed. The first attempt is made at once, so n numbers are n + 1 attempts. Each moves by up to 20 %.",
+    ),
+    variable("WEBHOOK_RETENTION_DAYS", "30", "Age at which bodies and answers of webhooks are deleted."),
     variable("WORKER_CONCURRENCY", "32", "Jobs that a worker runs at once, per lane."),
     variable(
         "WORKER_LEASE_SECONDS",
@@ -224,6 +230,9 @@ pub struct Config {
     /// ISO 3166 code.
     pub default_country: String,
     pub allow_private_networks: bool,
+    /// Waits between the attempts of a webhook.
+    pub webhook_retry_schedule: Vec<Duration>,
+    pub webhook_retention: Duration,
     pub worker: WorkerSettings,
     pub notification_retention: Duration,
     pub task_retention: Duration,
@@ -359,6 +368,8 @@ impl Config {
             template_strict_case: env.flag("TEMPLATE_STRICT_CASE"),
             default_country: env.text("DEFAULT_COUNTRY"),
             allow_private_networks: env.flag("OUTBOUND_ALLOW_PRIVATE_NETWORKS"),
+            webhook_retry_schedule: webhook_retry_schedule(&mut env),
+            webhook_retention: env.days("WEBHOOK_RETENTION_DAYS"),
             worker: WorkerSettings {
                 concurrency: env.number("WORKER_CONCURRENCY", 1, 10_000) as usize,
                 lease: env.seconds("WORKER_LEASE_SECONDS", 0.3),
@@ -432,6 +443,20 @@ fn access(env: &mut Environment) -> Access {
         evolution_jwt_key: env.optional("EVOLUTION_WEBHOOK_JWT_KEY").map(Into::into),
         evolution_token: env.optional("EVOLUTION_WEBHOOK_TOKEN").map(Into::into),
     }
+}
+
+fn webhook_retry_schedule(env: &mut Environment) -> Vec<Duration> {
+    let longest = f64::from(30 * 24 * 60 * 60);
+    let waits: Vec<Option<Duration>> = env
+        .list("WEBHOOK_RETRY_SCHEDULE")
+        .iter()
+        .map(|wait| wait.parse().ok().filter(|wait| (0.0..=longest).contains(wait)).map(Duration::from_secs_f64))
+        .collect();
+    if waits.iter().any(Option::is_none) || waits.len() > 50 {
+        let value = env.text("WEBHOOK_RETRY_SCHEDULE");
+        env.problem("WEBHOOK_RETRY_SCHEDULE", &value, "write at most 50 numbers of seconds, e.g. 5,300,1800");
+    }
+    waits.into_iter().flatten().collect()
 }
 
 fn secret_key(env: &Environment) -> Option<SecretString> {

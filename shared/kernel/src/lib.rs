@@ -14,6 +14,7 @@ pub mod outbound;
 pub mod process;
 pub mod retry;
 pub mod sealed;
+pub mod secret_key;
 pub mod telemetry;
 pub mod time_of_day;
 pub mod words;

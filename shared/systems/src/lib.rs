@@ -2,6 +2,7 @@
 
 use recado_notifications::system::NOTIFICATIONS;
 use recado_queue::systems::{QUEUE, Systems};
+use recado_webhooks::system::WEBHOOKS;
 
 /// Every system. Lanes are shown in this order.
-pub const SYSTEMS: Systems = Systems::new(&[NOTIFICATIONS, QUEUE]);
+pub const SYSTEMS: Systems = Systems::new(&[NOTIFICATIONS, WEBHOOKS, QUEUE]);

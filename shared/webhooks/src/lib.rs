@@ -4,5 +4,12 @@
 //! in it and why belongs to the system that sends.
 
 pub mod canonical;
+pub mod deliveries;
 pub mod dialect;
+pub mod endpoints;
+pub mod health;
+pub mod jobs;
+pub mod replays;
+pub mod retry;
 pub mod signature;
+pub mod system;
