@@ -68,11 +68,14 @@ create index integraciones_partner on integraciones (partner_id, id);
 
 -- The outbox: what happened to partners, written together with the change.
 create table partner_events (
+    -- Also the id of the task that tells of it.
     id uuid primary key,
     -- PartnerCreado, PartnerActualizado, …
     type text not null,
     partner_id uuid not null,
     -- What receivers are told.
     data jsonb not null,
-    created_at timestamptz not null
+    created_at timestamptz not null,
+    -- When its deliveries were written, in the same transaction; null: not yet.
+    published_at timestamptz
 );

@@ -7,12 +7,19 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Rows, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::{sql, word_enum};
+use recado_queue::ring::Ring;
+use recado_queue::tasks::{self, NewTask};
+use recado_webhooks::deliveries::{self, Delivery};
+use recado_webhooks::endpoints::{self, Endpoint};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::types::Json;
 
+use crate::jobs::PublishPartnerEvent;
 use crate::kyc::KycStatus;
 use crate::partners::{Partner, Status};
+use crate::payload::payload;
+use crate::system;
 
 /// What can happen. The words are the `event_type` of webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
@@ -75,20 +82,19 @@ impl Event {
     }
 }
 
-/// An event as the outbox has it.
+/// A row of the outbox.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Published {
-    pub id: Id,
+struct Entry {
     #[sqlx(rename = "type")]
-    pub event_type: EventType,
-    pub partner_id: Id,
-    pub data: Json<Value>,
-    pub created_at: Timestamp,
+    event_type: EventType,
+    partner_id: Id,
+    data: Json<Value>,
+    created_at: Timestamp,
 }
 
-/// A row of the outbox.
+/// The same, to be written.
 #[derive(Serialize)]
-struct Row<'e> {
+struct NewEntry<'e> {
     id: Id,
     r#type: EventType,
     partner_id: Id,
@@ -96,11 +102,12 @@ struct Row<'e> {
     created_at: Timestamp,
 }
 
-/// Writes what happened, in the transaction in which it happens.
-pub(crate) async fn publish(session: &mut Session, events: &[Event], now: Timestamp) -> Result<()> {
-    let rows: Vec<Row<'_>> = events
+/// Writes what happened, in the transaction in which it happens, with the tasks that tell of it. Returns what to ring after
+/// the commit.
+pub(crate) async fn publish(session: &mut Session, events: &[Event], now: Timestamp) -> Result<Vec<Ring>> {
+    let entries: Vec<NewEntry<'_>> = events
         .iter()
-        .map(|event| Row {
+        .map(|event| NewEntry {
             id: Id::new(now),
             r#type: event.event_type,
             partner_id: event.partner_id,
@@ -113,14 +120,37 @@ pub(crate) async fn publish(session: &mut Session, events: &[Event], now: Timest
         session,
         "insert into partner_events (id, type, partner_id, data, created_at)
          select id, type, partner_id, data, created_at from rows($1 as partner_events: id, type, partner_id, data, created_at)",
-        Rows::new(&rows)
+        Rows::new(&entries)
     )?;
-    Ok(())
+    let tasks: Vec<NewTask> =
+        entries.iter().map(|entry| NewTask::now(entry.id, &PublishPartnerEvent {}, now)).collect();
+    Ok(tasks::insert(session, &tasks).await?.rings)
 }
 
-/// The event of this id.
-pub async fn find(session: &mut Session, id: Id) -> Result<Option<Published>> {
-    sql!(one Published, session, "select id, type, partner_id, data, created_at from partner_events where id = $1", id)
+/// Sends an event to every endpoint that names its type, once, however often this runs. Returns the deliveries' number and
+/// what to ring after the commit.
+///
+/// A subscription to everything is not meant: what happens to other partners is told to those who ask for it by name.
+pub async fn fan_out(session: &mut Session, event: Id, now: Timestamp) -> Result<(usize, Vec<Ring>)> {
+    let entry: Option<Entry> = sql!(
+        one Entry, session,
+        "update partner_events set published_at = $2 where id = $1 and published_at is null
+         returning type, partner_id, data, created_at",
+        event, now
+    )?;
+    let Some(Entry { event_type, partner_id, data, created_at }) = entry else { return Ok((0, Vec::new())) };
+    let payload = payload(event_type.as_str(), &data.0, created_at);
+    let endpoints = endpoints::listening(session, system::NAME).await?;
+    let named = |endpoint: &&Endpoint| endpoint.events.is_some() && endpoint.wants(event_type.as_str());
+    let deliveries: Vec<Delivery> = endpoints
+        .iter()
+        .filter(named)
+        .map(|endpoint| Delivery::of_event(endpoint, event_type.as_str(), &payload, now))
+        .map(|delivery| delivery.map(|delivery| delivery.about(partner_id.to_string())))
+        .collect::<std::result::Result<_, _>>()
+        .expect("ids and words have a canonical form");
+    let rings = deliveries::send(session, &deliveries, now).await?;
+    Ok((deliveries.len(), rings))
 }
 
 /// Deletes the oldest events from before this moment; returns how many. Ids sort by time.

@@ -5,7 +5,10 @@
 
 pub mod events;
 pub mod integrations;
+pub mod jobs;
 pub mod kyc;
 pub mod masking;
 pub mod partners;
+pub mod payload;
 pub mod registry;
+pub mod system;

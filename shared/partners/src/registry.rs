@@ -4,6 +4,7 @@
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session, Violation};
 use recado_kernel::ids::Id;
+use recado_queue::ring::Ring;
 use secrecy::SecretString;
 use sqlx::types::Json;
 
@@ -68,14 +69,23 @@ pub enum Error {
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Something was done, and is to be committed.
+#[derive(Debug)]
+#[must_use = "what is to be rung is rung after the commit"]
+pub struct Done<T> {
+    pub value: T,
+    /// The tasks that tell of it.
+    pub rings: Vec<Ring>,
+}
+
 /// Registers a partner (S001-1). The draft is [tidy](PartnerDraft::tidy).
 ///
 /// # Errors
 /// [`Refusal::EmailTaken`], also when another registration is faster.
-pub async fn register(session: &mut Session, draft: &PartnerDraft, now: Timestamp) -> Result<Partner> {
+pub async fn register(session: &mut Session, draft: &PartnerDraft, now: Timestamp) -> Result<Done<Partner>> {
     let partner = partners::insert(session, draft, now).await.map_err(taken)?;
-    events::publish(session, &[Event::partner_created(&partner)], now).await?;
-    Ok(partner)
+    let rings = events::publish(session, &[Event::partner_created(&partner)], now).await?;
+    Ok(Done { value: partner, rings })
 }
 
 /// Changes a partner (S001-4). `change` makes a tidy draft of what there is.
@@ -87,21 +97,21 @@ pub async fn change<E: From<Error>>(
     id: Id,
     change: impl FnOnce(&Partner) -> std::result::Result<PartnerDraft, E>,
     now: Timestamp,
-) -> std::result::Result<Partner, E> {
+) -> std::result::Result<Done<Partner>, E> {
     let before = present(session, id).await?;
     let draft = change(&before)?;
     Ok(replace(session, before, draft, now).await?)
 }
 
-async fn replace(session: &mut Session, before: Partner, draft: PartnerDraft, now: Timestamp) -> Result<Partner> {
+async fn replace(session: &mut Session, before: Partner, draft: PartnerDraft, now: Timestamp) -> Result<Done<Partner>> {
     let fields = changed(&PartnerDraft::from(&before), &draft);
     if fields.is_empty() {
-        return Ok(before);
+        return Ok(Done { value: before, rings: Vec::new() });
     }
     partners::replace(session, before.id, &draft, now).await.map_err(taken)?;
     let event = Event::partner_changed(before.id, &fields, before.status, draft.status);
-    events::publish(session, &[event], now).await?;
-    Ok(Partner {
+    let rings = events::publish(session, &[event], now).await?;
+    let changed = Partner {
         name: draft.name,
         email: draft.email,
         contact_email: draft.contact_email,
@@ -112,7 +122,8 @@ async fn replace(session: &mut Session, before: Partner, draft: PartnerDraft, no
         slug: draft.slug,
         updated_at: now,
         ..before
-    })
+    };
+    Ok(Done { value: changed, rings })
 }
 
 /// The names, on the wire, of what differs.
@@ -133,14 +144,13 @@ fn changed(before: &PartnerDraft, after: &PartnerDraft) -> Vec<&'static str> {
 ///
 /// # Errors
 /// When there is none, or it is deleted already.
-pub async fn delete(session: &mut Session, id: Id, now: Timestamp) -> Result<()> {
+pub async fn delete(session: &mut Session, id: Id, now: Timestamp) -> Result<Done<()>> {
     present(session, id).await?;
     partners::mark_deleted(session, id, now).await?;
     let revoked = integrations::revoke_all(session, id, REVOKED_WITH_PARTNER, now).await?;
     let told = |integration: Id| Event::integration_revoked(id, integration, Some(REVOKED_WITH_PARTNER));
     let all: Vec<Event> = revoked.into_iter().map(told).chain([Event::partner_deleted(id)]).collect();
-    events::publish(session, &all, now).await?;
-    Ok(())
+    Ok(Done { value: (), rings: events::publish(session, &all, now).await? })
 }
 
 /// Takes down what staff decided about a partner (S001-6).
@@ -153,12 +163,12 @@ pub async fn verify(
     verification: &Verification,
     decided_by: &str,
     now: Timestamp,
-) -> Result<Partner> {
+) -> Result<Done<Partner>> {
     let before = present(session, id).await?;
     let documents = partners::documents(session, id).await?;
     let verified = kyc::verify(before.kyc_status, &documents, verification);
     let verified = verified.map_err(|error| Refusal::field("documentos", error))?;
-    let Some(verified) = verified else { return Ok(before) };
+    let Some(verified) = verified else { return Ok(Done { value: before, rings: Vec::new() }) };
     partners::set_kyc(session, id, verified.status, &verified.documents, now).await?;
     let entry = Entry {
         id: Id::new(now),
@@ -171,8 +181,9 @@ pub async fn verify(
         decided_by: decided_by.to_owned(),
     };
     kyc::record(session, &entry).await?;
-    events::publish(session, &[Event::kyc_verified(id, before.kyc_status, verified.status)], now).await?;
-    Ok(Partner { kyc_status: verified.status, updated_at: now, ..before })
+    let event = Event::kyc_verified(id, before.kyc_status, verified.status);
+    let rings = events::publish(session, &[event], now).await?;
+    Ok(Done { value: Partner { kyc_status: verified.status, updated_at: now, ..before }, rings })
 }
 
 /// Connects a system of a partner (S001-7). `key` is `SECRET_KEY`, which seals the secrets of the configuration.
@@ -185,7 +196,7 @@ pub async fn integrate(
     draft: IntegrationDraft,
     key: Option<&SecretString>,
     now: Timestamp,
-) -> Result<Integration> {
+) -> Result<Done<Integration>> {
     present(session, partner).await?;
     if integrations::count_in_force(session, partner).await? >= MOST_IN_FORCE {
         let error = format!("El partner ya tiene {MOST_IN_FORCE} integraciones activas; revoque las que no use.");
@@ -212,22 +223,22 @@ pub async fn integrate(
         revocation_reason: None,
     };
     integrations::insert(session, &integration).await?;
-    events::publish(session, &[Event::integration_created(partner, id)], now).await?;
-    Ok(integration)
+    let rings = events::publish(session, &[Event::integration_created(partner, id)], now).await?;
+    Ok(Done { value: integration, rings })
 }
 
 /// Ends an integration (S001-8).
 ///
 /// # Errors
 /// When there is none, or it is revoked already.
-pub async fn revoke(session: &mut Session, integration: Id, reason: Option<&str>, now: Timestamp) -> Result<()> {
+pub async fn revoke(session: &mut Session, integration: Id, reason: Option<&str>, now: Timestamp) -> Result<Done<()>> {
     let before = integrations::lock(session, integration).await?.ok_or(Refusal::IntegrationNotFound)?;
     if !before.is_in_force() {
         return Err(Refusal::IntegrationRevoked.into());
     }
     integrations::revoke(session, integration, reason, now).await?;
-    events::publish(session, &[Event::integration_revoked(before.partner_id, integration, reason)], now).await?;
-    Ok(())
+    let event = Event::integration_revoked(before.partner_id, integration, reason);
+    Ok(Done { value: (), rings: events::publish(session, &[event], now).await? })
 }
 
 /// The partner, held until the end of the transaction, when it is there to be worked with.

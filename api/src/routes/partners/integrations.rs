@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::registry::PartnerId;
+use super::settle;
 use crate::auth::{Admin, May};
 use crate::extract::body::{Json, MaybeJson};
 use crate::extract::fields::{Field, choice};
@@ -52,8 +53,8 @@ async fn create(
     }
     let (now, key) = (api.context.clock.now(), api.context.config.secret_key.as_ref());
     let mut session = api.context.db.begin().await?;
-    let integration = registry::integrate(&mut session, partner, draft, key, now).await?;
-    session.commit().await?;
+    let done = registry::integrate(&mut session, partner, draft, key, now).await?;
+    let integration = settle(&api, session, done).await?;
     let answer = IntegrationAnswer { mensaje: "Integración creada exitosamente", integracion: integration.into() };
     Ok((StatusCode::CREATED, axum::Json(answer)))
 }
@@ -70,8 +71,8 @@ async fn revoke(
     MaybeJson(RevocationWrite { motivo }): MaybeJson<RevocationWrite>,
 ) -> Result<axum::Json<Revoked>, Problem> {
     let mut session = api.context.db.begin().await?;
-    registry::revoke(&mut session, id, motivo.as_deref(), api.context.clock.now()).await?;
-    session.commit().await?;
+    let done = registry::revoke(&mut session, id, motivo.as_deref(), api.context.clock.now()).await?;
+    settle(&api, session, done).await?;
     Ok(axum::Json(Revoked { mensaje: "Integración revocada exitosamente", integracion_id: id, motivo }))
 }
 

@@ -18,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::integrations::IntegrationView;
+use super::settle;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Whole};
 use crate::extract::fields::{Field, Fields, choice};
@@ -51,8 +52,8 @@ async fn create(
         return Err(FieldErrors::one("email", "Este campo no puede ser nulo.").into());
     }
     let mut session = api.context.db.begin().await?;
-    let partner = registry::register(&mut session, &draft, api.context.clock.now()).await?;
-    session.commit().await?;
+    let done = registry::register(&mut session, &draft, api.context.clock.now()).await?;
+    let partner = settle(&api, session, done).await?;
     Ok((StatusCode::CREATED, axum::Json(PartnerAnswer::of("Partner creado exitosamente", partner, Map::new()))))
 }
 
@@ -106,9 +107,9 @@ async fn change(
     let now = api.context.clock.now();
     let mut session = api.context.db.begin().await?;
     let with_changes = |partner: &Partner| changes.onto(PartnerDraft::from(partner));
-    let partner = registry::change::<Problem>(&mut session, id, with_changes, now).await?;
+    let done = registry::change::<Problem>(&mut session, id, with_changes, now).await?;
     let documents = partners::documents(&mut session, id).await?;
-    session.commit().await?;
+    let partner = settle(&api, session, done).await?;
     Ok(axum::Json(PartnerAnswer::of("Partner actualizado exitosamente", partner, documents)))
 }
 
@@ -123,8 +124,8 @@ async fn delete(
     PartnerId(id): PartnerId,
 ) -> Result<axum::Json<Deleted>, Problem> {
     let mut session = api.context.db.begin().await?;
-    registry::delete(&mut session, id, api.context.clock.now()).await?;
-    session.commit().await?;
+    let done = registry::delete(&mut session, id, api.context.clock.now()).await?;
+    settle(&api, session, done).await?;
     Ok(axum::Json(Deleted { mensaje: "Partner eliminado exitosamente", partner_id: id }))
 }
 
@@ -142,9 +143,9 @@ async fn verify(
     let verification = body.verification()?;
     let mut session = api.context.db.begin().await?;
     let now = api.context.clock.now();
-    let partner = registry::verify(&mut session, id, &verification, &caller.name, now).await?;
+    let done = registry::verify(&mut session, id, &verification, &caller.name, now).await?;
     let documents = partners::documents(&mut session, id).await?;
-    session.commit().await?;
+    let partner = settle(&api, session, done).await?;
     Ok(axum::Json(PartnerAnswer::of("KYC del partner actualizado exitosamente", partner, documents)))
 }
 
