@@ -166,7 +166,9 @@ fn dispatch(rejection: Rejection, minimum_fields: &'static [&'static str]) -> Re
         // A commit whose answer was lost may have happened, so a caller must not send twice without a key.
         Rejection::Unavailable => {
             let refusal = NotAccepted {
-                hint: Some("Con un mismo encabezado Idempotency-Key en cada intento, el evento no se duplica.".to_owned()),
+                hint: Some(
+                    "Con un mismo encabezado Idempotency-Key en cada intento, el evento no se duplica.".to_owned(),
+                ),
                 ..NotAccepted::because(UNAVAILABLE, minimum_fields)
             };
             again_in_a_moment(answer(StatusCode::SERVICE_UNAVAILABLE, refusal))

@@ -47,6 +47,14 @@ mod notifications {
     mod workshops;
 }
 
+/// Who our partners are, and what becomes of them.
+mod partners {
+    mod events;
+    mod integrations;
+    mod kyc;
+    mod registry;
+}
+
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod fleet;

@@ -128,7 +128,12 @@ const ANSWERS: &[Answer] = &[
     Answer { status: "404", when: When::Paged, description: "There is no such page.", body: Body::Sentence },
     Answer { status: "408", when: When::WithBody, description: "The body came too slowly.", body: Body::Sentence },
     Answer { status: "413", when: When::WithBody, description: "The body is larger than 1 MiB.", body: Body::Sentence },
-    Answer { status: "415", when: When::WithBody, description: "The body is not JSON by its type.", body: Body::Sentence },
+    Answer {
+        status: "415",
+        when: When::WithBody,
+        description: "The body is not JSON by its type.",
+        body: Body::Sentence,
+    },
     Answer {
         status: "429",
         when: When::Secured,
@@ -141,7 +146,12 @@ const ANSWERS: &[Answer] = &[
         description: "A mistake of ours; `instance` finds it in the logs.",
         body: Body::Mistake,
     },
-    Answer { status: "503", when: When::Always, description: "Not now; `Retry-After` says when.", body: Body::Sentence },
+    Answer {
+        status: "503",
+        when: When::Always,
+        description: "Not now; `Retry-After` says when.",
+        body: Body::Sentence,
+    },
 ];
 
 const _: () = assert!(MAX_BODY_BYTES == 1024 * 1024, "the description of 413 names the limit");

@@ -70,7 +70,8 @@ impl Integration {
     pub fn open_configuration(&self, key: Option<&SecretString>) -> std::result::Result<Value, SealError> {
         let Some(secrets) = &self.secrets else { return Ok(self.configuration.0.clone()) };
         let opened = sealed::open(key.ok_or(SealError::Foreign)?, &self.id.to_string(), secrets)?;
-        let secrets: Map<String, Value> = serde_json::from_str(opened.expose_secret()).map_err(|_| SealError::Foreign)?;
+        let secrets: Map<String, Value> =
+            serde_json::from_str(opened.expose_secret()).map_err(|_| SealError::Foreign)?;
         Ok(masking::join(self.configuration.0.clone(), secrets))
     }
 }

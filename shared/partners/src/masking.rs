@@ -12,16 +12,38 @@ pub const MASK: &str = "********";
 
 /// A name that holds one of these, without its separators, is that of a secret.
 const SECRET_WORDS: [&str; 24] = [
-    "apikey", "secret", "password", "passwd", "passphrase", "pwd", "contrasena", "contraseña", "clave", "llave", "token",
-    "credential", "credencial", "privatekey", "accesskey", "authkey", "signingkey", "encryptionkey", "sharedkey", "masterkey",
-    "authorization", "bearer", "cookie", "connectionstring",
+    "apikey",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "contrasena",
+    "contraseña",
+    "clave",
+    "llave",
+    "token",
+    "credential",
+    "credencial",
+    "privatekey",
+    "accesskey",
+    "authkey",
+    "signingkey",
+    "encryptionkey",
+    "sharedkey",
+    "masterkey",
+    "authorization",
+    "bearer",
+    "cookie",
+    "connectionstring",
 ];
 
 /// Whole names that are too short to be looked for inside others.
 const SECRET_NAMES: [&str; 7] = ["key", "pass", "auth", "pin", "jwt", "hmac", "sas"];
 
 /// Names that end so speak of a secret and hold none: `token_url`, `token_type`, `token_expires_in`.
-const HARMLESS_ENDINGS: [&str; 9] = ["url", "uri", "endpoint", "type", "algorithm", "ttl", "expiresin", "expires", "expiry"];
+const HARMLESS_ENDINGS: [&str; 9] =
+    ["url", "uri", "endpoint", "type", "algorithm", "ttl", "expiresin", "expires", "expiry"];
 
 /// Values that begin so are secrets under any name.
 const SECRET_BEGINNINGS: [&str; 7] = ["Bearer ", "Basic ", "whsec_", "whsk_", "sk_live_", "sk_test_", "-----BEGIN "];
@@ -68,7 +90,9 @@ fn take(value: &mut Value, pointer: String, is_secret: bool, secrets: &mut Map<S
                 take(item, format!("{pointer}/{number}"), is_secret, secrets);
             }
         }
-        Value::String(text) if !text.is_empty() && (is_secret || gives_itself_away(text)) => hide(value, pointer, secrets),
+        Value::String(text) if !text.is_empty() && (is_secret || gives_itself_away(text)) => {
+            hide(value, pointer, secrets)
+        }
         Value::Number(_) if is_secret => hide(value, pointer, secrets),
         // Whether there is one is no secret.
         Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
@@ -95,7 +119,8 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 fn gives_itself_away(text: &str) -> bool {
-    let begins = |beginning: &&str| text.get(..beginning.len()).is_some_and(|head| head.eq_ignore_ascii_case(beginning));
+    let begins =
+        |beginning: &&str| text.get(..beginning.len()).is_some_and(|head| head.eq_ignore_ascii_case(beginning));
     if SECRET_BEGINNINGS.iter().any(begins) {
         return true;
     }
@@ -155,10 +180,22 @@ mod tests {
 
     #[test]
     fn names_are_told_apart() {
-        for secret in ["apiKey", "API-KEY", "x-api-key", "client_secret", "db_password", "Contraseña", "clave_privada", "refreshToken", "key"] {
+        for secret in [
+            "apiKey",
+            "API-KEY",
+            "x-api-key",
+            "client_secret",
+            "db_password",
+            "Contraseña",
+            "clave_privada",
+            "refreshToken",
+            "key",
+        ] {
             assert!(is_secret_name(secret), "{secret}");
         }
-        for open in ["endpoint", "token_url", "tokenType", "keyboard", "monkey", "passenger", "author", "url", "events", ""] {
+        for open in
+            ["endpoint", "token_url", "tokenType", "keyboard", "monkey", "passenger", "author", "url", "events", ""]
+        {
             assert!(!is_secret_name(open), "{open}");
         }
     }

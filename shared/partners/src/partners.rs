@@ -165,7 +165,7 @@ pub async fn lock(session: &mut Session, id: Id) -> Result<Option<Partner>> {
 /// What was handed in for the verification of a partner, by name.
 pub async fn documents(session: &mut Session, id: Id) -> Result<Map<String, Value>> {
     let row: Option<(Json<Map<String, Value>>,)> =
-        sql!(one(Json<Map<String, Value>>,), session, "select kyc_documents from partners where id = $1", id)?;
+        sql!(one(Json<Map<String, Value>>), session, "select kyc_documents from partners where id = $1", id)?;
     Ok(row.map(|(documents,)| documents.0).unwrap_or_default())
 }
 
@@ -202,7 +202,8 @@ pub async fn list(
     asked.equal("name", filter.name.as_deref());
     if let Some(search) = &filter.search {
         let text = asked.value(contains(search.trim()));
-        let columns = ["name", "email", "contact_email", "slug"].map(|column| format!("{column} ilike {text} escape '\\'"));
+        let columns =
+            ["name", "email", "contact_email", "slug"].map(|column| format!("{column} ilike {text} escape '\\'"));
         asked.require(format!("({})", columns.join(" or ")));
     }
     let list = List {
@@ -302,7 +303,14 @@ pub(crate) async fn set_kyc(
 
 pub(crate) async fn mark_deleted(session: &mut Session, id: Id, now: Timestamp) -> Result<()> {
     let deleted = Status::Deleted;
-    sql!(run, session, "update partners set status = $2, updated_at = $3, deleted_at = $3 where id = $1", id, deleted, now)?;
+    sql!(
+        run,
+        session,
+        "update partners set status = $2, updated_at = $3, deleted_at = $3 where id = $1",
+        id,
+        deleted,
+        now
+    )?;
     Ok(())
 }
 
@@ -312,7 +320,11 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named_as_on_the_wire() {
-        let good = || PartnerDraft { name: " Empresa ABC ".into(), email: Some("Ana@ABC.com".into()), ..PartnerDraft::default() };
+        let good = || PartnerDraft {
+            name: " Empresa ABC ".into(),
+            email: Some("Ana@ABC.com".into()),
+            ..PartnerDraft::default()
+        };
         let fields = |mut draft: PartnerDraft| draft.tidy().into_iter().map(|(field, _)| field).collect::<Vec<_>>();
         let mut draft = good();
         assert!(draft.tidy().is_empty());
