@@ -84,12 +84,12 @@ pub struct PartnerDraft {
     /// Postal address.
     #[schema(rename = "direccion", max_length = 2000, examples("Calle 123 #45-67, Bogotá"))]
     pub address: Option<String>,
+    /// Where people of the partner are reached, where that is another address.
+    #[schema(max_length = 254)]
+    pub contact_email: Option<String>,
     /// How it stands with us. Deleting is a request of its own.
     #[schema(ignore)]
     pub status: Status,
-    /// Where people of the partner are reached.
-    #[schema(ignore)]
-    pub contact_email: Option<String>,
     /// What seed 000 calls it.
     #[schema(ignore)]
     pub partner_id: Option<String>,

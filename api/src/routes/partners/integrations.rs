@@ -15,8 +15,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::registry::PartnerId;
-use super::settle;
+use super::{PartnerId, settle};
 use crate::auth::{Admin, May};
 use crate::extract::body::{Json, MaybeJson};
 use crate::extract::fields::{Field, choice};

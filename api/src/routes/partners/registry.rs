@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
@@ -18,11 +17,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::integrations::IntegrationView;
-use super::settle;
+use super::{PartnerId, settle};
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Whole};
 use crate::extract::fields::{Field, Fields, choice};
-use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
@@ -175,18 +173,6 @@ async fn found(session: &mut Session, id: Id) -> Result<Partner, Problem> {
     Ok(partners::find(session, id).await?.ok_or(Refusal::PartnerNotFound)?)
 }
 
-/// The partner that a URL names. What is no id names nobody.
-pub(super) struct PartnerId(pub(super) Id);
-
-impl<S: Send + Sync> FromRequestParts<S> for PartnerId {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let named = Segment::from_request_parts(parts, state).await;
-        Ok(named.map(|Segment(id)| Self(id)).map_err(|_| Refusal::PartnerNotFound)?)
-    }
-}
-
 impl Form for PartnerDraft {
     const REQUIRED: &'static [&'static str] = &["nombre", "email"];
 
@@ -197,6 +183,7 @@ impl Form for PartnerDraft {
         self.email = fields.optional("email").or(email);
         fields.set_clearable("telefono", &mut self.phone);
         fields.set_clearable("direccion", &mut self.address);
+        fields.set_clearable("contact_email", &mut self.contact_email);
         if fields.has("estado") {
             let status = fields.mandatory::<WritableStatus>("estado");
             self.status = status.map_or(self.status, |WritableStatus(status)| status);
@@ -243,6 +230,9 @@ struct PartnerChanges {
     /// Postal address; null removes it.
     #[schema(max_length = 2000)]
     direccion: Option<String>,
+    /// Where people of the partner are reached; null removes it.
+    #[schema(max_length = 254)]
+    contact_email: Option<String>,
     /// How it stands with us: `ACTIVO`, `INACTIVO` or `SUSPENDIDO`.
     #[schema(examples("SUSPENDIDO"))]
     estado: Option<String>,
