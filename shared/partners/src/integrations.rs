@@ -30,7 +30,7 @@ pub const MOST_CONFIGURATION_BYTES: usize = 64 * 1024;
 /// How an integration exchanges data (S001-10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE", const_into_str)]
-#[schema(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schema(as = IntegrationKind, rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Kind {
     Api,
     Webhook,

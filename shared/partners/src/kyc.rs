@@ -40,7 +40,7 @@ word_enum!(KycStatus, "a state of a verification");
 /// What a verification meant for the partner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE", const_into_str)]
-#[schema(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schema(as = VerificationStep, rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Step {
     /// It may go on.
     Aprobacion,

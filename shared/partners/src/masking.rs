@@ -49,7 +49,7 @@ const HARMLESS_ENDINGS: [&str; 9] =
 const SECRET_BEGINNINGS: [&str; 7] = ["Bearer ", "Basic ", "whsec_", "whsk_", "sk_live_", "sk_test_", "-----BEGIN "];
 
 /// `{"name": "X-Api-Key", "value": "…"}`: how lists of headers and parameters are written.
-const NAME_FIELDS: [&str; 5] = ["name", "key", "header", "nombre", "clave"];
+const NAME_FIELDS: [&str; 5] = ["name", "nombre", "header", "key", "clave"];
 const VALUE_FIELDS: [&str; 2] = ["value", "valor"];
 
 /// Takes the secrets out of a configuration: what is left may be shown, and each secret is named by its JSON pointer (RFC
@@ -74,15 +74,10 @@ pub fn join(mut masked: Value, secrets: Map<String, Value>) -> Value {
 fn take(value: &mut Value, pointer: String, is_secret: bool, secrets: &mut Map<String, Value>) {
     match value {
         Value::Object(fields) => {
-            let names_value = is_pair(fields).then(|| fields.iter().any(names_secret)).unwrap_or_default();
-            let is_pair = is_pair(fields);
+            let pair = Pair::of(fields);
             for (name, field) in fields {
-                let secret_here = match is_pair {
-                    true if NAME_FIELDS.contains(&name.as_str()) => false,
-                    true if VALUE_FIELDS.contains(&name.as_str()) => names_value,
-                    _ => is_secret_name(name),
-                };
-                take(field, format!("{pointer}/{}", escape(name)), is_secret || secret_here, secrets);
+                let is_secret = is_secret || is_secret_field(name, pair);
+                take(field, format!("{pointer}/{}", escape(name)), is_secret, secrets);
             }
         }
         Value::Array(items) => {
@@ -103,13 +98,29 @@ fn hide(value: &mut Value, pointer: String, secrets: &mut Map<String, Value>) {
     secrets.insert(pointer, std::mem::replace(value, MASK.into()));
 }
 
-fn is_pair(fields: &Map<String, Value>) -> bool {
-    let has = |names: &[&str]| names.iter().any(|name| fields.contains_key(*name));
-    has(&NAME_FIELDS) && has(&VALUE_FIELDS)
+/// An object that gives a name to a value.
+#[derive(Clone, Copy)]
+struct Pair {
+    /// The field that holds the name, which is none itself.
+    name_field: &'static str,
+    names_secret: bool,
 }
 
-fn names_secret((name, value): (&String, &Value)) -> bool {
-    NAME_FIELDS.contains(&name.as_str()) && value.as_str().is_some_and(is_secret_name)
+impl Pair {
+    fn of(fields: &Map<String, Value>) -> Option<Self> {
+        let name_field = NAME_FIELDS.into_iter().find(|field| fields.get(*field).is_some_and(Value::is_string))?;
+        let has_value = VALUE_FIELDS.iter().any(|field| fields.contains_key(*field));
+        let names_secret = fields[name_field].as_str().is_some_and(is_secret_name);
+        has_value.then_some(Self { name_field, names_secret })
+    }
+}
+
+fn is_secret_field(name: &str, pair: Option<Pair>) -> bool {
+    match pair {
+        Some(Pair { name_field, .. }) if name == name_field => false,
+        Some(Pair { names_secret: true, .. }) if VALUE_FIELDS.contains(&name) => true,
+        _ => is_secret_name(name),
+    }
 }
 
 fn is_secret_name(name: &str) -> bool {
@@ -149,6 +160,7 @@ mod tests {
             "servers": [{"host": "db", "contraseña": "pw", "port": 5432}, {"PIN": 1234}],
             "credentials": {"user": "ana", "parts": ["x", 7, true, null, ""]},
             "headers": [{"name": "X-Api-Key", "value": "hk"}, {"name": "Accept", "value": "json"}],
+            "pares": [{"clave": "token", "valor": 7}, {"name": "app", "key": "nk", "value": 1}, {"name": "token", "x": "open"}],
             "auth_header": "Bearer abc",
             "dsn": "postgres://ana:pw@db/x",
             "hook": "https://example.com/?access_token=abc",
@@ -166,6 +178,7 @@ mod tests {
                 "servers": [{"host": "db", "contraseña": MASK, "port": 5432}, {"PIN": MASK}],
                 "credentials": {"user": MASK, "parts": [MASK, MASK, true, null, ""]},
                 "headers": [{"name": "X-Api-Key", "value": MASK}, {"name": "Accept", "value": "json"}],
+                "pares": [{"clave": "token", "valor": MASK}, {"name": "app", "key": MASK, "value": 1}, {"name": "token", "x": "open"}],
                 "auth_header": MASK,
                 "dsn": MASK,
                 "hook": MASK,

@@ -25,6 +25,7 @@ pub const LONGEST_TEXT: usize = 2_000;
 /// How a partner stands with us (S001-10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
 #[strum(const_into_str)]
+#[schema(as = PartnerStatus)]
 pub enum Status {
     #[default]
     #[strum(serialize = "ACTIVO")]

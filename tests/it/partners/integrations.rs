@@ -36,7 +36,7 @@ story!(the_life_of_an_integration, KEY, async |app: &App| {
     assert_eq!((&made["tipo"], &made["activa"]), (&json!("API"), &json!(true)));
     assert_eq!((&made["nombre"], &made["descripcion"]), (&rest()["nombre"], &rest()["descripcion"]));
     assert_eq!(format!("{PARTNERS}/{}", text(&made["partner_id"])), partner);
-    assert_eq!(made["fecha_creacion"], "2026-01-20T14:30:00Z");
+    assert_eq!(made["fecha_creacion"], "2026-01-20T14:30:00.000000Z");
 
     let revoke = format!("{PARTNERS}/integraciones/{}/revocar", text(&made["id"]));
     let reason = json!({"motivo": "Cambio de proveedor de servicios"});

@@ -59,7 +59,7 @@ story!(a_partner_is_verified, async |app: &App| {
     assert_eq!(
         *approval,
         json!({
-            "fecha": "2026-01-20T14:31:00Z",
+            "fecha": "2026-01-20T14:31:00.000000Z",
             "paso": "APROBACION",
             "estado_anterior": "REQUIERE_DOCUMENTOS",
             "estado_nuevo": "APROBADO",

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::answer::Answer;
-use crate::harness::app::App;
+use crate::harness::app::{App, seconds};
 use crate::harness::pair::story;
 use crate::harness::program::words;
 
@@ -60,7 +60,7 @@ story!(a_partner_is_registered, async |app: &App| {
         assert_eq!(&partner[field], value, "{field}");
     }
     assert_eq!((&partner["estado"], &partner["estado_kyc"]), (&json!("ACTIVO"), &json!("PENDIENTE")));
-    assert_eq!(partner["fecha_creacion"], "2026-01-20T14:30:00Z");
+    assert_eq!(partner["fecha_creacion"], "2026-01-20T14:30:00.000000Z");
 
     let least = json!({"nombre": " Uno ", "email": "uno@example.com"});
     let least = app.post("/api/v1/partners/", &least).await.must_be(201);
@@ -75,6 +75,7 @@ story!(partners_are_listed, async |app: &App| {
     let mut urls = Vec::new();
     for name in ["uno", "dos", "tres", "cien_por_ciento"] {
         urls.push(app.partner(name).await);
+        app.clock.advance(seconds(1));
     }
     app.post(&format!("{}/integraciones", urls[1]), &json!({"tipo": "BATCH", "nombre": "Lotes"})).await.must_be(201);
     app.put(&urls[2], &json!({"estado": "SUSPENDIDO"})).await.must_be(200);
