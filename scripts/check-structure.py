@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     ["shared/kernel"],
     ["shared/queue"],
+    # A system that other systems send with.
+    ["shared/webhooks"],
     ["shared/notifications", "shared/partners", "shared/crm", "shared/conversations"],
     # The list of all systems.
     ["shared/systems"],

@@ -12,6 +12,7 @@ mod checks;
 mod client;
 mod connections;
 mod cors;
+mod envelope;
 mod extract;
 mod hosts;
 mod observe;

@@ -13,6 +13,7 @@ use recado_kernel::ids::Id;
 use tracing::Instrument;
 
 use crate::client::Client;
+use crate::envelope::Envelope;
 use crate::request_id::{self, REQUEST_ID};
 use crate::state::Api;
 
@@ -30,12 +31,13 @@ pub(crate) async fn observe(State(api): State<Arc<Api>>, mut request: Request, n
     let method = method_name(request.method());
     let span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
 
+    let envelope = Envelope::of(request.uri().path());
     let client = Client::of(request.extensions(), request.headers(), &api.context.config.trusted_proxies);
     request.extensions_mut().insert(client);
 
     let started = Instant::now();
     let serving = KEY.scope(RefCell::default(), async {
-        let response = next.run(request).await;
+        let response = envelope.scope(next.run(request)).await;
         (response, KEY.with(RefCell::take))
     });
     let (mut response, key) = request_id::scope(id.clone(), serving).instrument(span.clone()).await;

@@ -1,7 +1,7 @@
 //! Everything that can go wrong with a request, and the answer to each: one enum, one exhaustive match.
 //!
-//! The façade of seed 002 keeps the envelopes that its clients parse (d23): Django REST framework's `{"field": ["…"]}` and
-//! `{"detail": "…"}`, and the envelope of the dispatch (S002-42). What is new here is a problem of RFC 9457.
+//! Each façade keeps the envelope that its clients parse (d23, [`Envelope`]). The match says what is answered; [`fields`],
+//! [`coded`] and [`document`] say in which shape. The dispatch has an envelope of its own (S002-42).
 
 use axum::body::to_bytes;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -11,11 +11,13 @@ use recado_kernel::api_keys::Scope;
 use recado_kernel::db;
 use recado_kernel::errors::explain;
 use recado_notifications::dispatch::Rejection;
+use recado_partners::registry::{self, Refusal};
 use recado_queue::enqueue::Unavailable;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::envelope::{self, Envelope};
 use crate::request_id;
 
 /// A request that cannot be answered as its caller hoped.
@@ -29,6 +31,8 @@ pub(crate) enum Problem {
     Dispatch { rejection: Rejection, minimum_fields: &'static [&'static str] },
     /// 400. A template was to be shown with a context that lacks some of its variables (S002-45).
     MissingVariables { missing: Vec<String>, template_variables: Vec<String> },
+    /// 400, 404, 409 or 410. The registry of partners did not do it.
+    Partners(Refusal),
     /// 401. No key or secret, or one that is not in force.
     Unauthenticated(Credential),
     /// 403. The key is good but lacks this scope.
@@ -90,6 +94,8 @@ pub(crate) enum Credential {
     InternalSecret,
     /// `X-Webhook-Token: …`, or a JWT as a bearer.
     EvolutionWebhook,
+    /// `X-CRM-Webhook-Token: …`
+    CrmWebhook,
 }
 
 impl Credential {
@@ -99,6 +105,7 @@ impl Credential {
             Self::ApiKey => "api_key",
             Self::InternalSecret => "internal_secret",
             Self::EvolutionWebhook => "evolution_webhook",
+            Self::CrmWebhook => "crm_webhook",
         }
     }
 }
@@ -106,10 +113,11 @@ impl Credential {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         match self {
-            Self::Fields(errors) => answer(StatusCode::BAD_REQUEST, errors.to_json()),
+            Self::Fields(errors) => fields(&errors),
             Self::Malformed(text) => detail(StatusCode::BAD_REQUEST, &text),
             Self::Dispatch { rejection, minimum_fields } => dispatch(rejection, minimum_fields),
             Self::MissingVariables { missing, template_variables } => missing_variables(missing, template_variables),
+            Self::Partners(refusal) => partners(&refusal),
             Self::Unauthenticated(credential) => unauthenticated(credential),
             Self::Forbidden { scope } => {
                 detail(StatusCode::FORBIDDEN, &format!("La clave no tiene el permiso \"{scope}\". Cree otra con él."))
@@ -152,13 +160,15 @@ impl IntoResponse for Problem {
                 answer
             }
             Self::Database(error) => database(&error),
-            Self::Unavailable => again_in_a_moment(json!({ "detail": UNAVAILABLE })),
-            Self::Overloaded => {
-                again_in_a_moment(json!({ "detail": "Hay demasiadas solicitudes a la vez. Inténtelo de nuevo." }))
-            }
-            Self::TimedOut => {
-                again_in_a_moment(json!({ "detail": "La solicitud tardó demasiado. Inténtelo de nuevo." }))
-            }
+            Self::Unavailable => again_in_a_moment(detail(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)),
+            Self::Overloaded => again_in_a_moment(detail(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Hay demasiadas solicitudes a la vez. Inténtelo de nuevo.",
+            )),
+            Self::TimedOut => again_in_a_moment(detail(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "La solicitud tardó demasiado. Inténtelo de nuevo.",
+            )),
             Self::Panicked => document(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal-error",
@@ -201,10 +211,15 @@ fn dispatch(rejection: Rejection, minimum_fields: &'static [&'static str]) -> Re
             "Use un Idempotency-Key nuevo para cada solicitud distinta; repita el mismo solo con el mismo contenido.",
         ),
         // A commit whose answer was lost may have happened, so a caller must not send twice without a key.
-        Rejection::Unavailable => again_in_a_moment(NotAccepted {
-            hint: Some("Con un mismo encabezado Idempotency-Key en cada intento, el evento no se duplica.".to_owned()),
-            ..NotAccepted::because(UNAVAILABLE, minimum_fields)
-        }),
+        Rejection::Unavailable => {
+            let refusal = NotAccepted {
+                hint: Some(
+                    "Con un mismo encabezado Idempotency-Key en cada intento, el evento no se duplica.".to_owned(),
+                ),
+                ..NotAccepted::because(UNAVAILABLE, minimum_fields)
+            };
+            again_in_a_moment(answer(StatusCode::SERVICE_UNAVAILABLE, refusal))
+        }
     }
 }
 
@@ -280,6 +295,8 @@ fn unauthenticated(credential: Credential) -> Response {
             "El webhook de Evolution no se identificó. Configure en él el jwt_key de EVOLUTION_WEBHOOK_JWT_KEY, o el \
              encabezado X-Webhook-Token con el valor de EVOLUTION_WEBHOOK_TOKEN.",
         ),
+        // S004-2: the sentence of the document.
+        Credential::CrmWebhook => ("X-CRM-Webhook-Token", "Token de autenticación inválido."),
         Credential::InternalSecret => {
             ("X-Internal-Secret", "Falta el encabezado X-Internal-Secret, o su valor no es INTERNAL_API_SECRET_KEY.")
         }
@@ -293,7 +310,7 @@ fn database(error: &db::Error) -> Response {
     tracing::error!(error = reason, "the database did not do its part: {reason}");
     if db::is_outcome_unknown(error) {
         let text = "No se sabe si el cambio se guardó: la base de datos no confirmó. Consulte antes de repetirlo.";
-        return again_in_a_moment(json!({ "detail": text }));
+        return again_in_a_moment(detail(StatusCode::SERVICE_UNAVAILABLE, text));
     }
     if db::is_outage(error) {
         return Problem::Unavailable.into_response();
@@ -306,17 +323,48 @@ fn database(error: &db::Error) -> Response {
     )
 }
 
-/// `{"detail": "…"}`
+fn partners(refusal: &Refusal) -> Response {
+    let status = match refusal {
+        Refusal::UnknownKycStatus(_) | Refusal::Field { .. } => StatusCode::BAD_REQUEST,
+        Refusal::PartnerNotFound | Refusal::IntegrationNotFound => StatusCode::NOT_FOUND,
+        Refusal::EmailTaken => StatusCode::CONFLICT,
+        Refusal::PartnerDeleted | Refusal::IntegrationRevoked => StatusCode::GONE,
+    };
+    coded(status, refusal.code(), &refusal.to_string())
+}
+
+/// What is wrong with which fields.
+fn fields(errors: &FieldErrors) -> Response {
+    match Envelope::current() {
+        Envelope::Django => answer(StatusCode::BAD_REQUEST, errors.to_json()),
+        Envelope::Flask => detail(StatusCode::BAD_REQUEST, &errors.to_sentence()),
+    }
+}
+
+/// A sentence for people.
 fn detail(status: StatusCode, text: &str) -> Response {
-    answer(status, json!({ "detail": text }))
+    coded(status, envelope::code_of(status), text)
 }
 
-fn again_in_a_moment(body: impl Serialize) -> Response {
-    with(answer(StatusCode::SERVICE_UNAVAILABLE, body), RETRY_AFTER, "1")
+/// A sentence for people, and a word for programs where the envelope has room for one.
+fn coded(status: StatusCode, code: &str, text: &str) -> Response {
+    match Envelope::current() {
+        Envelope::Django => answer(status, json!({ "detail": text })),
+        Envelope::Flask => answer(status, json!({ "error": text, "codigo": code })),
+    }
 }
 
-/// RFC 9457. `code` is for programs; `instance` is the request's id, by which the logs are searched.
+fn again_in_a_moment(answer: Response) -> Response {
+    with(answer, RETRY_AFTER, "1")
+}
+
+/// RFC 9457, where nothing else was promised. `code` is for programs; `instance` is the request's id, by which the logs are
+/// searched.
 fn document(status: StatusCode, code: &str, title: &str, detail: &str) -> Response {
+    match Envelope::current() {
+        Envelope::Django => {}
+        Envelope::Flask => return coded(status, envelope::code_of(status), detail),
+    }
     let body = json!({
         "type": format!("urn:recado:problem:{code}"),
         "title": title,
@@ -371,6 +419,14 @@ impl FieldErrors {
     /// `Ok` when nothing is wrong.
     pub(crate) fn none_or_problem(self) -> Result<(), Problem> {
         if self.0.is_empty() { Ok(()) } else { Err(Problem::Fields(self)) }
+    }
+
+    /// In one text: `email: Este campo es requerido. nombre: …`
+    pub(crate) fn to_sentence(&self) -> String {
+        let said = |(field, error): &(String, String)| {
+            if field == "non_field_errors" { error.clone() } else { format!("{field}: {error}") }
+        };
+        self.0.iter().map(said).collect::<Vec<_>>().join(" ")
     }
 
     /// Django REST framework's shape: lists of texts, nested as the fields are.
@@ -435,6 +491,25 @@ impl From<db::Error> for Problem {
     }
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::Partners(refusal)
+    }
+}
+
+impl From<registry::Error> for Problem {
+    fn from(error: registry::Error) -> Self {
+        match error {
+            registry::Error::Refused(refusal) => Self::Partners(refusal),
+            registry::Error::Database(error) => Self::Database(error),
+            registry::Error::Unsealable => {
+                tracing::error!("a secret could not be sealed");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
 impl From<Unavailable> for Problem {
     fn from(_: Unavailable) -> Self {
         Self::Unavailable
@@ -458,6 +533,13 @@ mod tests {
             (rejected(template()), 500),
             (rejected(Rejection::KeyReused), 422),
             (rejected(Rejection::Unavailable), 503),
+            (Refusal::UnknownKycStatus("x".into()).into(), 400),
+            (Refusal::Field { field: "x", error: "x".into() }.into(), 400),
+            (Refusal::PartnerNotFound.into(), 404),
+            (Refusal::IntegrationNotFound.into(), 404),
+            (Refusal::EmailTaken.into(), 409),
+            (Refusal::PartnerDeleted.into(), 410),
+            (Refusal::IntegrationRevoked.into(), 410),
             (Problem::Unauthenticated(Credential::ApiKey), 401),
             (Problem::Unauthenticated(Credential::InternalSecret), 401),
             (Problem::Unauthenticated(Credential::EvolutionWebhook), 401),
@@ -490,6 +572,52 @@ mod tests {
             assert_eq!(response.headers().contains_key(RETRY_AFTER), [429, 503].contains(&status), "{shown}");
             assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), status == 401, "{shown}");
         }
+    }
+
+    /// S001-11, d23: whatever goes wrong, the registry's clients get their two fields.
+    #[tokio::test]
+    async fn the_registry_has_an_envelope_of_its_own() {
+        let mut fields = FieldErrors::one("email", "Este campo es requerido.");
+        fields.add("nombre", "No es una cadena válida.");
+        let table: [(Problem, u16, &str); 19] = [
+            (Problem::Fields(fields), 400, "DATOS_INVALIDOS"),
+            (Problem::Malformed("x".into()), 400, "DATOS_INVALIDOS"),
+            (Refusal::Field { field: "x", error: "x".into() }.into(), 400, "DATOS_INVALIDOS"),
+            (Refusal::UnknownKycStatus("x".into()).into(), 400, "KYC_INVALIDO"),
+            (Problem::Unauthenticated(Credential::ApiKey), 401, "NO_AUTENTICADO"),
+            (Problem::Forbidden { scope: Scope::Admin }, 403, "SIN_PERMISO"),
+            (Refusal::PartnerNotFound.into(), 404, "PARTNER_NO_ENCONTRADO"),
+            (Refusal::IntegrationNotFound.into(), 404, "INTEGRACION_NO_ENCONTRADA"),
+            (Problem::NotFound, 404, "NO_ENCONTRADO"),
+            (Problem::MethodNotAllowed(Method::PATCH), 405, "METODO_NO_PERMITIDO"),
+            (Problem::TooSlow, 408, "DATOS_INVALIDOS"),
+            (Refusal::EmailTaken.into(), 409, "EMAIL_EXISTENTE"),
+            (Refusal::PartnerDeleted.into(), 410, "PARTNER_ELIMINADO"),
+            (Refusal::IntegrationRevoked.into(), 410, "INTEGRACION_YA_REVOCADA"),
+            (Problem::TooLarge { largest: 1 }, 413, "DATOS_INVALIDOS"),
+            (Problem::UnsupportedMediaType("text/plain".into()), 415, "DATOS_INVALIDOS"),
+            (Problem::Database(db::Error::RowNotFound), 500, "ERROR_INTERNO"),
+            (Problem::Panicked, 500, "ERROR_INTERNO"),
+            (Problem::TimedOut, 503, "ERROR_INTERNO"),
+        ];
+        for (problem, status, code) in table {
+            let shown = format!("{problem:?}");
+            let response = Envelope::Flask.scope(async { problem.into_response() }).await;
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/json", "{shown}");
+            let answered = response.status();
+            let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!((answered.as_u16(), body["codigo"].as_str()), (status, Some(code)), "{shown}");
+            assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{shown}: {body}");
+            assert_eq!(body.as_object().expect("an object").len(), 2, "{shown}: {body}");
+        }
+    }
+
+    #[test]
+    fn wrong_fields_make_a_sentence() {
+        let mut errors = FieldErrors::one("email", "Este campo es requerido.");
+        errors.add("non_field_errors", "Se esperaba un objeto JSON.");
+        assert_eq!(errors.to_sentence(), "email: Este campo es requerido. Se esperaba un objeto JSON.");
     }
 
     #[test]

@@ -7,12 +7,12 @@ mod demo;
 mod health;
 mod ledger;
 mod output;
+mod partners;
 mod provider_settings;
 mod queues;
 #[cfg(feature = "sandbox")]
 mod sample;
 mod schedules;
-mod secret_key;
 mod settings;
 #[cfg(feature = "sandbox")]
 mod stand_ins;
@@ -108,6 +108,9 @@ enum Command {
         after_help = "Examples:\n  recado queues\n  watch recado queues\n  recado --json queues | jq '.unattended'"
     )]
     Queues,
+    /// Look at partners: who they are, how they stand, how they are connected
+    #[command(subcommand)]
+    Partners(partners::Command),
     /// List recurring work, run it, switch it on and off
     #[command(subcommand)]
     Schedules(schedules::Command),
@@ -165,6 +168,7 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::CollectStatic(_) => database::collect_static(),
         Command::Tasks(command) => tasks::run(command, json).await,
         Command::Queues => queues::run(json).await,
+        Command::Partners(command) => partners::run(command, json).await,
         Command::Schedules(command) => schedules::run(command, json).await,
         Command::ApiKey(command) => api_keys::run(command, json).await,
         Command::VapidKeys => vapid::run(json),

@@ -32,7 +32,7 @@ use crate::provider_settings::is_configured;
 use crate::sample;
 #[cfg(feature = "sandbox")]
 use crate::stand_ins::StandIns;
-use crate::{database, ledger, secret_key};
+use crate::{database, ledger};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -130,7 +130,7 @@ pub(crate) async fn prepare(config: &mut Config) -> Result<Vec<TcpListener>, Fai
     say(&format!("Recado {}: everything in one process\n", env!("CARGO_PKG_VERSION")));
     let listeners = listen(&config.listen).await?;
     create_folder(config)?;
-    ensure_secret_key(config)?;
+    recado_kernel::secret_key::ensure(config)?;
     Ok(listeners)
 }
 
@@ -217,15 +217,6 @@ fn create_folder(config: &Config) -> Result<(), String> {
         .mode(0o700)
         .create(folder)
         .map_err(|error| format!("RECADO_HOME={} cannot be made: {error}", folder.display()))
-}
-
-/// With the embedded database a secret key is made where none is set. Several processes must share one, so there it has
-/// to be set.
-fn ensure_secret_key(config: &mut Config) -> io::Result<()> {
-    if config.secret_key.is_none() && config.is_embedded() {
-        config.secret_key = Some(secret_key::stored_in(&config.home.join("secret.key"))?);
-    }
-    Ok(())
 }
 
 /// Opens the database, brings its schema up to date, and loads the catalogue where there is none.

@@ -19,6 +19,7 @@ use crate::{
     evolution::{Evolution, EvolutionFault},
     faults::{Fault, Rule},
     listen::{Listening, bind},
+    partner::{Partner, PartnerFault},
     push::{Push, PushFault},
     smtp::{Smtp, SmtpFault},
     stand_in::{Arrival, StandIn},
@@ -33,6 +34,7 @@ pub(crate) struct Channels {
     pub(crate) smtp: Smtp,
     pub(crate) evolution: Evolution,
     pub(crate) push: Push,
+    pub(crate) partner: Partner,
 }
 
 /// The inbox on a port of its own.
@@ -72,6 +74,7 @@ async fn links(State(channels): State<Channels>, headers: http::HeaderMap) -> Js
             "email": format!("smtp://{}", channels.smtp.addr()),
             "whatsapp": channels.evolution.url(),
             "push": channels.push.url(),
+            "webhook": channels.partner.url(),
         },
         "try": [
             format!("curl '{here}/messages?channel=email&limit=1'"),
@@ -114,6 +117,9 @@ async fn messages(State(channels): State<Channels>, Query(shown): Query<Shown>) 
     if wanted(PUSH) {
         entries.extend(newest(PUSH, &channels.push, limit));
     }
+    if wanted(WEBHOOK) {
+        entries.extend(newest(WEBHOOK, &channels.partner, limit));
+    }
     entries.sort_by_key(|(n, _)| *n);
     let skip = entries.len().saturating_sub(limit);
     let newest: Vec<_> = entries.into_iter().skip(skip).map(|(_, entry)| entry).collect();
@@ -124,6 +130,7 @@ async fn clear(State(channels): State<Channels>) -> StatusCode {
     channels.smtp.clear();
     channels.evolution.clear();
     channels.push.clear();
+    channels.partner.clear();
     StatusCode::NO_CONTENT
 }
 
@@ -163,6 +170,7 @@ async fn behave(State(channels): State<Channels>) -> StatusCode {
     channels.smtp.behave();
     channels.evolution.behave();
     channels.push.behave();
+    channels.partner.behave();
     StatusCode::NO_CONTENT
 }
 
@@ -173,7 +181,8 @@ async fn subscribe(State(channels): State<Channels>) -> (StatusCode, Json<Value>
 const EMAIL: &str = "email";
 const WHATSAPP: &str = "whatsapp";
 const PUSH: &str = "push";
-const CHANNELS: [&str; 3] = [EMAIL, WHATSAPP, PUSH];
+const WEBHOOK: &str = "webhook";
+const CHANNELS: [&str; 4] = [EMAIL, WHATSAPP, PUSH, WEBHOOK];
 
 /// The rules that a request sets; `None` where it does not say anything.
 #[derive(Debug, Default, PartialEq)]
@@ -181,6 +190,7 @@ struct Plan {
     email: Option<Vec<Rule<SmtpFault>>>,
     whatsapp: Option<Vec<Rule<EvolutionFault>>>,
     push: Option<Vec<Rule<PushFault>>>,
+    webhook: Option<Vec<Rule<PartnerFault>>>,
 }
 
 impl Plan {
@@ -201,6 +211,7 @@ impl Plan {
                 EMAIL => plan.email = Some(read_rules(EMAIL, rules)?),
                 WHATSAPP => plan.whatsapp = Some(read_rules(WHATSAPP, rules)?),
                 PUSH => plan.push = Some(read_rules(PUSH, rules)?),
+                WEBHOOK => plan.webhook = Some(read_rules(WEBHOOK, rules)?),
                 other => return Err(format!("`{other}` is not a channel; they are {}", CHANNELS.join(", "))),
             }
         }
@@ -211,6 +222,7 @@ impl Plan {
         set(&channels.smtp, self.email);
         set(&channels.evolution, self.whatsapp);
         set(&channels.push, self.push);
+        set(&channels.partner, self.webhook);
     }
 }
 
@@ -236,6 +248,7 @@ fn current_faults(channels: &Channels) -> Value {
         EMAIL: rules_of(&channels.smtp),
         WHATSAPP: rules_of(&channels.evolution),
         PUSH: rules_of(&channels.push),
+        WEBHOOK: rules_of(&channels.partner),
     })
 }
 
@@ -271,7 +284,7 @@ mod tests {
         assert_eq!(Plan::read(&json!({})), Ok(Plan::default()));
         assert_eq!(
             Plan::read(&json!("none")),
-            Ok(Plan { email: Some(vec![]), whatsapp: Some(vec![]), push: Some(vec![]) })
+            Ok(Plan { email: Some(vec![]), whatsapp: Some(vec![]), push: Some(vec![]), webhook: Some(vec![]) })
         );
         assert_eq!(
             Plan::read(&json!({
@@ -285,6 +298,7 @@ mod tests {
                     Rule::always(EvolutionFault::NotOnWhatsapp).only("59399"),
                 ]),
                 push: None,
+                webhook: None,
             })
         );
     }

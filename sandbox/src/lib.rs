@@ -1,4 +1,5 @@
-//! Providers to talk to when there are none: a mail server, the Evolution API for WhatsApp, and a web push service.
+//! Others to talk to when there are none: a mail server, the Evolution API for WhatsApp, a web push service, and a partner who
+//! gets webhooks.
 //!
 //! They speak the real protocols on loopback, keep what they are given, and can be told to misbehave. `recado up` uses
 //! them when nothing is configured, so that first messages can be sent at once; the tests and the benchmarks use
@@ -23,7 +24,7 @@
 //!
 //! ```text
 //! inbox                       everything that arrived, and the faults, as JSON for curl
-//! smtp · evolution · push     one provider each
+//! smtp · evolution · push · partner   one each
 //! stand_in · faults           what they have in common: messages, and ways to misbehave
 //! listen · certificate        ports and TLS
 //! ```
@@ -33,6 +34,7 @@ mod evolution;
 mod faults;
 mod inbox;
 mod listen;
+mod partner;
 mod push;
 mod smtp;
 mod stand_in;
@@ -43,6 +45,7 @@ use crate::inbox::{Channels, Inbox};
 pub use crate::{
     evolution::{ChatName, Evolution, EvolutionFault, EvolutionOptions, WhatsappMessage, WhatsappStatus},
     faults::{Fault, Rule},
+    partner::{Partner, PartnerFault, PartnerOptions, Verdict, Webhook},
     push::{BODY_LIMIT, Push, PushFault, PushMessage, PushOptions, PushSubscription},
     smtp::{Mail, SIZE_LIMIT, Smtp, SmtpFault, SmtpOptions, SmtpStage, SmtpTls},
     stand_in::{KEEP, StandIn},
@@ -56,6 +59,8 @@ pub struct Sandbox {
     pub evolution: Evolution,
     /// For web push.
     pub push: Push,
+    /// For webhooks.
+    pub partner: Partner,
     inbox: Inbox,
 }
 
@@ -68,6 +73,8 @@ pub struct SandboxOptions {
     pub evolution: EvolutionOptions,
     /// The push service.
     pub push: PushOptions,
+    /// The partner.
+    pub partner: PartnerOptions,
     /// The inbox; `0` is any free port.
     pub inbox_port: u16,
 }
@@ -89,8 +96,10 @@ impl Sandbox {
         let smtp = Smtp::start(options.smtp).await?;
         let evolution = Evolution::start(options.evolution).await?;
         let push = Push::start(options.push).await?;
-        let channels = Channels { smtp: smtp.clone(), evolution: evolution.clone(), push: push.clone() };
-        Ok(Self { inbox: Inbox::start(options.inbox_port, channels).await?, smtp, evolution, push })
+        let partner = Partner::start(options.partner).await?;
+        let channels =
+            Channels { smtp: smtp.clone(), evolution: evolution.clone(), push: push.clone(), partner: partner.clone() };
+        Ok(Self { inbox: Inbox::start(options.inbox_port, channels).await?, smtp, evolution, push, partner })
     }
 
     /// Where a person or a script looks: a list of links, as JSON.
@@ -101,6 +110,11 @@ impl Sandbox {
     /// The pages of the inbox, all below `/sandbox/`, for a server that wants to show them too. They keep the providers
     /// running.
     pub fn inbox(&self) -> axum::Router {
-        inbox::routes(Channels { smtp: self.smtp.clone(), evolution: self.evolution.clone(), push: self.push.clone() })
+        inbox::routes(Channels {
+            smtp: self.smtp.clone(),
+            evolution: self.evolution.clone(),
+            push: self.push.clone(),
+            partner: self.partner.clone(),
+        })
     }
 }

@@ -49,6 +49,25 @@ mod notifications {
     mod workshops;
 }
 
+/// Who our partners are, and what becomes of them.
+mod partners {
+    mod events;
+    mod integrations;
+    mod kyc;
+    mod registry;
+}
+
+/// Webhooks to partners, whoever sends them.
+mod webhooks {
+    mod deliveries;
+}
+
+/// Appointments that become presences, at either end.
+mod crm {
+    mod appointments;
+    mod presences;
+}
+
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod database_outages;

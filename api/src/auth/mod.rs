@@ -82,6 +82,20 @@ impl<S: Proves> FromRequestParts<Arc<Api>> for May<S> {
     }
 }
 
+/// Proof that the caller has a key with all scopes, also where the API is open to others.
+pub(crate) struct KeyHolder;
+
+impl FromRequestParts<Arc<Api>> for KeyHolder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let caller = api.keys.caller(parts, &api.guesses).await?;
+        observe::acts(&caller.label);
+        api.limits.admit(caller.known(), parts)?;
+        if caller.may(Scope::Admin) { Ok(Self) } else { Err(Problem::Forbidden { scope: Scope::Admin }) }
+    }
+}
+
 /// Proof that the caller may subscribe browsers: of all customers, or with a token of one customer.
 pub(crate) struct MaySubscribe {
     /// The only customer for whom it holds.
@@ -156,6 +170,22 @@ impl FromRequestParts<Arc<Api>> for EvolutionCaller {
         let shown = evolution_token_of(parts);
         let is_ours = |shown: &str| api_keys::is_one_of(std::slice::from_ref(ours), shown);
         prove(api, parts, Credential::EvolutionWebhook, shown.as_deref(), is_ours).await?;
+        Ok(Self)
+    }
+}
+
+/// Proof that it is a CRM that calls (S004-2).
+pub(crate) struct CrmCaller;
+
+impl FromRequestParts<Arc<Api>> for CrmCaller {
+    type Rejection = Problem;
+
+    /// No token of ours opens nothing, also where the API is open.
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        observe::acts("crm");
+        let shown = parts.headers.get("x-crm-webhook-token").and_then(|value| value.to_str().ok()).map(str::trim);
+        let tokens = &api.context.config.crm.tokens;
+        prove(api, parts, Credential::CrmWebhook, shown, |shown| api_keys::is_one_of(tokens, shown)).await?;
         Ok(Self)
     }
 }

@@ -94,6 +94,23 @@ impl<T: request::Request, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// The body of a request that may have none, which is an object without fields.
+pub(crate) struct MaybeJson<T>(pub(crate) T);
+
+impl<T: request::Request, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        check_content(request.headers())?;
+        let body = collect_within(BODY_TIMEOUT, request, T::MAX_BODY_BYTES).await?;
+        let value = match body.as_slice().trim_ascii() {
+            [] => Ok(Value::Object(Map::new())),
+            text => json::parse(text),
+        };
+        request::read(body.becomes(value.map_err(Problem::Malformed)?)?).map(Self)
+    }
+}
+
 /// A record that people write as a whole (POST, PUT) or in part (PATCH).
 pub(crate) trait Form: Default + Send {
     /// The fields without which there is no whole.

@@ -73,6 +73,15 @@ impl Fields {
         }
     }
 
+    /// Like [`set_nullable`](Self::set_nullable), and a blank text empties the field too.
+    pub(crate) fn set_clearable<T: Field>(&mut self, name: &'static str, value: &mut Option<T>) {
+        let is_blank = |text: &&str| text.trim().is_empty();
+        if self.values.get(name).and_then(Value::as_str).filter(is_blank).is_some() {
+            self.values.insert(name.to_owned(), Value::Null);
+        }
+        self.set_nullable(name, value);
+    }
+
     /// A field that must be there and not be null.
     pub(crate) fn required<T: Field + Default>(&mut self, name: &'static str) -> T {
         let value = match self.values.remove(name) {
@@ -127,6 +136,18 @@ impl Fields {
 
     fn read<T: Field>(&mut self, name: &'static str, value: Value) -> Option<T> {
         T::read(value).map_err(|error| self.errors.add(name, error)).ok()
+    }
+
+    /// The fields that were not taken.
+    pub(crate) fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.values)
+    }
+
+    /// A value that is itself one field of a larger object: its first error names what is wrong inside.
+    pub(crate) fn as_field<T>(value: Value, read: impl FnOnce(&mut Self) -> T) -> Result<T, String> {
+        let mut fields = Self::of(Map::read(value)?);
+        let inner = read(&mut fields);
+        fields.errors.into_iter().next().map_or(Ok(inner), |(field, error)| Err(format!("{field}: {error}")))
     }
 
     /// What is read from an object inside this one. Its errors are nested too.

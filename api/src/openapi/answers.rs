@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::envelope::{Body, Envelope};
 use crate::extract::fields::MAX_BODY_BYTES;
 
 /// What an operation did not say itself, because it is the same for all of its kind.
-pub(super) fn add(path: &str, operation: &mut Value) {
+pub(super) fn add(path: &str, envelope: Envelope, operation: &mut Value) {
     // An empty scheme among them means: or none at all.
     let is_secured = operation["security"]
         .as_array()
@@ -22,10 +23,11 @@ pub(super) fn add(path: &str, operation: &mut Value) {
     let answers: Vec<&Answer> = answers.collect();
     if operation.get("requestBody").is_some() {
         let refusal = operation.pointer_mut("/responses/400/content/application~1json/schema");
-        refusal.into_iter().for_each(admit_field_errors);
+        refusal.into_iter().for_each(|refusal| admit_field_errors(envelope, refusal));
     }
-    for Answer { status, description, schema, .. } in answers {
-        let content_type = if *schema == "Problem" { "application/problem+json" } else { "application/json" };
+    for Answer { status, description, body, .. } in answers {
+        let schema = envelope.schema(*body);
+        let content_type = if schema == "Problem" { "application/problem+json" } else { "application/json" };
         let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
         let responses = operation["responses"].as_object_mut().expect("every operation has responses");
         let response = responses.entry(*status).or_insert_with(|| json!({ "description": description }));
@@ -37,18 +39,18 @@ pub(super) fn add(path: &str, operation: &mut Value) {
 }
 
 /// A refusal that a route describes itself comes in the same envelope as all others.
-pub(super) fn name_envelope(operation: &mut Value) {
+pub(super) fn name_envelope(envelope: Envelope, operation: &mut Value) {
+    let schema = format!("#/components/schemas/{}", envelope.schema(Body::Sentence));
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if status.starts_with('4') && response.get("content").is_none() {
-            response["content"] =
-                json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Detail" } } });
+            response["content"] = json!({ "application/json": { "schema": { "$ref": schema } } });
         }
     }
 }
 
 /// A refusal with a shape of its own comes after the fields were read. Until then the operation refuses like all others.
-fn admit_field_errors(refusal: &mut Value) {
-    let field_errors = json!({ "$ref": "#/components/schemas/FieldErrors" });
+fn admit_field_errors(envelope: Envelope, refusal: &mut Value) {
+    let field_errors = json!({ "$ref": format!("#/components/schemas/{}", envelope.schema(Body::Fields)) });
     if !refusal.to_string().contains(&field_errors.to_string()) {
         *refusal = json!({ "anyOf": [refusal.take(), field_errors] });
     }
@@ -92,7 +94,7 @@ struct Answer {
     status: &'static str,
     when: When,
     description: &'static str,
-    schema: &'static str,
+    body: Body,
 }
 
 enum When {
@@ -111,45 +113,50 @@ const ANSWERS: &[Answer] = &[
         status: "400",
         when: When::WithBody,
         description: "Fields are wrong, or the body is no JSON.",
-        schema: "FieldErrors",
+        body: Body::Fields,
     },
-    Answer { status: "400", when: When::Repeatable, description: "A header is wrong.", schema: "FieldErrors" },
-    Answer { status: "400", when: When::WithQuery, description: "A query parameter is wrong.", schema: "FieldErrors" },
+    Answer { status: "400", when: When::Repeatable, description: "A header is wrong.", body: Body::Fields },
+    Answer { status: "400", when: When::WithQuery, description: "A query parameter is wrong.", body: Body::Fields },
     Answer {
         status: "401",
         when: When::Secured,
         description: "The credential is missing or not in force.",
-        schema: "Detail",
+        body: Body::Sentence,
     },
-    Answer { status: "403", when: When::Secured, description: "The key lacks the scope.", schema: "Detail" },
-    Answer { status: "404", when: When::WithPath, description: "There is no such thing.", schema: "Detail" },
-    Answer { status: "404", when: When::Paged, description: "There is no such page.", schema: "Detail" },
-    Answer { status: "408", when: When::WithBody, description: "The body came too slowly.", schema: "Detail" },
-    Answer { status: "413", when: When::WithBody, description: "The body is larger than 1 MiB.", schema: "Detail" },
+    Answer { status: "403", when: When::Secured, description: "The key lacks the scope.", body: Body::Sentence },
+    Answer { status: "404", when: When::WithPath, description: "There is no such thing.", body: Body::Sentence },
+    Answer { status: "404", when: When::Paged, description: "There is no such page.", body: Body::Sentence },
+    Answer { status: "408", when: When::WithBody, description: "The body came too slowly.", body: Body::Sentence },
+    Answer { status: "413", when: When::WithBody, description: "The body is larger than 1 MiB.", body: Body::Sentence },
     Answer {
         status: "415",
         when: When::WithBody,
         description: "The body is not JSON in UTF-8 by its type, or it is compressed.",
-        schema: "Detail",
+        body: Body::Sentence,
     },
     Answer {
         status: "429",
         when: When::Secured,
         description: "Too many requests; `Retry-After` says when to come back.",
-        schema: "Detail",
+        body: Body::Sentence,
     },
     Answer {
         status: "500",
         when: When::Always,
         description: "A mistake of ours; `instance` finds it in the logs.",
-        schema: "Problem",
+        body: Body::Mistake,
     },
-    Answer { status: "503", when: When::Always, description: "Not now; `Retry-After` says when.", schema: "Detail" },
+    Answer {
+        status: "503",
+        when: When::Always,
+        description: "Not now; `Retry-After` says when.",
+        body: Body::Sentence,
+    },
 ];
 
 const _: () = assert!(MAX_BODY_BYTES == 1024 * 1024, "the description of 413 names the limit");
 
-pub(super) fn error_schemas() -> [(&'static str, Value); 3] {
+pub(super) fn error_schemas() -> [(&'static str, Value); 4] {
     let detail = json!({
         "type": "object",
         "description": "What went wrong, in a sentence for people.",
@@ -175,5 +182,14 @@ pub(super) fn error_schemas() -> [(&'static str, Value); 3] {
             "code": { "type": "string", "description": "The kind of problem, for programs." },
         },
     });
-    [("Detail", detail), ("FieldErrors", field_errors), ("Problem", problem)]
+    let registry_error = json!({
+        "type": "object",
+        "description": "What went wrong in the registry of partners.",
+        "required": ["error", "codigo"],
+        "properties": {
+            "error": { "type": "string", "description": "A sentence for people; it names the fields that are wrong.", "examples": ["email: Este campo es requerido."] },
+            "codigo": { "type": "string", "description": "A word for programs.", "examples": ["DATOS_INVALIDOS", "EMAIL_EXISTENTE", "PARTNER_NO_ENCONTRADO", "PARTNER_ELIMINADO", "INTEGRACION_NO_ENCONTRADA", "INTEGRACION_YA_REVOCADA", "KYC_INVALIDO", "ERROR_INTERNO"] },
+        },
+    });
+    [("Detail", detail), ("FieldErrors", field_errors), ("Problem", problem), ("RegistryError", registry_error)]
 }

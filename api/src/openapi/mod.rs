@@ -13,6 +13,7 @@ use utoipa::OpenApi;
 use utoipa::openapi;
 
 use self::order::Ordered;
+use crate::envelope::Envelope;
 
 /// What the document says before any route has spoken. The tags stand in the order in which a newcomer needs them.
 #[derive(OpenApi)]
@@ -30,10 +31,14 @@ use self::order::Ordered;
         (name = "customers", description = "Who is told, where they are reached, and how they want to be."),
         (name = "vehicles", description = "What the customers own."),
         (name = "reminders", description = "What falls due on a day, or at a number of kilometres."),
+        (name = "partners", description = "Businesses whose systems work with ours, and whether they are verified."),
+        (name = "integrations", description = "How a partner's systems are connected with ours."),
         (name = "push", description = "Browsers that take Web Push."),
         (name = "suppressions", description = "Addresses to which nothing is sent any more, until staff lift it."),
         (name = "unsubscribe", description = "Where the link in a mail leads."),
         (name = "receipts", description = "What Evolution API says of the messages that it took."),
+        (name = "webhooks", description = "Signed requests to partners: where they go, what was sent, how it was taken, and sending it again."),
+        (name = "crm", description = "Appointments of a CRM that took place become presences of the commercial application, at either end."),
         (name = "workshops", description = "Workshops with settings of their own."),
         (name = "provider-accounts", description = "Further SMTP servers and Evolution instances, which take over from each other."),
         (name = "api-keys", description = "Who may call, and what for."),
@@ -58,10 +63,11 @@ characters. Moments are RFC 3339 with a zone; answers give them in UTC.
 
 **Lists** come in pages: `page` from 1, and `page_size`, 20 unless you say otherwise and 100 at most.
 
-**URLs** end with a slash here; without it they mean the same.
+**URLs** mean the same with and without a slash at their end.
 
 **Errors.** A `400` names all wrong fields at once: `{\"plate\": [\"Este campo es requerido.\"]}`, nested as the fields are. \
-Other refusals say `{\"detail\": \"…\"}`. Mistakes of ours are problems of RFC 9457. The texts are Spanish, for the people \
+Other refusals say `{\"detail\": \"…\"}`. Mistakes of ours are problems of RFC 9457. Below `/api/v1/partners` all of them are \
+`{\"error\": \"…\", \"codigo\": \"…\"}`. The texts are Spanish, for the people \
 who use your application; programs go by the status, and by `code` where there is one.
 
 **Requests have ids.** Each answer carries `X-Request-Id`, yours if you sent one; the log names it. After a `503` or a \
@@ -134,9 +140,13 @@ fn complete(document: &openapi::OpenApi) -> Value {
     document
 }
 
-/// With the slash at its end that the clients of seed 002 write (d24); probes have none.
+/// With the slash at its end where clients write one (d24); probes have none.
 fn canonical(path: &str) -> String {
-    if path.starts_with("/api/") && !path.ends_with('/') { format!("{path}/") } else { path.to_owned() }
+    if !path.starts_with("/api/") {
+        return path.to_owned();
+    }
+    let path = path.trim_end_matches('/');
+    if Envelope::of(path).ends_with_slash() { format!("{path}/") } else { path.to_owned() }
 }
 
 fn finish_operation(path: &str, operation: &mut Value) {
@@ -149,8 +159,9 @@ fn finish_operation(path: &str, operation: &mut Value) {
         Some(open) if *open == json!([{}]) => json!([]),
         Some(own) => own.clone(),
     };
-    answers::name_envelope(operation);
-    answers::add(path, operation);
+    let envelope = Envelope::of(path);
+    answers::name_envelope(envelope, operation);
+    answers::add(path, envelope, operation);
     let responses = operation["responses"].as_object_mut().expect("every operation has responses");
     for (status, response) in responses {
         answers::add_headers(status, response);
@@ -243,7 +254,9 @@ mod tests {
     #[test]
     fn a_reader_sees_no_id_of_the_contract() {
         let text = write(&routes::all().1);
-        assert!(!text.contains("S002-"), "{}", text.split("S002-").nth(1).unwrap_or_default());
+        for id in ["S001-", "S002-"] {
+            assert!(!text.contains(id), "{}", text.split(id).nth(1).unwrap_or_default());
+        }
     }
 
     /// `Value` would sort them.

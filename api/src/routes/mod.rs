@@ -1,7 +1,10 @@
 //! All URLs on one page. A slash at their end makes no difference (d24).
 
+mod crm;
 mod notifications;
 mod operations;
+mod partners;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -16,6 +19,7 @@ use self::notifications::{
     suppressions, sync, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{api_keys, docs, health, metrics, schema, tasks};
+use self::partners::{integrations, registry};
 use crate::openapi;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
@@ -41,8 +45,21 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         // Browsers, with a key of scope `subscribe` or the token of a customer; pages of any origin may ask (cors.rs)
         .nest("/api/v1/notifications/catalog", catalogue::catalog())
         .nest("/api/v1/notifications/push", push::routes())
+        .nest("/api/v1/partners", registry::routes())
+        .nest("/api/v1/partners", integrations::routes())
         // Evolution API, with a token or a JWT of its own
         .nest("/api/v1/webhooks/evolution", receipts::routes())
+        // Webhooks to partners
+        .nest("/api/v1/webhooks/endpoints", webhooks::endpoints::routes())
+        .nest("/api/v1/webhooks/deliveries", webhooks::deliveries::routes())
+        // A CRM and the commercial application; the first two with a token of their own, the third always with a key
+        .nest("/api/webhook-presencia-crm", crm::presences::webhook())
+        .nest("/api/gestion/webhook-presencia-crm", crm::presences::webhook_alias())
+        .nest("/api/test-webhook", crm::test_webhook::routes())
+        .nest("/api/v1/crm/appointments", crm::appointments::routes())
+        .nest("/api/v1/crm/leads", crm::appointments::leads())
+        .nest("/api/v1/crm/presencias", crm::presences::routes())
+        .nest("/api/v1/crm/mapping", crm::mapping::routes())
         // Applications, with an API key
         .nest("/api/v1/tasks", tasks::routes())
         // Services of the same house, with X-Internal-Secret

@@ -41,7 +41,7 @@ async fn messages_of_all_channels_are_listed_as_they_came() {
     let (status, error) = ask(&sandbox, Method::GET, "messages?channel=sms", None).await;
     assert_eq!(
         (status, error["error"].as_str()),
-        (StatusCode::BAD_REQUEST, Some("`channel` is one of email, whatsapp, push"))
+        (StatusCode::BAD_REQUEST, Some("`channel` is one of email, whatsapp, push, webhook"))
     );
 
     let raw = format!("{}messages/{}/raw", sandbox.inbox_url(), messages[1]["n"]);
@@ -57,7 +57,7 @@ async fn messages_of_all_channels_are_listed_as_they_came() {
 #[tokio::test]
 async fn faults_are_set_listed_and_ended() {
     let sandbox = Sandbox::start().await.expect("free ports");
-    let none = json!({"email": [], "whatsapp": [], "push": []});
+    let none = json!({"email": [], "whatsapp": [], "push": [], "webhook": []});
     assert_eq!(ask(&sandbox, Method::GET, "faults", None).await.1, none);
 
     sandbox.evolution.misbehave(EvolutionFault::Drop);
@@ -66,7 +66,7 @@ async fn faults_are_set_listed_and_ended() {
     let rule = json!({"fault": "reject_recipient", "code": 550, "text": "", "times": 2, "only": "maria@cliente.ec"});
     assert_eq!(
         (status, faults),
-        (StatusCode::OK, json!({"email": [rule], "whatsapp": [{"fault": "drop"}], "push": []}))
+        (StatusCode::OK, json!({"email": [rule], "whatsapp": [{"fault": "drop"}], "push": [], "webhook": []}))
     );
     let expected = Rule::always(SmtpFault::reject_recipient(550)).times(2).only("maria@cliente.ec");
     assert_eq!(sandbox.smtp.rules(), [expected]);

@@ -116,7 +116,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "SECRET_KEY",
         "",
-        "Seals the secrets of provider accounts and signs links; 32 characters or more, the same in every process. Default: `recado up` makes one in RECADO_HOME/secret.key.",
+        "Seals the secrets of provider accounts and signs links; 32 characters or more, the same in every process. Default: one is made in RECADO_HOME/secret.key, which only this host has.",
     ),
     variable(
         "API_RATE_LIMIT_PER_MINUTE",
@@ -211,6 +211,29 @@ pub const VARIABLES: &[Variable] = &[
         "false",
         "true lets push endpoints and webhooks be loopback or private addresses.",
     ),
+    variable(
+        "WEBHOOK_RETRY_SCHEDULE",
+        "5,300,1800,7200,18000,36000,50400,72000,86400",
+        "Seconds between the attempts of a webhook, separated by commas; fractions are allowed. The first attempt is made at once, so n numbers are n + 1 attempts. Each moves by up to 20 %.",
+    ),
+    variable(
+        "CRM_WEBHOOK_TOKEN",
+        "",
+        "What a CRM shows when it posts presences to /api/webhook-presencia-crm/ (header X-CRM-Webhook-Token). Two, separated by a comma, while you rotate. Unset: all are refused.",
+    ),
+    variable(
+        "COMERCIAL_WEBHOOK_URL",
+        "",
+        "Where presences of the CRM are sent, e.g. https://app.example.com/api/webhook-presencia-crm/. Unset: none is sent.",
+    ),
+    variable("COMERCIAL_WEBHOOK_TOKEN", "", "Its token (header X-CRM-Webhook-Token)."),
+    variable(
+        "COMERCIAL_WEBHOOK_SECRET",
+        "",
+        "whsec_…, for the signature headers of these webhooks. Default: one that is derived from the token.",
+    ),
+    variable("CRM_TIME_ZONE", "America/Lima", "Time zone of the CRM, for times that are written without one."),
+    variable("WEBHOOK_RETENTION_DAYS", "30", "Age at which bodies and answers of webhooks are deleted."),
     variable("WORKER_CONCURRENCY", "32", "Jobs that a worker runs at once, per lane."),
     variable(
         "WORKER_LEASE_SECONDS",
@@ -295,6 +318,10 @@ pub struct Config {
     /// ISO 3166 code.
     pub default_country: String,
     pub allow_private_networks: bool,
+    /// Waits between the attempts of a webhook.
+    pub webhook_retry_schedule: Vec<Duration>,
+    pub webhook_retention: Duration,
+    pub crm: CrmSettings,
     pub worker: WorkerSettings,
     pub notification_retention: Duration,
     pub task_retention: Duration,
@@ -366,6 +393,25 @@ pub struct PushSettings {
     pub subject: String,
     /// Per device.
     pub timeout: Duration,
+}
+
+/// A CRM and the application that gets its presences; Recado may play either end (seed 004).
+#[derive(Clone, Debug)]
+pub struct CrmSettings {
+    /// Tokens by which a CRM gets in. Empty: none does.
+    pub tokens: Vec<SecretString>,
+    /// Where presences are sent. `None`: nowhere, because one of its variables is not set.
+    pub commercial: Option<CommercialSettings>,
+    /// Of times that are written without a zone.
+    pub time_zone: chrono_tz::Tz,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommercialSettings {
+    pub url: String,
+    pub token: SecretString,
+    /// `None`: one is derived from the token.
+    pub secret: Option<SecretString>,
 }
 
 /// What becomes of an event for a customer whom we do not know (d14).
@@ -495,6 +541,9 @@ impl Config {
             template_strict_case: env.flag("TEMPLATE_STRICT_CASE"),
             default_country: default_country(&mut env),
             allow_private_networks: env.flag("OUTBOUND_ALLOW_PRIVATE_NETWORKS"),
+            webhook_retry_schedule: webhook_retry_schedule(&mut env),
+            webhook_retention: env.days("WEBHOOK_RETENTION_DAYS"),
+            crm: crm(&mut env),
             worker: WorkerSettings {
                 concurrency: env.number("WORKER_CONCURRENCY", 1, 10_000) as usize,
                 lease: env.seconds("WORKER_LEASE_SECONDS", 0.3),
@@ -650,6 +699,30 @@ fn cors_origins(env: &mut Environment) -> Vec<String> {
         }
     }
     origins
+}
+
+fn crm(env: &mut Environment) -> CrmSettings {
+    let url = env.checked("COMERCIAL_WEBHOOK_URL", |text| web_url(text).map(|_| text.to_owned()));
+    let token = env.optional("COMERCIAL_WEBHOOK_TOKEN");
+    let secret = env.optional("COMERCIAL_WEBHOOK_SECRET").map(SecretString::from);
+    CrmSettings {
+        tokens: env.list("CRM_WEBHOOK_TOKEN").into_iter().map(Into::into).collect(),
+        commercial: url.zip(token).map(|(url, token)| CommercialSettings { url, token: token.into(), secret }),
+        time_zone: env.parse("CRM_TIME_ZONE", "name a zone of the IANA database, e.g. America/Lima"),
+    }
+}
+
+fn webhook_retry_schedule(env: &mut Environment) -> Vec<Duration> {
+    let longest = f64::from(30 * 24 * 60 * 60);
+    let waits: Vec<Option<Duration>> = env
+        .list("WEBHOOK_RETRY_SCHEDULE")
+        .iter()
+        .map(|wait| wait.parse().ok().filter(|wait| (0.0..=longest).contains(wait)).map(Duration::from_secs_f64))
+        .collect();
+    if waits.iter().any(Option::is_none) || waits.len() > 50 {
+        env.problem("WEBHOOK_RETRY_SCHEDULE", "write at most 50 numbers of seconds, e.g. 5,300,1800");
+    }
+    waits.into_iter().flatten().collect()
 }
 
 fn public_url(env: &mut Environment) -> Option<String> {

@@ -18,6 +18,7 @@ pub mod outbound;
 pub mod process;
 pub mod retry;
 pub mod sealed;
+pub mod secret_key;
 pub mod server_urls;
 pub mod telemetry;
 pub mod time_of_day;

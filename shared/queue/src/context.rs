@@ -8,6 +8,7 @@ use recado_kernel::config::{Config, ConfigError};
 use recado_kernel::db::{self, Db};
 use recado_kernel::errors::explain;
 use recado_kernel::health::Health;
+use recado_kernel::secret_key;
 
 use crate::ring::{Queue, QueueError, Ring};
 use crate::systems::Systems;
@@ -36,6 +37,8 @@ pub enum StartError {
     Database(#[from] sqlx::Error),
     #[error("the database cannot be migrated")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    #[error("SECRET_KEY is not set, and none can be kept in RECADO_HOME")]
+    SecretKey(#[source] std::io::Error),
     #[error("REDIS_URL cannot be used")]
     Queue(#[from] QueueError),
     #[error(
@@ -85,9 +88,15 @@ impl Context {
     }
 
     /// Opens what one of several processes needs: they can only meet in Redis.
-    pub async fn open_for_fleet(config: Config, systems: Systems) -> Result<Self, StartError> {
+    pub async fn open_for_fleet(mut config: Config, systems: Systems) -> Result<Self, StartError> {
         if config.redis_url.is_none() {
             return Err(StartError::NoRedis);
+        }
+        if config.secret_key.is_none() {
+            secret_key::ensure(&mut config).map_err(StartError::SecretKey)?;
+            tracing::warn!(
+                "SECRET_KEY is not set: secrets are sealed with the key in RECADO_HOME, which only this host has"
+            );
         }
         let context = Self::open(config, Clock::system(), systems).await?;
         context.greet_queue().await?;

@@ -1,7 +1,10 @@
-//! The page `docs/contract-002.md` says which tests hold which line of the contract. Here it is held to the tests.
+//! The pages `docs/contract-….md` say which tests hold which line of each contract. Here they are held to the tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// A page, and how the ids of its own lines begin. Decisions (`d…`) may stand on several.
+const PAGES: [(&str, &str); 2] = [("docs/contract-001.md", "S001-"), ("docs/contract-002.md", "S002-")];
 
 /// Where tests stand, and the checks that are no program's.
 const ROOMS: [&str; 9] = [
@@ -24,21 +27,27 @@ type Proofs = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
 fn the_contract_names_the_tests_that_hold_it() {
-    let page = workspace().join("docs/contract-002.md");
-    let written = std::fs::read_to_string(&page).expect("the page is there");
     let proofs = proofs();
-    let right = rewrite(&written, &proofs);
+    for (page, prefix) in PAGES {
+        hold(page, prefix, &proofs);
+    }
+}
+
+fn hold(page: &str, prefix: &str, proofs: &Proofs) {
+    let file = workspace().join(page);
+    let written = std::fs::read_to_string(&file).expect("the page is there");
+    let right = rewrite(&written, proofs);
     if wants_update() {
-        std::fs::write(&page, &right).expect("the page can be written");
+        std::fs::write(&file, &right).expect("the page can be written");
     } else {
-        assert!(written == right, "the page is out of date: UPDATE_DOCS=1 make test ARGS=\"-E 'test(contract)'\"");
+        assert!(written == right, "{page} is out of date: UPDATE_DOCS=1 make test ARGS=\"-E 'test(contract)'\"");
     }
     let listed: BTreeSet<&str> = written.lines().filter_map(id_of_row).collect();
-    let unknown: Vec<_> = proofs.keys().filter(|id| id.starts_with("S002-") && !listed.contains(id.as_str())).collect();
-    assert!(unknown.is_empty(), "tests name lines that the contract does not have: {unknown:?}");
+    let unknown: Vec<_> = proofs.keys().filter(|id| id.starts_with(prefix) && !listed.contains(id.as_str())).collect();
+    assert!(unknown.is_empty(), "tests name lines that {page} does not have: {unknown:?}");
     assert!(
         right.contains("\n<!-- open: written by the test -->\nNone.\n"),
-        "lines that no test holds stand under \"Open\""
+        "lines that no test holds stand under \"Open\" of {page}"
     );
 }
 
@@ -124,7 +133,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn tests(code: &str, are_stories: bool) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let (mut comment, mut is_test) = (String::new(), false);
-    for line in code.lines().map(str::trim) {
+    let mut lines = code.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        // The name of a long story stands on a line of its own.
+        let line = if line == "story!(" { line.to_owned() + lines.next().unwrap_or_default() } else { line.to_owned() };
         if let Some(text) = line.strip_prefix("//").or(line.strip_prefix("# ")) {
             comment += text;
             comment.push(' ');
@@ -146,7 +158,7 @@ fn tests(code: &str, are_stories: bool) -> Vec<(String, String)> {
     found
 }
 
-/// `S002-41`, `S002-P1` and `d12`; `S002-25 to S002-27` is three.
+/// `S001-7`, `S002-41`, `S002-P1` and `d12`; `S002-25 to S002-27` is three.
 fn ids(text: &str) -> Vec<String> {
     let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || ",;:.()`".contains(c)).collect();
     let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
@@ -164,14 +176,14 @@ fn ids(text: &str) -> Vec<String> {
 
 /// `("S002-", 41)`
 fn id(word: &str) -> Option<(&str, u32)> {
-    let kind = ["S002-P", "S002-", "d"].into_iter().find(|kind| word.starts_with(kind))?;
+    let kind = ["S001-", "S002-P", "S002-", "d"].into_iter().find(|kind| word.starts_with(kind))?;
     Some((kind, word[kind.len()..].parse().ok()?))
 }
 
 #[test]
 fn ids_are_read_from_comments_on_the_contract() {
-    let comment = "S002-1, S002-41 and S002-62: d16 to the end; S002-25 to S002-27, S002-P1 to S002-P3, d, S002-x, dd3";
-    let expected = "S002-1 S002-41 S002-62 d16 S002-25 S002-26 S002-27 S002-27 S002-P1 S002-P2 S002-P3 S002-P3";
+    let comment = "S001-7, S002-41 and S002-62: d16 to the end; S002-25 to S002-27, S002-P1 to S002-P3, d, S002-x, dd3";
+    let expected = "S001-7 S002-41 S002-62 d16 S002-25 S002-26 S002-27 S002-27 S002-P1 S002-P2 S002-P3 S002-P3";
     assert_eq!(ids(comment).join(" "), expected);
 }
 
@@ -188,10 +200,13 @@ fn tests_of_the_contract_are_told_from_other_functions() {
         async fn a_test() {
         // S002-5
         async fn told(pair: Pair) {
+        // S001-7
+        story!(
+            a_long_story,
         # S002-6
         check() {
     ";
     let found = tests(code, true);
     let found: Vec<_> = found.iter().map(|(name, comment)| format!("{name} {}", ids(comment).join(" "))).collect();
-    assert_eq!(found, ["a_story S002-1", "a_test S002-3 S002-4", "told S002-5", "check S002-6"]);
+    assert_eq!(found, ["a_story S002-1", "a_test S002-3 S002-4", "told S002-5", "a_long_story S001-7", "check S002-6"]);
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use recado_notifications::{analytics, journal, notifications};
+use recado_partners::events;
 use recado_queue::context::Context;
 use recado_queue::jobs::Cleanup;
 use recado_queue::tasks::Claimed;
@@ -21,8 +22,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let tasks_before = now - context.config.task_retention;
     let dead_before = now - context.config.task_retention * DEAD_RETENTION_FACTOR;
     let notifications_before = now - context.config.notification_retention;
-    let mut deleted = [0, 0, 0];
-    for (what, deleted) in [What::Tasks, What::Notifications, What::Journal].into_iter().zip(&mut deleted) {
+    let mut deleted = [0; What::ALL.len()];
+    for (what, deleted) in What::ALL.into_iter().zip(&mut deleted) {
         loop {
             let mut session = context.db.begin().await?;
             let step = match what {
@@ -31,6 +32,7 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
                     notifications::delete_finished(&mut session, notifications_before, LARGEST_BATCH).await?
                 }
                 What::Journal => journal::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
+                What::PartnerEvents => events::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
             *deleted += step;
@@ -43,11 +45,12 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [tasks, notifications, journal] = deleted;
+    let [tasks, notifications, journal, partner_events] = deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
         "notifications": notifications,
         "journal": journal,
+        "partner_events": partner_events,
         "idempotency_keys": idempotency_keys,
     })))
 }
@@ -57,4 +60,9 @@ enum What {
     Tasks,
     Notifications,
     Journal,
+    PartnerEvents,
+}
+
+impl What {
+    const ALL: [Self; 4] = [Self::Tasks, Self::Notifications, Self::Journal, Self::PartnerEvents];
 }

@@ -2,6 +2,8 @@
 
 mod cleanup;
 mod notifications;
+mod partners;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ pub(crate) fn all(context: &Context) -> Result<Jobs, ProviderError> {
     jobs.add(&queue, ping);
     jobs.add(&queue, cleanup::run);
     notifications::register(&mut jobs, Notifications::new(context.clone()))?;
+    partners::register(&mut jobs, context.clone());
+    webhooks::register(&mut jobs, context.clone())?;
     Ok(jobs)
 }
 

@@ -1,0 +1,34 @@
+//! The registry of partners (seed 001), a file per noun. Its clients have an envelope of their own ([`crate::envelope`]), and
+//! words of their own for what they look for.
+
+pub(crate) mod integrations;
+pub(crate) mod registry;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use recado_kernel::db::Session;
+use recado_kernel::ids::Id;
+use recado_partners::registry::{Done, Refusal};
+
+use crate::extract::path::Segment;
+use crate::problem::Problem;
+use crate::state::Api;
+
+/// The partner that a URL names. What is no id names nobody.
+struct PartnerId(Id);
+
+impl<S: Send + Sync> FromRequestParts<S> for PartnerId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let named = Segment::from_request_parts(parts, state).await;
+        Ok(named.map(|Segment(id)| Self(id)).map_err(|_| Refusal::PartnerNotFound)?)
+    }
+}
+
+/// Makes it last, and rings for those who tell of it.
+async fn settle<T>(api: &Api, session: Session, Done { value, rings }: Done<T>) -> Result<T, Problem> {
+    session.commit().await?;
+    api.context.ring(&rings).await;
+    Ok(value)
+}

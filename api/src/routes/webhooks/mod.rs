@@ -1,0 +1,5 @@
+//! The webhooks system, one file per noun. Its URLs stand in `routes/mod.rs`.
+
+pub(crate) mod deliveries;
+pub(crate) mod endpoints;
+pub(crate) mod outcome;

@@ -1,0 +1,227 @@
+//! `recado partners`: who our partners are, and how each stands.
+
+use std::process::ExitCode;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
+use recado_partners::integrations::{self, Integration};
+use recado_partners::kyc::{self, Entry, KycStatus};
+use recado_partners::partners::{self, Listed, Partner, PartnerFilter, Status};
+use recado_queue::context::Context;
+use serde_json::json;
+
+use crate::ledger;
+use crate::output::{Outcome, count, print, print_json, say};
+use crate::table::{Table, shorten};
+use crate::times::{relative, relative_or_dash};
+
+/// Lines of the history that are shown.
+const HISTORY: i64 = 20;
+
+/// Characters of a text that fit into a row.
+const TEXT_WIDTH: usize = 60;
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// List partners, oldest first; deleted ones among them
+    #[command(
+        after_help = "Examples:\n  recado partners list --status SUSPENDIDO\n  recado partners list --kyc PENDIENTE\n  recado partners list --search abc"
+    )]
+    List(List),
+    /// Show a partner with its integrations and who decided what about its verification
+    #[command(after_help = "Example:\n  recado partners show 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a")]
+    Show {
+        /// The partner's id, as the list shows it
+        id: Id,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// How it stands with us
+    #[arg(long, value_parser = PossibleValuesParser::new(Status::WORDS).try_map(|word| word.parse::<Status>()))]
+    status: Option<Status>,
+    /// Where its verification stands
+    #[arg(long, value_parser = PossibleValuesParser::new(KycStatus::WORDS).try_map(|word| word.parse::<KycStatus>()))]
+    kyc: Option<KycStatus>,
+    /// Part of its name or e-mail address
+    #[arg(long)]
+    search: Option<String>,
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    limit: i64,
+}
+
+pub(crate) async fn run(command: Command, json: bool) -> Outcome {
+    let context = ledger::open().await?;
+    match command {
+        Command::List(options) => list(&context, options, json).await,
+        Command::Show { id } => show(&context, id, json).await,
+    }
+}
+
+async fn list(context: &Context, options: List, json: bool) -> Outcome {
+    let List { status, kyc, search, limit } = options;
+    let filter = PartnerFilter { status, kyc_status: kyc, name: None, search };
+    let (found, total) = partners::list(&mut context.db.read().await?, &filter, limit, 0).await?;
+    if json {
+        let rows: Vec<_> = found
+            .iter()
+            .map(|Listed { partner, integrations }| {
+                let mut row = as_json(partner);
+                row["integrations"] = json!(integrations);
+                row
+            })
+            .collect();
+        print_json(&rows)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = context.clock.now();
+    let mut table = Table::new(&["NAME", "STATUS", "KYC", ">INTEGRATIONS", "REGISTERED", "ID"]);
+    let shown = i64::try_from(found.len()).unwrap_or(i64::MAX);
+    for Listed { partner, integrations } in found {
+        table.row([
+            shorten(&partner.name, TEXT_WIDTH),
+            partner.status.to_string(),
+            partner.kyc_status.to_string(),
+            integrations.to_string(),
+            relative(partner.created_at, now),
+            partner.id.to_string(),
+        ]);
+    }
+    if table.is_empty() {
+        say("no such partners");
+    } else {
+        print(&table.render());
+    }
+    if total > shown {
+        eprintln!("{} more; see --limit", total - shown);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(context: &Context, id: Id, json: bool) -> Outcome {
+    let mut session = context.db.read().await?;
+    let Some(partner) = partners::find(&mut session, id).await? else {
+        return Err(format!("there is no partner {id}; see `recado partners list`").into());
+    };
+    let integrations = integrations::of_partner(&mut session, id).await?;
+    let (history, decisions) = kyc::history(&mut session, id, HISTORY, 0).await?;
+    if json {
+        let mut shown = as_json(&partner);
+        shown["integrations"] = integrations.iter().map(integration_as_json).collect();
+        shown["kyc_history"] = history.iter().map(entry_as_json).collect();
+        print_json(&shown)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = context.clock.now();
+    print(&describe(&partner, now));
+    if !integrations.is_empty() {
+        say("");
+        print(&integrations_table(integrations, now));
+    }
+    if !history.is_empty() {
+        say("");
+        print(&history_table(history, now));
+        if decisions > HISTORY {
+            let more = usize::try_from(decisions - HISTORY).unwrap_or_default();
+            say(&format!("and {} before", count(more, "decision")));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(partner: &Partner, now: Timestamp) -> String {
+    let mut table = Table::new(&["PARTNER", ""]);
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    for (what, value) in [
+        ("id", partner.id.to_string()),
+        ("name", partner.name.clone()),
+        ("e-mail", or_dash(&partner.email)),
+        ("contact", or_dash(&partner.contact_email)),
+        ("telephone", or_dash(&partner.phone)),
+        ("address", or_dash(&partner.address)),
+        ("status", partner.status.to_string()),
+        ("verification", partner.kyc_status.to_string()),
+        ("in URLs", or_dash(&partner.slug)),
+        ("registered", relative(partner.created_at, now)),
+        ("changed", relative(partner.updated_at, now)),
+        ("deleted", relative_or_dash(partner.deleted_at, now)),
+    ] {
+        table.row([what.to_owned(), value]);
+    }
+    table.render()
+}
+
+fn integrations_table(integrations: Vec<Integration>, now: Timestamp) -> String {
+    let mut table = Table::new(&["INTEGRATION", "KIND", "MADE", "REVOKED", "WHY", "ID"]);
+    for integration in integrations {
+        table.row([
+            shorten(&integration.name, TEXT_WIDTH),
+            integration.kind.to_string(),
+            relative(integration.created_at, now),
+            relative_or_dash(integration.revoked_at, now),
+            shorten(&integration.revocation_reason.unwrap_or_else(|| "-".to_owned()), TEXT_WIDTH),
+            integration.id.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+fn history_table(history: Vec<Entry>, now: Timestamp) -> String {
+    let mut table = Table::new(&["DECIDED", "FROM", "TO", "BY", "COMMENTS"]);
+    for entry in history {
+        table.row([
+            relative(entry.at, now),
+            entry.status_before.to_string(),
+            entry.status_after.to_string(),
+            entry.decided_by,
+            shorten(&entry.comments.unwrap_or_else(|| "-".to_owned()), TEXT_WIDTH),
+        ]);
+    }
+    table.render()
+}
+
+fn as_json(partner: &Partner) -> serde_json::Value {
+    json!({
+        "id": partner.id,
+        "name": partner.name,
+        "email": partner.email,
+        "contact_email": partner.contact_email,
+        "phone": partner.phone,
+        "address": partner.address,
+        "status": partner.status,
+        "kyc_status": partner.kyc_status,
+        "slug": partner.slug,
+        "created_at": partner.created_at,
+        "updated_at": partner.updated_at,
+        "deleted_at": partner.deleted_at,
+    })
+}
+
+/// Its configuration has asterisks in the place of secrets, and they stay.
+fn integration_as_json(integration: &Integration) -> serde_json::Value {
+    json!({
+        "id": integration.id,
+        "kind": integration.kind,
+        "name": integration.name,
+        "description": integration.description,
+        "configuration": integration.configuration,
+        "created_at": integration.created_at,
+        "revoked_at": integration.revoked_at,
+        "revocation_reason": integration.revocation_reason,
+    })
+}
+
+fn entry_as_json(entry: &Entry) -> serde_json::Value {
+    json!({
+        "at": entry.at,
+        "status_before": entry.status_before,
+        "status_after": entry.status_after,
+        "documents": entry.documents,
+        "comments": entry.comments,
+        "decided_by": entry.decided_by,
+    })
+}

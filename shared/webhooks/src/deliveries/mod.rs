@@ -1,0 +1,371 @@
+//! Deliveries: one webhook to one endpoint, however often it is tried. This module alone writes their table.
+
+pub mod attempts;
+
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::{Ids, Result, Session, columns, contains};
+use recado_kernel::ids::Id;
+use recado_kernel::{columns, sql, word_enum};
+use recado_queue::ring::Ring;
+use recado_queue::tasks::{self, NewTask, State};
+use utoipa::ToSchema;
+
+use crate::canonical::NotCanonical;
+use crate::endpoints::{self, DisabledReason, Endpoint};
+use crate::jobs::DeliverWebhook;
+
+/// A webhook for one endpoint.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Delivery {
+    /// Also the id of its task.
+    pub id: Id,
+    pub endpoint_id: Id,
+    /// The header `webhook-id`.
+    pub message_id: Id,
+    pub event_type: String,
+    /// What it is about, in the words of the system that sent it.
+    pub subject: Option<String>,
+    /// The bytes that travel and that are signed; `None` after their retention.
+    pub body: Option<String>,
+    pub status: Status,
+    /// Why it was skipped, failed or cancelled, or what the last attempt met.
+    pub reason: Option<String>,
+    /// `false`: one attempt and no more.
+    pub retries: bool,
+    pub is_test: bool,
+    pub attempts: i32,
+    pub last_status_code: Option<i32>,
+    pub next_attempt_at: Option<Timestamp>,
+    pub replay_of: Option<Id>,
+    pub created_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+}
+
+columns!(Delivery {
+    id: uuid = |delivery| delivery.id,
+    endpoint_id: uuid = |delivery| delivery.endpoint_id,
+    message_id: uuid = |delivery| delivery.message_id,
+    event_type: text = |delivery| delivery.event_type.as_str(),
+    subject: text = |delivery| delivery.subject.as_deref(),
+    body: text = |delivery| delivery.body.as_deref(),
+    status: text = |delivery| delivery.status.as_str(),
+    reason: text = |delivery| delivery.reason.as_deref(),
+    retries: bool = |delivery| delivery.retries,
+    is_test: bool = |delivery| delivery.is_test,
+    attempts: int4 = |delivery| delivery.attempts,
+    last_status_code: int4 = |delivery| delivery.last_status_code,
+    next_attempt_at: timestamptz = |delivery| delivery.next_attempt_at,
+    replay_of: uuid = |delivery| delivery.replay_of,
+    created_at: timestamptz = |delivery| delivery.created_at,
+    finished_at: timestamptz = |delivery| delivery.finished_at,
+});
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
+#[schema(as = DeliveryStatus, rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", const_into_str)]
+pub enum Status {
+    /// It will be tried, or tried again.
+    Pending,
+    Delivered,
+    /// Every attempt failed.
+    Failed,
+    /// Stopped: its endpoint was disabled, or an operator cancelled it.
+    Cancelled,
+    /// The endpoint did not subscribe to its type (S000-15).
+    Skipped,
+}
+
+word_enum!(Status, "a status of a delivery");
+
+impl Delivery {
+    /// An event for an endpoint. One that the endpoint does not want is skipped, and one for a disabled endpoint cancelled; both
+    /// are recorded.
+    ///
+    /// `payload` is JSON; it travels in the endpoint's canonical form.
+    ///
+    /// # Errors
+    /// When the payload has no canonical form.
+    pub fn of_event(
+        endpoint: &Endpoint,
+        event_type: &str,
+        payload: &str,
+        now: Timestamp,
+    ) -> std::result::Result<Self, NotCanonical> {
+        let (status, reason) = if !endpoint.wants(event_type) {
+            (Status::Skipped, Some(format!("the endpoint did not subscribe to {event_type}")))
+        } else if endpoint.status == endpoints::Status::Disabled {
+            (Status::Cancelled, Some("the endpoint is disabled".to_owned()))
+        } else {
+            (Status::Pending, None)
+        };
+        let goes = status == Status::Pending;
+        let id = Id::new(now);
+        Ok(Self {
+            id,
+            endpoint_id: endpoint.id,
+            message_id: id,
+            event_type: event_type.to_owned(),
+            subject: None,
+            body: Some(endpoint.canonical.body(payload)?),
+            status,
+            reason,
+            retries: true,
+            is_test: false,
+            attempts: 0,
+            last_status_code: None,
+            next_attempt_at: goes.then_some(now),
+            replay_of: None,
+            created_at: now,
+            finished_at: (!goes).then_some(now),
+        })
+    }
+
+    /// A test: one attempt, whatever the endpoint subscribed.
+    ///
+    /// # Errors
+    /// As [`of_event`](Self::of_event).
+    pub fn of_test(
+        endpoint: &Endpoint,
+        event_type: &str,
+        payload: &str,
+        now: Timestamp,
+    ) -> std::result::Result<Self, NotCanonical> {
+        let test = Self::of_event(endpoint, event_type, payload, now)?;
+        Ok(Self {
+            status: Status::Pending,
+            reason: None,
+            retries: false,
+            is_test: true,
+            next_attempt_at: Some(now),
+            finished_at: None,
+            ..test
+        })
+    }
+
+    #[must_use]
+    pub fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// The same bytes under the same `webhook-id` once more, so that a partner who has it already notices.
+    #[must_use]
+    pub fn again(&self, now: Timestamp) -> Self {
+        Self {
+            id: Id::new(now),
+            status: Status::Pending,
+            reason: None,
+            attempts: 0,
+            last_status_code: None,
+            next_attempt_at: Some(now),
+            replay_of: Some(self.id),
+            created_at: now,
+            finished_at: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// Writes deliveries with their tasks, in the caller's transaction. Returns what to ring after the commit.
+pub async fn send(session: &mut Session, deliveries: &[Delivery], now: Timestamp) -> Result<Vec<Ring>> {
+    if deliveries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pending = deliveries.iter().filter(|delivery| delivery.status == Status::Pending);
+    let tasks: Vec<NewTask> = pending.map(|delivery| NewTask::now(delivery.id, &DeliverWebhook {}, now)).collect();
+    columns::run(session, "insert into webhook_deliveries ({columns}) select {columns} from {rows} r", deliveries)
+        .await?;
+    Ok(tasks::insert(session, &tasks).await?.rings)
+}
+
+/// What an attempt, or a decision without one, changes of a delivery.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub id: Id,
+    pub status: Status,
+    pub reason: Option<String>,
+    /// Attempts in all.
+    pub attempts: i32,
+    pub last_status_code: Option<i32>,
+    pub next_attempt_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+columns!(Change {
+    id: uuid = |change| change.id,
+    status: text = |change| change.status.as_str(),
+    reason: text = |change| change.reason.as_deref(),
+    attempts: int4 = |change| change.attempts,
+    last_status_code: int4 = |change| change.last_status_code,
+    next_attempt_at: timestamptz = |change| change.next_attempt_at,
+    finished_at: timestamptz = |change| change.finished_at,
+});
+
+/// Writes changes. A delivery that has ended meanwhile stays as it ended.
+pub async fn apply(session: &mut Session, changes: &[Change]) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    columns::run(
+        session,
+        "update webhook_deliveries
+         set status = r.status, reason = r.reason, attempts = r.attempts,
+             last_status_code = coalesce(r.last_status_code, webhook_deliveries.last_status_code),
+             next_attempt_at = r.next_attempt_at, finished_at = r.finished_at
+         from {rows} r where webhook_deliveries.id = r.id and webhook_deliveries.status = 'pending'",
+        changes,
+    )
+    .await?;
+    Ok(())
+}
+
+/// Why an endpoint's deliveries were stopped, in words for people.
+fn stopped(reason: DisabledReason) -> &'static str {
+    match reason {
+        DisabledReason::Gone => "the endpoint answered 410 and wants nothing any more",
+        DisabledReason::Failing => "the endpoint took nothing for days and was disabled",
+        DisabledReason::Owner => "its partner or integration is not active",
+    }
+}
+
+/// Disables endpoints, and stops what was still to go to them. Whether each was disabled by this.
+pub async fn disable(session: &mut Session, id: Id, reason: DisabledReason, now: Timestamp) -> Result<bool> {
+    let changed = endpoints::set_status(session, id, endpoints::Status::Disabled, Some(reason), now).await?;
+    let stopped: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "update webhook_deliveries set status = 'cancelled', reason = $2, finished_at = $3, next_attempt_at = null
+         where endpoint_id = $1 and status = 'pending' returning id",
+        id,
+        stopped(reason),
+        now
+    )?;
+    let stopped: Vec<Id> = stopped.into_iter().map(|(id,)| id).collect();
+    tasks::cancel(session, &stopped, now).await?;
+    Ok(changed)
+}
+
+/// Lets webhooks wait until [`resume`].
+pub async fn pause(session: &mut Session, id: Id, now: Timestamp) -> Result<bool> {
+    endpoints::set_status(session, id, endpoints::Status::Paused, None, now).await
+}
+
+/// Lets webhooks go out again, and at once what waited. What was cancelled stays so until it is replayed.
+pub async fn resume(session: &mut Session, id: Id, now: Timestamp) -> Result<Vec<Ring>> {
+    endpoints::set_status(session, id, endpoints::Status::Active, None, now).await?;
+    let waiting: Vec<(Id,)> =
+        sql!(all(Id,), session, "select id from webhook_deliveries where endpoint_id = $1 and status = 'pending'", id)?;
+    let waiting: Vec<Id> = waiting.into_iter().map(|(id,)| id).collect();
+    tasks::wake(session, &waiting, &[State::Scheduled], now).await
+}
+
+/// Tasks of deliveries begin again.
+pub(crate) async fn restart(session: &mut Session, tasks: &[Id], now: Timestamp) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update webhook_deliveries set status = 'pending', reason = null, attempts = 0, next_attempt_at = $2, finished_at = null
+         where id = any($1)",
+        Ids(tasks),
+        now
+    )?;
+    Ok(())
+}
+
+/// Tasks of deliveries will not run any more.
+pub(crate) async fn close(
+    session: &mut Session,
+    tasks: &[Id],
+    status: Status,
+    reason: &str,
+    now: Timestamp,
+) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update webhook_deliveries set status = $2, reason = $3, finished_at = $4, next_attempt_at = null
+         where id = any($1) and status = 'pending'",
+        Ids(tasks),
+        status.as_str(),
+        reason,
+        now
+    )?;
+    Ok(())
+}
+
+/// The columns of a [`Delivery`], by name, so that a newer version may add some.
+const COLUMNS: &str =
+    "id, endpoint_id, message_id, event_type, subject, body, status, reason, retries, is_test, attempts,
+    last_status_code, next_attempt_at, replay_of, created_at, finished_at";
+
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<Delivery>> {
+    sql!(one Delivery, session, (&format!("select {COLUMNS} from webhook_deliveries where id = $1")), id)
+}
+
+/// These deliveries, in no order.
+pub async fn all(session: &mut Session, ids: &[Id]) -> Result<Vec<Delivery>> {
+    sql!(all Delivery, session, (&format!("select {COLUMNS} from webhook_deliveries where id = any($1)")), Ids(ids))
+}
+
+/// Which deliveries to list; `None` leaves a question out.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    pub endpoint_id: Option<Id>,
+    pub status: Option<Status>,
+    pub event_type: Option<String>,
+    /// Part of the subject, in either case.
+    pub subject: Option<String>,
+    pub created_from: Option<Timestamp>,
+    pub created_until: Option<Timestamp>,
+    pub finished_from: Option<Timestamp>,
+}
+
+impl DeliveryFilter {
+    fn conditions(&self) -> Filter {
+        let mut asked = Filter::default();
+        asked.equal("endpoint_id", self.endpoint_id);
+        asked.equal("status", self.status.map(Status::as_str));
+        asked.equal("event_type", self.event_type.as_deref());
+        asked.when("subject ilike ? escape '\\'", self.subject.as_deref().map(contains));
+        asked.when("created_at >= ?", self.created_from);
+        asked.when("created_at < ?", self.created_until);
+        asked.when("finished_at >= ?", self.finished_from);
+        asked
+    }
+}
+
+/// A page of the deliveries that fit, the newest first, and how many fit in all.
+pub async fn list(
+    session: &mut Session,
+    filter: &DeliveryFilter,
+    limit: i64,
+    offset: i64,
+) -> Result<(Vec<Delivery>, i64)> {
+    let list = List {
+        select: &format!("select {COLUMNS} from webhook_deliveries"),
+        from: "webhook_deliveries",
+        key: "id",
+        order: &["id"],
+        descending: true,
+    };
+    list.page(session, &filter.conditions(), limit, offset).await
+}
+
+/// The next deliveries that can be sent again, behind `after` and made by `until`, in the order of their ids. What was made in
+/// that very moment by sending again is not among them.
+pub(crate) async fn to_replay(
+    session: &mut Session,
+    filter: &DeliveryFilter,
+    after: Option<Id>,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<Delivery>> {
+    let mut asked = filter.conditions();
+    asked.when("id > ?", after);
+    asked.when("(created_at < ? or (created_at = ? and replay_of is null))", Some(until));
+    asked.require("body is not null");
+    let text = format!("select {COLUMNS} from webhook_deliveries where {asked} order by id limit {limit}");
+    asked.all(session, &text).await
+}

@@ -1,0 +1,14 @@
+//! Jobs about partners. What kinds there are stands in `shared/partners/src/jobs.rs`.
+
+mod events;
+
+use std::sync::Arc;
+
+use recado_queue::context::Context;
+
+use crate::registry::Jobs;
+
+pub(crate) fn register(jobs: &mut Jobs, context: Context) {
+    let context = Arc::new(context);
+    jobs.add(&context, events::publish);
+}

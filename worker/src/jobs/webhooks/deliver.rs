@@ -1,0 +1,198 @@
+//! Delivers a webhook: one attempt, and the decision what follows.
+//!
+//! ```text
+//! load ─► may it go now? (disabled, paused, circuit open, no room) ─► attempt ─► retry::after_attempt ─► effects
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db;
+use recado_kernel::group_commit::Group;
+use recado_kernel::ids::Id;
+use recado_queue::context::Context;
+use recado_queue::tasks::Claimed;
+use recado_webhooks::deliveries::{self, Change, Delivery, Status};
+use recado_webhooks::endpoints::{self, Endpoint, Taken};
+use recado_webhooks::jobs::{DeliverWebhook, LANE};
+use recado_webhooks::retry::{Next, after_attempt};
+use serde_json::json;
+
+use super::Sender;
+use super::attempt::{self, Tried};
+use super::effects::{Sent, WebhookRows};
+use super::gate::Entered;
+use crate::registry::{Effects, JobError, Outcome};
+
+/// Loads deliveries with their endpoints; claims that run at the same time share the statements.
+pub(super) type Loaded = Group<Id, Result<Option<(Delivery, Arc<Endpoint>)>, Arc<db::Error>>>;
+
+/// The most deliveries that share the statements.
+const LARGEST_BATCH: usize = 500;
+
+/// A paused endpoint is looked at again after this long; resuming it wakes its deliveries at once.
+const PAUSED_WAIT: Duration = Duration::from_secs(60 * 60);
+
+pub(super) fn load_together(context: Context) -> Loaded {
+    Group::spawn(LARGEST_BATCH, move |ids: Arc<Vec<Id>>| {
+        let context = context.clone();
+        async move {
+            match load(&context, &ids).await {
+                Ok(mut found) => ids.iter().map(|id| Ok(found.remove(id))).collect(),
+                Err(error) => {
+                    let error = Arc::new(error);
+                    ids.iter().map(|_| Err(error.clone())).collect()
+                }
+            }
+        }
+    })
+}
+
+async fn load(context: &Context, ids: &[Id]) -> db::Result<HashMap<Id, (Delivery, Arc<Endpoint>)>> {
+    let mut session = context.db.read().await?;
+    let deliveries = deliveries::all(&mut session, ids).await?;
+    let mut needed: Vec<Id> = deliveries.iter().map(|delivery| delivery.endpoint_id).collect();
+    needed.sort_unstable();
+    needed.dedup();
+    let endpoints = endpoints::all(&mut session, &needed).await?;
+    let endpoints: HashMap<Id, Arc<Endpoint>> = endpoints.into_iter().map(|one| (one.id, Arc::new(one))).collect();
+    let pairs = deliveries.into_iter().filter_map(|delivery| {
+        let endpoint = endpoints.get(&delivery.endpoint_id)?.clone();
+        Some((delivery.id, (delivery, endpoint)))
+    });
+    Ok(pairs.collect())
+}
+
+pub(super) async fn deliver(sender: Arc<Sender>, task: Arc<Claimed>, _: DeliverWebhook) -> Result<Effects, JobError> {
+    let Some((delivery, endpoint)) = sender.loaded.call(task.id).await?? else {
+        return Err(JobError::fail("its delivery or its endpoint no longer exists"));
+    };
+    if delivery.status != Status::Pending {
+        return Ok(Outcome::Done(json!({ "status": delivery.status })).into());
+    }
+    let now = sender.context.clock.now();
+    let entered = match may_go(&sender, &delivery, &endpoint, now) {
+        Ok(entered) => entered,
+        Err(Wait { until, because }) => return Ok(later(&delivery, until, because).into()),
+    };
+    if endpoint.status == endpoints::Status::Disabled {
+        return Ok(stopped(&delivery, now).into());
+    }
+    let tried = attempt::make(&sender, &delivery, &endpoint, now).await;
+    drop(entered);
+    Ok(follow(&sender, &delivery, &endpoint, tried).into())
+}
+
+/// It does not go yet.
+struct Wait {
+    until: Timestamp,
+    because: &'static str,
+}
+
+/// A test goes out at once: a person waits for its answer.
+fn may_go(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, now: Timestamp) -> Result<Option<Entered>, Wait> {
+    if delivery.is_test || endpoint.status == endpoints::Status::Disabled {
+        return Ok(None);
+    }
+    if endpoint.status == endpoints::Status::Paused {
+        return Err(Wait { until: now + PAUSED_WAIT, because: "the endpoint is paused" });
+    }
+    if let Some(until) = endpoint.health.open_until.filter(|until| now < *until) {
+        return Err(Wait { until, because: "the endpoint failed too often; the circuit is open" });
+    }
+    let wait = |wait: Duration| {
+        // Spread, so that those that wait do not come back together.
+        let until = now + wait.mul_f64(rand::rng().random_range(1.0..2.0));
+        Wait { until, because: "the endpoint has enough requests under way" }
+    };
+    sender.gates.enter(endpoint, now).map(Some).map_err(wait)
+}
+
+fn later(delivery: &Delivery, until: Timestamp, because: &str) -> Sent {
+    Effects {
+        outcome: Outcome::Later { at: until, lane: LANE, because: Some(because.to_owned()) },
+        rows: WebhookRows {
+            change: Change { next_attempt_at: Some(until), ..unchanged(delivery) },
+            attempt: None,
+            taken: None,
+        },
+    }
+}
+
+fn stopped(delivery: &Delivery, now: Timestamp) -> Sent {
+    let reason = "its endpoint is disabled";
+    let change = Change {
+        status: Status::Cancelled,
+        reason: Some(reason.to_owned()),
+        next_attempt_at: None,
+        finished_at: Some(now),
+        ..unchanged(delivery)
+    };
+    let outcome = Outcome::Done(json!({ "status": Status::Cancelled, "reason": reason }));
+    Effects { outcome, rows: WebhookRows { change, attempt: None, taken: None } }
+}
+
+fn unchanged(delivery: &Delivery) -> Change {
+    Change {
+        id: delivery.id,
+        status: delivery.status,
+        reason: delivery.reason.clone(),
+        attempts: delivery.attempts,
+        last_status_code: delivery.last_status_code,
+        next_attempt_at: delivery.next_attempt_at,
+        finished_at: delivery.finished_at,
+    }
+}
+
+/// Turns the decision into what is written.
+fn follow(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, tried: Tried) -> Sent {
+    let Tried { reception, attempt } = tried;
+    let ended = sender.context.clock.now();
+    let schedule = schedule(sender, delivery, endpoint);
+    let number = attempt.number.unsigned_abs();
+    let next = after_attempt(&reception, number, &schedule, rand::rng().random_range(-1.0..1.0));
+    let reason = reception.reason();
+    let (status, at) = match next {
+        Next::Delivered => (Status::Delivered, None),
+        // The wait counts from the end of the attempt.
+        Next::RetryIn(wait) => (Status::Pending, Some(ended + wait)),
+        Next::Gone | Next::GiveUp => (Status::Failed, None),
+    };
+    let outcome = match at {
+        Some(at) => Outcome::Later { at, lane: LANE, because: reason.clone() },
+        None if status == Status::Delivered => {
+            Outcome::Done(json!({ "status": status, "status_code": attempt.status_code }))
+        }
+        None => Outcome::Failed(reason.clone().unwrap_or_default()),
+    };
+    let change = Change {
+        id: delivery.id,
+        status,
+        reason,
+        attempts: attempt.number,
+        last_status_code: attempt.status_code,
+        next_attempt_at: at,
+        finished_at: at.is_none().then_some(ended),
+    };
+    let taken = Taken {
+        endpoint_id: endpoint.id,
+        succeeded: status == Status::Delivered,
+        gone: matches!(next, Next::Gone),
+        at: ended,
+    };
+    metrics::counter!("recado_webhook_attempts_total", "system" => endpoint.system.clone(), "endpoint" => endpoint.name.clone(),
+        "outcome" => if taken.succeeded { "delivered" } else { "failed" })
+    .increment(1);
+    Effects { outcome, rows: WebhookRows { change, attempt: Some(attempt), taken: Some(taken) } }
+}
+
+fn schedule(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint) -> Vec<Duration> {
+    match &endpoint.retry_schedule {
+        _ if !delivery.retries => Vec::new(),
+        Some(own) => own.iter().map(|seconds| Duration::try_from_secs_f64(*seconds).unwrap_or_default()).collect(),
+        None => sender.context.config.webhook_retry_schedule.clone(),
+    }
+}
