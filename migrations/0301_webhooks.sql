@@ -114,7 +114,7 @@ create index webhook_attempts_delivery on webhook_attempts (delivery_id, number)
 
 -- Many deliveries sent again. What was made after the order is never among them.
 create table webhook_replays (
-    -- Also the upper bound: ids grow with time.
+    -- Also the id of its task.
     id uuid primary key,
     endpoint_id uuid not null,
     -- Which deliveries, as a JSON object: status, event_type, created_from, created_until, finished_from.

@@ -83,6 +83,8 @@ pub(crate) enum Credential {
     InternalSecret,
     /// `X-Webhook-Token: …`, or a JWT as a bearer.
     EvolutionWebhook,
+    /// `X-CRM-Webhook-Token: …`
+    CrmWebhook,
 }
 
 impl IntoResponse for Problem {
@@ -248,6 +250,8 @@ fn unauthenticated(credential: Credential) -> Response {
             "El webhook de Evolution no se identificó. Configure en él el jwt_key de EVOLUTION_WEBHOOK_JWT_KEY, o el \
              encabezado X-Webhook-Token con el valor de EVOLUTION_WEBHOOK_TOKEN.",
         ),
+        // S004-2: the sentence of the document.
+        Credential::CrmWebhook => ("X-CRM-Webhook-Token", "Token de autenticación inválido."),
         Credential::InternalSecret => {
             ("X-Internal-Secret", "Falta el encabezado X-Internal-Secret, o su valor no es INTERNAL_API_SECRET_KEY.")
         }

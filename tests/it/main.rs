@@ -55,6 +55,17 @@ mod partners {
     mod registry;
 }
 
+/// Webhooks to partners, whoever sends them.
+mod webhooks {
+    mod deliveries;
+}
+
+/// Appointments that become presences, at either end.
+mod crm {
+    mod appointments;
+    mod presences;
+}
+
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod fleet;

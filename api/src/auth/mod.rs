@@ -111,6 +111,34 @@ impl FromRequestParts<Arc<Api>> for EvolutionCaller {
     }
 }
 
+/// Proof that it is a CRM that calls (S004-2).
+pub(crate) struct CrmCaller;
+
+impl FromRequestParts<Arc<Api>> for CrmCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let token = parts.headers.get("x-crm-webhook-token").and_then(|value| value.to_str().ok());
+        let tokens = &api.context.config.crm.tokens;
+        // No token of ours opens nothing, also where the API is open.
+        let is_known = token.is_some_and(|token| api_keys::is_one_of(tokens, token.trim()));
+        if is_known { Ok(Self) } else { Err(Problem::Unauthenticated(Credential::CrmWebhook)) }
+    }
+}
+
+/// Proof that the caller has a key, also where the API is open to others.
+pub(crate) struct KeyHolder;
+
+impl FromRequestParts<Arc<Api>> for KeyHolder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let caller = api.keys.holder(&parts.headers).await?;
+        api.limits.admit(caller.known(), parts)?;
+        if caller.may(Scope::Dispatch) { Ok(Self) } else { Err(Problem::Forbidden { scope: Scope::Dispatch }) }
+    }
+}
+
 /// Where a key for tokens is set only those count; else the plain token, where one is set; else an open API is open.
 fn is_evolution(access: &Access, bearer: Option<&str>, token: Option<&str>, now: Timestamp) -> bool {
     match (&access.evolution_jwt_key, &access.evolution_token) {

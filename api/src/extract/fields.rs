@@ -118,6 +118,18 @@ impl Fields {
         }
     }
 
+    /// The fields that were not taken.
+    pub(crate) fn rest(&mut self) -> Map<String, Value> {
+        std::mem::take(&mut self.values)
+    }
+
+    /// A value that is itself one field of a larger object: its first error names what is wrong inside.
+    pub(crate) fn as_field<T>(value: Value, read: impl FnOnce(&mut Self) -> T) -> Result<T, String> {
+        let mut fields = Self::of(Map::read(value)?);
+        let inner = read(&mut fields);
+        fields.errors.into_iter().next().map_or(Ok(inner), |(field, error)| Err(format!("{field}: {error}")))
+    }
+
     /// What is read from an object inside this one. Its errors are nested too.
     pub(crate) fn within<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
         let mut inner = Self::of(self.required(name));

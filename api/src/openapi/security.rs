@@ -35,6 +35,12 @@ pub(super) fn schemes() -> Value {
             "bearerFormat": "JWT",
             "description": "What Evolution API signs with `EVOLUTION_WEBHOOK_JWT_KEY` (HS256), when that is set.",
         },
+        "crmToken": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-CRM-Webhook-Token",
+            "description": "One of `CRM_WEBHOOK_TOKEN`, for a CRM that posts presences.",
+        },
         "internalSecret": {
             "type": "apiKey",
             "in": "header",

@@ -1,5 +1,6 @@
 //! All URLs on one page. A slash at their end makes no difference (d24).
 
+mod crm;
 mod notifications;
 mod operations;
 mod partners;
@@ -50,6 +51,14 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         // Webhooks to partners
         .nest("/api/v1/webhooks/endpoints", webhooks::endpoints::routes())
         .nest("/api/v1/webhooks/deliveries", webhooks::deliveries::routes())
+        // A CRM and the commercial application; the first two with a token of their own, the third always with a key
+        .nest("/api/webhook-presencia-crm", crm::presences::webhook())
+        .nest("/api/gestion/webhook-presencia-crm", crm::presences::webhook_alias())
+        .nest("/api/test-webhook", crm::test_webhook::routes())
+        .nest("/api/v1/crm/appointments", crm::appointments::routes())
+        .nest("/api/v1/crm/leads", crm::appointments::leads())
+        .nest("/api/v1/crm/presencias", crm::presences::routes())
+        .nest("/api/v1/crm/mapping", crm::mapping::routes())
         // Applications, with an API key
         .nest("/api/v1/tasks", tasks::routes())
         // Services of the same house, with X-Internal-Secret

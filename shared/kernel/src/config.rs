@@ -162,6 +162,23 @@ pub const VARIABLES: &[Variable] = &[
         "5,300,1800,7200,18000,36000,50400,72000,86400",
         "Seconds between the attempts of a webhook, separated by commas; fractions are allowed. The first attempt is made at once, so n numbers are n + 1 attempts. Each moves by up to 20 %.",
     ),
+    variable(
+        "CRM_WEBHOOK_TOKEN",
+        "",
+        "What a CRM shows when it posts presences to /api/webhook-presencia-crm/ (header X-CRM-Webhook-Token). Two, separated by a comma, while you rotate. Unset: all are refused.",
+    ),
+    variable(
+        "COMERCIAL_WEBHOOK_URL",
+        "",
+        "Where presences of the CRM are sent, e.g. https://app.example.com/api/webhook-presencia-crm/. Unset: none is sent.",
+    ),
+    variable("COMERCIAL_WEBHOOK_TOKEN", "", "Its token (header X-CRM-Webhook-Token)."),
+    variable(
+        "COMERCIAL_WEBHOOK_SECRET",
+        "",
+        "whsec_…, for the signature headers of these webhooks. Default: one that is derived from the token.",
+    ),
+    variable("CRM_TIME_ZONE", "America/Lima", "Time zone of the CRM, for times that are written without one."),
     variable("WEBHOOK_RETENTION_DAYS", "30", "Age at which bodies and answers of webhooks are deleted."),
     variable("WORKER_CONCURRENCY", "32", "Jobs that a worker runs at once, per lane."),
     variable(
@@ -233,6 +250,7 @@ pub struct Config {
     /// Waits between the attempts of a webhook.
     pub webhook_retry_schedule: Vec<Duration>,
     pub webhook_retention: Duration,
+    pub crm: CrmSettings,
     pub worker: WorkerSettings,
     pub notification_retention: Duration,
     pub task_retention: Duration,
@@ -299,6 +317,25 @@ pub struct PushSettings {
     pub subject: String,
     /// Per device.
     pub timeout: Duration,
+}
+
+/// A CRM and the application that gets its presences; Recado may play either end (seed 004).
+#[derive(Clone, Debug)]
+pub struct CrmSettings {
+    /// Tokens by which a CRM gets in. Empty: none does.
+    pub tokens: Vec<SecretString>,
+    /// Where presences are sent. `None`: nowhere, because one of its variables is not set.
+    pub commercial: Option<CommercialSettings>,
+    /// Of times that are written without a zone.
+    pub time_zone: chrono_tz::Tz,
+}
+
+#[derive(Clone, Debug)]
+pub struct CommercialSettings {
+    pub url: String,
+    pub token: SecretString,
+    /// `None`: one is derived from the token.
+    pub secret: Option<SecretString>,
 }
 
 /// What becomes of an event for a customer whom we do not know (d14).
@@ -370,6 +407,7 @@ impl Config {
             allow_private_networks: env.flag("OUTBOUND_ALLOW_PRIVATE_NETWORKS"),
             webhook_retry_schedule: webhook_retry_schedule(&mut env),
             webhook_retention: env.days("WEBHOOK_RETENTION_DAYS"),
+            crm: crm(&mut env),
             worker: WorkerSettings {
                 concurrency: env.number("WORKER_CONCURRENCY", 1, 10_000) as usize,
                 lease: env.seconds("WORKER_LEASE_SECONDS", 0.3),
@@ -442,6 +480,21 @@ fn access(env: &mut Environment) -> Access {
         internal_secrets: env.list("INTERNAL_API_SECRET_KEY").into_iter().map(Into::into).collect(),
         evolution_jwt_key: env.optional("EVOLUTION_WEBHOOK_JWT_KEY").map(Into::into),
         evolution_token: env.optional("EVOLUTION_WEBHOOK_TOKEN").map(Into::into),
+    }
+}
+
+fn crm(env: &mut Environment) -> CrmSettings {
+    let (url, token) = (env.optional("COMERCIAL_WEBHOOK_URL"), env.optional("COMERCIAL_WEBHOOK_TOKEN"));
+    if let Some(url) = &url
+        && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    {
+        env.problem("COMERCIAL_WEBHOOK_URL", url, "write https://…");
+    }
+    let secret = env.optional("COMERCIAL_WEBHOOK_SECRET").map(SecretString::from);
+    CrmSettings {
+        tokens: env.list("CRM_WEBHOOK_TOKEN").into_iter().map(Into::into).collect(),
+        commercial: url.zip(token).map(|(url, token)| CommercialSettings { url, token: token.into(), secret }),
+        time_zone: env.parse("CRM_TIME_ZONE", "name a zone of the IANA database, e.g. America/Lima"),
     }
 }
 

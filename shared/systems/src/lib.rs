@@ -1,9 +1,10 @@
 //! The systems of this program, on one page: all its processes agree on them.
 
+use recado_crm::system::CRM;
 use recado_notifications::system::NOTIFICATIONS;
 use recado_partners::system::PARTNERS;
 use recado_queue::systems::{QUEUE, Systems};
 use recado_webhooks::system::WEBHOOKS;
 
 /// Every system. Lanes are shown in this order.
-pub const SYSTEMS: Systems = Systems::new(&[NOTIFICATIONS, PARTNERS, WEBHOOKS, QUEUE]);
+pub const SYSTEMS: Systems = Systems::new(&[NOTIFICATIONS, PARTNERS, WEBHOOKS, CRM, QUEUE]);

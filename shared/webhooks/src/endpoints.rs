@@ -238,7 +238,7 @@ const COLUMNS: &str =
     concurrency, rate_per_minute, owner_email, sent_count, failed_count, last_attempt_at, last_success_at,
     consecutive_failures, failing_since, open_until, times_opened, created_at, updated_at";
 
-/// Writes an active endpoint.
+/// Writes an active endpoint. One that is there stays as it is.
 pub async fn insert(session: &mut Session, sealer: Sealer<'_>, new: &NewEndpoint, now: Timestamp) -> Result<()> {
     sql!(
         run,
@@ -246,7 +246,8 @@ pub async fn insert(session: &mut Session, sealer: Sealer<'_>, new: &NewEndpoint
         "insert into webhook_endpoints (id, system, name, url, events, status, status_changed_at, secret, canonical,
              signature_prefix, signature_headers, headers, timeout_seconds, retry_schedule, concurrency, rate_per_minute,
              owner_email, sent_count, failed_count, consecutive_failures, times_opened, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, 'active', $15, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, 0, 0, 0, 0, $15, $15)",
+         values ($1, $2, $3, $4, $5, 'active', $15, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, 0, 0, 0, 0, $15, $15)
+         on conflict (id) do nothing",
         new.id,
         new.system,
         new.name.as_str(),

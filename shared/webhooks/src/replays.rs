@@ -18,13 +18,13 @@ const STEP: i64 = 200;
 /// An order to send deliveries again, and how far it is.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Replay {
-    /// Also the upper bound: ids grow with time, so what was made after the order is never among them.
     pub id: Id,
     pub endpoint_id: Id,
     pub conditions: Json<Conditions>,
     /// The last delivery that was sent again.
     pub position: Option<Id>,
     pub replayed: i32,
+    /// What is made later is never among them.
     pub created_at: Timestamp,
     pub finished_at: Option<Timestamp>,
 }
@@ -94,7 +94,7 @@ pub async fn step(session: &mut Session, replay: &mut Replay, now: Timestamp) ->
         finished_from: conditions.finished_from,
         ..DeliveryFilter::default()
     };
-    let found = deliveries::to_replay(session, &filter, replay.position, replay.id, STEP).await?;
+    let found = deliveries::to_replay(session, &filter, replay.position, replay.created_at, STEP).await?;
     let again: Vec<Delivery> = found.iter().map(|delivery| delivery.again(now)).collect();
     let rings = deliveries::send(session, &again, now).await?;
     let is_last = found.len() < STEP as usize;

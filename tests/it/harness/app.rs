@@ -20,7 +20,7 @@ use recado_notifications::{catalogue_version, notifications};
 use recado_queue::context::Context;
 use recado_queue::ring::Queue;
 use recado_queue::tasks::{self, NewTask, State, Task};
-use recado_sandbox::{Mail, PushMessage, PushSubscription, Sandbox, WhatsappMessage};
+use recado_sandbox::{Mail, PushMessage, PushSubscription, Sandbox, Webhook, WhatsappMessage};
 use recado_scheduler::Swept;
 use recado_worker::Drain;
 use reqwest::{Client, Method, RequestBuilder};
@@ -42,6 +42,13 @@ pub(crate) const SUBSCRIBE: &str = "/api/v1/notifications/push/subscribe/";
 
 /// What `X-Internal-Secret` must be.
 pub(crate) const SECRET: &str = "internal-secret-of-the-stories";
+
+/// What presences are sent with, and what they must come with.
+pub(crate) const COMMERCIAL_TOKEN: &str = "commercial-token-of-the-stories";
+pub(crate) const CRM_TOKEN: &str = "crm-token-of-the-stories";
+
+/// For stories about what is kept sealed.
+pub(crate) const SECRET_KEY: (&str, &str) = ("SECRET_KEY", "a-secret-key-for-stories-of-32-or-more");
 
 const VAPID_PUBLIC_KEY: &str =
     "BJhuxFu-9UtxRgDlpZBNryOusWUPuBXPXrXJCoenZ1neH2GaECr7RgRVSuBDkpDfcQDx1tjOFugw3n16HpmcHd8";
@@ -152,6 +159,9 @@ fn variables(sandbox: &Sandbox, storage: &Storage, settings: &[(&str, &str)]) ->
         ("VAPID_PRIVATE_KEY", VAPID_PRIVATE_KEY.to_owned()),
         ("VAPID_CONTACT_EMAIL", "taller@example.com".to_owned()),
         ("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "true".to_owned()),
+        ("COMERCIAL_WEBHOOK_URL", format!("{}/presencias/", sandbox.partner.url())),
+        ("COMERCIAL_WEBHOOK_TOKEN", COMMERCIAL_TOKEN.to_owned()),
+        ("CRM_WEBHOOK_TOKEN", CRM_TOKEN.to_owned()),
     ];
     let own = own.map(|(name, value)| (name.to_owned(), value));
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -244,6 +254,18 @@ impl App {
         self.worker.run().await.expect("the worker works")
     }
 
+    /// The worker works while a request waits for what it does.
+    pub(crate) async fn working(&self, request: impl Future<Output = Answer>) -> Answer {
+        let mut rounds = tokio::time::interval(Duration::from_millis(5));
+        tokio::pin!(request);
+        loop {
+            tokio::select! {
+                answer = &mut request => return answer,
+                _ = rounds.tick() => drop(self.drain().await),
+            }
+        }
+    }
+
     /// One pass of the scheduler.
     pub(crate) async fn sweep(&self) -> Swept {
         recado_scheduler::sweep(&self.context).await.expect("the scheduler passes")
@@ -318,6 +340,10 @@ impl App {
 
     pub(crate) fn pushes(&self) -> Vec<PushMessage> {
         self.sandbox.push.messages()
+    }
+
+    pub(crate) fn webhooks(&self) -> Vec<Webhook> {
+        self.sandbox.partner.messages()
     }
 
     pub(crate) async fn task(&self, task: Id) -> Task {

@@ -353,17 +353,18 @@ pub async fn list(
     list.page(session, &filter.conditions(), limit, offset).await
 }
 
-/// The next deliveries that can be sent again, between `after` and `until`, in the order in which they were made.
+/// The next deliveries that can be sent again, behind `after` and made by `until`, in the order of their ids. What was made in
+/// that very moment by sending again is not among them.
 pub(crate) async fn to_replay(
     session: &mut Session,
     filter: &DeliveryFilter,
     after: Option<Id>,
-    until: Id,
+    until: Timestamp,
     limit: i64,
 ) -> Result<Vec<Delivery>> {
     let mut asked = filter.conditions();
     asked.when("id > ?", after);
-    asked.when("id < ?", Some(until));
+    asked.when("(created_at < ? or (created_at = ? and replay_of is null))", Some(until));
     asked.require("body is not null");
     let text = format!("select {COLUMNS} from webhook_deliveries where {asked} order by id limit {limit}");
     asked.all(session, &text).await

@@ -43,7 +43,7 @@ pub(super) async fn make(sender: &Sender, delivery: &Delivery, endpoint: &Endpoi
             let (reception, response) = call(sender, endpoint, request, now).await;
             (reception, response, headers)
         }
-        Err(reason) => (Reception::Impossible(reason), None, Value::Null),
+        Err(reason) => (Reception::Impossible(reason), None, Value::Object(Map::new())),
     };
     let status_code = match reception {
         Reception::Answered { status, .. } => Some(status.into()),

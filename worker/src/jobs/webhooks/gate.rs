@@ -16,6 +16,9 @@ const MOST_IDLE: usize = 1_000;
 /// How long a delivery waits that found no room.
 const BUSY_WAIT: Duration = Duration::from_secs(2);
 
+/// How far ahead of its rate an endpoint may be: requests that come together need not be spread.
+const BURST: Duration = Duration::from_secs(10);
+
 /// The gates of all endpoints.
 #[derive(Default)]
 pub(super) struct Gates {
@@ -25,8 +28,8 @@ pub(super) struct Gates {
 #[derive(Default)]
 struct Gate {
     under_way: Arc<()>,
-    /// When the next request may go, where a rate is set.
-    next: Option<Timestamp>,
+    /// Where a rate is set: when the requests so far would have gone if they had been spread evenly.
+    spread_until: Option<Timestamp>,
 }
 
 /// A request that is under way. Room for another comes when it is dropped.
@@ -37,7 +40,7 @@ impl Gates {
     pub(super) fn enter(&self, endpoint: &Endpoint, now: Timestamp) -> Result<Entered, Duration> {
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if open.len() > MOST_IDLE {
-            open.retain(|_, gate| gate.is_busy() || gate.next.is_some_and(|next| now < next));
+            open.retain(|_, gate| gate.is_busy() || gate.spread_until.is_some_and(|until| now < until));
         }
         open.entry(endpoint.id).or_default().enter(endpoint, now)
     }
@@ -51,10 +54,13 @@ impl Gate {
         if Arc::strong_count(&self.under_way) > room {
             return Err(BUSY_WAIT);
         }
-        if let Some(wait) = self.next.map(|next| next.since(now)).filter(|wait| !wait.is_zero()) {
-            return Err(wait);
+        if let Some(rate) = endpoint.rate_per_minute {
+            let ahead = self.spread_until.unwrap_or(now).since(now);
+            if ahead > BURST {
+                return Err(ahead - BURST);
+            }
+            self.spread_until = Some(now + ahead + Duration::from_secs(60) / rate.max(1).unsigned_abs());
         }
-        self.next = endpoint.rate_per_minute.map(|rate| now + Duration::from_secs(60) / rate.max(1).unsigned_abs());
         Ok(Entered(self.under_way.clone()))
     }
 

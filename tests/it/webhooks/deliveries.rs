@@ -1,0 +1,216 @@
+//! Webhooks on their way: attempts, circuits, endpoints that are paused or given up, and sending again. Told with presences of
+//! a CRM, which every installation can send.
+
+use recado_sandbox::PartnerFault;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::app::{App, SECRET_KEY, seconds};
+use crate::harness::pair::story;
+
+const ENDPOINTS: &str = "/api/v1/webhooks/endpoints/";
+const DELIVERIES: &str = "/api/v1/webhooks/deliveries/";
+const DAY: u64 = 86_400;
+
+/// A presence on its way; returns its delivery.
+async fn send(app: &App, id: u32) -> String {
+    let body = json!({
+        "estado": "Realizada",
+        "lead": {"nombre": "Juan Pérez", "celular": "999888777"},
+        "appointment": {"fecha_hora": "2024-01-15T14:30:00"},
+    });
+    let kept = app.post(&format!("/api/v1/crm/appointments/{id}/status/"), &body).await.must_be(202);
+    kept["delivery_id"].as_str().expect("a delivery").to_owned()
+}
+
+async fn delivery(app: &App, id: &str) -> Value {
+    app.get(&format!("{DELIVERIES}{id}/")).await.must_be(200)
+}
+
+async fn endpoint(app: &App) -> Value {
+    app.get(ENDPOINTS).await.must_be(200)["results"][0].clone()
+}
+
+async fn act(app: &App, what: &str) -> Value {
+    let id = endpoint(app).await["id"].as_str().expect("an id").to_owned();
+    let answer = app.send(app.request(Method::POST, &format!("{ENDPOINTS}{id}/{what}/"))).await;
+    answer.must_be(200)
+}
+
+// Appendix 2: the schedule, one id, a time stamp per attempt; every attempt is kept with its answer.
+story!(every_attempt_is_kept, [SECRET_KEY, ("WEBHOOK_RETRY_SCHEDULE", "5,300")], async |app: &App| {
+    let body = "nunca ".repeat(2_000);
+    app.sandbox.partner.misbehave(PartnerFault::Status { status: 503, body, retry_after: None });
+    let id = send(app, 1).await;
+    app.drain().await;
+    let waiting = delivery(app, &id).await;
+    assert_eq!((&waiting["status"], &waiting["attempts"].as_array().map(Vec::len)), (&json!("pending"), &Some(1)));
+    assert!(waiting["next_attempt_at"].is_string(), "{waiting}");
+    app.later(seconds(6)).await;
+    app.later(seconds(360)).await;
+    let ended = delivery(app, &id).await;
+    assert_eq!(ended["status"], "failed", "two waits are three attempts: {ended}");
+    let attempts = ended["attempts"].as_array().expect("attempts");
+    let told: Vec<_> = attempts.iter().map(|one| (&one["number"], &one["status_code"], &one["error"])).collect();
+    let expected = json!("HTTP 503");
+    assert_eq!(
+        told,
+        [1, 2, 3]
+            .map(|number| (json!(number), json!(503), expected.clone()))
+            .iter()
+            .map(|(a, b, c)| (a, b, c))
+            .collect::<Vec<_>>()
+    );
+    assert!(attempts.iter().all(|one| one["response"].as_str().is_some_and(|text| text.len() == 4_096)));
+    let sent: Vec<_> = app.webhooks().iter().map(|one| one.header("webhook-timestamp").map(str::to_owned)).collect();
+    assert!(sent[0] < sent[1] && sent[1] < sent[2], "{sent:?}");
+    app.later(seconds(DAY)).await;
+    assert_eq!(app.webhooks().len(), 3);
+});
+
+// d7: a redirect is a failure and is not followed.
+story!(a_redirect_is_not_followed, [SECRET_KEY], async |app: &App| {
+    let to = format!("{}/elsewhere/", app.sandbox.partner.url());
+    app.sandbox.partner.misbehave_for("/presencias/", PartnerFault::Redirect { to });
+    let id = send(app, 1).await;
+    app.drain().await;
+    assert_eq!(app.webhooks().len(), 1, "the other path was not called");
+    let reason = delivery(app, &id).await["reason"].to_string();
+    assert!(reason.contains("redirects are not followed"), "{reason}");
+    app.sandbox.partner.behave();
+    app.later(seconds(7)).await;
+    assert_eq!(delivery(app, &id).await["status"], "delivered");
+});
+
+// Appendix 2: Retry-After, in seconds and as a date, where it is longer.
+story!(an_endpoint_may_ask_for_time, [SECRET_KEY], async |app: &App| {
+    for (number, retry_after) in [(1, "120"), (2, "Tue, 20 Jan 2026 18:30:00 GMT")] {
+        let fault =
+            PartnerFault::Status { status: 429, body: String::new(), retry_after: Some(retry_after.to_owned()) };
+        app.sandbox.partner.misbehave_times(fault, 1);
+        let id = send(app, number).await;
+        app.drain().await;
+        let before = app.webhooks().len();
+        app.later(seconds(100)).await;
+        assert_eq!(app.webhooks().len(), before, "{retry_after}: the schedule alone would have tried after 5 s");
+        app.later(seconds(7_200)).await;
+        assert_eq!(delivery(app, &id).await["status"], "delivered", "{retry_after}");
+    }
+});
+
+// Appendix 2: 410 ends it at once, and whatever waits.
+story!(an_endpoint_that_is_gone_gets_nothing_more, [SECRET_KEY], async |app: &App| {
+    app.sandbox.partner.misbehave_times(PartnerFault::status(500), 1);
+    let waiting = send(app, 1).await;
+    app.drain().await;
+    app.sandbox.partner.misbehave(PartnerFault::status(410));
+    let gone = send(app, 2).await;
+    app.drain().await;
+    assert_eq!(delivery(app, &gone).await["status"], "failed");
+    assert_eq!(delivery(app, &waiting).await["status"], "cancelled");
+    let disabled = endpoint(app).await;
+    assert_eq!((&disabled["status"], &disabled["disabled_reason"]), (&json!("disabled"), &json!("gone")));
+
+    let missed = send(app, 3).await;
+    app.later(seconds(DAY)).await;
+    assert_eq!(app.webhooks().len(), 2);
+    assert_eq!(delivery(app, &missed).await["status"], "cancelled", "it is recorded, to be replayed");
+
+    // It is back: everything since it was disabled, and nothing twice.
+    app.sandbox.partner.behave();
+    act(app, "resume").await;
+    let id = endpoint(app).await["id"].as_str().expect("an id").to_owned();
+    let url = format!("{ENDPOINTS}{id}/replays/");
+    app.post(&url, &json!({"since_disabled": true})).await.must_be(202);
+    app.drain().await;
+    let replay = app.get(&url).await.must_be(200);
+    assert_eq!((&replay[0]["replayed"], replay[0]["finished_at"].is_string()), (&json!(2), true), "{replay}");
+    let again = app.webhooks().split_off(2);
+    let mut ids: Vec<_> = again.iter().map(|one| one.header("webhook-id").unwrap_or_default().to_owned()).collect();
+    ids.sort_unstable();
+    let mut expected = [waiting, missed];
+    expected.sort_unstable();
+    assert_eq!(ids, expected, "under the ids that they had");
+});
+
+// Appendix 2: after five failures in a row one probe goes after a minute, and the rest waits for its answer.
+story!(
+    a_circuit_opens_and_closes,
+    [SECRET_KEY, ("WEBHOOK_RETRY_SCHEDULE", "1,1,1,1,1,1,1,1,1,1")],
+    async |app: &App| {
+        app.sandbox.partner.misbehave(PartnerFault::status(500));
+        for number in 0..10 {
+            send(app, number).await;
+        }
+        app.drain().await;
+        let opened = endpoint(app).await;
+        assert!(opened["health"]["open_until"].is_string(), "{opened}");
+        let calls = app.webhooks().len();
+        for _ in 0..20 {
+            app.later(seconds(2)).await;
+        }
+        assert_eq!(app.webhooks().len(), calls, "while it is open nothing goes");
+        app.sandbox.partner.behave();
+        for _ in 0..20 {
+            app.later(seconds(15)).await;
+        }
+        let page = app.get(&format!("{DELIVERIES}?status=delivered")).await.must_be(200);
+        assert_eq!(page["count"], 10, "{page}");
+        assert!(endpoint(app).await["health"]["open_until"].is_null());
+    }
+);
+
+// Appendix 2: five days without one success.
+story!(an_endpoint_that_takes_nothing_for_days_is_disabled, [SECRET_KEY], async |app: &App| {
+    app.sandbox.partner.misbehave(PartnerFault::status(500));
+    send(app, 1).await;
+    app.drain().await;
+    app.later(seconds(5 * DAY)).await;
+    assert_eq!(endpoint(app).await["disabled_reason"], "failing");
+    act(app, "resume").await;
+    assert_eq!(endpoint(app).await["health"]["consecutive_failures"], 0, "it begins again with a clean record");
+});
+
+// A paused endpoint loses nothing.
+story!(webhooks_wait_while_their_endpoint_is_paused, [SECRET_KEY], async |app: &App| {
+    send(app, 1).await;
+    app.drain().await;
+    act(app, "pause").await;
+    let waiting = send(app, 2).await;
+    app.drain().await;
+    app.later(seconds(2 * DAY)).await;
+    assert_eq!(app.webhooks().len(), 1);
+    act(app, "resume").await;
+    app.drain().await;
+    assert_eq!(delivery(app, &waiting).await["status"], "delivered");
+    assert_eq!(delivery(app, &waiting).await["attempts"].as_array().map(Vec::len), Some(1), "waiting costs no attempt");
+});
+
+// One delivery again, by hand.
+story!(a_delivery_is_sent_again, [SECRET_KEY], async |app: &App| {
+    let id = send(app, 1).await;
+    app.drain().await;
+    let url = format!("{DELIVERIES}{id}/replay/");
+    let again = app.send(app.request(Method::POST, &url)).await.must_be(202);
+    assert_eq!((&again["replay_of"], &again["message_id"]), (&json!(id), &json!(id)));
+    app.drain().await;
+    let [first, second] = app.webhooks().try_into().expect("both arrived");
+    assert_eq!((&first.body, first.header("webhook-id")), (&second.body, second.header("webhook-id")));
+    app.send(app.request(Method::POST, &format!("{DELIVERIES}00000000-0000-0000-0000-000000000000/replay/")))
+        .await
+        .must_be(404);
+});
+
+// d26: the guard counts when the address is called, too.
+story!(
+    private_addresses_are_not_called_unless_allowed,
+    [SECRET_KEY, ("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "false"), ("WEBHOOK_RETRY_SCHEDULE", "1")],
+    async |app: &App| {
+        let id = send(app, 1).await;
+        app.drain().await;
+        assert_eq!(app.webhooks().len(), 0);
+        let attempt = &delivery(app, &id).await["attempts"][0];
+        assert!(attempt["error"].as_str().is_some_and(|error| error.contains("https://")), "{attempt}");
+        app.leave_work();
+    }
+);
