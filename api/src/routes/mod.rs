@@ -19,7 +19,7 @@ use self::notifications::{
     suppressions, sync, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{api_keys, docs, health, metrics, schema, tasks};
-use self::partners::{integrations, registry};
+use self::partners::{integrations, outbound, registrations, registry};
 use crate::auth::rate_limit;
 use crate::openapi;
 use crate::problem::Problem;
@@ -46,6 +46,8 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/unsubscribe", unsubscribe::routes())
         .nest("/api/v1/partners", registry::routes())
         .nest("/api/v1/partners", integrations::routes())
+        .nest("/partners", registrations::routes())
+        .nest("/partners", outbound::routes())
         // Evolution API, with a token or a JWT of its own
         .nest("/api/v1/webhooks/evolution", receipts::routes())
         // Webhooks to partners
