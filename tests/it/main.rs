@@ -52,6 +52,8 @@ mod partners {
     mod events;
     mod integrations;
     mod kyc;
+    mod outbound;
+    mod registration;
     mod registry;
 }
 
