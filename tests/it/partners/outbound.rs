@@ -210,6 +210,7 @@ story!(
         app.working(app.post(NOTIFY, &reservation())).await.must_be(200);
         app.put(&kyc, &json!({"estado_kyc": "RECHAZADO"})).await.must_be(200);
         app.post(NOTIFY, &reservation()).await.must_be(403);
+        app.drain().await;
     }
 );
 

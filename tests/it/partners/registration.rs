@@ -72,6 +72,7 @@ story!(findyourwork_is_registered_once, KEY, async |app: &App| {
     let back = app.post("/partners/register/findyourwork", &body).await.must_be(200);
     assert_eq!(back["status"], "active");
     app.get("/partners/nobody").await.must_be(404);
+    app.drain().await;
 });
 
 // S000-3: the generic registration; a name that is another's makes another partner.
@@ -90,6 +91,7 @@ story!(other_names_are_other_partners, KEY, async |app: &App| {
     // A name that is a word of the URLs is no slug.
     let body = json!({"partner_name": "Register", "webhook_url": "https://a.example.com/hooks", "events": []});
     assert_ne!(app.post("/partners/register", &body).await.must_be(201)["slug"], "register");
+    app.drain().await;
 });
 
 // d22: one registry. The partner and its integration are there for clients of the other document.
@@ -116,6 +118,7 @@ story!(registrations_at_once_make_one_partner, KEY, async |app: &App| {
     let found = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!((created, found), (1, 19));
     assert_eq!(app.get("/partners/").await.must_be(200).as_array().map(Vec::len), Some(1));
+    app.drain().await;
 });
 
 // d23: FastAPI's envelope names the field; a wrong body is never a 5xx.
@@ -172,6 +175,7 @@ story!(a_secret_that_is_no_base64_is_told_so, KEY, async |app: &App| {
     let registered = app.post("/partners/register/findyourwork", &body).await.must_be(201);
     assert_eq!(registered["standard_webhooks"], false);
     assert!(text(&registered["message"]).contains("Standard Webhooks"), "{registered}");
+    app.drain().await;
 });
 
 // d21: where the API is closed, each URL wants a key with its scope.
