@@ -86,7 +86,7 @@ fn take(value: &mut Value, pointer: String, is_secret: bool, secrets: &mut Map<S
             }
         }
         Value::String(text) if !text.is_empty() && (is_secret || gives_itself_away(text)) => {
-            hide(value, pointer, secrets)
+            hide(value, pointer, secrets);
         }
         Value::Number(_) if is_secret => hide(value, pointer, secrets),
         // Whether there is one is no secret.

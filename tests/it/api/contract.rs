@@ -133,7 +133,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn tests(code: &str, are_stories: bool) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let (mut comment, mut is_test) = (String::new(), false);
-    for line in code.lines().map(str::trim) {
+    let mut lines = code.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        // The name of a long story stands on a line of its own.
+        let line = if line == "story!(" { line.to_owned() + lines.next().unwrap_or_default() } else { line.to_owned() };
         if let Some(text) = line.strip_prefix("//").or(line.strip_prefix("# ")) {
             comment += text;
             comment.push(' ');
@@ -197,10 +200,13 @@ fn tests_of_the_contract_are_told_from_other_functions() {
         async fn a_test() {
         // S002-5
         async fn told(pair: Pair) {
+        // S001-7
+        story!(
+            a_long_story,
         # S002-6
         check() {
     ";
     let found = tests(code, true);
     let found: Vec<_> = found.iter().map(|(name, comment)| format!("{name} {}", ids(comment).join(" "))).collect();
-    assert_eq!(found, ["a_story S002-1", "a_test S002-3 S002-4", "told S002-5", "check S002-6"]);
+    assert_eq!(found, ["a_story S002-1", "a_test S002-3 S002-4", "told S002-5", "a_long_story S001-7", "check S002-6"]);
 }
