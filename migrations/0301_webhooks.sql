@@ -91,6 +91,7 @@ create table webhook_deliveries (
 create index webhook_deliveries_endpoint on webhook_deliveries (endpoint_id, id);
 create index webhook_deliveries_open on webhook_deliveries (endpoint_id, id) where status = 'pending';
 create index webhook_deliveries_unsent on webhook_deliveries (endpoint_id, id) where status in ('failed', 'cancelled');
+create index webhook_deliveries_finished on webhook_deliveries (finished_at) where finished_at is not null;
 
 -- Every request, as it was sent and answered.
 create table webhook_attempts (

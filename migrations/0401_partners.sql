@@ -66,6 +66,24 @@ create table integraciones (
 
 create index integraciones_partner on integraciones (partner_id, id);
 
+-- How a partner and we exchange webhooks (seed 000). What goes out to it is an endpoint of the webhooks system.
+create table partner_webhooks (
+    partner uuid primary key references partners (id),
+    -- The id of its integration, and of the endpoint.
+    endpoint_id uuid not null,
+    -- What it signs with, sealed for this partner. The secret that we sign with stands with the endpoint.
+    inbound_secret text not null,
+    -- The one before it, and until when it is still accepted.
+    former_inbound_secret text,
+    former_inbound_until timestamptz,
+    -- True: only the bytes that arrived may be signed.
+    strict_raw boolean not null,
+    -- How old a signed time stamp may be; 0: any.
+    tolerance_seconds bigint not null
+);
+
+create index partner_webhooks_endpoint on partner_webhooks (endpoint_id);
+
 -- The outbox: what happened to partners, written together with the change.
 create table partner_events (
     -- Also the id of the task that tells of it.

@@ -18,10 +18,22 @@ pub(crate) enum Envelope {
     Django,
     /// The partner registry's, written in Flask (seed 001): `{"error": "…", "codigo": "…"}` for everything.
     Flask,
+    /// The restaurant's, written in FastAPI (seed 000): `{"detail": "…"}`, and a list of places where fields are wrong.
+    FastApi,
+    /// The commercial application's (seed 004): `{"detail": "…", "errors": {"field": ["…"]}}`.
+    Comercial,
 }
 
 /// URLs that begin so belong to clients of this envelope. All others are Django's.
-const URLS: [(&str, Envelope); 1] = [("/api/v1/partners", Envelope::Flask)];
+const URLS: [(&str, Envelope); 7] = [
+    ("/api/v1/partners", Envelope::Flask),
+    ("/partners", Envelope::FastApi),
+    ("/webhooks/partner", Envelope::FastApi),
+    ("/api/webhook-presencia-crm", Envelope::Comercial),
+    ("/api/gestion", Envelope::Comercial),
+    ("/api/v1/crm", Envelope::Comercial),
+    ("/api/test-webhook", Envelope::Comercial),
+];
 
 tokio::task_local! {
     /// That of the request that this task serves, so that not every function passes it on.
@@ -49,7 +61,11 @@ impl Envelope {
     pub(crate) fn schema(self, body: Body) -> &'static str {
         match (self, body) {
             (Self::Django, Body::Fields) => "FieldErrors",
-            (Self::Django, Body::Sentence) => "Detail",
+            (Self::FastApi, Body::Fields) => "ValidationError",
+            (Self::Comercial, Body::Fields) => "DetailAndErrors",
+            (Self::Django, Body::Sentence) | (Self::FastApi | Self::Comercial, Body::Sentence | Body::Mistake) => {
+                "Detail"
+            }
             (Self::Django, Body::Mistake) => "Problem",
             (Self::Flask, Body::Fields | Body::Sentence | Body::Mistake) => "RegistryError",
         }
@@ -58,8 +74,16 @@ impl Envelope {
     /// Whether its clients write URLs with a slash at their end. Both ways are understood (d24).
     pub(crate) fn ends_with_slash(self) -> bool {
         match self {
-            Self::Django => true,
-            Self::Flask => false,
+            Self::Django | Self::Comercial => true,
+            Self::Flask | Self::FastApi => false,
+        }
+    }
+
+    /// The status of an answer to fields that are wrong, and to a body that is no JSON.
+    pub(crate) fn status_of_fields(self) -> StatusCode {
+        match self {
+            Self::Django | Self::Flask | Self::Comercial => StatusCode::BAD_REQUEST,
+            Self::FastApi => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
 }
@@ -101,6 +125,11 @@ mod tests {
             ("/api/v1/partners/", Envelope::Flask),
             ("/api/v1/partners/x/nothing", Envelope::Flask),
             ("/api/v1/partnerships", Envelope::Django),
+            ("/partners", Envelope::FastApi),
+            ("/partners/register/findyourwork/", Envelope::FastApi),
+            ("/webhooks/partner/findyourwork", Envelope::FastApi),
+            ("/api/gestion/webhook-presencia-crm/", Envelope::Comercial),
+            ("/api/v1/crm/appointments/1/status/", Envelope::Comercial),
             ("/api/v1/notifications/events/dispatch", Envelope::Django),
             ("/", Envelope::Django),
             ("", Envelope::Django),

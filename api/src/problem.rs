@@ -12,6 +12,7 @@ use recado_kernel::db;
 use recado_kernel::errors::explain;
 use recado_notifications::dispatch::Rejection;
 use recado_partners::registry::{self, Refusal};
+use recado_partners::standing::Standing;
 use recado_queue::enqueue::Unavailable;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -33,12 +34,16 @@ pub(crate) enum Problem {
     MissingVariables { missing: Vec<String>, template_variables: Vec<String> },
     /// 400, 404, 409 or 410. The registry of partners did not do it.
     Partners(Refusal),
+    /// 403, 409 or 410. Nothing goes out to this partner as it stands.
+    PartnerStopped(Standing),
     /// 401. No key or secret, or one that is not in force.
     Unauthenticated(Credential),
     /// 403. The key is good but lacks this scope.
     Forbidden { scope: Scope },
     /// 409. What the request asks for cannot be done any more, or not now.
     Conflict(Conflict),
+    /// 403. The signature is good, and its partner is suspended, inactive, deleted or revoked (d22).
+    PartnerInactive,
     /// 404.
     NotFound,
     /// 404. The sentence says what was looked for, and where the caller finds what there is.
@@ -96,6 +101,8 @@ pub(crate) enum Credential {
     EvolutionWebhook,
     /// `X-CRM-Webhook-Token: …`
     CrmWebhook,
+    /// A signature of a partner's secret.
+    PartnerSignature,
 }
 
 impl Credential {
@@ -106,6 +113,7 @@ impl Credential {
             Self::InternalSecret => "internal_secret",
             Self::EvolutionWebhook => "evolution_webhook",
             Self::CrmWebhook => "crm_webhook",
+            Self::PartnerSignature => "partner_signature",
         }
     }
 }
@@ -114,15 +122,17 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         match self {
             Self::Fields(errors) => fields(&errors),
-            Self::Malformed(text) => detail(StatusCode::BAD_REQUEST, &text),
+            Self::Malformed(text) => malformed(&text),
             Self::Dispatch { rejection, minimum_fields } => dispatch(rejection, minimum_fields),
             Self::MissingVariables { missing, template_variables } => missing_variables(missing, template_variables),
             Self::Partners(refusal) => partners(&refusal),
+            Self::PartnerStopped(standing) => stopped(standing),
             Self::Unauthenticated(credential) => unauthenticated(credential),
             Self::Forbidden { scope } => {
                 detail(StatusCode::FORBIDDEN, &format!("La clave no tiene el permiso \"{scope}\". Cree otra con él."))
             }
             Self::Conflict(Conflict { code, title, detail }) => document(StatusCode::CONFLICT, code, title, &detail),
+            Self::PartnerInactive => detail(StatusCode::FORBIDDEN, "El partner no está activo."),
             Self::NotFound => detail(StatusCode::NOT_FOUND, "No encontrado."),
             Self::Nothing(sentence) => detail(StatusCode::NOT_FOUND, &sentence),
             Self::NoSuchPage => detail(StatusCode::NOT_FOUND, "Página inválida."),
@@ -296,6 +306,8 @@ fn unauthenticated(credential: Credential) -> Response {
              encabezado X-Webhook-Token con el valor de EVOLUTION_WEBHOOK_TOKEN.",
         ),
         // S004-2: the sentence of the document.
+        // S000-8: the words of the document.
+        Credential::PartnerSignature => ("Signature", "Firma inválida"),
         Credential::CrmWebhook => ("X-CRM-Webhook-Token", "Token de autenticación inválido."),
         Credential::InternalSecret => {
             ("X-Internal-Secret", "Falta el encabezado X-Internal-Secret, o su valor no es INTERNAL_API_SECRET_KEY.")
@@ -333,11 +345,50 @@ fn partners(refusal: &Refusal) -> Response {
     coded(status, refusal.code(), &refusal.to_string())
 }
 
+/// d22: why nothing goes out, and what helps.
+fn stopped(standing: Standing) -> Response {
+    let (status, text) = match standing {
+        Standing::Suspended => (StatusCode::FORBIDDEN, "El partner está suspendido; no se le envía nada."),
+        Standing::KycPending => {
+            (StatusCode::FORBIDDEN, "El KYC del partner no está aprobado (PARTNER_REQUIRE_KYC); no se le envía nada.")
+        }
+        Standing::Inactive => (StatusCode::CONFLICT, "El partner está inactivo. Actívelo o regístrelo de nuevo."),
+        Standing::Failing => (
+            StatusCode::CONFLICT,
+            "El endpoint del partner está desactivado: no aceptó nada durante días. Reactívelo con POST …/resume/.",
+        ),
+        Standing::Deleted => (StatusCode::GONE, "El partner está eliminado."),
+        Standing::Revoked => (StatusCode::GONE, "La integración del partner está revocada. Regístrelo de nuevo."),
+        Standing::Gone => (
+            StatusCode::GONE,
+            "El endpoint del partner respondió 410 y está desactivado. Reactívelo con POST …/resume/.",
+        ),
+        Standing::Active => (StatusCode::CONFLICT, "El partner cambió entretanto. Inténtelo de nuevo."),
+    };
+    detail(status, text)
+}
+
 /// What is wrong with which fields.
 fn fields(errors: &FieldErrors) -> Response {
-    match Envelope::current() {
-        Envelope::Django => answer(StatusCode::BAD_REQUEST, errors.to_json()),
-        Envelope::Flask => detail(StatusCode::BAD_REQUEST, &errors.to_sentence()),
+    let envelope = Envelope::current();
+    let status = envelope.status_of_fields();
+    match envelope {
+        Envelope::Django => answer(status, errors.to_json()),
+        Envelope::Flask => detail(status, &errors.to_sentence()),
+        Envelope::FastApi => answer(status, json!({ "detail": errors.to_places() })),
+        Envelope::Comercial => answer(status, json!({ "detail": errors.to_sentence(), "errors": errors.to_json() })),
+    }
+}
+
+/// What is wrong with a body as a whole.
+fn malformed(text: &str) -> Response {
+    let envelope = Envelope::current();
+    let status = envelope.status_of_fields();
+    match envelope {
+        Envelope::Django | Envelope::Flask | Envelope::Comercial => detail(status, text),
+        Envelope::FastApi => {
+            answer(status, json!({ "detail": [{ "loc": ["body"], "msg": text, "type": "json_invalid" }] }))
+        }
     }
 }
 
@@ -349,7 +400,7 @@ fn detail(status: StatusCode, text: &str) -> Response {
 /// A sentence for people, and a word for programs where the envelope has room for one.
 fn coded(status: StatusCode, code: &str, text: &str) -> Response {
     match Envelope::current() {
-        Envelope::Django => answer(status, json!({ "detail": text })),
+        Envelope::Django | Envelope::FastApi | Envelope::Comercial => answer(status, json!({ "detail": text })),
         Envelope::Flask => answer(status, json!({ "error": text, "codigo": code })),
     }
 }
@@ -363,7 +414,9 @@ fn again_in_a_moment(answer: Response) -> Response {
 fn document(status: StatusCode, code: &str, title: &str, detail: &str) -> Response {
     match Envelope::current() {
         Envelope::Django => {}
-        Envelope::Flask => return coded(status, envelope::code_of(status), detail),
+        Envelope::Flask | Envelope::FastApi | Envelope::Comercial => {
+            return coded(status, envelope::code_of(status), detail);
+        }
     }
     let body = json!({
         "type": format!("urn:recado:problem:{code}"),
@@ -393,6 +446,9 @@ impl Problem {
         (parts.status, serde_json::from_slice(&bytes).unwrap_or_default())
     }
 }
+
+/// What is said of a field that is not there.
+pub(crate) const MISSING: &str = "Este campo es requerido.";
 
 /// What is wrong with which fields. A dot in a name descends into an object: `subscription.keys.auth`.
 #[derive(Debug, Default)]
@@ -427,6 +483,17 @@ impl FieldErrors {
             if field == "non_field_errors" { error.clone() } else { format!("{field}: {error}") }
         };
         self.0.iter().map(said).collect::<Vec<_>>().join(" ")
+    }
+
+    /// FastAPI's shape: where in the request, and what.
+    fn to_places(&self) -> Value {
+        let place = |(path, error): &(String, String)| {
+            let inside = path.split('.').filter(|part| *part != "non_field_errors");
+            let place: Vec<&str> = ["body"].into_iter().chain(inside).collect();
+            let kind = if error == MISSING { "missing" } else { "value_error" };
+            json!({ "loc": place, "msg": error, "type": kind })
+        };
+        self.0.iter().map(place).collect()
     }
 
     /// Django REST framework's shape: lists of texts, nested as the fields are.
@@ -540,6 +607,13 @@ mod tests {
             (Refusal::EmailTaken.into(), 409),
             (Refusal::PartnerDeleted.into(), 410),
             (Refusal::IntegrationRevoked.into(), 410),
+            (Problem::PartnerStopped(Standing::Suspended), 403),
+            (Problem::PartnerStopped(Standing::KycPending), 403),
+            (Problem::PartnerStopped(Standing::Inactive), 409),
+            (Problem::PartnerStopped(Standing::Failing), 409),
+            (Problem::PartnerStopped(Standing::Deleted), 410),
+            (Problem::PartnerStopped(Standing::Revoked), 410),
+            (Problem::PartnerStopped(Standing::Gone), 410),
             (Problem::Unauthenticated(Credential::ApiKey), 401),
             (Problem::Unauthenticated(Credential::InternalSecret), 401),
             (Problem::Unauthenticated(Credential::EvolutionWebhook), 401),

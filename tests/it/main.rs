@@ -52,8 +52,11 @@ mod notifications {
 /// Who our partners are, and what becomes of them.
 mod partners {
     mod events;
+    mod inbound;
     mod integrations;
     mod kyc;
+    mod outbound;
+    mod registration;
     mod registry;
 }
 

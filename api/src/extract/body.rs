@@ -94,6 +94,28 @@ impl<T: request::Request, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// The body of a request as it came, with its headers: what a signature is about.
+pub(crate) struct RawBody {
+    pub(crate) headers: HeaderMap,
+    bytes: Growing,
+}
+
+impl RawBody {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let headers = request.headers().clone();
+        let bytes = collect_within(BODY_TIMEOUT, request, MAX_BODY_BYTES).await?;
+        Ok(Self { headers, bytes })
+    }
+}
+
 /// The body of a request that may have none, which is an object without fields.
 pub(crate) struct MaybeJson<T>(pub(crate) T);
 

@@ -14,7 +14,7 @@ use recado_notifications::orchestration::{AwaitedReceipt, DeliveryMode};
 use recado_notifications::targets::Target;
 use serde_json::{Map, Number, Value};
 
-use crate::problem::{FieldErrors, Problem};
+use crate::problem::{FieldErrors, MISSING, Problem};
 
 /// The largest body that is read unless a request says otherwise, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -38,7 +38,7 @@ impl Fields {
     /// Adds an error for each of the fields that are absent.
     pub(super) fn demand(&mut self, names: &[&'static str]) {
         for name in names.iter().filter(|name| !self.values.contains_key(**name)) {
-            self.errors.add(*name, "Este campo es requerido.");
+            self.errors.add(*name, MISSING);
         }
     }
 
@@ -85,7 +85,7 @@ impl Fields {
     /// A field that must be there and not be null.
     pub(crate) fn required<T: Field + Default>(&mut self, name: &'static str) -> T {
         let value = match self.values.remove(name) {
-            None => Err("Este campo es requerido.".to_owned()),
+            None => Err(MISSING.to_owned()),
             Some(Value::Null) => Err("Este campo no puede ser nulo.".to_owned()),
             Some(value) => T::read(value),
         };
@@ -98,7 +98,7 @@ impl Fields {
     /// A field that must be there and not be null, of a type that has no value to go on with when it is wrong.
     pub(crate) fn mandatory<T: Field>(&mut self, name: &'static str) -> Option<T> {
         match self.values.get(name) {
-            None => self.errors.add(name, "Este campo es requerido."),
+            None => self.errors.add(name, MISSING),
             Some(Value::Null) => self.errors.add(name, "Este campo no puede ser nulo."),
             Some(_) => return self.values.remove(name).and_then(|value| self.read(name, value)),
         }

@@ -22,15 +22,19 @@ pub(super) fn add(path: &str, envelope: Envelope, operation: &mut Value) {
     });
     let answers: Vec<&Answer> = answers.collect();
     if operation.get("requestBody").is_some() {
-        let refusal = operation.pointer_mut("/responses/400/content/application~1json/schema");
+        let status = envelope.status_of_fields();
+        let place = format!("/responses/{}/content/application~1json/schema", status.as_u16());
+        let refusal = operation.pointer_mut(&place);
         refusal.into_iter().for_each(|refusal| admit_field_errors(envelope, refusal));
     }
     for Answer { status, description, body, .. } in answers {
+        let of_fields = envelope.status_of_fields();
+        let status = if *body == Body::Fields { of_fields.as_str() } else { *status };
         let schema = envelope.schema(*body);
         let content_type = if schema == "Problem" { "application/problem+json" } else { "application/json" };
         let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
         let responses = operation["responses"].as_object_mut().expect("every operation has responses");
-        let response = responses.entry(*status).or_insert_with(|| json!({ "description": description }));
+        let response = responses.entry(status).or_insert_with(|| json!({ "description": description }));
         // A route may answer 404 with a page of its own; a path that is no path at all still gets the JSON.
         if response["content"].get(content_type).is_none() {
             response["content"][content_type] = json!({ "schema": schema });
@@ -156,7 +160,7 @@ const ANSWERS: &[Answer] = &[
 
 const _: () = assert!(MAX_BODY_BYTES == 1024 * 1024, "the description of 413 names the limit");
 
-pub(super) fn error_schemas() -> [(&'static str, Value); 4] {
+pub(super) fn error_schemas() -> [(&'static str, Value); 6] {
     let detail = json!({
         "type": "object",
         "description": "What went wrong, in a sentence for people.",
@@ -191,5 +195,39 @@ pub(super) fn error_schemas() -> [(&'static str, Value); 4] {
             "codigo": { "type": "string", "description": "A word for programs.", "examples": ["DATOS_INVALIDOS", "EMAIL_EXISTENTE", "PARTNER_NO_ENCONTRADO", "PARTNER_ELIMINADO", "INTEGRACION_NO_ENCONTRADA", "INTEGRACION_YA_REVOCADA", "KYC_INVALIDO", "ERROR_INTERNO"] },
         },
     });
-    [("Detail", detail), ("FieldErrors", field_errors), ("Problem", problem), ("RegistryError", registry_error)]
+    let validation_error = json!({
+        "type": "object",
+        "description": "Where a request is wrong.",
+        "required": ["detail"],
+        "properties": { "detail": {
+            "type": "array",
+            "description": "Each place, with what is wrong there.",
+            "items": {
+                "type": "object",
+                "required": ["loc", "msg", "type"],
+                "properties": {
+                    "loc": { "type": "array", "items": { "type": "string" }, "description": "`body`, and the field in it.", "examples": [["body", "webhook_url"]] },
+                    "msg": { "type": "string", "description": "What is wrong, for people." },
+                    "type": { "type": "string", "description": "`missing`, `value_error` or `json_invalid`." },
+                },
+            },
+        } },
+    });
+    let detail_and_errors = json!({
+        "type": "object",
+        "description": "What went wrong; `errors` is there when fields are wrong.",
+        "required": ["detail"],
+        "properties": {
+            "detail": { "type": "string", "description": "A sentence for people; it names the fields that are wrong." },
+            "errors": { "type": "object", "additionalProperties": true, "description": "For each wrong field the list of what is wrong with it, nested as the fields are." },
+        },
+    });
+    [
+        ("Detail", detail),
+        ("FieldErrors", field_errors),
+        ("Problem", problem),
+        ("RegistryError", registry_error),
+        ("ValidationError", validation_error),
+        ("DetailAndErrors", detail_and_errors),
+    ]
 }

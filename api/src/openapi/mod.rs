@@ -33,6 +33,7 @@ use crate::envelope::Envelope;
         (name = "reminders", description = "What falls due on a day, or at a number of kilometres."),
         (name = "partners", description = "Businesses whose systems work with ours, and whether they are verified."),
         (name = "integrations", description = "How a partner's systems are connected with ours."),
+        (name = "partner-webhooks", description = "Partners that exchange webhooks with us: registering them, telling them of events, changing their secret."),
         (name = "push", description = "Browsers that take Web Push."),
         (name = "suppressions", description = "Addresses to which nothing is sent any more, until staff lift it."),
         (name = "unsubscribe", description = "Where the link in a mail leads."),
@@ -67,7 +68,8 @@ characters. Moments are RFC 3339 with a zone; answers give them in UTC.
 
 **Errors.** A `400` names all wrong fields at once: `{\"plate\": [\"Este campo es requerido.\"]}`, nested as the fields are. \
 Other refusals say `{\"detail\": \"…\"}`. Mistakes of ours are problems of RFC 9457. Below `/api/v1/partners` all of them are \
-`{\"error\": \"…\", \"codigo\": \"…\"}`. The texts are Spanish, for the people \
+`{\"error\": \"…\", \"codigo\": \"…\"}`; below `/partners` wrong fields are a 422 that lists their places, and the URLs of the \
+CRM say `{\"detail\": \"…\", \"errors\": {…}}`. The texts are Spanish, for the people \
 who use your application; programs go by the status, and by `code` where there is one.
 
 **Requests have ids.** Each answer carries `X-Request-Id`, yours if you sent one; the log names it. After a `503` or a \
@@ -254,7 +256,7 @@ mod tests {
     #[test]
     fn a_reader_sees_no_id_of_the_contract() {
         let text = write(&routes::all().1);
-        for id in ["S001-", "S002-"] {
+        for id in ["S000-", "S001-", "S002-", "S004-"] {
             assert!(!text.contains(id), "{}", text.split(id).nth(1).unwrap_or_default());
         }
     }

@@ -9,7 +9,7 @@ pub(super) fn of(path: &str) -> Value {
     } else if path.starts_with("/api/v1/unsubscribe/") {
         // The link in the mail is the proof.
         json!([])
-    } else if path.starts_with("/api/v1/") {
+    } else if path.starts_with("/api/v1/") || path == "/partners" || path.starts_with("/partners/") {
         json!([{ "apiKey": [] }])
     } else {
         json!([])

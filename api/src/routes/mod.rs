@@ -19,7 +19,7 @@ use self::notifications::{
     suppressions, sync, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{api_keys, docs, health, metrics, schema, tasks};
-use self::partners::{integrations, registry};
+use self::partners::{inbound, integrations, outbound, registrations, registry};
 use crate::openapi;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
@@ -47,11 +47,16 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/push", push::routes())
         .nest("/api/v1/partners", registry::routes())
         .nest("/api/v1/partners", integrations::routes())
+        .nest("/partners", registrations::routes())
+        .nest("/partners", outbound::routes())
+        // Partners, with their signature
+        .nest("/webhooks/partner", inbound::routes())
         // Evolution API, with a token or a JWT of its own
         .nest("/api/v1/webhooks/evolution", receipts::routes())
         // Webhooks to partners
         .nest("/api/v1/webhooks/endpoints", webhooks::endpoints::routes())
         .nest("/api/v1/webhooks/deliveries", webhooks::deliveries::routes())
+        .nest("/api/v1/webhooks/inbound", inbound::records())
         // A CRM and the commercial application; the first two with a token of their own, the third always with a key
         .nest("/api/webhook-presencia-crm", crm::presences::webhook())
         .nest("/api/gestion/webhook-presencia-crm", crm::presences::webhook_alias())

@@ -233,6 +233,11 @@ pub const VARIABLES: &[Variable] = &[
         "whsec_…, for the signature headers of these webhooks. Default: one that is derived from the token.",
     ),
     variable("CRM_TIME_ZONE", "America/Lima", "Time zone of the CRM, for times that are written without one."),
+    variable(
+        "PARTNER_REQUIRE_KYC",
+        "false",
+        "true: no webhook goes out to a partner until its verification is APROBADO.",
+    ),
     variable("WEBHOOK_RETENTION_DAYS", "30", "Age at which bodies and answers of webhooks are deleted."),
     variable("WORKER_CONCURRENCY", "32", "Jobs that a worker runs at once, per lane."),
     variable(
@@ -321,6 +326,8 @@ pub struct Config {
     /// Waits between the attempts of a webhook.
     pub webhook_retry_schedule: Vec<Duration>,
     pub webhook_retention: Duration,
+    /// Nothing goes out to a partner until it is verified.
+    pub partner_require_kyc: bool,
     pub crm: CrmSettings,
     pub worker: WorkerSettings,
     pub notification_retention: Duration,
@@ -543,6 +550,7 @@ impl Config {
             allow_private_networks: env.flag("OUTBOUND_ALLOW_PRIVATE_NETWORKS"),
             webhook_retry_schedule: webhook_retry_schedule(&mut env),
             webhook_retention: env.days("WEBHOOK_RETENTION_DAYS"),
+            partner_require_kyc: env.flag("PARTNER_REQUIRE_KYC"),
             crm: crm(&mut env),
             worker: WorkerSettings {
                 concurrency: env.number("WORKER_CONCURRENCY", 1, 10_000) as usize,

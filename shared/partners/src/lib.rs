@@ -3,12 +3,18 @@
 //! One noun, one file. [`registry`] has what can be done with them, each in one transaction; the other files have the tables
 //! and the pure decisions.
 
+pub mod connections;
 pub mod events;
+pub mod gate;
+pub mod inbound;
 pub mod integrations;
+pub mod itinerary;
 pub mod jobs;
 pub mod kyc;
 pub mod masking;
 pub mod partners;
 pub mod payload;
+pub mod registration;
 pub mod registry;
+pub mod standing;
 pub mod system;

@@ -151,11 +151,23 @@ pub(crate) const EMAIL_KEY: (&str, &str) = ("partners_email_key", "partners.emai
 
 /// The columns of a [`Partner`], by name: a star would break the prepared statements of running processes when a newer
 /// version adds one.
-const COLUMNS: &str = "id, name, email, contact_email, phone, address, status, kyc_status, partner_id, slug, created_at, \
+pub(crate) const COLUMNS: &str = "id, name, email, contact_email, phone, address, status, kyc_status, partner_id, slug, created_at, \
      updated_at, deleted_at";
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Partner>> {
     sql!(one Partner, session, (&format!("select {COLUMNS} from partners where id = $1")), id)
+}
+
+/// The id of the partner with this slug.
+pub(crate) async fn find_by_slug(session: &mut Session, slug: &str) -> Result<Option<Id>> {
+    let row: Option<(Id,)> = sql!(one(Id,), session, "select id from partners where slug = $1", slug)?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// Frees the names of a partner of seed 000, for another registration.
+pub(crate) async fn give_up_names(session: &mut Session, id: Id, now: Timestamp) -> Result<()> {
+    sql!(run, session, "update partners set partner_id = null, slug = null, updated_at = $2 where id = $1", id, now)?;
+    Ok(())
 }
 
 /// The partner, held until the end of the transaction, so that two changes of it do not lose each other.

@@ -1,6 +1,7 @@
 //! What a webhook to a partner says, and in which shape (S000-10).
 
 use recado_kernel::clock::Timestamp;
+use recado_webhooks::endpoints::Headers;
 use serde_json::{Value, json};
 
 /// Who we are to our partners (S000-11).
@@ -8,6 +9,11 @@ pub const SOURCE: &str = "chuwue-grill";
 
 /// The version of the shape.
 const VERSION: &str = "1.0";
+
+/// The headers by which partners know who calls (S000-11).
+pub(crate) fn headers() -> Headers {
+    ["X-Partner-ID", "X-Webhook-Source"].map(|name| (name.to_owned(), SOURCE.to_owned())).into()
+}
 
 /// The body of a webhook, as JSON in no canonical form: each endpoint has its own.
 pub fn payload(event_type: &str, data: &Value, at: Timestamp) -> String {

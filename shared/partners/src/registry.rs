@@ -9,9 +9,11 @@ use secrecy::SecretString;
 use sqlx::types::Json;
 
 use crate::events::{self, Event};
+use crate::gate;
 use crate::integrations::{self, Integration, IntegrationDraft, KeepError, MOST_IN_FORCE};
 use crate::kyc::{self, Entry, KycStatus, Verification};
 use crate::partners::{self, EMAIL_KEY, Partner, PartnerDraft, Status};
+use crate::standing::Policy;
 
 /// Why an integration of a partner that is deleted was revoked, as its clients read it.
 const REVOKED_WITH_PARTNER: &str = "Partner eliminado";
@@ -96,21 +98,31 @@ pub async fn change<E: From<Error>>(
     session: &mut Session,
     id: Id,
     change: impl FnOnce(&Partner) -> std::result::Result<PartnerDraft, E>,
+    policy: Policy,
     now: Timestamp,
 ) -> std::result::Result<Done<Partner>, E> {
     let before = present(session, id).await?;
     let draft = change(&before)?;
-    Ok(replace(session, before, draft, now).await?)
+    Ok(replace(session, before, draft, policy, now).await?)
 }
 
-async fn replace(session: &mut Session, before: Partner, draft: PartnerDraft, now: Timestamp) -> Result<Done<Partner>> {
+async fn replace(
+    session: &mut Session,
+    before: Partner,
+    draft: PartnerDraft,
+    policy: Policy,
+    now: Timestamp,
+) -> Result<Done<Partner>> {
     let fields = changed(&PartnerDraft::from(&before), &draft);
     if fields.is_empty() {
         return Ok(Done { value: before, rings: Vec::new() });
     }
     partners::replace(session, before.id, &draft, now).await.map_err(taken)?;
     let event = Event::partner_changed(before.id, &fields, before.status, draft.status);
-    let rings = events::publish(session, &[event], now).await?;
+    let mut rings = events::publish(session, &[event], now).await?;
+    if draft.status != before.status {
+        rings.extend(gate::follow(session, before.id, policy, now).await?);
+    }
     let changed = Partner {
         name: draft.name,
         email: draft.email,
@@ -148,6 +160,8 @@ pub async fn delete(session: &mut Session, id: Id, now: Timestamp) -> Result<Don
     present(session, id).await?;
     partners::mark_deleted(session, id, now).await?;
     let revoked = integrations::revoke_all(session, id, REVOKED_WITH_PARTNER, now).await?;
+    // A deleted partner gets nothing under any policy.
+    gate::follow(session, id, Policy::default(), now).await?;
     let told = |integration: Id| Event::integration_revoked(id, integration, Some(REVOKED_WITH_PARTNER));
     let all: Vec<Event> = revoked.into_iter().map(told).chain([Event::partner_deleted(id)]).collect();
     Ok(Done { value: (), rings: events::publish(session, &all, now).await? })
@@ -162,6 +176,7 @@ pub async fn verify(
     id: Id,
     verification: &Verification,
     decided_by: &str,
+    policy: Policy,
     now: Timestamp,
 ) -> Result<Done<Partner>> {
     let before = present(session, id).await?;
@@ -182,7 +197,8 @@ pub async fn verify(
     };
     kyc::record(session, &entry).await?;
     let event = Event::kyc_verified(id, before.kyc_status, verified.status);
-    let rings = events::publish(session, &[event], now).await?;
+    let mut rings = events::publish(session, &[event], now).await?;
+    rings.extend(gate::follow(session, id, policy, now).await?);
     Ok(Done { value: Partner { kyc_status: verified.status, updated_at: now, ..before }, rings })
 }
 
@@ -237,6 +253,7 @@ pub async fn revoke(session: &mut Session, integration: Id, reason: Option<&str>
         return Err(Refusal::IntegrationRevoked.into());
     }
     integrations::revoke(session, integration, reason, now).await?;
+    gate::follow_integration(session, integration, now).await?;
     let event = Event::integration_revoked(before.partner_id, integration, reason);
     Ok(Done { value: (), rings: events::publish(session, &[event], now).await? })
 }

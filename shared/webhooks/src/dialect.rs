@@ -213,14 +213,15 @@ pub fn is_payload_fresh(timestamp: Option<&str>, tolerance_seconds: i64, now: Ti
     if tolerance_seconds == 0 {
         return true;
     }
-    timestamp.and_then(read_time).is_some_and(|time| is_fresh(time, tolerance_seconds, now))
+    timestamp.and_then(read_moment).is_some_and(|time| is_fresh(time.to_utc().timestamp(), tolerance_seconds, now))
 }
 
-/// `2026-01-19T16:00:00Z`, `…+00:00`, or Python's `utcnow().isoformat()`, which says no zone and means UTC. In seconds.
-fn read_time(text: &str) -> Option<i64> {
+/// The moment that a time stamp names: `2026-01-19T16:00:00Z`, `…+00:00`, or Python's `utcnow().isoformat()`, which says no
+/// zone and means UTC.
+pub fn read_moment(text: &str) -> Option<Timestamp> {
     let text = text.trim();
-    let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.timestamp());
-    zoned.or_else(|_| DateTime::parse_from_rfc3339(&format!("{text}Z")).map(|time| time.timestamp())).ok()
+    let zoned = DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc3339(&format!("{text}Z")));
+    zoned.ok().map(|time| time.to_utc().into())
 }
 
 impl<'r> Received<'r> {

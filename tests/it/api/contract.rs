@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A page, and how the ids of its own lines begin. Decisions (`d…`) may stand on several.
-const PAGES: [(&str, &str); 2] = [("docs/contract-001.md", "S001-"), ("docs/contract-002.md", "S002-")];
+const PAGES: [(&str, &str); 4] = [
+    ("docs/contract-000.md", "S000-"),
+    ("docs/contract-001.md", "S001-"),
+    ("docs/contract-002.md", "S002-"),
+    ("docs/contract-004.md", "S004-"),
+];
 
 /// Where tests stand, and the checks that are no program's.
 const ROOMS: [&str; 9] = [
@@ -176,7 +181,7 @@ fn ids(text: &str) -> Vec<String> {
 
 /// `("S002-", 41)`
 fn id(word: &str) -> Option<(&str, u32)> {
-    let kind = ["S001-", "S002-P", "S002-", "d"].into_iter().find(|kind| word.starts_with(kind))?;
+    let kind = ["S000-", "S001-", "S002-P", "S002-", "S004-", "d"].into_iter().find(|kind| word.starts_with(kind))?;
     Some((kind, word[kind.len()..].parse().ok()?))
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use recado_notifications::{analytics, journal, notifications};
-use recado_partners::events;
+use recado_partners::{events, inbound};
 use recado_queue::context::Context;
 use recado_queue::jobs::Cleanup;
 use recado_queue::tasks::Claimed;
 use recado_queue::{idempotency, tasks};
+use recado_webhooks::deliveries;
 use serde_json::json;
 
 use crate::registry::{JobError, Outcome};
@@ -22,6 +23,7 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let tasks_before = now - context.config.task_retention;
     let dead_before = now - context.config.task_retention * DEAD_RETENTION_FACTOR;
     let notifications_before = now - context.config.notification_retention;
+    let webhooks_before = now - context.config.webhook_retention;
     let mut deleted = [0; What::ALL.len()];
     for (what, deleted) in What::ALL.into_iter().zip(&mut deleted) {
         loop {
@@ -32,6 +34,11 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
                     notifications::delete_finished(&mut session, notifications_before, LARGEST_BATCH).await?
                 }
                 What::Journal => journal::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
+                What::WebhookBodies => deliveries::forget_bodies(&mut session, webhooks_before, LARGEST_BATCH).await?,
+                What::Webhooks => {
+                    deliveries::delete_finished(&mut session, notifications_before, LARGEST_BATCH).await?
+                }
+                What::InboundWebhooks => inbound::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
                 What::PartnerEvents => events::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
@@ -45,11 +52,14 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [tasks, notifications, journal, partner_events] = deleted;
+    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, partner_events] = deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
         "notifications": notifications,
         "journal": journal,
+        "webhook_bodies": webhook_bodies,
+        "webhooks": webhooks,
+        "inbound_webhooks": inbound_webhooks,
         "partner_events": partner_events,
         "idempotency_keys": idempotency_keys,
     })))
@@ -60,9 +70,21 @@ enum What {
     Tasks,
     Notifications,
     Journal,
+    /// Bodies and answers of webhooks that went out; what became of them stays.
+    WebhookBodies,
+    Webhooks,
+    InboundWebhooks,
     PartnerEvents,
 }
 
 impl What {
-    const ALL: [Self; 4] = [Self::Tasks, Self::Notifications, Self::Journal, Self::PartnerEvents];
+    const ALL: [Self; 7] = [
+        Self::Tasks,
+        Self::Notifications,
+        Self::Journal,
+        Self::WebhookBodies,
+        Self::Webhooks,
+        Self::InboundWebhooks,
+        Self::PartnerEvents,
+    ];
 }

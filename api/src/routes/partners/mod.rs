@@ -1,7 +1,10 @@
 //! The registry of partners (seed 001), a file per noun. Its clients have an envelope of their own ([`crate::envelope`]), and
 //! words of their own for what they look for.
 
+pub(crate) mod inbound;
 pub(crate) mod integrations;
+pub(crate) mod outbound;
+pub(crate) mod registrations;
 pub(crate) mod registry;
 
 use axum::extract::FromRequestParts;
@@ -9,6 +12,7 @@ use axum::http::request::Parts;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
 use recado_partners::registry::{Done, Refusal};
+use recado_partners::standing::Policy;
 
 use crate::extract::path::Segment;
 use crate::problem::Problem;
@@ -24,6 +28,11 @@ impl<S: Send + Sync> FromRequestParts<S> for PartnerId {
         let named = Segment::from_request_parts(parts, state).await;
         Ok(named.map(|Segment(id)| Self(id)).map_err(|_| Refusal::PartnerNotFound)?)
     }
+}
+
+/// What the operator demands of partners.
+fn policy(api: &Api) -> Policy {
+    Policy { require_kyc: api.context.config.partner_require_kyc }
 }
 
 /// Makes it last, and rings for those who tell of it.

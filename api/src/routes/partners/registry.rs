@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::integrations::IntegrationView;
-use super::{PartnerId, settle};
+use super::{PartnerId, policy, settle};
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Whole};
 use crate::extract::fields::{Field, Fields, choice};
@@ -105,7 +105,7 @@ async fn change(
     let now = api.context.clock.now();
     let mut session = api.context.db.begin().await?;
     let with_changes = |partner: &Partner| changes.onto(PartnerDraft::from(partner));
-    let done = registry::change::<Problem>(&mut session, id, with_changes, now).await?;
+    let done = registry::change::<Problem>(&mut session, id, with_changes, policy(&api), now).await?;
     let documents = partners::documents(&mut session, id).await?;
     let partner = settle(&api, session, done).await?;
     Ok(axum::Json(PartnerAnswer::of("Partner actualizado exitosamente", partner, documents)))
@@ -141,7 +141,7 @@ async fn verify(
     let verification = body.verification()?;
     let mut session = api.context.db.begin().await?;
     let now = api.context.clock.now();
-    let done = registry::verify(&mut session, id, &verification, &caller.name, now).await?;
+    let done = registry::verify(&mut session, id, &verification, &caller.name, policy(&api), now).await?;
     let documents = partners::documents(&mut session, id).await?;
     let partner = settle(&api, session, done).await?;
     Ok(axum::Json(PartnerAnswer::of("KYC del partner actualizado exitosamente", partner, documents)))

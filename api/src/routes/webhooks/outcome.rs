@@ -21,6 +21,8 @@ const RAREST_LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) delivered: bool,
+    /// It is over: nothing more is tried.
+    pub(crate) ended: bool,
     pub(crate) status_code: Option<i32>,
     /// The beginning of the answer.
     pub(crate) response: Option<String>,
@@ -54,6 +56,7 @@ async fn look(api: &Api, id: Id) -> Result<Option<Outcome>, Problem> {
     let last = attempts::of(&mut session, id).await?.pop();
     Ok(Some(Outcome {
         delivered: delivery.status == Status::Delivered,
+        ended: delivery.status != Status::Pending,
         status_code: delivery.last_status_code,
         response: last.and_then(|attempt| attempt.response),
         error: delivery.reason,

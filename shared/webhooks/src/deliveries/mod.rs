@@ -369,3 +369,32 @@ pub(crate) async fn to_replay(
     let text = format!("select {COLUMNS} from webhook_deliveries where {asked} order by id limit {limit}");
     asked.all(session, &text).await
 }
+
+/// Empties the bodies of a batch of deliveries that ended before this moment, and the answers of their attempts: they may be
+/// about people. Returns how many there were.
+pub async fn forget_bodies(session: &mut Session, before: Timestamp, limit: i64) -> Result<u64> {
+    let old: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "select id from webhook_deliveries where finished_at < $1 and body is not null order by finished_at limit $2",
+        before,
+        limit
+    )?;
+    let old: Vec<Id> = old.into_iter().map(|(id,)| id).collect();
+    sql!(run, session, "update webhook_attempts set response = null where delivery_id = any($1)", Ids(&old))?;
+    sql!(run, session, "update webhook_deliveries set body = null where id = any($1)", Ids(&old))
+}
+
+/// Deletes a batch of deliveries that ended before this moment, with their attempts. Returns how many there were.
+pub async fn delete_finished(session: &mut Session, before: Timestamp, limit: i64) -> Result<u64> {
+    let old: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "select id from webhook_deliveries where finished_at < $1 order by finished_at limit $2",
+        before,
+        limit
+    )?;
+    let old: Vec<Id> = old.into_iter().map(|(id,)| id).collect();
+    sql!(run, session, "delete from webhook_attempts where delivery_id = any($1)", Ids(&old))?;
+    sql!(run, session, "delete from webhook_deliveries where id = any($1)", Ids(&old))
+}

@@ -1,0 +1,252 @@
+//! Where partners send us webhooks (S000-8). The bytes are verified before anything reads them; what is verified is kept and
+//! acknowledged, and takes effect afterwards.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::Session;
+use recado_kernel::ids::Id;
+use recado_partners::connections::{self, Connection};
+use recado_partners::inbound::{self, InboundEvent, InboundFilter, NewInboundEvent};
+use recado_partners::payload::SOURCE;
+use recado_webhooks::dialect::{self, Received, Refusal, is_payload_fresh};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::policy;
+use crate::auth::{May, Read};
+use crate::extract::body::RawBody;
+use crate::extract::json;
+use crate::extract::page::{Page, Paging};
+use crate::extract::path::Segment;
+use crate::extract::query::Query;
+use crate::extract::request::request;
+use crate::problem::{Credential, FieldErrors, Problem};
+use crate::state::{Api, Routes};
+
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(receive)).routes(routes!(receive_for))
+}
+
+pub(crate) fn records() -> Routes {
+    Routes::new().routes(routes!(list_inbound))
+}
+
+/// Who says that they call.
+const PARTNER_HEADER: &str = "x-partner-id";
+
+/// The longest type of an event that is kept, in characters.
+const LONGEST_TYPE: usize = 100;
+
+/// Takes a webhook in. `X-Partner-ID` says whose it is.
+#[utoipa::path(post, path = "/", tag = "partner-webhooks", security(()), request_body = Object, responses(
+    (status = 200, description = "It is kept, now or before", body = Acknowledgement),
+    (status = 401, description = "The signature is missing or wrong, or nobody is named"),
+    (status = 403, description = "The partner is not active")))]
+async fn receive(State(api): State<Arc<Api>>, body: RawBody) -> Result<axum::Json<Acknowledgement>, Problem> {
+    take(&api, None, &body).await
+}
+
+/// Takes a webhook in. The reference is the partner's slug or `partner_id`, or our own slug; then `X-Partner-ID` says whose it
+/// is.
+#[utoipa::path(post, path = "/{reference}", tag = "partner-webhooks", security(()), request_body = Object,
+    params(("reference" = String, Path, description = "Slug or `partner_id`; or our own slug")), responses(
+    (status = 200, description = "It is kept, now or before", body = Acknowledgement),
+    (status = 401, description = "The signature is missing or wrong, or nobody is named"),
+    (status = 403, description = "The partner is not active")))]
+async fn receive_for(
+    State(api): State<Arc<Api>>,
+    Segment(reference): Segment<String>,
+    body: RawBody,
+) -> Result<axum::Json<Acknowledgement>, Problem> {
+    take(&api, Some(reference), &body).await
+}
+
+async fn take(api: &Api, reference: Option<String>, body: &RawBody) -> Result<axum::Json<Acknowledgement>, Problem> {
+    let now = api.context.clock.now();
+    let mut session = api.context.db.read().await?;
+    let named = named(&mut session, reference.as_deref(), &body.headers).await?;
+    drop(session);
+    let connection = named.ok_or(WRONG)?;
+    let headers = headers(&body.headers);
+    let dialect = verify(api, &connection, Received { headers: &headers, body: body.as_slice() }, now)?;
+    if !connection.standing(policy(api)).may_send() {
+        return Err(Problem::PartnerInactive);
+    }
+    let (text, payload) = read(body)?;
+    let event_type = event_type(&payload)?;
+    if !is_payload_fresh(payload["timestamp"].as_str(), connection.tolerance_seconds, now) {
+        return Err(refused(&connection, Refusal::Stale));
+    }
+    let event = NewInboundEvent {
+        partner: connection.partner.id,
+        event_type: event_type.clone(),
+        body: text,
+        dialect,
+        webhook_id: body.headers.get("webhook-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
+    };
+    let mut session = api.context.db.begin().await?;
+    let kept = inbound::keep(&mut session, &event, now).await?;
+    session.commit().await?;
+    api.context.ring(&kept.rings).await;
+    Ok(axum::Json(Acknowledgement { status: "ack", event_type, duplicate: kept.is_duplicate.then_some(true) }))
+}
+
+/// The answer to whatever cannot be believed: it tells nobody what was wrong (d22).
+const WRONG: Problem = Problem::Unauthenticated(Credential::PartnerSignature);
+
+/// The partner whose webhook it says to be (d6). `None` when nobody is named, or two are.
+async fn named(
+    session: &mut Session,
+    reference: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Option<Connection>, Problem> {
+    let mut ids = headers.get_all(PARTNER_HEADER).iter();
+    let header = match (ids.next(), ids.next()) {
+        (_, Some(_)) => return Ok(None),
+        (header, None) => header.and_then(|id| id.to_str().ok()).map(str::trim),
+    };
+    let reference = reference.filter(|reference| *reference != SOURCE);
+    let by_reference = match reference {
+        Some(reference) => connections::find(session, reference).await?,
+        None => None,
+    };
+    let by_header = match header {
+        Some(id) => connections::find(session, id).await?,
+        None => None,
+    };
+    Ok(match (reference, header) {
+        (Some(_), None) => by_reference,
+        (None, Some(_)) => by_header,
+        (Some(_), Some(_)) => {
+            by_reference.filter(|one| by_header.is_some_and(|other| other.partner.id == one.partner.id))
+        }
+        (None, None) => None,
+    })
+}
+
+fn verify(
+    api: &Api,
+    connection: &Connection,
+    received: Received<'_>,
+    now: Timestamp,
+) -> Result<dialect::Dialect, Problem> {
+    let key = api.context.config.secret_key.as_ref().ok_or(Problem::Unavailable)?;
+    let secrets = connection.inbound_secrets(key, now).map_err(|error| {
+        tracing::error!(partner.id = %connection.partner.id, "the secret of partner {} cannot be read: {error}", connection.partner.id);
+        Problem::Unavailable
+    })?;
+    dialect::verify(&secrets, &connection.rules(), received, now).map_err(|refusal| refused(connection, refusal))
+}
+
+fn refused(connection: &Connection, refusal: Refusal) -> Problem {
+    let partner = connection.partner.id;
+    metrics::counter!("recado_webhooks_refused_total").increment(1);
+    tracing::warn!(partner.id = %partner, "a webhook in the name of partner {partner} is refused: {refusal}");
+    WRONG
+}
+
+fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let read = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    headers.iter().map(read).collect()
+}
+
+fn read(body: &RawBody) -> Result<(String, Value), Problem> {
+    let value = json::parse(body.as_slice()).map_err(Problem::Malformed)?;
+    let text = std::str::from_utf8(body.as_slice())
+        .map_err(|_| Problem::Malformed("El cuerpo no es UTF-8.".to_owned()))?
+        .replace('\0', "");
+    Ok((text, value))
+}
+
+fn event_type(payload: &Value) -> Result<String, Problem> {
+    let wrong = |error: &str| FieldErrors::one("event_type", error).into();
+    match &payload["event_type"] {
+        Value::String(text) if text.trim().is_empty() => Err(wrong("Este campo no puede estar en blanco.")),
+        Value::String(text) if text.chars().count() > LONGEST_TYPE || text.contains(char::is_control) => {
+            Err(wrong("Asegúrese de que este campo no tenga más de 100 caracteres, sin caracteres de control."))
+        }
+        Value::String(text) => Ok(text.clone()),
+        Value::Null => Err(wrong("Este campo es requerido.")),
+        _ => Err(wrong("No es una cadena válida.")),
+    }
+}
+
+/// Webhooks that partners sent, the newest first, each with the dialect in which it was signed.
+#[utoipa::path(get, path = "/", tag = "webhooks", params(InboundQuery, Paging),
+    responses((status = 200, description = "A page of webhooks", body = Page<InboundView>)))]
+async fn list_inbound(
+    _: May<Read>,
+    State(api): State<Arc<Api>>,
+    Query(query): Query<InboundQuery>,
+    paging: Paging,
+) -> Result<axum::Json<Page<InboundView>>, Problem> {
+    let mut session = api.context.db.read().await?;
+    let (found, count) = inbound::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
+    Ok(axum::Json(paging.page(found.into_iter().map(InboundView::from).collect(), count)?))
+}
+
+/// The answer to a partner.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookAcknowledgement)]
+struct Acknowledgement {
+    /// Always `ack`.
+    #[schema(examples("ack"))]
+    status: &'static str,
+    /// The type of the event.
+    #[schema(examples("service.booked_for_event"))]
+    event_type: String,
+    /// True: this very webhook was here before. Left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<bool>,
+}
+
+/// A webhook that a partner sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InboundWebhook)]
+struct InboundView {
+    /// Id of the webhook, and of its task.
+    id: Id,
+    /// The partner, by its id in the registry.
+    partner: Id,
+    /// The type of the event.
+    event_type: String,
+    /// How it was signed.
+    #[schema(examples("raw body in x-partner-signature"))]
+    dialect: String,
+    /// When it came.
+    received_at: Timestamp,
+    /// When it took effect; null: it waits, or its type means nothing here.
+    processed_at: Option<Timestamp>,
+}
+
+impl From<InboundEvent> for InboundView {
+    fn from(event: InboundEvent) -> Self {
+        let InboundEvent { id, partner, event_type, dialect, received_at, processed_at, .. } = event;
+        Self { id, partner, event_type, dialect, received_at, processed_at }
+    }
+}
+
+request! {
+    /// Which webhooks to list.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct InboundQuery {
+        /// Only those of this partner, by its id in the registry.
+        partner: Option<Id>,
+        /// Only this type of event.
+        event_type: Option<String>,
+    }
+}
+
+impl From<InboundQuery> for InboundFilter {
+    fn from(InboundQuery { partner, event_type }: InboundQuery) -> Self {
+        Self { partner, event_type }
+    }
+}

@@ -1,0 +1,39 @@
+//! Lets webhooks go out to a partner, or stops them, whenever its state changes (d22).
+
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Result, Session};
+use recado_kernel::ids::Id;
+use recado_queue::ring::Ring;
+use recado_webhooks::deliveries;
+use recado_webhooks::endpoints::{self, DisabledReason, Endpoint, Status};
+
+use crate::connections::{self, Connection};
+use crate::standing::Policy;
+
+/// Brings the endpoint of a partner into line with the partner, in the transaction of the change. What was still being tried
+/// stops; what is to be rung afterwards is returned.
+pub(crate) async fn follow(session: &mut Session, partner: Id, policy: Policy, now: Timestamp) -> Result<Vec<Ring>> {
+    let Some(connection) = connections::of_partner(session, partner).await? else { return Ok(Vec::new()) };
+    align(session, &connection, policy, now).await
+}
+
+/// The same for whom an integration belongs to, if it is one for webhooks.
+pub(crate) async fn follow_integration(session: &mut Session, integration: Id, now: Timestamp) -> Result<Vec<Ring>> {
+    let Some(connection) = connections::of_endpoint(session, integration).await? else { return Ok(Vec::new()) };
+    // A revoked integration stops whatever the policy says.
+    align(session, &connection, Policy::default(), now).await
+}
+
+async fn align(session: &mut Session, connection: &Connection, policy: Policy, now: Timestamp) -> Result<Vec<Ring>> {
+    let Some(endpoint) = endpoints::find(session, connection.endpoint_id).await? else { return Ok(Vec::new()) };
+    if !connection.standing(policy).is_active() {
+        deliveries::disable(session, endpoint.id, DisabledReason::Owner, now).await?;
+        return Ok(Vec::new());
+    }
+    // One that failed or answered 410 was not stopped by us, and a change of its partner says nothing of that.
+    if is_stopped_by_owner(&endpoint) { deliveries::resume(session, endpoint.id, now).await } else { Ok(Vec::new()) }
+}
+
+fn is_stopped_by_owner(endpoint: &Endpoint) -> bool {
+    endpoint.status == Status::Disabled && endpoint.disabled_reason == Some(DisabledReason::Owner)
+}

@@ -1,0 +1,189 @@
+//! The itinerary of an event: the services that a partner sold for it, kept from its webhooks (S000-18).
+
+use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Result, Session};
+use recado_kernel::ids::Id;
+use recado_kernel::sql;
+use serde_json::{Value, json};
+use sqlx::types::Json;
+
+/// A service of an itinerary.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct Service {
+    pub service_key: String,
+    /// The partner's id, as it wrote it.
+    pub service_id: Option<Json<Value>>,
+    pub name: Option<String>,
+    /// Who provides it.
+    pub provider: Option<String>,
+    pub price: Option<Json<Value>>,
+    pub time: Option<String>,
+    pub status: Option<String>,
+    /// The time stamp of the latest webhook about it.
+    pub told_at: Timestamp,
+}
+
+/// What a webhook says of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub external_event_id: String,
+    pub service: Service,
+}
+
+impl Told {
+    /// Reads a webhook; `received_at` stands for a time stamp that it lacks. `None` when it names no event, or nothing of it.
+    pub fn read(event_type: &str, payload: &Value, received_at: Timestamp) -> Option<Self> {
+        let data = &payload["data"];
+        let external_event_id = text(&data["external_event_id"])?;
+        let (id, name) = (text(&data["service_id"]), text(&data["service_name"]));
+        let service_key = id.or_else(|| name.clone())?;
+        let told_at = payload["timestamp"].as_str().and_then(recado_webhooks::dialect::read_moment);
+        Some(Self {
+            external_event_id,
+            service: Service {
+                service_key,
+                service_id: Some(data["service_id"].clone()).filter(|id| !id.is_null()).map(Json),
+                name,
+                provider: text(&data["provider"]["name"]).or_else(|| text(&data["provider"])),
+                price: Some(data["price"].clone()).filter(|price| !price.is_null()).map(Json),
+                time: text(&data["scheduled_time"]),
+                status: status(event_type, data),
+                told_at: told_at.unwrap_or(received_at),
+            },
+        })
+    }
+}
+
+/// The event's own, unless its type decides.
+fn status(event_type: &str, data: &Value) -> Option<String> {
+    match event_type {
+        "service.confirmed" => Some("confirmed".to_owned()),
+        "service.cancelled" => Some("cancelled".to_owned()),
+        _ => text(&data["status"]),
+    }
+}
+
+/// A text or a number, as text; bounded, because a stranger wrote it.
+fn text(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let bounded: String = text.chars().filter(|letter| !letter.is_control()).take(255).collect();
+    Some(bounded).filter(|text| !text.is_empty())
+}
+
+impl Service {
+    /// This service after another webhook about it. A later one says what is; one that came late only fills in what is not
+    /// known.
+    #[must_use]
+    pub fn after(self, told: Self) -> Self {
+        let (newer, older) = if told.told_at < self.told_at { (self, told) } else { (told, self) };
+        Self {
+            service_key: newer.service_key,
+            service_id: newer.service_id.or(older.service_id),
+            name: newer.name.or(older.name),
+            provider: newer.provider.or(older.provider),
+            price: newer.price.or(older.price),
+            time: newer.time.or(older.time),
+            status: newer.status.or(older.status),
+            told_at: newer.told_at,
+        }
+    }
+
+    fn view(&self) -> Value {
+        json!({
+            "service_id": self.service_id.as_ref().map(|id| &id.0),
+            "name": self.name,
+            "provider": self.provider,
+            "price": self.price.as_ref().map(|price| &price.0),
+            "time": self.time,
+            "status": self.status,
+        })
+    }
+}
+
+/// What the partner is told of the change: the whole itinerary of the event.
+pub fn update(external_event_id: &str, services: &[Service]) -> Value {
+    let services: Vec<Value> = services.iter().map(Service::view).collect();
+    json!({ "reservation_id": external_event_id, "updates": { "services": services } })
+}
+
+const COLUMNS: &str = "service_key, service_id, name, provider, price, time, status, told_at";
+
+/// Writes what a webhook says; returns the itinerary of its event afterwards, in the order in which the services were booked.
+pub async fn apply(session: &mut Session, partner: Id, told: &Told, now: Timestamp) -> Result<Vec<Service>> {
+    let known: Option<Service> = sql!(one Service, session,
+        (&format!("select {COLUMNS} from partner_event_services
+                   where partner = $1 and external_event_id = $2 and service_key = $3 for update")),
+        partner, told.external_event_id.as_str(), told.service.service_key.as_str())?;
+    let service = match known {
+        Some(known) => known.after(told.service.clone()),
+        None => told.service.clone(),
+    };
+    sql!(
+        run,
+        session,
+        "insert into partner_event_services (id, partner, external_event_id, service_key, service_id, name, provider, price,
+             time, status, told_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict (partner, external_event_id, service_key) do update
+         set service_id = excluded.service_id, name = excluded.name, provider = excluded.provider, price = excluded.price,
+             time = excluded.time, status = excluded.status, told_at = excluded.told_at",
+        Id::new(now),
+        partner,
+        told.external_event_id.as_str(),
+        service.service_key.as_str(),
+        service.service_id,
+        service.name.as_deref(),
+        service.provider.as_deref(),
+        service.price,
+        service.time.as_deref(),
+        service.status.as_deref(),
+        service.told_at
+    )?;
+    sql!(all Service, session,
+        (&format!("select {COLUMNS} from partner_event_services where partner = $1 and external_event_id = $2 order by id")),
+        partner, told.external_event_id.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(event_type: &str, time: &str, data: Value) -> Option<Told> {
+        Told::read(event_type, &json!({ "timestamp": time, "data": data }), Timestamp::default())
+    }
+
+    /// S000-18, S000-19
+    #[test]
+    fn a_webhook_is_read_with_and_without_an_id_of_the_service() {
+        let booked = json!({
+            "external_event_id": "RES-1", "service_id": 123, "service_name": "DJ", "provider": {"id": 4, "name": "Sounds"},
+            "price": 250.0, "scheduled_time": "19:00", "status": "confirmed",
+        });
+        let read = told("service.booked_for_event", "2026-01-19T16:00:00Z", booked).expect("an event");
+        let view = json!({"service_id": 123, "name": "DJ", "provider": "Sounds", "price": 250.0, "time": "19:00", "status": "confirmed"});
+        assert_eq!(
+            update("RES-1", &[read.service]),
+            json!({"reservation_id": "RES-1", "updates": {"services": [view]}})
+        );
+        let sparse = json!({"external_event_id": "RES-1", "service_name": "DJ Test", "price": 150});
+        assert_eq!(told("service.booked_for_event", "", sparse).expect("an event").service.service_key, "DJ Test");
+        assert_eq!(told("service.confirmed", "", json!({"service_id": 1})), None, "of no event");
+        assert_eq!(told("provider.assigned", "", json!({"external_event_id": "RES-1"})), None, "of no service");
+        assert_eq!(told("service.confirmed", "", json!("nonsense")), None);
+    }
+
+    #[test]
+    fn what_comes_late_only_fills_in() {
+        let data = json!({"external_event_id": "R", "service_id": 1, "status": "booked", "price": 10});
+        let booked = told("service.booked_for_event", "2026-01-01T00:00:00Z", data).expect("an event").service;
+        let data = json!({"external_event_id": "R", "service_id": 1});
+        let cancelled = told("service.cancelled", "2026-01-02T00:00:00Z", data).expect("an event").service;
+        let after = booked.clone().after(cancelled.clone());
+        assert_eq!(after, cancelled.after(booked), "whichever comes first");
+        assert_eq!((after.status.as_deref(), after.price.map(|price| price.0)), (Some("cancelled"), Some(json!(10))));
+    }
+}
