@@ -26,11 +26,11 @@ create table partner_event_services (
     external_event_id text not null,
     -- The partner's id of the service as text, or its name where there is none.
     service_key text not null,
-    -- As JSON, because partners write numbers and texts.
-    service_id jsonb,
+    -- JSON, because partners write numbers and texts. Not `jsonb`: SQLite would keep a number as a number.
+    service_id text,
     name text,
     provider text,
-    price jsonb,
+    price text,
     time text,
     status text,
     -- The time stamp of the latest webhook about it: an older one that comes late changes nothing that is known.

@@ -71,6 +71,15 @@ impl Envelope {
         }
     }
 
+    /// Whether a number stands for a text, and blanks around one for nothing: Django REST framework's coercions, on which clients
+    /// of the two systems that were written in it rely. The other two refuse what is of another type, as theirs did.
+    pub(crate) fn coerces(self) -> bool {
+        match self {
+            Self::Django | Self::Comercial => true,
+            Self::Flask | Self::FastApi => false,
+        }
+    }
+
     /// Whether its clients write URLs with a slash at their end. Both ways are understood (d24).
     pub(crate) fn ends_with_slash(self) -> bool {
         match self {

@@ -14,6 +14,7 @@ use recado_notifications::orchestration::{AwaitedReceipt, DeliveryMode};
 use recado_notifications::targets::Target;
 use serde_json::{Map, Number, Value};
 
+use crate::envelope::Envelope;
 use crate::problem::{FieldErrors, MISSING, Problem};
 
 /// The largest body that is read unless a request says otherwise, in bytes.
@@ -181,12 +182,15 @@ pub(crate) trait Field: Sized {
 
 impl Field for String {
     /// A text without the blanks around it, or a number: core services have integers for keys, plates and telephones. A
-    /// number that is whole is written without decimals, because that is what the database of its sender shows.
+    /// number that is whole is written without decimals, because that is what the database of its sender shows. Façades that
+    /// were not written in Django take a text to the letter, and nothing else.
     fn read(value: Value) -> Result<Self, String> {
         match value {
-            Value::String(text) if text.trim().len() == text.len() => Ok(text),
+            Value::String(text) if !Envelope::current().coerces() || text.trim().len() == text.len() => Ok(text),
             Value::String(text) => Ok(text.trim().to_owned()),
-            Value::Number(number) => Ok(whole(&number).map_or_else(|| number.to_string(), |whole| whole.to_string())),
+            Value::Number(number) if Envelope::current().coerces() => {
+                Ok(whole(&number).map_or_else(|| number.to_string(), |whole| whole.to_string()))
+            }
             _ => Err("No es una cadena válida.".to_owned()),
         }
     }

@@ -5,18 +5,18 @@ use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 use serde_json::{Value, json};
-use sqlx::types::Json;
 
 /// A service of an itinerary.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Service {
     pub service_key: String,
-    /// The partner's id, as it wrote it.
-    pub service_id: Option<Json<Value>>,
+    /// The partner's id as JSON, as it wrote it.
+    pub service_id: Option<String>,
     pub name: Option<String>,
     /// Who provides it.
     pub provider: Option<String>,
-    pub price: Option<Json<Value>>,
+    /// As JSON.
+    pub price: Option<String>,
     pub time: Option<String>,
     pub status: Option<String>,
     /// The time stamp of the latest webhook about it.
@@ -42,10 +42,10 @@ impl Told {
             external_event_id,
             service: Service {
                 service_key,
-                service_id: Some(data["service_id"].clone()).filter(|id| !id.is_null()).map(Json),
+                service_id: text(&data["service_id"]).map(|_| data["service_id"].to_string()),
                 name,
                 provider: text(&data["provider"]["name"]).or_else(|| text(&data["provider"])),
-                price: Some(data["price"].clone()).filter(|price| !price.is_null()).map(Json),
+                price: text(&data["price"]).map(|_| data["price"].to_string()),
                 time: text(&data["scheduled_time"]),
                 status: status(event_type, data),
                 told_at: told_at.unwrap_or(received_at),
@@ -94,14 +94,18 @@ impl Service {
 
     fn view(&self) -> Value {
         json!({
-            "service_id": self.service_id.as_ref().map(|id| &id.0),
+            "service_id": json_of(self.service_id.as_deref()),
             "name": self.name,
             "provider": self.provider,
-            "price": self.price.as_ref().map(|price| &price.0),
+            "price": json_of(self.price.as_deref()),
             "time": self.time,
             "status": self.status,
         })
     }
+}
+
+fn json_of(text: Option<&str>) -> Value {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// What the partner is told of the change: the whole itinerary of the event.
@@ -135,10 +139,10 @@ pub async fn apply(session: &mut Session, partner: Id, told: &Told, now: Timesta
         partner,
         told.external_event_id.as_str(),
         service.service_key.as_str(),
-        service.service_id,
+        service.service_id.as_deref(),
         service.name.as_deref(),
         service.provider.as_deref(),
-        service.price,
+        service.price.as_deref(),
         service.time.as_deref(),
         service.status.as_deref(),
         service.told_at
@@ -152,7 +156,7 @@ pub async fn apply(session: &mut Session, partner: Id, told: &Told, now: Timesta
 mod tests {
     use super::*;
 
-    fn told(event_type: &str, time: &str, data: Value) -> Option<Told> {
+    fn told(event_type: &str, time: &str, data: &Value) -> Option<Told> {
         Told::read(event_type, &json!({ "timestamp": time, "data": data }), Timestamp::default())
     }
 
@@ -163,27 +167,27 @@ mod tests {
             "external_event_id": "RES-1", "service_id": 123, "service_name": "DJ", "provider": {"id": 4, "name": "Sounds"},
             "price": 250.0, "scheduled_time": "19:00", "status": "confirmed",
         });
-        let read = told("service.booked_for_event", "2026-01-19T16:00:00Z", booked).expect("an event");
+        let read = told("service.booked_for_event", "2026-01-19T16:00:00Z", &booked).expect("an event");
         let view = json!({"service_id": 123, "name": "DJ", "provider": "Sounds", "price": 250.0, "time": "19:00", "status": "confirmed"});
         assert_eq!(
             update("RES-1", &[read.service]),
             json!({"reservation_id": "RES-1", "updates": {"services": [view]}})
         );
         let sparse = json!({"external_event_id": "RES-1", "service_name": "DJ Test", "price": 150});
-        assert_eq!(told("service.booked_for_event", "", sparse).expect("an event").service.service_key, "DJ Test");
-        assert_eq!(told("service.confirmed", "", json!({"service_id": 1})), None, "of no event");
-        assert_eq!(told("provider.assigned", "", json!({"external_event_id": "RES-1"})), None, "of no service");
-        assert_eq!(told("service.confirmed", "", json!("nonsense")), None);
+        assert_eq!(told("service.booked_for_event", "", &sparse).expect("an event").service.service_key, "DJ Test");
+        assert_eq!(told("service.confirmed", "", &json!({"service_id": 1})), None, "of no event");
+        assert_eq!(told("provider.assigned", "", &json!({"external_event_id": "RES-1"})), None, "of no service");
+        assert_eq!(told("service.confirmed", "", &json!("nonsense")), None);
     }
 
     #[test]
     fn what_comes_late_only_fills_in() {
         let data = json!({"external_event_id": "R", "service_id": 1, "status": "booked", "price": 10});
-        let booked = told("service.booked_for_event", "2026-01-01T00:00:00Z", data).expect("an event").service;
+        let booked = told("service.booked_for_event", "2026-01-01T00:00:00Z", &data).expect("an event").service;
         let data = json!({"external_event_id": "R", "service_id": 1});
-        let cancelled = told("service.cancelled", "2026-01-02T00:00:00Z", data).expect("an event").service;
+        let cancelled = told("service.cancelled", "2026-01-02T00:00:00Z", &data).expect("an event").service;
         let after = booked.clone().after(cancelled.clone());
         assert_eq!(after, cancelled.after(booked), "whichever comes first");
-        assert_eq!((after.status.as_deref(), after.price.map(|price| price.0)), (Some("cancelled"), Some(json!(10))));
+        assert_eq!((after.status.as_deref(), after.price.as_deref()), (Some("cancelled"), Some("10")));
     }
 }

@@ -16,8 +16,19 @@ const CLOSED: [(&str, &str); 2] = [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS"
 /// Operations that are asked with POST because their question is long; who may look may ask.
 const QUESTIONS: [&str; 3] = ["/preview/", "/variables/", "/for_context/"];
 
-/// What senders do besides sending: the subscriptions of browsers, and what became of a message.
-const SENDERS: [&str; 6] = ["/events/", "/push/subscribe/", "/push/tokens/", "/cancel/", "/resend/", "/retry/"];
+/// What senders do besides sending: the subscriptions of browsers, what became of a message, and what a CRM or a restaurant tells.
+const SENDERS: [&str; 10] = [
+    "/events",
+    "/push/subscribe/",
+    "/push/tokens/",
+    "/cancel/",
+    "/resend/",
+    "/retry/",
+    "/crm/appointments/",
+    "/crm/leads/",
+    "/notify-event",
+    "/send-webhook",
+];
 
 struct Operation {
     method: Method,

@@ -88,6 +88,7 @@ story!(what_is_not_signed_by_the_partner_is_a_401, [SECRET_KEY], async |app: &Ap
         );
     }
     assert_eq!(app.get("/api/v1/webhooks/inbound/").await.must_be(200)["count"], 0);
+    app.drain().await;
 });
 
 // S000-17, S000-18: booked, confirmed, cancelled; each change is told back, signed.

@@ -113,7 +113,7 @@ pub(crate) struct DeliveryView {
     /// One attempt, whatever the endpoint subscribed.
     is_test: bool,
     /// Attempts so far.
-    attempts: i32,
+    attempt_count: i32,
     /// The status code of the last answer.
     last_status_code: Option<i32>,
     /// When it is tried next.
@@ -137,7 +137,7 @@ impl From<Delivery> for DeliveryView {
             status: delivery.status,
             reason: delivery.reason,
             is_test: delivery.is_test,
-            attempts: delivery.attempts,
+            attempt_count: delivery.attempts,
             last_status_code: delivery.last_status_code,
             next_attempt_at: delivery.next_attempt_at,
             replay_of: delivery.replay_of,
