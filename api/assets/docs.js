@@ -3,7 +3,8 @@ SwaggerUIBundle({
   url: "/api/schema/",
   dom_id: "#docs",
   deepLinking: true,
-  docExpansion: "list",
+  // Tags are closed until they are opened: more than a hundred operations at once are no overview.
+  docExpansion: "none",
   defaultModelsExpandDepth: 0,
   defaultModelExpandDepth: 2,
   defaultModelRendering: "model",
