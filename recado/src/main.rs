@@ -18,7 +18,7 @@ mod settings;
 mod stand_ins;
 mod table;
 mod tasks;
-#[cfg(any(feature = "sandbox", test))]
+#[cfg(feature = "sandbox")]
 mod temporary_folder;
 mod times;
 mod up;

@@ -41,7 +41,7 @@ pub enum EventType {
 
 word_enum!(EventType, "an event of a partner");
 
-/// Something that happened to a partner. It is written with [`publish`].
+/// Something that happened to a partner. It is written with `publish`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     event_type: EventType,
