@@ -3,8 +3,7 @@ SwaggerUIBundle({
   url: "/api/schema/",
   dom_id: "#docs",
   deepLinking: true,
-  // Tags are closed until they are opened: more than a hundred operations at once are no overview.
-  docExpansion: "none",
+  docExpansion: "list",
   defaultModelsExpandDepth: 0,
   defaultModelExpandDepth: 2,
   defaultModelRendering: "model",
