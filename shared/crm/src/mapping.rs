@@ -162,6 +162,12 @@ impl Mapping {
         Value::Object(presence)
     }
 
+    /// The id of the presence that this appointment is or may become.
+    pub fn presence_id(&self, appointment: &Appointment, zone: chrono_tz::Tz) -> String {
+        let text = self.fields.get("id_presencia_crm").map_or("{id}", String::as_str);
+        fill(text, |name| self.value(name, appointment, zone))
+    }
+
     fn value(&self, name: &str, appointment: &Appointment, zone: chrono_tz::Tz) -> String {
         let lead = &appointment.lead;
         let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();

@@ -8,9 +8,9 @@ use recado_kernel::sql;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 
-/// A presence, as a CRM tells of it.
-#[derive(Clone, Debug, Default)]
-pub struct NewPresence {
+/// What a CRM tells of a presence.
+#[derive(Clone, Debug, Default, sqlx::FromRow)]
+pub struct Told {
     pub id_presencia_crm: String,
     pub client_name: String,
     pub document_type: Option<String>,
@@ -26,7 +26,6 @@ pub struct NewPresence {
     pub status: Option<String>,
     pub result: Option<String>,
     pub notes: Option<String>,
-    pub sale: Option<NewSale>,
 }
 
 /// A sale that came of a presence.
@@ -53,16 +52,16 @@ pub struct Kept {
 
 /// Keeps a presence, once however often it is told: the first telling stays. A sale joins the presence that is there; it too
 /// is kept once (S004-3, S004-4).
-pub async fn keep(session: &mut Session, new: &NewPresence, now: Timestamp) -> Result<Kept> {
-    let presence_id = keep_presence(session, new, now).await?;
-    if let Some(sale) = &new.sale {
+pub async fn keep(session: &mut Session, told: &Told, sale: Option<&NewSale>, now: Timestamp) -> Result<Kept> {
+    let presence_id = keep_presence(session, told, now).await?;
+    if let Some(sale) = sale {
         keep_sale(session, presence_id, sale, now).await?;
     }
     let sale: Option<(Id,)> = sql!(one(Id,), session, "select id from crm_sales where presence_id = $1", presence_id)?;
     Ok(Kept { presence_id, sale_id: sale.map(|(id,)| id) })
 }
 
-async fn keep_presence(session: &mut Session, new: &NewPresence, now: Timestamp) -> Result<Id> {
+async fn keep_presence(session: &mut Session, told: &Told, now: Timestamp) -> Result<Id> {
     let id = Id::new(now);
     // The update changes nothing; it makes the row that is there be returned, and others wait for this transaction.
     let kept: Option<(Id,)> = sql!(
@@ -74,21 +73,21 @@ async fn keep_presence(session: &mut Session, new: &NewPresence, now: Timestamp)
          on conflict (id_presencia_crm) do update set updated_at = crm_presences.updated_at
          returning id",
         id,
-        new.id_presencia_crm.as_str(),
-        new.client_name.as_str(),
-        new.document_type.as_deref(),
-        new.document_number.as_str(),
-        new.phone.as_deref(),
-        new.email.as_deref(),
-        new.address.as_deref(),
-        new.district.as_deref(),
-        new.attended_at,
-        new.project.as_deref(),
-        new.medium.as_deref(),
-        new.modality.as_deref(),
-        new.status.as_deref(),
-        new.result.as_deref(),
-        new.notes.as_deref(),
+        told.id_presencia_crm.as_str(),
+        told.client_name.as_str(),
+        told.document_type.as_deref(),
+        told.document_number.as_str(),
+        told.phone.as_deref(),
+        told.email.as_deref(),
+        told.address.as_deref(),
+        told.district.as_deref(),
+        told.attended_at,
+        told.project.as_deref(),
+        told.medium.as_deref(),
+        told.modality.as_deref(),
+        told.status.as_deref(),
+        told.result.as_deref(),
+        told.notes.as_deref(),
         now
     )?;
     Ok(kept.map_or(id, |(id,)| id))
@@ -120,21 +119,8 @@ async fn keep_sale(session: &mut Session, presence_id: Id, sale: &NewSale, now: 
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Presence {
     pub id: Id,
-    pub id_presencia_crm: String,
-    pub client_name: String,
-    pub document_type: Option<String>,
-    pub document_number: String,
-    pub phone: Option<String>,
-    pub email: Option<String>,
-    pub address: Option<String>,
-    pub district: Option<String>,
-    pub attended_at: Timestamp,
-    pub project: Option<String>,
-    pub medium: Option<String>,
-    pub modality: Option<String>,
-    pub status: Option<String>,
-    pub result: Option<String>,
-    pub notes: Option<String>,
+    #[sqlx(flatten)]
+    pub told: Told,
     pub created_at: Timestamp,
     pub sale_id: Option<Id>,
 }

@@ -202,8 +202,10 @@ story!(staff_change_the_mapping, [SECRET_KEY], async |app: &App| {
     let wrong = app.put(url, &mapping).await.must_be(400).to_string();
     assert!(wrong.contains("edad") && wrong.contains("lead.edad"), "{wrong}");
     mapping["fields"].as_object_mut().expect("an object").remove("edad");
+    mapping["fields"]["id_presencia_crm"] = "LIMA-{id}".into();
     app.put(url, &mapping).await.must_be(200);
-    app.post(&status_url("1"), &appointment("Realizada")).await.must_be(202);
+    let kept = app.post(&status_url("1"), &appointment("Realizada")).await.must_be(202);
+    assert_eq!(kept["id_presencia_crm"], "LIMA-1", "the answer names what is sent");
     app.drain().await;
     let told = app.webhooks()[0].json();
     assert_eq!(

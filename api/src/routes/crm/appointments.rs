@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use recado_crm::appointments::{self, ATTENDED, Appointment, Lead, Status};
-use recado_crm::{commercial, moments};
+use recado_crm::{commercial, mapping, moments};
 use recado_kernel::ids::Id;
 use serde::Serialize;
 use serde_json::Value;
@@ -48,9 +48,11 @@ async fn tell(
     } else {
         commercial::Told::default()
     };
+    let id_presencia_crm =
+        mapping::current(&mut session).await?.presence_id(&appointment, api.context.config.crm.time_zone);
     session.commit().await?;
     api.context.ring(&told.rings).await;
-    Ok((StatusCode::ACCEPTED, axum::Json(Kept::of(&appointment, told.delivery_id))))
+    Ok((StatusCode::ACCEPTED, axum::Json(Kept { id_presencia_crm, delivery_id: told.delivery_id })))
 }
 
 /// Classifies a lead. `YA ASISTIO` makes its latest appointment `Realizada`; any other word changes nothing.
@@ -73,9 +75,11 @@ async fn classify(
     } else {
         commercial::Told::default()
     };
+    let id_presencia_crm =
+        mapping::current(&mut session).await?.presence_id(&appointment, api.context.config.crm.time_zone);
     session.commit().await?;
     api.context.ring(&told.rings).await;
-    Ok((StatusCode::ACCEPTED, axum::Json(Kept::of(&appointment, told.delivery_id))))
+    Ok((StatusCode::ACCEPTED, axum::Json(Kept { id_presencia_crm, delivery_id: told.delivery_id })))
 }
 
 request! {
@@ -218,12 +222,6 @@ struct Kept {
     id_presencia_crm: String,
     /// The webhook that this call caused; null: none, because it did not become `Realizada` now or sending is off.
     delivery_id: Option<Id>,
-}
-
-impl Kept {
-    fn of(appointment: &Appointment, delivery_id: Option<Id>) -> Self {
-        Self { id_presencia_crm: format!("CRM-{}", appointment.id), delivery_id }
-    }
 }
 
 impl Field for Status {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use recado_crm::moments;
-use recado_crm::presences::{self, NewPresence, NewSale, Presence, PresenceFilter};
+use recado_crm::presences::{self, NewSale, Presence, PresenceFilter, Told};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
@@ -46,9 +46,9 @@ async fn receive(
     State(api): State<Arc<Api>>,
     Json(told): Json<PresenceWrite>,
 ) -> Result<axum::Json<Received>, Problem> {
-    let presence = told.presence(api.context.config.crm.time_zone);
+    let (presence, sale) = told.split(api.context.config.crm.time_zone);
     let mut session = api.context.db.begin().await?;
-    let kept = presences::keep(&mut session, &presence, api.context.clock.now()).await?;
+    let kept = presences::keep(&mut session, &presence, sale.as_ref(), api.context.clock.now()).await?;
     session.commit().await?;
     Ok(axum::Json(Received {
         detail: "Presencia y vinculación procesadas correctamente.",
@@ -237,9 +237,10 @@ impl Field for SaleWrite {
 }
 
 impl PresenceWrite {
-    fn presence(self, zone: chrono_tz::Tz) -> NewPresence {
+    /// The presence, and the sale that came of it.
+    fn split(self, zone: chrono_tz::Tz) -> (Told, Option<NewSale>) {
         let given = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        NewPresence {
+        let told = Told {
             id_presencia_crm: self.id_presencia_crm.trim().to_owned(),
             client_name: self.cliente.nombres_completos_razon_social.trim().to_owned(),
             document_type: given(self.cliente.tipo_documento),
@@ -255,17 +256,18 @@ impl PresenceWrite {
             status: given(self.status_presencia),
             result: given(self.resultado_interaccion),
             notes: given(self.observaciones),
-            sale: self.venta.map(|sale| NewSale {
-                sold_on: given(sale.fecha_venta),
-                lot: given(sale.lote),
-                kind: given(sale.tipo_venta),
-                credit_months: sale.plazo_meses_credito,
-                seller: given(sale.vendedor_principal),
-                lot_value: given(sale.valor_lote_venta),
-                down_payment: given(sale.cuota_inicial_requerida),
-                details: sale.details,
-            }),
-        }
+        };
+        let sale = self.venta.map(|sale| NewSale {
+            sold_on: given(sale.fecha_venta),
+            lot: given(sale.lote),
+            kind: given(sale.tipo_venta),
+            credit_months: sale.plazo_meses_credito,
+            seller: given(sale.vendedor_principal),
+            lot_value: given(sale.valor_lote_venta),
+            down_payment: given(sale.cuota_inicial_requerida),
+            details: sale.details,
+        });
+        (told, sale)
     }
 }
 
@@ -320,28 +322,28 @@ struct ClientView {
 }
 
 impl From<Presence> for PresenceView {
-    fn from(presence: Presence) -> Self {
+    fn from(Presence { id, told, created_at, sale_id }: Presence) -> Self {
         Self {
-            id_presencia: presence.id,
-            id_presencia_crm: presence.id_presencia_crm,
+            id_presencia: id,
+            id_presencia_crm: told.id_presencia_crm,
             cliente: ClientView {
-                nombres_completos_razon_social: presence.client_name,
-                tipo_documento: presence.document_type,
-                numero_documento: presence.document_number,
-                telefono_principal: presence.phone,
-                email_principal: presence.email,
-                direccion: presence.address,
-                distrito: presence.district,
+                nombres_completos_razon_social: told.client_name,
+                tipo_documento: told.document_type,
+                numero_documento: told.document_number,
+                telefono_principal: told.phone,
+                email_principal: told.email,
+                direccion: told.address,
+                distrito: told.district,
             },
-            fecha_hora_presencia: presence.attended_at,
-            proyecto_interes: presence.project,
-            medio_captacion: presence.medium,
-            modalidad: presence.modality,
-            status_presencia: presence.status,
-            resultado_interaccion: presence.result,
-            observaciones: presence.notes,
-            id_venta: presence.sale_id,
-            created_at: presence.created_at,
+            fecha_hora_presencia: told.attended_at,
+            proyecto_interes: told.project,
+            medio_captacion: told.medium,
+            modalidad: told.modality,
+            status_presencia: told.status,
+            resultado_interaccion: told.result,
+            observaciones: told.notes,
+            id_venta: sale_id,
+            created_at,
         }
     }
 }
