@@ -25,6 +25,21 @@ pub enum OutboundError {
     Forbidden,
 }
 
+impl OutboundError {
+    /// The same for callers of the API.
+    pub fn in_spanish(&self) -> &'static str {
+        match self {
+            Self::NotAUrl => "Introduzca una URL válida, por ejemplo https://example.com/…",
+            Self::NotHttps => "La URL debe empezar por https://.",
+            Self::Credentials => "La URL no debe llevar usuario ni contraseña.",
+            Self::NotPublic => {
+                "La dirección no está en la internet pública; use una que lo esté, o active OUTBOUND_ALLOW_PRIVATE_NETWORKS."
+            }
+            Self::Forbidden => "A esta dirección no se conecta nunca.",
+        }
+    }
+}
+
 /// Checks a URL as it is written: `https`, no credentials, and no literal address that [`is_allowed`] refuses.
 ///
 /// With `allow_private` (`OUTBOUND_ALLOW_PRIVATE_NETWORKS`) `http` and private addresses pass too. A host name passes

@@ -87,7 +87,7 @@ pub async fn of_partner(session: &mut Session, partner: Id) -> Result<Option<Con
 }
 
 /// The partner whose webhook integration this is.
-pub(crate) async fn of_endpoint(session: &mut Session, endpoint: Id) -> Result<Option<Connection>> {
+pub async fn of_endpoint(session: &mut Session, endpoint: Id) -> Result<Option<Connection>> {
     sql!(one Connection, session, (&format!("{} where endpoint_id = $1", select())), endpoint)
 }
 

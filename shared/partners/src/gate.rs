@@ -26,14 +26,28 @@ pub(crate) async fn follow_integration(session: &mut Session, integration: Id, n
 
 async fn align(session: &mut Session, connection: &Connection, policy: Policy, now: Timestamp) -> Result<Vec<Ring>> {
     let Some(endpoint) = endpoints::find(session, connection.endpoint_id).await? else { return Ok(Vec::new()) };
-    if !connection.standing(policy).is_active() {
-        deliveries::disable(session, endpoint.id, DisabledReason::Owner, now).await?;
-        return Ok(Vec::new());
+    match change(connection.standing(policy).is_active(), &endpoint) {
+        Change::Stop => deliveries::disable(session, endpoint.id, DisabledReason::Owner, now).await.map(|_| Vec::new()),
+        Change::Resume => deliveries::resume(session, endpoint.id, now).await,
+        Change::Nothing => Ok(Vec::new()),
     }
-    // One that failed or answered 410 was not stopped by us, and a change of its partner says nothing of that.
-    if is_stopped_by_owner(&endpoint) { deliveries::resume(session, endpoint.id, now).await } else { Ok(Vec::new()) }
 }
 
-fn is_stopped_by_owner(endpoint: &Endpoint) -> bool {
-    endpoint.status == Status::Disabled && endpoint.disabled_reason == Some(DisabledReason::Owner)
+/// What becomes of an endpoint when its partner changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Stop,
+    Resume,
+    Nothing,
+}
+
+/// An endpoint that failed or answered 410 was not stopped by its partner's state. It stays stopped for its own reason, whatever
+/// becomes of the partner.
+fn change(is_active: bool, endpoint: &Endpoint) -> Change {
+    let is_disabled = endpoint.status == Status::Disabled;
+    match (is_active, is_disabled) {
+        (false, false) => Change::Stop,
+        (true, true) if endpoint.disabled_reason == Some(DisabledReason::Owner) => Change::Resume,
+        _ => Change::Nothing,
+    }
 }

@@ -195,6 +195,20 @@ story!(a_partner_that_is_gone_gets_nothing, KEY, async |app: &App| {
     assert_eq!((&status["is_active"], &status["status"]), (&json!(false), &json!("gone")));
     app.later(seconds(3_600)).await;
     assert_eq!(app.webhooks().len(), 1);
+
+    // It stays gone through a suspension, and while it is suspended an operator cannot wake it.
+    let partners = app.get("/api/v1/partners?nombre=FindyourWork").await.must_be(200);
+    let partner = format!("/api/v1/partners/{}", text(&partners["partners"][0]["id"]));
+    let endpoints = app.get("/api/v1/webhooks/endpoints/").await.must_be(200);
+    let resume = format!("/api/v1/webhooks/endpoints/{}/resume/", text(&endpoints["results"][0]["id"]));
+    app.put(&partner, &json!({"estado": "SUSPENDIDO"})).await.must_be(200);
+    let refused = app.send(app.request(Method::POST, &resume)).await.must_be(409);
+    assert_eq!(refused["code"], "owner_inactive");
+    app.put(&partner, &json!({"estado": "ACTIVO"})).await.must_be(200);
+    app.drain().await;
+    assert_eq!(app.get("/partners/findyourwork/status").await.must_be(200)["status"], "gone");
+    app.send(app.request(Method::POST, &resume)).await.must_be(200);
+    assert_eq!(app.get("/partners/findyourwork/status").await.must_be(200)["is_active"], true);
 });
 
 // d22: with PARTNER_REQUIRE_KYC nothing goes out before the approval.

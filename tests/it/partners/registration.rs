@@ -143,6 +143,10 @@ story!(bad_registrations_name_the_field, KEY, async |app: &App| {
         let answer = app.post("/partners/register", &body).await.must_be(422);
         assert_eq!(answer["detail"][0]["loc"], json!(["body", field]), "{body}: {answer}");
     }
+    let several = json!({"partner_name": 5, "webhook_url": "http://169.254.169.254/"});
+    let several = app.post("/partners/register", &several).await.must_be(422);
+    let named: Vec<&Value> = several["detail"].as_array().expect("a list").iter().map(|one| &one["loc"][1]).collect();
+    assert_eq!(named, ["partner_name", "webhook_url", "events"], "all at once: {several}");
     let empty = app.post("/partners/register", &json!({})).await.must_be(422);
     assert_eq!(
         empty["detail"][0],

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
-use recado_kernel::outbound::{OutboundError, check_url};
+use recado_kernel::outbound::check_url;
 use recado_notifications::browser_tokens::BrowserToken;
 use recado_notifications::customers::{self, LONGEST_CUSTOMER_ID};
 use recado_notifications::push::{self, NewSubscription};
@@ -47,7 +47,7 @@ async fn subscribe(
         return Err(Problem::ForeignCustomer);
     }
     let reached = check_url(&new.endpoint, api.context.config.allow_private_networks);
-    let unreachable = reached.err().map(|error| ("subscription.endpoint", explain(&error).to_owned()));
+    let unreachable = reached.err().map(|error| ("subscription.endpoint", error.in_spanish().to_owned()));
     let new = match (new.checked(), unreachable) {
         (Ok(new), None) => new,
         (Ok(_), Some(error)) => return Err(vec![error].into()),
@@ -266,14 +266,4 @@ fn name_fields(errors: Vec<(&'static str, String)>) -> Problem {
         other => other,
     };
     Problem::from(errors.into_iter().map(|(field, error)| (path(field), error)).collect::<Vec<_>>())
-}
-
-fn explain(error: &OutboundError) -> &'static str {
-    match error {
-        OutboundError::NotAUrl => "Introduzca una URL válida, por ejemplo https://push.example.com/…",
-        OutboundError::NotHttps => "La URL debe empezar por https://.",
-        OutboundError::Credentials => "La URL no debe llevar usuario ni contraseña.",
-        OutboundError::NotPublic => "La dirección no está en la internet pública.",
-        OutboundError::Forbidden => "A esta dirección no se conecta nunca.",
-    }
 }

@@ -45,7 +45,7 @@ const LONGEST_TYPE: usize = 100;
 /// Takes a webhook in. `X-Partner-ID` says whose it is.
 #[utoipa::path(post, path = "/", tag = "partner-webhooks", security(()), request_body = Object, responses(
     (status = 200, description = "It is kept, now or before", body = Acknowledgement),
-    (status = 401, description = "The signature is missing or wrong, or nobody is named"),
+    (status = 401, description = "The signature is missing or wrong, or no partner is named"),
     (status = 403, description = "The partner is not active")))]
 async fn receive(State(api): State<Arc<Api>>, body: RawBody) -> Result<axum::Json<Acknowledgement>, Problem> {
     take(&api, None, &body).await
@@ -56,7 +56,7 @@ async fn receive(State(api): State<Arc<Api>>, body: RawBody) -> Result<axum::Jso
 #[utoipa::path(post, path = "/{reference}", tag = "partner-webhooks", security(()), request_body = Object,
     params(("reference" = String, Path, description = "Slug or `partner_id`; or our own slug")), responses(
     (status = 200, description = "It is kept, now or before", body = Acknowledgement),
-    (status = 401, description = "The signature is missing or wrong, or nobody is named"),
+    (status = 401, description = "The signature is missing or wrong, or no partner is named"),
     (status = 403, description = "The partner is not active")))]
 async fn receive_for(
     State(api): State<Arc<Api>>,
@@ -96,10 +96,10 @@ async fn take(api: &Api, reference: Option<String>, body: &RawBody) -> Result<ax
     Ok(axum::Json(Acknowledgement { status: "ack", event_type, duplicate: kept.is_duplicate.then_some(true) }))
 }
 
-/// The answer to whatever cannot be believed: it tells nobody what was wrong (d22).
+/// The answer to whatever cannot be believed: it does not tell what was wrong (d22).
 const WRONG: Problem = Problem::Unauthenticated(Credential::PartnerSignature);
 
-/// The partner whose webhook it says to be (d6). `None` when nobody is named, or two are.
+/// The partner whose webhook it says to be (d6). `None` when no partner is named, or two are.
 async fn named(
     session: &mut Session,
     reference: Option<&str>,

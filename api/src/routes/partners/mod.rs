@@ -18,7 +18,7 @@ use crate::extract::path::Segment;
 use crate::problem::Problem;
 use crate::state::Api;
 
-/// The partner that a URL names. What is no id names nobody.
+/// The partner that a URL names. What is no id names no partner.
 struct PartnerId(Id);
 
 impl<S: Send + Sync> FromRequestParts<S> for PartnerId {

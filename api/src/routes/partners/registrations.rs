@@ -20,12 +20,14 @@ use recado_webhooks::endpoints::{self, Endpoint};
 use recado_webhooks::signature::{Secret, SecretError};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::policy;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Json, MaybeJson};
+use crate::extract::fields::Field;
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{Conflict, Problem};
@@ -165,7 +167,7 @@ async fn deactivate(
     Segment(reference): Segment<String>,
 ) -> Result<axum::Json<Deactivated>, Problem> {
     let mut session = api.context.db.begin().await?;
-    let (connection, _) = held(&mut session, &reference).await?;
+    let (connection, _) = locked(&mut session, &reference).await?;
     if connection.partner.status == Status::Deleted {
         return Err(Problem::PartnerStopped(Standing::Deleted));
     }
@@ -223,7 +225,7 @@ async fn rotate(
 ) -> Result<axum::Json<Rotated>, Problem> {
     let key = key(&api)?;
     let mut session = api.context.db.begin().await?;
-    let (connection, _) = held(&mut session, &reference).await?;
+    let (connection, _) = locked(&mut session, &reference).await?;
     if connection.partner.status == Status::Deleted {
         return Err(Problem::PartnerStopped(Standing::Deleted));
     }
@@ -255,7 +257,7 @@ pub(super) async fn known(session: &mut Session, reference: &str) -> Result<(Con
 }
 
 /// The same, held until the end of the transaction.
-async fn held(session: &mut Session, reference: &str) -> Result<(Connection, Endpoint), Problem> {
+async fn locked(session: &mut Session, reference: &str) -> Result<(Connection, Endpoint), Problem> {
     let (connection, _) = known(session, reference).await?;
     recado_partners::partners::lock(session, connection.partner.id).await?.ok_or(Refusal::PartnerNotFound)?;
     known(session, reference).await
@@ -273,8 +275,8 @@ request! {
         #[schema(min_length = 1, max_length = 255, examples("FindyourWork"))]
         partner_name: String,
         /// Where its webhooks go.
-        #[schema(max_length = 2048, examples("https://findyourwork.example.com/webhooks/partner/"))]
-        webhook_url: String,
+        #[schema(value_type = String, max_length = 2048, examples("https://findyourwork.example.com/webhooks/partner/"))]
+        webhook_url: WebhookUrl,
         /// The types of event that it gets.
         #[schema(max_items = 100, examples(json!(["event.reservation_confirmed", "event.updated"])))]
         events: Vec<String>,
@@ -295,8 +297,8 @@ request! {
     #[derive(ToSchema)]
     struct FindyourWorkWrite {
         /// Where its webhooks go.
-        #[schema(max_length = 2048, examples("https://findyourwork.example.com/webhooks/partner/"))]
-        webhook_url: Option<String>,
+        #[schema(value_type = Option<String>, max_length = 2048, examples("https://findyourwork.example.com/webhooks/partner/"))]
+        webhook_url: Option<WebhookUrl>,
         /// Where people of the partner are reached.
         #[schema(max_length = 254, examples("dev@findyourwork.com"))]
         contact_email: Option<String>,
@@ -313,7 +315,7 @@ impl FindyourWorkWrite {
     fn whole(self) -> RegistrationWrite {
         RegistrationWrite {
             partner_name: FINDYOURWORK.to_owned(),
-            webhook_url: self.webhook_url.unwrap_or_else(|| FINDYOURWORK_URL.to_owned()),
+            webhook_url: self.webhook_url.unwrap_or_else(|| WebhookUrl(FINDYOURWORK_URL.to_owned())),
             events: FINDYOURWORK_EVENTS.map(str::to_owned).to_vec(),
             contact_email: self.contact_email.or_else(|| Some(FINDYOURWORK_EMAIL.to_owned())),
             shared_secret: self.shared_secret,
@@ -331,7 +333,10 @@ impl RegistrationWrite {
             errors.push(("partner_name", "Este campo no puede estar en blanco.".to_owned()));
         }
         check_text(&mut errors, "partner_name", Some(&self.partner_name), LONGEST_NAME);
-        let webhook_url = check_webhook_url(&mut errors, &self.webhook_url, api.context.config.allow_private_networks);
+        let WebhookUrl(webhook_url) = self.webhook_url;
+        if let Err(error) = check_url(&webhook_url, api.context.config.allow_private_networks) {
+            errors.push(("webhook_url", error.in_spanish().to_owned()));
+        }
         let events = check_events(&mut errors, self.events);
         let email = self.contact_email.filter(|email| !email.trim().is_empty());
         let contact_email = match email.as_deref().map(normalise_email).transpose() {
@@ -353,14 +358,19 @@ impl RegistrationWrite {
 
 type Errors = Vec<(&'static str, String)>;
 
-fn check_webhook_url(errors: &mut Errors, url: &str, allow_private: bool) -> String {
-    let url = url.trim();
-    if url.len() > LONGEST_URL {
-        errors.push(("webhook_url", format!("La URL tiene más de {LONGEST_URL} bytes.")));
-    } else if let Err(error) = check_url(url, allow_private) {
-        errors.push(("webhook_url", format!("URL no admitida: {error}.")));
+/// Where webhooks go, as far as the URL alone can tell: whether this installation may call private addresses is asked later. So
+/// what no installation calls is named together with all other fields that are wrong.
+struct WebhookUrl(String);
+
+impl Field for WebhookUrl {
+    fn read(value: Value) -> Result<Self, String> {
+        let url = String::read(value)?.trim().to_owned();
+        if url.len() > LONGEST_URL {
+            return Err(format!("La URL tiene más de {LONGEST_URL} bytes."));
+        }
+        check_url(&url, true).map_err(|error| error.in_spanish())?;
+        Ok(Self(url))
     }
-    url.to_owned()
 }
 
 /// The events in their order, each once.

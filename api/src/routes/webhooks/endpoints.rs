@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
+use recado_partners::connections;
+use recado_partners::standing::Policy;
 use recado_webhooks::deliveries::{self, Status as DeliveryStatus};
 use recado_webhooks::endpoints::{self, Canonical, DisabledReason, Endpoint, EndpointFilter, Status};
 use recado_webhooks::replays::{self, Conditions, Replay};
@@ -92,8 +95,8 @@ async fn resume(
 ) -> Result<axum::Json<EndpointView>, Problem> {
     let mut session = api.context.db.begin().await?;
     let endpoint = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    if endpoint.disabled_reason == Some(DisabledReason::Owner) {
-        return Err(disabled(&endpoint));
+    if endpoint.disabled_reason == Some(DisabledReason::Owner) || !is_owner_active(&api, &mut session, id).await? {
+        return Err(owner_inactive());
     }
     let rings = deliveries::resume(&mut session, id, api.context.clock.now()).await?;
     let resumed = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
@@ -141,16 +144,30 @@ async fn replay(
     Ok((StatusCode::ACCEPTED, axum::Json(ordered.into())))
 }
 
+/// Whether the partner of an endpoint may get anything. Endpoints of other systems have no partner.
+async fn is_owner_active(api: &Api, session: &mut Session, id: Id) -> Result<bool, Problem> {
+    let policy = Policy { require_kyc: api.context.config.partner_require_kyc };
+    let connection = connections::of_endpoint(session, id).await?;
+    Ok(connection.is_none_or(|connection| connection.standing(policy).is_active()))
+}
+
 /// Nothing goes out to it as things stand.
 pub(crate) fn disabled(endpoint: &Endpoint) -> Problem {
-    let remedy = match endpoint.disabled_reason {
-        Some(DisabledReason::Owner) => "Active primero su partner o su integración.",
-        Some(DisabledReason::Gone | DisabledReason::Failing) | None => "Reactívelo primero con POST …/resume/.",
-    };
+    if endpoint.disabled_reason == Some(DisabledReason::Owner) {
+        return owner_inactive();
+    }
     Problem::Conflict(Conflict {
         code: "endpoint-disabled",
         title: "El endpoint está desactivado",
-        detail: format!("Desactivado desde {}. {remedy}", endpoint.status_changed_at),
+        detail: format!("Desactivado desde {}. Reactívelo primero con POST …/resume/.", endpoint.status_changed_at),
+    })
+}
+
+fn owner_inactive() -> Problem {
+    Problem::Conflict(Conflict {
+        code: "owner-inactive",
+        title: "El dueño del endpoint no está activo",
+        detail: "Active primero su partner o su integración.".to_owned(),
     })
 }
 
