@@ -14,7 +14,7 @@ create table tasks (
     run_at timestamptz not null,
     -- When its id was last rung into the lane; a queued row whose ring was lost is rung again.
     rung_at timestamptz,
-    -- Counts claims. It fences: whoever finishes the task must name the number of the claim that is in force.
+    -- Counts claims. It fences: the task is finished only by naming the number of the claim that is in force.
     attempt integer not null,
     -- Counts attempts of the job that ended in our own trouble; the retry policy looks at it.
     failures integer not null,
@@ -43,7 +43,7 @@ create table tasks (
 create unique index tasks_unique_key on tasks (unique_key) where unique_key is not null;
 
 -- A claim changes only what no index and no index's condition looks at (`state` stands in none of them), so that PostgreSQL
--- writes the row anew on its own page and touches no index. Statements repeat these conditions.
+-- writes the new row on the same page and touches no index. Statements repeat these conditions.
 --   scheduled: rung_at is null, finished_at is null · queued, started: rung_at is set, finished_at is null · ended: finished_at
 create index tasks_due on tasks (run_at) where rung_at is null and finished_at is null;
 create index tasks_open on tasks (lane, rung_at) where rung_at is not null and finished_at is null;

@@ -50,7 +50,7 @@ create table templates (
     taller_id text,
     is_default boolean not null,
     is_active boolean not null,
-    -- Made by seed_initial_data; only these does --force make anew.
+    -- Made by seed_initial_data; only these does --force write again.
     is_seed boolean not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,

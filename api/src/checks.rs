@@ -18,7 +18,7 @@ use crate::sampled::Sampled;
 /// How long a check may take: a probe wants an answer soon.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A check that writes is made at most so often, whoever asks.
+/// A check that writes is made at most so often, however many ask.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 
 /// Figures are as old as this at most, unless counting takes long.

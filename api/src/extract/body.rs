@@ -203,7 +203,7 @@ impl<T> Written<T> {
 }
 
 impl<T: Default> Written<T> {
-    /// The record as a check returns it, which may write its values anew.
+    /// The record as a check returns it, which may spell its values in another way.
     pub(crate) fn checked<E: Into<String>>(mut self, check: impl FnOnce(T) -> Result<T, Vec<(E, String)>>) -> Self {
         match check(std::mem::take(&mut self.record)) {
             Ok(record) => self.record = record,

@@ -437,7 +437,7 @@ mod tests {
             // The 8 belongs to the number in Ulyanovsk, although it is Russia's trunk prefix too.
             ("EC", "+7 8422 325236", "+78422325236"),
             ("EC", "+7 8 912 345-67-89", "+79123456789"),
-            // In Colombia 005 is a carrier's prefix and 93 is Afghanistan, but whoever writes 00593 means Ecuador.
+            // In Colombia 005 is a carrier's prefix and 93 is Afghanistan, but a caller who writes 00593 means Ecuador.
             ("CO", "00593991234567", "+593991234567"),
             ("CO", "300 1234567", "+573001234567"),
             ("US", "011 593 99 123 4567", "+593991234567"),

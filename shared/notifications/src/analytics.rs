@@ -22,7 +22,7 @@ use recado_kernel::sql;
 /// The longest period of a summary, in days. Counts are kept a little longer.
 pub const LONGEST_PERIOD: i64 = 365;
 
-/// So many finished days are counted anew, because receipts may still come.
+/// So many finished days are counted again, because receipts may still come.
 const UNSETTLED_DAYS: u64 = 7;
 
 /// Messages that are alike, counted.
@@ -69,7 +69,7 @@ pub fn period(days: i64, zone: Tz, now: Timestamp) -> (NaiveDate, NaiveDate) {
     (today.checked_sub_days(Days::new(before)).unwrap_or(today), today)
 }
 
-/// The finished days from the first on, counted. Whoever asks first pays for the days that nobody has counted yet, which are
+/// The finished days from the first on, counted. The first caller pays for the days that were not counted yet, which are
 /// counted one by one: each has the time of a statement.
 pub async fn finished(db: &Db, first: NaiveDate, zone: Tz, now: Timestamp) -> Result<Vec<Count>> {
     let uncounted = uncounted(&mut db.read().await?, first, zone, now).await?;
@@ -104,7 +104,7 @@ async fn uncounted(session: &mut Session, first: NaiveDate, zone: Tz, now: Times
     Ok(days.filter(|day| counted.get(&day.day) != Some(&day.starts_at)).collect())
 }
 
-/// Hourly: counts the finished days anew on which something may still have changed. Returns how many.
+/// Hourly: counts the finished days again on which something may still have changed. Returns how many.
 pub async fn count_unsettled(session: &mut Session, zone: Tz, now: Timestamp) -> Result<usize> {
     let today = now.date_in(zone);
     let days: Vec<Day> = (1..=UNSETTLED_DAYS)
@@ -118,7 +118,7 @@ pub async fn count_unsettled(session: &mut Session, zone: Tz, now: Timestamp) ->
 /// Counts these days, whether they were counted before or not.
 async fn count_days(session: &mut Session, days: &[Day]) -> Result<()> {
     let rows = || Rows::new(days);
-    // Whoever counts the same days at the same time waits here, and then counts the same.
+    // A process that counts the same days at the same time waits here, and then counts the same.
     sql!(run, session,
         "insert into analytics_days (day, starts_at, ends_at, counted_at)
          select day, starts_at, ends_at, counted_at from rows($1 as analytics_days: day, starts_at, ends_at, counted_at)

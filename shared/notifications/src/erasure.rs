@@ -1,7 +1,7 @@
 //! A person asks to be forgotten: what is theirs is deleted, and of what was sent to them only ids, states, times and codes
 //! remain (GDPR article 17; LOPDP of Ecuador, article 15).
 //!
-//! Whoever adds a table with personal data adds a line to [`erase`]; a story looks through every text column of the database
+//! Who adds a table with personal data adds a line to [`erase`]; a story looks through every text column of the database
 //! for what must not be there any more.
 
 use std::collections::BTreeSet;

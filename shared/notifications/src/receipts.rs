@@ -41,7 +41,7 @@ pub struct Webhook {
     pub receipts: Vec<ProviderReceipt>,
     /// The state of an instance's session.
     pub connection: Option<Connection>,
-    /// What was left aside, in sentences for whoever sets the webhook up; at most [`MOST_REASONS`].
+    /// What was left aside, in sentences for the person who sets the webhook up; at most [`MOST_REASONS`].
     pub ignored: Vec<String>,
 }
 

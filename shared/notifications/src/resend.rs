@@ -1,5 +1,5 @@
 //! Sending again: the same words to the same address, as a new notification, with the channels that came after it as its
-//! fallbacks. Permission is asked anew, because the customer may have said no since.
+//! fallbacks. Permission is asked again, because the customer may have said no since.
 
 use crate::channels::Channel;
 use crate::customers;

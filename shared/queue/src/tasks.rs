@@ -151,7 +151,7 @@ pub struct Claimed {
     pub id: Id,
     pub kind: String,
     pub payload: Json<Value>,
-    /// The number of this claim; whoever finishes must name it.
+    /// The number of this claim; it must be named to finish the task.
     pub attempt: i32,
     pub failures: i32,
     pub lost_leases: i32,
@@ -238,7 +238,7 @@ pub async fn heartbeat(session: &mut Session, ids: &[Id], worker: &str, until: T
     )
 }
 
-/// How much of an error is kept, in characters: whoever reads it wants its beginning.
+/// How much of an error is kept, in characters: its beginning is what a reader needs.
 const LONGEST_ERROR: usize = 4_000;
 
 /// How a claim ended.

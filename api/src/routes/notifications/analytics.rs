@@ -47,7 +47,7 @@ async fn today(api: &Api, today: NaiveDate) -> Result<Arc<Vec<Count>>, Problem> 
         Ok::<_, Problem>((today, Arc::new(counted)))
     };
     let (day, counts) = api.today.try_get(count(), |(day, _)| *day == today).await?;
-    debug_assert_eq!(day, today, "another day is counted anew");
+    debug_assert_eq!(day, today, "another day is counted again");
     Ok(counts)
 }
 

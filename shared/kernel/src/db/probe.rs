@@ -56,7 +56,7 @@ impl Db {
         let mut session = self.begin().await?;
         if let Self::Postgres { .. } = self {
             session.run_plain(SHORT_LIMITS).await?;
-            // What an insert needs, so that it waits for whoever holds a table as an insert would.
+            // What an insert needs, so that it waits for the holder of a table as an insert would.
             sql!(run, &mut session, (&format!("lock table {} in row exclusive mode", tables.join(", "))))?;
         }
         let id = Id::new(now);

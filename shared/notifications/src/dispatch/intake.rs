@@ -245,7 +245,7 @@ async fn settle(
     }
 }
 
-/// Tasks and their chains are one statement, which needs no transaction around it. Whoever takes a key or makes a customer
+/// Tasks and their chains are one statement, which needs no transaction around it. A batch that takes a key or makes a customer
 /// writes before that.
 fn needs_transaction(requests: &[&Request]) -> bool {
     let writes_more =
