@@ -20,12 +20,7 @@ use crate::db::private_folder;
 pub fn ensure(config: &mut Config) -> io::Result<()> {
     if config.secret_key.is_none() {
         private_folder(&config.home)?;
-        let file = config.home.join("secret.key");
-        config.secret_key = Some(match stored_in(&file) {
-            // Another process made it in this moment.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => stored_in(&file)?,
-            key => key?,
-        });
+        config.secret_key = Some(stored_in(&config.home.join("secret.key"))?);
     }
     Ok(())
 }
@@ -40,15 +35,32 @@ fn stored_in(file: &Path) -> io::Result<SecretString> {
             Err(io::Error::other(format!("{} holds no secret key: {remedy}", file.display())))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut bytes = [0_u8; 32];
-            openssl::rand::rand_bytes(&mut bytes).map_err(io::Error::other)?;
-            let key = URL_SAFE_NO_PAD.encode(bytes);
-            let mut created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-            created.write_all(key.as_bytes())?;
-            Ok(key.into())
+            match make(file) {
+                // Another process made it in this moment; both use that one.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+            stored_in(file)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Makes the file with a new key in it, all at once: processes that start together must never see it empty.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when there is one by now, and whatever the file system says.
+fn make(file: &Path) -> io::Result<()> {
+    let mut bytes = [0_u8; 32];
+    openssl::rand::rand_bytes(&mut bytes).map_err(io::Error::other)?;
+    let key = URL_SAFE_NO_PAD.encode(bytes);
+    let draft = file.with_extension(format!("{}.draft", hex::encode(&openssl::sha::sha256(&bytes)[..8])));
+    let mut created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    // Unlike a rename, a link replaces no file that is there.
+    let linked =
+        created.write_all(key.as_bytes()).and_then(|()| created.sync_all()).and_then(|()| fs::hard_link(&draft, file));
+    fs::remove_file(&draft)?;
+    linked
 }
 
 #[cfg(test)]
@@ -70,5 +82,24 @@ mod tests {
         fs::write(&file, "short").expect("written");
         assert!(stored_in(&file).expect_err("unusable").to_string().contains("delete it"));
         fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    /// API, worker and scheduler start at once in a fresh folder.
+    #[test]
+    fn processes_that_start_together_have_one_key() {
+        let folder = std::env::temp_dir().join(format!("recado-secrets-{}", std::process::id()));
+        for _ in 0..20 {
+            fs::create_dir_all(&folder).expect("a temporary folder");
+            let file = folder.join("secret.key");
+            let keys: Vec<String> = std::thread::scope(|scope| {
+                let starting: Vec<_> = (0..8).map(|_| scope.spawn(|| stored_in(&file))).collect();
+                let key =
+                    |one: std::thread::ScopedJoinHandle<'_, io::Result<SecretString>>| one.join().expect("no panic");
+                starting.into_iter().map(|one| key(one).expect("a key").expose_secret().to_owned()).collect()
+            });
+            assert!(keys.iter().all(|key| *key == keys[0]), "{} keys", keys.len());
+            assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "no draft is left");
+            fs::remove_dir_all(&folder).expect("removed");
+        }
     }
 }
