@@ -232,6 +232,31 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "whsec_…, for the signature headers of these webhooks. Default: one that is derived from the token.",
     ),
+    variable(
+        "WHATSAPP_SERVICE_URL",
+        "",
+        "URL of the WhatsApp bridge (the Node service), e.g. http://tuki-whatsapp-service:3001. Unset: no bridge; lists of chats and groups are those of the database, and operators are told by mail.",
+    ),
+    variable(
+        "WHATSAPP_SERVICE_TIMEOUT",
+        "10",
+        "Seconds that one question to the bridge may take; the list of its chats has 30 and a history 60. Fractions are allowed.",
+    ),
+    variable(
+        "WHATSAPP_CACHE_SECONDS",
+        "0",
+        "How old a list of chats or groups may be before the bridge is asked again. 0: each request asks, and those at the same time share one question.",
+    ),
+    variable(
+        "WHATSAPP_WEBHOOK_SECRET",
+        "",
+        "What the bridge shows when it posts to /api/v1/whatsapp/webhook/: X-Hub-Signature-256 with it as the key, or it as a bearer. Two, separated by a comma, while you rotate. Unset: all are refused, unless the whole API is open.",
+    ),
+    variable(
+        "WHATSAPP_REQUIRE_REGISTERED_CODES",
+        "false",
+        "true: a reservation code that was not issued here makes no request.",
+    ),
     variable("CRM_TIME_ZONE", "America/Lima", "Time zone of the CRM, for times that are written without one."),
     variable(
         "PARTNER_REQUIRE_KYC",
@@ -329,6 +354,7 @@ pub struct Config {
     /// Nothing goes out to a partner until it is verified.
     pub partner_require_kyc: bool,
     pub crm: CrmSettings,
+    pub conversations: ConversationsSettings,
     pub worker: WorkerSettings,
     pub notification_retention: Duration,
     pub task_retention: Duration,
@@ -419,6 +445,27 @@ pub struct CommercialSettings {
     pub token: SecretString,
     /// `None`: one is derived from the token.
     pub secret: Option<SecretString>,
+}
+
+/// WhatsApp of a tour operator, through a bridge (seed 003).
+#[derive(Clone, Debug)]
+pub struct ConversationsSettings {
+    /// `None`: there is no bridge.
+    pub bridge: Option<BridgeSettings>,
+    /// How old a list of chats or groups may be before the bridge is asked again.
+    pub cache: Duration,
+    /// What the bridge's webhooks must show. Empty: all are refused, unless the whole API is open.
+    pub webhook_secrets: Vec<SecretString>,
+    /// A code that was not issued here makes no request (d30).
+    pub require_registered_codes: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct BridgeSettings {
+    /// Base URL without a slash at its end.
+    pub url: String,
+    /// Of questions that have no limit of their own.
+    pub timeout: Duration,
 }
 
 /// What becomes of an event for a customer whom we do not know (d14).
@@ -552,6 +599,7 @@ impl Config {
             webhook_retention: env.days("WEBHOOK_RETENTION_DAYS"),
             partner_require_kyc: env.flag("PARTNER_REQUIRE_KYC"),
             crm: crm(&mut env),
+            conversations: conversations(&mut env),
             worker: WorkerSettings {
                 concurrency: env.number("WORKER_CONCURRENCY", 1, 10_000) as usize,
                 lease: env.seconds("WORKER_LEASE_SECONDS", 0.3),
@@ -717,6 +765,21 @@ fn crm(env: &mut Environment) -> CrmSettings {
         tokens: env.list("CRM_WEBHOOK_TOKEN").into_iter().map(Into::into).collect(),
         commercial: url.zip(token).map(|(url, token)| CommercialSettings { url, token: token.into(), secret }),
         time_zone: env.parse("CRM_TIME_ZONE", "name a zone of the IANA database, e.g. America/Lima"),
+    }
+}
+
+fn conversations(env: &mut Environment) -> ConversationsSettings {
+    let timeout = env.seconds("WHATSAPP_SERVICE_TIMEOUT", 0.001);
+    let url = env.checked("WHATSAPP_SERVICE_URL", |text| match web_url(text) {
+        Ok(_) if text.contains(['?', '#']) => Err("leave out everything from the ? or # on"),
+        Ok(_) => Ok(text.trim_end_matches('/').to_owned()),
+        Err(remedy) => Err(remedy),
+    });
+    ConversationsSettings {
+        bridge: url.map(|url| BridgeSettings { url, timeout }),
+        cache: env.seconds("WHATSAPP_CACHE_SECONDS", 0.0),
+        webhook_secrets: env.list("WHATSAPP_WEBHOOK_SECRET").into_iter().map(Into::into).collect(),
+        require_registered_codes: env.flag("WHATSAPP_REQUIRE_REGISTERED_CODES"),
     }
 }
 

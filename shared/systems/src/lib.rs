@@ -1,5 +1,6 @@
 //! The systems of this program, on one page: all its processes agree on them.
 
+use recado_conversations::system::CONVERSATIONS;
 use recado_crm::system::CRM;
 use recado_notifications::system::NOTIFICATIONS;
 use recado_partners::system::PARTNERS;
@@ -7,4 +8,4 @@ use recado_queue::systems::{QUEUE, Systems};
 use recado_webhooks::system::WEBHOOKS;
 
 /// Every system. Lanes are shown in this order.
-pub const SYSTEMS: Systems = Systems::new(&[NOTIFICATIONS, PARTNERS, WEBHOOKS, CRM, QUEUE]);
+pub const SYSTEMS: Systems = Systems::new(&[NOTIFICATIONS, PARTNERS, WEBHOOKS, CRM, CONVERSATIONS, QUEUE]);

@@ -1,0 +1,1 @@
+//! Reservation codes: issued here, and found in what people write, pure.

@@ -1,0 +1,1 @@
+//! Experiences of another system, as it last told of them (d30).

@@ -1,0 +1,50 @@
+//! Every kind of job about conversations, on one page. How each one runs stands in `worker/src/jobs/conversations/`.
+
+use recado_kernel::ids::Id;
+use recado_queue::jobs::{Job, Kind, LONG};
+use recado_queue::lanes::SYNC;
+use serde::{Deserialize, Serialize};
+
+use crate::system::BRIDGE;
+
+/// What the worker must know how to run.
+pub const KINDS: [Kind; 4] = [TellOperator::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND];
+
+/// Tells an operator of a request, by one means of those that are left.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct TellOperator {
+    pub request_id: Id,
+}
+
+impl Job for TellOperator {
+    const KIND: Kind = Kind::new("tell_operator", BRIDGE).timeout(LONG);
+}
+
+/// Brings all chats up to date.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct SyncChats {}
+
+impl Job for SyncChats {
+    const KIND: Kind = Kind::new("sync_whatsapp_chats", SYNC).timeout(LONG);
+}
+
+/// Brings all groups up to date.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct SyncGroups {}
+
+impl Job for SyncGroups {
+    const KIND: Kind = Kind::new("sync_whatsapp_groups", SYNC).timeout(LONG);
+}
+
+/// Brings the history of one chat up to date.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SyncMessages {
+    /// WhatsApp's id of the chat.
+    pub chat_id: String,
+    /// How many of the newest messages to ask for.
+    pub limit: u32,
+}
+
+impl Job for SyncMessages {
+    const KIND: Kind = Kind::new("sync_whatsapp_messages", SYNC).timeout(LONG);
+}

@@ -1,0 +1,1 @@
+//! Tour operators: who is told of the requests for an organizer's experiences.

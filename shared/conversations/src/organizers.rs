@@ -1,0 +1,1 @@
+//! Organizers of another system, and those who have no operator yet.

@@ -1,0 +1,1 @@
+//! What the bridge has on record, brought into the database: chats, groups, the history of one chat.
