@@ -2,10 +2,11 @@
 
 use recado_kernel::ids::Id;
 use recado_queue::jobs::{Job, Kind, LONG};
-use recado_queue::lanes::SYNC;
+use recado_queue::lanes::{Lane, SYNC};
 use serde::{Deserialize, Serialize};
 
-use crate::system::BRIDGE;
+/// Words to operators through the bridge. One that is slow holds up nothing else.
+pub const BRIDGE: Lane = Lane::new("conversations.bridge");
 
 /// What the worker must know how to run.
 pub const KINDS: [Kind; 4] = [TellOperator::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND];

@@ -1,12 +1,8 @@
 //! What the queue must know about conversations.
 
-use recado_queue::lanes::Lane;
 use recado_queue::systems::{NoRows, System};
 
-use crate::jobs;
-
-/// Words to operators through the bridge. One that is slow holds up nothing else.
-pub const BRIDGE: Lane = Lane::new("conversations.bridge");
+use crate::jobs::{self, BRIDGE};
 
 /// To be listed with the other systems of the program.
 pub const CONVERSATIONS: System =
