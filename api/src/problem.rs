@@ -539,6 +539,12 @@ impl From<Vec<(String, String)>> for FieldErrors {
     }
 }
 
+impl From<Vec<(&'static str, String)>> for FieldErrors {
+    fn from(errors: Vec<(&'static str, String)>) -> Self {
+        Self(errors.into_iter().map(|(field, error)| (field.to_owned(), error)).collect())
+    }
+}
+
 impl From<FieldErrors> for Problem {
     fn from(errors: FieldErrors) -> Self {
         Self::Fields(errors)
@@ -548,7 +554,7 @@ impl From<FieldErrors> for Problem {
 /// The form in which `shared` reports what is wrong with a record.
 impl From<Vec<(&'static str, String)>> for Problem {
     fn from(errors: Vec<(&'static str, String)>) -> Self {
-        Self::Fields(FieldErrors(errors.into_iter().map(|(field, error)| (field.to_owned(), error)).collect()))
+        Self::Fields(errors.into())
     }
 }
 

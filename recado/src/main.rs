@@ -6,6 +6,7 @@ mod database;
 mod demo;
 mod health;
 mod ledger;
+mod operators;
 mod output;
 mod partners;
 mod provider_settings;
@@ -111,6 +112,13 @@ enum Command {
     /// Look at partners: who they are, how they stand, how they are connected
     #[command(subcommand)]
     Partners(partners::Command),
+    /// Give every organizer with an experience an operator: one without an organizer that has its name or address, else a new one
+    #[command(
+        name = "migrate_operators_to_organizers",
+        alias = "migrate-operators-to-organizers",
+        after_help = "Examples:\n  recado migrate_operators_to_organizers --dry-run\n  recado migrate_operators_to_organizers"
+    )]
+    MigrateOperators(operators::Migrate),
     /// List recurring work, run it, switch it on and off
     #[command(subcommand)]
     Schedules(schedules::Command),
@@ -169,6 +177,7 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::Tasks(command) => tasks::run(command, json).await,
         Command::Queues => queues::run(json).await,
         Command::Partners(command) => partners::run(command, json).await,
+        Command::MigrateOperators(options) => operators::migrate(options, json).await,
         Command::Schedules(command) => schedules::run(command, json).await,
         Command::ApiKey(command) => api_keys::run(command, json).await,
         Command::VapidKeys => vapid::run(json),

@@ -71,6 +71,11 @@ mod crm {
     mod presences;
 }
 
+/// A tour operator's WhatsApp.
+mod conversations {
+    mod operators;
+}
+
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod database_outages;

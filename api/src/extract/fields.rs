@@ -164,6 +164,21 @@ impl Fields {
         value
     }
 
+    /// Like [`within`](Self::within), of an object that may be null (`Some(None)`) or absent (`None`).
+    pub(crate) fn within_nullable<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.values.get(name)? {
+            Value::Null => {
+                self.values.remove(name);
+                Some(None)
+            }
+            _ => self.within(name, read).map(Some),
+        }
+    }
+
     /// Adds what a later check found. Fields that could not even be read keep that one error.
     pub(crate) fn check<N: Into<String>>(&mut self, errors: Vec<(N, String)>) {
         let errors = errors.into_iter().map(|(field, error)| (field.into(), error));

@@ -1,5 +1,6 @@
 //! All URLs on one page. A slash at their end makes no difference (d24).
 
+mod conversations;
 mod crm;
 mod notifications;
 mod operations;
@@ -65,6 +66,9 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/crm/leads", crm::appointments::leads())
         .nest("/api/v1/crm/presencias", crm::presences::routes())
         .nest("/api/v1/crm/mapping", crm::mapping::routes())
+        // A tour operator's WhatsApp
+        .nest("/api/v1/superadmin/whatsapp/experiences", conversations::experiences::routes())
+        .nest("/api/v1/superadmin/whatsapp/operators", conversations::operators::routes())
         // Applications, with an API key
         .nest("/api/v1/tasks", tasks::routes())
         // Services of the same house, with X-Internal-Secret

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A page, and how the ids of its own lines begin. Decisions (`d…`) may stand on several.
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     ("docs/contract-000.md", "S000-"),
     ("docs/contract-001.md", "S001-"),
     ("docs/contract-002.md", "S002-"),
+    ("docs/contract-003.md", "S003-"),
     ("docs/contract-004.md", "S004-"),
 ];
 
@@ -181,7 +182,8 @@ fn ids(text: &str) -> Vec<String> {
 
 /// `("S002-", 41)`
 fn id(word: &str) -> Option<(&str, u32)> {
-    let kind = ["S000-", "S001-", "S002-P", "S002-", "S004-", "d"].into_iter().find(|kind| word.starts_with(kind))?;
+    let kind =
+        ["S000-", "S001-", "S002-P", "S002-", "S003-", "S004-", "d"].into_iter().find(|kind| word.starts_with(kind))?;
     Some((kind, word[kind.len()..].parse().ok()?))
 }
 

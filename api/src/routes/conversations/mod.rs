@@ -1,0 +1,102 @@
+//! Conversations (seed 003), one file per noun. Their URLs stand in `routes/mod.rs`.
+
+pub(crate) mod experiences;
+pub(crate) mod operators;
+
+use std::sync::Arc;
+
+use recado_conversations::bindings::{self, Group, Unfit};
+use recado_kernel::db::Session;
+use recado_kernel::ids::Id;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::extract::fields::Field;
+use crate::extract::request::request;
+use crate::problem::{FieldErrors, MISSING, Problem};
+use crate::state::Api;
+
+request! {
+    /// A group that is to be told, or none.
+    #[derive(ToSchema)]
+    #[schema(as = WhatsappGroupChoice)]
+    struct GroupChoice {
+        /// Id of the chat of a group, as `groups/` lists it; null takes the choice back.
+        #[schema(value_type = Option<Id>, required)]
+        group_id: Option<Option<ChatRef>>,
+    }
+
+    fn errors(&self) -> Vec<(&'static str, String)> {
+        // What is missing changes nothing: only null unlinks.
+        self.group_id.is_none().then(|| ("group_id", MISSING.to_owned())).into_iter().collect()
+    }
+}
+
+/// The id of a chat. A blank text is no id, and no null either.
+struct ChatRef(Id);
+
+impl Field for ChatRef {
+    const BLANK_IS_NOTHING: bool = false;
+
+    fn read(value: Value) -> Result<Self, String> {
+        Id::read(value).map(Self)
+    }
+}
+
+impl GroupChoice {
+    fn chosen(&self) -> Option<Id> {
+        self.group_id.as_ref().and_then(Option::as_ref).map(|ChatRef(id)| *id)
+    }
+}
+
+/// A group as experiences and operators show it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WhatsappGroupRef)]
+struct GroupRef {
+    /// Id of its chat.
+    id: Id,
+    /// WhatsApp's own id.
+    #[schema(examples("120363041234567890@g.us"))]
+    chat_id: String,
+    /// Its name; null where the bridge did not say.
+    #[schema(examples("Operador Andes"))]
+    name: Option<String>,
+}
+
+impl From<Group> for GroupRef {
+    fn from(Group { id, chat_id, name }: Group) -> Self {
+        Self { id, chat_id, name }
+    }
+}
+
+/// An organizer as experiences and operators show it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrganizerRef)]
+struct OrganizerRef {
+    /// The other system's id.
+    #[schema(examples("org-7"))]
+    id: String,
+    /// Its name.
+    #[schema(examples("Andes Expediciones"))]
+    name: String,
+}
+
+/// The reference of an organizer that was found with something else.
+fn organizer(id: Option<String>, name: Option<String>) -> Option<OrganizerRef> {
+    id.map(|id| OrganizerRef { name: name.unwrap_or_else(|| id.clone()), id })
+}
+
+/// The group that a request names (S003-27).
+async fn group(session: &mut Session, id: Id) -> Result<Result<Group, Unfit>, Problem> {
+    Ok(bindings::fit(session, id).await?)
+}
+
+fn no_group() -> Problem {
+    FieldErrors::one("group_id", "Este chat es de una persona; elija un grupo.").into()
+}
+
+/// The country of numbers that are written without one.
+fn country(api: &Arc<Api>) -> &str {
+    &api.context.config.default_country
+}
