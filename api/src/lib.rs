@@ -57,6 +57,7 @@ use crate::checks::Checks;
 use crate::connections::Connections;
 use crate::openapi::Document;
 use crate::problem::Problem;
+use crate::routes::partners::rejected::Rejections;
 use crate::sampled::Sampled;
 use crate::state::Api;
 
@@ -85,6 +86,7 @@ pub fn router(context: Context) -> App {
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
         guesses: Guesses::new(&context.clock),
+        rejections: Rejections::default(),
         checks: Checks::new(context.clone()),
         today: Sampled::when_costly(),
         document: LazyLock::new(Box::new(move || Document::of(&document))),

@@ -17,6 +17,7 @@ use crate::auth::rate_limit::Limits;
 use crate::checks::Checks;
 use crate::openapi::Document;
 use crate::problem::Problem;
+use crate::routes::partners::rejected::Rejections;
 use crate::sampled::Sampled;
 
 /// Handlers with the documentation of each.
@@ -31,6 +32,7 @@ pub(crate) struct Api {
     pub(crate) keys: KeyRing,
     pub(crate) limits: Limits,
     pub(crate) guesses: Guesses,
+    pub(crate) rejections: Rejections,
     pub(crate) checks: Checks,
     /// The messages of today, counted.
     pub(crate) today: Sampled<(NaiveDate, Arc<Vec<Count>>)>,

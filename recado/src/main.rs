@@ -23,6 +23,7 @@ mod temporary_folder;
 mod times;
 mod up;
 mod vapid;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -108,9 +109,12 @@ enum Command {
         after_help = "Examples:\n  recado queues\n  watch recado queues\n  recado --json queues | jq '.unattended'"
     )]
     Queues,
-    /// Look at partners: who they are, how they stand, how they are connected
+    /// Look at partners, give one a new secret, send again what it missed
     #[command(subcommand)]
     Partners(partners::Command),
+    /// Look at webhooks, send them again, find out why a signature is not believed
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// List recurring work, run it, switch it on and off
     #[command(subcommand)]
     Schedules(schedules::Command),
@@ -169,6 +173,7 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::Tasks(command) => tasks::run(command, json).await,
         Command::Queues => queues::run(json).await,
         Command::Partners(command) => partners::run(command, json).await,
+        Command::Webhooks(command) => webhooks::run(command, json).await,
         Command::Schedules(command) => schedules::run(command, json).await,
         Command::ApiKey(command) => api_keys::run(command, json).await,
         Command::VapidKeys => vapid::run(json),
