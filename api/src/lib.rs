@@ -40,6 +40,7 @@ use axum::response::{IntoResponse, Response};
 use recado_kernel::addresses;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
+use recado_partners::rejected::Rejections;
 use recado_queue::context::Context;
 use recado_queue::enqueue::Enqueue;
 use tokio::net::TcpListener;
@@ -57,7 +58,6 @@ use crate::checks::Checks;
 use crate::connections::Connections;
 use crate::openapi::Document;
 use crate::problem::Problem;
-use crate::routes::partners::rejected::Rejections;
 use crate::sampled::Sampled;
 use crate::state::Api;
 

@@ -7,6 +7,7 @@ use recado_notifications::analytics::Count;
 use recado_notifications::catalogue::Catalogue;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
+use recado_partners::rejected::Rejections;
 use recado_queue::context::Context;
 use recado_queue::enqueue::Enqueue;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +18,6 @@ use crate::auth::rate_limit::Limits;
 use crate::checks::Checks;
 use crate::openapi::Document;
 use crate::problem::Problem;
-use crate::routes::partners::rejected::Rejections;
 use crate::sampled::Sampled;
 
 /// Handlers with the documentation of each.

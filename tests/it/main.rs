@@ -63,6 +63,7 @@ mod partners {
 /// Webhooks to partners, whoever sends them.
 mod webhooks {
     mod deliveries;
+    mod documentation;
     mod endpoints;
     mod verify;
 }

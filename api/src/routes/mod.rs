@@ -3,7 +3,7 @@
 mod crm;
 mod notifications;
 mod operations;
-pub(crate) mod partners;
+mod partners;
 mod webhooks;
 
 use std::sync::Arc;

@@ -1,6 +1,10 @@
 //! Webhooks that were refused: the newest of each partner, so that it can be told what its sender does wrong.
 //!
-//! Strangers write here, so what is kept is bounded: in bytes, in number per partner, and by whoever calls [`keep`] in time.
+//! Strangers write here, so what is kept is bounded: in bytes, in number per partner, and in time ([`Rejections`]).
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -125,6 +129,35 @@ pub async fn delete_before(session: &mut Session, before: Timestamp, limit: i64)
     )
 }
 
+/// How many refusals of a partner are written down per minute, by this process: strangers can cause them.
+const PER_MINUTE: u32 = 10;
+
+/// The most partners that are counted at a time.
+const MOST_COUNTED: usize = 10_000;
+
+/// How many refusals were written down lately.
+#[derive(Default)]
+pub struct Rejections {
+    lately: Mutex<HashMap<Id, (Timestamp, u32)>>,
+}
+
+impl Rejections {
+    /// Whether another one of this partner is written down.
+    pub fn admit(&self, partner: Id, now: Timestamp) -> bool {
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        let minute = Duration::from_secs(60);
+        if lately.len() >= MOST_COUNTED {
+            lately.retain(|_, (since, _)| now.since(*since) < minute);
+        }
+        let (since, count) = lately.entry(partner).or_insert((now, 0));
+        if now.since(*since) >= minute {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= PER_MINUTE
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,5 +167,15 @@ mod tests {
         let headers = [("authorization", "Bearer x"), ("x-partner-signature", "test"), ("x-long", &"a".repeat(2_000))];
         let kept = kept_headers(&headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!((kept[0].1.as_str(), kept[1].1.as_str(), kept[2].1.len()), (MASK, "test", LONGEST_VALUE));
+    }
+
+    #[test]
+    fn strangers_fill_no_table() {
+        let (rejections, partner) = (Rejections::default(), Id::new(Timestamp::default()));
+        let at = |seconds: u64| Timestamp::default() + Duration::from_secs(seconds);
+        let admitted = (0..100).filter(|_| rejections.admit(partner, at(0))).count();
+        assert_eq!(admitted, PER_MINUTE as usize);
+        assert!(rejections.admit(Id::new(Timestamp::default()), at(0)), "each partner by itself");
+        assert!(!rejections.admit(partner, at(59)) && rejections.admit(partner, at(60)));
     }
 }

@@ -1,8 +1,6 @@
 //! Webhooks in the name of a partner that were refused: the newest of each, for the signature debugger.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::extract::State;
 use recado_kernel::clock::Timestamp;
@@ -71,49 +69,5 @@ request! {
     struct RejectedQuery {
         /// Only those in the name of this partner, by its id in the registry.
         partner: Option<Id>,
-    }
-}
-
-/// How many refusals of a partner are written down per minute, by this process: strangers can cause them.
-const PER_MINUTE: u32 = 10;
-
-/// The most partners that are counted at a time.
-const MOST_COUNTED: usize = 10_000;
-
-/// How many refusals were written down lately.
-#[derive(Default)]
-pub(crate) struct Rejections {
-    lately: Mutex<HashMap<Id, (Timestamp, u32)>>,
-}
-
-impl Rejections {
-    /// Whether another one of this partner is written down.
-    pub(crate) fn admit(&self, partner: Id, now: Timestamp) -> bool {
-        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
-        let minute = Duration::from_secs(60);
-        if lately.len() >= MOST_COUNTED {
-            lately.retain(|_, (since, _)| now.since(*since) < minute);
-        }
-        let (since, count) = lately.entry(partner).or_insert((now, 0));
-        if now.since(*since) >= minute {
-            (*since, *count) = (now, 0);
-        }
-        *count += 1;
-        *count <= PER_MINUTE
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strangers_fill_no_table() {
-        let (rejections, partner) = (Rejections::default(), Id::new(Timestamp::default()));
-        let at = |seconds: u64| Timestamp::default() + Duration::from_secs(seconds);
-        let admitted = (0..100).filter(|_| rejections.admit(partner, at(0))).count();
-        assert_eq!(admitted, PER_MINUTE as usize);
-        assert!(rejections.admit(Id::new(Timestamp::default()), at(0)), "each partner by itself");
-        assert!(!rejections.admit(partner, at(59)) && rejections.admit(partner, at(60)));
     }
 }
