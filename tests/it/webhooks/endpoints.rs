@@ -163,6 +163,7 @@ story!(the_command_line_replays_and_rotates, [SECRET_KEY], async |app: &App| {
 
 // What the operator watches: outcomes, durations and circuits by name, without URLs and secrets.
 story!(metrics_tell_partners_apart, [SECRET_KEY], async |app: &App| {
+    recado_kernel::telemetry::start_metrics();
     register(app).await;
     tell(app, "{}").await;
     app.later(seconds(10)).await;
