@@ -670,6 +670,10 @@ fn wrong(question: Question<'_>, report: &Report, say: &mut impl FnMut(&'static 
     for one in report.signatures.iter().filter(|one| one.is_read) {
         let Seen { header, .. } = one;
         match (one.spelling, one.length) {
+            ("neither", _) if is_standard(header) => {
+                let text = format!("`{header}` is no signature: it should be `v1,` and the base64 of 32 bytes.");
+                say("not-a-signature", text);
+            }
             ("neither", _) => {
                 say(
                     "not-a-signature",
@@ -777,7 +781,7 @@ mod tests {
         let composed = "{\"a\": \"o\u{301}\"}";
         let table: [(&str, String, &str, &str, &str); 13] = [
             (BODY, whole(format!("{BODY}\n").as_bytes()), "line-end", "a line end behind it", "from byte"),
-            (&format!("{BODY}\n"), whole(BODY.as_bytes()), "line-end", "without the blanks", "from byte"),
+            ("{\"a\":  1}\n", whole(b"{\"a\":  1}"), "line-end", "without the blanks", "from byte"),
             (BODY, other(KeyForm::Decoded), "key", "in base64 behind whsec_", "whole text"),
             (BODY, other(KeyForm::Unprefixed), "key", "without whsec_", "whole text"),
             (BODY, other(KeyForm::WithLineEnd), "key", "a line end behind it", "whole text"),

@@ -29,7 +29,7 @@ async fn send(app: &App, signature: &str, body: &'static str) -> u16 {
     let request =
         app.request(Method::POST, "/webhooks/partner/findyourwork").header("Content-Type", "application/json");
     let request = request.header("X-Partner-Signature", signature).header("Authorization", "Bearer of-somebody");
-    app.send(request.body(body)).await.status.as_u16()
+    app.send(request.body(body)).await.status
 }
 
 fn codes(report: &Value) -> Vec<String> {
