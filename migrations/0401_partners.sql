@@ -78,8 +78,9 @@ create table partner_webhooks (
     former_inbound_until timestamptz,
     -- True: only the bytes that arrived may be signed.
     strict_raw boolean not null,
-    -- How old a signed time stamp may be; 0: any.
-    tolerance_seconds bigint not null
+    -- How old a signed time stamp may be; 0: any. Null: WEBHOOK_TOLERANCE_SECONDS for Standard Webhooks, and any for a time in
+    -- the payload.
+    tolerance_seconds bigint
 );
 
 create index partner_webhooks_endpoint on partner_webhooks (endpoint_id);

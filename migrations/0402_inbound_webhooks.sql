@@ -18,6 +18,23 @@ create table partner_inbound_events (
 
 create unique index partner_inbound_events_dedupe_key on partner_inbound_events (partner, dedupe_key);
 
+-- Webhooks that were refused: the newest of each partner, so that it can be told what its sender does wrong.
+create table partner_rejected_webhooks (
+    id uuid primary key,
+    partner uuid not null,
+    -- missing, differing, wrong or stale.
+    refusal text not null,
+    -- A list of pairs of name and value. Credentials that are no signature are masked.
+    headers jsonb not null,
+    -- The bytes in base64; null when they were too many to be kept.
+    body text,
+    body_bytes integer not null,
+    received_at timestamptz not null
+);
+
+create index partner_rejected_webhooks_partner on partner_rejected_webhooks (partner, id);
+create index partner_rejected_webhooks_received on partner_rejected_webhooks (received_at);
+
 -- The itinerary of an event: the services that a partner sold for it, as its webhooks told.
 create table partner_event_services (
     id uuid primary key,

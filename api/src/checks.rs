@@ -12,6 +12,8 @@ use recado_kernel::errors::explain;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
 use recado_queue::tasks::{self, Count, State};
+use recado_webhooks::endpoints::{self, Circuit};
+use recado_webhooks::labels;
 
 use crate::sampled::Sampled;
 
@@ -41,6 +43,7 @@ pub(crate) struct Checks {
 pub(crate) struct Figures {
     pub(crate) tasks: Option<Vec<Count>>,
     pub(crate) depths: Option<Vec<(Lane, u64)>>,
+    pub(crate) circuits: Option<Vec<Circuit>>,
 }
 
 impl Figures {
@@ -99,7 +102,13 @@ impl Checks {
         let tasks = self.count_tasks().await;
         let tasks = tasks.inspect_err(|error| tracing::warn!(%error, "tasks could not be counted: {error}"));
         let depths = check(self.context.queue.depths()).await;
-        Arc::new(Figures { tasks: tasks.ok(), depths: depths.ok() })
+        let circuits = self.circuits().await;
+        let circuits = circuits.inspect_err(|error| tracing::warn!(%error, "endpoints could not be read: {error}"));
+        Arc::new(Figures { tasks: tasks.ok(), depths: depths.ok(), circuits: circuits.ok() })
+    }
+
+    async fn circuits(&self) -> db::Result<Vec<Circuit>> {
+        endpoints::circuits(&mut self.context.db.read().await?, labels::MOST as i64).await
     }
 
     async fn count_tasks(&self) -> db::Result<Vec<Count>> {

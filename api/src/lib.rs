@@ -40,6 +40,7 @@ use axum::response::{IntoResponse, Response};
 use recado_kernel::addresses;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
+use recado_partners::rejected::Rejections;
 use recado_queue::context::Context;
 use recado_queue::enqueue::Enqueue;
 use tokio::net::TcpListener;
@@ -85,6 +86,7 @@ pub fn router(context: Context) -> App {
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
         guesses: Guesses::new(&context.clock),
+        rejections: Rejections::default(),
         checks: Checks::new(context.clone()),
         today: Sampled::when_costly(),
         document: LazyLock::new(Box::new(move || Document::of(&document))),

@@ -7,6 +7,7 @@ use recado_notifications::analytics::Count;
 use recado_notifications::catalogue::Catalogue;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
+use recado_partners::rejected::Rejections;
 use recado_queue::context::Context;
 use recado_queue::enqueue::Enqueue;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,6 +32,7 @@ pub(crate) struct Api {
     pub(crate) keys: KeyRing,
     pub(crate) limits: Limits,
     pub(crate) guesses: Guesses,
+    pub(crate) rejections: Rejections,
     pub(crate) checks: Checks,
     /// The messages of today, counted.
     pub(crate) today: Sampled<(NaiveDate, Arc<Vec<Count>>)>,

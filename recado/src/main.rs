@@ -24,6 +24,7 @@ mod temporary_folder;
 mod times;
 mod up;
 mod vapid;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -109,7 +110,7 @@ enum Command {
         after_help = "Examples:\n  recado queues\n  watch recado queues\n  recado --json queues | jq '.unattended'"
     )]
     Queues,
-    /// Look at partners: who they are, how they stand, how they are connected
+    /// Look at partners, give one a new secret, send again what it missed
     #[command(subcommand)]
     Partners(partners::Command),
     /// Give every organizer with an experience an operator: one without an organizer that has its name or address, else a new one
@@ -119,6 +120,9 @@ enum Command {
         after_help = "Examples:\n  recado migrate_operators_to_organizers --dry-run\n  recado migrate_operators_to_organizers"
     )]
     MigrateOperators(operators::Migrate),
+    /// Look at webhooks, send them again, find out why a signature is not believed
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// List recurring work, run it, switch it on and off
     #[command(subcommand)]
     Schedules(schedules::Command),
@@ -178,6 +182,7 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::Queues => queues::run(json).await,
         Command::Partners(command) => partners::run(command, json).await,
         Command::MigrateOperators(options) => operators::migrate(options, json).await,
+        Command::Webhooks(command) => webhooks::run(command, json).await,
         Command::Schedules(command) => schedules::run(command, json).await,
         Command::ApiKey(command) => api_keys::run(command, json).await,
         Command::VapidKeys => vapid::run(json),

@@ -1,4 +1,4 @@
-//! `recado partners`: who our partners are, and how each stands.
+//! `recado partners`: who our partners are, how each stands, and what is done for one.
 
 use std::process::ExitCode;
 
@@ -6,16 +6,23 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
+use recado_partners::connections;
 use recado_partners::integrations::{self, Integration};
 use recado_partners::kyc::{self, Entry, KycStatus};
 use recado_partners::partners::{self, Listed, Partner, PartnerFilter, Status};
+use recado_partners::registration;
 use recado_queue::context::Context;
+use recado_webhooks::deliveries::Status as DeliveryStatus;
+use recado_webhooks::endpoints::{self, OVERLAP};
+use recado_webhooks::replays::Conditions;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::ledger;
 use crate::output::{Outcome, count, print, print_json, say};
 use crate::table::{Table, shorten};
 use crate::times::{relative, relative_or_dash};
+use crate::webhooks::{self, Moment, parse_moment};
 
 /// Lines of the history that are shown.
 const HISTORY: i64 = 20;
@@ -36,6 +43,34 @@ pub(crate) enum Command {
         /// The partner's id, as the list shows it
         id: Id,
     },
+    /// Give a partner with webhooks a new secret, shown this once; the one before it counts for another 24 hours
+    #[command(
+        after_help = "Examples:\n  recado partners rotate findyourwork\n  recado --json partners rotate findyourwork | jq -r .shared_secret\n\nIt counts both ways. Webhooks are signed with the new secret from now on, and `webhook-signature` lists both for 24 hours;\nthe partner may sign with either for as long."
+    )]
+    Rotate {
+        /// Its slug, its partner_id, or its id in the registry
+        partner: String,
+    },
+    /// Send a partner again what it missed, under the ids that it had
+    #[command(
+        after_help = "Examples:\n  recado partners replay findyourwork                       what was cancelled since it was last disabled\n  recado partners replay findyourwork --since 6h            everything of the last six hours\n  recado partners replay findyourwork --since 6h --yes --wait\n\nWithout --yes it says how many there are, and sends none. `recado webhooks replay` has more filters."
+    )]
+    Replay(Replay),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Replay {
+    /// Its slug, its partner_id, or its id in the registry
+    partner: String,
+    /// Everything since then, in place of what it missed: a time (2026-01-20T08:00:00Z), or how long ago (90s, 30m, 6h, 2d)
+    #[arg(long, value_parser = parse_moment)]
+    since: Option<Moment>,
+    /// Send them; without it they are only counted
+    #[arg(long)]
+    yes: bool,
+    /// Wait until all have been handed over, and show how far it is
+    #[arg(long)]
+    wait: bool,
 }
 
 #[derive(Args, Debug)]
@@ -59,6 +94,8 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
     match command {
         Command::List(options) => list(&context, options, json).await,
         Command::Show { id } => show(&context, id, json).await,
+        Command::Rotate { partner } => rotate(&context, &partner, json).await,
+        Command::Replay(options) => replay(&context, options, json).await,
     }
 }
 
@@ -131,6 +168,56 @@ async fn show(context: &Context, id: Id, json: bool) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn rotate(context: &Context, partner: &str, json: bool) -> Outcome {
+    let now = context.clock.now();
+    let key = context.config.secret_key.as_ref().ok_or("SECRET_KEY is not set, so no secret can be kept")?;
+    let mut session = context.db.begin().await?;
+    let endpoint = webhooks::endpoint_of_partner(&mut session, partner).await?;
+    let connection = connections::of_endpoint(&mut session, endpoint).await?.ok_or("its partner was deleted")?;
+    // Two rotations at once would leave both ends with different secrets.
+    partners::lock(&mut session, connection.partner.id).await?;
+    if connection.partner.status == Status::Deleted {
+        return Err(format!("{} was deleted", connection.partner.name).into());
+    }
+    let secret = registration::rotate(&mut session, &connection, key, now).await?;
+    session.commit().await?;
+    let secret = secret.text().expose_secret();
+    if json {
+        let until = now + OVERLAP;
+        print_json(&json!({
+            "partner_id": connection.partner.partner_id, "shared_secret": secret, "former_secret_until": until,
+        }))?;
+    } else {
+        eprintln!(
+            "The new secret of {}. It is not shown again; the former one counts for 24 hours.",
+            connection.partner.name
+        );
+        say(secret);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn replay(context: &Context, Replay { partner, since, yes, wait }: Replay, json: bool) -> Outcome {
+    let mut session = context.db.read().await?;
+    let id = webhooks::endpoint_of_partner(&mut session, &partner).await?;
+    let endpoint = endpoints::find(&mut session, id).await?.ok_or("its endpoint was deleted")?;
+    drop(session);
+    let conditions = match since {
+        Some(since) => Conditions { created_from: Some(since.before(context.clock.now())), ..Conditions::default() },
+        None => {
+            let Some(disabled_at) = endpoint.disabled_at else {
+                return Err(format!("{} was never disabled; --since says from when on", endpoint.name).into());
+            };
+            Conditions {
+                status: Some(DeliveryStatus::Cancelled),
+                finished_from: Some(disabled_at),
+                ..Conditions::default()
+            }
+        }
+    };
+    webhooks::replay_many(context, id, conditions, yes, wait, json).await
 }
 
 fn describe(partner: &Partner, now: Timestamp) -> String {

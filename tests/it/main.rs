@@ -63,6 +63,9 @@ mod partners {
 /// Webhooks to partners, whoever sends them.
 mod webhooks {
     mod deliveries;
+    mod documentation;
+    mod endpoints;
+    mod verify;
 }
 
 /// Appointments that become presences, at either end.

@@ -46,6 +46,11 @@ impl Caller {
         self.may(Scope::Contacts)
     }
 
+    /// Whether the caller may see what only those see who could change it.
+    pub(crate) fn administers(&self) -> bool {
+        self.may(Scope::Admin)
+    }
+
     /// Whether the caller has the scope; `admin` includes the others.
     pub(super) fn may(&self, scope: Scope) -> bool {
         self.scopes.allow(scope)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, ORIGIN};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use futures::StreamExt;
 use serde_json::{Map, Value};
 
@@ -103,6 +103,24 @@ pub(crate) struct RawBody {
 impl RawBody {
     pub(crate) fn as_slice(&self) -> &[u8] {
         self.bytes.as_slice()
+    }
+}
+
+impl RawBody {
+    /// What was sent, read as [`Json`] reads it, and its text: a number there has all its digits.
+    pub(crate) fn read<T: request::Request>(self) -> Result<(T, String), Problem> {
+        check_content(&self.headers)?;
+        let value = json::parse(self.as_slice()).map_err(Problem::Malformed)?;
+        let text = String::from_utf8_lossy(self.as_slice()).into_owned();
+        Ok((request::read(self.bytes.becomes(value)?)?, text))
+    }
+
+    /// The headers with their names in lower case, as a signature is looked for in them.
+    pub(crate) fn header_pairs(&self) -> Vec<(String, String)> {
+        let read = |(name, value): (&HeaderName, &HeaderValue)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        self.headers.iter().map(read).collect()
     }
 }
 

@@ -20,7 +20,7 @@ use self::notifications::{
     suppressions, sync, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{api_keys, docs, health, metrics, schema, tasks};
-use self::partners::{inbound, integrations, outbound, registrations, registry};
+use self::partners::{inbound, integrations, outbound, registrations, registry, rejected};
 use crate::openapi;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
@@ -56,8 +56,12 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/webhooks/evolution", receipts::routes())
         // Webhooks to partners
         .nest("/api/v1/webhooks/endpoints", webhooks::endpoints::routes())
+        .nest("/api/v1/webhooks/endpoints", webhooks::endpoint_settings::routes())
         .nest("/api/v1/webhooks/deliveries", webhooks::deliveries::routes())
         .nest("/api/v1/webhooks/inbound", inbound::records())
+        .nest("/api/v1/webhooks/inbound/rejected", rejected::routes())
+        .nest("/api/v1/webhooks/inbound", webhooks::verify::of_inbound())
+        .nest("/api/v1/webhooks/verify", webhooks::verify::routes())
         // A CRM and the commercial application; the first two with a token of their own, the third always with a key
         .nest("/api/webhook-presencia-crm", crm::presences::webhook())
         .nest("/api/gestion/webhook-presencia-crm", crm::presences::webhook_alias())

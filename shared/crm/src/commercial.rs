@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use recado_kernel::clock::Timestamp;
-use recado_kernel::config::{CommercialSettings, Config};
+use recado_kernel::config::{CommercialSettings, Config, CrmSettings};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_queue::ring::Ring;
@@ -115,8 +115,20 @@ fn id_of(settings: &CommercialSettings) -> Id {
 
 /// The secret of the signature headers: the one that is set, or one that only holders of the token can derive (d26).
 fn secret_of(settings: &CommercialSettings) -> Secret {
-    let secret = settings.secret.clone();
-    Secret::from(secret.unwrap_or_else(|| format!("whsec_{}", derived(&settings.token, &["signature"])).into()))
+    settings.secret.clone().map_or_else(|| of_token(&settings.token), Secret::from)
+}
+
+/// What a CRM signs with that tells us of presences: the secrets that are set, or those that its tokens give (d26).
+pub fn inbound_secrets(settings: &CrmSettings) -> Vec<Secret> {
+    if settings.secrets.is_empty() {
+        return settings.tokens.iter().map(of_token).collect();
+    }
+    settings.secrets.iter().cloned().map(Secret::from).collect()
+}
+
+/// The secret that a token gives.
+fn of_token(token: &SecretString) -> Secret {
+    Secret::from(SecretString::from(format!("whsec_{}", derived(token, &["signature"]))))
 }
 
 fn derived(token: &SecretString, parts: &[&str]) -> String {

@@ -217,9 +217,24 @@ pub const VARIABLES: &[Variable] = &[
         "Seconds between the attempts of a webhook, separated by commas; fractions are allowed. The first attempt is made at once, so n numbers are n + 1 attempts. Each moves by up to 20 %.",
     ),
     variable(
+        "WEBHOOK_TOLERANCE_SECONDS",
+        "300",
+        "How far the signed time of an incoming webhook may lie from our clock (Standard Webhooks). 0: any. A partner may have another value of its own.",
+    ),
+    variable(
         "CRM_WEBHOOK_TOKEN",
         "",
         "What a CRM shows when it posts presences to /api/webhook-presencia-crm/ (header X-CRM-Webhook-Token). Two, separated by a comma, while you rotate. Unset: all are refused.",
+    ),
+    variable(
+        "CRM_WEBHOOK_REQUIRE_SIGNATURE",
+        "false",
+        "true: presences must be signed too (Standard Webhooks), within WEBHOOK_TOLERANCE_SECONDS.",
+    ),
+    variable(
+        "CRM_WEBHOOK_SECRET",
+        "",
+        "whsec_…, for those signatures: COMERCIAL_WEBHOOK_SECRET of the sending end. Two, separated by a comma, while you rotate. Default: one that is derived from each token.",
     ),
     variable(
         "COMERCIAL_WEBHOOK_URL",
@@ -351,6 +366,8 @@ pub struct Config {
     /// Waits between the attempts of a webhook.
     pub webhook_retry_schedule: Vec<Duration>,
     pub webhook_retention: Duration,
+    /// How far a signed time may lie from our clock, in seconds; 0: any.
+    pub webhook_tolerance_seconds: i64,
     /// Nothing goes out to a partner until it is verified.
     pub partner_require_kyc: bool,
     pub crm: CrmSettings,
@@ -433,6 +450,10 @@ pub struct PushSettings {
 pub struct CrmSettings {
     /// Tokens by which a CRM gets in. Empty: none does.
     pub tokens: Vec<SecretString>,
+    /// Whether they must sign, too.
+    pub require_signature: bool,
+    /// What they sign with. Empty: what is derived from their tokens.
+    pub secrets: Vec<SecretString>,
     /// Where presences are sent. `None`: nowhere, because one of its variables is not set.
     pub commercial: Option<CommercialSettings>,
     /// Of times that are written without a zone.
@@ -597,6 +618,7 @@ impl Config {
             allow_private_networks: env.flag("OUTBOUND_ALLOW_PRIVATE_NETWORKS"),
             webhook_retry_schedule: webhook_retry_schedule(&mut env),
             webhook_retention: env.days("WEBHOOK_RETENTION_DAYS"),
+            webhook_tolerance_seconds: env.number("WEBHOOK_TOLERANCE_SECONDS", 0, 7 * 86_400).into(),
             partner_require_kyc: env.flag("PARTNER_REQUIRE_KYC"),
             crm: crm(&mut env),
             conversations: conversations(&mut env),
@@ -763,6 +785,8 @@ fn crm(env: &mut Environment) -> CrmSettings {
     let secret = env.optional("COMERCIAL_WEBHOOK_SECRET").map(SecretString::from);
     CrmSettings {
         tokens: env.list("CRM_WEBHOOK_TOKEN").into_iter().map(Into::into).collect(),
+        require_signature: env.flag("CRM_WEBHOOK_REQUIRE_SIGNATURE"),
+        secrets: crm_secrets(env),
         commercial: url.zip(token).map(|(url, token)| CommercialSettings { url, token: token.into(), secret }),
         time_zone: env.parse("CRM_TIME_ZONE", "name a zone of the IANA database, e.g. America/Lima"),
     }
@@ -781,6 +805,14 @@ fn conversations(env: &mut Environment) -> ConversationsSettings {
         webhook_secrets: env.list("WHATSAPP_WEBHOOK_SECRET").into_iter().map(Into::into).collect(),
         require_registered_codes: env.flag("WHATSAPP_REQUIRE_REGISTERED_CODES"),
     }
+}
+
+fn crm_secrets(env: &mut Environment) -> Vec<SecretString> {
+    let secrets = env.list("CRM_WEBHOOK_SECRET");
+    if secrets.iter().any(|secret| !secret.starts_with("whsec_")) {
+        env.problem("CRM_WEBHOOK_SECRET", "write whsec_ and base64, as the sending end has it");
+    }
+    secrets.into_iter().map(Into::into).collect()
 }
 
 fn webhook_retry_schedule(env: &mut Environment) -> Vec<Duration> {

@@ -24,7 +24,8 @@ pub struct Connection {
     former_inbound_secret: Option<String>,
     former_inbound_until: Option<Timestamp>,
     pub strict_raw: bool,
-    pub tolerance_seconds: i64,
+    /// `None`: as [`rules`](Self::rules) says.
+    pub tolerance_seconds: Option<i64>,
     /// When its integration was revoked.
     pub revoked_at: Option<Timestamp>,
 }
@@ -49,9 +50,14 @@ impl Connection {
         Ok(secrets)
     }
 
-    /// What its requests are held to.
-    pub fn rules(&self) -> Rules {
-        Rules { strict_raw: self.strict_raw, tolerance_seconds: self.tolerance_seconds }
+    /// What its requests are held to (d5). Where it has no tolerance of its own, the installation's counts for Standard Webhooks,
+    /// and a time in the payload is not looked at: partners of seed 000 send an old webhook again as it was.
+    pub fn rules(&self, usual_tolerance_seconds: i64) -> Rules {
+        Rules {
+            strict_raw: self.strict_raw,
+            tolerance_seconds: self.tolerance_seconds.unwrap_or(usual_tolerance_seconds),
+            payload_tolerance_seconds: self.tolerance_seconds.unwrap_or(0),
+        }
     }
 }
 
@@ -108,12 +114,30 @@ pub(crate) async fn put(
         run,
         session,
         "insert into partner_webhooks (partner, endpoint_id, inbound_secret, strict_raw, tolerance_seconds)
-         values ($1, $2, $3, false, 0)
+         values ($1, $2, $3, false, null)
          on conflict (partner) do update set endpoint_id = excluded.endpoint_id, inbound_secret = excluded.inbound_secret,
              former_inbound_secret = null, former_inbound_until = null",
         partner,
         endpoint,
         seal(key, partner, inbound)?
+    )?;
+    Ok(())
+}
+
+/// What a partner's requests are held to from now on.
+pub async fn set_rules(
+    session: &mut Session,
+    partner: Id,
+    strict_raw: bool,
+    tolerance_seconds: Option<i64>,
+) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update partner_webhooks set strict_raw = $2, tolerance_seconds = $3 where partner = $1",
+        partner,
+        strict_raw,
+        tolerance_seconds
     )?;
     Ok(())
 }

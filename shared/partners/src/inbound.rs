@@ -94,6 +94,11 @@ pub async fn take(session: &mut Session, id: Id) -> Result<Option<InboundEvent>>
         (&format!("select {COLUMNS} from partner_inbound_events where id = $1 and processed_at is null for update")), id)
 }
 
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<InboundEvent>> {
+    sql!(one InboundEvent, session,
+        (&format!("select {COLUMNS} from partner_inbound_events where id = $1")), id)
+}
+
 /// It took effect.
 pub async fn settle(session: &mut Session, id: Id, now: Timestamp) -> Result<()> {
     sql!(run, session, "update partner_inbound_events set processed_at = $2 where id = $1", id, now)?;

@@ -189,6 +189,12 @@ pub(crate) async fn insert(session: &mut Session, integration: &Integration) -> 
     Ok(())
 }
 
+/// Writes what is shown of an integration. Its secrets stay as they are.
+pub(crate) async fn set_configuration(session: &mut Session, id: Id, shown: &Json<Value>) -> Result<()> {
+    sql!(run, session, "update integraciones set configuration = $2 where id = $1", id, shown)?;
+    Ok(())
+}
+
 pub(crate) async fn revoke(session: &mut Session, id: Id, reason: Option<&str>, now: Timestamp) -> Result<()> {
     sql!(
         run,

@@ -1,10 +1,14 @@
 //! The itinerary of an event: the services that a partner sold for it, kept from its webhooks (S000-18).
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// A service of an itinerary.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
@@ -30,44 +34,65 @@ pub struct Told {
     pub service: Service,
 }
 
+/// The parts of a webhook as they were written: a number that is read as one may lose digits (d1).
+#[derive(Deserialize)]
+struct Parts<'b> {
+    #[serde(borrow)]
+    timestamp: Option<&'b RawValue>,
+    #[serde(borrow)]
+    data: Option<&'b RawValue>,
+}
+
+/// The fields of an object by name.
+type Object<'b> = HashMap<Cow<'b, str>, &'b RawValue>;
+
 impl Told {
     /// Reads a webhook; `received_at` stands for a time stamp that it lacks. `None` when it names no event, or nothing of it.
-    pub fn read(event_type: &str, payload: &Value, received_at: Timestamp) -> Option<Self> {
-        let data = &payload["data"];
-        let external_event_id = text(&data["external_event_id"])?;
-        let (id, name) = (text(&data["service_id"]), text(&data["service_name"]));
+    pub fn read(event_type: &str, body: &str, received_at: Timestamp) -> Option<Self> {
+        let parts: Parts<'_> = serde_json::from_str(body).ok()?;
+        let data: Object<'_> = serde_json::from_str(parts.data?.get()).ok()?;
+        let field = |name: &str| data.get(name).copied().and_then(text);
+        let external_event_id = field("external_event_id")?;
+        let (id, name) = (field("service_id"), field("service_name"));
         let service_key = id.or_else(|| name.clone())?;
-        let told_at = payload["timestamp"].as_str().and_then(recado_webhooks::dialect::read_moment);
+        let told_at = parts.timestamp.and_then(text).and_then(|time| recado_webhooks::dialect::read_moment(&time));
+        let as_written = |name: &str| field(name).and_then(|_| data.get(name)).map(|raw| raw.get().to_owned());
         Some(Self {
             external_event_id,
             service: Service {
                 service_key,
-                service_id: text(&data["service_id"]).map(|_| data["service_id"].to_string()),
+                service_id: as_written("service_id"),
                 name,
-                provider: text(&data["provider"]["name"]).or_else(|| text(&data["provider"])),
-                price: text(&data["price"]).map(|_| data["price"].to_string()),
-                time: text(&data["scheduled_time"]),
-                status: status(event_type, data),
+                provider: data.get("provider").copied().and_then(provider),
+                price: as_written("price"),
+                time: field("scheduled_time"),
+                status: status(event_type, field("status")),
                 told_at: told_at.unwrap_or(received_at),
             },
         })
     }
 }
 
+/// Its name, or the provider itself where it is a text.
+fn provider(raw: &RawValue) -> Option<String> {
+    let named = serde_json::from_str::<Object<'_>>(raw.get()).ok();
+    named.map_or_else(|| text(raw), |fields| fields.get("name").copied().and_then(text))
+}
+
 /// The event's own, unless its type decides.
-fn status(event_type: &str, data: &Value) -> Option<String> {
+fn status(event_type: &str, told: Option<String>) -> Option<String> {
     match event_type {
         "service.confirmed" => Some("confirmed".to_owned()),
         "service.cancelled" => Some("cancelled".to_owned()),
-        _ => text(&data["status"]),
+        _ => told,
     }
 }
 
 /// A text or a number, as text; bounded, because a stranger wrote it.
-fn text(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
+fn text(raw: &RawValue) -> Option<String> {
+    let text = match raw.get().as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<String>(raw.get()).ok()?.trim().to_owned(),
+        Some(b'-' | b'0'..=b'9') => raw.get().to_owned(),
         _ => return None,
     };
     let bounded: String = text.chars().filter(|letter| !letter.is_control()).take(255).collect();
@@ -92,26 +117,46 @@ impl Service {
         }
     }
 
-    fn view(&self) -> Value {
-        json!({
-            "service_id": json_of(self.service_id.as_deref()),
-            "name": self.name,
-            "provider": self.provider,
-            "price": json_of(self.price.as_deref()),
-            "time": self.time,
-            "status": self.status,
-        })
+    fn view(&self) -> ServiceView<'_> {
+        let raw = |text: &Option<String>| text.clone().and_then(|text| RawValue::from_string(text).ok());
+        ServiceView {
+            service_id: raw(&self.service_id),
+            name: self.name.as_deref(),
+            provider: self.provider.as_deref(),
+            price: raw(&self.price),
+            time: self.time.as_deref(),
+            status: self.status.as_deref(),
+        }
     }
 }
 
-fn json_of(text: Option<&str>) -> Value {
-    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+/// A service as the partner is told of it.
+#[derive(Serialize)]
+struct ServiceView<'s> {
+    service_id: Option<Box<RawValue>>,
+    name: Option<&'s str>,
+    provider: Option<&'s str>,
+    price: Option<Box<RawValue>>,
+    time: Option<&'s str>,
+    status: Option<&'s str>,
+}
+
+/// What changed of an event: the whole itinerary.
+#[derive(Serialize)]
+pub struct Update<'s> {
+    reservation_id: &'s str,
+    updates: Updates<'s>,
+}
+
+#[derive(Serialize)]
+struct Updates<'s> {
+    services: Vec<ServiceView<'s>>,
 }
 
 /// What the partner is told of the change: the whole itinerary of the event.
-pub fn update(external_event_id: &str, services: &[Service]) -> Value {
-    let services: Vec<Value> = services.iter().map(Service::view).collect();
-    json!({ "reservation_id": external_event_id, "updates": { "services": services } })
+pub fn update<'s>(external_event_id: &'s str, services: &'s [Service]) -> Update<'s> {
+    let services = services.iter().map(Service::view).collect();
+    Update { reservation_id: external_event_id, updates: Updates { services } }
 }
 
 const COLUMNS: &str = "service_key, service_id, name, provider, price, time, status, told_at";
@@ -154,10 +199,12 @@ pub async fn apply(session: &mut Session, partner: Id, told: &Told, now: Timesta
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn told(event_type: &str, time: &str, data: &Value) -> Option<Told> {
-        Told::read(event_type, &json!({ "timestamp": time, "data": data }), Timestamp::default())
+        Told::read(event_type, &json!({ "timestamp": time, "data": data }).to_string(), Timestamp::default())
     }
 
     /// S000-18, S000-19
@@ -170,7 +217,7 @@ mod tests {
         let read = told("service.booked_for_event", "2026-01-19T16:00:00Z", &booked).expect("an event");
         let view = json!({"service_id": 123, "name": "DJ", "provider": "Sounds", "price": 250.0, "time": "19:00", "status": "confirmed"});
         assert_eq!(
-            update("RES-1", &[read.service]),
+            serde_json::to_value(update("RES-1", &[read.service])).expect("JSON"),
             json!({"reservation_id": "RES-1", "updates": {"services": [view]}})
         );
         let sparse = json!({"external_event_id": "RES-1", "service_name": "DJ Test", "price": 150});
@@ -178,6 +225,20 @@ mod tests {
         assert_eq!(told("service.confirmed", "", &json!({"service_id": 1})), None, "of no event");
         assert_eq!(told("provider.assigned", "", &json!({"external_event_id": "RES-1"})), None, "of no service");
         assert_eq!(told("service.confirmed", "", &json!("nonsense")), None);
+    }
+
+    /// d1
+    #[test]
+    fn numbers_are_told_back_as_they_were_written() {
+        let body =
+            r#"{"data": {"external_event_id": "R", "service_id": 123456789012345678901234567890, "price": 250.00}}"#;
+        let read = Told::read("service.confirmed", body, Timestamp::default()).expect("an event");
+        assert_eq!(read.service.service_key, "123456789012345678901234567890");
+        let told = serde_json::to_string(&update("R", &[read.service])).expect("JSON");
+        assert!(
+            told.contains(r#""service_id":123456789012345678901234567890,"#) && told.contains(r#""price":250.00,"#),
+            "{told}"
+        );
     }
 
     #[test]

@@ -16,5 +16,6 @@ pub mod partners;
 pub mod payload;
 pub mod registration;
 pub mod registry;
+pub mod rejected;
 pub mod standing;
 pub mod system;

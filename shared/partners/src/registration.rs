@@ -180,6 +180,12 @@ fn integration(id: Id, partner: &Partner, registration: &Registration, now: Time
     }
 }
 
+/// Shows in the registry what was changed of a partner's endpoint (d22). Endpoints without a partner are not there.
+pub async fn show_change(session: &mut Session, endpoint: Id, url: &str, events: &[String]) -> db::Result<()> {
+    let (shown, _) = masking::split(json!({ "webhook_url": url, "events": events }));
+    integrations::set_configuration(session, endpoint, &Json(shown)).await
+}
+
 /// One that had left is back; one that staff suspended stays so.
 async fn welcome_back(
     session: &mut Session,

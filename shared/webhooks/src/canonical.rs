@@ -89,8 +89,34 @@ impl<'t> Document<'t> {
     /// # Errors
     /// When a number is larger than a double can be: Python reads `inf` and writes `Infinity`, which is no JSON.
     pub fn with_pythons_numbers(mut self) -> Result<Self, NotCanonical> {
-        self.0.spell_numbers()?;
+        self.0.spell_numbers(pythons_number)?;
         Ok(self)
+    }
+
+    /// Spells numbers as `JSON.stringify` does after `JSON.parse`: `250.0` becomes `250`, and a whole number of more than 53
+    /// bits loses its last digits.
+    ///
+    /// # Errors
+    /// When a number is larger than a double can be.
+    pub fn with_javascripts_numbers(mut self) -> Result<Self, NotCanonical> {
+        self.0.spell_numbers(javascripts_number)?;
+        Ok(self)
+    }
+
+    /// One field of the object that this is, in this form.
+    pub fn write_field(&self, name: &str, form: Form) -> Option<String> {
+        let Node::Object(fields) = &self.0 else { return None };
+        let (_, value) = fields.iter().find(|(key, _)| key == name)?;
+        let mut written = String::new();
+        value.write(form, &mut written);
+        Some(written)
+    }
+
+    /// Keys as they came, each part on a line of its own, as `json.dumps(…, indent=2)` and `JSON.stringify(…, null, 2)` write.
+    pub fn write_indented(&self, indent: usize, letters: Letters) -> String {
+        let mut written = String::new();
+        self.0.write_indented(indent, 0, letters, &mut written);
+        written
     }
 
     /// The document in this form.
@@ -102,12 +128,12 @@ impl<'t> Document<'t> {
 }
 
 impl Node<'_> {
-    fn spell_numbers(&mut self) -> Result<(), NotCanonical> {
+    fn spell_numbers(&mut self, spell: fn(&str) -> Result<String, NotCanonical>) -> Result<(), NotCanonical> {
         match self {
-            Self::Object(fields) => fields.iter_mut().try_for_each(|(_, value)| value.spell_numbers()),
-            Self::Array(values) => values.iter_mut().try_for_each(Self::spell_numbers),
+            Self::Object(fields) => fields.iter_mut().try_for_each(|(_, value)| value.spell_numbers(spell)),
+            Self::Array(values) => values.iter_mut().try_for_each(|value| value.spell_numbers(spell)),
             Self::Number(token) => {
-                *token = Cow::Owned(pythons_number(token)?);
+                *token = Cow::Owned(spell(token)?);
                 Ok(())
             }
             Self::Text(_) | Self::Word(_) => Ok(()),
@@ -128,6 +154,36 @@ impl Node<'_> {
             Self::Text(text) => write_text(text, form.letters, written),
             Self::Number(token) => written.push_str(token),
             Self::Word(word) => written.push_str(word),
+        }
+    }
+
+    fn write_indented(&self, indent: usize, depth: usize, letters: Letters, written: &mut String) {
+        let line = |written: &mut String, depth: usize| {
+            written.push('\n');
+            written.extend(std::iter::repeat_n(' ', indent * depth));
+        };
+        match self {
+            Self::Object(fields) if !fields.is_empty() => {
+                for (number, (key, value)) in fields.iter().enumerate() {
+                    written.push(if number == 0 { '{' } else { ',' });
+                    line(written, depth + 1);
+                    write_text(key, letters, written);
+                    written.push_str(": ");
+                    value.write_indented(indent, depth + 1, letters, written);
+                }
+                line(written, depth);
+                written.push('}');
+            }
+            Self::Array(values) if !values.is_empty() => {
+                for (number, value) in values.iter().enumerate() {
+                    written.push(if number == 0 { '[' } else { ',' });
+                    line(written, depth + 1);
+                    value.write_indented(indent, depth + 1, letters, written);
+                }
+                line(written, depth);
+                written.push(']');
+            }
+            other => other.write(Form { sorted: false, separators: Separators::Compact, letters }, written),
         }
     }
 }
@@ -200,6 +256,21 @@ fn pythons_number(token: &str) -> Result<String, NotCanonical> {
     match token.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(pythons_float(number)),
         _ => Err(NotCanonical::NumberTooLarge(token.to_owned())),
+    }
+}
+
+/// What JavaScript writes after it read this number (ECMA-262, Number::toString).
+fn javascripts_number(token: &str) -> Result<String, NotCanonical> {
+    let number: f64 = token.parse().map_err(|_| NotCanonical::NumberTooLarge(token.to_owned()))?;
+    match number.abs() {
+        size if !size.is_finite() => Err(NotCanonical::NumberTooLarge(token.to_owned())),
+        0.0 => Ok("0".to_owned()),
+        // Without an exponent Rust writes the same digits.
+        size if (1e-6..1e21).contains(&size) => Ok(number.to_string()),
+        _ => {
+            let scientific = format!("{number:e}");
+            Ok(if scientific.contains("e-") { scientific } else { scientific.replace('e', "e+") })
+        }
     }
 }
 
@@ -370,6 +441,37 @@ mod tests {
             assert_eq!(written(token, PYTHON_DEFAULT), token, "read alone, {token} stays as it is");
         }
         assert!(matches!(pythons_number("1e999"), Err(NotCanonical::NumberTooLarge(_))));
+    }
+
+    /// Computed with Node.js 20.
+    #[test]
+    fn numbers_are_spelled_as_javascript_spells_them() {
+        let table = [
+            ("250.0", "250"),
+            ("-0.0", "0"),
+            ("1E5", "100000"),
+            ("1e21", "1e+21"),
+            ("123456789012345678901234567890", "1.2345678901234568e+29"),
+            ("9007199254740993", "9007199254740992"),
+            ("0.000001", "0.000001"),
+            ("0.0000001", "1e-7"),
+            ("0.30000000000000004", "0.30000000000000004"),
+        ];
+        for (token, spelled) in table {
+            let document = Document::read(token).and_then(Document::with_javascripts_numbers).expect("a document");
+            assert_eq!(document.write(PYTHON_DEFAULT), spelled, "{token}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_indented_and_its_fields_stand_alone() {
+        let document = Document::read(r#"{"a":[1,{}],"b":{"c":"ó"}}"#).expect("a document");
+        assert_eq!(
+            document.write_indented(2, Letters::Utf8),
+            "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"b\": {\n    \"c\": \"ó\"\n  }\n}"
+        );
+        assert_eq!(document.write_field("b", PYTHON_DEFAULT).as_deref(), Some(r#"{"c": "\u00f3"}"#));
+        assert_eq!(document.write_field("z", PYTHON_DEFAULT), None);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::fmt;
 
 use chrono::DateTime;
 use recado_kernel::clock::Timestamp;
-use serde::Serialize;
 
 use crate::canonical::{Document, Form, Letters, Separators};
 use crate::signature::{Secret, same};
@@ -21,7 +20,7 @@ pub const LEGACY_HEADERS: [&str; 5] =
 const LEGACY_PREFIX: &str = "sha256=";
 
 /// The headers of Standard Webhooks; the second name of each is Svix's.
-const STANDARD_HEADERS: [[&str; 3]; 2] =
+pub(crate) const STANDARD_HEADERS: [[&str; 3]; 2] =
     [["webhook-id", "webhook-timestamp", "webhook-signature"], ["svix-id", "svix-timestamp", "svix-signature"]];
 
 /// A request as it came.
@@ -38,8 +37,11 @@ pub struct Received<'r> {
 pub struct Rules {
     /// Only the bytes that were sent may be signed, not another form of the same payload.
     pub strict_raw: bool,
-    /// How old a signed time stamp may be, in seconds; how far it may lie ahead too. 0: any.
+    /// How old the time that Standard Webhooks signs may be, in seconds; how far it may lie ahead too. 0: any.
     pub tolerance_seconds: i64,
+    /// The same for the time in the payload, where the signature has none of its own. 0: any, which is what partners of seed
+    /// 000 need: they send a webhook again as it was.
+    pub payload_tolerance_seconds: i64,
 }
 
 /// How a request was signed.
@@ -108,6 +110,18 @@ pub enum Refusal {
     Stale,
 }
 
+impl Refusal {
+    /// For programs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Differing => "differing",
+            Self::Wrong => "wrong",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 /// Finds the dialect in which this request is signed.
 ///
 /// # Errors
@@ -135,10 +149,10 @@ pub fn verify(secrets: &[Secret], rules: &Rules, received: Received<'_>, now: Ti
 
 /// A signature in hexadecimal letters.
 #[derive(Debug)]
-struct Legacy {
-    header: &'static str,
+pub(crate) struct Legacy {
+    pub(crate) header: &'static str,
     /// In lower case, without `sha256=`.
-    hex: String,
+    pub(crate) hex: String,
     prefixed: bool,
 }
 
@@ -155,7 +169,7 @@ impl Legacy {
         if found.windows(2).any(|pair| pair[0].hex != pair[1].hex) { Err(Refusal::Differing) } else { Ok(found) }
     }
 
-    fn read(header: &'static str, value: &str) -> Self {
+    pub(crate) fn read(header: &'static str, value: &str) -> Self {
         let value = value.trim().to_ascii_lowercase();
         match value.strip_prefix(LEGACY_PREFIX) {
             Some(hex) => Self { header, hex: hex.to_owned(), prefixed: true },
@@ -166,18 +180,18 @@ impl Legacy {
 
 /// The three headers of Standard Webhooks.
 #[derive(Debug)]
-struct Standard<'r> {
-    header: &'static str,
-    id: &'r str,
-    timestamp: i64,
+pub(crate) struct Standard<'r> {
+    pub(crate) header: &'static str,
+    pub(crate) id: &'r str,
+    pub(crate) timestamp: i64,
     /// `v1,…`, separated by blanks.
-    signatures: &'r str,
+    pub(crate) signatures: &'r str,
 }
 
 impl<'r> Standard<'r> {
     /// # Errors
     /// When one of the headers stands twice, or the others are missing beside a signature.
-    fn of(received: Received<'r>) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn of(received: Received<'r>) -> Result<Option<Self>, Refusal> {
         for [id, timestamp, header] in STANDARD_HEADERS {
             let Some(signatures) = received.one(header)? else { continue };
             let (Some(id), Some(timestamp)) = (received.one(id)?, received.one(timestamp)?) else {
@@ -208,9 +222,10 @@ fn is_fresh(seconds: i64, tolerance: i64, now: Timestamp) -> bool {
 }
 
 /// Whether the time stamp in a signed payload is within the tolerance (d5). One that is missing or cannot be read is not, when
-/// a tolerance is demanded.
-pub fn is_payload_fresh(timestamp: Option<&str>, tolerance_seconds: i64, now: Timestamp) -> bool {
-    if tolerance_seconds == 0 {
+/// a tolerance is demanded. A signature of Standard Webhooks has a time of its own.
+pub fn is_payload_fresh(timestamp: Option<&str>, signed: Signed, rules: &Rules, now: Timestamp) -> bool {
+    let tolerance_seconds = rules.payload_tolerance_seconds;
+    if tolerance_seconds == 0 || signed == Signed::Standard {
         return true;
     }
     timestamp.and_then(read_moment).is_some_and(|time| is_fresh(time.to_utc().timestamp(), tolerance_seconds, now))
@@ -225,7 +240,7 @@ pub fn read_moment(text: &str) -> Option<Timestamp> {
 }
 
 impl<'r> Received<'r> {
-    fn all(self, name: &str) -> impl Iterator<Item = &'r str> {
+    pub(crate) fn all(self, name: &str) -> impl Iterator<Item = &'r str> {
         self.headers.iter().filter(move |(named, _)| named == name).map(|(_, value)| value.as_str())
     }
 
@@ -240,7 +255,7 @@ impl<'r> Received<'r> {
 }
 
 /// The bytes that the sender may have signed, the likeliest first, each written when its turn comes.
-fn candidates(body: &[u8], strict_raw: bool) -> impl Iterator<Item = (Signed, Cow<'_, [u8]>)> {
+pub(crate) fn candidates(body: &[u8], strict_raw: bool) -> impl Iterator<Item = (Signed, Cow<'_, [u8]>)> {
     let text = if strict_raw { None } else { std::str::from_utf8(body).ok() };
     let document = text.and_then(|text| Document::read(text).ok());
     let forms = document.into_iter().flat_map(|document| {
@@ -267,83 +282,6 @@ pub const FORMS: [Form; 8] = {
     ]
 };
 
-/// What one way of signing would have given, beside what was received: a line of the signature debugger.
-#[derive(Clone, Debug, Serialize)]
-pub struct Tried {
-    /// `sorted keys, compact, ASCII`
-    pub signed: String,
-    /// 0 is the secret in force.
-    pub secret: usize,
-    /// The signature that the partner should have sent.
-    pub expected: String,
-    /// The headers whose value this is.
-    pub matches: Vec<String>,
-    /// Where the bytes that this dialect signs first differ from the body that was sent; `None` when they are the same.
-    pub first_difference: Option<Difference>,
-}
-
-/// Where two texts part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// Bytes from the beginning.
-    pub position: usize,
-    /// Some letters from there on: what the dialect signs.
-    pub signed: String,
-    /// What was sent.
-    pub sent: String,
-}
-
-/// Every dialect with every secret against every signature that the request carries.
-pub fn explain(secrets: &[Secret], received: Received<'_>) -> Vec<Tried> {
-    let legacy: Vec<Legacy> = LEGACY_HEADERS
-        .iter()
-        .flat_map(|&header| received.all(header).map(move |value| Legacy::read(header, value)))
-        .collect();
-    let mut tried = Vec::new();
-    for (signed, bytes) in candidates(received.body, false) {
-        for (number, secret) in secrets.iter().enumerate() {
-            let expected = secret.hex(&bytes);
-            let matches = legacy.iter().filter(|one| same(&one.hex, &expected));
-            tried.push(Tried {
-                signed: signed.to_string(),
-                secret: number,
-                matches: matches.map(|one| one.header.to_owned()).collect(),
-                first_difference: difference(&bytes, received.body),
-                expected,
-            });
-        }
-    }
-    if let Ok(Some(standard)) = Standard::of(received) {
-        for (number, secret) in secrets.iter().enumerate() {
-            let Some(expected) = secret.standard(standard.id, standard.timestamp, received.body) else { continue };
-            let fits = standard.signatures.split_ascii_whitespace().any(|signature| same(signature, &expected));
-            tried.push(Tried {
-                signed: Signed::Standard.to_string(),
-                secret: number,
-                expected,
-                matches: if fits { vec![standard.header.to_owned()] } else { Vec::new() },
-                first_difference: None,
-            });
-        }
-    }
-    tried
-}
-
-/// How many bytes of each side a difference shows.
-const SHOWN: usize = 24;
-
-fn difference(signed: &[u8], sent: &[u8]) -> Option<Difference> {
-    if signed == sent {
-        return None;
-    }
-    let position = signed.iter().zip(sent).take_while(|(one, other)| one == other).count();
-    let shown = |bytes: &[u8]| {
-        let rest = &bytes[position..];
-        String::from_utf8_lossy(&rest[..rest.len().min(SHOWN)]).into_owned()
-    };
-    Some(Difference { position, signed: shown(signed), sent: shown(sent) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,7 +295,7 @@ mod tests {
     const HEX_C: &str = "bc1d48f85e6a94e4cf7d05ce033fa01f9bf873218722e5ba3b8d9937d255fb2e";
     const HEX_D: &str = "186e1cfa7cfeb398ffcac01988e1e093825442151ecb45b18fbefbeb5de6197b";
 
-    const DEFAULT: Rules = Rules { strict_raw: false, tolerance_seconds: 0 };
+    const DEFAULT: Rules = Rules { strict_raw: false, tolerance_seconds: 0, payload_tolerance_seconds: 0 };
 
     fn secrets() -> [Secret; 1] {
         [Secret::stated(SECRET).expect("a secret")]
@@ -457,28 +395,16 @@ mod tests {
 
     #[test]
     fn the_time_of_a_payload_is_read_in_each_spelling() {
-        for fresh in ["1970-01-01T00:00:10Z", "1970-01-01T01:00:00+01:00", "1970-01-01T00:00:00.123456"] {
-            assert!(is_payload_fresh(Some(fresh), 300, Timestamp::default()), "{fresh}");
+        let fresh = |text: Option<&str>, signed, payload_tolerance_seconds| {
+            is_payload_fresh(text, signed, &Rules { payload_tolerance_seconds, ..DEFAULT }, Timestamp::default())
+        };
+        for text in ["1970-01-01T00:00:10Z", "1970-01-01T01:00:00+01:00", "1970-01-01T00:00:00.123456"] {
+            assert!(fresh(Some(text), Signed::Raw, 300), "{text}");
         }
-        for stale in [Some("1970-01-01T00:10:00Z"), Some("yesterday"), None] {
-            assert!(!is_payload_fresh(stale, 300, Timestamp::default()), "{stale:?}");
-            assert!(is_payload_fresh(stale, 0, Timestamp::default()), "{stale:?}");
+        for text in [Some("1970-01-01T00:10:00Z"), Some("yesterday"), None] {
+            assert!(!fresh(text, Signed::Raw, 300), "{text:?}");
+            assert!(fresh(text, Signed::Raw, 0), "{text:?}");
+            assert!(fresh(text, Signed::Standard, 300), "its signature has a time of its own: {text:?}");
         }
-    }
-
-    #[test]
-    fn the_debugger_names_the_dialect_and_the_first_byte_that_differs() {
-        let pairs = headers(&[("x-partner-signature", HEX_C)]);
-        let tried = explain(&secrets(), Received { headers: &pairs, body: WIRE_A.as_bytes() });
-        assert_eq!(tried.len(), 1 + FORMS.len());
-        let fitting: Vec<&Tried> = tried.iter().filter(|one| !one.matches.is_empty()).collect();
-        assert_eq!(fitting.len(), 1);
-        assert_eq!(fitting[0].signed, "sorted keys, default separators, ASCII");
-        let difference = fitting[0].first_difference.as_ref().expect("another order");
-        assert_eq!(
-            (difference.position, &*difference.signed, &*difference.sent),
-            (2, "data\": {\"external_event_", "event_type\": \"service.bo")
-        );
-        assert_eq!(tried[0].first_difference, None, "raw is what was sent");
     }
 }

@@ -225,6 +225,11 @@ impl Endpoint {
         Profile { prefix: self.signature_prefix.clone(), extra_headers: self.signature_headers.0.clone() }
     }
 
+    /// Whether requests carry headers of their own, whose values are secret.
+    pub fn has_headers(&self) -> bool {
+        self.headers.is_some()
+    }
+
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.unsigned_abs().into())
     }
@@ -291,7 +296,8 @@ pub struct Change {
     pub owner_email: Option<String>,
 }
 
-/// Writes what its system changed. Whether there is such an endpoint.
+/// Writes what its system changed. Whether there is such an endpoint. At another URL its circuit is closed: what the former one
+/// failed at says nothing of the new one.
 pub async fn change(session: &mut Session, id: Id, change: &Change, now: Timestamp) -> Result<bool> {
     let changed = sql!(
         run,
@@ -299,7 +305,11 @@ pub async fn change(session: &mut Session, id: Id, change: &Change, now: Timesta
         "update webhook_endpoints
          set name = $2, url = $3, events = $4, canonical = $5, signature_prefix = $6, signature_headers = $7,
              timeout_seconds = $8, retry_schedule = $9, concurrency = $10, rate_per_minute = $11, owner_email = $12,
-             updated_at = $13
+             updated_at = $13,
+             consecutive_failures = case when url = $3 then consecutive_failures else 0 end,
+             failing_since = case when url = $3 then failing_since else null end,
+             open_until = case when url = $3 then open_until else null end,
+             times_opened = case when url = $3 then times_opened else 0 end
          where id = $1",
         id,
         change.name.as_str(),
@@ -387,6 +397,32 @@ pub async fn listening(session: &mut Session, system: &str) -> Result<Vec<Endpoi
     sql!(all Endpoint, session,
         (&format!("select {COLUMNS} from webhook_endpoints
                    where system = $1 and coalesce(disabled_reason, '') <> 'owner' order by id")), system)
+}
+
+/// How an endpoint stands, for metrics.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Circuit {
+    pub id: Id,
+    pub system: String,
+    pub name: String,
+    pub status: Status,
+    pub open_until: Option<Timestamp>,
+}
+
+/// How the oldest endpoints stand.
+pub async fn circuits(session: &mut Session, limit: i64) -> Result<Vec<Circuit>> {
+    sql!(all Circuit, session,
+        "select id, system, name, status, open_until from webhook_endpoints order by id limit $1", limit)
+}
+
+/// The same endpoint, held until the end of the transaction.
+pub async fn lock(session: &mut Session, id: Id) -> Result<Option<Endpoint>> {
+    sql!(one Endpoint, session, (&format!("select {COLUMNS} from webhook_endpoints where id = $1 for update")), id)
+}
+
+/// Deletes an endpoint. What was sent to it stays until its retention.
+pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
+    Ok(sql!(run, session, "delete from webhook_endpoints where id = $1", id)? > 0)
 }
 
 /// Which endpoints to list; `None` leaves a question out.

@@ -4,11 +4,13 @@
 //! in it and why belongs to the system that sends.
 
 pub mod canonical;
+pub mod debugger;
 pub mod deliveries;
 pub mod dialect;
 pub mod endpoints;
 pub mod health;
 pub mod jobs;
+pub mod labels;
 pub mod replays;
 pub mod retry;
 pub mod signature;

@@ -60,6 +60,25 @@ pub async fn order(
     Ok((id, tasks::insert(session, std::slice::from_ref(&task)).await?.rings))
 }
 
+/// How many deliveries a replay would send again.
+pub async fn count(session: &mut Session, endpoint_id: Id, conditions: &Conditions) -> Result<i64> {
+    deliveries::count_to_replay(session, &conditions.filter(endpoint_id)).await
+}
+
+impl Conditions {
+    fn filter(&self, endpoint_id: Id) -> DeliveryFilter {
+        DeliveryFilter {
+            endpoint_id: Some(endpoint_id),
+            status: self.status,
+            event_type: self.event_type.clone(),
+            created_from: self.created_from,
+            created_until: self.created_until,
+            finished_from: self.finished_from,
+            ..DeliveryFilter::default()
+        }
+    }
+}
+
 const COLUMNS: &str = "id, endpoint_id, conditions, position, replayed, created_at, finished_at";
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Replay>> {
@@ -84,16 +103,7 @@ pub struct Step {
 /// Sends the next deliveries again, in the caller's transaction: how far it is stands there with them, so that a replay that
 /// was cut off goes on where it was.
 pub async fn step(session: &mut Session, replay: &mut Replay, now: Timestamp) -> Result<Step> {
-    let Json(conditions) = replay.conditions.clone();
-    let filter = DeliveryFilter {
-        endpoint_id: Some(replay.endpoint_id),
-        status: conditions.status,
-        event_type: conditions.event_type,
-        created_from: conditions.created_from,
-        created_until: conditions.created_until,
-        finished_from: conditions.finished_from,
-        ..DeliveryFilter::default()
-    };
+    let filter = replay.conditions.filter(replay.endpoint_id);
     let found = deliveries::to_replay(session, &filter, replay.position, replay.created_at, STEP).await?;
     let again: Vec<Delivery> = found.iter().map(|delivery| delivery.again(now)).collect();
     let rings = deliveries::send(session, &again, now).await?;

@@ -81,11 +81,49 @@ impl Secret {
         hex::encode(mac(self.text.expose_secret().as_bytes(), &[signed]))
     }
 
+    /// The HMAC-SHA256 of these bytes under the key that this form makes of the secret. `None`: it makes none.
+    pub(crate) fn mac(&self, form: KeyForm, signed: &[u8]) -> Option<[u8; 32]> {
+        let text = self.text.expose_secret();
+        match form {
+            KeyForm::Whole => Some(mac(text.as_bytes(), &[signed])),
+            KeyForm::Decoded => self.key.as_ref().map(|key| mac(key, &[signed])),
+            KeyForm::Unprefixed => text.strip_prefix(PREFIX).map(|rest| mac(rest.as_bytes(), &[signed])),
+            KeyForm::WithLineEnd => Some(mac(&[text.as_bytes(), b"\n"].concat(), &[signed])),
+        }
+    }
+
     /// `v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64; `None` when the secret is no base64.
     pub fn standard(&self, id: &str, timestamp: i64, body: &[u8]) -> Option<String> {
         let head = format!("{id}.{timestamp}.");
         let key = self.key.as_ref()?;
         Some(format!("{VERSION}{}", STANDARD.encode(mac(key, &[head.as_bytes(), body]))))
+    }
+}
+
+/// Which bytes of a secret somebody took as the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyForm {
+    /// What the hexadecimal signatures want.
+    Whole,
+    /// What Standard Webhooks wants.
+    Decoded,
+    Unprefixed,
+    /// As it is read from a file that ends in one.
+    WithLineEnd,
+}
+
+impl KeyForm {
+    pub(crate) const ALL: [Self; 4] = [Self::Whole, Self::Decoded, Self::Unprefixed, Self::WithLineEnd];
+}
+
+impl fmt::Display for KeyForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Whole => "the whole secret",
+            Self::Decoded => "the bytes that stand in base64 behind whsec_",
+            Self::Unprefixed => "the text of the secret without whsec_",
+            Self::WithLineEnd => "the whole secret with a line end behind it",
+        })
     }
 }
 
@@ -106,7 +144,12 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 
 /// Whether two signatures are the same, in a time that does not tell how far they agree.
 pub fn same(one: &str, other: &str) -> bool {
-    one.as_bytes().ct_eq(other.as_bytes()).into()
+    same_bytes(one.as_bytes(), other.as_bytes())
+}
+
+/// [`same`] for bytes.
+pub(crate) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+    one.ct_eq(other).into()
 }
 
 /// How the requests to one partner are signed (d1).

@@ -14,7 +14,7 @@ const MASTER: &str = "a-key-of-the-environment";
 const CLOSED: [(&str, &str); 2] = [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", MASTER)];
 
 /// Operations that are asked with POST because their question is long; who may look may ask.
-const QUESTIONS: [&str; 3] = ["/preview/", "/variables/", "/for_context/"];
+const QUESTIONS: [&str; 4] = ["/preview/", "/variables/", "/for_context/", "/webhooks/verify/"];
 
 /// What senders do besides sending: the subscriptions of browsers, what became of a message, and what a CRM or a restaurant tells.
 const SENDERS: [&str; 10] = [

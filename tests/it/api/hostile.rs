@@ -16,7 +16,7 @@ use crate::harness::sample;
 const DOORS: [&str; 5] = [DISPATCH, BULK, SYNC_CUSTOMER, SYNC_VEHICLE, SUBSCRIBE];
 
 /// Where records are written.
-const FORMS: [&str; 7] = [
+const FORMS: [&str; 9] = [
     "/api/v1/notifications/customers/",
     "/api/v1/notifications/customers/customer-001/update_preferences/",
     "/api/v1/notifications/vehicles/",
@@ -24,6 +24,8 @@ const FORMS: [&str; 7] = [
     "/api/v1/notifications/templates/",
     "/api/v1/notifications/templates/preview/",
     "/api/v1/notifications/orchestration/",
+    "/api/v1/webhooks/endpoints/",
+    "/api/v1/webhooks/verify/",
 ];
 
 impl App {

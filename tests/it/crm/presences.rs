@@ -1,5 +1,6 @@
 //! The commercial application's end: presences and sales, each kept once.
 
+use recado_webhooks::signature::Secret;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -8,6 +9,7 @@ use crate::harness::app::{App, CRM_TOKEN};
 use crate::harness::pair::story;
 
 const WEBHOOK: &str = "/api/webhook-presencia-crm/";
+const CRM_SECRET: (&str, &str) = ("CRM_WEBHOOK_SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
 const PRESENCES: &str = "/api/v1/crm/presencias/";
 
 /// The body of the document's own test.
@@ -139,4 +141,34 @@ story!(a_wrong_presence_is_refused_and_a_sparse_one_is_not, async |app: &App| {
         .await;
     answer.must_be(200);
     assert_eq!(kept(app, "CRM-5").await["results"][0]["fecha_hora_presencia"], "2024-01-15T14:30:00.000000Z");
+});
+
+// d26: a token can be replayed by whoever saw it. With a signature demanded the bytes and their time are proved, too; the
+// sending end of ours signs so by itself.
+story!(a_signature_may_be_demanded, [("CRM_WEBHOOK_REQUIRE_SIGNATURE", "true"), CRM_SECRET], async |app: &App| {
+    let secret = Secret::stated(CRM_SECRET.1).expect("a secret");
+    let body = presence().to_string();
+    let now = app.clock.now().to_utc().timestamp();
+    let send = async |headers: &[(&str, &str)], body: &str| {
+        let request = app.request(Method::POST, WEBHOOK).header("X-CRM-Webhook-Token", CRM_TOKEN);
+        let request = request.header("Content-Type", "application/json").body(body.to_owned());
+        app.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    };
+    let at = async |seconds: i64, body: &str, signed: &str| {
+        let signature = secret.standard("m", seconds, signed.as_bytes()).expect("base64");
+        let time = seconds.to_string();
+        send(&[("webhook-id", "m"), ("webhook-timestamp", &time), ("webhook-signature", &signature)], body).await
+    };
+    at(now, &body, &body).await.must_be(200);
+    let other = body.replace("Cliente Test", "Otro");
+    let raw = secret.hex(body.as_bytes());
+    for refused in [
+        send(&[], &body).await,
+        send(&[("X-Partner-Signature", &raw)], &body).await,
+        at(now - 301, &body, &body).await,
+        at(now, &other, &body).await,
+    ] {
+        assert_eq!(refused.must_be(401), json!({"detail": "Firma inválida"}));
+    }
+    at(now, "{}", "{}").await.must_be(400);
 });

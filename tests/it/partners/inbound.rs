@@ -196,3 +196,39 @@ story!(bad_bodies_that_are_signed_are_named, [SECRET_KEY], async |app: &App| {
     }
     app.drain().await;
 });
+
+// d5: what Standard Webhooks signs has a time, which may lie so far off and no further; a partner may have a tolerance of its own.
+story!(
+    a_signed_time_is_held_to_the_tolerance,
+    [SECRET_KEY, ("WEBHOOK_TOLERANCE_SECONDS", "120")],
+    async |app: &App| {
+        register(app).await;
+        let secret = Secret::stated(SECRET).expect("a secret");
+        let now = app.clock.now().to_utc().timestamp();
+        let at = async |id: &str, seconds: i64, body: &str| {
+            let signature = secret.standard(id, seconds, body.as_bytes()).expect("base64");
+            let time = seconds.to_string();
+            let headers = [
+                ("X-Partner-ID", "findyourwork"),
+                ("webhook-id", id),
+                ("webhook-timestamp", &*time),
+                ("webhook-signature", &*signature),
+            ];
+            send(app, "/webhooks/partner/", &headers, body).await.status
+        };
+        assert_eq!(at("a", now - 120, WIRE).await, 200);
+        assert_eq!(at("b", now - 121, WIRE).await, 401);
+        assert_eq!(at("c", now + 121, WIRE).await, 401);
+        // The time in a payload of seed 000 is not looked at until the partner is given a tolerance.
+        let signed = [("X-Partner-ID", "findyourwork"), ("X-Partner-Signature", SORTED_HEX)];
+        send(app, "/webhooks/partner/", &signed, WIRE).await.must_be(200);
+        let endpoint = app.get("/partners/findyourwork").await.must_be(200)["endpoint_id"].clone();
+        let url = format!("/api/v1/webhooks/endpoints/{}/", endpoint.as_str().expect("an id"));
+        app.patch(&url, &json!({"inbound_tolerance_seconds": 30})).await.must_be(200);
+        assert_eq!(send(app, "/webhooks/partner/", &signed, WIRE).await.status, 401);
+        assert_eq!((at("d", now - 30, WIRE).await, at("e", now - 31, WIRE).await), (200, 401));
+        app.patch(&url, &json!({"inbound_tolerance_seconds": 0})).await.must_be(200);
+        assert_eq!(at("f", now - 86_400, WIRE).await, 200);
+        app.drain().await;
+    }
+);

@@ -197,3 +197,40 @@ story!(
         app.send(app.request(Method::DELETE, "/partners/findyourwork")).await.must_be(401);
     }
 );
+
+// S000-22: the ports of the document are configuration and nothing else; we listen on another one here.
+story!(no_port_means_anything, [SECRET_KEY], async |app: &App| {
+    assert!(![":8000", ":8002", ":8010", ":4000"].iter().any(|port| app.url.ends_with(port)), "{}", app.url);
+    for (number, port) in [8000, 8002, 8010, 4000].into_iter().enumerate() {
+        let url = format!("http://127.0.0.1:{port}/webhooks/partner/");
+        let body =
+            json!({"partner_name": format!("Partner {number}"), "webhook_url": url, "events": ["event.updated"]});
+        let answer = app.post("/partners/register", &body).await.must_be(201);
+        assert_eq!(answer["webhook_url"], url);
+    }
+    app.drain().await;
+});
+
+// S000-23: what the other side keeps of us, `name`, `code`, `webhook_url`, `description`, `contact_email`, `api_key` and
+// `webhook_secret`, has its place in the registry, and its secrets are not shown.
+story!(the_partners_own_model_has_its_place, [SECRET_KEY], async |app: &App| {
+    let draft = json!({"nombre": "Chuwue Grill", "email": "ops@example.com", "contact_email": "dev@example.com"});
+    let partner = app.post("/api/v1/partners", &draft).await.must_be(201)["partner"].clone();
+    let url = format!("/api/v1/partners/{}/integraciones", partner["id"].as_str().expect("an id"));
+    let integration = json!({
+        "tipo": "WEBHOOK", "nombre": "chuwue-grill", "descripcion": "Eventos del restaurante",
+        "configuracion": {
+            "code": "chuwue-grill", "webhook_url": "https://example.com/webhooks/", "api_key": "sk-0123456789abcdef",
+            "webhook_secret": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ=",
+        },
+    });
+    let made = app.post(&url, &integration).await.must_be(201).to_string();
+    for shown in ["chuwue-grill", "Eventos del restaurante", "https://example.com/webhooks/"] {
+        assert!(made.contains(shown), "{shown}: {made}");
+    }
+    let partner = app.get(&format!("/api/v1/partners/{}", partner["id"].as_str().expect("an id"))).await.must_be(200);
+    for hidden in ["sk-0123456789abcdef", "c2VjcmV0"] {
+        assert!(!made.contains(hidden) && !partner.to_string().contains(hidden), "{hidden}: {made}");
+    }
+    app.drain().await;
+});

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use recado_notifications::{analytics, journal, notifications};
-use recado_partners::{events, inbound};
+use recado_partners::{events, inbound, rejected};
 use recado_queue::context::Context;
 use recado_queue::jobs::Cleanup;
 use recado_queue::tasks::Claimed;
@@ -39,6 +39,7 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
                     deliveries::delete_finished(&mut session, notifications_before, LARGEST_BATCH).await?
                 }
                 What::InboundWebhooks => inbound::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
+                What::RejectedWebhooks => rejected::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
                 What::PartnerEvents => events::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
@@ -52,7 +53,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, partner_events] = deleted;
+    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, rejected_webhooks, partner_events] =
+        deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
         "notifications": notifications,
@@ -60,6 +62,7 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         "webhook_bodies": webhook_bodies,
         "webhooks": webhooks,
         "inbound_webhooks": inbound_webhooks,
+        "rejected_webhooks": rejected_webhooks,
         "partner_events": partner_events,
         "idempotency_keys": idempotency_keys,
     })))
@@ -74,17 +77,19 @@ enum What {
     WebhookBodies,
     Webhooks,
     InboundWebhooks,
+    RejectedWebhooks,
     PartnerEvents,
 }
 
 impl What {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Tasks,
         Self::Notifications,
         Self::Journal,
         Self::WebhookBodies,
         Self::Webhooks,
         Self::InboundWebhooks,
+        Self::RejectedWebhooks,
         Self::PartnerEvents,
     ];
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use recado_crm::commercial::inbound_secrets;
 use recado_crm::moments;
 use recado_crm::presences::{self, NewSale, Presence, PresenceFilter, Told};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
+use recado_webhooks::dialect::{self, Refusal, Rules, Signed};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -15,12 +17,12 @@ use utoipa_axum::routes;
 
 use super::appointments::UNREADABLE_TIME;
 use crate::auth::{CrmCaller, May, Read};
-use crate::extract::body::Json;
+use crate::extract::body::RawBody;
 use crate::extract::fields::{Field, Fields};
 use crate::extract::page::{Page, Paging};
 use crate::extract::query::Query;
 use crate::extract::request::request;
-use crate::problem::Problem;
+use crate::problem::{Credential, Problem};
 use crate::state::{Api, Routes};
 
 /// What a CRM calls.
@@ -40,12 +42,12 @@ pub(crate) fn routes() -> Routes {
 /// Takes a presence in, and a sale if there is one. The same `id_presencia_crm` is kept once, and answered alike each time; a
 /// sale that comes later joins it.
 #[utoipa::path(post, path = "/", tag = "crm", security(("crmToken" = [])), request_body = PresenceWrite,
-    responses((status = 200, description = "It is kept", body = Received)))]
-async fn receive(
-    _: CrmCaller,
-    State(api): State<Arc<Api>>,
-    Json(told): Json<PresenceWrite>,
-) -> Result<axum::Json<Received>, Problem> {
+    responses(
+    (status = 200, description = "It is kept", body = Received),
+    (status = 401, description = "The token is wrong, or a signature is demanded and missing, wrong or stale")))]
+async fn receive(_: CrmCaller, State(api): State<Arc<Api>>, body: RawBody) -> Result<axum::Json<Received>, Problem> {
+    check_signature(&api, &body)?;
+    let (told, _) = body.read::<PresenceWrite>()?;
     let (presence, sale) = told.split(api.context.config.crm.time_zone);
     let mut session = api.context.db.begin().await?;
     let kept = presences::keep(&mut session, &presence, sale.as_ref(), api.context.clock.now()).await?;
@@ -59,13 +61,38 @@ async fn receive(
 
 /// The same as `/api/webhook-presencia-crm/`.
 #[utoipa::path(post, path = "/", tag = "crm", security(("crmToken" = [])), request_body = PresenceWrite,
-    responses((status = 200, description = "It is kept", body = Received)))]
+    responses(
+    (status = 200, description = "It is kept", body = Received),
+    (status = 401, description = "The token is wrong, or a signature is demanded and missing, wrong or stale")))]
 async fn receive_alias(
     caller: CrmCaller,
     state: State<Arc<Api>>,
-    told: Json<PresenceWrite>,
+    body: RawBody,
 ) -> Result<axum::Json<Received>, Problem> {
-    receive(caller, state, told).await
+    receive(caller, state, body).await
+}
+
+/// A token can be replayed by whoever saw it once. Where the operator wants more, the bytes and their time are signed (d26).
+fn check_signature(api: &Api, body: &RawBody) -> Result<(), Problem> {
+    let config = &api.context.config;
+    if !config.crm.require_signature {
+        return Ok(());
+    }
+    let headers = body.header_pairs();
+    let received = dialect::Received { headers: &headers, body: body.as_slice() };
+    let tolerance_seconds = config.webhook_tolerance_seconds;
+    let rules = Rules { strict_raw: true, tolerance_seconds, payload_tolerance_seconds: 0 };
+    let verdict = dialect::verify(&inbound_secrets(&config.crm), &rules, received, api.context.clock.now());
+    let refused = |refusal: Option<Refusal>| {
+        let why = refusal.map_or_else(|| "its signature has no time in it".to_owned(), |refusal| refusal.to_string());
+        tracing::warn!("a presence is refused: {why}");
+        Problem::Unauthenticated(Credential::PartnerSignature)
+    };
+    match verdict {
+        Ok(dialect) if dialect.signed == Signed::Standard => Ok(()),
+        Ok(_) => Err(refused(None)),
+        Err(refusal) => Err(refused(Some(refusal))),
+    }
 }
 
 /// Presences that are kept, the newest first.

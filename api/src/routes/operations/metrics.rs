@@ -6,10 +6,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use metrics::SharedString;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::telemetry;
 use recado_queue::lanes::Lane;
 use recado_queue::tasks::{Count, State as TaskState};
+use recado_webhooks::endpoints::{Circuit, Status};
+use recado_webhooks::labels;
 use utoipa_axum::routes;
 
 use crate::state::{Api, Routes};
@@ -38,6 +41,9 @@ async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
     if let Some(depths) = &figures.depths {
         gauge_depths(depths);
     }
+    if let Some(circuits) = &figures.circuits {
+        gauge_circuits(circuits, api.context.clock.now());
+    }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics())
 }
 
@@ -56,6 +62,29 @@ fn gauge_depths(depths: &[(Lane, u64)]) {
     for (lane, depth) in depths {
         let labels = [("queue", lane.queue()), ("lane", lane.as_str())];
         metrics::gauge!("recado_queue_depth", &labels).set(*depth as f64);
+    }
+}
+
+/// 1 for the state in which each endpoint is, and 0 for the others.
+fn gauge_circuits(circuits: &[Circuit], now: Timestamp) {
+    for circuit in circuits {
+        let state = circuit_state(circuit, now);
+        for one in CIRCUIT_STATES {
+            let system = ("system", SharedString::from(circuit.system.clone()));
+            let endpoint = ("endpoint", SharedString::from(labels::of(circuit.id, &circuit.name)));
+            let gauge = metrics::gauge!("recado_webhook_endpoint_state", &[system, endpoint, ("state", one.into())]);
+            gauge.set(f64::from(u8::from(one == state)));
+        }
+    }
+}
+
+/// What an endpoint can be.
+const CIRCUIT_STATES: [&str; 4] = ["active", "open", "paused", "disabled"];
+
+fn circuit_state(circuit: &Circuit, now: Timestamp) -> &'static str {
+    match circuit.status {
+        Status::Active if circuit.open_until.is_some_and(|until| now < until) => "open",
+        other => other.as_str(),
     }
 }
 

@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
+use metrics::SharedString;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::Session;
+use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
 use recado_partners::connections::{self, Connection};
 use recado_partners::inbound::{self, InboundEvent, InboundFilter, NewInboundEvent};
 use recado_partners::payload::SOURCE;
-use recado_webhooks::dialect::{self, Received, Refusal, is_payload_fresh};
+use recado_partners::rejected;
+use recado_webhooks::dialect::{self, Received, Refusal, Signed, is_payload_fresh};
+use recado_webhooks::labels;
+use recado_webhooks::signature::Secret;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -71,17 +75,28 @@ async fn take(api: &Api, reference: Option<String>, body: &RawBody) -> Result<ax
     let mut session = api.context.db.read().await?;
     let named = named(&mut session, reference.as_deref(), &body.headers).await?;
     drop(session);
-    let connection = named.ok_or(WRONG)?;
-    let headers = headers(&body.headers);
-    let dialect = verify(api, &connection, Received { headers: &headers, body: body.as_slice() }, now)?;
+    let Some(connection) = named else {
+        count(None, "unknown", None);
+        return Err(WRONG);
+    };
+    let headers = body.header_pairs();
+    let received = Received { headers: &headers, body: body.as_slice() };
+    let rules = connection.rules(api.context.config.webhook_tolerance_seconds);
+    let dialect = match dialect::verify(&secrets(api, &connection, now)?, &rules, received, now) {
+        Ok(dialect) => dialect,
+        Err(refusal) => return Err(refused(api, &connection, refusal, received, now).await),
+    };
     if !connection.standing(policy(api)).may_send() {
+        count(Some(&connection), "inactive", Some(dialect.signed));
         return Err(Problem::PartnerInactive);
     }
-    let (text, payload) = read(body)?;
-    let event_type = event_type(&payload)?;
-    if !is_payload_fresh(payload["timestamp"].as_str(), connection.tolerance_seconds, now) {
-        return Err(refused(&connection, Refusal::Stale));
+    let (text, payload) = read(body).inspect_err(|_| count(Some(&connection), "unreadable", Some(dialect.signed)))?;
+    let event_type =
+        event_type(&payload).inspect_err(|_| count(Some(&connection), "unreadable", Some(dialect.signed)))?;
+    if !is_payload_fresh(payload["timestamp"].as_str(), dialect.signed, &rules, now) {
+        return Err(refused(api, &connection, Refusal::Stale, received, now).await);
     }
+    let signed = dialect.signed;
     let event = NewInboundEvent {
         partner: connection.partner.id,
         event_type: event_type.clone(),
@@ -93,7 +108,19 @@ async fn take(api: &Api, reference: Option<String>, body: &RawBody) -> Result<ax
     let kept = inbound::keep(&mut session, &event, now).await?;
     session.commit().await?;
     api.context.ring(&kept.rings).await;
+    count(Some(&connection), if kept.is_duplicate { "duplicate" } else { "accepted" }, Some(signed));
     Ok(axum::Json(Acknowledgement { status: "ack", event_type, duplicate: kept.is_duplicate.then_some(true) }))
+}
+
+/// Counts a webhook. What was signed names the dialect in a few words; a stranger can choose none of the labels.
+fn count(connection: Option<&Connection>, verdict: &'static str, signed: Option<Signed>) {
+    let partner = connection.map_or_else(
+        || SharedString::const_str("none"),
+        |connection| labels::of(connection.partner.id, &connection.partner.name).into(),
+    );
+    let dialect = signed.map_or_else(|| SharedString::const_str("none"), |signed| signed.to_string().into());
+    let labels = [("partner", partner), ("verdict", verdict.into()), ("dialect", dialect)];
+    metrics::counter!("recado_webhooks_received_total", &labels).increment(1);
 }
 
 /// The answer to whatever cannot be believed: it does not tell what was wrong (d22).
@@ -129,32 +156,44 @@ async fn named(
     })
 }
 
-fn verify(
-    api: &Api,
-    connection: &Connection,
-    received: Received<'_>,
-    now: Timestamp,
-) -> Result<dialect::Dialect, Problem> {
+/// What a partner may sign with.
+pub(crate) fn secrets(api: &Api, connection: &Connection, now: Timestamp) -> Result<Vec<Secret>, Problem> {
     let key = api.context.config.secret_key.as_ref().ok_or(Problem::Unavailable)?;
-    let secrets = connection.inbound_secrets(key, now).map_err(|error| {
+    connection.inbound_secrets(key, now).map_err(|error| {
         tracing::error!(partner.id = %connection.partner.id, "the secret of partner {} cannot be read: {error}", connection.partner.id);
         Problem::Unavailable
-    })?;
-    dialect::verify(&secrets, &connection.rules(), received, now).map_err(|refusal| refused(connection, refusal))
+    })
 }
 
-fn refused(connection: &Connection, refusal: Refusal) -> Problem {
+/// The sender learns nothing; its partner's people find in the debugger what was wrong.
+async fn refused(
+    api: &Api,
+    connection: &Connection,
+    refusal: Refusal,
+    received: Received<'_>,
+    now: Timestamp,
+) -> Problem {
     let partner = connection.partner.id;
-    metrics::counter!("recado_webhooks_refused_total").increment(1);
+    count(Some(connection), refusal.word(), None);
     tracing::warn!(partner.id = %partner, "a webhook in the name of partner {partner} is refused: {refusal}");
+    if api.rejections.admit(partner, now)
+        && let Err(error) = keep_rejected(api, partner, refusal, received, now).await
+    {
+        tracing::warn!(partner.id = %partner, %error, "a webhook that was refused could not be kept: {error}");
+    }
     WRONG
 }
 
-fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let read = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
-        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-    };
-    headers.iter().map(read).collect()
+async fn keep_rejected(
+    api: &Api,
+    partner: Id,
+    refusal: Refusal,
+    received: Received<'_>,
+    now: Timestamp,
+) -> db::Result<()> {
+    let mut session = api.context.db.begin().await?;
+    rejected::keep(&mut session, partner, refusal, received.headers, received.body, now).await?;
+    session.commit().await
 }
 
 fn read(body: &RawBody) -> Result<(String, Value), Problem> {

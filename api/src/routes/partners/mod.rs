@@ -6,6 +6,7 @@ pub(crate) mod integrations;
 pub(crate) mod outbound;
 pub(crate) mod registrations;
 pub(crate) mod registry;
+pub(crate) mod rejected;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;

@@ -14,7 +14,8 @@ use recado_partners::payload::payload;
 use recado_partners::standing::Standing;
 use recado_webhooks::deliveries::{self, Delivery, Status};
 use recado_webhooks::endpoints::Endpoint;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -22,7 +23,7 @@ use utoipa_axum::routes;
 use super::policy;
 use super::registrations::{check_event_type, known};
 use crate::auth::{Dispatch, May};
-use crate::extract::body::Json;
+use crate::extract::body::{Json, RawBody};
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
@@ -60,7 +61,7 @@ async fn notify(
     let event = Event {
         event_type: CONFIRMED.to_owned(),
         reservation_id: Some(reservation.reservation_id.clone()),
-        data: reservation.data(),
+        data: to_raw_value(&reservation.data()).map_err(not_canonical)?,
     };
     send(&api, &reference, event).await
 }
@@ -78,10 +79,11 @@ async fn send_event(
     _: May<Dispatch>,
     State(api): State<Arc<Api>>,
     Segment(reference): Segment<String>,
-    Json(EventWrite { event_type, data }): Json<EventWrite>,
+    body: RawBody,
 ) -> Result<(StatusCode, axum::Json<Notified>), Problem> {
+    let (EventWrite { event_type, data }, text) = body.read()?;
     let reservation_id = data.get("reservation_id").and_then(Value::as_str).map(str::to_owned);
-    send(&api, &reference, Event { event_type, reservation_id, data: data.into() }).await
+    send(&api, &reference, Event { event_type, reservation_id, data: as_written(&text)? }).await
 }
 
 /// Sends a partner a webhook at once, whatever it subscribed: one attempt, and how it was taken.
@@ -95,10 +97,11 @@ async fn send_test(
     _: May<Dispatch>,
     State(api): State<Arc<Api>>,
     Segment(reference): Segment<String>,
-    Json(EventWrite { event_type, data }): Json<EventWrite>,
+    body: RawBody,
 ) -> Result<axum::Json<Tested>, Problem> {
     let now = api.context.clock.now();
-    let body = payload(&event_type, &data.into(), now);
+    let (EventWrite { event_type, .. }, text) = body.read()?;
+    let body = payload(&event_type, &as_written(&text)?, now);
     let mut session = api.context.db.begin().await?;
     let (connection, endpoint) = known(&mut session, &reference).await?;
     admit(connection.standing(policy(&api)), &endpoint)?;
@@ -124,7 +127,17 @@ async fn send_test(
 struct Event {
     event_type: String,
     reservation_id: Option<String>,
-    data: Value,
+    /// As it was written: a number of any length stays what it is (d1).
+    data: Box<RawValue>,
+}
+
+/// The field `data` of a body that was read already, as it was written.
+fn as_written(text: &str) -> Result<Box<RawValue>, Problem> {
+    #[derive(Deserialize)]
+    struct Parts {
+        data: Box<RawValue>,
+    }
+    Ok(serde_json::from_str::<Parts>(text).map_err(not_canonical)?.data)
 }
 
 async fn send(api: &Api, reference: &str, event: Event) -> Result<(StatusCode, axum::Json<Notified>), Problem> {

@@ -236,7 +236,7 @@ async fn rotate(
 }
 
 /// What seals secrets.
-fn key(api: &Api) -> Result<&SecretString, Problem> {
+pub(crate) fn key(api: &Api) -> Result<&SecretString, Problem> {
     api.context.config.secret_key.as_ref().ok_or_else(|| {
         Problem::Conflict(Conflict {
             code: "no-secret-key",
@@ -356,11 +356,12 @@ impl RegistrationWrite {
     }
 }
 
-type Errors = Vec<(&'static str, String)>;
+pub(crate) type Errors = Vec<(&'static str, String)>;
 
 /// Where webhooks go, as far as the URL alone can tell: whether this installation may call private addresses is asked later. So
 /// what no installation calls is named together with all other fields that are wrong.
-struct WebhookUrl(String);
+#[derive(Default)]
+pub(crate) struct WebhookUrl(pub(crate) String);
 
 impl Field for WebhookUrl {
     fn read(value: Value) -> Result<Self, String> {
@@ -374,7 +375,7 @@ impl Field for WebhookUrl {
 }
 
 /// The events in their order, each once.
-fn check_events(errors: &mut Errors, events: Vec<String>) -> Vec<String> {
+pub(crate) fn check_events(errors: &mut Errors, events: Vec<String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::with_capacity(events.len().min(MOST_EVENTS));
     if events.len() > MOST_EVENTS {
         errors.push(("events", format!("Son más de {MOST_EVENTS} eventos.")));
@@ -397,7 +398,7 @@ pub(super) fn check_event_type(errors: &mut Errors, field: &'static str, event: 
     }
 }
 
-fn check_secret(errors: &mut Errors, field: &'static str, text: Option<String>) -> Option<Secret> {
+pub(crate) fn check_secret(errors: &mut Errors, field: &'static str, text: Option<String>) -> Option<Secret> {
     let error = match Secret::stated(&text?) {
         Ok(secret) => return Some(secret),
         Err(SecretError::Length) => "Un secreto tiene de 16 a 200 caracteres.",

@@ -145,7 +145,7 @@ async fn replay(
 }
 
 /// Whether the partner of an endpoint may get anything. Endpoints of other systems have no partner.
-async fn is_owner_active(api: &Api, session: &mut Session, id: Id) -> Result<bool, Problem> {
+pub(super) async fn is_owner_active(api: &Api, session: &mut Session, id: Id) -> Result<bool, Problem> {
     let policy = Policy { require_kyc: api.context.config.partner_require_kyc };
     let connection = connections::of_endpoint(session, id).await?;
     Ok(connection.is_none_or(|connection| connection.standing(policy).is_active()))
@@ -210,6 +210,10 @@ pub(crate) struct EndpointView {
     concurrency: i32,
     /// Requests per minute, per worker; null for no limit.
     rate_per_minute: Option<i32>,
+    /// Whether requests carry headers of their own. Their values are secret.
+    has_headers: bool,
+    /// Who is told when it is disabled.
+    owner_email: Option<String>,
     /// How it took them.
     health: HealthView,
     /// When it was registered.
@@ -240,8 +244,11 @@ struct HealthView {
 
 impl From<Endpoint> for EndpointView {
     fn from(endpoint: Endpoint) -> Self {
+        let has_headers = endpoint.has_headers();
         let health = endpoint.health;
         Self {
+            has_headers,
+            owner_email: endpoint.owner_email,
             id: endpoint.id,
             system: endpoint.system,
             name: endpoint.name,

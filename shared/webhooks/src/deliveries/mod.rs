@@ -370,6 +370,15 @@ pub(crate) async fn to_replay(
     asked.all(session, &text).await
 }
 
+/// How many deliveries that fit can be sent again.
+pub(crate) async fn count_to_replay(session: &mut Session, filter: &DeliveryFilter) -> Result<i64> {
+    let mut asked = filter.conditions();
+    asked.require("body is not null");
+    let found: Vec<(i64,)> =
+        asked.all(session, &format!("select count(*) from webhook_deliveries where {asked}")).await?;
+    Ok(found.first().map_or(0, |(count,)| *count))
+}
+
 /// Empties the bodies of a batch of deliveries that ended before this moment, and the answers of their attempts: they may be
 /// about people. Returns how many there were.
 pub async fn forget_bodies(session: &mut Session, before: Timestamp, limit: i64) -> Result<u64> {

@@ -30,8 +30,8 @@ pub(super) async fn process(
         return Ok(Outcome::Done(Value::Null));
     };
     inbound::settle(&mut session, event.id, now).await?;
-    let body: Value = serde_json::from_str(event.body.as_deref().unwrap_or_default()).unwrap_or_default();
-    let Some(told) = Told::read(&event.event_type, &body, event.received_at) else {
+    let body = event.body.as_deref().unwrap_or_default();
+    let Some(told) = Told::read(&event.event_type, body, event.received_at) else {
         session.commit().await?;
         return Ok(Outcome::Done(json!({ "services": 0, "reason": "it names no event, or no service of it" })));
     };

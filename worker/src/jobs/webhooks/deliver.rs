@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::SharedString;
 use rand::Rng;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
@@ -15,10 +16,12 @@ use recado_kernel::group_commit::Group;
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
 use recado_queue::tasks::Claimed;
+use recado_webhooks::deliveries::attempts::Attempt;
 use recado_webhooks::deliveries::{self, Change, Delivery, Status};
 use recado_webhooks::endpoints::{self, Endpoint, Taken};
 use recado_webhooks::jobs::{DeliverWebhook, LANE};
-use recado_webhooks::retry::{Next, after_attempt};
+use recado_webhooks::labels;
+use recado_webhooks::retry::{Next, Reception, after_attempt};
 use serde_json::json;
 
 use super::Sender;
@@ -183,10 +186,31 @@ fn follow(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, tried: Trie
         gone: matches!(next, Next::Gone),
         at: ended,
     };
-    metrics::counter!("recado_webhook_attempts_total", "system" => endpoint.system.clone(), "endpoint" => endpoint.name.clone(),
-        "outcome" => if taken.succeeded { "delivered" } else { "failed" })
-    .increment(1);
+    count(endpoint, &next, &reception, &attempt);
     Effects { outcome, rows: WebhookRows { change, attempt: Some(attempt), taken: Some(taken) } }
+}
+
+/// Names of endpoints are few, and neither URLs nor secrets are among the labels.
+fn count(endpoint: &Endpoint, next: &Next, reception: &Reception, attempt: &Attempt) {
+    let system = ("system", SharedString::from(endpoint.system.clone()));
+    let name = ("endpoint", SharedString::from(labels::of(endpoint.id, &endpoint.name)));
+    let outcome = match reception {
+        reception if reception.is_success() => "delivered",
+        reception if reception.is_gone() => "gone",
+        Reception::Answered { .. } => "refused",
+        Reception::Silent(_) => "no_answer",
+        Reception::Impossible(_) => "not_called",
+    };
+    let of_outcome = [system.clone(), name.clone(), ("outcome", outcome.into())];
+    metrics::counter!("recado_webhook_attempts_total", &of_outcome).increment(1);
+    let seconds = f64::from(attempt.duration_ms) / 1_000.0;
+    metrics::histogram!("recado_webhook_attempt_seconds", &[system.clone(), name.clone()]).record(seconds);
+    let ended = match next {
+        Next::RetryIn(_) => return,
+        Next::Delivered => "delivered",
+        Next::Gone | Next::GiveUp => "failed",
+    };
+    metrics::counter!("recado_webhook_deliveries_total", &[system, name, ("outcome", ended.into())]).increment(1);
 }
 
 fn schedule(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint) -> Vec<Duration> {
