@@ -51,6 +51,7 @@ mod notifications {
 
 /// Who our partners are, and what becomes of them.
 mod partners {
+    mod clients;
     mod events;
     mod inbound;
     mod integrations;
