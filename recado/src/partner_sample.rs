@@ -99,7 +99,11 @@ pub(crate) async fn exchange(
     partner.answer_to(&format!("{url}{INBOUND}"));
     if let Misbehaviour { fault: Some(fault), times } = misbehaviour {
         partner.plan(Rule::always(fault.clone()).times(*times));
-        say(&format!("\nThe partner misbehaves, {}: {}", count(*times as usize, "time"), serde_json::to_string(fault)?));
+        say(&format!(
+            "\nThe partner misbehaves, {}: {}",
+            count(*times as usize, "time"),
+            serde_json::to_string(fault)?
+        ));
     }
     say(&format!("\nPOST {NOTIFY}"));
     let told = ours.post(NOTIFY, RESERVATION.to_owned()).await;
@@ -121,7 +125,8 @@ async fn watch(ours: &Ours<'_>, partner: &Partner) -> Result<Result<String, Stri
         seen.extend(received_by_us(&ours.get(RECEIVED).await?));
         seen.extend(seen_by(partner));
         seen.sort_by_key(|moment| moment.at);
-        for Moment { at, text } in seen.into_iter().filter(|moment| !printed.contains(&moment.text)).collect::<Vec<_>>() {
+        for Moment { at, text } in seen.into_iter().filter(|moment| !printed.contains(&moment.text)).collect::<Vec<_>>()
+        {
             let began = *began.get_or_insert(at);
             say(&format!("  {:>7.3} s  {text}", (at - began).as_seconds_f64()));
             printed.push(text);
@@ -192,7 +197,8 @@ fn told_by_us(deliveries: &[Value]) -> Vec<Moment> {
                 (Some(status), None) => format!("HTTP {status}, delivered"),
                 (_, error) => error.unwrap_or("no answer").to_owned(),
             };
-            let text = format!("{event_type}: attempt {} after {} ms: {answer}", attempt["number"], attempt["duration_ms"]);
+            let text =
+                format!("{event_type}: attempt {} after {} ms: {answer}", attempt["number"], attempt["duration_ms"]);
             let ended = here(&attempt["started_at"], text).map(|moment| {
                 let took = attempt["duration_ms"].as_u64().map(Duration::from_millis).unwrap_or_default();
                 Moment { at: moment.at + took, ..moment }
@@ -245,7 +251,8 @@ fn again(number: usize) -> String {
 
 /// Which of the verifiers of real partners agree.
 fn signatures(Verdict { raw, rewritten, standard, compact: _ }: Verdict) -> String {
-    let verifiers = [("of the bytes", raw), ("of json.dumps(sort_keys=True)", rewritten), ("of Standard Webhooks", standard)];
+    let verifiers =
+        [("of the bytes", raw), ("of json.dumps(sort_keys=True)", rewritten), ("of Standard Webhooks", standard)];
     let told = verifiers.map(|(name, is_right)| format!("{} {name}", if is_right { "✓" } else { "✗" }));
     told.join(", ")
 }

@@ -25,11 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::reachable;
 use crate::output::{Outcome, Step, say};
+#[cfg(feature = "sandbox")]
+use crate::partner_sample;
 use crate::provider_settings::can_reach_people;
 #[cfg(not(feature = "sandbox"))]
 use crate::provider_settings::is_configured;
-#[cfg(feature = "sandbox")]
-use crate::partner_sample;
 #[cfg(feature = "sandbox")]
 use crate::sample;
 #[cfg(feature = "sandbox")]

@@ -53,6 +53,7 @@ mod notifications {
 mod partners {
     mod clients;
     mod events;
+    mod exchange;
     mod inbound;
     mod integrations;
     mod kyc;

@@ -122,7 +122,11 @@ fn booked(reservation: &Value) -> Booked<'_> {
 }
 
 /// One request on a connection of its own, to a server on loopback.
-async fn post(url: &str, signature: (&str, &str), body: Vec<u8>) -> Result<(u16, String), Box<dyn Error + Send + Sync>> {
+async fn post(
+    url: &str,
+    signature: (&str, &str),
+    body: Vec<u8>,
+) -> Result<(u16, String), Box<dyn Error + Send + Sync>> {
     let url: Uri = url.parse()?;
     let authority = url.authority().ok_or("the URL names no host")?;
     let stream = TcpStream::connect((authority.host(), authority.port_u16().unwrap_or(80))).await?;

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use super::registration::SECRET;
 use super::registry::text;
 use crate::harness::answer::Answer;
-use crate::harness::app::{App, SECRET_KEY};
+use crate::harness::app::{App, SECRET_KEY, seconds};
 use crate::harness::pair::story;
 use crate::harness::program::{errors, words};
 
@@ -80,9 +80,11 @@ story!(the_senders_that_partners_run_are_believed, [SECRET_KEY], async |app: &Ap
     for (client, sender, dialect) in [
         (clients.python(), &["requests"][..], "sorted keys, default separators, ASCII in x-hmac-signature"),
         (clients.python(), &["httpx"][..], "sorted keys, compact, ASCII in x-partner-signature"),
-        (clients.python(), &["standard"][..], "Standard Webhooks"),
-        (clients.node(), &[][..], "Standard Webhooks"),
+        (clients.python(), &["standard"][..], "Standard Webhooks in webhook-signature"),
+        (clients.node(), &[][..], "Standard Webhooks in webhook-signature"),
     ] {
+        // So that the newest is the last one.
+        app.clock.advance(seconds(1));
         let arguments = [&["send"], sender, &[&url, SECRET]].concat();
         assert_eq!(told(client, &arguments, &Value::Null).await, json!({"status": 200, "body": ack}), "{arguments:?}");
         app.drain().await;
