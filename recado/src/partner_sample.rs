@@ -177,7 +177,7 @@ struct Moment {
 }
 
 /// A moment of our end; what has no time of its own is left out.
-fn here(at: &Value, text: String) -> Option<Moment> {
+fn here(at: &Value, text: &str) -> Option<Moment> {
     let at = at.as_str()?.parse().ok()?;
     Some(Moment { at, text: format!("restaurant   {text}") })
 }
@@ -191,7 +191,7 @@ fn told_by_us(deliveries: &[Value]) -> Vec<Moment> {
     let mut moments = Vec::new();
     for delivery in deliveries {
         let event_type = delivery["event_type"].as_str().unwrap_or_default();
-        moments.extend(here(&delivery["created_at"], format!("{event_type} is kept, and goes out")));
+        moments.extend(here(&delivery["created_at"], &format!("{event_type} is kept, and goes out")));
         for attempt in delivery["attempts"].as_array().into_iter().flatten() {
             let answer = match (attempt["status_code"].as_i64(), attempt["error"].as_str()) {
                 (Some(status), None) => format!("HTTP {status}, delivered"),
@@ -199,7 +199,7 @@ fn told_by_us(deliveries: &[Value]) -> Vec<Moment> {
             };
             let text =
                 format!("{event_type}: attempt {} after {} ms: {answer}", attempt["number"], attempt["duration_ms"]);
-            let ended = here(&attempt["started_at"], text).map(|moment| {
+            let ended = here(&attempt["started_at"], &text).map(|moment| {
                 let took = attempt["duration_ms"].as_u64().map(Duration::from_millis).unwrap_or_default();
                 Moment { at: moment.at + took, ..moment }
             });
@@ -214,8 +214,8 @@ fn received_by_us(page: &Value) -> Vec<Moment> {
     let of = |event: &Value| {
         let event_type = event["event_type"].as_str().unwrap_or_default();
         let dialect = event["dialect"].as_str().unwrap_or_default();
-        let taken = here(&event["received_at"], format!("{event_type} came, its signature is right: {dialect}"));
-        let joined = here(&event["processed_at"], format!("{event_type} joined the itinerary"));
+        let taken = here(&event["received_at"], &format!("{event_type} came, its signature is right: {dialect}"));
+        let joined = here(&event["processed_at"], &format!("{event_type} joined the itinerary"));
         [taken, joined]
     };
     page["results"].as_array().into_iter().flatten().flat_map(of).flatten().collect()
