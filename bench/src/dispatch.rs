@@ -85,32 +85,38 @@ pub(crate) async fn measure_latency(stage: &Stage) -> Result<(), Box<dyn Error +
 pub(crate) async fn measure_delivery(stage: &Stage, runs: usize) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut figures = Vec::new();
     for _ in 0..runs {
-        stage.sandbox.smtp.clear();
-        let intake = Intake::open(Notifications::new(stage.context.clone()));
-        accept(&intake, MAILS).await;
-        let started = Instant::now();
-        let (stop, working) = start_worker(stage)?;
-        let mails = stage.sandbox.smtp.wait_for(MAILS, Duration::from_secs(120)).await.len();
-        assert_eq!(mails, MAILS, "every accepted event becomes a mail");
-        figures.push(MAILS as f64 / started.elapsed().as_secs_f64());
-        stop.cancel();
-        working.await?;
-        forget(stage).await?;
+        figures.push(deliver_mails(stage).await?);
     }
     report("mails delivered by one worker", "/s", figures);
     Ok(())
 }
 
-type Working = tokio::task::JoinHandle<()>;
+/// From the worker's start to the last mail, per second.
+pub(crate) async fn deliver_mails(stage: &Stage) -> Result<f64, Box<dyn Error + Send + Sync>> {
+    stage.sandbox.smtp.clear();
+    let intake = Intake::open(Notifications::new(stage.context.clone()));
+    accept(&intake, MAILS).await;
+    let started = Instant::now();
+    let (stop, working) = start_worker(stage)?;
+    let mails = stage.sandbox.smtp.wait_for(MAILS, Duration::from_secs(120)).await.len();
+    assert_eq!(mails, MAILS, "every accepted event becomes a mail");
+    let figure = MAILS as f64 / started.elapsed().as_secs_f64();
+    stop.cancel();
+    working.await?;
+    forget(stage).await?;
+    Ok(figure)
+}
 
-fn start_worker(stage: &Stage) -> Result<(CancellationToken, Working), Box<dyn Error + Send + Sync>> {
+pub(crate) type Working = tokio::task::JoinHandle<()>;
+
+pub(crate) fn start_worker(stage: &Stage) -> Result<(CancellationToken, Working), Box<dyn Error + Send + Sync>> {
     let stop = CancellationToken::new();
     let worker = Worker::new(stage.context.clone(), Options::from(&stage.context))?;
     Ok((stop.clone(), tokio::spawn(worker.run(stop))))
 }
 
 /// Empties the ledger and the bell, so that every run begins alike.
-async fn forget(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) async fn forget(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut session = stage.context.db.begin().await?;
     recado_kernel::sql!(run, &mut session, "truncate table tasks")?;
     recado_kernel::sql!(run, &mut session, "truncate table attempts, notifications, journal")?;

@@ -14,6 +14,7 @@ mod queue;
 mod servers;
 mod stage;
 mod statements;
+mod webhooks;
 
 use std::error::Error;
 use std::io;
@@ -78,6 +79,8 @@ enum What {
     Latency,
     /// A thousand events and more, from intake to the SMTP server, as fast as one worker delivers.
     Delivery,
+    /// Webhooks to a partner on loopback, signed and durable, beside as many mails; and to a hundred of which one hangs.
+    Webhooks,
     /// Figures over a million notifications, over HTTP, and the plans of the statements that every day needs.
     Analytics,
 }
@@ -91,6 +94,7 @@ impl What {
             Self::Intake => "door",
             Self::Latency => "latency",
             Self::Delivery => "delivery",
+            Self::Webhooks => "webhooks",
             Self::Analytics => "analytics",
         }
     }
@@ -128,6 +132,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     if wanted(What::Delivery) {
         dispatch::measure_delivery(&stage, runs).await?;
+    }
+    if wanted(What::Webhooks) {
+        webhooks::measure(&stage, runs).await?;
     }
     if wanted(What::Analytics) {
         analytics::measure(&stage, runs).await?;

@@ -35,6 +35,8 @@ impl Stage {
             ("EMAIL_PORT", &port),
             ("DEFAULT_FROM_EMAIL", "Taller <taller@example.com>"),
             ("ALLOW_ANONYMOUS_API", "true"),
+            ("SECRET_KEY", "a-secret-key-for-benchmarks-of-32-letters"),
+            ("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "true"),
         ])?;
         let context = Context::open(config, Clock::system(), SYSTEMS).await?;
         context.db.migrate().await?;

@@ -1,37 +1,82 @@
-//! `recado demo`: `recado up` for one message, in a temporary folder.
+//! `recado demo`: `recado up` for one message, or for one exchange with a partner, in a temporary folder.
 
 use std::process::ExitCode;
 
+use clap::{Args, Subcommand};
 use recado_kernel::config::Config;
 use recado_kernel::{process, telemetry};
 
 use crate::output::{Outcome, say};
+use crate::partner_sample::{self, Misbehaviour};
 use crate::sample;
 use crate::stand_ins::StandIns;
 use crate::temporary_folder::TemporaryFolder;
 use crate::up::{self, Installation};
 
+/// Seconds between the attempts of a webhook: short, so that retries are seen.
+const RETRIES: &str = "0.5,1,2,4";
+
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Exchange signed webhooks with a partner, and print what either end saw
+    #[command(
+        long_about = "Exchange signed webhooks with a partner, and print what either end saw.\n\n\
+                      A restaurant (Recado) registers the marketplace FindyourWork, which the sandbox plays, and tells it of a \
+                      reservation. The marketplace checks the signature as the real one does, sells a service for it and tells \
+                      that back, signed its own way. The restaurant puts the service into the itinerary of the event and tells \
+                      the marketplace (event.updated). Status 0 when all of it was seen and every signature was right.",
+        after_help = "Examples:\n  recado demo partners\n  recado demo partners --fault 500\n  \
+                      recado demo partners --fault drop --times 3\n  recado demo partners --fault 410; echo $?"
+    )]
+    Partners(Misbehaviour),
+}
+
 /// Ends with 0 when the sample was delivered and with 1 otherwise. It does not read the environment: a demo must not
 /// send messages through real providers.
-pub(crate) async fn run() -> Outcome {
+pub(crate) async fn run(Demo { what }: Demo) -> Outcome {
     telemetry::start_logging(false, "warn");
     let folder = TemporaryFolder::create("recado-demo")?;
     let home = folder.path().to_string_lossy().into_owned();
-    let mut config =
-        Config::from_pairs([("RECADO_HOME", home.as_str()), ("LISTEN", "127.0.0.1:0"), ("WORKER_DRAIN_SECONDS", "2")])?;
+    let mut config = Config::from_pairs([
+        ("RECADO_HOME", home.as_str()),
+        ("LISTEN", "127.0.0.1:0"),
+        ("WORKER_DRAIN_SECONDS", "2"),
+        ("WEBHOOK_RETRY_SCHEDULE", RETRIES),
+    ])?;
     let stop = process::until_signal();
     let listeners = up::prepare(&mut config).await?;
     let stand_ins = StandIns::start_for(&mut config).await?;
     let installation = Box::pin(Installation::start(config, listeners, stop.clone())).await?;
     let (context, url) = (&installation.context, &installation.url);
-    sample::prepare(context, stand_ins.as_ref()).await?;
-    let sent = stop.run_until_cancelled(Box::pin(sample::send(context, url, stand_ins.as_ref()))).await;
+    let shown = async {
+        match (what, &stand_ins) {
+            (Some(What::Partners(misbehaviour)), Some(stand_ins)) => {
+                partner_sample::exchange(url, stand_ins.partner(), &misbehaviour).await
+            }
+            _ => {
+                sample::prepare(context, stand_ins.as_ref()).await?;
+                let delivered = sample::send(context, url, stand_ins.as_ref()).await?;
+                Ok(if delivered { Ok("Delivered.".to_owned()) } else { Err("Not delivered.".to_owned()) })
+            }
+        }
+    };
+    let shown = stop.run_until_cancelled(Box::pin(shown)).await;
     installation.shut_down().await?;
-    let delivered = sent.transpose()?.unwrap_or_default();
-    say(if delivered {
-        "\nDelivered. Nothing is left behind; `recado up` is the same, to stay."
-    } else {
-        "\nNot delivered."
-    });
-    Ok(if delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let shown = shown.transpose()?.unwrap_or_else(|| Err("Stopped.".to_owned()));
+    Ok(match shown {
+        Ok(seen) => {
+            say(&format!("\n{seen} Nothing is left behind; `recado up` is the same, to stay."));
+            ExitCode::SUCCESS
+        }
+        Err(missing) => {
+            say(&format!("\n{missing}"));
+            ExitCode::FAILURE
+        }
+    })
 }

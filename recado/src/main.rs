@@ -8,6 +8,8 @@ mod health;
 mod ledger;
 mod operators;
 mod output;
+#[cfg(feature = "sandbox")]
+mod partner_sample;
 mod partners;
 mod provider_settings;
 mod queues;
@@ -69,13 +71,18 @@ enum Command {
         after_help = "Examples:\n  recado up\n  recado up --listen 127.0.0.1:8001 --no-sample\n  DATABASE_URL=postgresql://… REDIS_URL=redis://… recado up"
     )]
     Up(up::Up),
-    /// Send one sample message in a temporary folder; status 0 when it was delivered
-    #[cfg_attr(
-        not(feature = "sandbox"),
-        command(about = "Send one sample message; not in this build, which has no sandbox")
+    /// Send one sample message in a temporary folder, or exchange webhooks with a partner; status 0 when it arrived
+    #[cfg(feature = "sandbox")]
+    #[command(
+        after_help = "Examples:\n  recado demo && echo it works\n  recado demo partners\n  recado demo partners --fault 500"
     )]
-    #[command(after_help = "Example:\n  recado demo && echo it works")]
-    Demo,
+    Demo(demo::Demo),
+    /// Send one sample message; not in this build, which has no sandbox
+    #[cfg(not(feature = "sandbox"))]
+    Demo {
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        _what: Vec<String>,
+    },
     /// Serve the HTTP API; the same program as recado-api
     #[command(
         after_help = "Example:\n  DATABASE_URL=postgresql://… REDIS_URL=redis://… LISTEN=0.0.0.0:8000 recado api"
@@ -159,9 +166,9 @@ async fn run(command: Command, json: bool) -> Outcome {
     match command {
         Command::Up(options) => up::run(options).await,
         #[cfg(feature = "sandbox")]
-        Command::Demo => demo::run().await,
+        Command::Demo(options) => demo::run(options).await,
         #[cfg(not(feature = "sandbox"))]
-        Command::Demo => {
+        Command::Demo { .. } => {
             Err("this build has no sandbox, which `recado demo` sends its message to. Run `make demo` in a \
                               clone of the repository, or build with the cargo feature `sandbox`"
                 .into())

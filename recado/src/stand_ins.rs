@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use recado_kernel::config::{Config, EmailBackend, EmailSecurity, EmailSettings, PushSettings, WhatsappSettings};
 use recado_notifications::channels::Channel;
-use recado_sandbox::{PushSubscription, Sandbox};
+use recado_sandbox::{Partner, PushSubscription, Sandbox};
 
 use crate::output::Step;
 use crate::provider_settings::is_configured;
@@ -49,6 +49,11 @@ impl StandIns {
 
     pub(crate) fn inbox_url(&self) -> &str {
         self.sandbox.inbox_url()
+    }
+
+    /// The partner, who gets webhooks.
+    pub(crate) fn partner(&self) -> &Partner {
+        &self.sandbox.partner
     }
 
     /// A new browser's subscription to push messages.

@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::reachable;
 use crate::output::{Outcome, Step, say};
+#[cfg(feature = "sandbox")]
+use crate::partner_sample;
 use crate::provider_settings::can_reach_people;
 #[cfg(not(feature = "sandbox"))]
 use crate::provider_settings::is_configured;
@@ -107,6 +109,14 @@ fn say_what_to_try(installation: &Installation, stand_ins: Option<&StandIns>) {
         say("\nMake a provider fail, and see the next channel take over");
         say(&format!("  curl -X PUT {faults} --json '{{\"email\": {{\"fault\": \"reject_data\", \"code\": 554}}}}'"));
         say(&format!("  curl -X DELETE {faults}"));
+        say("\nExchange signed webhooks with a partner; `recado demo partners` shows all of it");
+        let partner = stand_ins.partner();
+        let secret = partner.make_secret();
+        partner.answer_to(&format!("{url}{}", partner_sample::INBOUND));
+        let body = partner_sample::registration(partner, Some(&secret));
+        say(&format!("  curl{authorization} {url}{} --json '{body}'", partner_sample::REGISTER));
+        say(&format!("  curl{authorization} {url}{} --json '{}'", partner_sample::NOTIFY, partner_sample::RESERVATION));
+        say(&format!("  curl{authorization} {url}{}", partner_sample::RECEIVED));
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn routes(channels: Channels) -> Router {
         .route("/sandbox/messages/{n}/raw", get(raw))
         .route("/sandbox/faults", get(faults).put(plan).delete(behave))
         .route("/sandbox/subscriptions", post(subscribe))
+        .route("/sandbox/partner", get(partner).put(connect))
         .with_state(channels)
 }
 
@@ -70,6 +71,7 @@ async fn links(State(channels): State<Channels>, headers: http::HeaderMap) -> Js
         "messages": format!("{here}/messages"),
         "faults": format!("{here}/faults"),
         "subscriptions": format!("{here}/subscriptions"),
+        "partner": format!("{here}/partner"),
         "providers": {
             "email": format!("smtp://{}", channels.smtp.addr()),
             "whatsapp": channels.evolution.url(),
@@ -176,6 +178,33 @@ async fn behave(State(channels): State<Channels>) -> StatusCode {
 
 async fn subscribe(State(channels): State<Channels>) -> (StatusCode, Json<Value>) {
     (StatusCode::CREATED, Json(channels.push.subscribe().to_json()))
+}
+
+/// The webhooks that the partner sent itself, oldest first.
+async fn partner(State(channels): State<Channels>) -> Json<Value> {
+    let partner = &channels.partner;
+    Json(json!({ "url": partner.url(), "told": partner.told().messages() }))
+}
+
+/// What the partner needs to know of the installation that it trades with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Connect {
+    /// What both sign with; absent, it stays as it is.
+    shared_secret: Option<String>,
+    /// Where it tells of what it sold; absent, it stays as it is.
+    answers_to: Option<String>,
+}
+
+async fn connect(State(channels): State<Channels>, body: Result<Json<Connect>, JsonRejection>) -> Response {
+    match body {
+        Ok(Json(Connect { shared_secret, answers_to })) => {
+            shared_secret.iter().for_each(|secret| channels.partner.set_secret(secret));
+            answers_to.iter().for_each(|url| channels.partner.answer_to(url));
+            partner(State(channels)).await.into_response()
+        }
+        Err(error) => mistake(&error.body_text()),
+    }
 }
 
 const EMAIL: &str = "email";

@@ -45,7 +45,7 @@ use crate::inbox::{Channels, Inbox};
 pub use crate::{
     evolution::{ChatName, Evolution, EvolutionFault, EvolutionOptions, WhatsappMessage, WhatsappStatus},
     faults::{Fault, Rule},
-    partner::{Partner, PartnerFault, PartnerOptions, Verdict, Webhook},
+    partner::{Partner, PartnerFault, PartnerOptions, Told, Verdict, Webhook},
     push::{BODY_LIMIT, Push, PushFault, PushMessage, PushOptions, PushSubscription},
     smtp::{Mail, SIZE_LIMIT, Smtp, SmtpFault, SmtpOptions, SmtpStage, SmtpTls},
     stand_in::{KEEP, StandIn},

@@ -51,7 +51,9 @@ mod notifications {
 
 /// Who our partners are, and what becomes of them.
 mod partners {
+    mod clients;
     mod events;
+    mod exchange;
     mod inbound;
     mod integrations;
     mod kyc;

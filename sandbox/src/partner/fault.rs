@@ -30,6 +30,9 @@ pub enum PartnerFault {
     Hang,
     /// Takes it and closes the connection.
     Drop,
+    /// Reads the body and writes it again before it verifies, as compact JSON: a mistake that many receivers make. What is not
+    /// signed in that form is a 401.
+    Reserialise,
 }
 
 impl PartnerFault {

@@ -1,6 +1,7 @@
 //! A partner: an HTTP server that gets signed webhooks, and checks them as the real counterparts do.
 
 mod fault;
+mod marketplace;
 mod verdict;
 
 use std::{io, ops::Deref, sync::Arc, sync::Mutex};
@@ -17,7 +18,7 @@ use http::{HeaderMap, StatusCode, Uri, header::RETRY_AFTER};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use self::{fault::PartnerFault, verdict::Verdict};
+pub use self::{fault::PartnerFault, marketplace::Told, verdict::Verdict};
 use crate::{
     listen::{HangUp, Listening, bind},
     stand_in::{KEEP, StandIn, lock, now},
@@ -76,6 +77,9 @@ pub struct Partner {
 struct Server {
     stand_in: StandIn<Webhook, PartnerFault>,
     secrets: Mutex<Vec<String>>,
+    /// Where it tells of the services that it sold; `None`: it only listens.
+    answers_to: Mutex<Option<String>>,
+    told: StandIn<Told, PartnerFault>,
 }
 
 impl Partner {
@@ -85,7 +89,12 @@ impl Partner {
     /// When the port is taken.
     pub async fn start(options: PartnerOptions) -> io::Result<Self> {
         let (listener, address) = bind(options.port).await?;
-        let server = Arc::new(Server { stand_in: StandIn::new(options.keep), secrets: Mutex::default() });
+        let server = Arc::new(Server {
+            stand_in: StandIn::new(options.keep),
+            secrets: Mutex::default(),
+            answers_to: Mutex::default(),
+            told: StandIn::new(options.keep),
+        });
         let listening = Listening::http(listener, routes(&server));
         Ok(Self { url: format!("http://{address}"), server, _listening: Arc::new(listening) })
     }
@@ -95,9 +104,27 @@ impl Partner {
         &self.url
     }
 
-    /// What it verifies with, as `whsec_…`. Without one every signature is wrong.
+    /// What it verifies and signs with, as `whsec_…`. Without one every signature is wrong.
     pub fn set_secret(&self, secret: &str) {
         *lock(&self.server.secrets) = vec![secret.to_owned()];
+    }
+
+    /// A secret of its own making, which it verifies and signs with from now on.
+    pub fn make_secret(&self) -> String {
+        let secret = verdict::make_secret();
+        self.set_secret(&secret);
+        secret
+    }
+
+    /// From now on it sells a service for each reservation that it takes (`event.reservation_confirmed`), and tells this URL
+    /// (`service.booked_for_event`), signed as the marketplace of seed 000 does.
+    pub fn answer_to(&self, url: &str) {
+        *lock(&self.server.answers_to) = Some(url.to_owned());
+    }
+
+    /// The webhooks that it sent itself.
+    pub fn told(&self) -> &StandIn<Told, PartnerFault> {
+        &self.server.told
     }
 }
 
@@ -122,14 +149,20 @@ async fn receive(State(server): State<Arc<Server>>, uri: Uri, headers: HeaderMap
         .collect();
     let verdict = Verdict::of(&lock(&server.secrets), &headers, &body);
     let body = String::from_utf8_lossy(&body).into_owned();
-    server.stand_in.record(Webhook { path: path.clone(), headers, body, verdict, at: now() });
+    let webhook = Webhook { path: path.clone(), headers, body, verdict, at: now() };
+    server.stand_in.record(webhook.clone());
     match server.stand_in.take_fault(&[&path], |_| true) {
-        None => Json(json!({ "status": "ack" })).into_response(),
-        Some(fault) => misbehave(fault).await,
+        None => acknowledge(&server, &webhook),
+        Some(fault) => misbehave(&server, &webhook, fault).await,
     }
 }
 
-async fn misbehave(fault: PartnerFault) -> Response {
+fn acknowledge(server: &Arc<Server>, webhook: &Webhook) -> Response {
+    marketplace::sell(server, webhook);
+    Json(json!({ "status": "ack" })).into_response()
+}
+
+async fn misbehave(server: &Arc<Server>, webhook: &Webhook, fault: PartnerFault) -> Response {
     match fault {
         PartnerFault::Status { status, body, retry_after } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -142,7 +175,11 @@ async fn misbehave(fault: PartnerFault) -> Response {
         PartnerFault::Redirect { to } => Redirect::temporary(&to).into_response(),
         PartnerFault::Slow { delay } => {
             tokio::time::sleep(delay).await;
-            Json(json!({ "status": "ack" })).into_response()
+            acknowledge(server, webhook)
+        }
+        PartnerFault::Reserialise if webhook.verdict.compact => acknowledge(server, webhook),
+        PartnerFault::Reserialise => {
+            (StatusCode::UNAUTHORIZED, Json(json!({ "detail": "Firma inválida" }))).into_response()
         }
         PartnerFault::Hang => std::future::pending().await,
         PartnerFault::Drop => HangUp.into_response(),

@@ -14,6 +14,9 @@ pub struct Verdict {
     pub raw: bool,
     /// One that reads the body, writes it with `json.dumps(payload, sort_keys=True)`, and signs that.
     pub rewritten: bool,
+    /// One that writes it with `json.dumps(payload, sort_keys=True, separators=(",", ":"))`, and signs that. It never accepts
+    /// what we send by default: the bytes differ.
+    pub compact: bool,
     /// One that follows Standard Webhooks, whatever the time stamp.
     pub standard: bool,
 }
@@ -25,9 +28,12 @@ impl Verdict {
         let signed = |bytes: &[u8]| {
             hex.is_some_and(|hex| secrets.iter().any(|secret| is_same(hex, &to_hex(&mac(secret.as_bytes(), bytes)))))
         };
+        // Objects are sorted already: `serde_json` keeps them in a tree.
+        let payload = serde_json::from_slice::<Value>(body).ok();
         Self {
             raw: signed(body),
-            rewritten: serde_json::from_slice(body).is_ok_and(|payload| signed(&rewritten(&payload))),
+            rewritten: payload.as_ref().is_some_and(|payload| signed(&dumps(payload))),
+            compact: payload.as_ref().is_some_and(|payload| signed(payload.to_string().as_bytes())),
             standard: is_standard(
                 secrets,
                 header("webhook-id"),
@@ -63,8 +69,20 @@ fn is_same(one: &str, other: &str) -> bool {
     one.len() == other.len() && memcmp::eq(one.as_bytes(), other.as_bytes())
 }
 
-/// `json.dumps(payload, sort_keys=True)`. Objects are sorted already: `serde_json` keeps them in a tree.
-fn rewritten(payload: &Value) -> Vec<u8> {
+/// `whsec_` and 32 random bytes in base64.
+pub(super) fn make_secret() -> String {
+    let mut key = [0; 32];
+    openssl::rand::rand_bytes(&mut key).expect("OpenSSL has randomness");
+    format!("whsec_{}", STANDARD.encode(key))
+}
+
+/// What the marketplace of seed 000 signs: the HMAC under the whole secret, in hexadecimal letters.
+pub(super) fn hex_signature(secret: &str, bytes: &[u8]) -> String {
+    to_hex(&mac(secret.as_bytes(), bytes))
+}
+
+/// `json.dumps(payload)`: keys in the order in which the payload has them.
+pub(super) fn dumps(payload: &impl Serialize) -> Vec<u8> {
     let mut written = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut written, Python);
     payload.serialize(&mut serializer).expect("a value can be written");
@@ -113,20 +131,20 @@ mod tests {
         };
         let legacy = headers(&[("x-partner-signature", hex)]);
         let verdict = Verdict::of(&secret, &legacy, sorted.as_bytes());
-        assert_eq!(verdict, Verdict { raw: true, rewritten: true, standard: false });
+        assert_eq!(verdict, Verdict { raw: true, rewritten: true, compact: false, standard: false });
         let compact = sorted.replace("\": ", "\":").replace(", \"", ",\"");
         let verdict = Verdict::of(&secret, &legacy, compact.as_bytes());
-        assert_eq!(verdict, Verdict { raw: false, rewritten: true, standard: false });
+        assert_eq!(verdict, Verdict { raw: false, rewritten: true, compact: false, standard: false });
         let standard = headers(&[
             ("webhook-id", "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"),
             ("webhook-timestamp", "1768838400"),
             ("webhook-signature", "v1,bFfLVIrI/fjtY1gVAmeKWOX82PGQOkm48Br+CFj3bCE="),
         ]);
         let verdict = Verdict::of(&secret, &standard, sorted.as_bytes());
-        assert_eq!(verdict, Verdict { raw: false, rewritten: false, standard: true });
+        assert_eq!(verdict, Verdict { raw: false, rewritten: false, compact: false, standard: true });
         assert_eq!(
             Verdict::of(&[], &legacy, sorted.as_bytes()),
-            Verdict { raw: false, rewritten: false, standard: false }
+            Verdict { raw: false, rewritten: false, compact: false, standard: false }
         );
     }
 }

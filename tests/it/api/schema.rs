@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::app::{App, DISPATCH, SECRET, until};
+use crate::harness::app::{App, DISPATCH, SECRET, SECRET_KEY, until};
 use crate::harness::pair::Pair;
 use crate::harness::program::{errors, words};
 use crate::harness::sample;
@@ -64,6 +64,7 @@ async fn every_operation_keeps_to_the_document(pair: Pair) {
         ("API_KEYS", KEY),
         ("WORKER_CONCURRENCY", "4"),
         ("TRUSTED_PROXIES", "127.0.0.1"),
+        SECRET_KEY,
     ];
     let app = App::start_at(pair, &settings, Clock::system()).await;
     let stop = CancellationToken::new();
@@ -73,9 +74,10 @@ async fn every_operation_keeps_to_the_document(pair: Pair) {
         tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone())),
     ];
     let task = deliver_the_sample(&app).await;
+    let integrations = know_partners(&app).await;
 
     let document = app.get("/api/schema/").await.must_be(200);
-    let hints = hints(&app, &document, &task).await;
+    let hints = hints(&app, &document, &task, &integrations).await;
     let mut answers = Answers::default();
     for (phases, examples) in RUNS {
         let hints = if phases == "stateful" { "" } else { &hints };
@@ -128,6 +130,42 @@ async fn deliver_the_sample(app: &App) -> String {
     accepted["task_id"].as_str().expect("something is sent").to_owned()
 }
 
+/// Two partners with webhooks, one that was told of something and sold something for it; an appointment; a partner of the
+/// registry. Returns the integrations of the last.
+async fn know_partners(app: &App) -> Vec<Value> {
+    let post = async |path: &str, body: Value| {
+        let answer = app.send(app.request(Method::POST, path).bearer_auth(KEY).json(&body)).await;
+        assert!((200..300).contains(&answer.status), "{path}: {}", answer.text);
+        answer.json()
+    };
+    let partner = &app.sandbox.partner;
+    let url = format!("{}/webhooks/partner/", partner.url());
+    let secret = partner.make_secret();
+    partner.answer_to(&format!("{}/webhooks/partner/findyourwork", app.url));
+    post("/partners/register/findyourwork", json!({"webhook_url": url, "shared_secret": secret})).await;
+    let other = json!({"partner_name": "other", "webhook_url": url, "events": ["event.updated"]});
+    post("/partners/register", other).await;
+    let reservation = json!({
+        "reservation_id": "RES-1", "event_name": "Cena", "date": "2026-02-15", "time": "19:00", "guests": 50,
+        "contact_name": "María García", "contact_phone": "0991234567",
+    });
+    post("/partners/findyourwork/notify-event", reservation).await;
+    let lead = json!({"id": "7", "nombre": "Juan Pérez", "celular": "999888777"});
+    let appointment = json!({"fecha_hora": "2024-01-15T14:30:00"});
+    let told = json!({"estado": "Realizada", "lead": lead, "appointment": appointment});
+    post("/api/v1/crm/appointments/7/status/", told).await;
+    until("the itinerary is told", async || app.webhooks().len() >= 3).await;
+    let made = post("/api/v1/partners", json!({"nombre": "Empresa ABC", "email": "contacto@empresaabc.com"})).await;
+    let id = made["partner"]["id"].as_str().expect("an id");
+    let mut integrations = Vec::new();
+    for name in ["a", "b"] {
+        let body = json!({"tipo": "API", "nombre": name});
+        let integration = post(&format!("/api/v1/partners/{id}/integraciones"), body).await;
+        integrations.push(integration["integracion"]["id"].clone());
+    }
+    integrations
+}
+
 /// The program with all it needs to know. What it writes goes into the story's folder.
 async fn schemathesis(app: &App, phases: &str, examples: &str, hints: &str) -> Command {
     let file = app.folder().join("schemathesis.toml");
@@ -148,7 +186,7 @@ async fn schemathesis(app: &App, phases: &str, examples: &str, hints: &str) -> C
 }
 
 /// Ids that nobody could make up, for each operation that wants one.
-async fn hints(app: &App, document: &Value, task: &str) -> String {
+async fn hints(app: &App, document: &Value, task: &str, integrations: &[Value]) -> String {
     let mut text = String::new();
     for operation in operations(document) {
         let (method, path) = operation.split_once(' ').expect("a method and a path");
@@ -156,6 +194,10 @@ async fn hints(app: &App, document: &Value, task: &str) -> String {
         let Some((collection, parameter)) = parameter else { continue };
         let ids = match parameter {
             "task_id" => vec![json!(task)],
+            "ref" => vec![json!("findyourwork"), json!("other")],
+            "lead_id" => vec![json!("7")],
+            "id" if collection == "/api/v1/partners/" => ids_of(app, "/api/v1/partners", parameter).await,
+            "id" if collection == "/api/v1/partners/integraciones/" => integrations.to_vec(),
             "customer_id" => vec![json!("customer-001"), json!("customer-002")],
             _ if document["paths"][collection]["get"].is_null() => continue,
             _ => ids_of(app, collection, parameter).await,
@@ -170,7 +212,7 @@ async fn hints(app: &App, document: &Value, task: &str) -> String {
 /// What a list shows.
 async fn ids_of(app: &App, collection: &str, parameter: &str) -> Vec<Value> {
     let list = app.send(app.request(Method::GET, collection).bearer_auth(KEY)).await.must_be(200);
-    let items = list["results"].as_array().or(list.as_array()).into_iter().flatten();
+    let items = list["results"].as_array().or(list["partners"].as_array()).or(list.as_array()).into_iter().flatten();
     items.map(|item| item[parameter].clone()).filter(Value::is_string).collect()
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn words(output: &Output) -> String {
 }
 
 /// The programs lie beside the folder of the tests.
-fn built(name: &str) -> PathBuf {
+pub(crate) fn built(name: &str) -> PathBuf {
     let tests = std::env::current_exe().expect("this program is a file");
     let folder = tests.parent().and_then(|deps| deps.parent()).expect("target/debug/deps");
     let path = folder.join(name);

@@ -77,7 +77,7 @@ pub(super) async fn deliver(sender: Arc<Sender>, task: Arc<Claimed>, _: DeliverW
         return Ok(Outcome::Done(json!({ "status": delivery.status })).into());
     }
     let now = sender.context.clock.now();
-    let entered = match may_go(&sender, &delivery, &endpoint, now) {
+    let entered = match may_go(&sender, &delivery, &endpoint, now).await {
         Ok(entered) => entered,
         Err(Wait { until, because }) => return Ok(later(&delivery, until, because).into()),
     };
@@ -96,7 +96,12 @@ struct Wait {
 }
 
 /// A test goes out at once: a person waits for its answer.
-fn may_go(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, now: Timestamp) -> Result<Option<Entered>, Wait> {
+async fn may_go(
+    sender: &Sender,
+    delivery: &Delivery,
+    endpoint: &Endpoint,
+    now: Timestamp,
+) -> Result<Option<Entered>, Wait> {
     if delivery.is_test || endpoint.status == endpoints::Status::Disabled {
         return Ok(None);
     }
@@ -111,7 +116,7 @@ fn may_go(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, now: Timest
         let until = now + wait.mul_f64(rand::rng().random_range(1.0..2.0));
         Wait { until, because: "the endpoint has enough requests under way" }
     };
-    sender.gates.enter(endpoint, now).map(Some).map_err(wait)
+    sender.gates.enter(endpoint, now).await.map(Some).map_err(wait)
 }
 
 fn later(delivery: &Delivery, until: Timestamp, because: &str) -> Sent {
