@@ -9,6 +9,8 @@ pub mod dialect;
 pub mod endpoints;
 pub mod health;
 pub mod jobs;
+pub mod notices;
+pub mod portal;
 pub mod replays;
 pub mod retry;
 pub mod signature;

@@ -8,7 +8,7 @@ use recado_queue::context::Context;
 use recado_queue::jobs::Cleanup;
 use recado_queue::tasks::Claimed;
 use recado_queue::{idempotency, tasks};
-use recado_webhooks::deliveries;
+use recado_webhooks::{deliveries, notices};
 use serde_json::json;
 
 use crate::registry::{JobError, Outcome};
@@ -39,6 +39,7 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
                     deliveries::delete_finished(&mut session, notifications_before, LARGEST_BATCH).await?
                 }
                 What::InboundWebhooks => inbound::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
+                What::Notices => notices::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
                 What::PartnerEvents => events::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
@@ -52,7 +53,7 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, partner_events] = deleted;
+    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, notices, partner_events] = deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
         "notifications": notifications,
@@ -60,6 +61,7 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         "webhook_bodies": webhook_bodies,
         "webhooks": webhooks,
         "inbound_webhooks": inbound_webhooks,
+        "notices": notices,
         "partner_events": partner_events,
         "idempotency_keys": idempotency_keys,
     })))
@@ -74,17 +76,20 @@ enum What {
     WebhookBodies,
     Webhooks,
     InboundWebhooks,
+    /// What owners of endpoints were told.
+    Notices,
     PartnerEvents,
 }
 
 impl What {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Tasks,
         Self::Notifications,
         Self::Journal,
         Self::WebhookBodies,
         Self::Webhooks,
         Self::InboundWebhooks,
+        Self::Notices,
         Self::PartnerEvents,
     ];
 }
