@@ -79,7 +79,9 @@ create table partner_webhooks (
     -- True: only the bytes that arrived may be signed.
     strict_raw boolean not null,
     -- How old a signed time stamp may be; 0: any.
-    tolerance_seconds bigint not null
+    tolerance_seconds bigint not null,
+    -- Links to the portal carry this number; one that is higher makes all earlier links useless.
+    portal_epoch bigint not null
 );
 
 create index partner_webhooks_endpoint on partner_webhooks (endpoint_id);

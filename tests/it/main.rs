@@ -63,6 +63,8 @@ mod partners {
 /// Webhooks to partners, whoever sends them.
 mod webhooks {
     mod deliveries;
+    mod notices;
+    mod portal;
 }
 
 /// Appointments that become presences, at either end.
