@@ -192,7 +192,10 @@ async fn portal_link(context: &Context, options: PortalLink, json: bool) -> Outc
         print_json(&json!({ "url": url, "expires_at": pass.expires_at }))?;
     } else {
         say(&url);
-        eprintln!("Good for {}. Who has it acts for the partner: send it to the partner alone.", count(hours as usize, "hour"));
+        eprintln!(
+            "Good for {}. Who has it acts for the partner: send it to the partner alone.",
+            count(hours as usize, "hour")
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

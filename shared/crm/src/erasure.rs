@@ -65,7 +65,12 @@ pub async fn forget_presences(
              where id = any($1)",
             Ids(&hers)
         )?;
-        sql!(run, session, "update crm_sales set details = '{}', seller = null where presence_id = any($1)", Ids(&hers))?;
+        sql!(
+            run,
+            session,
+            "update crm_sales set details = '{}', seller = null where presence_id = any($1)",
+            Ids(&hers)
+        )?;
     }
     let is_last = (rows.len() as i64) < limit;
     Ok((rows.last().filter(|_| !is_last).map(|(id, _)| id.to_string()), hers.len() as u64))

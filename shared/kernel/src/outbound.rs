@@ -19,7 +19,9 @@ pub enum OutboundError {
     NotHttps,
     #[error("the URL holds a user name or a password; leave them out")]
     Credentials,
-    #[error("the address is not on the public internet; use a public one, or set OUTBOUND_ALLOW_PRIVATE_NETWORKS=true; for webhooks its network in OUTBOUND_ALLOWED_NETWORKS is enough")]
+    #[error(
+        "the address is not on the public internet; use a public one, or set OUTBOUND_ALLOW_PRIVATE_NETWORKS=true; for webhooks its network in OUTBOUND_ALLOWED_NETWORKS is enough"
+    )]
     NotPublic,
     #[error(
         "this address is never connected to: it is link-local, multicast, unspecified, or a cloud's metadata service"

@@ -237,7 +237,11 @@ story!(
 
         let id = send(app, 1).await;
         app.drain().await;
-        assert_eq!(delivery(app, &id).await["status"], "delivered", "over http, for the host is an address that is listed");
+        assert_eq!(
+            delivery(app, &id).await["status"],
+            "delivered",
+            "over http, for the host is an address that is listed"
+        );
         for (url, reason) in [
             ("http://example.com/", "https://"),
             ("https://10.0.0.1/", "not on the public internet"),
@@ -281,7 +285,10 @@ story!(bodies_are_kept_for_a_while, [SECRET_KEY, ("WEBHOOK_RETENTION_DAYS", "10"
     assert_eq!(inbound().await, 1, "what is not signed is not kept at all");
     clean_after(2).await;
     let old = delivery(app, &id).await;
-    assert_eq!((&old["body"], &old["attempts"][0]["response"], &old["status"]), (&Value::Null, &Value::Null, &json!("delivered")));
+    assert_eq!(
+        (&old["body"], &old["attempts"][0]["response"], &old["status"]),
+        (&Value::Null, &Value::Null, &json!("delivered"))
+    );
     assert_eq!(inbound().await, 0);
     clean_after(180).await;
     app.get(&format!("{DELIVERIES}{id}/")).await.must_be(404);

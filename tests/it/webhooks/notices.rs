@@ -10,10 +10,13 @@ use crate::harness::pair::story;
 const SETTINGS: [(&str, &str); 2] = [SECRET_KEY, ("PUBLIC_URL", "https://avisos.example.com")];
 const OPERATORS: &str = "/operators/";
 
+/// Where the partner takes webhooks. What stands behind the question mark may be a secret.
+const UNO: &str = "/uno/?token=of-the-url";
+
 async fn register(app: &App, name: &str, path: &str, events: &[&str]) -> Value {
     let url = format!("{}{path}", app.sandbox.partner.url());
     let contact = format!("dev@{}.example.com", name.to_lowercase());
-    let body = json!({"partner_name": name, "webhook_url": format!("{url}?token=of-the-url"), "events": events, "contact_email": contact});
+    let body = json!({"partner_name": name, "webhook_url": url, "events": events, "contact_email": contact});
     app.post("/partners/register", &body).await.must_be(201)
 }
 
@@ -21,7 +24,7 @@ async fn register(app: &App, name: &str, path: &str, events: &[&str]) -> Value {
 async fn partners(app: &App) {
     let wanted = ["endpoint.disabled", "endpoint.failing", "endpoint.recovered", "endpoint.enabled"];
     register(app, "Operadores", OPERATORS, &wanted).await;
-    register(app, "Uno", "/uno/", &["event.updated"]).await;
+    register(app, "Uno", UNO, &["event.updated"]).await;
     app.drain().await;
 }
 
@@ -47,9 +50,9 @@ async fn resume(app: &App) {
 // Appendix 2: the consumer is notified by another channel when its endpoint is disabled; once, however many webhooks waited.
 story!(an_owner_is_told_that_its_endpoint_is_gone_and_back, SETTINGS, async |app: &App| {
     partners(app).await;
-    app.sandbox.partner.misbehave_for("/uno/", PartnerFault::status(500));
+    app.sandbox.partner.misbehave_for(UNO, PartnerFault::status(500));
     tell(app, 3).await;
-    app.sandbox.partner.misbehave_for("/uno/", PartnerFault::status(410));
+    app.sandbox.partner.misbehave_for(UNO, PartnerFault::status(410));
     app.later(seconds(10)).await;
     app.later(seconds(10)).await;
     app.later(seconds(3600)).await;
@@ -57,7 +60,9 @@ story!(an_owner_is_told_that_its_endpoint_is_gone_and_back, SETTINGS, async |app
     assert_eq!(mail.to(), ["dev@uno.example.com"]);
     assert!(mail.subject().is_some_and(|subject| subject.contains("Desactivamos los webhooks de Uno")), "{mail:?}");
     let text = mail.text().unwrap_or_default().to_owned();
-    for part in ["410", "Sin entregas desde", "HTTP 410", "reactívelo", "https://avisos.example.com/portal/enter/", "/uno/"] {
+    for part in
+        ["410", "Sin entregas desde", "HTTP 410", "reactívelo", "https://avisos.example.com/portal/enter/", "/uno/"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(!text.contains("of-the-url"), "what may be secret in a URL is left out");
@@ -81,10 +86,14 @@ story!(an_owner_is_told_that_its_endpoint_is_gone_and_back, SETTINGS, async |app
 // An outage is told after an hour, once, and its end too.
 story!(
     an_owner_is_told_of_a_long_outage_and_of_its_end,
-    [SECRET_KEY, ("PUBLIC_URL", "https://avisos.example.com"), ("WEBHOOK_RETRY_SCHEDULE", "1,1,1,1,1800,1800,1800,1800,1800")],
+    [
+        SECRET_KEY,
+        ("PUBLIC_URL", "https://avisos.example.com"),
+        ("WEBHOOK_RETRY_SCHEDULE", "1,1,1,1,1800,1800,1800,1800,1800")
+    ],
     async |app: &App| {
         partners(app).await;
-        app.sandbox.partner.misbehave_for("/uno/", PartnerFault::status(503));
+        app.sandbox.partner.misbehave_for(UNO, PartnerFault::status(503));
         tell(app, 1).await;
         for _ in 0..5 {
             app.later(seconds(90)).await;

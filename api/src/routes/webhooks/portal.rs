@@ -183,18 +183,20 @@ impl Language {
             .split(',')
             .filter_map(|one| {
                 let (tag, rest) = one.split_once(';').unwrap_or((one, ""));
-                let quality = rest.trim().strip_prefix("q=").map_or(Some(1.0), |quality| quality.trim().parse().ok())?;
+                let quality =
+                    rest.trim().strip_prefix("q=").map_or(Some(1.0), |quality| quality.trim().parse().ok())?;
                 Some((tag.trim(), quality))
             })
             .filter(|(_, quality)| *quality > 0.0)
             .collect();
         // Stable, so of equal wishes the first one counts.
         wished.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let known = |(tag, _): &(&str, f32)| match tag.split('-').next().unwrap_or_default().to_ascii_lowercase().as_str() {
-            "es" => Some(Self::Spanish),
-            "en" => Some(Self::English),
-            _ => None,
-        };
+        let known =
+            |(tag, _): &(&str, f32)| match tag.split('-').next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                "es" => Some(Self::Spanish),
+                "en" => Some(Self::English),
+                _ => None,
+            };
         wished.iter().find_map(known).unwrap_or(Self::Spanish)
     }
 
@@ -242,7 +244,12 @@ impl FromRequestParts<Arc<Api>> for Visitor {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refused> {
-        let frame = Frame { language: Language::of(&parts.headers), base: base(api), name: String::new(), until: String::new() };
+        let frame = Frame {
+            language: Language::of(&parts.headers),
+            base: base(api),
+            name: String::new(),
+            until: String::new(),
+        };
         match visitor(parts, api, frame.language).await {
             Ok(Some(visitor)) => Ok(visitor),
             Ok(None) => Err(Refused::no_pass(frame)),
@@ -334,7 +341,9 @@ impl Refused {
     fn problem(frame: Frame, problem: Problem) -> Self {
         let status = problem.into_response().status();
         let text = match status {
-            StatusCode::NOT_FOUND => frame.t("Aquí no hay nada con este nombre.", "There is nothing of this name here."),
+            StatusCode::NOT_FOUND => {
+                frame.t("Aquí no hay nada con este nombre.", "There is nothing of this name here.")
+            }
             StatusCode::TOO_MANY_REQUESTS => {
                 frame.t("Son demasiadas solicitudes. Espere un minuto.", "These are too many requests. Wait a minute.")
             }
@@ -385,7 +394,9 @@ async fn style() -> Response {
 async fn enter(State(api): State<Arc<Api>>, Segment(token): Segment<String>, headers: HeaderMap) -> Response {
     let frame = Frame { language: Language::of(&headers), base: base(&api), name: String::new(), until: String::new() };
     let admitted = match read(&api, &token) {
-        Some(pass) => async { portal::admit(&mut api.context.db.read().await?, pass).await }.await.map(|found| found.map(|_| pass)),
+        Some(pass) => async { portal::admit(&mut api.context.db.read().await?, pass).await }
+            .await
+            .map(|found| found.map(|_| pass)),
         None => Ok(None),
     };
     let pass = match admitted {
@@ -411,7 +422,8 @@ async fn leave(State(api): State<Arc<Api>>, Actor(visitor): Actor) -> Response {
     let frame = visitor.frame;
     let cookie = set_cookie(&api, &frame, "", 0);
     let title = frame.t("Hasta luego", "Goodbye").to_owned();
-    let text = frame.t("Este navegador ya no abre su portal.", "This browser does not open your portal any more.").to_owned();
+    let text =
+        frame.t("Este navegador ya no abre su portal.", "This browser does not open your portal any more.").to_owned();
     let mut response = page(StatusCode::OK, &MessagePage { frame, title, text, back: false });
     response.headers_mut().extend(cookie.parse().ok().map(|cookie| (SET_COOKIE, cookie)));
     response
@@ -592,7 +604,10 @@ async fn replay_many(
     let since = form.get("since");
     let from = if since.is_empty() { Ok(None) } else { read_local(&api, since).map(Some).ok_or(()) };
     let (Ok(from), None) = (from, stopped(&api, &visitor)) else {
-        let wrong = visitor.frame.t("Escriba la fecha y la hora desde la que reenviar.", "Write the date and time since when to send again.");
+        let wrong = visitor.frame.t(
+            "Escriba la fecha y la hora desde la que reenviar.",
+            "Write the date and time since when to send again.",
+        );
         let reason = stopped(&api, &visitor).unwrap_or_else(|| wrong.to_owned());
         return show_overview(&api, visitor, &Form::default(), StatusCode::CONFLICT, reason).await;
     };
@@ -635,7 +650,8 @@ async fn send_test(
         return show_overview(&api, visitor, &Form::default(), StatusCode::CONFLICT, reason).await;
     }
     if !is_known {
-        let text = visitor.frame.t("Elija un tipo de evento de la lista.", "Choose a type of event of the list.").to_owned();
+        let text =
+            visitor.frame.t("Elija un tipo de evento de la lista.", "Choose a type of event of the list.").to_owned();
         return show_overview(&api, visitor, &Form::default(), StatusCode::BAD_REQUEST, text).await;
     }
     let acted = async {
@@ -672,7 +688,9 @@ async fn resume(State(api): State<Arc<Api>>, Actor(visitor): Actor) -> Result<Re
         let mut session = api.context.db.begin().await?;
         let mut rings = deliveries::resume(&mut session, visitor.endpoint.id, now).await?;
         let (partner, endpoint) = (visitor.connection.partner.id, visitor.endpoint.id);
-        rings.extend(portal::record(&mut session, partner, PortalAction::EndpointReactivado, Some(endpoint), now).await?);
+        rings.extend(
+            portal::record(&mut session, partner, PortalAction::EndpointReactivado, Some(endpoint), now).await?,
+        );
         session.commit().await?;
         api.context.ring(&rings).await;
         Ok::<_, Problem>(())
@@ -737,7 +755,8 @@ async fn test_signature(
     let as_pasted = form.get("body").to_owned();
     let with_single_ends = as_pasted.replace("\r\n", "\n");
     let rules = connection.rules();
-    let judge = |body: &str| dialect::verify(&secrets, &rules, Received { headers: &headers, body: body.as_bytes() }, now);
+    let judge =
+        |body: &str| dialect::verify(&secrets, &rules, Received { headers: &headers, body: body.as_bytes() }, now);
     let (verdict, body) = match judge(&with_single_ends) {
         Err(Refusal::Wrong) if judge(&as_pasted).is_ok() => (judge(&as_pasted), &as_pasted),
         verdict => (verdict, &with_single_ends),
@@ -789,7 +808,12 @@ struct Form(Vec<(String, String)>);
 
 impl Form {
     fn read(bytes: &[u8]) -> Self {
-        Self(form_urlencoded::parse(bytes).map(|(name, value)| (name.into_owned(), value.into_owned())).take(50).collect())
+        Self(
+            form_urlencoded::parse(bytes)
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .take(50)
+                .collect(),
+        )
     }
 
     /// Empty where there is none.
@@ -840,7 +864,11 @@ impl Asked {
         let mut time = |text: &str| {
             let read = read_local(api, text);
             if read.is_none() && !text.is_empty() {
-                errors.push(frame.t("Escriba fechas como 2026-01-20T14:30.", "Write dates such as 2026-01-20T14:30.").to_owned());
+                errors.push(
+                    frame
+                        .t("Escriba fechas como 2026-01-20T14:30.", "Write dates such as 2026-01-20T14:30.")
+                        .to_owned(),
+                );
             }
             read
         };
@@ -886,7 +914,8 @@ fn local(api: &Api, at: Timestamp) -> String {
 
 /// What a form wrote, in the zone of this installation. Of an hour that comes twice the first is meant.
 fn read_local(api: &Api, text: &str) -> Option<Timestamp> {
-    let time = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"].iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let time =
+        ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"].iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
     let zoned = time?.and_local_timezone(api.context.config.time_zone).earliest()?;
     Some(zoned.to_utc().into())
 }
@@ -896,7 +925,10 @@ fn done(language: Language, word: &str) -> String {
     let text = match word {
         "replayed" => language.t("Reenviada como entrega nueva.", "Sent again, as a new delivery."),
         "ordered" => language.t("El reenvío está en curso.", "They are being sent again."),
-        "tested" => language.t("Prueba enviada; abajo está cómo respondió su endpoint.", "Test sent; below is how your endpoint answered."),
+        "tested" => language.t(
+            "Prueba enviada; abajo está cómo respondió su endpoint.",
+            "Test sent; below is how your endpoint answered.",
+        ),
         "resumed" => language.t(
             "Su endpoint está activo. Lo que se perdió se reenvía con «todo desde que se desactivó».",
             "Your endpoint is active. What you missed is sent again by “everything since it was disabled”.",
@@ -1103,7 +1135,9 @@ impl AttemptView {
     fn of(api: &Api, attempt: Attempt) -> Self {
         let code = attempt.status_code.map(|code| format!("HTTP {code}"));
         let headers = attempt.request_headers.0.as_object().map(|headers| {
-            let line = |(name, value): (&String, &serde_json::Value)| format!("{name}: {}\n", value.as_str().unwrap_or_default());
+            let line = |(name, value): (&String, &serde_json::Value)| {
+                format!("{name}: {}\n", value.as_str().unwrap_or_default())
+            };
             headers.iter().map(line).collect::<String>()
         });
         Self {
@@ -1186,9 +1220,9 @@ mod tests {
     #[test]
     fn forms_are_taken_from_our_own_pages_only() {
         let is_ours = |pairs: &[(&str, &str)]| {
-            let request = pairs.iter().fold(Request::builder().uri("/portal/test"), |request, (name, value)| {
-                request.header(*name, *value)
-            });
+            let request = pairs
+                .iter()
+                .fold(Request::builder().uri("/portal/test"), |request, (name, value)| request.header(*name, *value));
             let (parts, ()) = request.body(()).expect("a request").into_parts();
             is_our_page(&parts, Some("https://avisos.example.com/recado"))
         };

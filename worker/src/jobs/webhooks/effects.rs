@@ -51,7 +51,8 @@ async fn act(session: &mut Session, batch: &[ToWrite<'_, WebhookRows>], findings
             Found::Failing => (NoticeKind::Failing, None),
             Found::Recovered => (NoticeKind::Recovered, None),
         };
-        let of_it = |one: &&ToWrite<'_, WebhookRows>| one.rows.taken.is_some_and(|taken| taken.endpoint_id == endpoint_id);
+        let of_it =
+            |one: &&ToWrite<'_, WebhookRows>| one.rows.taken.is_some_and(|taken| taken.endpoint_id == endpoint_id);
         let last = batch.iter().filter(of_it).filter_map(|one| one.rows.attempt.as_ref()).next_back();
         notices.push(Notice {
             reason,

@@ -33,8 +33,13 @@ pub(crate) fn register(jobs: &mut Jobs, context: Context) -> Result<(), Provider
     let outside = context.config.reach_of_webhooks();
     let client = outbound::client(outside.clone(), USUAL_TIMEOUT, Connections::Kept)
         .map_err(|error| ProviderError::Tls(error.into()))?;
-    let sender =
-        Arc::new(Sender { outside, client, loaded: deliver::load_together(context.clone()), gates: Gates::default(), context });
+    let sender = Arc::new(Sender {
+        outside,
+        client,
+        loaded: deliver::load_together(context.clone()),
+        gates: Gates::default(),
+        context,
+    });
     jobs.add(&sender, deliver::deliver);
     jobs.add(&sender, replay::run);
     jobs.add(&sender, notices::announce);

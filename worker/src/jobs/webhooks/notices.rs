@@ -101,14 +101,17 @@ fn mail(
     let address = registered.or_else(|| endpoint.owner_email.clone())?;
     let config = &context.config;
     let link = match (owner, &config.public_url, &config.secret_key) {
-        (Some(owner), Some(public_url), Some(key)) => Some(portal::pass(owner, LONGEST_LIFETIME, now).url(public_url, key)),
+        (Some(owner), Some(public_url), Some(key)) => {
+            Some(portal::pass(owner, LONGEST_LIFETIME, now).url(public_url, key))
+        }
         _ => None,
     };
     let missed = Facts { notice, endpoint, link: link.as_deref(), zone: config.time_zone };
     Some(mails::Notice {
         key: format!("webhook_notice:{}", notice.id),
         event_type: notice.kind.event_type().to_owned(),
-        recipient: partner.map_or_else(|| format!("endpoint:{}", endpoint.id), |partner| erasure::recipient(partner.id)),
+        recipient: partner
+            .map_or_else(|| format!("endpoint:{}", endpoint.id), |partner| erasure::recipient(partner.id)),
         address,
         subject: missed.subject(),
         body: missed.body(),
