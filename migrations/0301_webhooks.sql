@@ -51,6 +51,8 @@ create table webhook_endpoints (
     -- The circuit breaker: no attempt before this moment; how often it opened since the last success.
     open_until timestamptz,
     times_opened integer not null,
+    -- When its owner was told that it takes nothing; null since it was last well.
+    warned_at timestamptz,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     constraint webhook_endpoints_status check (status in ('active', 'paused', 'disabled')),
@@ -85,6 +87,8 @@ create table webhook_deliveries (
     replay_of uuid,
     created_at timestamptz not null,
     finished_at timestamptz,
+    -- When its body and its answers were erased, because they named a person who was forgotten.
+    erased_at timestamptz,
     constraint webhook_deliveries_status check (status in ('pending', 'delivered', 'failed', 'cancelled', 'skipped'))
 );
 
@@ -112,6 +116,27 @@ create table webhook_attempts (
 );
 
 create index webhook_attempts_delivery on webhook_attempts (delivery_id, number);
+
+-- What an endpoint's owner is told of it, once each: written together with the change that it tells of.
+create table webhook_notices (
+    -- Also the id of the task that tells of it.
+    id uuid primary key,
+    endpoint_id uuid not null,
+    -- disabled, failing, recovered, enabled.
+    kind text not null,
+    -- Why it was disabled: gone or failing.
+    reason text,
+    -- Since when it took nothing.
+    since timestamptz,
+    -- How it answered last: the status code, or why there was no answer.
+    last_status_code integer,
+    last_error text,
+    at timestamptz not null,
+    -- When mail and events were written, in the same transaction; null: not yet.
+    published_at timestamptz
+);
+
+create index webhook_notices_endpoint on webhook_notices (endpoint_id, id);
 
 -- Many deliveries sent again. What was made after the order is never among them.
 create table webhook_replays (

@@ -80,7 +80,9 @@ create table partner_webhooks (
     strict_raw boolean not null,
     -- How old a signed time stamp may be; 0: any. Null: WEBHOOK_TOLERANCE_SECONDS for Standard Webhooks, and any for a time in
     -- the payload.
-    tolerance_seconds bigint
+    tolerance_seconds bigint,
+    -- Links to the portal carry this number; one that is higher makes all earlier links useless.
+    portal_epoch bigint not null
 );
 
 create index partner_webhooks_endpoint on partner_webhooks (endpoint_id);

@@ -1,15 +1,18 @@
 //! `recado partners`: who our partners are, how each stands, and what is done for one.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_partners::connections;
+use recado_partners::events::PortalAction;
 use recado_partners::integrations::{self, Integration};
 use recado_partners::kyc::{self, Entry, KycStatus};
 use recado_partners::partners::{self, Listed, Partner, PartnerFilter, Status};
+use recado_partners::portal;
 use recado_partners::registration;
 use recado_queue::context::Context;
 use recado_webhooks::deliveries::Status as DeliveryStatus;
@@ -56,6 +59,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  recado partners replay findyourwork                       what was cancelled since it was last disabled\n  recado partners replay findyourwork --since 6h            everything of the last six hours\n  recado partners replay findyourwork --since 6h --yes --wait\n\nWithout --yes it says how many there are, and sends none. `recado webhooks replay` has more filters."
     )]
     Replay(Replay),
+    /// Make a link under which a partner sees its own webhooks, without a login
+    #[command(
+        after_help = "Examples:\n  recado partners portal findyourwork\n  recado partners portal 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a --hours 72\n  recado partners portal findyourwork --revoke"
+    )]
+    Portal(PortalLink),
 }
 
 #[derive(Args, Debug)]
@@ -71,6 +79,18 @@ pub(crate) struct Replay {
     /// Wait until all have been handed over, and show how far it is
     #[arg(long)]
     wait: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PortalLink {
+    /// The partner's id, its slug or its partner_id
+    partner: String,
+    /// For how many hours it is good
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=168))]
+    hours: u64,
+    /// Make all links useless that it was given so far, and make none
+    #[arg(long, conflicts_with = "hours")]
+    revoke: bool,
 }
 
 #[derive(Args, Debug)]
@@ -96,6 +116,7 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
         Command::Show { id } => show(&context, id, json).await,
         Command::Rotate { partner } => rotate(&context, &partner, json).await,
         Command::Replay(options) => replay(&context, options, json).await,
+        Command::Portal(options) => portal_link(&context, options, json).await,
     }
 }
 
@@ -195,6 +216,51 @@ async fn rotate(context: &Context, partner: &str, json: bool) -> Outcome {
             connection.partner.name
         );
         say(secret);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn portal_link(context: &Context, options: PortalLink, json: bool) -> Outcome {
+    let PortalLink { partner, hours, revoke } = options;
+    let (config, now) = (&context.config, context.clock.now());
+    let mut session = context.db.begin().await?;
+    let found = match partner.parse::<Id>() {
+        Ok(id) => connections::of_partner(&mut session, id).await?,
+        Err(_) => connections::find(&mut session, &partner).await?,
+    };
+    let Some(connection) = found else {
+        return Err(format!("there is no partner {partner} with webhooks; see `recado partners list`").into());
+    };
+    let id = connection.partner.id;
+    if revoke {
+        let rings = portal::revoke(&mut session, id, now).await?;
+        session.commit().await?;
+        context.ring(&rings).await;
+        say("its links open nothing any more");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if connection.partner.status == Status::Deleted {
+        return Err(format!("the partner {partner} is deleted, so it has no portal").into());
+    }
+    let Some(public_url) = &config.public_url else {
+        return Err("PUBLIC_URL is not set, so nobody could open the link; set it to where people reach the API".into());
+    };
+    let Some(key) = &config.secret_key else {
+        return Err("SECRET_KEY is not set, so the link cannot be signed; set it to that of the API".into());
+    };
+    let pass = portal::pass(&connection, Duration::from_secs(hours * 60 * 60), now);
+    let rings = portal::record(&mut session, id, PortalAction::EnlaceCreado, None, now).await?;
+    session.commit().await?;
+    context.ring(&rings).await;
+    let url = pass.url(public_url, key);
+    if json {
+        print_json(&json!({ "url": url, "expires_at": pass.expires_at }))?;
+    } else {
+        say(&url);
+        eprintln!(
+            "Good for {}. Who has it acts for the partner: send it to the partner alone.",
+            count(hours as usize, "hour")
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

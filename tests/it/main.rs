@@ -67,6 +67,8 @@ mod webhooks {
     mod deliveries;
     mod documentation;
     mod endpoints;
+    mod notices;
+    mod portal;
     mod verify;
 }
 

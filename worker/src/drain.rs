@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
+use tokio::sync::OnceCell;
 
 use crate::channels::ProviderError;
 use crate::completer::complete;
@@ -21,13 +22,14 @@ pub type DrainError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Drain {
     context: Context,
     runner: Runner,
+    prepared: OnceCell<()>,
 }
 
 impl Drain {
     /// # Errors
     /// A setting of a provider that cannot work.
     pub fn new(context: Context) -> Result<Self, ProviderError> {
-        Ok(Self { runner: Runner::new(context.clone(), jobs::all(&context)?), context })
+        Ok(Self { runner: Runner::new(context.clone(), jobs::all(&context)?), prepared: OnceCell::new(), context })
     }
 
     /// Reads, claims, runs and completes until no lane has a ring left. Returns how many runs that took.
@@ -35,6 +37,7 @@ impl Drain {
     /// # Errors
     /// The queue or the database failed.
     pub async fn run(&self) -> Result<usize, DrainError> {
+        self.prepared.get_or_try_init(|| jobs::prepare(&self.context)).await?;
         let mut runs = 0;
         loop {
             let mut read = 0;

@@ -80,6 +80,9 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) {
         tracing::info!(worker = self.name, lanes = ?self.options.lanes, "worker {} takes tasks", self.name);
         self.context.health.expect(HEARTBEAT, self.context.config.worker.lease);
+        if stop.run_until_cancelled(self.prepare()).await.is_none() {
+            return;
+        }
         let mut lanes = JoinSet::new();
         let (suspects, claimed) = mpsc::channel(lane::MAX_IN_FLIGHT);
         for lane in &self.options.lanes {
@@ -108,6 +111,15 @@ impl Worker {
         silent.cancel();
         let _ = heartbeat.await;
         tracing::info!(worker = worker.name, "worker {} has stopped", worker.name);
+    }
+
+    /// Until it is done: without the database there is no task either.
+    async fn prepare(&self) {
+        while let Err(error) = jobs::prepare(&self.context).await {
+            let reason = explain(&error);
+            tracing::warn!(error = %reason, "the worker cannot begin yet: {reason}");
+            tokio::time::sleep(PREPARE_AGAIN_AFTER).await;
+        }
     }
 
     fn lane(&self, lane: Lane, suspects: mpsc::Sender<Claimed>) -> lane::LaneWorker {
@@ -212,6 +224,9 @@ fn incarnation(now: Timestamp) -> String {
     let random = Id::new(now).to_string();
     format!("{}:{}:{}", host.trim(), std::process::id(), &random[random.len() - 8..])
 }
+
+/// How long a worker waits that could not begin.
+const PREPARE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What a worker is healthy by: what it holds stays its own only while the heartbeat is written.
 const HEARTBEAT: &str = "heartbeat";

@@ -9,7 +9,7 @@ use chrono::DateTime;
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use recado_kernel::clock::Timestamp;
-use recado_kernel::outbound::{OutboundError, is_allowed};
+use recado_kernel::outbound::{OutboundError, Reach as Outside};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
@@ -45,24 +45,25 @@ pub(crate) enum Connections {
 pub(crate) enum Reach {
     /// The operator configured it.
     Anywhere,
-    /// It was written through the API: only addresses that [`is_allowed`] lets pass.
+    /// It was written through the API: only addresses that [`is_allowed`](recado_kernel::outbound::is_allowed) lets pass.
     Guarded { allow_private: bool },
 }
 
 /// A client for URLs that customers chose: push endpoints and webhooks.
 ///
-/// It only connects to addresses that [`is_allowed`] lets pass, and to the very address that was judged, so a name that
+/// It only connects to addresses that `outside` permits, and to the very address that was judged, so a name that
 /// resolves differently a moment later (DNS rebinding) gains nothing. It follows no redirect and uses no proxy. A URL
 /// with a literal address does not pass the resolver: call [`recado_kernel::outbound::check_url`] as well.
 ///
 /// # Errors
 /// When the TLS library cannot be set up, e.g. because the system's trust store is unreadable.
 pub(crate) fn client(
-    allow_private: bool,
+    outside: impl Into<Outside>,
     timeout: Duration,
     connections: Connections,
 ) -> Result<Client, reqwest::Error> {
-    builder(timeout, connections).dns_resolver(Arc::new(GuardedResolver { allow_private })).no_proxy().build()
+    let resolver = GuardedResolver { outside: Arc::new(outside.into()) };
+    builder(timeout, connections).dns_resolver(Arc::new(resolver)).no_proxy().build()
 }
 
 /// A client for the server at `url`, which the operator configured (Evolution API): wherever it is, and through the
@@ -103,15 +104,15 @@ fn builder(timeout: Duration, connections: Connections) -> ClientBuilder {
 
 /// Looks names up and keeps only the addresses to which we may connect.
 struct GuardedResolver {
-    allow_private: bool,
+    outside: Arc<Outside>,
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
+        let outside = self.outside.clone();
         Box::pin(async move {
             // The port is the URL's; 0 lets the client fill it in.
-            match addresses(name.as_str(), 0, allow_private).await {
+            match addresses(name.as_str(), 0, &outside).await {
                 Ok(allowed) => Ok(Box::new(allowed.into_iter()) as Addrs),
                 Err(NoAddress::Unknown(error)) => Err(error.into()),
                 // By itself, so that `refusal` finds it.
@@ -130,14 +131,14 @@ pub(crate) enum NoAddress {
     Refused(OutboundError),
 }
 
-/// The addresses of a server that others chose, as far as [`is_allowed`] lets them pass; never an empty list.
+/// The addresses of a server that others chose, as far as `outside` permits them; never an empty list.
 /// Connect to these very addresses.
 ///
 /// # Errors
 /// When the name is unknown, or none of its addresses passes.
-pub(crate) async fn addresses(host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, NoAddress> {
+pub(crate) async fn addresses(host: &str, port: u16, outside: &Outside) -> Result<Vec<SocketAddr>, NoAddress> {
     let found = tokio::net::lookup_host((host, port)).await.map_err(NoAddress::Unknown)?;
-    let allowed: Vec<_> = found.filter(|address| is_allowed(address.ip(), allow_private)).collect();
+    let allowed: Vec<_> = found.filter(|address| outside.permits(address.ip())).collect();
     if allowed.is_empty() { Err(NoAddress::Refused(OutboundError::NotPublic)) } else { Ok(allowed) }
 }
 

@@ -62,6 +62,9 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/webhooks/inbound/rejected", rejected::routes())
         .nest("/api/v1/webhooks/inbound", webhooks::verify::of_inbound())
         .nest("/api/v1/webhooks/verify", webhooks::verify::routes())
+        .nest("/api/v1/webhooks/portal-links", webhooks::portal::links())
+        // Partners, with a link that they were given
+        .nest("/portal", webhooks::portal::pages())
         // A CRM and the commercial application; the first two with a token of their own, the third always with a key
         .nest("/api/webhook-presencia-crm", crm::presences::webhook())
         .nest("/api/gestion/webhook-presencia-crm", crm::presences::webhook_alias())

@@ -5,6 +5,7 @@
 
 pub mod appointments;
 pub mod commercial;
+pub mod erasure;
 pub mod mapping;
 pub mod moments;
 pub mod presences;

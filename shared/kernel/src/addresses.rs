@@ -309,6 +309,12 @@ fn readings(dialled: &str, home: &Metadata, country: country::Id) -> impl Iterat
     international.chain(national).filter_map(Result::ok)
 }
 
+/// The country code of a number in E.164, and its national digits.
+pub fn parts(e164: &str) -> Option<(&str, &str)> {
+    let digits = e164.strip_prefix('+')?;
+    digits.split_at_checked(country_code_length(digits)?).filter(|(_, national)| !national.is_empty())
+}
+
 /// Country codes are free of prefixes (ITU-T E.164 annex D), so that the first match is the only one.
 fn country_code_length(digits: &str) -> Option<usize> {
     let is_code = |length: &usize| {

@@ -20,7 +20,7 @@ use url::Url;
 use crate::addresses::{self, Mailbox};
 use crate::host_names::{AllowedHosts, HeloName, HostError, server_name};
 use crate::networks::{Network, NotANetwork};
-use crate::outbound;
+use crate::outbound::{self, Reach};
 use crate::retry::RetryPolicy;
 use crate::server_urls::{DatabaseUrl, RedisUrl};
 use crate::telemetry;
@@ -212,6 +212,11 @@ pub const VARIABLES: &[Variable] = &[
         "true lets push endpoints and webhooks be loopback or private addresses.",
     ),
     variable(
+        "OUTBOUND_ALLOWED_NETWORKS",
+        "",
+        "Networks beyond the public internet that webhooks may be sent to, separated by commas, e.g. 10.20.0.0/16. A single link-local address or metadata service counts only when it is written alone, e.g. 169.254.10.7.",
+    ),
+    variable(
         "WEBHOOK_RETRY_SCHEDULE",
         "5,300,1800,7200,18000,36000,50400,72000,86400",
         "Seconds between the attempts of a webhook, separated by commas; fractions are allowed. The first attempt is made at once, so n numbers are n + 1 attempts. Each moves by up to 20 %.",
@@ -363,6 +368,8 @@ pub struct Config {
     /// ISO 3166 code.
     pub default_country: String,
     pub allow_private_networks: bool,
+    /// Networks beyond the public internet to which webhooks may be sent.
+    pub outbound_networks: Vec<Network>,
     /// Waits between the attempts of a webhook.
     pub webhook_retry_schedule: Vec<Duration>,
     pub webhook_retention: Duration,
@@ -588,7 +595,7 @@ impl Config {
             listen: env.list("LISTEN").iter().filter_map(|address| env.address("LISTEN", address)).collect(),
             api_max_connections: env.number("API_MAX_CONNECTIONS", 0, 1_000_000),
             api_body_memory: env.number("API_BODY_MEMORY_MIB", 8, 1_000_000) as usize * 1024 * 1024,
-            trusted_proxies: trusted_proxies(&mut env),
+            trusted_proxies: networks(&mut env, "TRUSTED_PROXIES"),
             cors_origins: cors_origins(&mut env),
             metrics_listen: env.optional("METRICS_LISTEN").and_then(|address| env.address("METRICS_LISTEN", &address)),
             log_json: log_json(&mut env),
@@ -616,6 +623,7 @@ impl Config {
             template_strict_case: env.flag("TEMPLATE_STRICT_CASE"),
             default_country: default_country(&mut env),
             allow_private_networks: env.flag("OUTBOUND_ALLOW_PRIVATE_NETWORKS"),
+            outbound_networks: networks(&mut env, "OUTBOUND_ALLOWED_NETWORKS"),
             webhook_retry_schedule: webhook_retry_schedule(&mut env),
             webhook_retention: env.days("WEBHOOK_RETENTION_DAYS"),
             webhook_tolerance_seconds: env.number("WEBHOOK_TOLERANCE_SECONDS", 0, 7 * 86_400).into(),
@@ -657,6 +665,11 @@ impl Config {
             )
         })
         .collect()
+    }
+
+    /// Where webhooks may be sent.
+    pub fn reach_of_webhooks(&self) -> Reach {
+        Reach { all_private: self.allow_private_networks, networks: self.outbound_networks.clone() }
     }
 
     /// Whether the database is the embedded one.
@@ -753,15 +766,15 @@ fn allowed_hosts(env: &mut Environment) -> AllowedHosts {
     hosts
 }
 
-fn trusted_proxies(env: &mut Environment) -> Vec<Network> {
-    let mut proxies = Vec::new();
-    for entry in env.list("TRUSTED_PROXIES") {
+fn networks(env: &mut Environment, variable: &'static str) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for entry in env.list(variable) {
         match entry.parse() {
-            Ok(network) => proxies.push(network),
-            Err(NotANetwork) => env.problem("TRUSTED_PROXIES", &NotANetwork.to_string()),
+            Ok(network) => networks.push(network),
+            Err(NotANetwork) => env.problem(variable, &NotANetwork.to_string()),
         }
     }
-    proxies
+    networks
 }
 
 /// The front end's origin and the others. A front end may have a scheme of its own (an app); then no browser calls from it.

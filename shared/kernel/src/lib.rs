@@ -15,6 +15,7 @@ pub mod host_names;
 pub mod ids;
 pub mod networks;
 pub mod outbound;
+pub mod person;
 pub mod process;
 pub mod retry;
 pub mod sealed;

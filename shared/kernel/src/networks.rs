@@ -24,6 +24,13 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Whether it is a single address.
+    pub fn is_one_address(&self) -> bool {
+        self.prefix == 128
+    }
+}
+
 impl FromStr for Network {
     type Err = NotANetwork;
 

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
+use crate::networks::Network;
+
 /// Why an address that a customer chose is not used. Each names the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutboundError {
@@ -17,7 +19,9 @@ pub enum OutboundError {
     NotHttps,
     #[error("the URL holds a user name or a password; leave them out")]
     Credentials,
-    #[error("the address is not on the public internet; use a public one, or set OUTBOUND_ALLOW_PRIVATE_NETWORKS=true")]
+    #[error(
+        "the address is not on the public internet; use a public one, or set OUTBOUND_ALLOW_PRIVATE_NETWORKS=true; for webhooks its network in OUTBOUND_ALLOWED_NETWORKS is enough"
+    )]
     NotPublic,
     #[error(
         "this address is never connected to: it is link-local, multicast, unspecified, or a cloud's metadata service"
@@ -33,7 +37,7 @@ impl OutboundError {
             Self::NotHttps => "La URL debe empezar por https://.",
             Self::Credentials => "La URL no debe llevar usuario ni contraseña.",
             Self::NotPublic => {
-                "La dirección no está en la internet pública; use una que lo esté, o active OUTBOUND_ALLOW_PRIVATE_NETWORKS."
+                "La dirección no está en la internet pública; use una que lo esté, o active OUTBOUND_ALLOW_PRIVATE_NETWORKS; para webhooks basta su red en OUTBOUND_ALLOWED_NETWORKS."
             }
             Self::Forbidden => "A esta dirección no se conecta nunca.",
         }
@@ -60,6 +64,67 @@ pub fn check_url(url: &str, allow_private: bool) -> Result<Url, OutboundError> {
         Some(Host::Domain(_)) => {}
         Some(Host::Ipv4(ip)) => check_ip(ip.into(), allow_private)?,
         Some(Host::Ipv6(ip)) => check_ip(ip.into(), allow_private)?,
+    }
+    Ok(url)
+}
+
+/// How far requests may go whose URL was written through the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// `OUTBOUND_ALLOW_PRIVATE_NETWORKS`: loopback and private networks, over `http` too.
+    pub all_private: bool,
+    /// `OUTBOUND_ALLOWED_NETWORKS`: these as well. What [`is_allowed`] never lets pass needs an entry for the very address
+    /// (d26): a network that happens to hold a metadata service does not open it.
+    pub networks: Vec<Network>,
+}
+
+impl From<bool> for Reach {
+    fn from(all_private: bool) -> Self {
+        Self { all_private, networks: Vec::new() }
+    }
+}
+
+impl Reach {
+    /// Whether we may connect to this address.
+    pub fn permits(&self, ip: IpAddr) -> bool {
+        is_allowed(ip, self.all_private) || self.is_listed(ip)
+    }
+
+    fn is_listed(&self, ip: IpAddr) -> bool {
+        let is_ordinary = is_private_network(ip);
+        self.networks.iter().any(|network| network.contains(ip) && (is_ordinary || network.is_one_address()))
+    }
+
+    /// Checks a URL as it is written, as [`check_url`] does. In a network that is listed `http` passes too, where the host is
+    /// written as an address.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the remedy.
+    pub fn check_url(&self, url: &str) -> Result<Url, OutboundError> {
+        let found = check_url(url, self.all_private);
+        let (Err(error), Ok(open)) = (&found, check_url_of_listed(url)) else { return found };
+        let ip = match open.host() {
+            Some(Host::Ipv4(ip)) => ip.into(),
+            Some(Host::Ipv6(ip)) => ip.into(),
+            // What the name leads to is judged when it is called; only TLS says then that it is the right one.
+            Some(Host::Domain(name)) => {
+                let is_here = is_localhost(name) && self.is_listed(Ipv4Addr::LOCALHOST.into());
+                return if is_here { Ok(open) } else { Err(error.clone()) };
+            }
+            None => return found,
+        };
+        if self.is_listed(ip) { Ok(open) } else { Err(error.clone()) }
+    }
+}
+
+/// The form of a URL alone.
+fn check_url_of_listed(url: &str) -> Result<Url, OutboundError> {
+    let url = Url::parse(url.trim()).map_err(|_| OutboundError::NotAUrl)?;
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(OutboundError::NotHttps);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(OutboundError::Credentials);
     }
     Ok(url)
 }
@@ -351,6 +416,38 @@ mod tests {
         ] {
             assert_eq!(check_url(url, false), Err(OutboundError::NotPublic), "{url}");
         }
+    }
+
+    /// d26: a list of networks, and link-local addresses never without an exact entry.
+    #[test]
+    fn a_network_of_the_operator_is_open_and_no_other() {
+        let reach = |networks: &[&str]| Reach {
+            all_private: false,
+            networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+        };
+        let listed = reach(&["10.20.0.0/16", "169.254.0.0/16", "169.254.10.7"]);
+        let table = [
+            ("https://10.20.1.1/", Ok(())),
+            ("http://10.20.1.1:8080/hook", Ok(())),
+            ("https://10.21.1.1/", Err(OutboundError::NotPublic)),
+            ("http://10.21.1.1/", Err(OutboundError::NotHttps)),
+            ("http://example.com/", Err(OutboundError::NotHttps)),
+            ("https://example.com/", Ok(())),
+            ("https://user:x@10.20.1.1/", Err(OutboundError::Credentials)),
+            ("https://169.254.169.254/", Err(OutboundError::Forbidden)),
+            ("https://169.254.10.7/", Ok(())),
+            ("https://localhost/", Err(OutboundError::NotPublic)),
+            ("ftp://10.20.1.1/", Err(OutboundError::NotHttps)),
+        ];
+        for (url, expected) in table {
+            assert_eq!(listed.check_url(url).map(drop), expected, "{url}");
+        }
+        assert!(listed.permits("10.20.0.9".parse().unwrap()) && listed.permits("8.8.8.8".parse().unwrap()));
+        assert!(!listed.permits("10.0.0.9".parse().unwrap()) && !listed.permits("169.254.169.254".parse().unwrap()));
+        assert!(listed.permits("::ffff:10.20.0.9".parse().unwrap()), "in either spelling");
+        assert!(!reach(&["0.0.0.0/0", "::/0"]).permits("169.254.169.254".parse().unwrap()));
+        assert_eq!(reach(&["127.0.0.0/8"]).check_url("http://localhost:9/").map(drop), Ok(()));
+        assert_eq!(Reach::from(true).check_url("http://10.1.1.1/").map(drop), Ok(()));
     }
 
     proptest::proptest! {

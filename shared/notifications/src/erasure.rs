@@ -13,6 +13,7 @@ use crate::{customers, notifications};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session, Texts};
 use recado_kernel::ids::Id;
+use recado_kernel::person::Person;
 use recado_kernel::sql;
 use recado_queue::tasks;
 
@@ -55,7 +56,10 @@ impl Erased {
 ///
 /// Open work is cancelled first. From then on a worker that still runs it cannot say how it ended, and what it says of the
 /// attempt is emptied by [`forget_late_answers`](crate::notifications::attempts::forget_late_answers).
-pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> Result<Erased> {
+///
+/// By what the person is recognised elsewhere is returned too: bodies of webhooks name her in words of other systems, and
+/// [`searches`](crate::searches) looks for them afterwards.
+pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> Result<(Erased, Person)> {
     let mut erased = Erased { cancelled: cancel(session, customer_id, now).await?, ..Erased::default() };
     let addresses = addresses(session, customer_id).await?;
     erased.suppressions = lift_suppressions(session, customer_id, &addresses).await?;
@@ -72,14 +76,15 @@ pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> 
     erased.journal =
         sql!(run, session, "update journal set facts = '{}' where customer_id = $1 and facts <> '{}'", customer_id)?;
     let deleted = customers::delete(session, customer_id).await?;
-    Ok(Erased {
+    let erased = Erased {
         customers: deleted.customers,
         preferences: deleted.preferences,
         subscriptions: deleted.subscriptions,
         vehicles: deleted.vehicles,
         reminders: deleted.reminders,
         ..erased
-    })
+    };
+    Ok((erased, Person::new(customer_id, addresses)))
 }
 
 /// Cancels the deliveries to this person, and the jobs that would bring their data back.

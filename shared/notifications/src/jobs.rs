@@ -11,7 +11,7 @@ use crate::receipts::ProviderReceipt;
 use crate::vehicles::VehicleSync;
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 9] = [
     SendNotification::KIND,
     DispatchEvent::KIND,
     SyncCustomer::KIND,
@@ -20,6 +20,7 @@ pub const KINDS: [Kind; 8] = [
     CheckMaintenanceReminders::KIND,
     RetryFailedNotifications::KIND,
     CountAnalytics::KIND,
+    ForgetPerson::KIND,
 ];
 
 /// Delivers the chain of notifications that carry this task's id, beginning on `channel`. An attempt is ended by its
@@ -96,6 +97,14 @@ pub struct CountAnalytics {}
 
 impl Job for CountAnalytics {
     const KIND: Kind = Kind::new("count_analytics", MAINTENANCE).priority(Priority::Low).timeout(LONG);
+}
+
+/// Looks through what other systems keep for a person who was erased; its row in `erasures` says how far it is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct ForgetPerson {}
+
+impl Job for ForgetPerson {
+    const KIND: Kind = Kind::new("forget_person", MAINTENANCE).timeout(LONG);
 }
 
 #[cfg(test)]

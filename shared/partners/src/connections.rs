@@ -26,6 +26,8 @@ pub struct Connection {
     pub strict_raw: bool,
     /// `None`: as [`rules`](Self::rules) says.
     pub tolerance_seconds: Option<i64>,
+    /// Links to its portal are good that carry this number.
+    pub portal_epoch: i64,
     /// When its integration was revoked.
     pub revoked_at: Option<Timestamp>,
 }
@@ -77,7 +79,7 @@ fn seal(key: &SecretString, partner: Id, secret: &Secret) -> Result<String> {
 fn select() -> String {
     format!(
         "select {COLUMNS}, endpoint_id, inbound_secret, former_inbound_secret, former_inbound_until, strict_raw,
-             tolerance_seconds, (select revoked_at from integraciones i where i.id = endpoint_id) as revoked_at
+             tolerance_seconds, portal_epoch, (select revoked_at from integraciones i where i.id = endpoint_id) as revoked_at
          from partners join partner_webhooks on partner = id"
     )
 }
@@ -97,6 +99,17 @@ pub async fn of_endpoint(session: &mut Session, endpoint: Id) -> Result<Option<C
     sql!(one Connection, session, (&format!("{} where endpoint_id = $1", select())), endpoint)
 }
 
+/// The next of them behind this partner, in the order of their ids.
+pub(crate) async fn behind(session: &mut Session, partner: Id, limit: i64) -> Result<Vec<Connection>> {
+    sql!(all Connection, session, (&format!("{} where id > $1 order by id limit $2", select())), partner, limit)
+}
+
+/// Makes all links to the portal of a partner useless that were given out so far.
+pub(crate) async fn revoke_portal_links(session: &mut Session, partner: Id) -> Result<()> {
+    sql!(run, session, "update partner_webhooks set portal_epoch = portal_epoch + 1 where partner = $1", partner)?;
+    Ok(())
+}
+
 /// The oldest of them, deleted ones among them.
 pub async fn list(session: &mut Session, limit: i64, offset: i64) -> Result<Vec<Connection>> {
     sql!(all Connection, session, (&format!("{} order by id limit $1 offset $2", select())), limit, offset)
@@ -113,8 +126,8 @@ pub(crate) async fn put(
     sql!(
         run,
         session,
-        "insert into partner_webhooks (partner, endpoint_id, inbound_secret, strict_raw, tolerance_seconds)
-         values ($1, $2, $3, false, null)
+        "insert into partner_webhooks (partner, endpoint_id, inbound_secret, strict_raw, tolerance_seconds, portal_epoch)
+         values ($1, $2, $3, false, null, 0)
          on conflict (partner) do update set endpoint_id = excluded.endpoint_id, inbound_secret = excluded.inbound_secret,
              former_inbound_secret = null, former_inbound_until = null",
         partner,

@@ -37,9 +37,27 @@ pub enum EventType {
     IntegrationCreated,
     #[strum(serialize = "IntegracionRevocada")]
     IntegrationRevoked,
+    /// Something was done through a link to its portal, or with such links.
+    #[strum(serialize = "PortalUsado")]
+    PortalUsed,
 }
 
 word_enum!(EventType, "an event of a partner");
+
+/// What is done through the portal of a partner, or with links to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum PortalAction {
+    EnlaceCreado,
+    EnlacesRevocados,
+    EntregaReenviada,
+    ReenvioOrdenado,
+    PruebaEnviada,
+    SecretoRotado,
+    EndpointReactivado,
+}
+
+word_enum!(PortalAction, "an action of the portal");
 
 /// Something that happened to a partner. It is written with `publish`.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +97,11 @@ impl Event {
     pub(crate) fn integration_revoked(partner: Id, integration: Id, reason: Option<&str>) -> Self {
         let data = json!({ "partner_id": partner, "integracion_id": integration, "motivo": reason });
         Self { event_type: EventType::IntegrationRevoked, partner_id: partner, data }
+    }
+
+    pub(crate) fn portal_used(partner: Id, action: PortalAction, about: Option<Id>) -> Self {
+        let data = json!({ "partner_id": partner, "accion": action, "objeto": about });
+        Self { event_type: EventType::PortalUsed, partner_id: partner, data }
     }
 }
 

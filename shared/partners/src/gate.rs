@@ -1,5 +1,7 @@
 //! Lets webhooks go out to a partner, or stops them, whenever its state changes (d22).
 
+use std::collections::HashMap;
+
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
@@ -22,6 +24,34 @@ pub(crate) async fn follow_integration(session: &mut Session, integration: Id, n
     let Some(connection) = connections::of_endpoint(session, integration).await? else { return Ok(Vec::new()) };
     // A revoked integration stops whatever the policy says.
     align(session, &connection, Policy::default(), now).await
+}
+
+/// Partners that are looked at together.
+const BATCH: i64 = 500;
+
+/// Brings the endpoints of the next partners behind `after` into line with them, for a policy that may be another than when they
+/// last changed (`PARTNER_REQUIRE_KYC`). Returns where to go on, `None` at the end, and what to ring after the commit.
+pub async fn align_next(
+    session: &mut Session,
+    after: Id,
+    policy: Policy,
+    now: Timestamp,
+) -> Result<(Option<Id>, Vec<Ring>)> {
+    let connections = connections::behind(session, after, BATCH).await?;
+    let ids: Vec<Id> = connections.iter().map(|connection| connection.endpoint_id).collect();
+    let endpoints = endpoints::all(session, &ids).await?;
+    let endpoints: HashMap<Id, &Endpoint> = endpoints.iter().map(|endpoint| (endpoint.id, endpoint)).collect();
+    let mut rings = Vec::new();
+    for connection in &connections {
+        // Few differ, and each of them is a change of its own.
+        if let Some(endpoint) = endpoints.get(&connection.endpoint_id)
+            && change(connection.standing(policy).is_active(), endpoint) != Change::Nothing
+        {
+            rings.extend(align(session, connection, policy, now).await?);
+        }
+    }
+    let is_last = (connections.len() as i64) < BATCH;
+    Ok((connections.last().filter(|_| !is_last).map(|connection| connection.partner.id), rings))
 }
 
 async fn align(session: &mut Session, connection: &Connection, policy: Policy, now: Timestamp) -> Result<Vec<Ring>> {

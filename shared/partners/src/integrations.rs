@@ -221,6 +221,19 @@ pub(crate) async fn revoke_all(session: &mut Session, partner: Id, reason: &str,
     Ok(revoked.into_iter().map(|(id,)| id).collect())
 }
 
+/// Empties what a partner told of its systems.
+pub(crate) async fn forget(session: &mut Session, partner: Id) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update integraciones set name = $2, description = null, configuration = '{}', secrets = null, revocation_reason = null
+         where partner_id = $1",
+        partner,
+        crate::partners::FORGOTTEN
+    )?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -164,6 +164,17 @@ pub async fn history(session: &mut Session, partner: Id, limit: i64, offset: i64
     Ok((entries, count.map_or(0, |(count,)| count)))
 }
 
+/// Empties what staff wrote about a partner and which documents there were; who decided what and when stays.
+pub(crate) async fn forget(session: &mut Session, partner: Id) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update partner_kyc_history set comments = null, documents = '[]' where partner_id = $1",
+        partner
+    )?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

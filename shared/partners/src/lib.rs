@@ -4,6 +4,7 @@
 //! and the pure decisions.
 
 pub mod connections;
+pub mod erasure;
 pub mod events;
 pub mod gate;
 pub mod inbound;
@@ -14,6 +15,7 @@ pub mod kyc;
 pub mod masking;
 pub mod partners;
 pub mod payload;
+pub mod portal;
 pub mod registration;
 pub mod registry;
 pub mod rejected;

@@ -327,6 +327,24 @@ pub(crate) async fn mark_deleted(session: &mut Session, id: Id, now: Timestamp) 
     Ok(())
 }
 
+/// The name that a partner has when the people behind it are forgotten.
+pub const FORGOTTEN: &str = "(borrado)";
+
+/// Empties what tells of people. The e-mail of a forgotten partner is free for another.
+pub(crate) async fn forget(session: &mut Session, id: Id, now: Timestamp) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update partners set name = $2, email = null, email_key = null, contact_email = null, phone = null, address = null,
+             kyc_documents = '{}', partner_id = null, slug = null, updated_at = $3
+         where id = $1",
+        id,
+        FORGOTTEN,
+        now
+    )?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

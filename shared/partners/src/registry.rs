@@ -8,6 +8,7 @@ use recado_queue::ring::Ring;
 use secrecy::SecretString;
 use sqlx::types::Json;
 
+use crate::erasure;
 use crate::events::{self, Event};
 use crate::gate;
 use crate::integrations::{self, Integration, IntegrationDraft, KeepError, MOST_IN_FORCE};
@@ -165,6 +166,19 @@ pub async fn delete(session: &mut Session, id: Id, now: Timestamp) -> Result<Don
     let told = |integration: Id| Event::integration_revoked(id, integration, Some(REVOKED_WITH_PARTNER));
     let all: Vec<Event> = revoked.into_iter().map(told).chain([Event::partner_deleted(id)]).collect();
     Ok(Done { value: (), rings: events::publish(session, &all, now).await? })
+}
+
+/// Deletes a partner, where that has not been done, and forgets the people behind it.
+///
+/// # Errors
+/// When there is none.
+pub async fn erase(session: &mut Session, id: Id, now: Timestamp) -> Result<Done<()>> {
+    let done = match delete(session, id, now).await {
+        Err(Error::Refused(Refusal::PartnerDeleted)) => Done { value: (), rings: Vec::new() },
+        other => other?,
+    };
+    erasure::forget_partner(session, id, now).await?;
+    Ok(done)
 }
 
 /// Takes down what staff decided about a partner (S001-6).

@@ -241,7 +241,7 @@ const COLUMNS: &str =
     "id, system, name, url, events, status, disabled_reason, status_changed_at, disabled_at, secret, former_secret,
     former_secret_until, canonical, signature_prefix, signature_headers, headers, timeout_seconds, retry_schedule,
     concurrency, rate_per_minute, owner_email, sent_count, failed_count, last_attempt_at, last_success_at,
-    consecutive_failures, failing_since, open_until, times_opened, created_at, updated_at";
+    consecutive_failures, failing_since, open_until, times_opened, warned_at, created_at, updated_at";
 
 /// Writes an active endpoint. One that is there stays as it is.
 pub async fn insert(session: &mut Session, sealer: Sealer<'_>, new: &NewEndpoint, now: Timestamp) -> Result<()> {
@@ -372,7 +372,8 @@ pub async fn set_status(
         "update webhook_endpoints
          set status = $2, disabled_reason = $3, status_changed_at = $4, updated_at = $4,
              disabled_at = case when $2 = 'disabled' then $4 else disabled_at end,
-             consecutive_failures = 0, failing_since = null, open_until = null, times_opened = 0
+             consecutive_failures = 0, failing_since = null, open_until = null, times_opened = 0,
+             warned_at = null
          where id = $1 and (status <> $2 or coalesce(disabled_reason, '') <> coalesce($3, ''))",
         id,
         status.as_str(),
@@ -380,6 +381,20 @@ pub async fn set_status(
         now,
     )?;
     Ok(changed > 0)
+}
+
+/// Empties what tells of its owner. Its secrets go too: nothing is signed with them any more.
+pub async fn forget_owner(session: &mut Session, id: Id, now: Timestamp) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update webhook_endpoints set name = '(borrado)', url = '', owner_email = null, headers = null, former_secret = null,
+             updated_at = $2
+         where id = $1 and status = 'disabled'",
+        id,
+        now
+    )?;
+    Ok(())
 }
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Endpoint>> {
@@ -481,10 +496,32 @@ columns!(HealthRow {
     failing_since: timestamptz = |row| row.health.failing_since,
     open_until: timestamptz = |row| row.health.open_until,
     times_opened: int4 = |row| row.health.times_opened,
+    warned_at: timestamptz = |row| row.health.warned_at,
 });
 
-/// Counts attempts, in their order. Returns the endpoints that are to be disabled because of them, each with the reason.
-pub async fn count(session: &mut Session, taken: &[Taken]) -> Result<Vec<(Id, DisabledReason)>> {
+/// What attempts say of an endpoint beyond themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding {
+    pub endpoint_id: Id,
+    pub what: Found,
+    /// Since when it took nothing.
+    pub since: Option<Timestamp>,
+    pub at: Timestamp,
+}
+
+/// See [`Finding`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It is to be disabled.
+    Hopeless(DisabledReason),
+    /// It has taken nothing for a while.
+    Failing,
+    /// It was said to take nothing, and takes something again.
+    Recovered,
+}
+
+/// Counts attempts, in their order. Returns what is to be done or told because of them.
+pub async fn count(session: &mut Session, taken: &[Taken]) -> Result<Vec<Finding>> {
     if taken.is_empty() {
         return Ok(Vec::new());
     }
@@ -496,17 +533,25 @@ pub async fn count(session: &mut Session, taken: &[Taken]) -> Result<Vec<(Id, Di
     // In the order of their ids, so that two workers that count never wait for each other in a circle.
     let endpoints = sql!(all Endpoint, session,
         (&format!("select {COLUMNS} from webhook_endpoints where id = any($1) order by id for update")), Ids(&ids))?;
-    let (mut rows, mut hopeless) = (Vec::with_capacity(endpoints.len()), Vec::new());
+    let (mut rows, mut findings) = (Vec::with_capacity(endpoints.len()), Vec::new());
     for endpoint in endpoints {
         let taken = &by_endpoint[&endpoint.id];
-        let health = taken.iter().fold(endpoint.health, |health, one| health.after(one.succeeded, one.at));
-        if endpoint.status == Status::Active {
-            let reason = match taken.last() {
-                _ if taken.iter().any(|one| one.gone) => Some(DisabledReason::Gone),
-                Some(last) if health.is_hopeless(last.at) => Some(DisabledReason::Failing),
+        let before = endpoint.health.clone();
+        let mut health = taken.iter().fold(endpoint.health, |health, one| health.after(one.succeeded, one.at));
+        if let Some(last) = taken.last() {
+            let is_active = endpoint.status == Status::Active;
+            let found = match before.warned_at {
+                _ if is_active && taken.iter().any(|one| one.gone) => Some(Found::Hopeless(DisabledReason::Gone)),
+                _ if is_active && health.is_hopeless(last.at) => Some(Found::Hopeless(DisabledReason::Failing)),
+                _ if is_active && health.is_worth_a_warning(last.at) => Some(Found::Failing),
+                Some(_) if health.warned_at.is_none() => Some(Found::Recovered),
                 _ => None,
             };
-            hopeless.extend(reason.map(|reason| (endpoint.id, reason)));
+            if found == Some(Found::Failing) {
+                health.warned_at = Some(last.at);
+            }
+            let since = health.failing_since.or(before.failing_since);
+            findings.extend(found.map(|what| Finding { endpoint_id: endpoint.id, what, since, at: last.at }));
         }
         rows.push(HealthRow { id: endpoint.id, health });
     }
@@ -515,10 +560,11 @@ pub async fn count(session: &mut Session, taken: &[Taken]) -> Result<Vec<(Id, Di
         "update webhook_endpoints
          set sent_count = r.sent_count, failed_count = r.failed_count, last_attempt_at = r.last_attempt_at,
              last_success_at = r.last_success_at, consecutive_failures = r.consecutive_failures,
-             failing_since = r.failing_since, open_until = r.open_until, times_opened = r.times_opened
+             failing_since = r.failing_since, open_until = r.open_until, times_opened = r.times_opened,
+             warned_at = r.warned_at
          from {rows} r where webhook_endpoints.id = r.id",
         &rows,
     )
     .await?;
-    Ok(hopeless)
+    Ok(findings)
 }

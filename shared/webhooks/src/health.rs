@@ -14,6 +14,9 @@ const PROBE_AFTER: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs
 /// attempts does not count as a long one.
 pub const DISABLED_AFTER: Duration = Duration::from_secs(5 * 24 * 60 * 60);
 
+/// Its owner is told when it has taken nothing for so long. It goes on being tried.
+pub const WARNED_AFTER: Duration = Duration::from_secs(60 * 60);
+
 /// What is known of an endpoint's answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Health {
@@ -28,6 +31,8 @@ pub struct Health {
     /// No attempt before this moment.
     pub open_until: Option<Timestamp>,
     pub times_opened: i32,
+    /// When its owner was told that it takes nothing.
+    pub warned_at: Option<Timestamp>,
 }
 
 impl Health {
@@ -43,6 +48,7 @@ impl Health {
                 failing_since: None,
                 open_until: None,
                 times_opened: 0,
+                warned_at: None,
                 ..self
             };
         }
@@ -57,6 +63,12 @@ impl Health {
             self.times_opened += 1;
         }
         self
+    }
+
+    /// Whether its owner is to be told that it takes nothing: its circuit has been open, with probes, for long enough.
+    pub fn is_worth_a_warning(&self, now: Timestamp) -> bool {
+        let is_long = self.failing_since.is_some_and(|since| now.since(since) >= WARNED_AFTER);
+        self.warned_at.is_none() && self.times_opened > 0 && is_long
     }
 
     /// Whether it failed for so long that it is given up.
@@ -105,6 +117,19 @@ mod tests {
         assert_eq!((health.consecutive_failures, health.failing_since), (0, None));
         assert_eq!((health.open_until, health.times_opened), (None, 0));
         assert_eq!(health.last_success_at, Some(at(64)));
+    }
+
+    #[test]
+    fn an_owner_is_warned_once_per_outage() {
+        let hour = 60 * 60;
+        let health = failed(Health::default(), &[0, 1, 2, 3]);
+        assert!(!health.is_worth_a_warning(at(hour)), "the circuit is closed");
+        let health = failed(health, &[4]);
+        assert!(!health.is_worth_a_warning(at(hour - 1)));
+        assert!(health.is_worth_a_warning(at(hour)));
+        let warned = Health { warned_at: Some(at(hour)), ..health };
+        assert!(!failed(warned.clone(), &[2 * hour]).is_worth_a_warning(at(2 * hour)));
+        assert_eq!(warned.after(true, at(3 * hour)).warned_at, None, "the next outage is another one");
     }
 
     #[test]

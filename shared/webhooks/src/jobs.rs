@@ -2,14 +2,14 @@
 
 use recado_kernel::ids::Id;
 use recado_queue::jobs::{Job, Kind, LONG};
-use recado_queue::lanes::{Lane, MAINTENANCE, Priority};
+use recado_queue::lanes::{Lane, MAINTENANCE, Priority, SYNC};
 use serde::{Deserialize, Serialize};
 
 /// Requests to partners. One that is slow holds up no message.
 pub const LANE: Lane = Lane::new("webhooks");
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 2] = [DeliverWebhook::KIND, ReplayWebhooks::KIND];
+pub const KINDS: [Kind; 3] = [DeliverWebhook::KIND, ReplayWebhooks::KIND, AnnounceEndpoint::KIND];
 
 /// Tries the delivery that carries this task's id. An attempt is ended by its endpoint's own time limit; the job's is only the
 /// last resort.
@@ -18,6 +18,14 @@ pub struct DeliverWebhook {}
 
 impl Job for DeliverWebhook {
     const KIND: Kind = Kind::new("deliver_webhook", LANE).timeout(LONG);
+}
+
+/// Tells of the notice that carries this task's id: its owner by e-mail, and whoever subscribed by webhook.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct AnnounceEndpoint {}
+
+impl Job for AnnounceEndpoint {
+    const KIND: Kind = Kind::new("announce_endpoint", SYNC);
 }
 
 /// Sends many deliveries again, in steps; its row in `webhook_replays` says how far it is.

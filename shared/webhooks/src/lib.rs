@@ -11,6 +11,8 @@ pub mod endpoints;
 pub mod health;
 pub mod jobs;
 pub mod labels;
+pub mod notices;
+pub mod portal;
 pub mod replays;
 pub mod retry;
 pub mod signature;

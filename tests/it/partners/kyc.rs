@@ -1,8 +1,13 @@
 //! Whether a partner is who it says it is, and who decided that.
 
+use recado_kernel::config::Config;
+use recado_queue::context::Context;
+use recado_sandbox::PartnerFault;
+use recado_worker::Drain;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::integrations::KEY;
 use super::registry::{refused, text};
 use crate::harness::app::{App, seconds};
 use crate::harness::pair::story;
@@ -121,3 +126,31 @@ story!(
         app.drain().await;
     }
 );
+
+// d22: PARTNER_REQUIRE_KYC counts from the start of the next worker on, for what is being tried as well as for what is new; and
+// so does switching it off.
+story!(demanding_verification_later_counts_at_once, KEY, async |app: &App| {
+    app.findyourwork().await;
+    app.drain().await;
+    app.sandbox.partner.misbehave(PartnerFault::status(503));
+    let event = json!({"event_type": "event.updated", "data": {"reservation_id": "R"}});
+    let waiting = app.working(app.post("/partners/findyourwork/events", &event)).await.must_be(202);
+    app.sandbox.partner.behave();
+    let calls = app.webhooks().len();
+    let worker = async |require_kyc: &str| {
+        let variables = app.environment(&[KEY[0], ("PARTNER_REQUIRE_KYC", require_kyc)]);
+        let config = Config::read(|name| variables.get(name).cloned()).expect("the settings are valid");
+        let queue = app.context.queue.clone();
+        let context = Context { config: config.into(), queue, ..app.context.clone() };
+        Drain::new(context).expect("a worker").run().await.expect("it works");
+    };
+
+    worker("true").await;
+    app.later(seconds(3600)).await;
+    assert_eq!(app.webhooks().len(), calls, "nothing more was tried");
+    let url = format!("/api/v1/webhooks/deliveries/{}/", text(&waiting["delivery_id"]));
+    assert_eq!(app.get(&url).await.must_be(200)["status"], "cancelled");
+    worker("false").await;
+    let again = app.working(app.post("/partners/findyourwork/events", &event)).await.must_be(200);
+    assert_eq!(again["success"], true, "what it stopped goes on: {again}");
+});

@@ -1,7 +1,10 @@
 //! Webhooks on their way: attempts, circuits, endpoints that are paused or given up, and sending again. Told with presences of
 //! a CRM, which every installation can send.
 
+use recado_kernel::sql;
+use recado_queue::jobs::Cleanup;
 use recado_sandbox::PartnerFault;
+use recado_webhooks::signature::Secret;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -214,3 +217,79 @@ story!(
         app.leave_work();
     }
 );
+
+// d26: a network that the operator lists is reached, and no other; a URL that became forbidden later is not called either.
+story!(
+    webhooks_reach_the_networks_that_are_listed,
+    [
+        SECRET_KEY,
+        ("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "false"),
+        ("OUTBOUND_ALLOWED_NETWORKS", "127.0.0.0/8,169.254.0.0/16"),
+        ("WEBHOOK_RETRY_SCHEDULE", "60,60"),
+    ],
+    async |app: &App| {
+        for url in ["https://10.0.0.1/hook", "https://169.254.169.254/", "http://example.com/hook"] {
+            let refused = app.post("/partners/register/findyourwork", &json!({"webhook_url": url})).await.must_be(422);
+            assert_eq!(refused["detail"][0]["loc"], json!(["body", "webhook_url"]), "{url}");
+        }
+        let refused = app.post("/partners/register/findyourwork", &json!({"webhook_url": "https://10.0.0.1/"})).await;
+        assert!(refused.text.contains("OUTBOUND_ALLOWED_NETWORKS"), "the remedy is named: {}", refused.text);
+
+        let id = send(app, 1).await;
+        app.drain().await;
+        assert_eq!(
+            delivery(app, &id).await["status"],
+            "delivered",
+            "over http, for the host is an address that is listed"
+        );
+        for (url, reason) in [
+            ("http://example.com/", "https://"),
+            ("https://10.0.0.1/", "not on the public internet"),
+            ("https://169.254.169.254/", "never connected to"),
+        ] {
+            let mut session = app.begin().await;
+            sql!(run, &mut session, "update webhook_endpoints set url = $1", url).expect("another URL");
+            session.commit().await.expect("it is committed");
+            let id = send(app, 100 + url.len() as u32).await;
+            app.drain().await;
+            let attempt = delivery(app, &id).await["attempts"][0].clone();
+            assert!(attempt["error"].as_str().is_some_and(|error| error.contains(reason)), "{url}: {attempt}");
+        }
+        assert_eq!(app.webhooks().len(), 1);
+        app.leave_work();
+    }
+);
+
+// Bodies and answers go after WEBHOOK_RETENTION_DAYS, both ways; that they were exchanged stays on record for longer.
+story!(bodies_are_kept_for_a_while, [SECRET_KEY, ("WEBHOOK_RETENTION_DAYS", "10")], async |app: &App| {
+    let id = send(app, 1).await;
+    let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let registration = json!({"webhook_url": "https://a.example.com/", "shared_secret": secret});
+    app.post("/partners/register/findyourwork", &registration).await.must_be(201);
+    let told = json!({"event_type": "other.type", "data": {}}).to_string();
+    let signature = Secret::stated(secret).expect("a secret").hex(told.as_bytes());
+    let request = app.request(Method::POST, "/webhooks/partner/findyourwork").header("X-Partner-Signature", signature);
+    app.send(request.header("Content-Type", "application/json").body(told.clone())).await.must_be(200);
+    let forged = app.request(Method::POST, "/webhooks/partner/findyourwork").header("X-Partner-Signature", "00");
+    app.send(forged.header("Content-Type", "application/json").body(told)).await.must_be(401);
+    app.drain().await;
+    let clean_after = async |days: u64| {
+        app.clock.advance(seconds(days * DAY));
+        app.enqueue(&Cleanup {}).await;
+        app.drain().await;
+    };
+    let inbound = async || app.get("/api/v1/webhooks/inbound/").await.must_be(200)["count"].clone();
+
+    clean_after(9).await;
+    assert!(delivery(app, &id).await["body"].is_string());
+    assert_eq!(inbound().await, 1, "what is not signed is not kept at all");
+    clean_after(2).await;
+    let old = delivery(app, &id).await;
+    assert_eq!(
+        (&old["body"], &old["attempts"][0]["response"], &old["status"]),
+        (&Value::Null, &Value::Null, &json!("delivered"))
+    );
+    assert_eq!(inbound().await, 0);
+    clean_after(180).await;
+    app.get(&format!("{DELIVERIES}{id}/")).await.must_be(404);
+});

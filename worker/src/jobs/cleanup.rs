@@ -8,7 +8,7 @@ use recado_queue::context::Context;
 use recado_queue::jobs::Cleanup;
 use recado_queue::tasks::Claimed;
 use recado_queue::{idempotency, tasks};
-use recado_webhooks::deliveries;
+use recado_webhooks::{deliveries, notices};
 use serde_json::json;
 
 use crate::registry::{JobError, Outcome};
@@ -40,6 +40,7 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
                 }
                 What::InboundWebhooks => inbound::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
                 What::RejectedWebhooks => rejected::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
+                What::Notices => notices::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
                 What::PartnerEvents => events::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
@@ -53,8 +54,17 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, rejected_webhooks, partner_events] =
-        deleted;
+    let [
+        tasks,
+        notifications,
+        journal,
+        webhook_bodies,
+        webhooks,
+        inbound_webhooks,
+        rejected_webhooks,
+        notices,
+        partner_events,
+    ] = deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
         "notifications": notifications,
@@ -63,6 +73,7 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         "webhooks": webhooks,
         "inbound_webhooks": inbound_webhooks,
         "rejected_webhooks": rejected_webhooks,
+        "notices": notices,
         "partner_events": partner_events,
         "idempotency_keys": idempotency_keys,
     })))
@@ -78,6 +89,8 @@ enum What {
     Webhooks,
     InboundWebhooks,
     RejectedWebhooks,
+    /// What owners of endpoints were told.
+    Notices,
     PartnerEvents,
 }
 
@@ -90,6 +103,7 @@ impl What {
         Self::Webhooks,
         Self::InboundWebhooks,
         Self::RejectedWebhooks,
+        Self::Notices,
         Self::PartnerEvents,
     ];
 }

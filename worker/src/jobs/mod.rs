@@ -1,12 +1,14 @@
 //! What each kind of job does: a room per system, and in it a file per noun.
 
 mod cleanup;
+mod erasure;
 mod notifications;
 mod partners;
 mod webhooks;
 
 use std::sync::Arc;
 
+use recado_kernel::db;
 use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
 use recado_queue::jobs::Ping;
@@ -25,10 +27,19 @@ pub(crate) fn all(context: &Context) -> Result<Jobs, ProviderError> {
     let queue = Arc::new(context.clone());
     jobs.add(&queue, ping);
     jobs.add(&queue, cleanup::run);
+    jobs.add(&queue, erasure::run);
     notifications::register(&mut jobs, Notifications::new(context.clone()))?;
     partners::register(&mut jobs, context.clone());
     webhooks::register(&mut jobs, context.clone())?;
     Ok(jobs)
+}
+
+/// What a worker sees to before its first task: settings may be others than when the rows were written.
+///
+/// # Errors
+/// The database failed.
+pub(crate) async fn prepare(context: &Context) -> db::Result<()> {
+    partners::align(context).await
 }
 
 async fn ping(_: Arc<Context>, _: Arc<Claimed>, _: Ping) -> Result<Outcome, JobError> {

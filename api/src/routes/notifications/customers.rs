@@ -14,7 +14,7 @@ use recado_kernel::time_of_day::TimeOfDay;
 use recado_notifications::channels::Channel;
 use recado_notifications::customers::{self, Choice, Customer, CustomerDraft, Preference, SearchIn};
 use recado_notifications::erasure::{self, Erased};
-use recado_notifications::{reminders, vehicles};
+use recado_notifications::{reminders, searches, vehicles};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -127,6 +127,9 @@ async fn change(
 /// Deletes a customer with their preferences, devices, vehicles and reminders. What was sent stays in the log, unless
 /// `erase=true` asks to forget the person: then addresses and words go too, and open deliveries are cancelled.
 ///
+/// Erasing also empties what names the person in webhooks to and from partners, in appointments and presences: by
+/// `customer_id`, e-mail address, and phone number in any spelling. These are searched by a task, which the answer names.
+///
 /// Erasing answers what it found, and also finds what an earlier deletion left. Jobs that run at that moment may write once
 /// more: repeat it until it answers 404.
 #[utoipa::path(delete, path = "/{customer_id}", tag = "customers",
@@ -148,12 +151,16 @@ async fn delete(
         session.commit().await?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let erased = erasure::erase(&mut session, &customer_id, api.context.clock.now()).await?;
+    let now = api.context.clock.now();
+    let (erased, person) = erasure::erase(&mut session, &customer_id, now).await?;
     if erased.is_nothing() {
         return Err(Problem::NotFound);
     }
+    let key = api.context.config.secret_key.as_ref();
+    let (search_id, rings) = searches::order(&mut session, &person, key, now).await?;
     session.commit().await?;
-    Ok(axum::Json(ErasedView { erased }).into_response())
+    api.context.ring(&rings).await;
+    Ok(axum::Json(ErasedView { erased, search_id }).into_response())
 }
 
 /// What a customer decided about channels, in the order in which they are tried. Channels that are missing come after
@@ -385,6 +392,8 @@ impl From<Preference> for PreferenceView {
 struct ErasedView {
     /// How many of each kind.
     erased: Erased,
+    /// The task that looks for the person in webhooks, appointments and presences.
+    search_id: Id,
 }
 
 impl Form for CustomerDraft {

@@ -334,7 +334,7 @@ impl RegistrationWrite {
         }
         check_text(&mut errors, "partner_name", Some(&self.partner_name), LONGEST_NAME);
         let WebhookUrl(webhook_url) = self.webhook_url;
-        if let Err(error) = check_url(&webhook_url, api.context.config.allow_private_networks) {
+        if let Err(error) = api.context.config.reach_of_webhooks().check_url(&webhook_url) {
             errors.push(("webhook_url", error.in_spanish().to_owned()));
         }
         let events = check_events(&mut errors, self.events);

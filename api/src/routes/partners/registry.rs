@@ -7,6 +7,8 @@ use axum::http::StatusCode;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
+use recado_notifications::erasure as notifications;
+use recado_partners::erasure;
 use recado_partners::integrations::{self, MOST_SHOWN};
 use recado_partners::kyc::{self, KycStatus, Step, Verification};
 use recado_partners::partners::{self, Listed, Partner, PartnerDraft, PartnerFilter, Status, check_paragraph};
@@ -112,17 +114,27 @@ async fn change(
 }
 
 /// Deletes a partner (S001-5). It stays as `ELIMINADO`, its integrations are revoked, and its e-mail stays taken.
-#[utoipa::path(delete, path = "/{id}", tag = "partners", params(("id" = Id, Path, description = "Id of the partner")),
-    responses(
+///
+/// With `erase=true` the people behind it are forgotten too, also when it was deleted before: name, addresses, documents,
+/// comments and configurations are emptied, and what was mailed to them. Ids, states and times stay; its e-mail is free again.
+#[utoipa::path(delete, path = "/{id}", tag = "partners",
+    params(("id" = Id, Path, description = "Id of the partner"), DeleteQuery), responses(
     (status = 200, description = "It is deleted", body = Deleted),
     (status = 410, description = "`PARTNER_ELIMINADO`: it was deleted before")))]
 async fn delete(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     PartnerId(id): PartnerId,
+    Query(DeleteQuery { erase }): Query<DeleteQuery>,
 ) -> Result<axum::Json<Deleted>, Problem> {
+    let now = api.context.clock.now();
     let mut session = api.context.db.begin().await?;
-    let done = registry::delete(&mut session, id, api.context.clock.now()).await?;
+    let done = if erase.unwrap_or_default() {
+        notifications::erase(&mut session, &erasure::recipient(id), now).await?;
+        registry::erase(&mut session, id, now).await?
+    } else {
+        registry::delete(&mut session, id, now).await?
+    };
     settle(&api, session, done).await?;
     Ok(axum::Json(Deleted { mensaje: "Partner eliminado exitosamente", partner_id: id }))
 }
@@ -294,6 +306,17 @@ request! {
 impl From<PartnerQuery> for PartnerFilter {
     fn from(query: PartnerQuery) -> Self {
         Self { status: query.estado, kyc_status: query.estado_kyc, name: query.nombre, search: query.search }
+    }
+}
+
+request! {
+    /// How to delete.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct DeleteQuery {
+        /// Also forget the people behind it.
+        #[param(default = false)]
+        erase: Option<bool>,
     }
 }
 

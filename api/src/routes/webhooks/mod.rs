@@ -4,4 +4,5 @@ pub(crate) mod deliveries;
 pub(crate) mod endpoint_settings;
 pub(crate) mod endpoints;
 pub(crate) mod outcome;
+pub(crate) mod portal;
 pub(crate) mod verify;

@@ -38,14 +38,20 @@ columns!(Attempt {
     response: text = |attempt| attempt.response.as_deref(),
 });
 
-/// Writes attempts down. Writing one twice is harmless.
+/// Writes attempts down. Writing one twice is harmless. An answer that comes after a person was forgotten is not kept: it may
+/// repeat what was sent.
 pub async fn record(session: &mut Session, attempts: &[Attempt]) -> Result<()> {
     if attempts.is_empty() {
         return Ok(());
     }
     columns::run(
         session,
-        "insert into webhook_attempts ({columns}) select {columns} from {rows} r where true on conflict do nothing",
+        "insert into webhook_attempts (id, delivery_id, number, started_at, duration_ms, status_code, error, request_headers,
+             response)
+         select r.id, r.delivery_id, r.number, r.started_at, r.duration_ms, r.status_code, r.error, r.request_headers,
+             case when exists (select 1 from webhook_deliveries d where d.id = r.delivery_id and d.erased_at is not null)
+                  then null else r.response end
+         from {rows} r where true on conflict do nothing",
         attempts,
     )
     .await?;

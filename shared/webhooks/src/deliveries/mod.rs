@@ -6,6 +6,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Ids, Result, Session, columns, contains};
 use recado_kernel::ids::Id;
+use recado_kernel::person::Person;
 use recado_kernel::{columns, sql, word_enum};
 use recado_queue::ring::Ring;
 use recado_queue::tasks::{self, NewTask, State};
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 use crate::canonical::NotCanonical;
 use crate::endpoints::{self, DisabledReason, Endpoint};
 use crate::jobs::DeliverWebhook;
+use crate::notices::{self, Notice, NoticeKind};
 
 /// A webhook for one endpoint.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -252,9 +254,14 @@ pub async fn pause(session: &mut Session, id: Id, now: Timestamp) -> Result<bool
     endpoints::set_status(session, id, endpoints::Status::Paused, None, now).await
 }
 
-/// Lets webhooks go out again, and at once what waited. What was cancelled stays so until it is replayed.
+/// Lets webhooks go out again, and at once what waited. What was cancelled stays so until it is replayed. The owner of an
+/// endpoint that had been given up is told.
 pub async fn resume(session: &mut Session, id: Id, now: Timestamp) -> Result<Vec<Ring>> {
-    endpoints::set_status(session, id, endpoints::Status::Active, None, now).await?;
+    let before = endpoints::find(session, id).await?.and_then(|endpoint| endpoint.disabled_reason);
+    let changed = endpoints::set_status(session, id, endpoints::Status::Active, None, now).await?;
+    if changed && matches!(before, Some(DisabledReason::Gone | DisabledReason::Failing)) {
+        notices::write(session, &[Notice::new(id, NoticeKind::Enabled, now)]).await?;
+    }
     let waiting: Vec<(Id,)> =
         sql!(all(Id,), session, "select id from webhook_deliveries where endpoint_id = $1 and status = 'pending'", id)?;
     let waiting: Vec<Id> = waiting.into_iter().map(|(id,)| id).collect();
@@ -377,6 +384,49 @@ pub(crate) async fn count_to_replay(session: &mut Session, filter: &DeliveryFilt
     let found: Vec<(i64,)> =
         asked.all(session, &format!("select count(*) from webhook_deliveries where {asked}")).await?;
     Ok(found.first().map_or(0, |(count,)| *count))
+}
+
+/// How far a search for a person is, and how many rows named her.
+pub type Searched = (Option<String>, u64);
+
+/// Looks through the next deliveries behind `position` for a person, and empties what names her: body, subject, answers. What was
+/// still to go out does not go. The position afterwards is `None` at the end.
+pub async fn forget(
+    session: &mut Session,
+    person: &Person,
+    position: Option<&str>,
+    limit: i64,
+    now: Timestamp,
+) -> Result<Searched> {
+    let after: Id = position.and_then(|position| position.parse().ok()).unwrap_or_default();
+    let rows: Vec<(Id, String, Option<String>)> = sql!(
+        all(Id, String, Option<String>),
+        session,
+        "select d.id, coalesce(d.body, '') || ' ' || coalesce(d.subject, ''),
+                (select string_agg(a.response, ' ') from webhook_attempts a where a.delivery_id = d.id)
+         from webhook_deliveries d where d.id > $1 and d.erased_at is null order by d.id limit $2",
+        after,
+        limit
+    )?;
+    let names = |(_, sent, answers): &&(Id, String, Option<String>)| {
+        person.is_named_in(sent) || answers.as_deref().is_some_and(|answers| person.is_named_in(answers))
+    };
+    let hers: Vec<Id> = rows.iter().filter(names).map(|(id, ..)| *id).collect();
+    if !hers.is_empty() {
+        tasks::cancel(session, &hers, now).await?;
+        close(session, &hers, Status::Cancelled, "it named a person who was forgotten", now).await?;
+        sql!(
+            run,
+            session,
+            "update webhook_deliveries set body = null, subject = null, erased_at = $2 where id = any($1)",
+            Ids(&hers),
+            now
+        )?;
+        sql!(run, session, "update webhook_attempts set response = null where delivery_id = any($1)", Ids(&hers))?;
+    }
+    let is_last = (rows.len() as i64) < limit;
+    let position = rows.last().filter(|_| !is_last).map(|(id, ..)| id.to_string());
+    Ok((position, hers.len() as u64))
 }
 
 /// Empties the bodies of a batch of deliveries that ended before this moment, and the answers of their attempts: they may be

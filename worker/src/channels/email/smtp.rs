@@ -203,7 +203,7 @@ impl Relay {
                 Ok(found.map_err(|error| Cause::NoName(error.to_string()))?.collect())
             }
             Reach::Guarded { allow_private } => {
-                outbound::addresses(&self.host, self.port, allow_private).await.map_err(|error| match error {
+                outbound::addresses(&self.host, self.port, &allow_private.into()).await.map_err(|error| match error {
                     NoAddress::Unknown(error) => Cause::NoName(error.to_string()),
                     NoAddress::Refused(_) => Cause::Forbidden,
                 })

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use http::header::CONTENT_TYPE;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
-use recado_kernel::outbound::check_url;
 use recado_webhooks::deliveries::Delivery;
 use recado_webhooks::deliveries::attempts::Attempt;
 use recado_webhooks::endpoints::{Endpoint, Sealer};
@@ -66,7 +65,7 @@ pub(super) async fn make(sender: &Sender, delivery: &Delivery, endpoint: &Endpoi
 /// Signs. What is wrong here is ours or the partner's to mend, and said so.
 fn prepare(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, now: Timestamp) -> Result<Request, String> {
     let config = &sender.context.config;
-    check_url(&endpoint.url, config.allow_private_networks).map_err(|error| error.to_string())?;
+    sender.outside.check_url(&endpoint.url).map_err(|error| error.to_string())?;
     let key = config.secret_key.as_ref().ok_or("SECRET_KEY is not set, so its secret cannot be read")?;
     let sealer = Sealer(key);
     let secrets = endpoint.secrets(sealer, now).map_err(|error| format!("its secret cannot be read: {error}"))?;

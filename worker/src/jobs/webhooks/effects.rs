@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use recado_kernel::db::{self, Session};
 use recado_webhooks::deliveries::attempts::{self, Attempt};
 use recado_webhooks::deliveries::{self, Change};
-use recado_webhooks::endpoints::{self, Taken};
+use recado_webhooks::endpoints::{self, Finding, Found, Taken};
+use recado_webhooks::notices::{self, Notice, NoticeKind};
 
 use crate::registry::{Effects, Rows, ToWrite};
 
@@ -30,11 +31,36 @@ impl Rows for WebhookRows {
         let changes: Vec<Change> = in_force.map(|one| one.rows.change.clone()).collect();
         deliveries::apply(session, &changes).await?;
         attempts::record(session, &made).await?;
-        for (endpoint_id, reason) in endpoints::count(session, &taken).await? {
-            let now = taken.iter().map(|taken| taken.at).max().unwrap_or_default();
-            deliveries::disable(session, endpoint_id, reason, now).await?;
-            tracing::warn!(endpoint.id = %endpoint_id, %reason, "webhook endpoint {endpoint_id} is disabled: {reason}");
-        }
-        Ok(())
+        let findings = endpoints::count(session, &taken).await?;
+        if findings.is_empty() { Ok(()) } else { act(session, batch, &findings).await }
     }
+}
+
+/// Disables what is hopeless, and writes down what owners are told, once each.
+async fn act(session: &mut Session, batch: &[ToWrite<'_, WebhookRows>], findings: &[Finding]) -> db::Result<()> {
+    let mut notices = Vec::with_capacity(findings.len());
+    for Finding { endpoint_id, what, since, at } in findings.iter().copied() {
+        let (kind, reason) = match what {
+            Found::Hopeless(reason) => {
+                if !deliveries::disable(session, endpoint_id, reason, at).await? {
+                    continue;
+                }
+                tracing::warn!(endpoint.id = %endpoint_id, %reason, "webhook endpoint {endpoint_id} is disabled: {reason}");
+                (NoticeKind::Disabled, Some(reason))
+            }
+            Found::Failing => (NoticeKind::Failing, None),
+            Found::Recovered => (NoticeKind::Recovered, None),
+        };
+        let of_it =
+            |one: &&ToWrite<'_, WebhookRows>| one.rows.taken.is_some_and(|taken| taken.endpoint_id == endpoint_id);
+        let last = batch.iter().filter(of_it).filter_map(|one| one.rows.attempt.as_ref()).next_back();
+        notices.push(Notice {
+            reason,
+            since,
+            last_status_code: last.and_then(|attempt| attempt.status_code),
+            last_error: last.and_then(|attempt| attempt.error.clone()),
+            ..Notice::new(endpoint_id, kind, at)
+        });
+    }
+    notices::write(session, &notices).await
 }
