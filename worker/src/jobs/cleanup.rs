@@ -95,7 +95,7 @@ enum What {
 }
 
 impl What {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Tasks,
         Self::Notifications,
         Self::Journal,

@@ -26,9 +26,10 @@ use recado_partners::events::PortalAction;
 use recado_partners::payload::payload;
 use recado_partners::standing::{Policy, Standing};
 use recado_partners::{partners, portal, registration};
+use recado_webhooks::debugger::{self, Question, Report, Reveal, Tried};
 use recado_webhooks::deliveries::attempts::{self, Attempt};
 use recado_webhooks::deliveries::{self, Delivery, DeliveryFilter, Status as DeliveryStatus};
-use recado_webhooks::dialect::{self, Received, Refusal, Tried};
+use recado_webhooks::dialect::{self, Received, Refusal};
 use recado_webhooks::endpoints::{self, DisabledReason, Endpoint, Status};
 use recado_webhooks::portal::{LONGEST_LIFETIME, PATH, Pass, SHORTEST_LIFETIME, USUAL_LIFETIME};
 use recado_webhooks::replays::{self, Conditions, Replay};
@@ -754,21 +755,30 @@ async fn test_signature(
     // Browsers write every line end of a text area as two letters; what was signed rarely has them.
     let as_pasted = form.get("body").to_owned();
     let with_single_ends = as_pasted.replace("\r\n", "\n");
-    let rules = connection.rules();
+    let rules = connection.rules(api.context.config.webhook_tolerance_seconds);
     let judge =
         |body: &str| dialect::verify(&secrets, &rules, Received { headers: &headers, body: body.as_bytes() }, now);
     let (verdict, body) = match judge(&with_single_ends) {
-        Err(Refusal::Wrong) if judge(&as_pasted).is_ok() => (judge(&as_pasted), &as_pasted),
-        verdict => (verdict, &with_single_ends),
+        Err(Refusal::Wrong) if judge(&as_pasted).is_ok() => (judge(&as_pasted), as_pasted),
+        verdict => (verdict, with_single_ends.clone()),
     };
-    let tried = dialect::explain(&secrets, Received { headers: &headers, body: body.as_bytes() });
+    // On a thread of its own kind: a large body is hashed a hundred times.
+    let examined = tokio::task::spawn_blocking(move || {
+        let received = Received { headers: &headers, body: body.as_bytes() };
+        debugger::examine(Question { secrets: &secrets, reveal: Reveal::Nothing, rules: &rules, received, now })
+    });
+    let Ok(Report { tried, advice, .. }) = examined.await else {
+        return Err(Refused::problem(frame, Problem::Panicked));
+    };
     let tried = tried.iter().map(|one| TriedRow::of(frame.language, one)).collect();
+    let advice = advice.into_iter().map(|one| one.text).collect();
     let (verdict, tone) = match verdict {
         Ok(dialect) => (format!("{} {dialect}", frame.t("La firma es correcta:", "The signature is right:")), "good"),
         Err(refusal) => (refused(frame.language, refusal).to_owned(), "bad"),
     };
     let headers = form.get("headers").to_owned();
-    Ok(page(StatusCode::OK, &SignaturePage { verdict, tone, headers, body: with_single_ends.clone(), tried, frame }))
+    let body = with_single_ends;
+    Ok(page(StatusCode::OK, &SignaturePage { verdict, tone, headers, body, tried, advice, frame }))
 }
 
 /// Headers as people paste them: from a log, from curl's `-v`, or from a list.
@@ -1159,13 +1169,15 @@ struct SignaturePage {
     tone: &'static str,
     headers: String,
     body: String,
+    /// What the sender should change.
+    advice: Vec<String>,
     tried: Vec<TriedRow>,
 }
 
 impl SignaturePage {
     fn empty(frame: Frame) -> Self {
         let none = String::new;
-        Self { frame, verdict: none(), tone: "", headers: none(), body: none(), tried: Vec::new() }
+        Self { frame, verdict: none(), tone: "", headers: none(), body: none(), advice: Vec::new(), tried: Vec::new() }
     }
 }
 
@@ -1184,7 +1196,11 @@ impl TriedRow {
         let same = || language.t("los mismos bytes", "the same bytes").to_owned();
         Self {
             signed: tried.signed.clone(),
-            secret: if tried.secret == 0 { language.t("actual", "current") } else { language.t("anterior", "former") },
+            secret: if tried.secret == "current" {
+                language.t("actual", "current")
+            } else {
+                language.t("anterior", "former")
+            },
             matches: if fits { tried.matches.join(", ") } else { "–".to_owned() },
             tone: if fits { "good" } else { "" },
             difference: tried.first_difference.as_ref().map_or_else(same, |difference| {
