@@ -26,6 +26,7 @@ mod server;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod wire;
 
 use std::any::Any;

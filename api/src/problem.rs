@@ -321,7 +321,7 @@ fn database(error: &db::Error) -> Response {
     let reason = explain(error);
     tracing::error!(error = reason, "the database did not do its part: {reason}");
     if db::is_outcome_unknown(error) {
-        let text = "No se sabe si el cambio se guardó: la base de datos no confirmó. Consulte antes de repetirlo.";
+        let text = "No se sabe si el cambio se guardó: la base de datos no confirmó. Consulte con GET antes de repetirlo, o repita la misma solicitud con el mismo Idempotency-Key, que no la ejecuta dos veces.";
         return again_in_a_moment(detail(StatusCode::SERVICE_UNAVAILABLE, text));
     }
     if db::is_outage(error) {

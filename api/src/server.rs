@@ -27,10 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
 use crate::connections::{Admitted, Connection, Connections, HEAD_TIMEOUT, IDLE_TIMEOUT};
-use crate::wire::Wire;
-
-/// The longest head, in bytes, and how much of a body is taken from a connection at once.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+use crate::wire::{MAX_HEAD_BYTES, Wire};
 
 /// How long no connection is accepted when the process has no file descriptor left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);

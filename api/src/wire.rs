@@ -3,33 +3,56 @@
 //!
 //! hyper takes a bare LF for the end of a line, and drops `Content-Length` beside `Transfer-Encoding`. A proxy that reads such a
 //! head in another way sees other requests than we do (RFC 9112, sections 2.2 and 11.2). The byte that makes it ambiguous is
-//! replaced by NUL, which hyper answers with 400.
+//! replaced by NUL, which hyper answers with 400. hyper's own answers are replaced too, by ours ([`unreadable`]).
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connections::{Connection, Heard};
+use crate::unreadable::{self, Ambiguity};
+
+/// The longest head, in bytes, and how much of a body is taken from a connection at once.
+pub(crate) const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 pub(crate) struct Wire {
     stream: TcpStream,
     connection: Arc<Connection>,
     head: Head,
+    /// What is said in place of hyper's own words, and how much of it has been written.
+    replaced: Option<(Vec<u8>, usize)>,
 }
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, head: Head::default() }
+        Self { stream, connection, head: Head::default(), replaced: None }
+    }
+
+    /// Writes to the end what stands for these last words of hyper's.
+    fn poll_replace(&mut self, cx: &mut Context<'_>, words: &[u8], status: StatusCode) -> Poll<io::Result<usize>> {
+        let ambiguity = self.head.ambiguity;
+        let (answer, written) =
+            self.replaced.get_or_insert_with(|| (unreadable::answer(status, ambiguity, MAX_HEAD_BYTES), 0));
+        while *written < answer.len() {
+            let more = ready!(Pin::new(&mut self.stream).poll_write(cx, &answer[*written..]))?;
+            if more == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *written += more;
+            self.connection.told();
+        }
+        Poll::Ready(Ok(words.len()))
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, connection, head } = self.get_mut();
+        let Self { stream, connection, head, .. } = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(stream).poll_read(cx, buffer))?;
         let bytes = &mut buffer.filled_mut()[before..];
@@ -50,7 +73,14 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { stream, connection, .. } = self.get_mut();
+        let wire = self.get_mut();
+        let bytes = match unreadable::find(bytes) {
+            Some((0, status)) => return wire.poll_replace(cx, bytes, status),
+            // What comes before is an answer of ours.
+            Some((begin, _)) => &bytes[..begin],
+            None => bytes,
+        };
+        let Self { stream, connection, .. } = wire;
         let written = ready!(Pin::new(stream).poll_write(cx, bytes))?;
         connection.told();
         Poll::Ready(Ok(written))
@@ -61,6 +91,12 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // hyper's own words have no body, so they come alone or last.
+        let slices = match slices {
+            [only] => return self.poll_write(cx, only),
+            [before @ .., last] if unreadable::find(last).is_some() => before,
+            slices => slices,
+        };
         let Self { stream, connection, .. } = self.get_mut();
         let written = ready!(Pin::new(stream).poll_write_vectored(cx, slices))?;
         connection.told();
@@ -94,6 +130,8 @@ struct Head {
     length: usize,
     has_length: bool,
     has_encoding: bool,
+    /// What it was spoiled for.
+    ambiguity: Option<Ambiguity>,
     /// The byte before those that come next.
     last: u8,
 }
@@ -111,8 +149,9 @@ impl Head {
             }
             match *byte {
                 b'\n' => {
-                    let is_bare = self.last != b'\r';
-                    if is_bare || self.ends_line() {
+                    let ambiguity = if self.last == b'\r' { self.ends_line() } else { Some(Ambiguity::BareLf) };
+                    if ambiguity.is_some() {
+                        self.ambiguity = self.ambiguity.or(ambiguity);
                         *byte = 0;
                     }
                 }
@@ -128,15 +167,15 @@ impl Head {
         }
     }
 
-    /// Whether the line that ends here makes the head ambiguous.
-    fn ends_line(&mut self) -> bool {
+    /// Whether the line that ends here makes the head ambiguous, and how.
+    fn ends_line(&mut self) -> Option<Ambiguity> {
         let line = &self.line[..self.length.min(LONGEST_NAME)];
         self.has_length |= line.starts_with(b"content-length:");
         self.has_encoding |= line.starts_with(b"transfer-encoding:");
         self.has_ended = self.has_begun && self.length == 0;
         self.has_begun |= self.length > 0;
         self.length = 0;
-        self.has_length && self.has_encoding
+        (self.has_length && self.has_encoding).then_some(Ambiguity::TwoLengths)
     }
 }
 

@@ -17,7 +17,7 @@ use recado_notifications::timeline;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
 use recado_queue::operations;
-use recado_queue::tasks::{self, State, Task, TaskFilter};
+use recado_queue::tasks::{self, Listed, MOST_LOOKED_AT, State, Task, TaskFilter};
 use serde::Serialize;
 
 use crate::ledger;
@@ -65,6 +65,9 @@ pub(crate) struct List {
     /// For example send_notification
     #[arg(long)]
     kind: Option<String>,
+    /// Only tasks that are older than this one
+    #[arg(long, value_name = "ID")]
+    before: Option<Id>,
     /// How many at most
     #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     limit: i64,
@@ -135,9 +138,17 @@ async fn list(context: &Context, options: List, json: bool) -> Outcome {
         state: options.state,
         lanes: options.queue.map(|queue| queue.0).unwrap_or_default(),
         kind: options.kind,
+        before: options.before,
         ..TaskFilter::default()
     };
-    let tasks = tasks::list(&mut context.db.read().await?, &filter, options.limit).await?;
+    let Listed { tasks, back_to } = tasks::list(&mut context.db.read().await?, &filter, options.limit).await?;
+    if let Some((id, created_at)) = back_to {
+        let back_to = created_at.to_utc().format("%Y-%m-%d %H:%M:%S UTC");
+        // Beside the list, which may be JSON.
+        eprintln!(
+            "only the newest {MOST_LOOKED_AT} tasks were looked at, back to {back_to}; go on with --before {id}, or narrow the list with --state"
+        );
+    }
     if json {
         print_json(&tasks)?;
         return Ok(ExitCode::SUCCESS);
@@ -306,7 +317,7 @@ async fn report(context: &Context, done: &str, named: &[Id], changed: &[Id], jso
         let filter = TaskFilter { ids: left.clone(), ..TaskFilter::default() };
         let known = match left.len() {
             0 => Vec::new(),
-            many => tasks::list(&mut context.db.read().await?, &filter, many as i64).await?,
+            many => tasks::list(&mut context.db.read().await?, &filter, many as i64).await?.tasks,
         };
         for id in &left {
             let state = known.iter().find(|task| task.id == *id).map(|task| task.state.as_str());

@@ -16,6 +16,7 @@ mod api {
     mod hostile;
     mod long_texts;
     mod rate_limit;
+    mod repeats;
     mod schema;
 }
 

@@ -18,7 +18,7 @@ use crate::extract::request;
 use crate::problem::Problem;
 
 /// How long a body may take to arrive. It is shorter than the limit of the whole request, so that a slow caller is told so.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How much of a body that is too large is still read and thrown away, in bytes. Most clients read the answer only after
 /// they have sent everything; closing the connection earlier would show them a broken connection instead of a 413.
@@ -238,7 +238,7 @@ impl request::Request for Changes {
 }
 
 /// What the head says of a body: that it is JSON in UTF-8, as it is (RFC 9110, section 8.4), and all of it (section 14.4).
-fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(CONTENT_RANGE) {
         return Err(Problem::Malformed("Envíe el cuerpo entero, sin Content-Range.".to_owned()));
     }
@@ -283,7 +283,7 @@ fn is_utf8(content_type: &str) -> bool {
     })
 }
 
-async fn collect_within(limit: Duration, request: Request, largest: usize) -> Result<Growing, Problem> {
+pub(super) async fn collect_within(limit: Duration, request: Request, largest: usize) -> Result<Growing, Problem> {
     tokio::time::timeout(limit, collect(request, largest)).await.unwrap_or(Err(Problem::TooSlow))
 }
 

@@ -8,7 +8,10 @@ use std::{
     collections::HashMap,
     io,
     ops::Deref,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
@@ -119,6 +122,7 @@ impl Push {
             stand_in: StandIn::new(options.keep),
             origin: format!("http://{address}"),
             browsers: Mutex::new(HashMap::new()),
+            hanging: AtomicUsize::new(0),
         });
         let routes = Router::new().route("/push/{token}", post(deliver));
         let listening = Listening::http(listener, routes.with_state(Arc::clone(&server)));
@@ -153,6 +157,11 @@ impl Push {
         lock(&self.server.browsers).remove(token_of(endpoint)).is_some()
     }
 
+    /// How many requests wait now for an answer that never comes ([`PushFault::Hang`]).
+    pub fn hanging(&self) -> usize {
+        self.server.hanging.load(Ordering::Relaxed)
+    }
+
     fn new_browser(&self, reserved: Option<String>) -> PushSubscription {
         let browser = Browser::new(reserved);
         let token = new_id().simple().to_string();
@@ -180,6 +189,23 @@ struct Server {
     origin: String,
     /// By token.
     browsers: Mutex<HashMap<String, Browser>>,
+    hanging: AtomicUsize,
+}
+
+/// A request that is never answered, until its sender gives it up.
+struct Hanging<'a>(&'a AtomicUsize);
+
+impl<'a> Hanging<'a> {
+    fn begin(server: &'a Server) -> Self {
+        server.hanging.fetch_add(1, Ordering::Relaxed);
+        Self(&server.hanging)
+    }
+}
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The receiving end of a subscription.
@@ -262,7 +288,10 @@ async fn deliver(
             tokio::time::sleep(delay).await;
             response
         }
-        Some(PushFault::Hang) => std::future::pending().await,
+        Some(PushFault::Hang) => {
+            let _hanging = Hanging::begin(&server);
+            std::future::pending().await
+        }
         Some(PushFault::Drop) => HangUp.into_response(),
     }
 }

@@ -22,7 +22,7 @@ use crate::host_names::{AllowedHosts, HeloName, HostError, server_name};
 use crate::networks::{Network, NotANetwork};
 use crate::outbound::{self, Reach};
 use crate::retry::RetryPolicy;
-use crate::server_urls::{DatabaseUrl, RedisUrl};
+use crate::server_urls::{DatabaseUrl, Pooler, RedisUrl};
 use crate::telemetry;
 
 /// A variable of the environment: its name, the default as one would write it, and what it is for.
@@ -297,6 +297,11 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("DATABASE_MAX_CONNECTIONS", "10", "Connections per process on PostgreSQL."),
     variable(
+        "DATABASE_POOLER",
+        "auto",
+        "What stands before PostgreSQL: transaction (PgBouncer with pool_mode = transaction, Supabase on 6543, RDS Proxy) does without prepared statements; session is a server or a pooler that leaves each connection its server. auto finds out at the start, and goes over to transaction when a prepared statement is lost.",
+    ),
+    variable(
         "NOTIFICATION_RETENTION_DAYS",
         "180",
         "Age at which the weekly cleanup deletes finished notifications and their attempts.",
@@ -320,6 +325,7 @@ pub struct Config {
     pub home: PathBuf,
     pub database_url: DatabaseUrl,
     pub database_max_connections: u32,
+    pub database_pooler: Pooler,
     /// `None`: the queue is in this process.
     pub redis_url: Option<SecretString>,
     /// The certificates, in PEM, by one of which the certificate of Redis must be signed. `None`: the system's.
@@ -590,6 +596,7 @@ impl Config {
         let config = Self {
             database_url: database_url(&mut env, &home),
             database_max_connections: env.number("DATABASE_MAX_CONNECTIONS", 1, 1000),
+            database_pooler: env.parse("DATABASE_POOLER", "write auto, transaction or session"),
             redis_authorities: redis_authorities(&mut env, redis.as_ref()),
             redis_url: redis.map(|redis| redis.url),
             listen: env.list("LISTEN").iter().filter_map(|address| env.address("LISTEN", address)).collect(),

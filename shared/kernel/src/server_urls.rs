@@ -290,6 +290,21 @@ impl FromStr for RedisUrl {
     }
 }
 
+/// What stands before PostgreSQL: `DATABASE_POOLER`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum Pooler {
+    /// To be found out.
+    #[default]
+    Auto,
+    /// Every transaction may meet another server connection.
+    Transaction,
+    /// A connection keeps its server: a pooler of sessions, or none.
+    Session,
+}
+
+crate::word_enum!(Pooler, "a pooler");
+
 #[cfg(test)]
 mod tests {
     use super::*;

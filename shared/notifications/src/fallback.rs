@@ -49,8 +49,10 @@ pub enum Failure {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FailedAttempt {
     pub class: FailureClass,
-    /// How many attempts on this channel have failed, this one included.
+    /// How many attempts on this channel have failed, this one included if it [counts](FailedAttempt::counts).
     pub failures: u32,
+    /// The provider was there and served nobody, for so long now.
+    pub unavailable_for: Option<Duration>,
     /// The provider's own wish: it may only push an attempt later, never earlier.
     pub retry_after: Option<Duration>,
     pub policy: RetryPolicy,
@@ -96,15 +98,24 @@ pub fn after_failure(chain: &[Notification], failed: usize, failure: Failure) ->
     }
 }
 
+/// For how many first delays a provider that serves nobody costs no attempt: five minutes with the usual policy. Then the next
+/// channel must have its chance.
+const SPARED_DELAYS: u32 = 5;
+
 impl FailedAttempt {
+    /// Whether it is one of the attempts that a message has. Where a provider served nobody, the message was not asked about.
+    pub fn counts(&self) -> bool {
+        self.unavailable_for.is_none_or(|duration| duration >= self.policy.base * SPARED_DELAYS)
+    }
+
     fn may_retry(&self) -> bool {
         let may_pass = matches!(self.class, FailureClass::Transient | FailureClass::Unknown);
-        may_pass && self.failures < self.policy.max_attempts
+        may_pass && (self.failures < self.policy.max_attempts || !self.counts())
     }
 
     fn delay(&self) -> Duration {
         let wished = self.retry_after.unwrap_or_default().min(LONGEST_DELAY);
-        self.policy.delay(self.failures, self.jitter).max(wished)
+        self.policy.delay(self.failures.max(1), self.jitter).max(wished)
     }
 }
 
@@ -174,7 +185,7 @@ mod tests {
     }
 
     fn attempt(class: FailureClass, failures: u32) -> FailedAttempt {
-        FailedAttempt { class, failures, retry_after: None, policy: POLICY, jitter: 0.0 }
+        FailedAttempt { class, failures, unavailable_for: None, retry_after: None, policy: POLICY, jitter: 0.0 }
     }
 
     /// After the first of two channels, or the only one.
@@ -254,6 +265,18 @@ mod tests {
         assert_eq!(wish(5), Decision::RetryIn(Duration::from_secs(60)));
         assert_eq!(wish(600), Decision::RetryIn(Duration::from_secs(600)));
         assert_eq!(wish(u64::MAX), Decision::RetryIn(LONGEST_DELAY));
+    }
+
+    #[test]
+    fn a_provider_that_serves_nobody_costs_no_attempt_for_a_while() {
+        let after = |failures, seconds| {
+            let unavailable_for = Some(Duration::from_secs(seconds));
+            let failed = FailedAttempt { unavailable_for, ..attempt(FailureClass::Transient, failures) };
+            after_failure(&chain(&[Status::Queued, Status::Pending]), 0, Failure::Attempt(failed))
+        };
+        assert_eq!(after(0, 0), Decision::RetryIn(Duration::from_secs(60)));
+        assert_eq!(after(3, 299), Decision::RetryIn(Duration::from_secs(240)));
+        assert_eq!(after(3, 300), Decision::FallBack { next: 1 });
     }
 
     proptest::proptest! {

@@ -697,6 +697,8 @@ pub struct TaskFilter {
     pub state: Option<State>,
     pub lanes: Vec<Lane>,
     pub kind: Option<String>,
+    /// Only tasks that are older than this one.
+    pub before: Option<Id>,
 }
 
 /// The columns of a [`Task`].
@@ -716,23 +718,66 @@ const fn indexed(state: State) -> &'static str {
 
 impl TaskFilter {
     fn conditions(&self) -> filter::Filter {
-        let mut asked = filter::Filter::default();
-        asked.when("id = any(?)", (!self.ids.is_empty()).then(|| self.ids.clone()));
+        let mut asked = self.walked();
         asked.when("lane = any(?)", (!self.lanes.is_empty()).then(|| names(&self.lanes)));
         asked.equal("kind", self.kind.as_deref());
         if let Some(state) = self.state {
-            asked.require(indexed(state));
             // As a literal, where an index asks for the state besides.
             asked.require(format!("state = '{}'", state.as_str()));
         }
         asked
     }
+
+    /// The conditions that an index knows: tasks that are looked at, be they asked for or not.
+    fn walked(&self) -> filter::Filter {
+        let mut walked = filter::Filter::default();
+        walked.when("id = any(?)", (!self.ids.is_empty()).then(|| self.ids.clone()));
+        walked.when("id < ?", self.before);
+        if let Some(state) = self.state {
+            walked.require(indexed(state));
+        }
+        walked
+    }
+
+    /// Whether no index knows all that is asked for, so that many tasks may be looked at for one that is found.
+    fn is_selective(&self) -> bool {
+        let ended = matches!(self.state, Some(State::Success | State::Cancelled));
+        self.ids.is_empty() && (self.kind.is_some() || !self.lanes.is_empty() || ended)
+    }
 }
 
-/// The newest tasks first.
-pub async fn list(session: &mut Session, filter: &TaskFilter, limit: i64) -> Result<Vec<Task>> {
-    let asked = filter.conditions();
-    asked.all(session, &format!("{SELECT} where {asked} order by id desc limit {limit}")).await
+/// How many tasks a list looks at. A kind or a lane may be so rare that the whole table holds none, and no index pays for that
+/// question with a write for every task.
+pub const MOST_LOOKED_AT: i64 = 100_000;
+
+/// A list of tasks, the newest first.
+#[derive(Debug, Default)]
+pub struct Listed {
+    pub tasks: Vec<Task>,
+    /// Tasks that are older than this one were not looked at, and some may be asked for.
+    pub back_to: Option<(Id, Timestamp)>,
+}
+
+/// The newest tasks first, among the newest [`MOST_LOOKED_AT`].
+pub async fn list(session: &mut Session, filter: &TaskFilter, limit: i64) -> Result<Listed> {
+    let mut asked = filter.conditions();
+    let oldest = if filter.is_selective() { oldest_looked_at(session, filter).await? } else { None };
+    asked.when("id >= ?", oldest.map(|(id, _)| id));
+    let tasks: Vec<Task> =
+        asked.all(session, &format!("{SELECT} where {asked} order by id desc limit {limit}")).await?;
+    let is_full = i64::try_from(tasks.len()).is_ok_and(|found| found >= limit);
+    Ok(Listed { tasks, back_to: oldest.filter(|_| !is_full) })
+}
+
+/// The oldest task that a list looks at; `None` when it looks at all.
+async fn oldest_looked_at(session: &mut Session, filter: &TaskFilter) -> Result<Option<(Id, Timestamp)>> {
+    let walked = filter.walked();
+    let text = format!(
+        "select id, created_at from tasks where {walked} order by id desc limit 1 offset {}",
+        MOST_LOOKED_AT - 1
+    );
+    let found: Vec<(Id, Timestamp)> = walked.all(session, &text).await?;
+    Ok(found.into_iter().next())
 }
 
 /// Dead tasks of these lanes, or of all when there are none, by id: the next `limit` after one.

@@ -36,6 +36,11 @@ impl App {
     /// Says something that no HTTP client would say, and returns the status line of the answer; empty when the server
     /// hung up.
     async fn say(&self, words: &[u8]) -> String {
+        self.hear(words).await.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// The same with the whole of what comes back.
+    async fn hear(&self, words: &[u8]) -> String {
         let address = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).await.expect("the server listens");
         // The server may answer and hang up before everything is said.
@@ -43,7 +48,7 @@ impl App {
         let _ = stream.shutdown().await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+        String::from_utf8_lossy(&answer).into_owned()
     }
 }
 
@@ -171,6 +176,35 @@ story!(gibberish_on_the_wire_is_survived, async |app: &App| {
         assert!(is_good, "{what}: {status}");
     }
     app.get("/health").await.must_be(200);
+});
+
+// hyper answers alone what it cannot read: with a status and nothing else. Such a caller too is told what to mend, has an id for
+// whom they ask, and a browser guesses no type.
+story!(what_cannot_be_read_is_answered_like_the_rest, async |app: &App| {
+    let get = "GET /api/v1/health/ HTTP/1.1\r\nHost: a\r\n";
+    let long = format!("{get}X-Long: {}\r\n\r\n", "x".repeat(40 * 1024));
+    let many = format!("{get}{}\r\n", "X-Many: x\r\n".repeat(200));
+    for (words, status, remedy) in [
+        ("GET /health HTTP/1.1\nHost: a\n\n".to_owned(), "400 Bad Request", "CRLF"),
+        (
+            format!(
+                "POST {DISPATCH} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{{}}"
+            ),
+            "400 Bad Request",
+            "Transfer-Encoding",
+        ),
+        ("BREW\r\n\r\n".to_owned(), "400 Bad Request", "HTTP/1.1"),
+        (long, "431 Request Header Fields Too Large", "32768"),
+        (many, "431 Request Header Fields Too Large", "100"),
+    ] {
+        let answer = app.hear(words.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{words:.60}: {answer}"));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{words:.60}: {answer}");
+        for header in ["x-request-id: ", "x-content-type-options: nosniff", "connection: close", "application/json"] {
+            assert!(head.contains(header), "{words:.60}: {header} is missing in {answer}");
+        }
+        assert!(body.starts_with("{\"detail\":") && body.contains(remedy), "{words:.60}: {answer}");
+    }
 });
 
 story!(other_methods_are_answered, async |app: &App| {

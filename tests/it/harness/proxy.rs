@@ -2,6 +2,7 @@
 //! vanish without a word, they end, the name leads to another server.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +29,8 @@ struct Network {
     closed_below: u64,
     /// What becomes of new ones.
     newcomers: Newcomers,
+    /// A connection ends when PostgreSQL has answered its `commit`, and the answer is lost.
+    loses_commits: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,7 @@ impl Proxy {
             silent_below: 0,
             closed_below: 0,
             newcomers: Newcomers::Served,
+            loses_commits: false,
         });
         let accepting = AbortOnDropHandle::new(tokio::spawn(accept(listener, network.clone())));
         Self { url: own, network, _accepting: accepting }
@@ -103,6 +107,11 @@ impl Proxy {
             network.closed_below = network.accepted;
             network.newcomers = Newcomers::Refused;
         });
+    }
+
+    /// What PostgreSQL is told to commit it commits, and its answer is lost with the connection; or no longer.
+    pub(crate) fn lose_commits(&self, loses: bool) {
+        self.network.send_modify(|network| network.loses_commits = loses);
     }
 
     /// New connections work again. What was swallowed meanwhile stays lost, and its connections silent.
@@ -156,13 +165,24 @@ async fn serve(mut client: TcpStream, number: u64, mut network: watch::Receiver<
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
+    let commits = AtomicBool::new(false);
     tokio::select! {
-        () = pump(&mut from_client, &mut to_server, number, network.clone()) => {}
-        () = pump(&mut from_server, &mut to_client, number, network.clone()) => {}
+        () = pump(&mut from_client, &mut to_server, number, network.clone(), Direction::ToServer(&commits)) => {}
+        () = pump(&mut from_server, &mut to_client, number, network.clone(), Direction::ToClient(&commits)) => {}
     }
     // Of a connection that vanished neither end hears anything, not even that the other one has closed it.
     while network.borrow_and_update().fate(number) == Fate::Silent && network.changed().await.is_ok() {}
 }
+
+/// Where bytes go, and whether the connection is in the middle of a commit whose answer is to be lost.
+#[derive(Clone, Copy)]
+enum Direction<'a> {
+    ToServer(&'a AtomicBool),
+    ToClient(&'a AtomicBool),
+}
+
+/// A statement of one word, as PostgreSQL's protocol sends it.
+const COMMIT: &[u8] = b"commit\0";
 
 /// Passes bytes on in one direction, until either side ends or the network says so.
 async fn pump(
@@ -170,6 +190,7 @@ async fn pump(
     to: &mut (impl AsyncWrite + Unpin),
     number: u64,
     mut network: watch::Receiver<Network>,
+    direction: Direction<'_>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -181,6 +202,15 @@ async fn pump(
             read = from.read(&mut buffer) => {
                 let Ok(read @ 1..) = read else { return };
                 let passes_on = network.borrow().fate(number) == Fate::PassesOn;
+                match direction {
+                    Direction::ToServer(commits) => {
+                        let asks = buffer[..read].windows(COMMIT.len()).any(|window| window == COMMIT);
+                        commits.store(asks && network.borrow().loses_commits, Ordering::Relaxed);
+                    }
+                    // It was committed.
+                    Direction::ToClient(commits) if commits.load(Ordering::Relaxed) => return,
+                    Direction::ToClient(_) => {}
+                }
                 if passes_on && to.write_all(&buffer[..read]).await.is_err() {
                     return;
                 }

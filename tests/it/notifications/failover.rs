@@ -92,17 +92,17 @@ story!(all_accounts_out_of_order_is_one_failure, KEY, async |app: &App| {
     let second = second_smtp().await;
     app.add_account(&smtp_account("second", &second)).await;
     for smtp in [&app.sandbox.smtp, &second] {
-        smtp.misbehave(SmtpFault::GreetingBusy);
+        smtp.misbehave(SmtpFault::RejectMailFrom { code: 451, text: String::new() });
     }
     let task = app.task_for(&sample::event()).await;
     app.drain().await;
-    assert_eq!(app.tried(task).await, ["env transient 421", "second transient 421"]);
+    assert_eq!(app.tried(task).await, ["env transient 451", "second transient 451"]);
     let chain = notifications::chains(&mut app.begin().await, &[task]).await.expect("the chain");
     assert_eq!(chain[0].retry_count, 1);
 
     second.behave();
     app.until_due(task).await;
-    assert_eq!(app.tried(task).await[2..], ["env transient 421", "second sent 250"]);
+    assert_eq!(app.tried(task).await[2..], ["env transient 451", "second sent 250"]);
 });
 
 // A second account that cannot work (its login is wrong) does not end the channel that the first could still serve.

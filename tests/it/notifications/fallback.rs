@@ -50,6 +50,34 @@ story!(the_third_attempt_may_succeed, async |app: &App| {
     assert_eq!((app.mails().len(), app.whatsapps().len()), (1, 0));
 });
 
+// A server that says 421 in place of a greeting has not been asked for anything (RFC 5321, section 3.8): that is none of the
+// message's three attempts.
+story!(a_server_that_serves_nobody_costs_no_attempt, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    app.sandbox.smtp.misbehave_times(SmtpFault::GreetingBusy, 4);
+    app.drain().await;
+    for _ in 0..4 {
+        assert!(app.until_due(task).await <= seconds(72), "it is no later attempt than the first");
+    }
+    assert_eq!(app.attempts(task).await[3..], ["email transient 421", "email sent 250"]);
+});
+
+// After five minutes it is one, and the next channel has its turn.
+story!(a_server_that_serves_nobody_for_long_is_given_up, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    app.sandbox.smtp.misbehave(SmtpFault::GreetingBusy);
+    let began = app.clock.now();
+    app.drain().await;
+    while app.whatsapps().is_empty() {
+        app.until_due(task).await;
+    }
+    let waited = app.clock.now().since(began);
+    assert!((seconds(300)..seconds(900)).contains(&waited), "{waited:?}");
+    assert_eq!(app.chain(task).await, ["email failed EMAIL_SEND_FAILED", "whatsapp sent"]);
+});
+
 // d11: what can never work is not tried again.
 story!(a_permanent_refusal_falls_back_at_once, async |app: &App| {
     app.know_carlos().await;

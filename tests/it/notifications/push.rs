@@ -1,11 +1,16 @@
 //! Browsers subscribe, are reached, and disappear.
 
+use futures::future::join_all;
+use recado_kernel::clock::Clock;
 use recado_notifications::channels::Channel;
+use recado_queue::tasks::State;
 use recado_sandbox::PushFault;
+use recado_worker::{Options, Worker};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use crate::harness::app::{App, SUBSCRIBE, seconds};
-use crate::harness::pair::story;
+use crate::harness::app::{App, SUBSCRIBE, WAIT_TIMEOUT, seconds, until};
+use crate::harness::pair::{Pair, story};
 use crate::harness::sample::{self, likes};
 
 impl App {
@@ -186,6 +191,84 @@ story!(a_customer_has_so_many_devices_and_no_more, async |app: &App| {
     app.drain().await;
     assert_eq!(app.pushes().len(), 20);
     app.delete(SUBSCRIBE, &json!({"endpoint": last.endpoint})).await.must_be(204);
+});
+
+// One customer with 200 devices that accept and never answer made the others wait 74 s for their pushes. Devices are asked at
+// once, so that a message takes no longer than one of them may; and of one customer's messages so many are under way that the
+// others have room. Nothing here waits for a time limit: it is longer than the story.
+async fn devices_that_never_answer_delay_nobody_else(pair: Pair) {
+    /// Of one customer, at once; see the worker's shares.
+    const MESSAGES: usize = 4;
+    const DEVICES: usize = 20;
+    const OTHERS: usize = 30;
+    let settings = [("WORKER_CONCURRENCY", "8"), ("PUSH_TIMEOUT", "600")];
+    let app = App::start_at(pair, &settings, Clock::system()).await;
+    app.prefer_push().await;
+    for _ in 0..200 {
+        let browser = app.subscribe("customer-001").await;
+        app.sandbox.push.misbehave_for(&browser.endpoint, PushFault::Hang);
+    }
+    let other = |number: usize| format!("other-{number}");
+    for number in 0..OTHERS {
+        let customer = sample::customer_with(json!({
+            "customer_id": other(number),
+            "email": format!("other{number}@example.com"),
+            "phone": format!("+5939912345{number:02}"),
+        }));
+        app.sync_customer(&customer).await;
+        app.prefer(&other(number), &[likes(Channel::Push, 1)]).await;
+        app.subscribe(&other(number)).await;
+    }
+    let event = sample::event();
+    let hanging = join_all((0..50).map(|_| app.task_for(&event))).await;
+    let worker = Worker::new(app.context.clone(), Options::from(&app.context)).expect("the settings work");
+    let working = tokio::spawn(worker.run(CancellationToken::new()));
+    until("as much hangs as may", async || app.sandbox.push.hanging() >= MESSAGES * DEVICES).await;
+
+    let events: Vec<Value> =
+        (0..OTHERS).map(|number| sample::event_with(json!({"customer_id": other(number)}))).collect();
+    let tasks = join_all(events.iter().map(|event| app.task_for(event))).await;
+    assert_eq!(app.sandbox.push.wait_for(OTHERS, WAIT_TIMEOUT).await.len(), OTHERS, "the others have their pushes");
+    for task in tasks {
+        until("it is done", async || app.task(task).await.state == State::Success).await;
+    }
+    assert_eq!(app.sandbox.push.hanging(), MESSAGES * DEVICES, "and nothing else was asked meanwhile, or has ended");
+    for task in hanging {
+        assert!(!app.task(task).await.state.is_final());
+    }
+    // A stop would wait for what hangs.
+    working.abort();
+    app.leave_work();
+    app.finish().await;
+}
+
+mod devices_that_never_answer_delay_nobody_else {
+    #[tokio::test]
+    async fn postgres_redis() {
+        super::devices_that_never_answer_delay_nobody_else(super::Pair::PostgresRedis).await;
+    }
+
+    #[tokio::test]
+    async fn embedded() {
+        super::devices_that_never_answer_delay_nobody_else(super::Pair::Embedded).await;
+    }
+}
+
+// The same customer's message has its end, and the next channel its turn: after the time limit of one device, however many
+// there are.
+story!(devices_that_never_answer_are_given_up, [("PUSH_TIMEOUT", "0.2")], async |app: &App| {
+    app.prefer_push().await;
+    for _ in 0..20 {
+        app.subscribe("customer-001").await;
+    }
+    app.sandbox.push.misbehave(PushFault::Hang);
+    let task = app.task_for(&sample::event()).await;
+    app.drain().await;
+    assert_eq!(app.attempts(task).await, ["push transient"], "twenty devices are one attempt");
+    for _ in 0..2 {
+        app.until_due(task).await;
+    }
+    assert_eq!(app.chain(task).await[..2], ["push failed WEBPUSH_ERROR", "email sent"]);
 });
 
 // S002-71: the browser left between the dispatch and the push.

@@ -1,8 +1,10 @@
 //! Behind a transaction pooler, as Supabase offers one on port 6543: every transaction may meet another connection.
 
+use std::cell::Cell;
 use std::process::Stdio;
 
 use recado_kernel::clock::Clock;
+use recado_kernel::sql;
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
 use tokio::net::TcpStream;
@@ -26,16 +28,25 @@ struct Pooler {
     _turn: PgConnection,
 }
 
-/// PgBouncer in front of the tests' own PostgreSQL, with so few connections that transactions change places.
+/// PgBouncer where Recado recognises it by its port.
 async fn pgbouncer(folder: &std::path::Path) -> Pooler {
     let postgres = server("TEST_DATABASE_URL");
     let mut turn = PgConnection::connect(postgres.as_str()).await.expect("PostgreSQL answers");
     turn.execute("select pg_advisory_lock(6543)").await.expect("its turn comes");
+    Pooler { _process: pgbouncer_at(POOLER, "transaction", folder).await, _turn: turn }
+}
+
+/// PgBouncer in front of the tests' own PostgreSQL, with so few connections that transactions change places.
+async fn pgbouncer_at(address: &str, mode: &str, folder: &std::path::Path) -> Child {
+    let postgres = server("TEST_DATABASE_URL");
+    let (_, listen_port) = address.rsplit_once(':').expect("an address ends with its port");
     let (host, port) = (postgres.host_str().expect("a host"), postgres.port().expect("a port"));
     let user = postgres.username();
+    // Where each client keeps its connection, there is one for each.
+    let pool_size = if mode == "session" { 20 } else { 3 };
     let settings = format!(
-        "[databases]\n* = host={host} port={port} user={user}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = 6543\n\
-         unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n\
+        "[databases]\n* = host={host} port={port} user={user}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {listen_port}\n\
+         unix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = {pool_size}\n\
          ignore_startup_parameters = extra_float_digits\n"
     );
     let file = folder.join("pgbouncer.ini");
@@ -53,8 +64,8 @@ async fn pgbouncer(folder: &std::path::Path) -> Pooler {
         command.args(["-u", "nobody"]);
     }
     let process = command.spawn().expect("PgBouncer starts; `make test` installs it");
-    until("PgBouncer listens", async || TcpStream::connect(POOLER).await.is_ok()).await;
-    Pooler { _process: process, _turn: turn }
+    until("PgBouncer listens", async || TcpStream::connect(address).await.is_ok()).await;
+    process
 }
 
 async fn is_root() -> bool {
@@ -63,10 +74,10 @@ async fn is_root() -> bool {
 }
 
 /// A storage whose way leads through the pooler, and the URL of it.
-async fn pooled(clock: &Clock) -> (Storage, String) {
+async fn pooled(address: &str, clock: &Clock) -> (Storage, String) {
     let storage = Storage::create(Pair::PostgresRedis, clock.now()).await;
     let (_, database) = storage.database_url.rsplit_once('/').expect("the URL ends with the database");
-    let url = format!("postgresql://recado@{POOLER}/{database}");
+    let url = format!("postgresql://recado@{address}/{database}");
     (storage, url)
 }
 
@@ -77,7 +88,7 @@ async fn every_process_restarts_behind_a_transaction_pooler() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let _pooler = pgbouncer(folder.path()).await;
     let clock = Clock::system();
-    let (storage, url) = pooled(&clock).await;
+    let (storage, url) = pooled(POOLER, &clock).await;
     let settings = [("DATABASE_URL", url.as_str()), ("RUST_LOG", "warn"), ("METRICS_LISTEN", "")];
     let app = App::start_in(storage, &settings, clock).await;
     app.know_carlos().await;
@@ -128,7 +139,7 @@ async fn a_transaction_pooler_is_no_obstacle() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let _pooler = pgbouncer(folder.path()).await;
     let clock = Clock::manual(at(START));
-    let (storage, url) = pooled(&clock).await;
+    let (storage, url) = pooled(POOLER, &clock).await;
     let app = App::start_in(storage, &[("DATABASE_URL", url.as_str())], clock).await;
     app.context.db.migrate().await.expect("the migrations run through the pooler");
 
@@ -144,4 +155,74 @@ async fn a_transaction_pooler_is_no_obstacle() {
     app.get("/api/v1/analytics/summary/").await.must_be(200);
     assert_eq!(app.get("/api/v1/health/database/").await.must_be(200)["database"]["port"], 6543);
     app.finish().await;
+}
+
+// PgBouncer's own port is 6432, and that of Supabase and RDS is 5432: a transaction pooler is recognised by what it does.
+#[tokio::test]
+async fn a_transaction_pooler_is_recognised_on_any_port() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let address = free_address();
+    let _pooler = pgbouncer_at(&address, "transaction", folder.path()).await;
+    let clock = Clock::manual(at(START));
+    let (storage, url) = pooled(&address, &clock).await;
+    let app = App::start_in(storage, &[("DATABASE_URL", url.as_str())], clock).await;
+    assert_eq!(prepared_statements(&app).await, 0);
+    twenty_mails_leave(&app).await;
+    assert_eq!(prepared_statements(&app).await, 0, "nothing was left on the pooler's connections");
+    app.finish().await;
+}
+
+// The pooler's mode is changed under a running process: the statement that is lost says so, and no further one is prepared.
+#[tokio::test]
+async fn a_pooler_that_changes_its_mode_is_noticed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let address = free_address();
+    let mut pooler = pgbouncer_at(&address, "session", folder.path()).await;
+    let clock = Clock::manual(at(START));
+    let (storage, url) = pooled(&address, &clock).await;
+    let app = App::start_in(storage, &[("DATABASE_URL", url.as_str())], clock).await;
+    twenty_mails_leave(&app).await;
+    assert!(prepared_statements(&app).await > 0, "a pooler of sessions is no reason to do without");
+
+    pooler.kill().await.expect("SIGKILL reaches it");
+    let _pooler = pgbouncer_at(&address, "transaction", folder.path()).await;
+    let noticed = Cell::new(false);
+    until("a statement is lost", async || {
+        // Several at once, so that statements change places.
+        let asked = (0..8).map(|_| app.get("/api/v1/notifications/customers/"));
+        let answers = futures::future::join_all(asked).await;
+        assert!(answers.iter().all(|answer| [200, 503].contains(&answer.status)), "it is no mistake of ours");
+        noticed.set(noticed.get() || answers.iter().any(|answer| answer.status == 503));
+        noticed.get()
+    })
+    .await;
+    assert!(!matches!(app.get("/api/v1/notifications/customers/").await.status, 503), "the next one is not prepared");
+    twenty_mails_leave(&app).await;
+    app.finish().await;
+}
+
+/// How many named statements the server has for a connection of ours, asked several times: each time it may be another.
+async fn prepared_statements(app: &App) -> i64 {
+    let mut most = 0;
+    for _ in 0..5 {
+        let mut session = app.begin().await;
+        let count: Option<(i64,)> =
+            sql!(one(i64,), &mut session, "select count(*) from pg_prepared_statements where name <> ''")
+                .expect("it is counted");
+        most = most.max(count.expect("a row").0);
+    }
+    most
+}
+
+async fn twenty_mails_leave(app: &App) {
+    let before = app.mails().len();
+    app.know_carlos().await;
+    let event = sample::event();
+    let tasks = futures::future::join_all((0..20).map(|_| app.task_for(&event))).await;
+    app.drain().await;
+    for task in tasks {
+        let status = app.status(task).await;
+        assert_eq!(status["status"], "SUCCESS", "{status}");
+    }
+    assert_eq!(app.mails().len(), before + 20);
 }

@@ -11,7 +11,7 @@ use crate::harness::pair::story;
 impl App {
     async fn tasks_of(&self, kind: &str) -> Vec<Task> {
         let filter = TaskFilter { kind: Some(kind.to_owned()), ..TaskFilter::default() };
-        tasks::list(&mut self.begin().await, &filter, 100).await.expect("the ledger is read")
+        tasks::list(&mut self.begin().await, &filter, 100).await.expect("the ledger is read").tasks
     }
 
     async fn next_run(&self, name: &str) -> String {

@@ -31,6 +31,8 @@ pub(crate) struct SendFailure {
     /// Messages whose addresses were taken for bounced, and were not: they are written to again.
     pub(crate) not_bounced: Option<Box<InARow>>,
     pub(crate) fault: Fault,
+    /// The server served nobody, and has not done so for this long: it was not asked for anything, so that no attempt was made.
+    pub(crate) unavailable_for: Option<Duration>,
 }
 
 /// Refusals through one account, one after the other. Boxed where it is used: failures are passed on by value, and few have it.
@@ -69,6 +71,7 @@ impl SendFailure {
             bounced: false,
             not_bounced: None,
             fault,
+            unavailable_for: None,
         }
     }
 

@@ -25,6 +25,7 @@ use crate::auth::keys::Caller;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::Fields;
+use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -65,22 +66,31 @@ async fn list(
 }
 
 /// Adds a customer.
-#[utoipa::path(post, path = "/", tag = "customers", request_body = CustomerDraft,
-    responses((status = 201, description = "The customer", body = CustomerView)))]
+#[utoipa::path(post, path = "/", tag = "customers", params(IdempotencyHeader), request_body = CustomerDraft,
+    responses(
+        (status = 201, description = "The customer", body = CustomerView),
+        (status = 422, description = "The Idempotency-Key was used for another request", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn create(
-    _: May<Admin>,
+    May { caller, .. }: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(sent): Json<Changes>,
-) -> Result<(StatusCode, axum::Json<CustomerView>), Problem> {
+    Once { key, body: sent }: Once<Changes>,
+) -> Result<Created<CustomerView>, Problem> {
     let mut session = api.context.db.begin().await?;
+    if let Some(made) = key.made::<String>(&mut session, &caller, api.context.clock.now()).await? {
+        let customer = customers::find(&mut session, &made).await?.ok_or(Problem::NotFound)?;
+        return Ok(Created::Before(CustomerView::new(customer, Vec::new())));
+    }
     let mut written = whole(sent, CustomerDraft::default());
     if customers::find(&mut session, &written.record.customer_id).await?.is_some() {
         written.check(vec![("customer_id", ID_TAKEN.to_owned())]);
     }
     let draft = written.checked(|draft| draft.checked(&api.context.config.default_country)).finish()?;
     let created = customers::insert(&mut session, &draft, api.context.clock.now()).await.map_err(id_taken)?;
+    key.keep(&mut session, &caller, &created.customer_id).await?;
     session.commit().await?;
-    Ok((StatusCode::CREATED, axum::Json(CustomerView::new(created, Vec::new()))))
+    Ok(Created::Now(CustomerView::new(created, Vec::new())))
 }
 
 /// One customer, by your own identifier.

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use recado_notifications::dispatch::{self, Accepted, Event, MINIMUM_FIELDS, Preview, Receipt, Rejection, Request};
@@ -18,9 +17,10 @@ use crate::auth::keys::Caller;
 use crate::auth::{Dispatch, May};
 use crate::extract::body::Json;
 use crate::extract::fields::Fields;
+use crate::extract::once::IdempotencyHeader;
 use crate::extract::query::Query;
 use crate::extract::request::{self, request};
-use crate::problem::{FieldErrors, NotAccepted, Problem};
+use crate::problem::{NotAccepted, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
@@ -194,44 +194,6 @@ pub(crate) fn replayable(Accepted { receipt, replayed }: Accepted) -> Response {
 /// What a caller must put into the context in any case; it is told so when something was missing (S002-42, S002-43).
 fn minimum_fields(event: &Event) -> &'static [&'static str] {
     if event.is_custom() { &["subject", "body"] } else { &MINIMUM_FIELDS }
-}
-
-/// The header `Idempotency-Key`, if it was sent (draft-ietf-httpapi-idempotency-key-header).
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-pub(crate) struct IdempotencyHeader {
-    /// The same key with the same body gets the same answer for 24 hours, and nothing is sent twice.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
-    idempotency_key: Option<String>,
-}
-
-impl IdempotencyHeader {
-    /// Keys of different callers never meet.
-    pub(crate) fn of(&self, caller: &Caller, request: &impl Serialize) -> Option<IdempotencyKey> {
-        Some(IdempotencyKey::new(&caller.name, self.idempotency_key.as_deref()?, request))
-    }
-
-    /// The key of one event among many.
-    fn of_part(&self, caller: &Caller, index: usize, event: &Event) -> Option<IdempotencyKey> {
-        // A blank, which no header may hold: the key of a part is never that of a request of its own.
-        Some(IdempotencyKey::new(&caller.name, &format!("{} {index}", self.idempotency_key.as_deref()?), event))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for IdempotencyHeader {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get("idempotency-key") else {
-            return Ok(Self { idempotency_key: None });
-        };
-        let is_sane = (1..=255).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
-        let key = value.to_str().ok().filter(|_| is_sane).ok_or_else(|| {
-            let error = "Use de 1 a 255 caracteres ASCII visibles, por ejemplo un UUID.";
-            Problem::from(FieldErrors::one("Idempotency-Key", error))
-        })?;
-        Ok(Self { idempotency_key: Some(key.to_owned()) })
-    }
 }
 
 /// The answers to many events.

@@ -24,9 +24,10 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::dispatch::{IdempotencyHeader, replayable};
+use super::dispatch::replayable;
 use crate::auth::keys::Caller;
 use crate::auth::{Dispatch, May, Read};
+use crate::extract::once::IdempotencyHeader;
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;

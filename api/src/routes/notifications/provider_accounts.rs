@@ -21,6 +21,7 @@ use utoipa_axum::routes;
 use crate::auth::{Admin, May};
 use crate::extract::body::{Changes, Form, Json, Whole};
 use crate::extract::fields::{Field, Fields, Verbatim, choice};
+use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -47,21 +48,30 @@ async fn list(
 }
 
 /// Adds an account. Workers use it within a second.
-#[utoipa::path(post, path = "/", tag = "provider-accounts", request_body = ProviderAccountDraft,
-    responses((status = 201, description = "The account", body = AccountView)))]
+#[utoipa::path(post, path = "/", tag = "provider-accounts", params(IdempotencyHeader), request_body = ProviderAccountDraft,
+    responses(
+        (status = 201, description = "The account", body = AccountView),
+        (status = 422, description = "The Idempotency-Key was used for another request", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn create(
-    _: May<Admin>,
+    May { caller, .. }: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(Whole(draft)): Json<Whole<ProviderAccountDraft>>,
-) -> Result<(StatusCode, axum::Json<AccountView>), Problem> {
+    Once { key, body: Whole(draft) }: Once<Whole<ProviderAccountDraft>>,
+) -> Result<Created<AccountView>, Problem> {
     let now = api.context.clock.now();
     let id = Id::new(now);
     let sealed = checked_and_sealed(&api, id, &draft, None)?;
     let mut session = api.context.db.begin().await?;
+    if let Some(made) = key.made::<Id>(&mut session, &caller, now).await? {
+        let account = provider_accounts::find(&mut session, made).await?.ok_or(Problem::NotFound)?;
+        return Ok(Created::Before(account.into()));
+    }
     let created = provider_accounts::insert(&mut session, id, &draft, sealed.as_deref(), now).await.map_err(taken)?;
     let created = created.ok_or(Problem::NotFound)?;
+    key.keep(&mut session, &caller, &created.id).await?;
     session.commit().await?;
-    Ok((StatusCode::CREATED, axum::Json(created.into())))
+    Ok(Created::Now(created.into()))
 }
 
 /// One account. Its secret is never shown.

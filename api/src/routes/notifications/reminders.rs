@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::{Field, Fields, choice};
+use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -45,19 +46,28 @@ async fn list(
 }
 
 /// Adds a reminder to a vehicle. It is announced once it is due, at 08:00 or when the vehicle's kilometres are synced.
-#[utoipa::path(post, path = "/", tag = "reminders", request_body = ReminderDraft,
-    responses((status = 201, description = "The reminder", body = ReminderView)))]
+#[utoipa::path(post, path = "/", tag = "reminders", params(IdempotencyHeader), request_body = ReminderDraft,
+    responses(
+        (status = 201, description = "The reminder", body = ReminderView),
+        (status = 422, description = "The Idempotency-Key was used for another request", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn create(
-    _: May<Admin>,
+    May { caller, .. }: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(sent): Json<Changes>,
-) -> Result<(StatusCode, axum::Json<ReminderView>), Problem> {
+    Once { key, body: sent }: Once<Changes>,
+) -> Result<Created<ReminderView>, Problem> {
     let mut session = api.context.db.begin().await?;
+    if let Some(made) = key.made::<Id>(&mut session, &caller, api.context.clock.now()).await? {
+        let reminder = reminders::find(&mut session, made).await?.ok_or(Problem::NotFound)?;
+        return Ok(Created::Before(reminder.into()));
+    }
     let draft = of_a_vehicle(&mut session, sent.whole(ReminderDraft::default())).await?;
     let created = reminders::insert(&mut session, &draft, api.context.clock.now()).await?;
     let created = created.ok_or_else(unknown_vehicle)?;
+    key.keep(&mut session, &caller, &created.id).await?;
     session.commit().await?;
-    Ok((StatusCode::CREATED, axum::Json(created.into())))
+    Ok(Created::Now(created.into()))
 }
 
 /// One reminder.

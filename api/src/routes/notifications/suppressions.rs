@@ -16,8 +16,9 @@ use utoipa_axum::routes;
 
 use crate::auth::keys::Caller;
 use crate::auth::{Admin, May, Read};
-use crate::extract::body::{Changes, Form, Json};
+use crate::extract::body::{Changes, Form};
 use crate::extract::fields::Fields;
+use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -47,20 +48,29 @@ async fn list(
 }
 
 /// Suppresses an address by hand.
-#[utoipa::path(post, path = "/", tag = "suppressions", request_body = SuppressionDraft,
-    responses((status = 201, description = "The suppression", body = SuppressionView)))]
+#[utoipa::path(post, path = "/", tag = "suppressions", params(IdempotencyHeader), request_body = SuppressionDraft,
+    responses(
+        (status = 201, description = "The suppression", body = SuppressionView),
+        (status = 422, description = "The Idempotency-Key was used for another request", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn create(
-    _: May<Admin>,
+    May { caller, .. }: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(sent): Json<Changes>,
-) -> Result<(StatusCode, axum::Json<SuppressionView>), Problem> {
+    Once { key, body: sent }: Once<Changes>,
+) -> Result<Created<SuppressionView>, Problem> {
     let country = &api.context.config.default_country;
     let draft = sent.whole(SuppressionDraft::default()).checked(|draft| draft.checked(country)).finish()?;
     let mut session = api.context.db.begin().await?;
+    if let Some(made) = key.made::<Id>(&mut session, &caller, api.context.clock.now()).await? {
+        let suppression = suppressions::find(&mut session, made).await?.ok_or(Problem::NotFound)?;
+        return Ok(Created::Before(suppression.into()));
+    }
     let now = api.context.clock.now();
     let created = suppressions::insert(&mut session, &draft, now).await.map_err(already_there)?;
+    key.keep(&mut session, &caller, &created.id).await?;
     session.commit().await?;
-    Ok((StatusCode::CREATED, axum::Json(created.into())))
+    Ok(Created::Now(created.into()))
 }
 
 /// One suppression.

@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::{Fields, Verbatim};
+use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -58,19 +59,27 @@ async fn list(
 }
 
 /// Writes a new template. Texts that could never be rendered are refused.
-#[utoipa::path(post, path = "/", tag = "templates", request_body = TemplateDraft,
-    responses((status = 201, description = "The template", body = TemplateView)))]
+#[utoipa::path(post, path = "/", tag = "templates", params(IdempotencyHeader), request_body = TemplateDraft,
+    responses(
+        (status = 201, description = "The template", body = TemplateView),
+        (status = 422, description = "The Idempotency-Key was used for another request", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn create(
-    _: May<Admin>,
+    May { caller, .. }: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(sent): Json<Changes>,
-) -> Result<(StatusCode, axum::Json<TemplateView>), Problem> {
+    Once { key, body: sent }: Once<Changes>,
+) -> Result<Created<TemplateView>, Problem> {
     let (draft, place) = checked(&api, &*api.catalogue().await?, sent.whole(TemplateDraft::default())).await?;
     let mut session = api.context.db.begin().await?;
+    if let Some(made) = key.made::<Id>(&mut session, &caller, api.context.clock.now()).await? {
+        return Ok(Created::Before(view(&api, made).await?.0));
+    }
     catalogue_version::touch(&mut session).await?;
     let id = templates::insert(&mut session, &draft, place, api.context.clock.now()).await?;
+    key.keep(&mut session, &caller, &id).await?;
     session.commit().await?;
-    Ok((StatusCode::CREATED, view(&api, id).await?))
+    Ok(Created::Now(view(&api, id).await?.0))
 }
 
 /// One template.

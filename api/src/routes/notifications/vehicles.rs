@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::Fields;
+use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -42,21 +43,30 @@ async fn list(
 }
 
 /// Adds a vehicle to a customer who is known.
-#[utoipa::path(post, path = "/", tag = "vehicles", request_body = VehicleDraft,
-    responses((status = 201, description = "The vehicle", body = VehicleView)))]
+#[utoipa::path(post, path = "/", tag = "vehicles", params(IdempotencyHeader), request_body = VehicleDraft,
+    responses(
+        (status = 201, description = "The vehicle", body = VehicleView),
+        (status = 422, description = "The Idempotency-Key was used for another request", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn create(
-    _: May<Admin>,
+    May { caller, .. }: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(sent): Json<Changes>,
-) -> Result<(StatusCode, axum::Json<VehicleView>), Problem> {
+    Once { key, body: sent }: Once<Changes>,
+) -> Result<Created<VehicleView>, Problem> {
     let mut session = api.context.db.begin().await?;
+    if let Some(made) = key.made::<Id>(&mut session, &caller, api.context.clock.now()).await? {
+        let vehicle = vehicles::find(&mut session, made).await?.ok_or(Problem::NotFound)?;
+        return Ok(Created::Before(vehicle.into()));
+    }
     let mut written = sent.whole(VehicleDraft::default());
     written.check(vehicles::conflicts(&mut session, &written.record, None).await?);
     let draft = written.finish()?;
     let created = vehicles::insert(&mut session, &draft, api.context.clock.now()).await.map_err(plate_taken)?;
     let created = created.ok_or_else(unknown_customer)?;
+    key.keep(&mut session, &caller, &created.id).await?;
     session.commit().await?;
-    Ok((StatusCode::CREATED, axum::Json(created.into())))
+    Ok(Created::Now(created.into()))
 }
 
 /// One vehicle.

@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Whole};
 use crate::extract::fields::Fields;
+use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
@@ -42,18 +43,27 @@ async fn list(
 }
 
 /// Gives a workshop settings of its own. They count from the next event on.
-#[utoipa::path(post, path = "/", tag = "workshops", request_body = WorkshopDraft,
-    responses((status = 201, description = "The workshop", body = WorkshopView)))]
+#[utoipa::path(post, path = "/", tag = "workshops", params(IdempotencyHeader), request_body = WorkshopDraft,
+    responses(
+        (status = 201, description = "The workshop", body = WorkshopView),
+        (status = 422, description = "The Idempotency-Key was used for another request", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn create(
-    _: May<Admin>,
+    May { caller, .. }: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(Whole(draft)): Json<Whole<WorkshopDraft>>,
-) -> Result<(StatusCode, axum::Json<WorkshopView>), Problem> {
+    Once { key, body: Whole(draft) }: Once<Whole<WorkshopDraft>>,
+) -> Result<Created<WorkshopView>, Problem> {
     let mut session = api.context.db.begin().await?;
+    if let Some(made) = key.made::<String>(&mut session, &caller, api.context.clock.now()).await? {
+        let workshop = workshops::find(&mut session, &made).await?.ok_or(Problem::NotFound)?;
+        return Ok(Created::Before(workshop.into()));
+    }
     let created = workshops::insert(&mut session, &draft, api.context.clock.now()).await.map_err(taken)?;
     let created = created.ok_or(Problem::NotFound)?;
+    key.keep(&mut session, &caller, &created.taller_id).await?;
     session.commit().await?;
-    Ok((StatusCode::CREATED, axum::Json(created.into())))
+    Ok(Created::Now(created.into()))
 }
 
 /// One workshop.

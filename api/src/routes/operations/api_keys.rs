@@ -14,11 +14,12 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
-use crate::extract::body::{Form, Json, Whole};
+use crate::extract::body::{Form, Whole};
 use crate::extract::fields::{Field, Fields, choice};
+use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
-use crate::problem::Problem;
+use crate::problem::{Conflict, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
@@ -39,21 +40,36 @@ async fn list(
 }
 
 /// Makes a key. The answer shows it, and nothing else ever will. It works at once.
-#[utoipa::path(post, path = "/", tag = "api-keys", request_body = KeyDraft,
-    responses((status = 201, description = "The key, this once", body = NewKey)))]
+#[utoipa::path(post, path = "/", tag = "api-keys", params(IdempotencyHeader), request_body = KeyDraft,
+    responses(
+        (status = 201, description = "The key, this once", body = NewKey),
+        (status = 422, description = "The Idempotency-Key was used for another request", body = Value,
+            content_type = "application/problem+json"),
+        (status = 409, description = "It was made with this Idempotency-Key, and is shown but once", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn create(
-    _: May<Admin>,
+    May { caller, .. }: May<Admin>,
     State(api): State<Arc<Api>>,
-    Json(Whole(draft)): Json<Whole<KeyDraft>>,
-) -> Result<(StatusCode, axum::Json<NewKey>), Problem> {
+    Once { key: once, body: Whole(draft) }: Once<Whole<KeyDraft>>,
+) -> Result<Created<NewKey>, Problem> {
     let now = api.context.clock.now();
     let KeyDraft { name, scopes } = draft;
     let scopes = Scopes(scopes);
     let mut session = api.context.db.begin().await?;
+    if let Some(made) = once.made::<Id>(&mut session, &caller, now).await? {
+        return Err(Problem::Conflict(Conflict {
+            code: "api-key-shown-once",
+            title: "La clave ya se creó",
+            detail: format!(
+                "Con este Idempotency-Key se creó la clave {made}, que no se muestra otra vez. Revóquela y cree otra con un Idempotency-Key nuevo."
+            ),
+        }));
+    }
     let (id, key) = api_keys::create(&mut session, &name, &scopes, now).await?;
+    once.keep(&mut session, &caller, &id).await?;
     session.commit().await?;
-    let key = key.expose_secret().to_owned();
-    Ok((StatusCode::CREATED, axum::Json(NewKey { id, name, scopes: scopes.0, created_at: now, key })))
+    Ok(Created::Now(NewKey { id, name, scopes: scopes.0, created_at: now, key: key.expose_secret().to_owned() }))
 }
 
 /// Revokes a key. This process refuses it at once, every other within 30 s.

@@ -20,12 +20,12 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// PostgreSQL's `cannot_connect_now`: it starts, or recovers.
 const STARTING: &str = "57P03";
 
-/// Connects once and says goodbye. A pool would try for its whole time limit, and then report that instead of the cause:
+/// The first connection. A pool would try for its whole time limit, and then report that instead of the cause:
 /// a port where nobody listens, a password, a name, a server with too many connections.
 ///
 /// # Errors
 /// The cause, at once. Only a server that says that it is starting is waited for.
-pub(super) async fn try_once(options: &PgConnectOptions) -> Result<()> {
+pub(super) async fn first(options: &PgConnectOptions) -> Result<PgConnection> {
     let connected = tokio::time::timeout(ANSWER_WITHIN, async {
         loop {
             match PgConnection::connect_with(options).await {
@@ -40,10 +40,7 @@ pub(super) async fn try_once(options: &PgConnectOptions) -> Result<()> {
         let problem = format!("no answer within {} s", ANSWER_WITHIN.as_secs());
         Error::Io(io::Error::new(io::ErrorKind::TimedOut, problem))
     };
-    let connection = connected.await.map_err(silent)??;
-    // The server closes it in any case.
-    let _ = connection.close().await;
-    Ok(())
+    connected.await.map_err(silent)?
 }
 
 /// Makes the file of the embedded database where there is none, so that only its owner may read it, whatever its folder lets

@@ -71,6 +71,8 @@ fn postgres_trouble(code: &str) -> Option<Trouble> {
         "55P03" | "57014" => Some(Trouble::Locked),
         // io_error
         "58030" => Some(Trouble::Disk),
+        // The next one is not prepared.
+        code if LOST_STATEMENT.contains(&code) => Some(Trouble::Unavailable),
         // Lost connection, wrong state of a transaction, no entry, no database, serialisation and deadlock, no resources,
         // shutdown, the system around it, a bug in it.
         code => ["08", "25", "28", "3D", "40", "53", "57", "58", "XX"]
@@ -113,7 +115,10 @@ pub fn is_refusal(error: &Error) -> bool {
     match error {
         Error::Database(error) => match code(error.as_ref()) {
             // Data exception, integrity constraint, syntax and names; too large for an index or for the server.
-            Some(Code::Postgres(code)) => ["22", "23", "42", "54"].iter().any(|class| code.starts_with(class)),
+            Some(Code::Postgres(code)) => {
+                !LOST_STATEMENT.contains(&code.as_ref())
+                    && ["22", "23", "42", "54"].iter().any(|class| code.starts_with(class))
+            }
             // ERROR, TOOBIG, CONSTRAINT, MISMATCH
             Some(Code::Sqlite(code)) => [1, 18, 19, 20].contains(&(code & 0xff)),
             None => false,
@@ -130,6 +135,7 @@ pub(super) fn leaves_the_connection_sound(error: &Error) -> bool {
             // The server is read-only, or ends the connection. Reconnecting, one may meet another.
             Some(Code::Postgres(code)) => {
                 !["25006", "25P03", "25P04"].contains(&code.as_ref())
+                    && !LOST_STATEMENT.contains(&code.as_ref())
                     && !["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class))
             }
             // On FULL, IOERR, NOMEM, BUSY and INTERRUPT SQLite may have ended the transaction by itself
@@ -147,6 +153,15 @@ pub(super) fn leaves_the_connection_sound(error: &Error) -> bool {
         | Error::InvalidArgument(_) => true,
         _ => false,
     }
+}
+
+/// A prepared statement is not on the connection that it was prepared on, or one of another client is: the connection changes
+/// its server behind our back.
+const LOST_STATEMENT: [&str; 2] = ["26000", "42P05"];
+
+/// Whether an error says so.
+pub(super) fn says_a_statement_is_lost(error: &Error) -> bool {
+    matches!(error, Error::Database(error) if error.code().is_some_and(|code| LOST_STATEMENT.contains(&code.as_ref())))
 }
 
 /// Whether other connections that were made before lead to the same trouble: to a server that is read-only now, that has
@@ -250,6 +265,8 @@ mod tests {
             ("57P01", Trouble::Unavailable),
             ("53300", Trouble::Unavailable),
             ("28P01", Trouble::Unavailable),
+            ("26000", Trouble::Unavailable),
+            ("42P05", Trouble::Unavailable),
         ] {
             assert_eq!(postgres_trouble(code), Some(expected), "{code}");
         }

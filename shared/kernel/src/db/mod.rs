@@ -9,10 +9,12 @@ pub mod dialect;
 mod errors;
 pub mod filter;
 mod migrations;
+mod pooler;
 mod probe;
 mod session;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,7 +31,7 @@ use sqlx::{Connection as _, Encode, Executor, Postgres, Sqlite, Type};
 use crate::clock::{Timestamp, host_time};
 use crate::config::Config;
 use crate::ids::Id;
-use crate::server_urls::DatabaseUrl;
+use crate::server_urls::{DatabaseUrl, Pooler};
 
 pub use errors::{
     OutcomeUnknown, Trouble, Violation, is_connection_lost, is_outage, is_outcome_unknown, is_refusal,
@@ -70,8 +72,6 @@ const BEGIN_POOLED: &str = "begin; set local jit = off; set local lock_timeout =
 pub enum Db {
     Postgres {
         pool: PgPool,
-        /// False behind a pooler that hands every transaction another connection: prepared statements have no home there.
-        persistent: bool,
         experience: Arc<Experience>,
     },
     Sqlite {
@@ -90,6 +90,10 @@ pub struct Experience {
     suspect_before: Mutex<Option<Instant>>,
     /// The last attempt to write down what a caller wanted, and how it went.
     last_write: Mutex<Option<(Instant, Option<Trouble>)>>,
+    /// A pooler hands every transaction another connection: prepared statements have no home there.
+    is_pooled: AtomicBool,
+    /// That may still turn out.
+    may_be_pooled: bool,
 }
 
 impl Experience {
@@ -101,6 +105,21 @@ impl Experience {
         let suspect_before = *self.suspect_before.lock().unwrap_or_else(PoisonError::into_inner);
         suspect_before.zip(Instant::now().checked_sub(age)).is_some_and(|(before, made)| made <= before)
     }
+
+    fn is_pooled(&self) -> bool {
+        self.is_pooled.load(Ordering::Relaxed)
+    }
+
+    /// A prepared statement was not where it was prepared. From now on none is, and the connections that have some are closed.
+    fn lost_a_statement(&self) {
+        if self.may_be_pooled && !self.is_pooled.swap(true, Ordering::Relaxed) {
+            self.suspect_connections();
+            tracing::warn!(
+                "prepared statements are lost, so a transaction pooler stands before PostgreSQL; from now on none is prepared. \
+                 Set DATABASE_POOLER=transaction"
+            );
+        }
+    }
 }
 
 impl Db {
@@ -109,19 +128,22 @@ impl Db {
         match &config.database_url {
             DatabaseUrl::Sqlite(file) => Self::open_sqlite(file).await,
             DatabaseUrl::Postgres(url) => {
-                Self::connect_postgres(url.expose_secret(), config.database_max_connections).await
+                Self::connect_postgres(url.expose_secret(), config.database_max_connections, config.database_pooler)
+                    .await
             }
         }
     }
 
-    async fn connect_postgres(url: &str, connections: u32) -> Result<Self> {
-        let options: PgConnectOptions = url.parse()?;
-        // Supabase's transaction pooler listens on 6543; PgBouncer customarily too.
-        let persistent = options.get_port() != 6543;
-        let options = if persistent { options } else { options.statement_cache_capacity(0) };
-        let options = options.application_name("recado");
-        connection::try_once(&options).await?;
-        let experience = Arc::new(Experience::default());
+    async fn connect_postgres(url: &str, connections: u32, pooler: Pooler) -> Result<Self> {
+        let options = url.parse::<PgConnectOptions>()?.application_name("recado");
+        let first = connection::first(&options).await?;
+        let is_pooled = pooler::is_there(pooler, first, &options).await;
+        let options = if is_pooled { options.statement_cache_capacity(0) } else { options };
+        let experience = Arc::new(Experience {
+            is_pooled: AtomicBool::new(is_pooled),
+            may_be_pooled: pooler == Pooler::Auto,
+            ..Experience::default()
+        });
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_WITHIN)
@@ -149,16 +171,20 @@ impl Db {
                     })
                 }
             })
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    if persistent {
-                        connection.execute(SETTINGS).await?;
-                    }
-                    Ok(())
-                })
+            .after_connect({
+                let experience = experience.clone();
+                move |connection, _| {
+                    let is_pooled = experience.is_pooled();
+                    Box::pin(async move {
+                        if !is_pooled {
+                            connection.execute(SETTINGS).await?;
+                        }
+                        Ok(())
+                    })
+                }
             })
             .connect_lazy_with(options);
-        Ok(Self::Postgres { pool, persistent, experience })
+        Ok(Self::Postgres { pool, experience })
     }
 
     async fn open_sqlite(path: &Path) -> Result<Self> {
@@ -182,8 +208,8 @@ impl Db {
     pub async fn read(&self) -> Result<Session> {
         match self {
             // A statement is prepared and run in two steps, and only a transaction keeps both on one connection.
-            Self::Postgres { persistent: false, .. } => self.begin().await,
-            Self::Postgres { pool, experience, .. } => Ok(Session::postgres(pool.acquire().await?, true, experience)),
+            Self::Postgres { experience, .. } if experience.is_pooled() => self.begin().await,
+            Self::Postgres { pool, experience } => Ok(Session::postgres(pool.acquire().await?, true, experience)),
             Self::Sqlite { readers, experience, .. } => Ok(Session::sqlite(readers.acquire().await?, experience)),
         }
     }
@@ -191,9 +217,11 @@ impl Db {
     /// A transaction. What is not [committed](Session::commit) is rolled back.
     pub async fn begin(&self) -> Result<Session> {
         match self {
-            Self::Postgres { pool, persistent, experience } => {
-                let begin = if *persistent { "begin" } else { BEGIN_POOLED };
-                Session::postgres(pool.acquire().await?, *persistent, experience).begin(begin).await
+            Self::Postgres { pool, experience } => {
+                let connection = pool.acquire().await?;
+                let is_pooled = experience.is_pooled();
+                let begin = if is_pooled { BEGIN_POOLED } else { "begin" };
+                Session::postgres(connection, !is_pooled, experience).begin(begin).await
             }
             // `immediate` takes the write lock at once; a lock that is upgraded later may fail with "database is locked".
             Self::Sqlite { writer, experience, .. } => {
@@ -206,7 +234,7 @@ impl Db {
     /// to begin and to commit. To be [committed](Session::commit) like a transaction.
     pub async fn write(&self) -> Result<Session> {
         match self {
-            Self::Postgres { persistent: true, .. } => self.read().await,
+            Self::Postgres { experience, .. } if !experience.is_pooled() => self.read().await,
             Self::Postgres { .. } | Self::Sqlite { .. } => self.begin().await,
         }
     }

@@ -146,6 +146,9 @@ impl Session {
                 if errors::makes_others_suspect(error) {
                     self.experience.suspect_connections();
                 }
+                if errors::says_a_statement_is_lost(error) {
+                    self.experience.lost_a_statement();
+                }
                 State::Broken
             }
             _ if broken_before => State::Broken,

@@ -6,6 +6,7 @@ mod mail;
 mod refusal;
 mod smtp;
 mod streak;
+mod unavailable;
 mod wire;
 
 use std::io;
@@ -25,6 +26,7 @@ use self::failure::failure;
 use self::mail::{compose, mailbox, message_id, recipient};
 use self::smtp::{Envelope, Relay};
 use self::streak::Streak;
+use self::unavailable::Unavailable;
 use super::answer::excerpt;
 use super::failure::{SendFailure, wrong_adapter};
 use super::message::{Message, Recipient};
@@ -35,6 +37,7 @@ pub(super) struct Email {
     outbox: Outbox,
     /// Recipients that were refused in a row.
     streak: Streak,
+    unavailable: Unavailable,
     sender: Mailbox,
     clock: Clock,
 }
@@ -64,7 +67,13 @@ impl Email {
             EmailBackend::Smtp => Outbox::Relay(Relay::new(settings, hello, reach)?),
             EmailBackend::File(folder) => Outbox::Folder(folder.clone()),
         };
-        Ok(Self { outbox, streak: Streak::default(), sender, clock: clock.clone() })
+        Ok(Self {
+            outbox,
+            streak: Streak::default(),
+            unavailable: Unavailable::default(),
+            sender,
+            clock: clock.clone(),
+        })
     }
 }
 
@@ -84,7 +93,9 @@ impl Provider for Email {
         let envelope = Envelope { from: sender.email.clone(), to, content };
         let (status, answer) = match &self.outbox {
             Outbox::Relay(relay) => {
-                let outcome = relay.send(&envelope).await.map_err(|error| failure(&error));
+                let answer = relay.send(&envelope).await;
+                let unavailable_for = self.unavailable.heard(&answer, self.clock.elapsed());
+                let outcome = answer.map_err(|error| SendFailure { unavailable_for, ..failure(&error) });
                 let (code, words) = self.streak.judge(message.notification_id, address, outcome)?;
                 (Some(code), excerpt(&words, None))
             }

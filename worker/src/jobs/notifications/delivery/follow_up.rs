@@ -26,6 +26,17 @@ fn look_up_interval(window: Duration) -> Duration {
     (window / 12).max(Duration::from_millis(50))
 }
 
+/// What of a failure decides how its message goes on.
+struct Verdict {
+    class: FailureClass,
+    retry_after: Option<Duration>,
+    unavailable_for: Option<Duration>,
+}
+
+impl Verdict {
+    const UNKNOWN: Self = Self { class: FailureClass::Unknown, retry_after: None, unavailable_for: None };
+}
+
 impl Delivery<'_> {
     /// The task goes on at this time, on the same channel.
     pub(super) fn later(&self, at: Timestamp, because: Option<String>, changes: Vec<Change>) -> Delivered {
@@ -88,7 +99,18 @@ impl Delivery<'_> {
         started: Timestamp,
         ended: Timestamp,
     ) -> Delivered {
-        let SendFailure { class, code, reason, retry_after, devices, bounced, not_bounced, answer, .. } = failure;
+        let SendFailure {
+            class,
+            code,
+            reason,
+            retry_after,
+            unavailable_for,
+            devices,
+            bounced,
+            not_bounced,
+            answer,
+            ..
+        } = failure;
         let failed = Notification {
             error_code: Some(code.to_owned()),
             error_reason: Some(reason.clone()),
@@ -112,7 +134,7 @@ impl Delivery<'_> {
             };
             self.later(at, Some(format!("{code} {reason}")), vec![change])
         } else {
-            self.attempt_failed(&failed, class, retry_after, ended)
+            self.attempt_failed(&failed, Verdict { class, retry_after, unavailable_for }, ended)
         };
         delivered.rows.devices = devices;
         let refused = not_bounced.into_iter().flat_map(|in_a_row| in_a_row.0);
@@ -147,7 +169,7 @@ impl Delivery<'_> {
         let window = self.notifier.system.context.config.unknown_outcome_window;
         let current = self.current();
         let Some(until) = current.unknown_until.filter(|until| self.now < *until) else {
-            return self.attempt_failed(current, FailureClass::Unknown, None, self.now);
+            return self.attempt_failed(current, Verdict::UNKNOWN, self.now);
         };
         let at = self.now + look_up_interval(window);
         let change = Change {
@@ -185,21 +207,17 @@ impl Delivery<'_> {
     }
 
     /// `failed` is the current message with the error of this attempt.
-    fn attempt_failed(
-        &self,
-        failed: &Notification,
-        class: FailureClass,
-        retry_after: Option<Duration>,
-        now: Timestamp,
-    ) -> Delivered {
-        let retry_count = failed.retry_count + 1;
-        let attempt = FailedAttempt {
-            class,
-            failures: u32::try_from(retry_count).unwrap_or(u32::MAX),
-            retry_after,
+    fn attempt_failed(&self, failed: &Notification, failure: Verdict, now: Timestamp) -> Delivered {
+        let mut attempt = FailedAttempt {
+            class: failure.class,
+            failures: u32::try_from(failed.retry_count).unwrap_or(u32::MAX),
+            unavailable_for: failure.unavailable_for,
+            retry_after: failure.retry_after,
             policy: self.notifier.system.context.config.retry,
             jitter: rand::rng().random_range(-1.0..=1.0),
         };
+        attempt.failures = attempt.failures.saturating_add(u32::from(attempt.counts()));
+        let retry_count = i32::try_from(attempt.failures).unwrap_or(i32::MAX);
         let failed = Notification { retry_count, ..failed.clone() };
         self.follow(&failed, Failure::Attempt(attempt), now)
     }
