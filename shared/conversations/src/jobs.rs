@@ -2,14 +2,15 @@
 
 use recado_kernel::ids::Id;
 use recado_queue::jobs::{Job, Kind, LONG};
-use recado_queue::lanes::{Lane, SYNC};
+use recado_queue::lanes::{Lane, MAINTENANCE, SYNC};
 use serde::{Deserialize, Serialize};
 
 /// Words to operators through the bridge. One that is slow holds up nothing else.
 pub const BRIDGE: Lane = Lane::new("conversations.bridge");
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 4] = [TellOperator::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND];
+pub const KINDS: [Kind; 5] =
+    [TellOperator::KIND, ExpireRequest::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND];
 
 /// Tells an operator of a request, by one means of those that are left.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -19,6 +20,16 @@ pub struct TellOperator {
 
 impl Job for TellOperator {
     const KIND: Kind = Kind::new("tell_operator", BRIDGE).timeout(LONG);
+}
+
+/// Ends a request to which there was no answer in time. Its task is due then.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct ExpireRequest {
+    pub request_id: Id,
+}
+
+impl Job for ExpireRequest {
+    const KIND: Kind = Kind::new("expire_reservation_request", MAINTENANCE);
 }
 
 /// Brings all chats up to date.

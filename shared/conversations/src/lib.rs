@@ -4,6 +4,7 @@
 pub mod bindings;
 pub mod chats;
 pub mod codes;
+pub mod erasure;
 pub mod experiences;
 pub mod incoming;
 pub mod jobs;

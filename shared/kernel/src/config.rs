@@ -257,6 +257,17 @@ pub const VARIABLES: &[Variable] = &[
         "false",
         "true: a reservation code that was not issued here makes no request.",
     ),
+    variable(
+        "WHATSAPP_REQUEST_TIMEOUT_HOURS",
+        "24",
+        "How long a reservation request waits for the operator's answer before it becomes `timeout`.",
+    ),
+    variable("WHATSAPP_MESSAGE_RETENTION_DAYS", "365", "Age at which messages of WhatsApp are deleted."),
+    variable(
+        "WHATSAPP_REQUEST_RETENTION_DAYS",
+        "730",
+        "Age at which reservation requests, their stories and expired codes are deleted.",
+    ),
     variable("CRM_TIME_ZONE", "America/Lima", "Time zone of the CRM, for times that are written without one."),
     variable(
         "PARTNER_REQUIRE_KYC",
@@ -458,6 +469,11 @@ pub struct ConversationsSettings {
     pub webhook_secrets: Vec<SecretString>,
     /// A code that was not issued here makes no request (d30).
     pub require_registered_codes: bool,
+    /// How long a request waits for the operator's answer.
+    pub request_timeout: Duration,
+    pub message_retention: Duration,
+    /// Of requests, their stories and codes.
+    pub request_retention: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -780,6 +796,9 @@ fn conversations(env: &mut Environment) -> ConversationsSettings {
         cache: env.seconds("WHATSAPP_CACHE_SECONDS", 0.0),
         webhook_secrets: env.list("WHATSAPP_WEBHOOK_SECRET").into_iter().map(Into::into).collect(),
         require_registered_codes: env.flag("WHATSAPP_REQUIRE_REGISTERED_CODES"),
+        request_timeout: Duration::from_secs(u64::from(env.number("WHATSAPP_REQUEST_TIMEOUT_HOURS", 1, 8_760)) * 3_600),
+        message_retention: env.days("WHATSAPP_MESSAGE_RETENTION_DAYS"),
+        request_retention: env.days("WHATSAPP_REQUEST_RETENTION_DAYS"),
     }
 }
 
