@@ -2,6 +2,7 @@
 //! customers write there, and the operators who answer.
 
 pub mod bindings;
+pub mod bridge;
 pub mod chats;
 pub mod codes;
 pub mod erasure;
