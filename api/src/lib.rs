@@ -37,7 +37,10 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use recado_conversations::bridge::Bridge;
+use recado_conversations::refresh::Refresh;
 use recado_kernel::addresses;
+use recado_kernel::errors::explain;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
@@ -81,6 +84,7 @@ pub fn router(context: Context) -> App {
     let api = Arc::new(Api {
         intake: Intake::open(notifications.clone()),
         notifications,
+        whatsapp: Refresh::new(context.clone(), bridge(&context)),
         enqueue: Enqueue::open(context.clone()),
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
@@ -100,6 +104,15 @@ pub fn router(context: Context) -> App {
         .layer(middleware::from_fn_with_state(api.clone(), observe::observe))
         .with_state(api);
     NormalizePathLayer::trim_trailing_slash().layer(router)
+}
+
+/// One that cannot be set up is as if it were away: lists are stale, and the log says why.
+fn bridge(context: &Context) -> Option<Bridge> {
+    Bridge::new(&context.config).unwrap_or_else(|error| {
+        let error = explain(&error);
+        tracing::error!(error, "the WhatsApp bridge cannot be used: {error}");
+        None
+    })
 }
 
 /// Serves the API on every listener until `stop`; then accepts nothing more and finishes what runs, for at most 10 s.

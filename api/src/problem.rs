@@ -74,6 +74,8 @@ pub(crate) enum Problem {
     Unavailable,
     /// 503. There are too many requests at once, or their bodies are too large together.
     Overloaded,
+    /// 503. The WhatsApp bridge did not do what was asked of it; the sentence says why.
+    Bridge(String),
     /// 503.
     TimedOut,
     /// 500. A bug of ours.
@@ -175,6 +177,7 @@ impl IntoResponse for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Hay demasiadas solicitudes a la vez. Inténtelo de nuevo.",
             )),
+            Self::Bridge(sentence) => again_in_a_moment(detail(StatusCode::SERVICE_UNAVAILABLE, &sentence)),
             Self::TimedOut => again_in_a_moment(detail(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "La solicitud tardó demasiado. Inténtelo de nuevo.",

@@ -137,6 +137,50 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
     }
 }
 
+/// A page where `page` or `page_size` asks for one, else the whole list: clients of seed 003 know no pages.
+#[derive(Clone, Debug)]
+pub(crate) struct MaybePaging(Option<Paging>);
+
+impl MaybePaging {
+    pub(crate) fn limit(&self) -> i64 {
+        self.0.as_ref().map_or(i64::MAX, Paging::limit)
+    }
+
+    pub(crate) fn offset(&self) -> i64 {
+        self.0.as_ref().map_or(0, Paging::offset)
+    }
+
+    /// # Errors
+    ///
+    /// When the list ends before this page begins; the first page may be empty.
+    pub(crate) fn check(&self, count: i64) -> Result<(), Problem> {
+        match &self.0 {
+            Some(paging) if paging.page > 1 && paging.offset() >= count => Err(Problem::NoSuchPage),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl IntoParams for MaybePaging {
+    fn into_params(
+        parameter_in_provider: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+    ) -> Vec<utoipa::openapi::path::Parameter> {
+        Paging::into_params(parameter_in_provider)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for MaybePaging {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let mut names = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        if names.any(|(name, _)| name == "page" || name == "page_size") {
+            return Paging::from_request_parts(parts, state).await.map(|paging| Self(Some(paging)));
+        }
+        Ok(Self(None))
+    }
+}
+
 /// The URL of a list as its caller wrote it, without the query; a path alone where the caller named no host.
 fn address(uri: &Uri, headers: &HeaderMap) -> String {
     let path = uri.path().trim_end_matches('/');

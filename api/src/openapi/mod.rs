@@ -39,6 +39,7 @@ use crate::envelope::Envelope;
         (name = "unsubscribe", description = "Where the link in a mail leads."),
         (name = "receipts", description = "What Evolution API says of the messages that it took."),
         (name = "webhooks", description = "Signed requests to partners: where they go, what was sent, how it was taken, and sending it again."),
+        (name = "conversations", description = "WhatsApp of a tour operator: chats, reservation codes, and the operators who answer."),
         (name = "crm", description = "Appointments of a CRM that took place become presences of the commercial application, at either end."),
         (name = "workshops", description = "Workshops with settings of their own."),
         (name = "provider-accounts", description = "Further SMTP servers and Evolution instances, which take over from each other."),

@@ -1,5 +1,6 @@
 //! All URLs on one page. A slash at their end makes no difference (d24).
 
+mod conversations;
 mod crm;
 mod notifications;
 mod operations;
@@ -65,6 +66,11 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/crm/leads", crm::appointments::leads())
         .nest("/api/v1/crm/presencias", crm::presences::routes())
         .nest("/api/v1/crm/mapping", crm::mapping::routes())
+        // The WhatsApp bridge, as a superadmin sees it
+        .nest("/api/v1/superadmin/whatsapp", conversations::sessions::routes())
+        .nest("/api/v1/superadmin/whatsapp", conversations::chats::routes())
+        .nest("/api/v1/superadmin/whatsapp", conversations::sync::routes())
+        .nest("/api/v1/superadmin/whatsapp", conversations::sending::routes())
         // Applications, with an API key
         .nest("/api/v1/tasks", tasks::routes())
         // Services of the same house, with X-Internal-Secret

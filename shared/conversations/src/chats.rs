@@ -1,5 +1,7 @@
 //! Chats of WhatsApp: people, people of whom only a LID is known, and groups.
 
+pub mod listing;
+
 use std::collections::HashMap;
 
 use recado_kernel::clock::Timestamp;

@@ -4,6 +4,7 @@
 //! The public bridge posts the last five minutes again every 45 seconds, so most of what comes is here already: that costs one
 //! look. Messages that arrive together share a transaction, and a statement does its work for all of them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use recado_queue::ring::Ring;
 use recado_queue::tasks::{self, NewTask};
 use serde_json::json;
 
+use crate::bridge::bare_id;
 use crate::chats::{self, Change, Kind, Mentioned, Place};
 use crate::codes::{self, Issued};
 use crate::jobs::{ExpireRequest, TellOperator};
@@ -26,6 +28,7 @@ use crate::messages::{self, Direction, Known, Link, NewMessage};
 use crate::notices::{self, Echo};
 use crate::replies::{self, Reply, Waiting};
 use crate::requests::{self, Answer, NewEvent, NewRequest, Status, Step, What};
+use crate::sends;
 
 /// The largest number of messages that share a transaction.
 const LARGEST_BATCH: usize = 200;
@@ -191,6 +194,7 @@ pub async fn take_all(context: &Context, messages: &[Message]) -> db::Result<Vec
     let settings = &context.config.conversations;
     let rules = Rules { require_registered: settings.require_registered_codes, timeout: settings.request_timeout };
     let mut session = context.db.read().await?;
+    let messages = &*as_stored(&mut session, messages).await?;
     let ids: Vec<&str> = messages.iter().map(|message| message.whatsapp_id.as_str()).collect();
     let known = messages::known(&mut session, &ids).await?;
     drop(session);
@@ -206,6 +210,23 @@ pub async fn take_all(context: &Context, messages: &[Message]) -> db::Result<Vec
     session.commit().await?;
     context.ring(&rings).await;
     Ok(batch.taken(messages))
+}
+
+/// Some bridges write longer ids than others, and than themselves in a history: what a sync stored under the short one bears it
+/// here too.
+async fn as_stored<'m>(session: &mut Session, messages: &'m [Message]) -> db::Result<Cow<'m, [Message]>> {
+    let shorter = |message: &Message| bare_id(&message.whatsapp_id) != message.whatsapp_id;
+    let short: Vec<&str> =
+        messages.iter().filter(|message| shorter(message)).map(|message| bare_id(&message.whatsapp_id)).collect();
+    if short.is_empty() {
+        return Ok(Cow::Borrowed(messages));
+    }
+    let known = messages::known(session, &short).await?;
+    let mut messages = messages.to_vec();
+    for message in messages.iter_mut().filter(|message| known.contains_key(bare_id(&message.whatsapp_id))) {
+        message.whatsapp_id = bare_id(&message.whatsapp_id).to_owned();
+    }
+    Ok(Cow::Owned(messages))
 }
 
 fn again(message_id: Id) -> Taken {
@@ -251,6 +272,16 @@ async fn store<'m>(
         unique.entry(message.whatsapp_id.as_str()).or_insert(message);
     }
     unique.retain(|id, _| !known.get(*id).is_some_and(|known| known.is_processed));
+    let came_back: Vec<sends::Echo<'_>> = unique
+        .values()
+        .filter(|message| message.is_ours && !known.contains_key(&message.whatsapp_id))
+        .map(|message| sends::Echo {
+            whatsapp_id: &message.whatsapp_id,
+            chat_id: &message.chat_id,
+            text: &message.text,
+        })
+        .collect();
+    sends::confirm(session, &came_back, now).await?;
     let places = chats::places(session, &mentioned(unique.values().copied()), now).await?;
     let mut codes: HashMap<&str, Vec<String>> =
         unique.iter().map(|(id, message)| (*id, codes::find_codes(&message.text))).collect();

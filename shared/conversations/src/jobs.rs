@@ -1,5 +1,8 @@
 //! Every kind of job about conversations, on one page. How each one runs stands in `worker/src/jobs/conversations/`.
 
+use std::time::Duration;
+
+use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_queue::jobs::{Job, Kind, LONG};
 use recado_queue::lanes::{Lane, MAINTENANCE, SYNC};
@@ -9,8 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const BRIDGE: Lane = Lane::new("conversations.bridge");
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 5] =
-    [TellOperator::KIND, ExpireRequest::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND];
+pub const KINDS: [Kind; 7] = [TellOperator::KIND, ExpireRequest::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND, WatchSession::KIND, CatchUp::KIND];
 
 /// Tells an operator of a request, by one means of those that are left.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -59,4 +61,28 @@ pub struct SyncMessages {
 
 impl Job for SyncMessages {
     const KIND: Kind = Kind::new("sync_whatsapp_messages", SYNC).timeout(LONG);
+}
+
+/// Every 45 s: asks the bridge how its session is, and judges whether to believe it. One task, which is due again and again.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct WatchSession {}
+
+impl WatchSession {
+    /// There is one such task at most.
+    pub const KEY: &'static str = "watch_whatsapp_session";
+}
+
+impl Job for WatchSession {
+    const KIND: Kind = Kind::new("watch_whatsapp_session", MAINTENANCE).timeout(Duration::from_secs(120));
+}
+
+/// After an outage of ours or the bridge's: what was said meanwhile takes effect as if its webhook had come.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CatchUp {
+    /// When the outage began.
+    pub since: Timestamp,
+}
+
+impl Job for CatchUp {
+    const KIND: Kind = Kind::new("catch_up_whatsapp", SYNC).timeout(LONG);
 }

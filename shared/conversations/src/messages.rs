@@ -1,5 +1,7 @@
 //! What was said in a chat, each message once by WhatsApp's own id (S003-24).
 
+pub mod history;
+
 use std::collections::HashMap;
 
 use recado_kernel::clock::Timestamp;

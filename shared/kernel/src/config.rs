@@ -268,6 +268,21 @@ pub const VARIABLES: &[Variable] = &[
         "730",
         "Age at which reservation requests, their stories and expired codes are deleted.",
     ),
+    variable(
+        "WHATSAPP_DAILY_LIMIT",
+        "0",
+        "Messages that leave through the bridge within 24 hours, so that WhatsApp does not ban the number. 0: no limit.",
+    ),
+    variable(
+        "WHATSAPP_WARM_UP_DAYS",
+        "0",
+        "Days over which a new number comes to its daily limit: a tenth of it on the first. 0: all of it at once.",
+    ),
+    variable(
+        "WHATSAPP_ALERT_EMAIL",
+        "",
+        "Who is told by mail when the bridge's session is lost, or is connected and nothing leaves, and when it is back.",
+    ),
     variable("CRM_TIME_ZONE", "America/Lima", "Time zone of the CRM, for times that are written without one."),
     variable(
         "PARTNER_REQUIRE_KYC",
@@ -469,6 +484,12 @@ pub struct ConversationsSettings {
     pub webhook_secrets: Vec<SecretString>,
     /// A code that was not issued here makes no request (d30).
     pub require_registered_codes: bool,
+    /// Messages through the bridge within 24 hours; 0 is no limit.
+    pub daily_limit: u32,
+    /// Days over which a new number comes to it.
+    pub warm_up_days: u32,
+    /// Who is told of sessions that are lost.
+    pub alert_email: Option<String>,
     /// How long a request waits for the operator's answer.
     pub request_timeout: Duration,
     pub message_retention: Duration,
@@ -796,6 +817,11 @@ fn conversations(env: &mut Environment) -> ConversationsSettings {
         cache: env.seconds("WHATSAPP_CACHE_SECONDS", 0.0),
         webhook_secrets: env.list("WHATSAPP_WEBHOOK_SECRET").into_iter().map(Into::into).collect(),
         require_registered_codes: env.flag("WHATSAPP_REQUIRE_REGISTERED_CODES"),
+        daily_limit: env.number("WHATSAPP_DAILY_LIMIT", 0, 1_000_000),
+        warm_up_days: env.number("WHATSAPP_WARM_UP_DAYS", 0, 365),
+        alert_email: env.checked("WHATSAPP_ALERT_EMAIL", |text| {
+            addresses::normalise_email(text).map_err(|_| "write one address, e.g. turno@example.com")
+        }),
         request_timeout: Duration::from_secs(u64::from(env.number("WHATSAPP_REQUEST_TIMEOUT_HOURS", 1, 8_760)) * 3_600),
         message_retention: env.days("WHATSAPP_MESSAGE_RETENTION_DAYS"),
         request_retention: env.days("WHATSAPP_REQUEST_RETENTION_DAYS"),

@@ -143,6 +143,8 @@ pub struct LastMessage {
 pub struct Remembered {
     /// WhatsApp's id, bare: see [`bare_id`].
     pub id: String,
+    /// The same as the bridge wrote it.
+    pub written_id: String,
     pub from_me: bool,
     pub text: String,
     /// Seconds or milliseconds since 1970, as the bridge says it (d31).

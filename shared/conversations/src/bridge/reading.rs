@@ -86,6 +86,7 @@ impl Row for Remembered {
         let id = text(&row["whatsapp_id"]).or_else(|| text(&row["id"])).filter(|id| id.len() <= LONGEST_WORDS)?;
         Some(Self {
             id: bare_id(&id).to_owned(),
+            written_id: id,
             from_me: row["from_me"].as_bool().unwrap_or_else(|| row["type"] == "out"),
             text: text(&row["content"]).or_else(|| text(&row["text"])).unwrap_or_default(),
             timestamp: number(&row["timestamp"]),
