@@ -37,6 +37,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use recado_conversations::incoming::Incoming;
 use recado_kernel::addresses;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
@@ -81,6 +82,7 @@ pub fn router(context: Context) -> App {
     let api = Arc::new(Api {
         intake: Intake::open(notifications.clone()),
         notifications,
+        incoming: Incoming::open(context.clone()),
         enqueue: Enqueue::open(context.clone()),
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),

@@ -1,6 +1,7 @@
 //! What each kind of job does: a room per system, and in it a file per noun.
 
 mod cleanup;
+mod conversations;
 mod notifications;
 mod partners;
 mod webhooks;
@@ -26,6 +27,7 @@ pub(crate) fn all(context: &Context) -> Result<Jobs, ProviderError> {
     jobs.add(&queue, ping);
     jobs.add(&queue, cleanup::run);
     notifications::register(&mut jobs, Notifications::new(context.clone()))?;
+    conversations::register(&mut jobs, context.clone())?;
     partners::register(&mut jobs, context.clone());
     webhooks::register(&mut jobs, context.clone())?;
     Ok(jobs)
