@@ -39,6 +39,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use recado_conversations::bridge::Bridge;
 use recado_conversations::refresh::Refresh;
+use recado_conversations::incoming::Incoming;
 use recado_kernel::addresses;
 use recado_kernel::errors::explain;
 use recado_notifications::dispatch::Intake;
@@ -85,6 +86,7 @@ pub fn router(context: Context) -> App {
         intake: Intake::open(notifications.clone()),
         notifications,
         whatsapp: Refresh::new(context.clone(), bridge(&context)),
+        incoming: Incoming::open(context.clone()),
         enqueue: Enqueue::open(context.clone()),
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),

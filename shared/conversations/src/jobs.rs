@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const BRIDGE: Lane = Lane::new("conversations.bridge");
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 7] = [TellOperator::KIND, ExpireRequest::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND, WatchSession::KIND, CatchUp::KIND];
+pub const KINDS: [Kind; 8] = [TellOperator::KIND, ExpireRequest::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND, WatchSession::KIND, CatchUp::KIND, AnnounceSession::KIND];
 
 /// Tells an operator of a request, by one means of those that are left.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -74,6 +74,26 @@ impl WatchSession {
 
 impl Job for WatchSession {
     const KIND: Kind = Kind::new("watch_whatsapp_session", MAINTENANCE).timeout(Duration::from_secs(120));
+}
+
+/// Tells staff by mail of a session that was lost, does not deliver, or is back.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct AnnounceSession {
+    pub news: News,
+    pub at: Timestamp,
+}
+
+/// What became of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    Lost,
+    Zombie,
+    Back,
+}
+
+impl Job for AnnounceSession {
+    const KIND: Kind = Kind::new("announce_whatsapp_session", MAINTENANCE).timeout(Duration::from_secs(300));
 }
 
 /// After an outage of ours or the bridge's: what was said meanwhile takes effect as if its webhook had come.

@@ -79,6 +79,31 @@ pub enum Outcome {
     NoBridge(String),
     /// The answer never came; the words may have left.
     Unknown(String),
+    /// A run was cut off before the words left.
+    Lost,
+}
+
+impl Outcome {
+    /// Why it did not work.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Accepted { .. } => "",
+            Self::Passing(reason) | Self::Refused(reason) | Self::NoBridge(reason) | Self::Unknown(reason) => reason,
+            Self::Lost => "an earlier run was cut off before it left",
+        }
+    }
+
+    /// For metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Passing(_) => "passing",
+            Self::Refused(_) => "refused",
+            Self::NoBridge(_) => "no_bridge",
+            Self::Unknown(_) => "unknown",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// What follows an attempt.
@@ -98,6 +123,7 @@ pub fn next(means: Means, outcome: &Outcome, failures: u32, policy: RetryPolicy,
     let through_bridge = || Means::ALL.into_iter().filter(|other| *other != Means::Email).collect();
     match outcome {
         Outcome::Accepted { .. } => Next::Told,
+        Outcome::Lost => Next::Again(Duration::ZERO),
         Outcome::Passing(_) if failures + 1 < policy.max_attempts => Next::Again(policy.delay(failures + 1, jitter)),
         // All ways through the bridge fail alike.
         Outcome::Passing(_) | Outcome::NoBridge(_) if means != Means::Email => Next::Spent(through_bridge()),
@@ -151,7 +177,7 @@ pub enum Errand {
     /// Nothing is left to do: it was told, answered, or is gone.
     Nothing,
     /// An earlier run was about to tell, and what came of it is not known.
-    InDoubt { way: Way, since: Timestamp },
+    InDoubt { way: Way, since: Timestamp, digest: Option<Id> },
     /// Tell this, by this way.
     Tell { way: Way, notice: Notice, failures: u32 },
     /// There is no way left.
@@ -169,6 +195,7 @@ struct Row {
     told_by: Option<Means>,
     told_to: Option<String>,
     telling_since: Option<Timestamp>,
+    notice_digest: Option<Id>,
     tell_failures: i32,
     means_spent: String,
     created_at: Timestamp,
@@ -183,7 +210,7 @@ impl Row {
 /// Looks what is to be done, and notes in the request that words are about to leave. To be committed before they do.
 pub async fn prepare(session: &mut Session, request: Id, now: Timestamp) -> Result<Errand> {
     let row: Option<Row> = sql!(one Row, session,
-        "select code, experience_id, operator, customer_phone, passengers, status, told_by, told_to, telling_since, tell_failures,
+        "select code, experience_id, operator, customer_phone, passengers, status, told_by, told_to, telling_since, notice_digest, tell_failures,
              means_spent, created_at
          from reservation_requests where id = $1 for update",
         request
@@ -195,7 +222,7 @@ pub async fn prepare(session: &mut Session, request: Id, now: Timestamp) -> Resu
     if let (Some(since), Some(means), Some(to)) = (row.telling_since, row.told_by, row.told_to.clone()) {
         // A mail that goes twice has one Message-ID, and is one in a mailbox.
         if means != Means::Email {
-            return Ok(Errand::InDoubt { way: Way { means, to }, since });
+            return Ok(Errand::InDoubt { way: Way { means, to }, since, digest: row.notice_digest });
         }
     }
     let Some((way, notice)) = way_of(session, &row).await? else {
@@ -277,10 +304,7 @@ pub async fn record(
         request
     )?;
     let Some((failures, spent)) = open else { return Ok(()) };
-    let reason = match outcome {
-        Outcome::Accepted { .. } => "",
-        Outcome::Passing(reason) | Outcome::Refused(reason) | Outcome::NoBridge(reason) | Outcome::Unknown(reason) => reason,
-    };
+    let reason = outcome.reason();
     let what = match next {
         Next::Told => What::Told,
         Next::Again(_) => What::NotYetTold,

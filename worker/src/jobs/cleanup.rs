@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use recado_conversations::{codes, messages, requests};
 use recado_notifications::{analytics, journal, notifications};
 use recado_partners::{events, inbound};
 use recado_queue::context::Context;
@@ -24,6 +25,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let dead_before = now - context.config.task_retention * DEAD_RETENTION_FACTOR;
     let notifications_before = now - context.config.notification_retention;
     let webhooks_before = now - context.config.webhook_retention;
+    let messages_before = now - context.config.conversations.message_retention;
+    let requests_before = now - context.config.conversations.request_retention;
     let mut deleted = [0; What::ALL.len()];
     for (what, deleted) in What::ALL.into_iter().zip(&mut deleted) {
         loop {
@@ -40,6 +43,9 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
                 }
                 What::InboundWebhooks => inbound::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
                 What::PartnerEvents => events::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
+                What::WhatsappMessages => messages::delete_before(&mut session, messages_before, LARGEST_BATCH).await?,
+                What::Reservations => requests::delete_before(&mut session, requests_before, LARGEST_BATCH).await?,
+                What::ReservationCodes => codes::delete_expired(&mut session, requests_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
             *deleted += step;
@@ -52,7 +58,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, partner_events] = deleted;
+    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, partner_events, whatsapp_messages, reservations, reservation_codes] =
+        deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
         "notifications": notifications,
@@ -61,6 +68,9 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         "webhooks": webhooks,
         "inbound_webhooks": inbound_webhooks,
         "partner_events": partner_events,
+        "whatsapp_messages": whatsapp_messages,
+        "reservations": reservations,
+        "reservation_codes": reservation_codes,
         "idempotency_keys": idempotency_keys,
     })))
 }
@@ -75,10 +85,13 @@ enum What {
     Webhooks,
     InboundWebhooks,
     PartnerEvents,
+    WhatsappMessages,
+    Reservations,
+    ReservationCodes,
 }
 
 impl What {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Tasks,
         Self::Notifications,
         Self::Journal,
@@ -86,5 +99,8 @@ impl What {
         Self::Webhooks,
         Self::InboundWebhooks,
         Self::PartnerEvents,
+        Self::WhatsappMessages,
+        Self::Reservations,
+        Self::ReservationCodes,
     ];
 }

@@ -1,9 +1,14 @@
 //! Conversations (seed 003), one file per noun. Their URLs stand in `routes/mod.rs`.
 
-pub(crate) mod chats;
-pub(crate) mod sending;
-pub(crate) mod sessions;
-pub(crate) mod sync;
+pub(super) mod chats;
+pub(super) mod codes;
+pub(super) mod erasure;
+pub(super) mod messages;
+pub(super) mod requests;
+pub(super) mod sending;
+pub(super) mod sessions;
+pub(super) mod sync;
+pub(super) mod webhooks;
 
 use recado_conversations::bridge::{Bridge, Failure};
 

@@ -13,6 +13,7 @@ use recado_kernel::ids::Id;
 use recado_kernel::time_of_day::TimeOfDay;
 use recado_notifications::channels::Channel;
 use recado_notifications::customers::{self, Choice, Customer, CustomerDraft, Preference, SearchIn};
+use recado_conversations::erasure as conversations;
 use recado_notifications::erasure::{self, Erased};
 use recado_notifications::{reminders, vehicles};
 use serde::Serialize;
@@ -148,12 +149,15 @@ async fn delete(
         session.commit().await?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let erased = erasure::erase(&mut session, &customer_id, api.context.clock.now()).await?;
-    if erased.is_nothing() {
+    let now = api.context.clock.now();
+    let addresses = erasure::addresses(&mut session, &customer_id).await?;
+    let erased = erasure::erase(&mut session, &customer_id, now).await?;
+    let conversations = conversations::erase(&mut session, &addresses, now).await?;
+    if erased.is_nothing() && conversations.is_nothing() {
         return Err(Problem::NotFound);
     }
     session.commit().await?;
-    Ok(axum::Json(ErasedView { erased }).into_response())
+    Ok(axum::Json(ErasedView { erased, conversations }).into_response())
 }
 
 /// What a customer decided about channels, in the order in which they are tried. Channels that are missing come after
@@ -385,6 +389,8 @@ impl From<Preference> for PreferenceView {
 struct ErasedView {
     /// How many of each kind.
     erased: Erased,
+    /// Of what they wrote to us on WhatsApp.
+    conversations: conversations::Erased,
 }
 
 impl Form for CustomerDraft {
