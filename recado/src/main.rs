@@ -23,6 +23,7 @@ mod temporary_folder;
 mod times;
 mod up;
 mod vapid;
+mod whatsapp;
 
 use std::process::ExitCode;
 
@@ -111,6 +112,23 @@ enum Command {
     /// Look at partners: who they are, how they stand, how they are connected
     #[command(subcommand)]
     Partners(partners::Command),
+    /// WhatsApp of a tour operator: its session, chats, and what customers asked for
+    #[command(subcommand)]
+    Whatsapp(whatsapp::Command),
+    /// Fetch all chats from the WhatsApp bridge
+    #[command(
+        name = "sync_whatsapp_chats",
+        alias = "sync-whatsapp-chats",
+        after_help = "Example:\n  recado --json sync_whatsapp_chats"
+    )]
+    SyncWhatsappChats,
+    /// Fetch the history of one chat from the WhatsApp bridge
+    #[command(
+        name = "sync_whatsapp_messages",
+        alias = "sync-whatsapp-messages",
+        after_help = "Example:\n  recado sync_whatsapp_messages 593991234567@c.us"
+    )]
+    SyncWhatsappMessages(whatsapp::SyncMessages),
     /// List recurring work, run it, switch it on and off
     #[command(subcommand)]
     Schedules(schedules::Command),
@@ -169,6 +187,9 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::Tasks(command) => tasks::run(command, json).await,
         Command::Queues => queues::run(json).await,
         Command::Partners(command) => partners::run(command, json).await,
+        Command::Whatsapp(command) => whatsapp::run(command, json).await,
+        Command::SyncWhatsappChats => whatsapp::sync_chats(json).await,
+        Command::SyncWhatsappMessages(options) => whatsapp::sync_messages(options, json).await,
         Command::Schedules(command) => schedules::run(command, json).await,
         Command::ApiKey(command) => api_keys::run(command, json).await,
         Command::VapidKeys => vapid::run(json),

@@ -67,11 +67,6 @@ impl Job for SyncMessages {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct WatchSession {}
 
-impl WatchSession {
-    /// There is one such task at most.
-    pub const KEY: &'static str = "watch_whatsapp_session";
-}
-
 impl Job for WatchSession {
     const KIND: Kind = Kind::new("watch_whatsapp_session", MAINTENANCE).timeout(Duration::from_secs(120));
 }

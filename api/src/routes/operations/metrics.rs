@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use recado_conversations::sessions::{self, BRIDGE, Status};
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db;
 use recado_kernel::telemetry;
 use recado_queue::lanes::Lane;
 use recado_queue::tasks::{Count, State as TaskState};
@@ -38,6 +40,7 @@ async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
     if let Some(depths) = &figures.depths {
         gauge_depths(depths);
     }
+    gauge_whatsapp(&api).await;
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics())
 }
 
@@ -56,6 +59,19 @@ fn gauge_depths(depths: &[(Lane, u64)]) {
     for (lane, depth) in depths {
         let labels = [("queue", lane.queue()), ("lane", lane.as_str())];
         metrics::gauge!("recado_queue_depth", &labels).set(*depth as f64);
+    }
+}
+
+/// 1 while a message would leave through the WhatsApp bridge, as far as is known; else 0.
+async fn gauge_whatsapp(api: &Api) {
+    let asked = async {
+        let mut session = api.context.db.read().await?;
+        let known = sessions::find(&mut session, BRIDGE).await?;
+        let is_connected = known.is_some_and(|known| known.status == Status::Connected);
+        Ok::<_, db::Error>(is_connected && sessions::is_used(&mut session, BRIDGE, api.context.clock.now()).await?)
+    };
+    if let Ok(is_connected) = asked.await {
+        metrics::gauge!("recado_whatsapp_session_connected").set(if is_connected { 1.0 } else { 0.0 });
     }
 }
 

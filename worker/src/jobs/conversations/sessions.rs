@@ -16,7 +16,7 @@ use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_queue::context::Context;
 use recado_queue::jobs::Job;
-use recado_queue::tasks::{self, Claimed, NewTask};
+use recado_queue::tasks::{self, Claimed, NewTask, State, TaskFilter};
 use serde_json::json;
 
 use super::Concierge;
@@ -36,7 +36,17 @@ pub(crate) async fn begin(context: &Context) -> db::Result<()> {
         return Ok(());
     }
     let now = context.clock.now();
-    let task = NewTask::now(Id::new(now), &WatchSession {}, now).unique(WatchSession::KEY.to_owned());
+    let mut session = context.db.read().await?;
+    for state in [State::Scheduled, State::Queued, State::Started] {
+        let filter = TaskFilter { kind: Some(WatchSession::KIND.name.to_owned()), state: Some(state), ..TaskFilter::default() };
+        if !tasks::list(&mut session, &filter, 1).await?.is_empty() {
+            return Ok(());
+        }
+    }
+    drop(session);
+    // Workers that start together have one.
+    let minute = now.as_micros() / 60_000_000;
+    let task = NewTask::now(Id::new(now), &WatchSession {}, now).unique(format!("{}:{minute}", WatchSession::KIND.name));
     let mut session = context.db.write().await?;
     let inserted = tasks::insert(&mut session, &[task]).await?;
     session.commit().await?;
