@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use chrono::NaiveDate;
-use recado_conversations::refresh::Refresh;
 use recado_conversations::incoming::Incoming;
+use recado_conversations::refresh::Refresh;
 use recado_notifications::analytics::Count;
 use recado_notifications::catalogue::Catalogue;
 use recado_notifications::dispatch::Intake;

@@ -247,8 +247,9 @@ async fn chats(context: &Context, Chats { groups, refresh, limit }: Chats, json:
 }
 
 async fn send(context: &Context, chat_id: &str, text: &str, json: bool) -> Outcome {
-    let target = Target::of(chat_id)
-        .ok_or_else(|| format!("`{chat_id}` is no id of a chat; write e.g. 593991234567@c.us or 120363041234567890@g.us"))?;
+    let target = Target::of(chat_id).ok_or_else(|| {
+        format!("`{chat_id}` is no id of a chat; write e.g. 593991234567@c.us or 120363041234567890@g.us")
+    })?;
     if text.trim().is_empty() {
         return Err("the text is empty".into());
     }
@@ -277,8 +278,7 @@ async fn send(context: &Context, chat_id: &str, text: &str, json: bool) -> Outco
 
 async fn requests(context: &Context, limit: i64, json: bool) -> Outcome {
     let filter = recado_conversations::requests::RequestFilter::default();
-    let (found, _) =
-        recado_conversations::requests::list(&mut context.db.read().await?, &filter, limit, 0).await?;
+    let (found, _) = recado_conversations::requests::list(&mut context.db.read().await?, &filter, limit, 0).await?;
     if json {
         let rows: Vec<_> = found
             .iter()

@@ -71,6 +71,14 @@ mod crm {
     mod presences;
 }
 
+/// A tour operator's WhatsApp.
+mod conversations {
+    mod chats;
+    mod sending;
+    mod sessions;
+    mod sync;
+}
+
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod database_outages;

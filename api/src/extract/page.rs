@@ -184,7 +184,9 @@ impl<S: Send + Sync> FromRequestParts<S> for MaybePaging {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let mut names = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         if names.any(|(name, _)| name == "page" || name == "page_size") {
-            return <Paging as FromRequestParts<S>>::from_request_parts(parts, state).await.map(|paging| Self(Some(paging)));
+            return <Paging as FromRequestParts<S>>::from_request_parts(parts, state)
+                .await
+                .map(|paging| Self(Some(paging)));
         }
         Ok(Self(None))
     }

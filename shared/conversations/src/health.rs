@@ -114,26 +114,11 @@ mod tests {
             ("three are missing", missing(3, 100), 250, Verdict::Zombie { since: at(250) }),
             ("one is missing for long", missing(1, 100), 700, Verdict::Zombie { since: at(700) }),
             ("a later one came back", missing(3, 40), 700, Verdict::Sound),
-            (
-                "none ever came back",
-                Evidence { last_confirmed: None, ..missing(9, 100) },
-                700,
-                Verdict::Unproven,
-            ),
+            ("none ever came back", Evidence { last_confirmed: None, ..missing(9, 100) }, 700, Verdict::Unproven),
             ("it rests", zombie(missing(3, 100), 250), 250 + rest - 1, Verdict::Zombie { since: at(250) }),
             ("it has rested", zombie(quiet, 250), 250 + rest, Verdict::OnTrial { since: at(250) }),
-            (
-                "tried again in vain",
-                zombie(missing(3, 1_200), 250),
-                1_400,
-                Verdict::Zombie { since: at(1_400) },
-            ),
-            (
-                "it came back",
-                zombie(Evidence { last_confirmed: Some(at(260)), ..quiet }, 250),
-                300,
-                Verdict::Sound,
-            ),
+            ("tried again in vain", zombie(missing(3, 1_200), 250), 1_400, Verdict::Zombie { since: at(1_400) }),
+            ("it came back", zombie(Evidence { last_confirmed: Some(at(260)), ..quiet }, 250), 300, Verdict::Sound),
         ];
         for (what, evidence, now, verdict) in table {
             assert_eq!(judge(evidence, at(now)), verdict, "{what}");

@@ -12,7 +12,16 @@ use serde::{Deserialize, Serialize};
 pub const BRIDGE: Lane = Lane::new("conversations.bridge");
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 8] = [TellOperator::KIND, ExpireRequest::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND, WatchSession::KIND, CatchUp::KIND, AnnounceSession::KIND];
+pub const KINDS: [Kind; 8] = [
+    TellOperator::KIND,
+    ExpireRequest::KIND,
+    SyncChats::KIND,
+    SyncGroups::KIND,
+    SyncMessages::KIND,
+    WatchSession::KIND,
+    CatchUp::KIND,
+    AnnounceSession::KIND,
+];
 
 /// Tells an operator of a request, by one means of those that are left.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -105,7 +105,7 @@ pub async fn register(session: &mut Session, through: &str, since: Timestamp, un
         until
     )?;
     let last: Option<(Option<Timestamp>,)> = sql!(
-        one(Option<Timestamp>,),
+        one(Option<Timestamp>),
         session,
         "select max(confirmed_at) from whatsapp_sends where session = $1",
         through

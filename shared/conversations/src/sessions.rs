@@ -52,7 +52,8 @@ pub struct WhatsappSession {
     pub created_at: Timestamp,
 }
 
-const COLUMNS: &str = "id, name, status, phone_number, push_name, qr_code, last_seen_at, connected_at, lost_at, zombie_since,
+const COLUMNS: &str =
+    "id, name, status, phone_number, push_name, qr_code, last_seen_at, connected_at, lost_at, zombie_since,
     zombie_reason, caught_up_at, created_at";
 
 /// The session of this name.
@@ -222,12 +223,8 @@ pub async fn keep(session: &mut Session, name: &str, opinion: &Opinion, now: Tim
 /// Whether messages may be given to a session: it is connected as far as is known, and no zombie that rests. Of a session that was
 /// never heard of, it is: the first message will tell.
 pub async fn is_used(session: &mut Session, name: &str, now: Timestamp) -> Result<bool> {
-    let known: Option<(Option<Timestamp>,)> = sql!(
-        one(Option<Timestamp>,),
-        session,
-        "select zombie_since from whatsapp_sessions where name = $1",
-        name
-    )?;
+    let known: Option<(Option<Timestamp>,)> =
+        sql!(one(Option<Timestamp>), session, "select zombie_since from whatsapp_sessions where name = $1", name)?;
     let since = known.and_then(|(since,)| since);
     Ok(since.is_none_or(|since| now.since(since) >= health::REST))
 }

@@ -269,6 +269,11 @@ pub const VARIABLES: &[Variable] = &[
         "Age at which reservation requests, their stories and expired codes are deleted.",
     ),
     variable(
+        "WHATSAPP_PROVIDER",
+        "",
+        "Through what notifications go by WhatsApp: evolution, or bridge (WHATSAPP_SERVICE_URL). Default: evolution where EVOLUTION_API_URL is set, else the bridge where there is one.",
+    ),
+    variable(
         "WHATSAPP_DAILY_LIMIT",
         "0",
         "Messages that leave through the bridge within 24 hours, so that WhatsApp does not ban the number. 0: no limit.",
@@ -361,6 +366,8 @@ pub struct Config {
     /// Sender of mails that leave through a provider account without one of its own.
     pub default_from: Option<String>,
     pub whatsapp: Option<WhatsappSettings>,
+    /// Notifications by WhatsApp go through the bridge of conversations, and not through an Evolution API.
+    pub whatsapp_through_bridge: bool,
     pub push: Option<PushSettings>,
     /// Messages per minute and instance; 0 is no limit.
     pub whatsapp_rate_per_minute: u32,
@@ -620,6 +627,7 @@ impl Config {
             default_from: sender(&mut env),
             whatsapp: whatsapp(&mut env),
             push: push(&mut env),
+            whatsapp_through_bridge: through_bridge(env),
             whatsapp_rate_per_minute: env.number("WHATSAPP_RATE_PER_MINUTE", 0, 100_000),
             recipient_throttle_per_hour: env.number("RECIPIENT_THROTTLE_PER_HOUR", 0, 100_000),
             frontend_url: env.checked("FRONTEND_URL", |url| web_url(url).map(|_| url.to_owned())),
@@ -960,6 +968,25 @@ fn whatsapp(env: &mut Environment) -> Option<WhatsappSettings> {
         instance: env.required_with("EVOLUTION_INSTANCE", "EVOLUTION_API_URL"),
         timeout,
     })
+}
+
+/// Whose telephone notifications go out from.
+fn through_bridge(env: &mut Environment) -> bool {
+    let (evolution, bridge) =
+        (env.optional("EVOLUTION_API_URL").is_some(), env.optional("WHATSAPP_SERVICE_URL").is_some());
+    match env.text("WHATSAPP_PROVIDER").as_str() {
+        "" => bridge && !evolution,
+        "evolution" => false,
+        "bridge" if bridge => true,
+        "bridge" => {
+            env.problem("WHATSAPP_PROVIDER", "set WHATSAPP_SERVICE_URL too, or leave it out");
+            false
+        }
+        _ => {
+            env.problem("WHATSAPP_PROVIDER", "write evolution or bridge");
+            false
+        }
+    }
 }
 
 fn push(env: &mut Environment) -> Option<PushSettings> {

@@ -76,7 +76,8 @@ async fn show_group(
     let is_fresh = match api.whatsapp.bridge() {
         Some(bridge) => {
             let asked = sync::group(&api.context, bridge, &known.chat_id).await;
-            let asked = asked.inspect_err(|error| tracing::warn!(%error, chat.id = %id, "a group is not up to date: {error}"));
+            let asked =
+                asked.inspect_err(|error| tracing::warn!(%error, chat.id = %id, "a group is not up to date: {error}"));
             asked.is_ok()
         }
         None => false,

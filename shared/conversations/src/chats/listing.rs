@@ -73,7 +73,8 @@ impl Chat {
 const GROUP: &str = "group";
 const INDIVIDUAL: &str = "individual";
 
-const COLUMNS: &str = "id, chat_id, kind, name, nickname, whatsapp_name, profile_picture_url, phone, description, participants,
+const COLUMNS: &str =
+    "id, chat_id, kind, name, nickname, whatsapp_name, profile_picture_url, phone, description, participants,
     is_active, assigned_operator, tags, last_message_at, last_message_preview, message_count, unread_count";
 
 /// Those in which something was said last come first, and those of which nothing is known last. A chat that was found to be
@@ -243,8 +244,12 @@ pub async fn merge_lids(session: &mut Session, listed: &[Listed], now: Timestamp
         return Ok(0);
     }
     let lids: Vec<&str> = pairs.iter().map(|(lid, _)| *lid).collect();
-    let open: Vec<(String,)> = sql!(all(String,), session,
-        "select chat_id from whatsapp_chats where chat_id = any($1) and merged_into is null", Texts(&lids))?;
+    let open: Vec<(String,)> = sql!(
+        all(String,),
+        session,
+        "select chat_id from whatsapp_chats where chat_id = any($1) and merged_into is null",
+        Texts(&lids)
+    )?;
     let open: HashSet<String> = open.into_iter().map(|(lid,)| lid).collect();
     let mut merged = 0;
     // Seldom more than a few: each person is merged once in a life.
@@ -268,9 +273,14 @@ async fn merge(session: &mut Session, lid: &str, number: &str, now: Timestamp) -
     }
     let Some(into) = find_by_chat_id(session, number).await? else { return Ok(false) };
     sql!(run, session, "update whatsapp_messages set chat = $2 where chat = $1", from.id, into.id)?;
-    sql!(run, session,
+    sql!(
+        run,
+        session,
         "update reservation_requests set chat = $2, customer_phone = coalesce(customer_phone, $3) where chat = $1",
-        from.id, into.id, into.phone.as_deref())?;
+        from.id,
+        into.id,
+        into.phone.as_deref()
+    )?;
     sql!(
         run,
         session,

@@ -22,7 +22,8 @@ const FIRST_MILLISECOND: i64 = 10_000_000_000;
 
 /// When something was said, from a bridge's seconds or milliseconds (d31); `None` for what is no moment.
 pub fn moment(timestamp: i64) -> Option<Timestamp> {
-    let micros = if timestamp > FIRST_MILLISECOND { timestamp.checked_mul(1_000) } else { timestamp.checked_mul(1_000_000) };
+    let micros =
+        if timestamp > FIRST_MILLISECOND { timestamp.checked_mul(1_000) } else { timestamp.checked_mul(1_000_000) };
     // After the year 9999 no database of ours can write it.
     micros.filter(|micros| (0..253_402_300_800_000_000).contains(micros)).map(Timestamp::from_micros)
 }
@@ -77,8 +78,12 @@ pub async fn store(
 /// Those that are not here, each once. A webhook may have brought one under its longer name.
 pub(crate) async fn without_known<'h>(session: &mut Session, history: &'h [Remembered]) -> Result<Vec<&'h Remembered>> {
     let ids: Vec<&str> = history.iter().flat_map(|said| [said.id.as_str(), said.written_id.as_str()]).collect();
-    let known: Vec<(String,)> =
-        sql!(all(String,), session, "select whatsapp_id from whatsapp_messages where whatsapp_id = any($1)", Texts(&ids))?;
+    let known: Vec<(String,)> = sql!(
+        all(String,),
+        session,
+        "select whatsapp_id from whatsapp_messages where whatsapp_id = any($1)",
+        Texts(&ids)
+    )?;
     let mut known: HashSet<String> = known.into_iter().map(|(id,)| id).collect();
     let is_new = |said: &&Remembered| !known.contains(&said.written_id) && known.insert(said.id.clone());
     Ok(history.iter().filter(is_new).collect())

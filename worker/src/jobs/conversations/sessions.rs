@@ -38,7 +38,8 @@ pub(crate) async fn begin(context: &Context) -> db::Result<()> {
     let now = context.clock.now();
     let mut session = context.db.read().await?;
     for state in [State::Scheduled, State::Queued, State::Started] {
-        let filter = TaskFilter { kind: Some(WatchSession::KIND.name.to_owned()), state: Some(state), ..TaskFilter::default() };
+        let filter =
+            TaskFilter { kind: Some(WatchSession::KIND.name.to_owned()), state: Some(state), ..TaskFilter::default() };
         if !tasks::list(&mut session, &filter, 1).await?.is_empty() {
             return Ok(());
         }
@@ -46,7 +47,8 @@ pub(crate) async fn begin(context: &Context) -> db::Result<()> {
     drop(session);
     // Workers that start together have one.
     let minute = now.as_micros() / 60_000_000;
-    let task = NewTask::now(Id::new(now), &WatchSession {}, now).unique(format!("{}:{minute}", WatchSession::KIND.name));
+    let task =
+        NewTask::now(Id::new(now), &WatchSession {}, now).unique(format!("{}:{minute}", WatchSession::KIND.name));
     let mut session = context.db.write().await?;
     let inserted = tasks::insert(&mut session, &[task]).await?;
     session.commit().await?;
@@ -130,7 +132,9 @@ fn log(news: News, why: &str) {
     match news {
         News::Lost => tracing::warn!(why, "the WhatsApp session is lost; nothing leaves through the bridge"),
         News::Zombie => {
-            tracing::error!("the WhatsApp session calls itself connected, and what is sent does not come back; it rests");
+            tracing::error!(
+                "the WhatsApp session calls itself connected, and what is sent does not come back; it rests"
+            );
         }
         News::Back => tracing::info!("the WhatsApp session is connected"),
     }

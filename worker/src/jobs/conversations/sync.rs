@@ -42,7 +42,11 @@ pub(super) async fn catch_up(
         && found.messages > 0
     {
         let (messages, requests) = (found.messages, found.requests);
-        tracing::warn!(messages, requests, "{messages} messages were missed during an outage, and have taken effect now");
+        tracing::warn!(
+            messages,
+            requests,
+            "{messages} messages were missed during an outage, and have taken effect now"
+        );
     }
     done(found)
 }
