@@ -627,7 +627,7 @@ impl Config {
             default_from: sender(&mut env),
             whatsapp: whatsapp(&mut env),
             push: push(&mut env),
-            whatsapp_through_bridge: through_bridge(env),
+            whatsapp_through_bridge: through_bridge(&mut env),
             whatsapp_rate_per_minute: env.number("WHATSAPP_RATE_PER_MINUTE", 0, 100_000),
             recipient_throttle_per_hour: env.number("RECIPIENT_THROTTLE_PER_HOUR", 0, 100_000),
             frontend_url: env.checked("FRONTEND_URL", |url| web_url(url).map(|_| url.to_owned())),
