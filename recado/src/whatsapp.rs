@@ -261,7 +261,7 @@ async fn send(context: &Context, chat_id: &str, text: &str, json: bool) -> Outco
     };
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
-    let chat = history::chat_of(&mut session, &target, now).await?;
+    let chat = listing::chat_of(&mut session, &target, now).await?;
     let message = history::store_sent(&mut session, chat, message_id.as_deref(), text, now).await?;
     sends::note(&mut session, BRIDGE, &target.chat_id(), text, Some(message), now).await?;
     session.commit().await?;

@@ -11,11 +11,11 @@ use recado_kernel::db;
 use recado_queue::context::Context;
 use serde::Serialize;
 
-use crate::bridge::{Bridge, Failure, Listed, Remembered, Target};
+use crate::bridge::{Bridge, Failure, Listed, Remembered, Target, moment};
 use crate::chats::Kind;
 use crate::chats::listing::{self, Counts};
 use crate::incoming::{self, Effect, Message};
-use crate::messages::history::{self, moment};
+use crate::messages::history;
 use crate::sends::{self, Echo};
 
 /// How much before an outage a message may have been said and still be missing: the public bridge posts what is five minutes old
@@ -89,7 +89,7 @@ pub async fn messages(context: &Context, bridge: &Bridge, chat_id: &str, limit: 
     let history = bridge.messages(chat_id, limit).await?;
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
-    let chat = history::chat_of(&mut session, &target, now).await?;
+    let chat = listing::chat_of(&mut session, &target, now).await?;
     let ours: Vec<Echo<'_>> = history
         .iter()
         .filter(|said| said.from_me)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use recado_conversations::bridge::{Failure, Target};
+use recado_conversations::chats::listing;
 use recado_conversations::messages::history;
 use recado_conversations::pacing::Pacing;
 use recado_conversations::sends;
@@ -53,7 +54,7 @@ async fn send(
     };
     let now = api.context.clock.now();
     let mut session = api.context.db.begin().await?;
-    let chat = history::chat_of(&mut session, &target, now).await?;
+    let chat = listing::chat_of(&mut session, &target, now).await?;
     let message = history::store_sent(&mut session, chat, id.as_deref(), &text, now).await?;
     sends::note(&mut session, BRIDGE, &target.chat_id(), &text, Some(message), now).await?;
     session.commit().await?;

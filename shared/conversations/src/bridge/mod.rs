@@ -17,7 +17,7 @@ use recado_kernel::config::Config;
 use serde_json::Value;
 
 use self::node::Node;
-pub use self::reading::bare_id;
+pub use self::reading::{bare_id, moment};
 
 /// Limit of the list of all chats (S003-20).
 const CHATS_LIMIT: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use recado_kernel::clock::Timestamp;
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
@@ -24,6 +25,17 @@ pub fn bare_id(id: &str) -> &str {
         _ => rest,
     };
     if bare.is_empty() { id } else { bare }
+}
+
+/// Milliseconds begin here (d31): as seconds it would be the year 2286.
+const FIRST_MILLISECOND: i64 = 10_000_000_000;
+
+/// When something was said, from a bridge's seconds or milliseconds (d31); `None` for what is no moment.
+pub fn moment(timestamp: i64) -> Option<Timestamp> {
+    let micros =
+        if timestamp > FIRST_MILLISECOND { timestamp.checked_mul(1_000) } else { timestamp.checked_mul(1_000_000) };
+    // After the year 9999 no database of ours can write it.
+    micros.filter(|micros| (0..253_402_300_800_000_000).contains(micros)).map(Timestamp::from_micros)
 }
 
 /// A thing of a list, from its JSON; `None` where it is none.
@@ -181,5 +193,18 @@ mod tests {
         assert_eq!(rows[1].name, None);
         assert_eq!(rows[3].participants.as_ref().map(Vec::len), Some(1));
         assert_eq!(rows[3].last_message, Some(LastMessage { text: "Hola".to_owned(), timestamp: Some(1) }));
+    }
+
+    /// d31.
+    #[test]
+    fn moments_are_seconds_or_milliseconds() {
+        let second = |timestamp| moment(timestamp).map(|at| at.as_micros() / 1_000_000);
+        assert_eq!(second(1_768_919_400), Some(1_768_919_400));
+        assert_eq!(second(1_768_919_400_123), Some(1_768_919_400));
+        assert_eq!(second(0), Some(0));
+        assert_eq!(second(4_102_444_800), Some(4_102_444_800), "the year 2100");
+        for none in [-1, i64::MIN, i64::MAX, 253_402_300_800_000] {
+            assert_eq!(second(none), None, "{none}");
+        }
     }
 }

@@ -4,15 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::columns::bounded;
-use recado_kernel::db::{Result, Session, Texts, columns};
+use recado_kernel::db::{self, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 
-use crate::bridge::Listed;
-use crate::messages::history::moment;
+use crate::bridge::{Listed, Target, moment};
 
 /// Chats that are written with one statement.
 const BATCH: usize = 500;
@@ -308,4 +307,26 @@ async fn merge(session: &mut Session, lid: &str, number: &str, now: Timestamp) -
     )?;
     tracing::info!(chat.id = %into.id, "a LID and a number are one person; their chats became one");
     Ok(true)
+}
+
+/// The chat of WhatsApp's id, which is made where it is not known; of a person who was merged, that of her number.
+pub async fn chat_of(session: &mut Session, target: &Target, now: Timestamp) -> Result<Id> {
+    let chat_id = target.chat_id();
+    let listed = Listed {
+        is_group: matches!(target, Target::Group(_)),
+        phone: match target {
+            Target::Phone(digits) => Some(digits.clone()),
+            Target::Group(_) | Target::Chat(_) => None,
+        },
+        chat_id: chat_id.clone(),
+        ..Listed::default()
+    };
+    let find = "select coalesce(merged_into, id) from whatsapp_chats where chat_id = $1";
+    let found: Option<(Id,)> = sql!(one(Id,), session, (find), chat_id.as_str())?;
+    if let Some((id,)) = found {
+        return Ok(id);
+    }
+    upsert(session, &[listed], now).await?;
+    let found: Option<(Id,)> = sql!(one(Id,), session, (find), chat_id.as_str())?;
+    found.map(|(id,)| id).ok_or(db::Error::RowNotFound)
 }

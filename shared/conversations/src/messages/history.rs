@@ -8,7 +8,7 @@ use recado_kernel::db::{Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql};
 
-use crate::bridge::{Remembered, Target};
+use crate::bridge::{Remembered, moment};
 use crate::chats::listing::Counts;
 
 /// Messages that are written with one statement.
@@ -16,17 +16,6 @@ const BATCH: usize = 500;
 
 /// The longest text that is kept of a message, in characters; WhatsApp's own limit.
 const LONGEST: usize = 65_536;
-
-/// Milliseconds begin here (d31): as seconds it would be the year 2286.
-const FIRST_MILLISECOND: i64 = 10_000_000_000;
-
-/// When something was said, from a bridge's seconds or milliseconds (d31); `None` for what is no moment.
-pub fn moment(timestamp: i64) -> Option<Timestamp> {
-    let micros =
-        if timestamp > FIRST_MILLISECOND { timestamp.checked_mul(1_000) } else { timestamp.checked_mul(1_000_000) };
-    // After the year 9999 no database of ours can write it.
-    micros.filter(|micros| (0..253_402_300_800_000_000).contains(micros)).map(Timestamp::from_micros)
-}
 
 struct Row<'m> {
     id: Id,
@@ -154,44 +143,4 @@ pub(crate) async fn name_sent(session: &mut Session, message: Id, whatsapp_id: &
         )?;
     }
     Ok(())
-}
-
-/// The chat of WhatsApp's id, which is made where it is not known; of a person who was merged, that of her number.
-pub async fn chat_of(session: &mut Session, target: &Target, now: Timestamp) -> Result<Id> {
-    let chat_id = target.chat_id();
-    let listed = crate::bridge::Listed {
-        is_group: matches!(target, Target::Group(_)),
-        phone: match target {
-            Target::Phone(digits) => Some(digits.clone()),
-            Target::Group(_) | Target::Chat(_) => None,
-        },
-        chat_id: chat_id.clone(),
-        ..crate::bridge::Listed::default()
-    };
-    let find = "select coalesce(merged_into, id) from whatsapp_chats where chat_id = $1";
-    let found: Option<(Id,)> = sql!(one(Id,), session, (find), chat_id.as_str())?;
-    if let Some((id,)) = found {
-        return Ok(id);
-    }
-    crate::chats::listing::upsert(session, &[listed], now).await?;
-    let found: Option<(Id,)> = sql!(one(Id,), session, (find), chat_id.as_str())?;
-    found.map(|(id,)| id).ok_or(recado_kernel::db::Error::RowNotFound)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// d31.
-    #[test]
-    fn moments_are_seconds_or_milliseconds() {
-        let second = |timestamp| moment(timestamp).map(|at| at.as_micros() / 1_000_000);
-        assert_eq!(second(1_768_919_400), Some(1_768_919_400));
-        assert_eq!(second(1_768_919_400_123), Some(1_768_919_400));
-        assert_eq!(second(0), Some(0));
-        assert_eq!(second(4_102_444_800), Some(4_102_444_800), "the year 2100");
-        for none in [-1, i64::MIN, i64::MAX, 253_402_300_800_000] {
-            assert_eq!(second(none), None, "{none}");
-        }
-    }
 }

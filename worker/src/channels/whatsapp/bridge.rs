@@ -6,8 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use recado_conversations::bridge::{Bridge, Failure, Target};
-use recado_conversations::messages::history::moment;
+use recado_conversations::bridge::{Bridge, Failure, Target, moment};
 use recado_conversations::pacing::Pacing;
 use recado_conversations::sends;
 use recado_conversations::sessions::{self, BRIDGE};
