@@ -71,6 +71,15 @@ mod crm {
     mod presences;
 }
 
+/// A tour operator's WhatsApp.
+mod conversations {
+    mod codes;
+    mod erasure;
+    mod notices;
+    mod requests;
+    mod webhooks;
+}
+
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod database_outages;

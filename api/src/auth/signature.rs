@@ -16,7 +16,8 @@ pub(super) fn is_of(secrets: &[SecretString], signature: &str, body: &[u8]) -> b
     let shown = signature.trim().to_ascii_lowercase();
     let shown = shown.strip_prefix("sha256=").unwrap_or(&shown).as_bytes();
     secrets.iter().fold(false, |found, secret| {
-        let is_good = sign(secret, body).is_ok_and(|ours| ours.len() == shown.len() && memcmp::eq(ours.as_bytes(), shown));
+        let is_good =
+            sign(secret, body).is_ok_and(|ours| ours.len() == shown.len() && memcmp::eq(ours.as_bytes(), shown));
         found | is_good
     })
 }

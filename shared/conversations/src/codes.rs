@@ -52,11 +52,24 @@ fn next_prefix(bytes: &[u8], from: usize) -> Option<usize> {
 /// How many people a text speaks of: `4 personas`, `2 adultos`, `3 pax`.
 pub fn passengers(text: &str) -> Option<i32> {
     const PEOPLE: [&str; 14] = [
-        "persona", "personas", "pasajero", "pasajeros", "pax", "adulto", "adultos", "viajero", "viajeros",
-        "participante", "participantes", "person", "people", "passengers",
+        "persona",
+        "personas",
+        "pasajero",
+        "pasajeros",
+        "pax",
+        "adulto",
+        "adultos",
+        "viajero",
+        "viajeros",
+        "participante",
+        "participantes",
+        "person",
+        "people",
+        "passengers",
     ];
     let text = text.to_lowercase();
-    let words: Vec<&str> = text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let mut pairs = words.windows(2).filter(|pair| PEOPLE.contains(&pair[1]));
     pairs.find_map(|pair| people(pair[0].parse().ok()?))
 }

@@ -66,7 +66,8 @@ impl Message {
 
     /// Digits of the person's chat; of a group and of a LID there are none (d31).
     fn chat_phone(&self) -> Option<&str> {
-        let is_number = self.kind == Kind::Individual && !chats::is_lid(&self.chat_id) && !chats::is_broadcast(&self.chat_id);
+        let is_number =
+            self.kind == Kind::Individual && !chats::is_lid(&self.chat_id) && !chats::is_broadcast(&self.chat_id);
         let told = || self.phone.as_deref().filter(|phone| !phone.is_empty());
         if is_number { told().or_else(|| chats::phone_in(&self.chat_id)) } else { None }
     }
@@ -257,11 +258,15 @@ async fn store<'m>(
     let new: Vec<NewMessage<'_>> = unique
         .values()
         .filter(|message| !known.contains_key(&message.whatsapp_id))
-        .filter_map(|message| Some(row(message, places.get(&message.chat_id)?, &codes[message.whatsapp_id.as_str()], now)))
+        .filter_map(|message| {
+            Some(row(message, places.get(&message.chat_id)?, &codes[message.whatsapp_id.as_str()], now))
+        })
         .collect();
     let written: HashSet<String> = messages::insert(session, &new).await?.into_iter().collect();
     let mut ids: HashMap<&'m str, Id> = HashMap::new();
-    ids.extend(messages.iter().filter_map(|message| Some((message.whatsapp_id.as_str(), known.get(&message.whatsapp_id)?.id))));
+    ids.extend(
+        messages.iter().filter_map(|message| Some((message.whatsapp_id.as_str(), known.get(&message.whatsapp_id)?.id))),
+    );
     ids.extend(new.iter().filter(|row| written.contains(row.whatsapp_id)).map(|row| (row.whatsapp_id, row.id)));
     chats::change(session, &changes(&new, &unique, &written, now)).await?;
     // The rest was stored by a sync, or by another process a moment ago.

@@ -150,17 +150,24 @@ impl Notice {
 
     /// The words for WhatsApp, where an operator can answer.
     pub fn text(&self) -> String {
-        format!("*Nueva solicitud de reserva*\n\n{}\n\nResponda *1* si hay disponibilidad o *2* si no la hay.", self.facts())
+        format!(
+            "*Nueva solicitud de reserva*\n\n{}\n\nResponda *1* si hay disponibilidad o *2* si no la hay.",
+            self.facts()
+        )
     }
 
     /// The words for a mail, to which no answer is read.
     pub fn mail(&self) -> String {
-        format!("Nueva solicitud de reserva\n\n{}\n\nComunique la disponibilidad a quien le envía estas reservas.", self.facts())
+        format!(
+            "Nueva solicitud de reserva\n\n{}\n\nComunique la disponibilidad a quien le envía estas reservas.",
+            self.facts()
+        )
     }
 
     fn facts(&self) -> String {
         let Self { code, title, passengers, .. } = self;
-        let customer = self.customer_phone.as_deref().map_or("número desconocido".to_owned(), |phone| format!("+{phone}"));
+        let customer =
+            self.customer_phone.as_deref().map_or("número desconocido".to_owned(), |phone| format!("+{phone}"));
         let expired = if self.is_expired { " (vencido)" } else { "" };
         format!("Código: {code}{expired}\nExperiencia: {title}\nCliente: {customer}\nPersonas: {passengers}")
     }
@@ -458,8 +465,12 @@ mod tests {
             let given = |bit: u8, text: &'static str| (has & bit != 0).then_some(text);
             let contact = contact(given(2, "+593 99-111"), given(4, "(099) 222"), given(8, "ana@example.com"));
             for spent_bits in 0..16_u8 {
-                let spent: Vec<Means> =
-                    Means::ALL.into_iter().enumerate().filter(|(bit, _)| spent_bits & (1 << bit) != 0).map(|(_, means)| means).collect();
+                let spent: Vec<Means> = Means::ALL
+                    .into_iter()
+                    .enumerate()
+                    .filter(|(bit, _)| spent_bits & (1 << bit) != 0)
+                    .map(|(_, means)| means)
+                    .collect();
                 let found = first_way(given(1, "120@g.us"), &contact, &spent).map(|way| way.to);
                 let places = ["120@g.us", "59399111@c.us", "099222@c.us", "ana@example.com"];
                 let expected = (0..4).find(|bit| has & (1 << bit) != 0 && spent_bits & (1 << bit) == 0);

@@ -117,12 +117,7 @@ pub(crate) async fn insert(session: &mut Session, requests: &[NewRequest]) -> Re
 
 /// The requests of these codes.
 pub(crate) async fn of_codes(session: &mut Session, codes: &[&str]) -> Result<Vec<(String, Id)>> {
-    sql!(
-        all(String, Id),
-        session,
-        "select code, id from reservation_requests where code = any($1)",
-        Texts(codes)
-    )
+    sql!(all(String, Id), session, "select code, id from reservation_requests where code = any($1)", Texts(codes))
 }
 
 /// The requests of which operators were told in these chats and that wait for an answer, the newest first, held until the end of
@@ -152,7 +147,8 @@ columns!(Answer {
 
 /// Writes answers to requests that are held.
 pub(crate) async fn answer(session: &mut Session, answers: &[Answer]) -> Result<()> {
-    let update = "update reservation_requests set status = r.status, answered_at = r.answered_at, updated_at = r.answered_at,
+    let update =
+        "update reservation_requests set status = r.status, answered_at = r.answered_at, updated_at = r.answered_at,
             notified_at = coalesce(reservation_requests.notified_at, r.answered_at), telling_since = null
         from {rows} r where reservation_requests.id = r.id";
     columns::run(session, update, answers).await?;
@@ -221,8 +217,7 @@ pub struct Event {
 
 /// The story of a request, from its beginning.
 pub async fn story(session: &mut Session, request: Id) -> Result<Vec<Event>> {
-    let mut events: Vec<Event> =
-        sql!(all Event, session, "select id, what, facts, at from reservation_request_events where request = $1", request)?;
+    let mut events: Vec<Event> = sql!(all Event, session, "select id, what, facts, at from reservation_request_events where request = $1", request)?;
     events.sort_by_key(|event| (event.at, event.what as u8));
     Ok(events)
 }
@@ -261,17 +256,26 @@ impl Event {
         };
         let by = fact("by");
         match (language, self.what) {
-            (Language::Es, What::Created) if is("expired") => "Un mensaje nombró el código, que ya había vencido.".to_owned(),
+            (Language::Es, What::Created) if is("expired") => {
+                "Un mensaje nombró el código, que ya había vencido.".to_owned()
+            }
             (Language::Es, What::Created) if is("unregistered") => {
                 "Un mensaje nombró el código, que no fue emitido aquí; no se avisa a nadie.".to_owned()
             }
             (Language::Es, What::Created) => "Un mensaje nombró el código.".to_owned(),
-            (Language::Es, What::Told) if is("echo") => format!("El aviso al operador {} salió: volvió como mensaje propio.", means(language)),
+            (Language::Es, What::Told) if is("echo") => {
+                format!("El aviso al operador {} salió: volvió como mensaje propio.", means(language))
+            }
             (Language::Es, What::Told) => format!("Se avisó al operador {}.", means(language)),
-            (Language::Es, What::NotYetTold) => format!("No se pudo avisar al operador {}{reason}. Se intentará de nuevo.", means(language)),
+            (Language::Es, What::NotYetTold) => {
+                format!("No se pudo avisar al operador {}{reason}. Se intentará de nuevo.", means(language))
+            }
             (Language::Es, What::MeansSpent) => format!("No se puede avisar al operador {}{reason}.", means(language)),
             (Language::Es, What::Unknown) => {
-                format!("No se sabe si el aviso al operador {} salió{reason}. No se repite; su eco lo aclara.", means(language))
+                format!(
+                    "No se sabe si el aviso al operador {} salió{reason}. No se repite; su eco lo aclara.",
+                    means(language)
+                )
             }
             (Language::Es, What::NobodyTold) => "No hay a quién avisar.".to_owned(),
             (Language::Es, What::Answered) => match fact("status") {
@@ -287,12 +291,19 @@ impl Event {
                 "A message named the code, which was not issued here; no one is told.".to_owned()
             }
             (Language::En, What::Created) => "A message named the code.".to_owned(),
-            (Language::En, What::Told) if is("echo") => format!("The notice to the operator {} left: it came back as a message of ours.", means(language)),
+            (Language::En, What::Told) if is("echo") => {
+                format!("The notice to the operator {} left: it came back as a message of ours.", means(language))
+            }
             (Language::En, What::Told) => format!("The operator was told {}.", means(language)),
-            (Language::En, What::NotYetTold) => format!("The operator could not be told {}{reason}. It will be tried again.", means(language)),
+            (Language::En, What::NotYetTold) => {
+                format!("The operator could not be told {}{reason}. It will be tried again.", means(language))
+            }
             (Language::En, What::MeansSpent) => format!("The operator cannot be told {}{reason}.", means(language)),
             (Language::En, What::Unknown) => {
-                format!("Whether the notice to the operator {} left is not known{reason}. It is not repeated; its echo will tell.", means(language))
+                format!(
+                    "Whether the notice to the operator {} left is not known{reason}. It is not repeated; its echo will tell.",
+                    means(language)
+                )
             }
             (Language::En, What::NobodyTold) => "There is no one to tell.".to_owned(),
             (Language::En, What::Answered) => match fact("status") {
@@ -329,7 +340,8 @@ pub struct Request {
     pub created_at: Timestamp,
 }
 
-const SELECT: &str = "select q.id, q.code, q.experience_id, e.title as experience_title, q.operator, o.name as operator_name,
+const SELECT: &str =
+    "select q.id, q.code, q.experience_id, e.title as experience_title, q.operator, o.name as operator_name,
         q.chat, q.message, q.customer_phone, q.passengers, q.status, q.told_by, q.told_to, q.notified_at, q.answered_at,
         q.timeout_at, q.created_at
     from reservation_requests q
@@ -438,12 +450,7 @@ pub async fn delete_before(session: &mut Session, before: Timestamp, limit: i64)
         limit
     )?;
     let old: Vec<Id> = old.into_iter().map(|(id,)| id).collect();
-    sql!(
-        run,
-        session,
-        "delete from reservation_request_events where request = any($1)",
-        Ids(&old)
-    )?;
+    sql!(run, session, "delete from reservation_request_events where request = any($1)", Ids(&old))?;
     sql!(run, session, "delete from reservation_requests where id = any($1)", Ids(&old))
 }
 
@@ -467,12 +474,7 @@ pub(crate) async fn erase(session: &mut Session, chats: &[Id], phones: &[String]
         Ids(&ids),
         now
     )?;
-    sql!(
-        run,
-        session,
-        "update reservation_codes set checkout_data = '{}' where code = any($1)",
-        Texts(&codes)
-    )?;
+    sql!(run, session, "update reservation_codes set checkout_data = '{}' where code = any($1)", Texts(&codes))?;
     let events: Vec<NewEvent> =
         ids.iter().map(|id| NewEvent { request: *id, what: What::Erased, facts: json!({}), now }).collect();
     note(session, &events).await?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use recado_conversations::jobs::TellOperator;
-use recado_conversations::requests::{self, Event, Language, Request, RequestFilter, Status, Step, What};
 use recado_conversations::notices;
+use recado_conversations::requests::{self, Event, Language, Request, RequestFilter, Status, Step, What};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_queue::tasks::{self, NewTask};
@@ -145,7 +145,16 @@ async fn story(api: &Api, id: Id, language: Language) -> Result<axum::Json<Reque
     let (told_by, told_to) = (request.told_by.clone(), request.told_to.clone());
     let (notified_at, answered_at) = (request.notified_at, request.answered_at);
     let (chat, message) = (request.chat, request.message);
-    Ok(axum::Json(RequestStory { request: request.into(), chat, message, told_by, told_to, notified_at, answered_at, timeline }))
+    Ok(axum::Json(RequestStory {
+        request: request.into(),
+        chat,
+        message,
+        told_by,
+        told_to,
+        notified_at,
+        answered_at,
+        timeline,
+    }))
 }
 
 request! {

@@ -68,17 +68,17 @@ async fn process_message(
 #[utoipa::path(post, path = "/status", tag = "whatsapp-webhooks", operation_id = "whatsapp_status_webhook",
     security(("bridgeSignature" = []), ("bridgeSecret" = [])), request_body = StatusWebhook,
     responses((status = 200, description = "It is kept", body = Acknowledged)))]
-async fn status(State(api): State<Arc<Api>>, BridgeCall(body): BridgeCall) -> Result<axum::Json<Acknowledged>, Problem> {
+async fn status(
+    State(api): State<Arc<Api>>,
+    BridgeCall(body): BridgeCall,
+) -> Result<axum::Json<Acknowledged>, Problem> {
     let fields = object(body.as_slice())?;
     let word = text(&fields["status"]).ok_or_else(|| wrong("status", "Este campo es requerido."))?;
-    let status: SessionStatus = word.trim().to_ascii_lowercase().parse().map_err(|_| {
-        wrong("status", &format!("No es una opción válida. Use {}.", SessionStatus::WORDS.join(", ")))
-    })?;
-    let told = Told::Status {
-        status,
-        phone_number: digits(&fields["phone_number"]),
-        push_name: name(&fields["name"]),
-    };
+    let status: SessionStatus =
+        word.trim().to_ascii_lowercase().parse().map_err(|_| {
+            wrong("status", &format!("No es una opción válida. Use {}.", SessionStatus::WORDS.join(", ")))
+        })?;
+    let told = Told::Status { status, phone_number: digits(&fields["phone_number"]), push_name: name(&fields["name"]) };
     tell(&api, told, "status").await
 }
 
@@ -236,7 +236,11 @@ struct MessageWebhook {
     #[schema(min_length = 1, max_length = 255, examples("3EB0C767D097B7C7E5A4"))]
     id: String,
     /// WhatsApp's id of the chat.
-    #[schema(min_length = 1, max_length = 255, examples("593991234567@c.us", "120363041234567890@g.us", "37881745801364@lid"))]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        examples("593991234567@c.us", "120363041234567890@g.us", "37881745801364@lid")
+    )]
     chat_id: String,
     /// `individual` or `group`; the end of `chat_id` counts more.
     #[schema(examples("individual"))]
@@ -324,7 +328,8 @@ struct Processed {
 
 impl From<Taken> for Processed {
     fn from(Taken { message_id, effect }: Taken) -> Self {
-        let of = |status| Self { status, message_id, reservation_id: None, reservation_ids: None, reservation_status: None };
+        let of =
+            |status| Self { status, message_id, reservation_id: None, reservation_ids: None, reservation_status: None };
         match effect {
             Effect::Saved => of("saved"),
             Effect::AlreadyProcessed => of("already_processed"),
@@ -363,7 +368,9 @@ mod tests {
         assert_eq!(told(json!(0)).as_deref(), Some("1970-01-01T00:00:00.000000Z"));
         assert_eq!(told(json!(4_102_444_800_i64)).as_deref(), Some("2100-01-01T00:00:00.000000Z"));
         assert_eq!(told(json!(4_102_444_800_000_i64)).as_deref(), Some("2100-01-01T00:00:00.000000Z"));
-        for none in [json!(null), json!(-1), json!(1e300), json!("mañana"), json!("NaN"), json!("inf"), json!([1]), json!(true)] {
+        for none in
+            [json!(null), json!(-1), json!(1e300), json!("mañana"), json!("NaN"), json!("inf"), json!([1]), json!(true)]
+        {
             assert_eq!(told(none.clone()), None, "{none}");
         }
     }

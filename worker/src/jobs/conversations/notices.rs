@@ -67,7 +67,11 @@ impl Concierge {
         notices::record(&mut session, request, way, (outcome, &next), now).await?;
         session.commit().await?;
         log(request, way.means, outcome);
-        let later = |wait: Duration, because: String| Outcome::Later { at: now + wait, lane: task.lane, because: Some(because) };
+        let later = |wait: Duration, because: String| Outcome::Later {
+            at: now + wait,
+            lane: task.lane,
+            because: Some(because),
+        };
         Ok(match next {
             Next::Told => Outcome::Done(json!({ "told": true, "means": way.means })),
             Next::Again(wait) => later(wait, outcome.reason().to_owned()),
