@@ -74,9 +74,14 @@ mod crm {
 /// A tour operator's WhatsApp.
 mod conversations {
     mod chats;
+    mod codes;
+    mod erasure;
+    mod notices;
+    mod requests;
     mod sending;
     mod sessions;
     mod sync;
+    mod webhooks;
 }
 
 /// Tasks, schedules, workers, and the programs in which they run.

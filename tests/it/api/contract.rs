@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A page, and how the ids of its own lines begin. Decisions (`d…`) may stand on several.
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     ("docs/contract-000.md", "S000-"),
     ("docs/contract-001.md", "S001-"),
     ("docs/contract-002.md", "S002-"),
+    ("docs/contract-003.md", "S003-"),
     ("docs/contract-004.md", "S004-"),
 ];
 
