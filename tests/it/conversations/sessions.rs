@@ -203,13 +203,8 @@ story!(a_zombie_is_found_out_and_comes_back, [ALERT], async |app| {
         app.post(MESSAGE, &echo).await.must_be(200);
     }
     app.look_at_session().await;
-    assert_eq!(
-        app.whatsapp_status().await["health"],
-        json!({
-            "sound": true, "warnings": [], "unconfirmed": 0, "zombie_since": null,
-            "last_confirmed_at": app.whatsapp_status().await["health"]["last_confirmed_at"],
-        })
-    );
+    let health = app.whatsapp_status().await["health"].clone();
+    assert_eq!((&health["sound"], &health["warnings"], &health["zombie_since"]), (&json!(true), &json!([]), &json!(null)));
     assert!(app.gauge().await);
     assert_eq!(app.mails().len(), 2, "and that it is back");
 });

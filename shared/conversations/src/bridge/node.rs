@@ -298,6 +298,7 @@ mod tests {
         assert!(matches!(node.send(&phone(), "Hola").await, Err(Failure::Unreachable(_))), "nothing listens");
     }
 
+    /// S003-20: within its time limit, whatever the bridge does.
     #[tokio::test]
     async fn every_fault_of_a_question_has_its_failure() {
         let (stand_in, node) = pair().await;
