@@ -27,9 +27,16 @@ create table reservation_requests (
     passengers integer not null,
     -- received, processing, operator_notified, availability_confirmed, confirmed, rejected, timeout.
     status text not null,
-    -- How the operator was told: group, number, email; and where: a chat id of WhatsApp, or an address.
+    -- How the operator is told: group, number, phone, email; and where: a chat id of WhatsApp, or an address.
     told_by text,
     told_to text,
+    -- The words were about to leave, and what became of them is not known.
+    telling_since timestamptz,
+    -- Names the words, so that they are recognised when they come back as a message of ours.
+    notice_digest uuid,
+    -- Attempts by the present means that did not work, and the means that are used up, between commas.
+    tell_failures integer not null,
+    means_spent text not null,
     -- WhatsApp's id of the notice, once it is known: a quoted answer names it.
     notice_whatsapp_id text,
     notified_at timestamptz,

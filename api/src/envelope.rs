@@ -22,10 +22,12 @@ pub(crate) enum Envelope {
     FastApi,
     /// The commercial application's (seed 004): `{"detail": "…", "errors": {"field": ["…"]}}`.
     Comercial,
+    /// The WhatsApp bridge's (seed 003): `{"status": "error", "message": "…"}` for its webhooks.
+    Bridge,
 }
 
 /// URLs that begin so belong to clients of this envelope. All others are Django's.
-const URLS: [(&str, Envelope); 7] = [
+const URLS: [(&str, Envelope); 8] = [
     ("/api/v1/partners", Envelope::Flask),
     ("/partners", Envelope::FastApi),
     ("/webhooks/partner", Envelope::FastApi),
@@ -33,6 +35,7 @@ const URLS: [(&str, Envelope); 7] = [
     ("/api/gestion", Envelope::Comercial),
     ("/api/v1/crm", Envelope::Comercial),
     ("/api/test-webhook", Envelope::Comercial),
+    ("/api/v1/whatsapp/webhook", Envelope::Bridge),
 ];
 
 tokio::task_local! {
@@ -68,6 +71,7 @@ impl Envelope {
             }
             (Self::Django, Body::Mistake) => "Problem",
             (Self::Flask, Body::Fields | Body::Sentence | Body::Mistake) => "RegistryError",
+            (Self::Bridge, Body::Fields | Body::Sentence | Body::Mistake) => "BridgeError",
         }
     }
 
@@ -75,7 +79,7 @@ impl Envelope {
     /// of the two systems that were written in it rely. The other two refuse what is of another type, as theirs did.
     pub(crate) fn coerces(self) -> bool {
         match self {
-            Self::Django | Self::Comercial => true,
+            Self::Django | Self::Comercial | Self::Bridge => true,
             Self::Flask | Self::FastApi => false,
         }
     }
@@ -83,7 +87,7 @@ impl Envelope {
     /// Whether its clients write URLs with a slash at their end. Both ways are understood (d24).
     pub(crate) fn ends_with_slash(self) -> bool {
         match self {
-            Self::Django | Self::Comercial => true,
+            Self::Django | Self::Comercial | Self::Bridge => true,
             Self::Flask | Self::FastApi => false,
         }
     }
@@ -91,7 +95,7 @@ impl Envelope {
     /// The status of an answer to fields that are wrong, and to a body that is no JSON.
     pub(crate) fn status_of_fields(self) -> StatusCode {
         match self {
-            Self::Django | Self::Flask | Self::Comercial => StatusCode::BAD_REQUEST,
+            Self::Django | Self::Flask | Self::Comercial | Self::Bridge => StatusCode::BAD_REQUEST,
             Self::FastApi => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
@@ -139,6 +143,9 @@ mod tests {
             ("/webhooks/partner/findyourwork", Envelope::FastApi),
             ("/api/gestion/webhook-presencia-crm/", Envelope::Comercial),
             ("/api/v1/crm/appointments/1/status/", Envelope::Comercial),
+            ("/api/v1/whatsapp/webhook/process-message/", Envelope::Bridge),
+            ("/api/v1/whatsapp/generate-reservation-code/", Envelope::Django),
+            ("/api/v1/superadmin/whatsapp/status/", Envelope::Django),
             ("/api/v1/notifications/events/dispatch", Envelope::Django),
             ("/", Envelope::Django),
             ("", Envelope::Django),

@@ -38,7 +38,11 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use recado_conversations::bridge::Bridge;
+use recado_conversations::incoming::Incoming;
+use recado_conversations::refresh::Refresh;
 use recado_kernel::addresses;
+use recado_kernel::errors::explain;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
 use recado_partners::rejected::Rejections;
@@ -83,6 +87,8 @@ pub fn router(context: Context) -> App {
     let api = Arc::new(Api {
         intake: Intake::open(notifications.clone()),
         notifications,
+        whatsapp: Refresh::new(context.clone(), bridge(&context)),
+        incoming: Incoming::open(context.clone()),
         enqueue: Enqueue::open(context.clone()),
         keys: KeyRing::new(context.clone()),
         limits: Limits::new(context.config.api_rate_limit_per_minute, &context.clock),
@@ -103,6 +109,15 @@ pub fn router(context: Context) -> App {
         .layer(middleware::from_fn_with_state(api.clone(), observe::observe))
         .with_state(api);
     NormalizePathLayer::trim_trailing_slash().layer(router)
+}
+
+/// One that cannot be set up is as if it were away: lists are stale, and the log says why.
+fn bridge(context: &Context) -> Option<Bridge> {
+    Bridge::new(&context.config).unwrap_or_else(|error| {
+        let error = explain(&error);
+        tracing::error!(error, "the WhatsApp bridge cannot be used: {error}");
+        None
+    })
 }
 
 /// Serves the API on every listener until `stop`; then accepts nothing more and finishes what runs, for at most 10 s.

@@ -74,6 +74,8 @@ pub(crate) enum Problem {
     Unavailable,
     /// 503. There are too many requests at once, or their bodies are too large together.
     Overloaded,
+    /// 503. The WhatsApp bridge did not do what was asked of it; the sentence says why.
+    Bridge(String),
     /// 503.
     TimedOut,
     /// 500. A bug of ours.
@@ -103,6 +105,8 @@ pub(crate) enum Credential {
     CrmWebhook,
     /// A signature of a partner's secret.
     PartnerSignature,
+    /// `X-Hub-Signature-256: sha256=…`, or the secret as a bearer.
+    Bridge,
 }
 
 impl Credential {
@@ -114,6 +118,7 @@ impl Credential {
             Self::EvolutionWebhook => "evolution_webhook",
             Self::CrmWebhook => "crm_webhook",
             Self::PartnerSignature => "partner_signature",
+            Self::Bridge => "whatsapp_bridge",
         }
     }
 }
@@ -175,6 +180,7 @@ impl IntoResponse for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Hay demasiadas solicitudes a la vez. Inténtelo de nuevo.",
             )),
+            Self::Bridge(sentence) => again_in_a_moment(detail(StatusCode::SERVICE_UNAVAILABLE, &sentence)),
             Self::TimedOut => again_in_a_moment(detail(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "La solicitud tardó demasiado. Inténtelo de nuevo.",
@@ -308,6 +314,10 @@ fn unauthenticated(credential: Credential) -> Response {
         // S004-2: the sentence of the document.
         // S000-8: the words of the document.
         Credential::PartnerSignature => ("Signature", "Firma inválida"),
+        Credential::Bridge => (
+            "Bearer",
+            "Falta la firma X-Hub-Signature-256 del cuerpo, o Authorization: Bearer, con WHATSAPP_WEBHOOK_SECRET.",
+        ),
         Credential::CrmWebhook => ("X-CRM-Webhook-Token", "Token de autenticación inválido."),
         Credential::InternalSecret => {
             ("X-Internal-Secret", "Falta el encabezado X-Internal-Secret, o su valor no es INTERNAL_API_SECRET_KEY.")
@@ -377,6 +387,7 @@ fn fields(errors: &FieldErrors) -> Response {
         Envelope::Flask => detail(status, &errors.to_sentence()),
         Envelope::FastApi => answer(status, json!({ "detail": errors.to_places() })),
         Envelope::Comercial => answer(status, json!({ "detail": errors.to_sentence(), "errors": errors.to_json() })),
+        Envelope::Bridge => detail(status, &errors.to_sentence()),
     }
 }
 
@@ -385,7 +396,7 @@ fn malformed(text: &str) -> Response {
     let envelope = Envelope::current();
     let status = envelope.status_of_fields();
     match envelope {
-        Envelope::Django | Envelope::Flask | Envelope::Comercial => detail(status, text),
+        Envelope::Django | Envelope::Flask | Envelope::Comercial | Envelope::Bridge => detail(status, text),
         Envelope::FastApi => {
             answer(status, json!({ "detail": [{ "loc": ["body"], "msg": text, "type": "json_invalid" }] }))
         }
@@ -402,6 +413,7 @@ fn coded(status: StatusCode, code: &str, text: &str) -> Response {
     match Envelope::current() {
         Envelope::Django | Envelope::FastApi | Envelope::Comercial => answer(status, json!({ "detail": text })),
         Envelope::Flask => answer(status, json!({ "error": text, "codigo": code })),
+        Envelope::Bridge => answer(status, json!({ "status": "error", "message": text })),
     }
 }
 
@@ -414,7 +426,7 @@ fn again_in_a_moment(answer: Response) -> Response {
 fn document(status: StatusCode, code: &str, title: &str, detail: &str) -> Response {
     match Envelope::current() {
         Envelope::Django => {}
-        Envelope::Flask | Envelope::FastApi | Envelope::Comercial => {
+        Envelope::Flask | Envelope::FastApi | Envelope::Comercial | Envelope::Bridge => {
             return coded(status, envelope::code_of(status), detail);
         }
     }

@@ -3,6 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use chrono::NaiveDate;
+use recado_conversations::incoming::Incoming;
+use recado_conversations::refresh::Refresh;
 use recado_notifications::analytics::Count;
 use recado_notifications::catalogue::Catalogue;
 use recado_notifications::dispatch::Intake;
@@ -28,6 +30,8 @@ pub(crate) struct Api {
     pub(crate) context: Context,
     pub(crate) notifications: Notifications,
     pub(crate) intake: Intake,
+    pub(crate) whatsapp: Refresh,
+    pub(crate) incoming: Incoming,
     pub(crate) enqueue: Enqueue,
     pub(crate) keys: KeyRing,
     pub(crate) limits: Limits,

@@ -27,6 +27,7 @@ mod times;
 mod up;
 mod vapid;
 mod webhooks;
+mod whatsapp;
 
 use std::process::ExitCode;
 
@@ -130,6 +131,23 @@ enum Command {
     /// Look at webhooks, send them again, find out why a signature is not believed
     #[command(subcommand)]
     Webhooks(webhooks::Command),
+    /// WhatsApp of a tour operator: its session, chats, and what customers asked for
+    #[command(subcommand)]
+    Whatsapp(whatsapp::Command),
+    /// Fetch all chats from the WhatsApp bridge
+    #[command(
+        name = "sync_whatsapp_chats",
+        alias = "sync-whatsapp-chats",
+        after_help = "Example:\n  recado --json sync_whatsapp_chats"
+    )]
+    SyncWhatsappChats,
+    /// Fetch the history of one chat from the WhatsApp bridge
+    #[command(
+        name = "sync_whatsapp_messages",
+        alias = "sync-whatsapp-messages",
+        after_help = "Example:\n  recado sync_whatsapp_messages 593991234567@c.us"
+    )]
+    SyncWhatsappMessages(whatsapp::SyncMessages),
     /// List recurring work, run it, switch it on and off
     #[command(subcommand)]
     Schedules(schedules::Command),
@@ -190,6 +208,9 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::Partners(command) => partners::run(command, json).await,
         Command::MigrateOperators(options) => operators::migrate(options, json).await,
         Command::Webhooks(command) => webhooks::run(command, json).await,
+        Command::Whatsapp(command) => whatsapp::run(command, json).await,
+        Command::SyncWhatsappChats => whatsapp::sync_chats(json).await,
+        Command::SyncWhatsappMessages(options) => whatsapp::sync_messages(options, json).await,
         Command::Schedules(command) => schedules::run(command, json).await,
         Command::ApiKey(command) => api_keys::run(command, json).await,
         Command::VapidKeys => vapid::run(json),

@@ -7,14 +7,14 @@ use recado_notifications::channels::Channel;
 /// the way: it sends on. A push cannot: it only goes to browsers that have subscribed.
 pub(crate) fn can_reach_people(config: &Config) -> bool {
     let email = config.email.as_ref().is_some_and(|email| email.backend == EmailBackend::Smtp);
-    !config.stand_ins && (email || config.whatsapp.is_some())
+    !config.stand_ins && (email || config.whatsapp.is_some() || config.whatsapp_through_bridge)
 }
 
 /// Whether the settings name a provider for this channel.
 pub(crate) fn is_configured(config: &Config, channel: Channel) -> bool {
     match channel {
         Channel::Email => config.email.is_some(),
-        Channel::Whatsapp => config.whatsapp.is_some(),
+        Channel::Whatsapp => config.whatsapp.is_some() || config.whatsapp_through_bridge,
         Channel::Push => config.push.is_some(),
     }
 }

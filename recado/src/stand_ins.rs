@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use recado_kernel::config::{Config, EmailBackend, EmailSecurity, EmailSettings, PushSettings, WhatsappSettings};
+use recado_kernel::config::{
+    BridgeSettings, Config, EmailBackend, EmailSecurity, EmailSettings, PushSettings, WhatsappSettings,
+};
 use recado_notifications::channels::Channel;
 use recado_sandbox::{Partner, PushSubscription, Sandbox};
 
@@ -41,6 +43,8 @@ impl StandIns {
         config.email = Some(email(&sandbox));
         config.whatsapp = Some(whatsapp(&sandbox));
         config.push = Some(push_settings(config)?);
+        let bridge = || BridgeSettings { url: sandbox.bridge.url().to_owned(), timeout: TIMEOUT };
+        config.conversations.bridge.get_or_insert_with(bridge);
         config.allow_private_networks = true;
         config.stand_ins = true;
         step.done("stands in for email, whatsapp and push, which have no provider yet");

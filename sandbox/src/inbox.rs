@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    bridge::{Bridge, BridgeFault},
     evolution::{Evolution, EvolutionFault},
     faults::{Fault, Rule},
     listen::{Listening, bind},
@@ -35,6 +36,7 @@ pub(crate) struct Channels {
     pub(crate) evolution: Evolution,
     pub(crate) push: Push,
     pub(crate) partner: Partner,
+    pub(crate) bridge: Bridge,
 }
 
 /// The inbox on a port of its own.
@@ -77,6 +79,7 @@ async fn links(State(channels): State<Channels>, headers: http::HeaderMap) -> Js
             "whatsapp": channels.evolution.url(),
             "push": channels.push.url(),
             "webhook": channels.partner.url(),
+            "bridge": channels.bridge.url(),
         },
         "try": [
             format!("curl '{here}/messages?channel=email&limit=1'"),
@@ -122,6 +125,9 @@ async fn messages(State(channels): State<Channels>, Query(shown): Query<Shown>) 
     if wanted(WEBHOOK) {
         entries.extend(newest(WEBHOOK, &channels.partner, limit));
     }
+    if wanted(BRIDGE) {
+        entries.extend(newest(BRIDGE, &channels.bridge, limit));
+    }
     entries.sort_by_key(|(n, _)| *n);
     let skip = entries.len().saturating_sub(limit);
     let newest: Vec<_> = entries.into_iter().skip(skip).map(|(_, entry)| entry).collect();
@@ -133,6 +139,7 @@ async fn clear(State(channels): State<Channels>) -> StatusCode {
     channels.evolution.clear();
     channels.push.clear();
     channels.partner.clear();
+    channels.bridge.clear();
     StatusCode::NO_CONTENT
 }
 
@@ -173,6 +180,7 @@ async fn behave(State(channels): State<Channels>) -> StatusCode {
     channels.evolution.behave();
     channels.push.behave();
     channels.partner.behave();
+    channels.bridge.behave();
     StatusCode::NO_CONTENT
 }
 
@@ -211,7 +219,8 @@ const EMAIL: &str = "email";
 const WHATSAPP: &str = "whatsapp";
 const PUSH: &str = "push";
 const WEBHOOK: &str = "webhook";
-const CHANNELS: [&str; 4] = [EMAIL, WHATSAPP, PUSH, WEBHOOK];
+const BRIDGE: &str = "bridge";
+const CHANNELS: [&str; 5] = [EMAIL, WHATSAPP, PUSH, WEBHOOK, BRIDGE];
 
 /// The rules that a request sets; `None` where it does not say anything.
 #[derive(Debug, Default, PartialEq)]
@@ -220,6 +229,7 @@ struct Plan {
     whatsapp: Option<Vec<Rule<EvolutionFault>>>,
     push: Option<Vec<Rule<PushFault>>>,
     webhook: Option<Vec<Rule<PartnerFault>>>,
+    bridge: Option<Vec<Rule<BridgeFault>>>,
 }
 
 impl Plan {
@@ -241,6 +251,7 @@ impl Plan {
                 WHATSAPP => plan.whatsapp = Some(read_rules(WHATSAPP, rules)?),
                 PUSH => plan.push = Some(read_rules(PUSH, rules)?),
                 WEBHOOK => plan.webhook = Some(read_rules(WEBHOOK, rules)?),
+                BRIDGE => plan.bridge = Some(read_rules(BRIDGE, rules)?),
                 other => return Err(format!("`{other}` is not a channel; they are {}", CHANNELS.join(", "))),
             }
         }
@@ -252,6 +263,7 @@ impl Plan {
         set(&channels.evolution, self.whatsapp);
         set(&channels.push, self.push);
         set(&channels.partner, self.webhook);
+        set(&channels.bridge, self.bridge);
     }
 }
 
@@ -278,6 +290,7 @@ fn current_faults(channels: &Channels) -> Value {
         WHATSAPP: rules_of(&channels.evolution),
         PUSH: rules_of(&channels.push),
         WEBHOOK: rules_of(&channels.partner),
+        BRIDGE: rules_of(&channels.bridge),
     })
 }
 
@@ -313,7 +326,13 @@ mod tests {
         assert_eq!(Plan::read(&json!({})), Ok(Plan::default()));
         assert_eq!(
             Plan::read(&json!("none")),
-            Ok(Plan { email: Some(vec![]), whatsapp: Some(vec![]), push: Some(vec![]), webhook: Some(vec![]) })
+            Ok(Plan {
+                email: Some(vec![]),
+                whatsapp: Some(vec![]),
+                push: Some(vec![]),
+                webhook: Some(vec![]),
+                bridge: Some(vec![]),
+            })
         );
         assert_eq!(
             Plan::read(&json!({
@@ -328,6 +347,7 @@ mod tests {
                 ]),
                 push: None,
                 webhook: None,
+                bridge: None,
             })
         );
     }

@@ -1,5 +1,5 @@
-//! Others to talk to when there are none: a mail server, the Evolution API for WhatsApp, a web push service, and a partner who
-//! gets webhooks.
+//! Others to talk to when there are none: a mail server, the Evolution API for WhatsApp, a web push service, a partner who
+//! gets webhooks, and a WhatsApp bridge.
 //!
 //! They speak the real protocols on loopback, keep what they are given, and can be told to misbehave. `recado up` uses
 //! them when nothing is configured, so that first messages can be sent at once; the tests and the benchmarks use
@@ -24,11 +24,12 @@
 //!
 //! ```text
 //! inbox                       everything that arrived, and the faults, as JSON for curl
-//! smtp · evolution · push · partner   one each
+//! smtp · evolution · push · partner · bridge   one each
 //! stand_in · faults           what they have in common: messages, and ways to misbehave
 //! listen · certificate        ports and TLS
 //! ```
 
+mod bridge;
 mod certificate;
 mod evolution;
 mod faults;
@@ -43,6 +44,7 @@ use std::io;
 
 use crate::inbox::{Channels, Inbox};
 pub use crate::{
+    bridge::{Bridge, BridgeChat, BridgeFault, BridgeOptions, BridgeText, Writes},
     evolution::{ChatName, Evolution, EvolutionFault, EvolutionOptions, WhatsappMessage, WhatsappStatus},
     faults::{Fault, Rule},
     partner::{Partner, PartnerFault, PartnerOptions, Told, Verdict, Webhook},
@@ -61,6 +63,8 @@ pub struct Sandbox {
     pub push: Push,
     /// For webhooks.
     pub partner: Partner,
+    /// For conversations.
+    pub bridge: Bridge,
     inbox: Inbox,
 }
 
@@ -75,6 +79,8 @@ pub struct SandboxOptions {
     pub push: PushOptions,
     /// The partner.
     pub partner: PartnerOptions,
+    /// The bridge.
+    pub bridge: BridgeOptions,
     /// The inbox; `0` is any free port.
     pub inbox_port: u16,
 }
@@ -97,9 +103,15 @@ impl Sandbox {
         let evolution = Evolution::start(options.evolution).await?;
         let push = Push::start(options.push).await?;
         let partner = Partner::start(options.partner).await?;
-        let channels =
-            Channels { smtp: smtp.clone(), evolution: evolution.clone(), push: push.clone(), partner: partner.clone() };
-        Ok(Self { inbox: Inbox::start(options.inbox_port, channels).await?, smtp, evolution, push, partner })
+        let bridge = Bridge::start(options.bridge).await?;
+        let channels = Channels {
+            smtp: smtp.clone(),
+            evolution: evolution.clone(),
+            push: push.clone(),
+            partner: partner.clone(),
+            bridge: bridge.clone(),
+        };
+        Ok(Self { inbox: Inbox::start(options.inbox_port, channels).await?, smtp, evolution, push, partner, bridge })
     }
 
     /// Where a person or a script looks: a list of links, as JSON.
@@ -115,6 +127,7 @@ impl Sandbox {
             evolution: self.evolution.clone(),
             push: self.push.clone(),
             partner: self.partner.clone(),
+            bridge: self.bridge.clone(),
         })
     }
 }

@@ -81,7 +81,16 @@ mod crm {
 
 /// A tour operator's WhatsApp.
 mod conversations {
+    mod chats;
+    mod codes;
+    mod erasure;
+    mod notices;
     mod operators;
+    mod requests;
+    mod sending;
+    mod sessions;
+    mod sync;
+    mod webhooks;
 }
 
 /// Tasks, schedules, workers, and the programs in which they run.

@@ -90,6 +90,10 @@ impl Worker {
         }
         drop(suspects);
         lanes.spawn(self.suspects().serve(claimed));
+        if let Err(error) = jobs::watch_whatsapp(&self.context).await {
+            let error = explain(&error);
+            tracing::warn!(error, "the WhatsApp session is not watched by this worker's doing: {error}");
+        }
         let worker = Arc::new(self);
         let silent = CancellationToken::new();
         let heartbeat = tokio::spawn(worker.clone().heartbeat(silent.clone()));

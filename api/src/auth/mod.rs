@@ -8,11 +8,12 @@ mod jwt;
 pub(crate) mod keys;
 pub(crate) mod openness;
 pub(crate) mod rate_limit;
+mod signature;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use recado_kernel::api_keys::{self, Scope};
 use recado_kernel::config::Access;
@@ -22,6 +23,7 @@ use url::form_urlencoded;
 
 use self::keys::{Caller, bearer};
 use crate::client::Client;
+use crate::extract::body::RawBody;
 use crate::observe;
 use crate::problem::{Credential, Problem};
 use crate::state::Api;
@@ -187,6 +189,44 @@ impl FromRequestParts<Arc<Api>> for CrmCaller {
         let tokens = &api.context.config.crm.tokens;
         prove(api, parts, Credential::CrmWebhook, shown, |shown| api_keys::is_one_of(tokens, shown)).await?;
         Ok(Self)
+    }
+}
+
+/// Proof that it is our WhatsApp bridge that calls, with what it says (d21): a signature is about the body.
+pub(crate) struct BridgeCall(pub(crate) RawBody);
+
+/// The header in which Meta's Cloud API and the usual gateways sign.
+const BRIDGE_SIGNATURE: &str = "x-hub-signature-256";
+
+impl FromRequest<Arc<Api>> for BridgeCall {
+    type Rejection = Problem;
+
+    /// Without a secret of ours, only an open API is open. A body is read only for a caller who shows something.
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
+        observe::acts("whatsapp-bridge");
+        let (parts, body) = request.into_parts();
+        let secrets = &api.context.config.conversations.webhook_secrets;
+        if secrets.is_empty() {
+            return match openness::lets_in(api, &parts).await? {
+                true => Ok(Self(RawBody::from_request(Request::from_parts(parts, body), api).await?)),
+                false => Err(Problem::Unauthenticated(Credential::Bridge)),
+            };
+        }
+        let caller = Client::known(&parts.extensions);
+        let signature = parts.headers.get(BRIDGE_SIGNATURE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let token = bearer(&parts.headers).map(str::to_owned);
+        // Each body has a signature of its own, and none can be guessed: to the memory of guesses they are all the same one.
+        let shown = token.as_deref().or(signature.as_ref().map(|_| BRIDGE_SIGNATURE));
+        let shown = shown.ok_or(Problem::Unauthenticated(Credential::Bridge))?;
+        let attempt = api.guesses.admit(caller, Credential::Bridge, shown)?;
+        let body = RawBody::from_request(Request::from_parts(parts, body), api).await?;
+        let is_signed = signature.is_some_and(|signature| signature::is_of(secrets, &signature, body.as_slice()));
+        if is_signed || token.is_some_and(|token| api_keys::is_one_of(secrets, &token)) {
+            api.guesses.succeeded(attempt);
+            return Ok(Self(body));
+        }
+        api.guesses.failed(attempt).await?;
+        Err(Problem::Unauthenticated(Credential::Bridge))
     }
 }
 

@@ -5,6 +5,7 @@
 //! empty text where there is nothing to refer to.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+use recado_conversations::requests::{Language, Status as RequestStatus};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_kernel::time_of_day::TimeOfDay;
@@ -311,6 +312,18 @@ pub(crate) fn choice<T: Copy, const N: usize>(
 }
 
 impl Field for Status {
+    fn read(value: Value) -> Result<Self, String> {
+        choice(value, Self::ALL, Self::as_str)
+    }
+}
+
+impl Field for RequestStatus {
+    fn read(value: Value) -> Result<Self, String> {
+        choice(value, Self::ALL, Self::as_str)
+    }
+}
+
+impl Field for Language {
     fn read(value: Value) -> Result<Self, String> {
         choice(value, Self::ALL, Self::as_str)
     }

@@ -33,6 +33,48 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, String> {
     })
 }
 
+/// The same of a sender whose messages must not be lost for a letter: NULs are left out, and halves of surrogate pairs and bytes
+/// that are no UTF-8 are replaced (U+FFFD), as JavaScript does when it writes such a text.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub(crate) fn parse_patiently(bytes: &[u8]) -> Result<Value, String> {
+    let text = String::from_utf8_lossy(bytes);
+    if text.contains("\\u") { parse(mend(&text).as_bytes()) } else { parse(text.as_bytes()) }
+}
+
+/// JSON without escapes that stand for no character.
+fn mend(json: &str) -> String {
+    let mut mended = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(start) = rest.find('\\') {
+        mended.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let (kept, length) = match (unit(rest), rest.get(6..).and_then(unit)) {
+            (Some(0), _) => ("", 6),
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => (&rest[..12], 12),
+            (Some(0xD800..=0xDFFF), _) => ("\\ufffd", 6),
+            (Some(_), _) => (&rest[..6], 6),
+            // A backslash and what it escapes, so that the second of two begins nothing.
+            (None, _) => {
+                let length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
+                (&rest[..length], length)
+            }
+        };
+        mended.push_str(kept);
+        rest = &rest[length..];
+    }
+    mended.push_str(rest);
+    mended
+}
+
+/// The UTF-16 unit of the escape with which a text begins.
+fn unit(text: &str) -> Option<u32> {
+    let hex = text.strip_prefix("\\u")?.get(..4)?;
+    if hex.bytes().all(|digit| digit.is_ascii_hexdigit()) { u32::from_str_radix(hex, 16).ok() } else { None }
+}
+
 /// Builds a value, and knows how deep it stands.
 #[derive(Clone, Copy)]
 struct Strict {
@@ -132,6 +174,27 @@ mod tests {
     fn ordinary_json_is_read() {
         let json = r#"{"a": [1, -2, 2.5, "ñ", null, true, {}], "b": 18446744073709551615}"#;
         assert_eq!(parse(json.as_bytes()), Ok(serde_json::from_str(json).unwrap()));
+    }
+
+    /// S003-1: nothing is lost for a letter.
+    #[test]
+    fn letters_that_are_none_cost_no_message() {
+        let table = [
+            (r#"{"a":"x\u0000y"}"#, "xy"),
+            (r#"{"a":"\ud83d\ude00"}"#, "😀"),
+            (r#"{"a":"\uD83D!"}"#, "\u{fffd}!"),
+            (r#"{"a":"\ude00\ud83d"}"#, "\u{fffd}\u{fffd}"),
+            (r#"{"a":"\ud83d\ud83d\ude00"}"#, "\u{fffd}😀"),
+            (r#"{"a":"\\u0000 \\\\ud800"}"#, r"\u0000 \\ud800"),
+            (r#"{"a":"\u00f1\n"}"#, "ñ\n"),
+        ];
+        for (json, expected) in table {
+            assert_eq!(parse_patiently(json.as_bytes()).expect(json)["a"], expected, "{json}");
+        }
+        assert_eq!(parse_patiently(b"{\"a\":\"\xff\"}").expect("a text")["a"], "\u{fffd}");
+        for wrong in ["{", r#"{"a":"\"#, r#"{"a":"\u12"}"#, r#"{"a":"\ñ"}"#, ""] {
+            parse_patiently(wrong.as_bytes()).expect_err(wrong);
+        }
     }
 
     #[test]

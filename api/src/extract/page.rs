@@ -1,6 +1,6 @@
 //! Lists, a page at a time, as Django REST framework numbers them (S002-64).
 
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri};
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
@@ -79,6 +79,15 @@ impl Paging {
             previous: (self.page > 1).then(|| self.link(self.page - 1)),
             results,
         })
+    }
+
+    /// Links to the page after this one and to the one before, for lists that have an envelope of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub(crate) fn neighbours(&self, count: i64) -> Result<(Option<String>, Option<String>), Problem> {
+        self.page::<()>(Vec::new(), count).map(|page| (page.next, page.previous))
     }
 
     /// The answer from a list that is in memory as a whole; only what stands on the page is shown.
@@ -175,9 +184,25 @@ impl<S: Send + Sync> FromRequestParts<S> for MaybePaging {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let mut names = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         if names.any(|(name, _)| name == "page" || name == "page_size") {
-            return Paging::from_request_parts(parts, state).await.map(|paging| Self(Some(paging)));
+            return <Paging as FromRequestParts<S>>::from_request_parts(parts, state)
+                .await
+                .map(|paging| Self(Some(paging)));
         }
         Ok(Self(None))
+    }
+}
+
+/// For a list that has no pages unless they are asked for.
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Paging {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let is_asked = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| matches!(&*name, "page" | "page_size"));
+        if !is_asked {
+            return Ok(None);
+        }
+        <Self as FromRequestParts<S>>::from_request_parts(parts, state).await.map(Some)
     }
 }
 

@@ -160,7 +160,7 @@ const ANSWERS: &[Answer] = &[
 
 const _: () = assert!(MAX_BODY_BYTES == 1024 * 1024, "the description of 413 names the limit");
 
-pub(super) fn error_schemas() -> [(&'static str, Value); 6] {
+pub(super) fn error_schemas() -> [(&'static str, Value); 7] {
     let detail = json!({
         "type": "object",
         "description": "What went wrong, in a sentence for people.",
@@ -222,6 +222,15 @@ pub(super) fn error_schemas() -> [(&'static str, Value); 6] {
             "errors": { "type": "object", "additionalProperties": true, "description": "For each wrong field the list of what is wrong with it, nested as the fields are." },
         },
     });
+    let bridge_error = json!({
+        "type": "object",
+        "description": "What went wrong with a webhook of the bridge.",
+        "required": ["status", "message"],
+        "properties": {
+            "status": { "type": "string", "description": "Always `error`.", "examples": ["error"] },
+            "message": { "type": "string", "description": "A sentence for people; it names the field that is wrong.", "examples": ["Missing message ID"] },
+        },
+    });
     [
         ("Detail", detail),
         ("FieldErrors", field_errors),
@@ -229,5 +238,6 @@ pub(super) fn error_schemas() -> [(&'static str, Value); 6] {
         ("RegistryError", registry_error),
         ("ValidationError", validation_error),
         ("DetailAndErrors", detail_and_errors),
+        ("BridgeError", bridge_error),
     ]
 }

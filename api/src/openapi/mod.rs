@@ -41,6 +41,8 @@ use crate::envelope::Envelope;
         (name = "webhooks", description = "Signed requests to partners: where they go, what was sent, how it was taken, and sending it again."),
         (name = "conversations", description = "WhatsApp of a tour operator: chats, reservation codes, and the operators who answer."),
         (name = "crm", description = "Appointments of a CRM that took place become presences of the commercial application, at either end."),
+        (name = "whatsapp-webhooks", description = "What a WhatsApp bridge tells: messages, its session, its QR code."),
+        (name = "reservations", description = "Reservation codes, the requests that customers make by naming them in a chat, and what was said there."),
         (name = "workshops", description = "Workshops with settings of their own."),
         (name = "provider-accounts", description = "Further SMTP servers and Evolution instances, which take over from each other."),
         (name = "api-keys", description = "Who may call, and what for."),
@@ -70,7 +72,7 @@ characters. Moments are RFC 3339 with a zone; answers give them in UTC.
 **Errors.** A `400` names all wrong fields at once: `{\"plate\": [\"Este campo es requerido.\"]}`, nested as the fields are. \
 Other refusals say `{\"detail\": \"…\"}`. Mistakes of ours are problems of RFC 9457. Below `/api/v1/partners` all of them are \
 `{\"error\": \"…\", \"codigo\": \"…\"}`; below `/partners` wrong fields are a 422 that lists their places, and the URLs of the \
-CRM say `{\"detail\": \"…\", \"errors\": {…}}`. The texts are Spanish, for the people \
+CRM say `{\"detail\": \"…\", \"errors\": {…}}`; webhooks of a WhatsApp bridge say `{\"status\": \"error\", \"message\": \"…\"}`. The texts are Spanish, for the people \
 who use your application; programs go by the status, and by `code` where there is one.
 
 **Requests have ids.** Each answer carries `X-Request-Id`, yours if you sent one; the log names it. After a `503` or a \

@@ -46,6 +46,17 @@ pub(super) fn schemes() -> Value {
             "name": "X-CRM-Webhook-Token",
             "description": "One of `CRM_WEBHOOK_TOKEN`, for a CRM that posts presences.",
         },
+        "bridgeSignature": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Hub-Signature-256",
+            "description": "`sha256=` and the hex HMAC-SHA256 of the raw body, with `WHATSAPP_WEBHOOK_SECRET` as the key.",
+        },
+        "bridgeSecret": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "`WHATSAPP_WEBHOOK_SECRET` itself, for a bridge that cannot sign.",
+        },
         "internalSecret": {
             "type": "apiKey",
             "in": "header",

@@ -76,6 +76,18 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         // A tour operator's WhatsApp
         .nest("/api/v1/superadmin/whatsapp/experiences", conversations::experiences::routes())
         .nest("/api/v1/superadmin/whatsapp/operators", conversations::operators::routes())
+        // The WhatsApp bridge, as a superadmin sees it
+        .nest("/api/v1/superadmin/whatsapp", conversations::sessions::routes())
+        .nest("/api/v1/superadmin/whatsapp", conversations::chats::routes())
+        .nest("/api/v1/superadmin/whatsapp", conversations::sync::routes())
+        .nest("/api/v1/superadmin/whatsapp", conversations::sending::routes())
+        // A WhatsApp bridge, with a signature or a secret of its own
+        .nest("/api/v1/whatsapp/webhook", conversations::webhooks::routes())
+        // Conversations of a tour operator
+        .nest("/api/v1/whatsapp/generate-reservation-code", conversations::codes::routes())
+        .nest("/api/v1/superadmin/whatsapp/reservations", conversations::requests::routes())
+        .nest("/api/v1/superadmin/whatsapp/messages", conversations::messages::routes())
+        .nest("/api/v1/superadmin/whatsapp/people", conversations::erasure::routes())
         // Applications, with an API key
         .nest("/api/v1/tasks", tasks::routes())
         // Services of the same house, with X-Internal-Secret

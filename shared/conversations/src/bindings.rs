@@ -47,7 +47,7 @@ pub struct Binding {
 type Row = (String, Option<Id>, Option<Id>, Option<Id>, Option<Id>);
 
 /// What holds for these experiences now. Those that are unknown are left out.
-pub async fn current(session: &mut Session, experiences: &[String]) -> Result<Vec<Binding>> {
+pub async fn current(session: &mut Session, experiences: &[&str]) -> Result<Vec<Binding>> {
     let rows: Vec<Row> = sql!(
         all Row,
         session,

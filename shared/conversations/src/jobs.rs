@@ -1,15 +1,27 @@
 //! Every kind of job about conversations, on one page. How each one runs stands in `worker/src/jobs/conversations/`.
 
+use std::time::Duration;
+
+use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_queue::jobs::{Job, Kind, LONG};
-use recado_queue::lanes::{Lane, SYNC};
+use recado_queue::lanes::{Lane, MAINTENANCE, SYNC};
 use serde::{Deserialize, Serialize};
 
 /// Words to operators through the bridge. One that is slow holds up nothing else.
 pub const BRIDGE: Lane = Lane::new("conversations.bridge");
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 4] = [TellOperator::KIND, SyncChats::KIND, SyncGroups::KIND, SyncMessages::KIND];
+pub const KINDS: [Kind; 8] = [
+    TellOperator::KIND,
+    ExpireRequest::KIND,
+    SyncChats::KIND,
+    SyncGroups::KIND,
+    SyncMessages::KIND,
+    WatchSession::KIND,
+    CatchUp::KIND,
+    AnnounceSession::KIND,
+];
 
 /// Tells an operator of a request, by one means of those that are left.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -19,6 +31,16 @@ pub struct TellOperator {
 
 impl Job for TellOperator {
     const KIND: Kind = Kind::new("tell_operator", BRIDGE).timeout(LONG);
+}
+
+/// Ends a request to which there was no answer in time. Its task is due then.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct ExpireRequest {
+    pub request_id: Id,
+}
+
+impl Job for ExpireRequest {
+    const KIND: Kind = Kind::new("expire_reservation_request", MAINTENANCE);
 }
 
 /// Brings all chats up to date.
@@ -48,4 +70,43 @@ pub struct SyncMessages {
 
 impl Job for SyncMessages {
     const KIND: Kind = Kind::new("sync_whatsapp_messages", SYNC).timeout(LONG);
+}
+
+/// Every 45 s: asks the bridge how its session is, and judges whether to believe it. One task, which is due again and again.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct WatchSession {}
+
+impl Job for WatchSession {
+    const KIND: Kind = Kind::new("watch_whatsapp_session", MAINTENANCE).timeout(Duration::from_secs(120));
+}
+
+/// Tells staff by mail of a session that was lost, does not deliver, or is back.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct AnnounceSession {
+    pub news: News,
+    pub at: Timestamp,
+}
+
+/// What became of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    Lost,
+    Zombie,
+    Back,
+}
+
+impl Job for AnnounceSession {
+    const KIND: Kind = Kind::new("announce_whatsapp_session", MAINTENANCE).timeout(Duration::from_secs(300));
+}
+
+/// After an outage of ours or the bridge's: what was said meanwhile takes effect as if its webhook had come.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CatchUp {
+    /// When the outage began.
+    pub since: Timestamp,
+}
+
+impl Job for CatchUp {
+    const KIND: Kind = Kind::new("catch_up_whatsapp", SYNC).timeout(LONG);
 }

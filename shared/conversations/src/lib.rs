@@ -2,17 +2,24 @@
 //! customers write there, and the operators who answer.
 
 pub mod bindings;
+pub mod bridge;
 pub mod chats;
 pub mod codes;
+pub mod erasure;
 pub mod experiences;
+pub mod health;
 pub mod incoming;
 pub mod jobs;
 pub mod messages;
 pub mod notices;
 pub mod operators;
 pub mod organizers;
+pub mod pacing;
+pub mod qr;
+pub mod refresh;
 pub mod replies;
 pub mod requests;
+pub mod sends;
 pub mod sessions;
 pub mod sync;
 pub mod system;

@@ -277,6 +277,37 @@ pub const VARIABLES: &[Variable] = &[
         "false",
         "true: a reservation code that was not issued here makes no request.",
     ),
+    variable(
+        "WHATSAPP_REQUEST_TIMEOUT_HOURS",
+        "24",
+        "How long a reservation request waits for the operator's answer before it becomes `timeout`.",
+    ),
+    variable("WHATSAPP_MESSAGE_RETENTION_DAYS", "365", "Age at which messages of WhatsApp are deleted."),
+    variable(
+        "WHATSAPP_REQUEST_RETENTION_DAYS",
+        "730",
+        "Age at which reservation requests, their stories and expired codes are deleted.",
+    ),
+    variable(
+        "WHATSAPP_PROVIDER",
+        "",
+        "Through what notifications go by WhatsApp: evolution, or bridge (WHATSAPP_SERVICE_URL). Default: evolution where EVOLUTION_API_URL is set, else the bridge where there is one.",
+    ),
+    variable(
+        "WHATSAPP_DAILY_LIMIT",
+        "0",
+        "Messages that leave through the bridge within 24 hours, so that WhatsApp does not ban the number. 0: no limit.",
+    ),
+    variable(
+        "WHATSAPP_WARM_UP_DAYS",
+        "0",
+        "Days over which a new number comes to its daily limit: a tenth of it on the first. 0: all of it at once.",
+    ),
+    variable(
+        "WHATSAPP_ALERT_EMAIL",
+        "",
+        "Who is told by mail when the bridge's session is lost, or is connected and nothing leaves, and when it is back.",
+    ),
     variable("CRM_TIME_ZONE", "America/Lima", "Time zone of the CRM, for times that are written without one."),
     variable(
         "PARTNER_REQUIRE_KYC",
@@ -361,6 +392,8 @@ pub struct Config {
     /// Sender of mails that leave through a provider account without one of its own.
     pub default_from: Option<String>,
     pub whatsapp: Option<WhatsappSettings>,
+    /// Notifications by WhatsApp go through the bridge of conversations, and not through an Evolution API.
+    pub whatsapp_through_bridge: bool,
     pub push: Option<PushSettings>,
     /// Messages per minute and instance; 0 is no limit.
     pub whatsapp_rate_per_minute: u32,
@@ -492,6 +525,17 @@ pub struct ConversationsSettings {
     pub webhook_secrets: Vec<SecretString>,
     /// A code that was not issued here makes no request (d30).
     pub require_registered_codes: bool,
+    /// Messages through the bridge within 24 hours; 0 is no limit.
+    pub daily_limit: u32,
+    /// Days over which a new number comes to it.
+    pub warm_up_days: u32,
+    /// Who is told of sessions that are lost.
+    pub alert_email: Option<String>,
+    /// How long a request waits for the operator's answer.
+    pub request_timeout: Duration,
+    pub message_retention: Duration,
+    /// Of requests, their stories and codes.
+    pub request_retention: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -618,6 +662,7 @@ impl Config {
             default_from: sender(&mut env),
             whatsapp: whatsapp(&mut env),
             push: push(&mut env),
+            whatsapp_through_bridge: through_bridge(&mut env),
             whatsapp_rate_per_minute: env.number("WHATSAPP_RATE_PER_MINUTE", 0, 100_000),
             recipient_throttle_per_hour: env.number("RECIPIENT_THROTTLE_PER_HOUR", 0, 100_000),
             frontend_url: env.checked("FRONTEND_URL", |url| web_url(url).map(|_| url.to_owned())),
@@ -824,6 +869,14 @@ fn conversations(env: &mut Environment) -> ConversationsSettings {
         cache: env.seconds("WHATSAPP_CACHE_SECONDS", 0.0),
         webhook_secrets: env.list("WHATSAPP_WEBHOOK_SECRET").into_iter().map(Into::into).collect(),
         require_registered_codes: env.flag("WHATSAPP_REQUIRE_REGISTERED_CODES"),
+        daily_limit: env.number("WHATSAPP_DAILY_LIMIT", 0, 1_000_000),
+        warm_up_days: env.number("WHATSAPP_WARM_UP_DAYS", 0, 365),
+        alert_email: env.checked("WHATSAPP_ALERT_EMAIL", |text| {
+            addresses::normalise_email(text).map_err(|_| "write one address, e.g. turno@example.com")
+        }),
+        request_timeout: Duration::from_secs(u64::from(env.number("WHATSAPP_REQUEST_TIMEOUT_HOURS", 1, 8_760)) * 3_600),
+        message_retention: env.days("WHATSAPP_MESSAGE_RETENTION_DAYS"),
+        request_retention: env.days("WHATSAPP_REQUEST_RETENTION_DAYS"),
     }
 }
 
@@ -967,6 +1020,25 @@ fn whatsapp(env: &mut Environment) -> Option<WhatsappSettings> {
         instance: env.required_with("EVOLUTION_INSTANCE", "EVOLUTION_API_URL"),
         timeout,
     })
+}
+
+/// Whose telephone notifications go out from.
+fn through_bridge(env: &mut Environment) -> bool {
+    let (evolution, bridge) =
+        (env.optional("EVOLUTION_API_URL").is_some(), env.optional("WHATSAPP_SERVICE_URL").is_some());
+    match env.text("WHATSAPP_PROVIDER").as_str() {
+        "" => bridge && !evolution,
+        "evolution" => false,
+        "bridge" if bridge => true,
+        "bridge" => {
+            env.problem("WHATSAPP_PROVIDER", "set WHATSAPP_SERVICE_URL too, or leave it out");
+            false
+        }
+        _ => {
+            env.problem("WHATSAPP_PROVIDER", "write evolution or bridge");
+            false
+        }
+    }
 }
 
 fn push(env: &mut Environment) -> Option<PushSettings> {

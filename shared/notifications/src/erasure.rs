@@ -103,7 +103,7 @@ async fn cancel(session: &mut Session, customer_id: &str, now: Timestamp) -> Res
 }
 
 /// Where this person is reached, now or by an earlier message, in the spelling of `suppressions` and as it is written.
-async fn addresses(session: &mut Session, customer_id: &str) -> Result<Vec<String>> {
+pub async fn addresses(session: &mut Session, customer_id: &str) -> Result<Vec<String>> {
     let rows: Vec<(Option<String>,)> = sql!(
         all(Option<String>),
         session,

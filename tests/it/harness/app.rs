@@ -159,6 +159,7 @@ fn variables(sandbox: &Sandbox, storage: &Storage, settings: &[(&str, &str)]) ->
         ("VAPID_PRIVATE_KEY", VAPID_PRIVATE_KEY.to_owned()),
         ("VAPID_CONTACT_EMAIL", "taller@example.com".to_owned()),
         ("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "true".to_owned()),
+        ("WHATSAPP_SERVICE_URL", sandbox.bridge.url().to_owned()),
         ("COMERCIAL_WEBHOOK_URL", format!("{}/presencias/", sandbox.partner.url())),
         ("COMERCIAL_WEBHOOK_TOKEN", COMMERCIAL_TOKEN.to_owned()),
         ("CRM_WEBHOOK_TOKEN", CRM_TOKEN.to_owned()),

@@ -29,8 +29,14 @@ pub(crate) struct Pace {
 
 impl Account {
     pub(super) fn of_environment(channel: Channel, config: &Config) -> Self {
+        let rate = config.whatsapp_rate_per_minute;
         let whatsapp = config.whatsapp.as_ref().filter(|_| channel == Channel::Whatsapp);
-        let pace = whatsapp.and_then(|one| Pace::of(&one.url, &one.instance, config.whatsapp_rate_per_minute));
+        let bridge = config.conversations.bridge.as_ref();
+        let bridge = bridge.filter(|_| channel == Channel::Whatsapp && config.whatsapp_through_bridge);
+        let pace = match bridge {
+            Some(bridge) => Pace::of(&bridge.url, "bridge", rate),
+            None => whatsapp.and_then(|one| Pace::of(&one.url, &one.instance, rate)),
+        };
         Self { channel, name: ENVIRONMENT.to_owned(), pace, row: None }
     }
 

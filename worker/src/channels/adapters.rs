@@ -19,6 +19,9 @@ use super::provider::{Lookup, Provider, ProviderError, Record, SendReceipt};
 use super::{email, push, whatsapp};
 use crate::outbound::Reach;
 
+/// How long a bridge may take for the history of a chat (S003-20).
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The most adapters of rows at a time.
 const MAX_ADAPTERS: u64 = 1_000;
 
@@ -56,8 +59,12 @@ impl Adapters {
     ///
     /// # Errors
     /// When a setting is unusable: an address, a key or a file.
-    pub(super) fn new(config: &Arc<Config>, clock: &Clock) -> Result<Self, ProviderError> {
-        Ok(Self::with(Environment::new(config, clock)?, config, clock))
+    pub(super) fn new(
+        config: &Arc<Config>,
+        clock: &Clock,
+        bridge: Option<whatsapp::ThroughBridge>,
+    ) -> Result<Self, ProviderError> {
+        Ok(Self::with(Environment::new(config, clock, bridge)?, config, clock))
     }
 
     fn with(environment: Environment, config: &Arc<Config>, clock: &Clock) -> Self {
@@ -109,13 +116,16 @@ impl Adapters {
 }
 
 impl Environment {
-    fn new(config: &Config, clock: &Clock) -> Result<Self, ProviderError> {
+    fn new(config: &Config, clock: &Clock, bridge: Option<whatsapp::ThroughBridge>) -> Result<Self, ProviderError> {
         let mut environment = Self::default();
         if let Some(settings) = &config.email {
             let email = email::Email::new(settings, config.email_helo_name.clone(), Reach::Anywhere, clock)?;
             environment.email = Some(Adapter::new(email, settings.timeout));
         }
-        if let Some(settings) = &config.whatsapp {
+        if let Some((bridge, settings)) = bridge.zip(config.conversations.bridge.as_ref()) {
+            // A history, by which an unknown outcome is looked up, has a minute.
+            environment.whatsapp = Some(Adapter::new(bridge, settings.timeout.max(HISTORY_TIMEOUT)));
+        } else if let Some(settings) = &config.whatsapp {
             let whatsapp = whatsapp::Whatsapp::new(settings, Reach::Anywhere, clock)?;
             environment.whatsapp = Some(Adapter::new(whatsapp, settings.timeout));
         }
@@ -291,7 +301,7 @@ mod tests {
     fn every_setting_that_cannot_work_is_named() {
         let mail = [("EMAIL_HOST", "smtp.example.com"), ("DEFAULT_FROM_EMAIL", "taller@example.com")];
         let refused =
-            |config: Config| Adapters::new(&config.into(), &Clock::system()).err().expect("refused").to_string();
+            |config: Config| Adapters::new(&config.into(), &Clock::system(), None).err().expect("refused").to_string();
         let mut config = Config::from_pairs(mail).unwrap();
         config.email.as_mut().unwrap().from = "taller".to_owned();
         assert!(refused(config).contains("DEFAULT_FROM_EMAIL"));

@@ -128,7 +128,7 @@ pub(crate) fn channels_failure(earlier: &[SendFailure], last: SendFailure) -> Se
 pub(crate) fn not_configured(channel: Channel) -> SendFailure {
     let (code, variable) = match channel {
         Channel::Email => ("EMAIL_NOT_CONFIGURED", "EMAIL_HOST"),
-        Channel::Whatsapp => ("WHATSAPP_NOT_CONFIGURED", "EVOLUTION_API_URL"),
+        Channel::Whatsapp => ("WHATSAPP_NOT_CONFIGURED", "EVOLUTION_API_URL or WHATSAPP_SERVICE_URL"),
         Channel::Push => ("PUSH_NOT_CONFIGURED", "VAPID_PUBLIC_KEY"),
     };
     let reason = format!("the channel {channel} is not configured; set {variable}");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use recado_conversations::bridge::BridgeError;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_notifications::push::Finding;
@@ -92,4 +93,6 @@ pub enum ProviderError {
     CaFile { path: PathBuf, source: std::io::Error },
     #[error("TLS cannot be set up; is the system's trust store (ca-certificates) installed?")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use recado_conversations::bridge::Bridge;
+use recado_conversations::pacing::Pacing;
 use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::db;
 use recado_notifications::channels::Channel;
@@ -15,6 +17,7 @@ use super::circuit_breaker::CircuitBreaker;
 use super::failure::{SendFailure, is_accounts_fault};
 use super::message::Message;
 use super::provider::{Lookup, ProviderError, SendReceipt};
+use super::whatsapp::ThroughBridge;
 
 /// Sends through accounts.
 pub(crate) struct Providers {
@@ -33,7 +36,12 @@ impl Providers {
     /// work is no error here but a failed attempt.
     pub(crate) fn new(context: &Context) -> Result<Self, ProviderError> {
         let (config, clock) = (&context.config, &context.clock);
-        let adapters = Adapters::new(config, clock)?;
+        let bridge = if config.whatsapp_through_bridge { Bridge::new(config)? } else { None };
+        let bridge = bridge.map(|bridge| {
+            let pacing = Pacing::of(&config.conversations);
+            ThroughBridge::new(bridge, context.db.clone(), clock.clone(), pacing)
+        });
+        let adapters = Adapters::new(config, clock, bridge)?;
         let accounts = AccountCache::new(context.db.clone(), adapters.of_environment(), config, clock);
         Ok(Self { accounts, adapters, breaker: CircuitBreaker::default(), clock: clock.clone() })
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use recado_conversations::{codes, messages, requests};
 use recado_notifications::{analytics, journal, notifications};
 use recado_partners::{events, inbound, rejected};
 use recado_queue::context::Context;
@@ -24,6 +25,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let dead_before = now - context.config.task_retention * DEAD_RETENTION_FACTOR;
     let notifications_before = now - context.config.notification_retention;
     let webhooks_before = now - context.config.webhook_retention;
+    let messages_before = now - context.config.conversations.message_retention;
+    let requests_before = now - context.config.conversations.request_retention;
     let mut deleted = [0; What::ALL.len()];
     for (what, deleted) in What::ALL.into_iter().zip(&mut deleted) {
         loop {
@@ -42,6 +45,9 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
                 What::RejectedWebhooks => rejected::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
                 What::Notices => notices::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
                 What::PartnerEvents => events::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
+                What::WhatsappMessages => messages::delete_before(&mut session, messages_before, LARGEST_BATCH).await?,
+                What::Reservations => requests::delete_before(&mut session, requests_before, LARGEST_BATCH).await?,
+                What::ReservationCodes => codes::delete_expired(&mut session, requests_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
             *deleted += step;
@@ -64,6 +70,9 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         rejected_webhooks,
         notices,
         partner_events,
+        whatsapp_messages,
+        reservations,
+        reservation_codes,
     ] = deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
@@ -75,6 +84,9 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         "rejected_webhooks": rejected_webhooks,
         "notices": notices,
         "partner_events": partner_events,
+        "whatsapp_messages": whatsapp_messages,
+        "reservations": reservations,
+        "reservation_codes": reservation_codes,
         "idempotency_keys": idempotency_keys,
     })))
 }
@@ -92,10 +104,13 @@ enum What {
     /// What owners of endpoints were told.
     Notices,
     PartnerEvents,
+    WhatsappMessages,
+    Reservations,
+    ReservationCodes,
 }
 
 impl What {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Tasks,
         Self::Notifications,
         Self::Journal,
@@ -105,5 +120,8 @@ impl What {
         Self::RejectedWebhooks,
         Self::Notices,
         Self::PartnerEvents,
+        Self::WhatsappMessages,
+        Self::Reservations,
+        Self::ReservationCodes,
     ];
 }

@@ -1,6 +1,7 @@
 //! What each kind of job does: a room per system, and in it a file per noun.
 
 mod cleanup;
+mod conversations;
 mod erasure;
 mod notifications;
 mod partners;
@@ -29,6 +30,7 @@ pub(crate) fn all(context: &Context) -> Result<Jobs, ProviderError> {
     jobs.add(&queue, cleanup::run);
     jobs.add(&queue, erasure::run);
     notifications::register(&mut jobs, Notifications::new(context.clone()))?;
+    conversations::register(&mut jobs, context.clone())?;
     partners::register(&mut jobs, context.clone());
     webhooks::register(&mut jobs, context.clone())?;
     Ok(jobs)
@@ -40,6 +42,11 @@ pub(crate) fn all(context: &Context) -> Result<Jobs, ProviderError> {
 /// The database failed.
 pub(crate) async fn prepare(context: &Context) -> db::Result<()> {
     partners::align(context).await
+}
+
+/// Sees that the session of the WhatsApp bridge is watched, where there is one.
+pub(crate) async fn watch_whatsapp(context: &Context) -> recado_kernel::db::Result<()> {
+    conversations::watch(context).await
 }
 
 async fn ping(_: Arc<Context>, _: Arc<Claimed>, _: Ping) -> Result<Outcome, JobError> {

@@ -94,7 +94,7 @@ async fn choose_group(
             Err(Unfit::NoGroup) => return Err(no_group()),
         },
     }
-    let now = bindings::current(&mut session, std::slice::from_ref(&id)).await?.into_iter().next();
+    let now = bindings::current(&mut session, &[id.as_str()]).await?.into_iter().next();
     session.commit().await?;
     let is_override = now.as_ref().is_some_and(|binding| binding.is_override);
     let group = now.and_then(|binding| binding.group).map(GroupRef::from);
@@ -107,7 +107,7 @@ async fn view(session: &mut Session, id: &str) -> Result<ExperienceView, Problem
 }
 
 async fn views(session: &mut Session, found: Vec<Experience>) -> Result<Vec<ExperienceView>, Problem> {
-    let ids: Vec<String> = found.iter().map(|experience| experience.id.clone()).collect();
+    let ids: Vec<&str> = found.iter().map(|experience| experience.id.as_str()).collect();
     let bindings = bindings::current(session, &ids).await?;
     let bound = |experience: Experience| {
         let binding = bindings.iter().find(|binding| binding.experience_id == experience.id);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use recado_conversations::erasure as conversations;
 use recado_kernel::addresses::{mask_email, mask_phone};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session, Violation};
@@ -162,15 +163,17 @@ async fn delete(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let now = api.context.clock.now();
+    let addresses = erasure::addresses(&mut session, &customer_id).await?;
     let (erased, person) = erasure::erase(&mut session, &customer_id, now).await?;
-    if erased.is_nothing() {
+    let conversations = conversations::erase(&mut session, &addresses, now).await?;
+    if erased.is_nothing() && conversations.is_nothing() {
         return Err(Problem::NotFound);
     }
     let key = api.context.config.secret_key.as_ref();
     let (search_id, rings) = searches::order(&mut session, &person, key, now).await?;
     session.commit().await?;
     api.context.ring(&rings).await;
-    Ok(axum::Json(ErasedView { erased, search_id }).into_response())
+    Ok(axum::Json(ErasedView { erased, conversations, search_id }).into_response())
 }
 
 /// What a customer decided about channels, in the order in which they are tried. Channels that are missing come after
@@ -402,6 +405,8 @@ impl From<Preference> for PreferenceView {
 struct ErasedView {
     /// How many of each kind.
     erased: Erased,
+    /// Of what they wrote to us on WhatsApp.
+    conversations: conversations::Erased,
     /// The task that looks for the person in webhooks, appointments and presences.
     search_id: Id,
 }

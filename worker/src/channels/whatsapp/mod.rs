@@ -3,6 +3,7 @@
 //! Evolution knows no idempotency key: a message that is sent twice arrives twice. So an answer that never came is
 //! `Unknown`, and [`Whatsapp::find`] looks for the message among Evolution's records before it is sent again (d27).
 
+mod bridge;
 mod names;
 mod records;
 
@@ -20,6 +21,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use url::Url;
 
+pub(super) use self::bridge::ThroughBridge;
 use self::names::Name;
 use self::records::{Candidate, Search, sent_at};
 use super::answer::excerpt;

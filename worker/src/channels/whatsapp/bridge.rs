@@ -1,0 +1,115 @@
+//! WhatsApp by way of the bridge that conversations go through (`WHATSAPP_PROVIDER=bridge`).
+//!
+//! A bridge knows no idempotency key. What became of a text that got no answer is looked for in the chat's history (d27). While its
+//! session calls itself connected and nothing leaves, messages go to the person's next channel at once.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use recado_conversations::bridge::{Bridge, Failure, Target, moment};
+use recado_conversations::pacing::Pacing;
+use recado_conversations::sends;
+use recado_conversations::sessions::{self, BRIDGE};
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::db::{self, Db};
+use recado_notifications::fallback::FailureClass;
+
+use super::super::failure::{Fault, SendFailure};
+use super::super::message::Message;
+use super::super::provider::{Likeness, Lookup, Provider, Record, SendReceipt};
+use super::{API_ERROR, CLOCK_TOLERANCE, HTTP_ERROR, TIMEOUT, number};
+
+/// How many of a chat's newest messages are looked at for one of ours.
+const LOOK_BACK: u32 = 50;
+
+/// The session is not to be trusted, or the number has sent enough.
+const RESTS: &str = "WHATSAPP_SESSION_RESTS";
+
+pub(in crate::channels) struct ThroughBridge {
+    bridge: Bridge,
+    db: Db,
+    clock: Clock,
+    pacing: Pacing,
+}
+
+impl ThroughBridge {
+    pub(in crate::channels) fn new(bridge: Bridge, db: Db, clock: Clock, pacing: Pacing) -> Self {
+        Self { bridge, db, clock, pacing }
+    }
+
+    /// Why nothing is given to the session now, if so.
+    async fn reason_to_rest(&self) -> db::Result<Option<&'static str>> {
+        let now = self.clock.now();
+        let mut session = self.db.read().await?;
+        if !sessions::is_used(&mut session, BRIDGE, now).await? {
+            return Ok(Some("the WhatsApp session calls itself connected, and nothing leaves; it rests"));
+        }
+        if self.pacing.daily_limit == 0 {
+            return Ok(None);
+        }
+        let known_since = sessions::find(&mut session, BRIDGE).await?.map(|known| known.created_at);
+        let lately = sends::lately(&mut session, BRIDGE, now).await?;
+        let is_spent = !self.pacing.wait(known_since, lately, now).is_zero();
+        Ok(is_spent.then_some("the number has sent as much as WHATSAPP_DAILY_LIMIT allows in a day"))
+    }
+
+    async fn note(&self, chat_id: &str, text: &str) -> db::Result<()> {
+        let mut session = self.db.write().await?;
+        sends::note(&mut session, BRIDGE, chat_id, text, None, self.clock.now()).await?;
+        session.commit().await
+    }
+}
+
+#[async_trait]
+impl Provider for ThroughBridge {
+    async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
+        let target = Target::Phone(number(message)?);
+        // A database that is away says nothing against the session.
+        if let Ok(Some(reason)) = self.reason_to_rest().await {
+            return Err(SendFailure::new(FailureClass::Misconfigured, RESTS, reason));
+        }
+        let sent = self.bridge.send(&target, &message.body).await;
+        if matches!(sent, Ok(_) | Err(Failure::Unknown))
+            && let Err(error) = self.note(&target.chat_id(), &message.body).await
+        {
+            tracing::warn!(%error, notification.id = %message.notification_id, "a text that was sent could not be noted");
+        }
+        match sent {
+            Ok(sent) => {
+                Ok(SendReceipt { provider_message_id: sent.message_id, status: Some(200), ..SendReceipt::default() })
+            }
+            Err(failure) => Err(meaning(failure)),
+        }
+    }
+
+    async fn find(&self, message: &Message, since: Timestamp) -> Lookup {
+        let Ok(digits) = number(message) else { return Lookup::Records(Vec::new()) };
+        let chat_id = Target::Phone(digits).chat_id();
+        let history = match self.bridge.messages(&chat_id, LOOK_BACK).await {
+            Ok(history) => history,
+            // It knows no such chat, so nothing was said in it.
+            Err(Failure::Refused(_)) => return Lookup::Records(Vec::new()),
+            Err(_) => return Lookup::CannotTell,
+        };
+        let earliest = since - CLOCK_TOLERANCE.max(Duration::from_secs(1));
+        let is_ours = |text: &str| text.trim() == message.body.trim();
+        let records = history
+            .into_iter()
+            .filter(|said| said.from_me && is_ours(&said.text))
+            .filter(|said| said.timestamp.and_then(moment).is_some_and(|at| at >= earliest))
+            .map(|said| Record { provider_message_id: said.id, likeness: Likeness::Recipient });
+        Lookup::Records(records.collect())
+    }
+}
+
+fn meaning(failure: Failure) -> SendFailure {
+    let reason = failure.to_string();
+    let (class, code, fault) = match failure {
+        Failure::NotReady => (FailureClass::Transient, API_ERROR, Fault::Account),
+        Failure::Refused(_) => (FailureClass::Permanent, API_ERROR, Fault::Message),
+        Failure::Unknown => (FailureClass::Unknown, TIMEOUT, Fault::Message),
+        Failure::Unreachable(_) => (FailureClass::Transient, HTTP_ERROR, Fault::Account),
+        Failure::Nonsense(_) => (FailureClass::Misconfigured, HTTP_ERROR, Fault::Account),
+    };
+    SendFailure { fault, ..SendFailure::new(class, code, reason) }
+}
