@@ -133,7 +133,7 @@ story!(without_a_group_another_means_leads_there, async |app: &App| {
     app.drain().await;
     let mails = app.mails();
     assert_eq!(mails.len(), 1);
-    assert_eq!(mails[0].to, ["tours@example.com"]);
+    assert_eq!(mails[0].to(), ["tours@example.com"]);
     change(app, "update tour_operators set contact_phone = '+593 98-765 4321'").await;
     ask(app).await;
     app.drain().await;
