@@ -182,7 +182,8 @@ fn ids(text: &str) -> Vec<String> {
 
 /// `("S002-", 41)`
 fn id(word: &str) -> Option<(&str, u32)> {
-    let kind = ["S000-", "S001-", "S002-P", "S002-", "S003-", "S004-", "d"].into_iter().find(|kind| word.starts_with(kind))?;
+    let kind =
+        ["S000-", "S001-", "S002-P", "S002-", "S003-", "S004-", "d"].into_iter().find(|kind| word.starts_with(kind))?;
     Some((kind, word[kind.len()..].parse().ok()?))
 }
 
