@@ -384,10 +384,9 @@ fn fields(errors: &FieldErrors) -> Response {
     let status = envelope.status_of_fields();
     match envelope {
         Envelope::Django => answer(status, errors.to_json()),
-        Envelope::Flask => detail(status, &errors.to_sentence()),
+        Envelope::Flask | Envelope::Bridge => detail(status, &errors.to_sentence()),
         Envelope::FastApi => answer(status, json!({ "detail": errors.to_places() })),
         Envelope::Comercial => answer(status, json!({ "detail": errors.to_sentence(), "errors": errors.to_json() })),
-        Envelope::Bridge => detail(status, &errors.to_sentence()),
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn prepare(context: &Context) -> db::Result<()> {
 }
 
 /// Sees that the session of the WhatsApp bridge is watched, where there is one.
-pub(crate) async fn watch_whatsapp(context: &Context) -> recado_kernel::db::Result<()> {
+pub(crate) async fn watch_whatsapp(context: &Context) -> db::Result<()> {
     conversations::watch(context).await
 }
 

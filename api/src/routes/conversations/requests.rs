@@ -99,7 +99,7 @@ async fn decide(api: &Api, id: Id, step: Step, by: &str) -> Result<axum::Json<Re
     let mut session = api.context.db.begin().await?;
     let status = requests::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let decided = requests::decide(&mut session, id, status, step, by, api.context.clock.now()).await?;
-    decided.map_err(|status| not_as_it_stands(status))?;
+    decided.map_err(not_as_it_stands)?;
     session.commit().await?;
     story(api, id, Language::default()).await
 }

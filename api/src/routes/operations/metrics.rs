@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use metrics::SharedString;
-use recado_conversations::sessions::{self, BRIDGE, Status};
+use recado_conversations::sessions::{self, BRIDGE};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_kernel::telemetry;
@@ -96,7 +96,7 @@ async fn gauge_whatsapp(api: &Api) {
     let asked = async {
         let mut session = api.context.db.read().await?;
         let known = sessions::find(&mut session, BRIDGE).await?;
-        let is_connected = known.is_some_and(|known| known.status == Status::Connected);
+        let is_connected = known.is_some_and(|known| known.status == sessions::Status::Connected);
         Ok::<_, db::Error>(is_connected && sessions::is_used(&mut session, BRIDGE, api.context.clock.now()).await?)
     };
     if let Ok(is_connected) = asked.await {

@@ -113,9 +113,8 @@ impl Concierge {
 
     /// Through the first account that takes it. A mail of unknown outcome goes again: it has the same Message-ID.
     async fn mail(&self, request: Id, address: &str, notice: &Notice) -> notices::Outcome {
-        let accounts = match self.providers.accounts(None, Channel::Email, None).await {
-            Ok(accounts) => accounts,
-            Err(_) => return notices::Outcome::Passing("the database did not answer".to_owned()),
+        let Ok(accounts) = self.providers.accounts(None, Channel::Email, None).await else {
+            return notices::Outcome::Passing("the database did not answer".to_owned());
         };
         let message = mail(request, address, notice);
         let mut last = notices::Outcome::Refused("no mail server is configured".to_owned());

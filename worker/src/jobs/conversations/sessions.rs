@@ -40,7 +40,7 @@ pub(crate) async fn begin(context: &Context) -> db::Result<()> {
     for state in [State::Scheduled, State::Queued, State::Started] {
         let filter =
             TaskFilter { kind: Some(WatchSession::KIND.name.to_owned()), state: Some(state), ..TaskFilter::default() };
-        if !tasks::list(&mut session, &filter, 1).await?.is_empty() {
+        if !tasks::list(&mut session, &filter, 1).await?.tasks.is_empty() {
             return Ok(());
         }
     }
