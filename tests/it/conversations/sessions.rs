@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use recado_conversations::jobs::WatchSession;
+use recado_kernel::telemetry;
 use recado_sandbox::BridgeFault;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ impl App {
     }
 
     async fn gauge(&self) -> bool {
+        telemetry::start_metrics();
         let metrics = self.get("/metrics").await.text;
         metrics.contains("recado_whatsapp_session_connected 1")
     }
