@@ -18,6 +18,14 @@ pub(crate) enum Ambiguity {
     TwoLengths,
 }
 
+/// Why a head is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoiled {
+    By(Ambiguity),
+    /// It is longer than is read.
+    ByLength,
+}
+
 /// Where an answer of hyper's own begins in what is about to be written, and its status. It is the last thing that is said over
 /// a connection, and has a length of 0, no type and no id: an answer of ours has the latter, and no body of ours has a raw line
 /// break before such words.
@@ -41,7 +49,12 @@ pub(crate) fn find(bytes: &[u8]) -> Option<(usize, StatusCode)> {
 }
 
 /// The answer, head and body.
-pub(crate) fn answer(status: StatusCode, ambiguity: Option<Ambiguity>, longest_head: usize) -> Vec<u8> {
+pub(crate) fn answer(status: StatusCode, spoiled: Option<Spoiled>, longest_head: usize) -> Vec<u8> {
+    let (status, ambiguity) = match spoiled {
+        Some(Spoiled::ByLength) => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, None),
+        Some(Spoiled::By(ambiguity)) => (status, Some(ambiguity)),
+        None => (status, None),
+    };
     let id = Id::new(host_time());
     let reason = reason(status, ambiguity, longest_head);
     tracing::info!(request.id = %id, status = status.as_u16(), "a request could not be read: {reason}");
@@ -97,7 +110,7 @@ mod tests {
 
     #[test]
     fn an_answer_says_how_long_it_is() {
-        let text = String::from_utf8(answer(StatusCode::BAD_REQUEST, Some(Ambiguity::BareLf), 9)).unwrap();
+        let text = String::from_utf8(answer(StatusCode::BAD_REQUEST, Some(Spoiled::By(Ambiguity::BareLf)), 9)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(
             head.contains(&format!("content-length: {}", body.len())) && head.starts_with("HTTP/1.1 400 Bad Request")

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connections::{Connection, Heard};
-use crate::unreadable::{self, Ambiguity};
+use crate::unreadable::{self, Ambiguity, Spoiled};
 
 /// The longest head, in bytes, and how much of a body is taken from a connection at once.
 pub(crate) const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -35,9 +35,9 @@ impl Wire {
 
     /// Writes to the end what stands for these last words of hyper's.
     fn poll_replace(&mut self, cx: &mut Context<'_>, words: &[u8], status: StatusCode) -> Poll<io::Result<usize>> {
-        let ambiguity = self.head.ambiguity;
+        let spoiled = self.head.spoiled;
         let (answer, written) =
-            self.replaced.get_or_insert_with(|| (unreadable::answer(status, ambiguity, MAX_HEAD_BYTES), 0));
+            self.replaced.get_or_insert_with(|| (unreadable::answer(status, spoiled, MAX_HEAD_BYTES), 0));
         while *written < answer.len() {
             let more = ready!(Pin::new(&mut self.stream).poll_write(cx, &answer[*written..]))?;
             if more == 0 {
@@ -130,8 +130,10 @@ struct Head {
     length: usize,
     has_length: bool,
     has_encoding: bool,
+    /// How long it is so far, in bytes.
+    bytes: usize,
     /// What it was spoiled for.
-    ambiguity: Option<Ambiguity>,
+    spoiled: Option<Spoiled>,
     /// The byte before those that come next.
     last: u8,
 }
@@ -147,11 +149,17 @@ impl Head {
             if self.has_ended {
                 return;
             }
+            self.bytes += 1;
+            // hyper's own limit is that of its buffer, which may hold more than one head.
+            if self.bytes > MAX_HEAD_BYTES {
+                self.spoiled = self.spoiled.or(Some(Spoiled::ByLength));
+                *byte = 0;
+            }
             match *byte {
                 b'\n' => {
                     let ambiguity = if self.last == b'\r' { self.ends_line() } else { Some(Ambiguity::BareLf) };
-                    if ambiguity.is_some() {
-                        self.ambiguity = self.ambiguity.or(ambiguity);
+                    if let Some(ambiguity) = ambiguity {
+                        self.spoiled = self.spoiled.or(Some(Spoiled::By(ambiguity)));
                         *byte = 0;
                     }
                 }

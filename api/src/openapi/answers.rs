@@ -30,9 +30,7 @@ pub(super) fn add(path: &str, envelope: Envelope, operation: &mut Value) {
     for Answer { status, description, body, .. } in answers {
         let of_fields = envelope.status_of_fields();
         let status = if *body == Body::Fields { of_fields.as_str() } else { *status };
-        let schema = envelope.schema(*body);
-        let content_type = if schema == "Problem" { "application/problem+json" } else { "application/json" };
-        let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+        let (content_type, schema) = content(envelope, *body);
         let responses = operation["responses"].as_object_mut().expect("every operation has responses");
         let response = responses.entry(status).or_insert_with(|| json!({ "description": description }));
         // A route may answer 404 with a page of its own; a path that is no path at all still gets the JSON.
@@ -44,12 +42,21 @@ pub(super) fn add(path: &str, envelope: Envelope, operation: &mut Value) {
 
 /// A refusal that a route describes itself comes in the same envelope as all others.
 pub(super) fn name_envelope(envelope: Envelope, operation: &mut Value) {
-    let schema = format!("#/components/schemas/{}", envelope.schema(Body::Sentence));
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if status.starts_with('4') && response.get("content").is_none() {
-            response["content"] = json!({ "application/json": { "schema": { "$ref": schema } } });
+            // What cannot be done any more, or not again with this key, is a problem wherever the envelope knows problems.
+            let body = if matches!(status.as_str(), "409" | "422") { Body::Mistake } else { Body::Sentence };
+            let (content_type, schema) = content(envelope, body);
+            response["content"] = json!({ content_type: { "schema": schema } });
         }
     }
+}
+
+/// The type of a body, and the reference to its schema.
+fn content(envelope: Envelope, body: Body) -> (&'static str, Value) {
+    let schema = envelope.schema(body);
+    let content_type = if schema == "Problem" { "application/problem+json" } else { "application/json" };
+    (content_type, json!({ "$ref": format!("#/components/schemas/{schema}") }))
 }
 
 /// A refusal with a shape of its own comes after the fields were read. Until then the operation refuses like all others.

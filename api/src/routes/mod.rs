@@ -55,8 +55,7 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         // Evolution API, with a token or a JWT of its own
         .nest("/api/v1/webhooks/evolution", receipts::routes())
         // Webhooks to partners
-        .nest("/api/v1/webhooks/endpoints", webhooks::endpoints::routes())
-        .nest("/api/v1/webhooks/endpoints", webhooks::endpoint_settings::routes())
+        .nest("/api/v1/webhooks/endpoints", webhooks::endpoints::routes().merge(webhooks::endpoint_settings::routes()))
         .nest("/api/v1/webhooks/deliveries", webhooks::deliveries::routes())
         .nest("/api/v1/webhooks/inbound", inbound::records())
         .nest("/api/v1/webhooks/inbound/rejected", rejected::routes())

@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Experiences with the group that is told of each, by title. All of them, unless a page is asked for.
-#[utoipa::path(get, path = "/", tag = "conversations", params(ExperienceQuery, MaybePaging),
+#[utoipa::path(get, path = "/", tag = "conversations", operation_id = "list_experiences", params(ExperienceQuery, MaybePaging),
     responses((status = 200, description = "The experiences", body = Experiences)))]
 async fn list(
     _: May<Admin>,
@@ -46,7 +46,7 @@ async fn list(
 
 /// Tells of an experience of another system, with its organizer (d30). The first time, its operator is made where there is
 /// none, and its group is that of the operator; later, title, slug and organizer change and no group does (S003-26).
-#[utoipa::path(put, path = "/{id}", tag = "conversations",
+#[utoipa::path(put, path = "/{id}", tag = "conversations", operation_id = "keep_experience",
     params(("id" = String, Path, description = "The other system's id, at most 100 characters")),
     request_body = ExperienceWrite, responses(
     (status = 200, description = "It was known", body = ExperienceView),
@@ -75,7 +75,7 @@ async fn keep(
 
 /// Chooses the group that is told of an experience, or takes the choice back with null: what is beneath it holds again,
 /// the operator's group or the one that it had at first.
-#[utoipa::path(patch, path = "/{id}/group", tag = "conversations",
+#[utoipa::path(patch, path = "/{id}/group", tag = "conversations", operation_id = "choose_group_of_experience",
     params(("id" = String, Path, description = "The other system's id")), request_body = GroupChoice,
     responses((status = 200, description = "The group that is told now", body = Chosen)))]
 async fn choose_group(

@@ -27,7 +27,7 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Operators by name, and after them the organizers for whom nobody answers. All of them, unless a page is asked for.
-#[utoipa::path(get, path = "/", tag = "conversations", params(OperatorQuery, MaybePaging),
+#[utoipa::path(get, path = "/", tag = "conversations", operation_id = "list_operators", params(OperatorQuery, MaybePaging),
     responses((status = 200, description = "The operators", body = Operators)))]
 async fn list(
     _: May<Admin>,
@@ -52,7 +52,7 @@ async fn list(
 }
 
 /// One operator.
-#[utoipa::path(get, path = "/{id}", tag = "conversations", params(("id" = Id, Path, description = "Id of the operator")),
+#[utoipa::path(get, path = "/{id}", tag = "conversations", operation_id = "show_operator", params(("id" = Id, Path, description = "Id of the operator")),
     responses((status = 200, description = "The operator", body = OperatorView)))]
 async fn show(
     _: May<Admin>,
@@ -64,7 +64,7 @@ async fn show(
 
 /// Changes the fields that are sent. Requests reach an operator in the group of the experience, else at `whatsapp_number`,
 /// else at `contact_phone`, else at `contact_email`.
-#[utoipa::path(patch, path = "/{id}", tag = "conversations", params(("id" = Id, Path, description = "Id of the operator")),
+#[utoipa::path(patch, path = "/{id}", tag = "conversations", operation_id = "change_operator", params(("id" = Id, Path, description = "Id of the operator")),
     request_body = OperatorWrite, responses((status = 200, description = "The operator", body = OperatorView)))]
 async fn change(
     _: May<Admin>,
@@ -90,7 +90,7 @@ async fn change(
 }
 
 /// Sets the group in which an operator is told of all its experiences that have none of their own; null takes it back.
-#[utoipa::path(patch, path = "/{id}/default-group", tag = "conversations",
+#[utoipa::path(patch, path = "/{id}/default-group", tag = "conversations", operation_id = "choose_group_of_operator",
     params(("id" = Id, Path, description = "Id of the operator")), request_body = GroupChoice, responses(
     (status = 200, description = "The operator's group", body = DefaultGroup),
     (status = 404, description = "There is no such operator, or no such chat")))]

@@ -44,7 +44,7 @@ const MAX_EVENTS: usize = 1_000;
                 ("no such customer" = (value = json!(refused_example()))),
                 ("wrong fields" = (value = json!({"event_type": ["Este campo es requerido."]}))),
             )),
-        (status = 422, description = "The Idempotency-Key was used for another request", body = Value),
+        (status = 422, description = "The Idempotency-Key was used for another request"),
         (status = 500, description = "A template of the workshop cannot be rendered", body = NotAccepted),
     ))]
 async fn accept(
