@@ -20,6 +20,7 @@ main() {
     scripts/peers.sh find postgres >/dev/null
     scripts/peers.sh find redis >/dev/null
     [ "${1:-}" != --browser ] || scripts/setup-schemathesis.sh >/dev/null
+    [ "${1:-}" != --browser ] || scripts/setup-playwright.sh >/dev/null
 }
 
 install() {

@@ -71,6 +71,13 @@ mod crm {
     mod presences;
 }
 
+/// The pages of operators and staff.
+mod console {
+    mod access;
+    mod browser;
+    mod tasks;
+}
+
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod database_outages;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use recado_kernel::audit;
 use recado_notifications::{analytics, journal, notifications};
 use recado_partners::{events, inbound};
 use recado_queue::context::Context;
 use recado_queue::jobs::Cleanup;
 use recado_queue::tasks::Claimed;
-use recado_queue::{idempotency, tasks};
+use recado_queue::{bulk, idempotency, tasks};
 use recado_webhooks::deliveries;
 use serde_json::json;
 
@@ -40,6 +41,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
                 }
                 What::InboundWebhooks => inbound::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
                 What::PartnerEvents => events::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
+                What::Audit => audit::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
+                What::BulkOperations => bulk::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
             *deleted += step;
@@ -52,7 +55,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, partner_events] = deleted;
+    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, partner_events, audit, bulk_operations] =
+        deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
         "notifications": notifications,
@@ -61,6 +65,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         "webhooks": webhooks,
         "inbound_webhooks": inbound_webhooks,
         "partner_events": partner_events,
+        "audit": audit,
+        "bulk_operations": bulk_operations,
         "idempotency_keys": idempotency_keys,
     })))
 }
@@ -75,10 +81,12 @@ enum What {
     Webhooks,
     InboundWebhooks,
     PartnerEvents,
+    Audit,
+    BulkOperations,
 }
 
 impl What {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Tasks,
         Self::Notifications,
         Self::Journal,
@@ -86,5 +94,7 @@ impl What {
         Self::Webhooks,
         Self::InboundWebhooks,
         Self::PartnerEvents,
+        Self::Audit,
+        Self::BulkOperations,
     ];
 }

@@ -1,5 +1,6 @@
 //! What each kind of job does: a room per system, and in it a file per noun.
 
+mod bulk;
 mod cleanup;
 mod notifications;
 mod partners;
@@ -25,6 +26,7 @@ pub(crate) fn all(context: &Context) -> Result<Jobs, ProviderError> {
     let queue = Arc::new(context.clone());
     jobs.add(&queue, ping);
     jobs.add(&queue, cleanup::run);
+    jobs.add(&queue, bulk::run);
     notifications::register(&mut jobs, Notifications::new(context.clone()))?;
     partners::register(&mut jobs, context.clone());
     webhooks::register(&mut jobs, context.clone())?;
