@@ -56,8 +56,7 @@ struct Console {
 pub fn router<S: Clone + Send + Sync + 'static>(context: Context, stop: CancellationToken) -> Router<S> {
     let live = Live::new(context.clone(), stop);
     let console = Arc::new(Console { context, live, throttle: Throttle::default() });
-    let router = pages::all().router.fallback(pages::nothing_here);
-    let router = router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
+    let router = pages::all().router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
     Router::new().merge(router.with_state(console))
 }
 

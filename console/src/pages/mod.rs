@@ -10,12 +10,8 @@ mod login;
 mod search;
 mod tasks;
 
-use std::sync::Arc;
+use axum::response::Redirect;
 
-use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Redirect, Response};
-
-use crate::Console;
 use crate::assets;
 use crate::auth::{Enter, Look, May};
 use crate::live::Topic;
@@ -53,6 +49,8 @@ pub(crate) fn all() -> Routes {
         // What pages are made of
         .part("/admin/live", live::stream)
         .part("/admin/assets/{file}", assets::asset)
+        // No fallback: the API, which mounts this, has one
+        .part("/admin/{*rest}", nothing_here)
 }
 
 /// What pages can watch.
@@ -63,8 +61,8 @@ async fn today(_: May<Look>) -> Redirect {
     Redirect::to("/admin/tasks/")
 }
 
-pub(crate) async fn nothing_here(_: May<Enter>, State(_): State<Arc<Console>>, _: Request) -> Response {
-    Failure::NotFound.into_response()
+async fn nothing_here(_: May<Enter>) -> Failure {
+    Failure::NotFound
 }
 
 #[cfg(test)]
