@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use crate::auth::{Enter, May};
-use crate::page::Failure;
+use crate::failure::Failure;
 
 struct Asset {
     name: &'static str,
@@ -20,9 +20,24 @@ struct Asset {
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 static ASSETS: [Asset; 5] = [
-    Asset { name: "htmx.js", media_type: JAVASCRIPT, is_compressed: true, bytes: include_bytes!("../assets/htmx.js.gz") },
-    Asset { name: "hx-sse.js", media_type: JAVASCRIPT, is_compressed: true, bytes: include_bytes!("../assets/hx-sse.js.gz") },
-    Asset { name: "console.js", media_type: JAVASCRIPT, is_compressed: false, bytes: include_bytes!("../assets/console.js") },
+    Asset {
+        name: "htmx.js",
+        media_type: JAVASCRIPT,
+        is_compressed: true,
+        bytes: include_bytes!("../assets/htmx.js.gz"),
+    },
+    Asset {
+        name: "hx-sse.js",
+        media_type: JAVASCRIPT,
+        is_compressed: true,
+        bytes: include_bytes!("../assets/hx-sse.js.gz"),
+    },
+    Asset {
+        name: "console.js",
+        media_type: JAVASCRIPT,
+        is_compressed: false,
+        bytes: include_bytes!("../assets/console.js"),
+    },
     Asset {
         name: "console.css",
         media_type: "text/css; charset=utf-8",

@@ -14,7 +14,7 @@ use recado_kernel::ids::Id;
 use recado_kernel::sessions;
 use recado_kernel::users::{self, Role, Roles, User};
 
-use crate::page::Failure;
+use crate::failure::Failure;
 use crate::words::{Language, Words};
 use crate::{Console, Visitor, cookies};
 

@@ -38,8 +38,7 @@ pub(crate) fn set_session(host: &str, token: &SecretString) -> HeaderValue {
     let name = session_name(host);
     let secure = if name == SESSION { "; Secure" } else { "" };
     let age = if token.expose_secret().is_empty() { 0 } else { sessions::LONGEST.as_secs() };
-    let line =
-        format!("{name}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}", token.expose_secret());
+    let line = format!("{name}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}", token.expose_secret());
     let mut value = HeaderValue::try_from(line).expect("base64url is visible ASCII");
     value.set_sensitive(true);
     value

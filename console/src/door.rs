@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE,
+};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::auth::{Seen, Visit};
-use crate::page::{self, Failed, Failure};
+use crate::failure::{Failed, Failure};
+use crate::page;
 use crate::{Console, cookies};
 
 /// Only what comes from here is run, and only here is anything asked for. Nothing is inline.
@@ -34,7 +37,8 @@ pub(crate) async fn pass(State(console): State<Arc<Console>>, mut request: Reque
     };
     harden(response.headers_mut());
     // It has been told, unless what was answered is no page.
-    if had_notice && response.status() == StatusCode::OK && !is_partial && !response.headers().contains_key(SET_COOKIE) {
+    if had_notice && response.status() == StatusCode::OK && !is_partial && !response.headers().contains_key(SET_COOKIE)
+    {
         response.headers_mut().append(SET_COOKIE, cookies::set(cookies::NOTICE, "", 0));
     }
     response

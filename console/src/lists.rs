@@ -82,9 +82,8 @@ impl Around {
     /// Of a page with these rows, as it was asked for.
     pub(crate) fn of(asked: &Asked, path: &str, first: Option<Id>, last: Option<Id>, has_more: bool) -> Self {
         let (is_after, is_before) = (asked.text("after").is_some(), asked.text("before").is_some());
-        let link = |name: &str, id: Option<Id>| {
-            Some(format!("{path}?{}", asked.with(&PLACE, &[(name, &id?.to_string())])))
-        };
+        let link =
+            |name: &str, id: Option<Id>| Some(format!("{path}?{}", asked.with(&PLACE, &[(name, &id?.to_string())])));
         let has_newer = is_after || (is_before && has_more);
         let has_older = is_before || has_more;
         Self {

@@ -70,7 +70,10 @@ mod tests {
         let given = json!({"customer_id": "c-1", "name": "María", "email": "maria@example.com", "count": 3,
             "operation": "0197c1e0-7b3a-7c52-9d0e-2f6a1b4c8d90", "context": {"Placa": "ABC-1234"}, "channel": "email"});
         let shown = payload(&given);
-        assert_eq!((&shown["customer_id"], &shown["count"], &shown["channel"]), (&json!("c-1"), &json!(3), &json!("email")));
+        assert_eq!(
+            (&shown["customer_id"], &shown["count"], &shown["channel"]),
+            (&json!("c-1"), &json!(3), &json!("email"))
+        );
         assert_eq!((&shown["name"], &shown["context"]["Placa"]), (&json!("•••"), &json!("•••")));
         assert!(!shown.to_string().contains("maria@"), "{shown}");
     }

@@ -1,8 +1,8 @@
 //! What was done a moment ago, and how it is undone: told once, on the page that follows an action.
 
 use axum::http::HeaderValue;
-use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::StatusCode;
+use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,17 @@ mod tests {
     #[test]
     fn a_url_from_outside_leads_nowhere_else() {
         assert!(is_local("/admin/") && is_local("/admin/tasks/?state=dead&after=1") && is_local("/admin?x=1"));
-        for bad in ["", "/", "//evil.example.com", "/admin/\\evil", "https://evil.example.com/admin/", "/administer", "/admin/../api", "/admin/a b", "/admin/\n"] {
+        for bad in [
+            "",
+            "/",
+            "//evil.example.com",
+            "/admin/\\evil",
+            "https://evil.example.com/admin/",
+            "/administer",
+            "/admin/../api",
+            "/admin/a b",
+            "/admin/\n",
+        ] {
             assert!(!is_local(bad), "{bad}");
         }
         let evil = Notice::new("cancelled", 1).undone_by("https://evil.example.com".to_owned());

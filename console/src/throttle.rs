@@ -24,7 +24,9 @@ impl Throttle {
     pub(crate) fn admits(&self, account: &str, address: &str, now: Duration) -> bool {
         let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = |key: String| {
-            failures.get(&key).map_or(0, |times| times.iter().filter(|time| now.saturating_sub(**time) < WITHIN).count())
+            failures
+                .get(&key)
+                .map_or(0, |times| times.iter().filter(|time| now.saturating_sub(**time) < WITHIN).count())
         };
         lately(of_account(account)) < MOST && lately(of_address(address)) < MOST
     }

@@ -194,12 +194,15 @@ mod tests {
         let mut found = BTreeMap::new();
         let mut current = String::new();
         for line in language.source().lines() {
-            if let Some((name, _)) = line.split_once(" =").filter(|_| line.starts_with(|one: char| one.is_ascii_lowercase())) {
+            if let Some((name, _)) =
+                line.split_once(" =").filter(|_| line.starts_with(|one: char| one.is_ascii_lowercase()))
+            {
                 name.clone_into(&mut current);
                 assert!(found.insert(current.clone(), BTreeSet::new()).is_none(), "{current} is there twice");
             }
             for rest in line.split('$').skip(1) {
-                let variable: String = rest.chars().take_while(|one| one.is_ascii_alphanumeric() || *one == '_').collect();
+                let variable: String =
+                    rest.chars().take_while(|one| one.is_ascii_alphanumeric() || *one == '_').collect();
                 found.get_mut(&current).expect("a message").insert(variable);
             }
         }
@@ -269,7 +272,8 @@ mod tests {
         let missing: Vec<&String> = whole.iter().filter(|name| !there.contains_key(*name)).collect();
         assert!(missing.is_empty(), "asked for, and not in the files: {missing:?}");
         let is_asked = |name: &String| {
-            whole.contains(name) || begun.iter().any(|start| name.strip_prefix(start.as_str()).is_some_and(|rest| rest.starts_with('-')))
+            whole.contains(name)
+                || begun.iter().any(|start| name.strip_prefix(start.as_str()).is_some_and(|rest| rest.starts_with('-')))
         };
         let idle: Vec<&String> = there.keys().filter(|name| !is_asked(name)).collect();
         assert!(idle.is_empty(), "in the files, and never asked for: {idle:?}");
@@ -336,7 +340,10 @@ mod tests {
     #[test]
     fn numbers_and_moments_are_of_the_language() {
         let (spanish, english) = (Words::of(Language::Es), Words::of(Language::En));
-        assert_eq!((spanish.number(1234.5, 1), english.number(1234.5, 1)), ("1.234,5".to_owned(), "1,234.5".to_owned()));
+        assert_eq!(
+            (spanish.number(1234.5, 1), english.number(1234.5, 1)),
+            ("1.234,5".to_owned(), "1,234.5".to_owned())
+        );
         assert_eq!(english.number(-1_000_000.0, 0), "−1,000,000");
         let at = Timestamp::from_micros(0);
         assert_eq!(spanish.moment(at, Tz::UTC), "1 ene 1970, 00:00:00");

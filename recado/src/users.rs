@@ -17,7 +17,9 @@ use crate::times::{relative, relative_or_dash};
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Make a person, and print the link with which they set their password
-    #[command(after_help = "Examples:\n  recado user create ana@example.com\n  recado user create op-1 --roles operator,editor")]
+    #[command(
+        after_help = "Examples:\n  recado user create ana@example.com\n  recado user create op-1 --roles operator,editor"
+    )]
     Create {
         /// By which the person logs in: a mail address, or a short name
         name: String,
@@ -29,9 +31,7 @@ pub(crate) enum Command {
     List,
     /// Print a new link with which a person sets their password; earlier links stop working
     #[command(after_help = "Example:\n  recado user reset ana@example.com")]
-    Reset {
-        name: String,
-    },
+    Reset { name: String },
     /// Let a person in no more, and end their sessions
     #[command(after_help = "Examples:\n  recado user disable op-1\n  recado user disable op-1 --undo")]
     Disable {
@@ -139,7 +139,11 @@ async fn disable(context: &Context, name: &str, disabled: bool) -> Outcome {
     let action = if disabled { "disable" } else { "enable" };
     audit::write(&mut session, &Actor::command("recado user"), &Act::new(action, "user", &user.name), now).await?;
     session.commit().await?;
-    say(&format!("{} {}", user.name, if disabled { "is disabled, and logged out everywhere" } else { "may log in again" }));
+    say(&format!(
+        "{} {}",
+        user.name,
+        if disabled { "is disabled, and logged out everywhere" } else { "may log in again" }
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

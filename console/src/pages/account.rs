@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Form;
-use axum::extract::{Path, State};
 use axum::extract::rejection::FormRejection;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use recado_kernel::audit::{self, Act};
 use recado_kernel::ids::Id;
@@ -15,8 +15,9 @@ use serde::Deserialize;
 
 use crate::Console;
 use crate::auth::{May, Own};
+use crate::failure::Failure;
 use crate::notice::{Notice, then};
-use crate::page::{Failure, Page, html};
+use crate::page::{Page, html};
 use crate::words::Language;
 
 #[derive(Template)]

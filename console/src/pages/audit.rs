@@ -9,8 +9,9 @@ use recado_kernel::audit::{self, AuditFilter, Entry};
 
 use crate::Console;
 use crate::auth::{Administer, Look, May};
+use crate::failure::Failure;
 use crate::lists::{Around, Asked, ROWS, Window};
-use crate::page::{Failure, Page, html};
+use crate::page::{Page, html};
 
 /// Entries of a history.
 const NEWEST: i64 = 20;

@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 
 use crate::Console;
 use crate::auth::{Look, May, Operate};
+use crate::failure::Failure;
 use crate::lists::{Around, Asked, ROWS};
 use crate::live::Topic;
 use crate::notice::{Notice, then};
-use crate::page::{Failure, Page, html};
+use crate::page::{Page, html};
 
 #[derive(Template)]
 #[template(path = "bulk/list.html")]

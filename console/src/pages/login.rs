@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Form;
-use axum::extract::{Path, State};
 use axum::extract::rejection::FormRejection;
+use axum::extract::{Path, State};
 use axum::http::header::{LOCATION, SET_COOKIE, USER_AGENT};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -17,9 +17,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::auth::{Enter, May, Own};
+use crate::failure::Failure;
 use crate::lists::Asked;
 use crate::notice::{Notice, is_local, then};
-use crate::page::{Failure, Page, html, refused};
+use crate::page::{Page, html, refused};
 use crate::{Console, cookies};
 
 #[derive(Template)]

@@ -14,8 +14,8 @@ use axum::response::Redirect;
 
 use crate::assets;
 use crate::auth::{Enter, Look, May};
+use crate::failure::Failure;
 use crate::live::Topic;
-use crate::page::Failure;
 use crate::routes::Routes;
 
 pub(crate) fn all() -> Routes {

@@ -10,8 +10,9 @@ use recado_queue::{bulk, tasks};
 
 use crate::Console;
 use crate::auth::{Look, May};
+use crate::failure::Failure;
 use crate::lists::Asked;
-use crate::page::{Failure, Page, html};
+use crate::page::{Page, html};
 
 #[derive(Template)]
 #[template(path = "search.html")]

@@ -24,12 +24,13 @@ use serde_json::{Value, json};
 
 use crate::Console;
 use crate::auth::{Look, May, Operate};
+use crate::failure::Failure;
 use crate::lists::{Around, Asked, PLACE, ROWS, Window};
 use crate::live::Topic;
-use crate::notice::{Notice, then};
-use crate::page::{Failure, Page, html, refused};
-use crate::pages::bulk::short;
 use crate::masking;
+use crate::notice::{Notice, then};
+use crate::page::{Page, html, refused};
+use crate::pages::bulk::short;
 
 const PATH: &str = "/admin/tasks/";
 
@@ -218,8 +219,7 @@ fn sample_new<'a>(context: &'a Context, argument: &'a str) -> BoxFuture<'a, db::
         let (first, query) = argument.split_once('&').unwrap_or((argument, ""));
         let Ok(first) = first.parse() else { return Ok(Value::Null) };
         let filter = Wanted::read(context, query, context.clock.now()).filter;
-        let (found, has_more) =
-            tasks::page(&mut context.db.read().await?, &filter, Place::Before(first), ROWS).await?;
+        let (found, has_more) = tasks::page(&mut context.db.read().await?, &filter, Place::Before(first), ROWS).await?;
         Ok(json!({ "count": found.len(), "is_more": has_more, "query": query }))
     }
     .boxed()
@@ -391,10 +391,7 @@ struct BulkPage {
 
 /// `/admin/tasks/bulk/`: what will happen to how many, before it happens. What was ticked, or else what the filter found when the
 /// list was drawn.
-pub(crate) async fn confirm_bulk(
-    may: May<Operate>,
-    State(console): State<Arc<Console>>,
-) -> Result<Response, Failure> {
+pub(crate) async fn confirm_bulk(may: May<Operate>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let visit = &may.visit;
     let wanted = Wanted::read(&console.context, &visit.query, visit.now);
     let action = wanted.asked.get("action").unwrap_or(Action::Retry);

@@ -47,12 +47,7 @@ pub struct Actor {
 impl Actor {
     /// The command line, run by this account of the operating system.
     pub fn command(name: &str) -> Self {
-        Self {
-            kind: ActorKind::Command,
-            name: name.to_owned(),
-            address: String::new(),
-            request_id: String::new(),
-        }
+        Self { kind: ActorKind::Command, name: name.to_owned(), address: String::new(), request_id: String::new() }
     }
 }
 
@@ -201,8 +196,13 @@ pub async fn page(session: &mut Session, filter: &AuditFilter, after: Option<Id>
 
 /// Deletes entries that are older than `before`.
 pub async fn delete_before(session: &mut Session, before: Timestamp, limit: i64) -> Result<u64> {
-    sql!(run, session, "delete from audit where id in (select id from audit where id < $1 order by id limit $2)",
-        Id::earliest(before), limit)
+    sql!(
+        run,
+        session,
+        "delete from audit where id in (select id from audit where id < $1 order by id limit $2)",
+        Id::earliest(before),
+        limit
+    )
 }
 
 #[cfg(test)]

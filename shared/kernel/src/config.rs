@@ -251,11 +251,7 @@ pub const VARIABLES: &[Variable] = &[
         "25",
         "How long a stopping worker lets its jobs finish before it hands them back.",
     ),
-    variable(
-        "ENVIRONMENT_NAME",
-        "",
-        "What this installation is called in the header of the console, e.g. Production.",
-    ),
+    variable("ENVIRONMENT_NAME", "", "What this installation is called in the header of the console, e.g. Production."),
     variable(
         "ENVIRONMENT_COLOR",
         "gray",

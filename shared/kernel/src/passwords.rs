@@ -22,7 +22,7 @@ pub const LONGEST: usize = 256;
 static PLACES: Semaphore = Semaphore::const_new(2);
 
 /// Of a password that no one knows: a name that does not exist takes as long as one that does.
-static NO_ONES: LazyLock<String> = LazyLock::new(|| hash_now(&crate::sessions::random_token()));
+static NO_ONES: LazyLock<String> = LazyLock::new(|| hash_now(&crate::users::random_token()));
 
 /// What is wrong with a password that a person chose; `None` when it will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::api_keys::digest;
@@ -13,7 +10,7 @@ use crate::db::columns::bounded;
 use crate::db::{Result, Session};
 use crate::ids::Id;
 use crate::sql;
-use crate::users::{COLUMNS, User};
+use crate::users::{COLUMNS, User, random_token};
 
 /// A session that is not used for so long has ended.
 pub const IDLE: Duration = Duration::from_secs(12 * 60 * 60);
@@ -26,13 +23,6 @@ const SEEN_EVERY: Duration = Duration::from_secs(60);
 
 /// The longest name of a browser that is kept.
 const LONGEST_AGENT: usize = 300;
-
-/// 256 random bits, as text for a cookie or a URL.
-pub fn random_token() -> SecretString {
-    let mut bytes = [0_u8; 32];
-    rand::rng().fill(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes).into()
-}
 
 /// A session as its owner sees it.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -54,8 +44,14 @@ pub async fn begin(
     now: Timestamp,
 ) -> Result<(Id, SecretString)> {
     let (id, token) = (Id::new(now), random_token());
-    sql!(run, session, "delete from sessions where user_id = $1 and (seen_at < $2 or created_at < $3)",
-        user, now - IDLE, now - LONGEST)?;
+    sql!(
+        run,
+        session,
+        "delete from sessions where user_id = $1 and (seen_at < $2 or created_at < $3)",
+        user,
+        now - IDLE,
+        now - LONGEST
+    )?;
     sql!(
         run,
         session,

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 
@@ -10,7 +13,6 @@ use crate::api_keys::digest;
 use crate::clock::Timestamp;
 use crate::db::{Result, Session};
 use crate::ids::Id;
-use crate::sessions::random_token;
 use crate::{sql, word_enum};
 
 /// How long a link with which a person sets her password is good for.
@@ -85,6 +87,13 @@ pub struct User {
 pub(crate) const COLUMNS: &str = "users.id, users.name, users.roles, users.password is not null as has_password, users.language, \
      users.theme, users.utc, users.created_at, users.logged_in_at, users.disabled_at";
 
+/// 256 random bits, as text for a cookie or a URL.
+pub fn random_token() -> SecretString {
+    let mut bytes = [0_u8; 32];
+    rand::rng().fill(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes).into()
+}
+
 /// A name as it is kept and compared: without blanks around it, in lower case.
 pub fn normal(name: &str) -> String {
     name.trim().to_lowercase()
@@ -120,12 +129,8 @@ pub async fn find_by_name(session: &mut Session, name: &str) -> Result<Option<Us
 
 /// The hash of the password of a person who may log in.
 pub async fn password_of(session: &mut Session, id: Id) -> Result<Option<String>> {
-    let found: Option<(Option<String>,)> = sql!(
-        one(Option<String>,),
-        session,
-        "select password from users where id = $1 and disabled_at is null",
-        id
-    )?;
+    let found: Option<(Option<String>,)> =
+        sql!(one(Option<String>), session, "select password from users where id = $1 and disabled_at is null", id)?;
     Ok(found.and_then(|(password,)| password))
 }
 
@@ -156,8 +161,7 @@ pub async fn of_link(session: &mut Session, token: &str, now: Timestamp) -> Resu
 
 /// Uses a link up. False: somebody else was faster.
 pub async fn use_link(session: &mut Session, token: &str, now: Timestamp) -> Result<bool> {
-    let used =
-        sql!(run, session, "delete from user_links where digest = $1 and expires_at > $2", digest(token), now)?;
+    let used = sql!(run, session, "delete from user_links where digest = $1 and expires_at > $2", digest(token), now)?;
     Ok(used > 0)
 }
 
@@ -175,7 +179,15 @@ pub async fn set_choices(
     theme: Option<&str>,
     utc: bool,
 ) -> Result<()> {
-    sql!(run, session, "update users set language = $2, theme = $3, utc = $4 where id = $1", user, language, theme, utc)?;
+    sql!(
+        run,
+        session,
+        "update users set language = $2, theme = $3, utc = $4 where id = $1",
+        user,
+        language,
+        theme,
+        utc
+    )?;
     Ok(())
 }
 

@@ -18,8 +18,8 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::context::Context;
-use crate::jobs::{Job, Kind, LONG};
-use crate::lanes::{Lane, MAINTENANCE};
+use crate::jobs::RunBulk;
+use crate::lanes::Lane;
 use crate::operations;
 use crate::ring::Ring;
 use crate::tasks::{self, NewTask, State, TaskFilter};
@@ -146,16 +146,6 @@ impl Bulk {
 
 const COLUMNS: &str = "id, action, selection, actor, created_at, state, total, pace, done, skipped, position, task_id, updated_at, \
      finished_at";
-
-/// The job that walks through an operation.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct RunBulk {
-    pub operation: Id,
-}
-
-impl Job for RunBulk {
-    const KIND: Kind = Kind::new("run_bulk", MAINTENANCE).timeout(LONG);
-}
 
 /// Makes an operation and the job that carries it out. `pace` is in tasks a minute, 0 for none.
 pub async fn start(

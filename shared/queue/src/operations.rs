@@ -28,7 +28,12 @@ pub async fn retry(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
 }
 
 /// [`retry`] within a transaction of the caller's, who rings after its commit.
-pub(crate) async fn revive(systems: Systems, session: &mut Session, ids: &[Id], now: Timestamp) -> db::Result<Vec<Ring>> {
+pub(crate) async fn revive(
+    systems: Systems,
+    session: &mut Session,
+    ids: &[Id],
+    now: Timestamp,
+) -> db::Result<Vec<Ring>> {
     let rings = tasks::revive(session, ids, now).await?;
     let revived: Vec<Id> = rings.iter().map(|ring| ring.id).collect();
     systems.revived(session, &revived, now).await?;
@@ -91,7 +96,13 @@ pub async fn cancel_as(context: &Context, ids: &[Id], actor: &Actor) -> db::Resu
     Ok(cancelled)
 }
 
-async fn tell(session: &mut Session, actor: &Actor, action: &'static str, ids: &[Id], now: Timestamp) -> db::Result<()> {
+async fn tell(
+    session: &mut Session,
+    actor: &Actor,
+    action: &'static str,
+    ids: &[Id],
+    now: Timestamp,
+) -> db::Result<()> {
     let subjects: Vec<String> = ids.iter().map(Id::to_string).collect();
     audit::write_each(session, actor, &Act::new(action, "task", ""), &subjects, now).await
 }

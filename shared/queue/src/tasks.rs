@@ -759,12 +759,7 @@ pub enum Place {
 }
 
 /// A page of tasks, newest first, and whether there are more in its direction. Nothing is counted.
-pub async fn page(
-    session: &mut Session,
-    filter: &TaskFilter,
-    place: Place,
-    limit: i64,
-) -> Result<(Vec<Task>, bool)> {
+pub async fn page(session: &mut Session, filter: &TaskFilter, place: Place, limit: i64) -> Result<(Vec<Task>, bool)> {
     let mut asked = filter.conditions();
     let order = match place {
         Place::First => "desc",

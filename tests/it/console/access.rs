@@ -32,7 +32,10 @@ story!(a_link_sets_a_password_once, async |app: &App| {
     assert!(browser.page(path).await.contains("ana@example.com"));
     assert_eq!(browser.post(path, &[("password", "short")]).await.status, 422);
     assert_eq!(browser.post(path, &[("password", PASSWORD)]).await.status, 303);
-    assert_eq!((browser.get(path).await.status, browser.post(path, &[("password", PASSWORD)]).await.status), (404, 404));
+    assert_eq!(
+        (browser.get(path).await.status, browser.post(path, &[("password", PASSWORD)]).await.status),
+        (404, 404)
+    );
     assert!(!browser.log_in("ana@example.com", "another sentence entirely").await);
     assert!(browser.log_in(" ANA@example.com", PASSWORD).await);
     assert!(browser.page("/admin/tasks/").await.contains("ana@example.com"));
@@ -52,12 +55,20 @@ story!(a_session_ends, async |app: &App| {
     assert_ne!(here.cookie, there.cookie);
     // Ended from another browser.
     let account = here.page("/admin/me/").await;
-    let ends: Vec<&str> = account.split("action=\"").filter_map(|rest| rest.split('"').next()).filter(|url| url.ends_with("/end/")).collect();
+    let ends: Vec<&str> = account
+        .split("action=\"")
+        .filter_map(|rest| rest.split('"').next())
+        .filter(|url| url.ends_with("/end/"))
+        .collect();
     assert_eq!(ends.len(), 2, "{account}");
     let own = account.split("this one").next().expect("it is there").matches("/end/").count();
     let other = ends[1 - own.min(1)];
     assert_eq!(here.post(other, &[]).await.status, 303);
-    assert_eq!(usize::from(here.get("/admin/me/").await.status == 200) + usize::from(there.get("/admin/me/").await.status == 200), 1);
+    assert_eq!(
+        usize::from(here.get("/admin/me/").await.status == 200)
+            + usize::from(there.get("/admin/me/").await.status == 200),
+        1
+    );
     // By not being used, and by being old.
     let mut late = app.browser();
     assert!(late.log_in("luis", PASSWORD).await);
@@ -94,7 +105,10 @@ story!(guesses_are_limited, async |app: &App| {
 /// A path that leads somewhere, whatever stands in it.
 fn filled(entry: &Entry) -> String {
     let id = "0197c1e0-7b3a-7c52-9d0e-2f6a1b4c8d90";
-    ["{id}", "{subject}"].iter().fold(entry.path.to_owned(), |path, part| path.replace(part, id)).replace("{kind}", "task")
+    ["{id}", "{subject}"]
+        .iter()
+        .fold(entry.path.to_owned(), |path, part| path.replace(part, id))
+        .replace("{kind}", "task")
 }
 
 // Every URL with every role: who may not gets 403, and who is not logged in is sent to the login.
@@ -106,7 +120,11 @@ story!(each_role_may_what_it_may, async |app: &App| {
     let stranger = app.browser();
     for entry in recado_console::entries() {
         let path = filled(&entry);
-        if entry.path.ends_with("/logout") || entry.path.contains("{token}") || entry.path.contains("{file}") || entry.path == "/admin/live" {
+        if entry.path.ends_with("/logout")
+            || entry.path.contains("{token}")
+            || entry.path.contains("{file}")
+            || entry.path == "/admin/live"
+        {
             continue;
         }
         let ask = async |browser: &crate::harness::browser::Browser| match entry.method {
@@ -150,7 +168,10 @@ story!(over_plain_http_from_elsewhere_it_says_that_it_needs_tls, async |app: &Ap
     let ask = browser.request(Method::GET, "/admin/login/").header("host", "avisos.example.com");
     let answer = browser.send(ask).await;
     assert!(answer.text.contains("needs TLS") && !answer.text.contains("type=\"password\""), "{}", answer.text);
-    let ask = browser.request(Method::GET, "/admin/login/").header("host", "avisos.example.com").header("x-forwarded-proto", "https");
+    let ask = browser
+        .request(Method::GET, "/admin/login/")
+        .header("host", "avisos.example.com")
+        .header("x-forwarded-proto", "https");
     assert!(browser.send(ask).await.text.contains("type=\"password\""));
 });
 

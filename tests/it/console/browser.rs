@@ -60,7 +60,8 @@ async fn fill(app: &App) {
     app.drain().await;
     app.enqueue(&Ping {}).await;
     let actor = Actor::command("ana");
-    let selection = Selection::of(&TaskFilter { ids: vec![Id::new(app.clock.now())], ..TaskFilter::default() }, app.clock.now());
+    let selection =
+        Selection::of(&TaskFilter { ids: vec![Id::new(app.clock.now())], ..TaskFilter::default() }, app.clock.now());
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
 }
 

@@ -69,7 +69,12 @@ story!(tasks_are_listed_and_told_without_words_of_people, async |app: &App| {
     assert!(task.contains("c-1") && task.contains("•••"), "{task}");
     assert!(viewer.page("/admin/tasks/count?state=dead").await.contains("3 tasks"));
     assert_eq!(viewer.get(&format!("/admin/tasks/{}/", Id::new(app.clock.now()))).await.status, 404);
-    for odd in ["?state=lost&after=x&before=y&lane=nowhere&window=year", "?id=1&id=2", "?kind=%00&error=%ff%fe", "?error=%5C%25_"] {
+    for odd in [
+        "?state=lost&after=x&before=y&lane=nowhere&window=year",
+        "?id=1&id=2",
+        "?kind=%00&error=%ff%fe",
+        "?error=%5C%25_",
+    ] {
         assert_eq!(viewer.get(&format!("/admin/tasks/{odd}")).await.status, 200, "{odd}");
     }
 });
@@ -78,7 +83,8 @@ story!(a_list_is_turned_in_both_directions, async |app: &App| {
     app.dead_tasks(120).await;
     let viewer = app.operator("viewer").await;
     let link = |page: &str, rel: &str| {
-        let before = page.split(&format!("\" rel=\"{rel}\"")).next().filter(|_| page.contains(&format!("rel=\"{rel}\"")))?;
+        let before =
+            page.split(&format!("\" rel=\"{rel}\"")).next().filter(|_| page.contains(&format!("rel=\"{rel}\"")))?;
         Some(before.rsplit("href=\"").next()?.replace("&#38;", "&").replace("&amp;", "&"))
     };
     let ids = |page: &str| page.split("<tr id=\"").skip(1).map(|rest| rest[..9].to_owned()).collect::<Vec<_>>();
@@ -120,7 +126,8 @@ story!(many_are_retried_and_none_that_failed_later, async |app: &App| {
     let operator = app.operator("operator").await;
     app.dead_tasks(30).await;
     let list = operator.page("/admin/tasks/?state=dead").await;
-    let asof = list.split("name=\"asof\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("when it was drawn");
+    let asof =
+        list.split("name=\"asof\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("when it was drawn");
     app.clock.advance(std::time::Duration::from_secs(1));
     let late = app.dead_tasks(5).await;
     let confirm = operator.page(&format!("/admin/tasks/bulk/?action=retry&state=dead&asof={asof}")).await;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use recado_queue::bulk::{self, Next, RunBulk};
+use recado_queue::bulk::{self, Next};
 use recado_queue::context::Context;
+use recado_queue::jobs::RunBulk;
 use recado_queue::lanes::MAINTENANCE;
 use recado_queue::tasks::Claimed;
 use serde_json::Value;

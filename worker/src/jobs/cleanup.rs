@@ -55,8 +55,17 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
     let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [tasks, notifications, journal, webhook_bodies, webhooks, inbound_webhooks, partner_events, audit, bulk_operations] =
-        deleted;
+    let [
+        tasks,
+        notifications,
+        journal,
+        webhook_bodies,
+        webhooks,
+        inbound_webhooks,
+        partner_events,
+        audit,
+        bulk_operations,
+    ] = deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
         "notifications": notifications,
