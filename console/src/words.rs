@@ -231,17 +231,12 @@ mod tests {
         let (mut whole, mut begun) = (BTreeSet::new(), BTreeSet::new());
         for (_, text) in files("templates", "html").into_iter().chain(files("src", "rs")) {
             let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
-            for (call, names) in [
-                (".t(\"", &mut whole),
-                (".t1(\"", &mut whole),
-                (".t2(\"", &mut whole),
-                (".say(\"", &mut whole),
-                (".word(\"", &mut begun),
-            ] {
-                for rest in text.split(call).skip(1) {
-                    names.insert(rest.split('"').next().expect("a quote").to_owned());
-                }
-            }
+            let named = |call: &str| {
+                let calls = text.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+                calls.map(str::to_owned).collect::<Vec<_>>()
+            };
+            [".t(\"", ".t1(\"", ".t2(\"", ".say(\""].iter().for_each(|call| whole.extend(named(call)));
+            begun.extend(named(".word(\""));
             // The last argument is the title.
             for call in text.split("Page::new(").skip(1) {
                 let call = call.split(')').next().unwrap_or_default();
