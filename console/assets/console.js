@@ -7,7 +7,7 @@
 
   // --- Times: how long ago, for eyes; readers of screens get the absolute time ---
 
-  const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
+  const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
   const steps = [[60, "second"], [60, "minute"], [24, "hour"], [30, "day"], [12, "month"], [Infinity, "year"]];
   function ago(then) {
     let value = (then - Date.now()) / 1000;

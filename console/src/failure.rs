@@ -31,7 +31,8 @@ pub(crate) enum Failure {
 impl From<db::Error> for Failure {
     fn from(error: db::Error) -> Self {
         // PostgreSQL ends a statement that takes too long (57014, `query_canceled`).
-        let is_slow = error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "57014");
+        let is_slow =
+            error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "57014");
         if is_slow { Self::TooSlow } else { Self::Database(error) }
     }
 }

@@ -53,6 +53,7 @@ impl Page {
     }
 
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "templates give some values as they are, and others borrowed")]
     pub(crate) fn about(mut self, about: impl ToString) -> Self {
         self.about = about.to_string();
         self

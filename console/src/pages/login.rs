@@ -176,8 +176,8 @@ pub(crate) async fn set_password(
 
 fn word(weakness: Weakness) -> &'static str {
     match weakness {
-        Weakness::TooShort => "short",
-        Weakness::TooLong => "long",
-        Weakness::TooSimple => "simple",
+        Weakness::Short => "short",
+        Weakness::Long => "long",
+        Weakness::Simple => "simple",
     }
 }

@@ -130,7 +130,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     let (found, has_more) = tasks::page(&mut session, &wanted.filter, place, ROWS).await?;
     drop(session);
     let ends = (found.first().map(|task| task.id), found.last().map(|task| task.id));
-    let newest = ends.0.map_or_else(|| Id::earliest(visit.now), |id| id);
+    let newest = ends.0.unwrap_or_else(|| Id::earliest(visit.now));
     let mut page = Page::new(&console, visit, "tasks", "tasks-title").watching("tasks".to_owned());
     if place == Place::First {
         page = page.watching(format!("tasks-new:{newest}&{}", wanted.query()));

@@ -65,6 +65,7 @@ pub struct Act {
 }
 
 impl Act {
+    #[expect(clippy::needless_pass_by_value, reason = "ids are given as they are, and texts borrowed")]
     pub fn new(action: &'static str, subject_kind: &'static str, subject: impl ToString) -> Self {
         Self { action, subject_kind, subject: subject.to_string(), before: None, after: None }
     }

@@ -27,10 +27,10 @@ static NO_ONES: LazyLock<String> = LazyLock::new(|| hash_now(&crate::users::rand
 /// What is wrong with a password that a person chose; `None` when it will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weakness {
-    TooShort,
-    TooLong,
+    Short,
+    Long,
     /// It is the person's name, or one character again and again.
-    TooSimple,
+    Simple,
 }
 
 /// Judges a password by its length, as today's guidance does: no rules about digits and signs.
@@ -38,11 +38,11 @@ pub fn weakness(password: &str, name: &str) -> Option<Weakness> {
     let length = password.chars().count();
     let first = password.chars().next();
     if length < SHORTEST {
-        Some(Weakness::TooShort)
+        Some(Weakness::Short)
     } else if length > LONGEST {
-        Some(Weakness::TooLong)
+        Some(Weakness::Long)
     } else if password.to_lowercase().contains(&name.to_lowercase()) || password.chars().all(|one| Some(one) == first) {
-        Some(Weakness::TooSimple)
+        Some(Weakness::Simple)
     } else {
         None
     }
@@ -100,10 +100,10 @@ mod tests {
 
     #[test]
     fn length_is_what_counts() {
-        assert_eq!(weakness("short", "ana"), Some(Weakness::TooShort));
-        assert_eq!(weakness("aaaaaaaaaaaaaaaa", "ana"), Some(Weakness::TooSimple));
-        assert_eq!(weakness("my name is Ana and", "ana"), Some(Weakness::TooSimple));
-        assert_eq!(weakness(&"ab".repeat(200), "ana"), Some(Weakness::TooLong));
+        assert_eq!(weakness("short", "ana"), Some(Weakness::Short));
+        assert_eq!(weakness("aaaaaaaaaaaaaaaa", "ana"), Some(Weakness::Simple));
+        assert_eq!(weakness("my name is Ana and", "ana"), Some(Weakness::Simple));
+        assert_eq!(weakness(&"ab".repeat(200), "ana"), Some(Weakness::Long));
         assert_eq!(weakness("a sentence that I remember", "lucia"), None);
     }
 }

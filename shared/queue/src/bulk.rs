@@ -109,7 +109,8 @@ impl Selection {
             kind: self.kind.clone(),
             error: self.error.clone(),
             since: self.since_us.map(Timestamp::from_micros),
-            until: Some(frozen_at),
+            // Ids are of a millisecond: what was made in this one was there.
+            until: Some(frozen_at + Duration::from_millis(1)),
             ended_by: self.state.is_some_and(State::is_final).then_some(frozen_at),
         }
     }
@@ -359,7 +360,7 @@ mod tests {
         let now = Timestamp::from_micros(1_000_000);
         let dead = TaskFilter { state: Some(State::Dead), ..TaskFilter::default() };
         let filter = Selection::of(&dead, now).filter();
-        assert_eq!((filter.until, filter.ended_by), (Some(now), Some(now)));
+        assert_eq!((filter.until, filter.ended_by), (Some(now + Duration::from_millis(1)), Some(now)));
         let waiting = TaskFilter { state: Some(State::Queued), ..TaskFilter::default() };
         assert_eq!(Selection::of(&waiting, now).filter().ended_by, None);
     }

@@ -183,7 +183,10 @@ story!(a_page_is_live, async |app: &App| {
     app.dead_tasks(2).await;
     let request = viewer.request(reqwest::Method::GET, "/admin/live?topics=tasks&topics=nonsense");
     let mut answer = request.send().await.expect("it answers");
-    assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].as_bytes()), (200, &b"text/event-stream"[..]));
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["content-type"].as_bytes()),
+        (200, &b"text/event-stream"[..])
+    );
     assert_eq!(answer.headers()["x-accel-buffering"], "no");
     let mut said = String::new();
     while !said.contains("\n\n") {
