@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MAP = "ARCHITECTURE.md"
 # Whose modules the map names. Tests and what stands in for providers have one line each.
-IN_MAP = ["shared", "api", "worker", "scheduler", "recado"]
+IN_MAP = ["shared", "console", "api", "worker", "scheduler", "recado"]
 # Named by the folder that they are in, or no part of the product.
 NOT_IN_MAP = ["lib.rs", "main.rs", "mod.rs", "tests.rs"]
 

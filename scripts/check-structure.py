@@ -26,6 +26,8 @@ LAYERS = [
     ["shared/notifications", "shared/partners", "shared/crm", "shared/conversations"],
     # The list of all systems.
     ["shared/systems"],
+    # Pages, which the API mounts.
+    ["console"],
     ["api", "worker", "scheduler"],
     ["recado"],
     ["tests", "bench"],

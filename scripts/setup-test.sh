@@ -25,6 +25,7 @@ main() {
     if [ "${1:-}" = --browser ]; then
         scripts/setup-schemathesis.sh >/dev/null
         scripts/setup-clients.sh >/dev/null
+        scripts/setup-playwright.sh >/dev/null
     fi
 }
 

@@ -11,6 +11,7 @@ mod bodies;
 mod checks;
 mod client;
 mod connections;
+mod console;
 mod cors;
 mod envelope;
 mod extract;
@@ -81,6 +82,11 @@ pub type App = NormalizePath<Router>;
 
 /// Builds the API. It must be called inside a Tokio runtime, because the group commit runs as a task there.
 pub fn router(context: Context) -> App {
+    router_until(context, CancellationToken::new())
+}
+
+/// [`router`], whose endless answers end when `stop` does.
+fn router_until(context: Context, stop: CancellationToken) -> App {
     let (routes, document) = routes::all();
     let notifications = Notifications::new(context.clone());
     let bodies = Memory::new(context.config.api_body_memory);
@@ -100,6 +106,7 @@ pub fn router(context: Context) -> App {
         context,
     });
     let router = routes
+        .merge(console::routes(&api, stop))
         .layer(middleware::from_fn(limit_time))
         .layer(middleware::from_fn_with_state(api.clone(), hosts::check))
         .layer(middleware::from_fn(rate_limit::tell))
@@ -128,7 +135,7 @@ fn bridge(context: &Context) -> Option<Bridge> {
 pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
     let (setting, proxies) = (context.config.api_max_connections, context.config.trusted_proxies.clone());
     let connections = Arc::new(Connections::new(connections::Limits::new(setting, proxies)));
-    let app = router(context);
+    let app = router_until(context, stop.clone());
     tokio::task::spawn_blocking(addresses::load_numbering_plans);
     let mut servers = JoinSet::new();
     for listener in listeners {

@@ -25,6 +25,7 @@ mod tasks;
 mod temporary_folder;
 mod times;
 mod up;
+mod users;
 mod vapid;
 mod webhooks;
 mod whatsapp;
@@ -154,6 +155,9 @@ enum Command {
     /// Make, list and revoke keys of the API
     #[command(name = "api-key", subcommand)]
     ApiKey(api_keys::Command),
+    /// Make, list, reset and disable people who use the console
+    #[command(subcommand)]
+    User(users::Command),
     /// Generate a pair of keys for Web Push
     #[command(after_help = "Example:\n  recado vapid-keys >> .env")]
     VapidKeys,
@@ -213,6 +217,7 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::SyncWhatsappMessages(options) => whatsapp::sync_messages(options, json).await,
         Command::Schedules(command) => schedules::run(command, json).await,
         Command::ApiKey(command) => api_keys::run(command, json).await,
+        Command::User(command) => users::run(command, json).await,
         Command::VapidKeys => vapid::run(json),
         Command::Health(options) => health::run(options).await,
         Command::Config { command } => settings::run(command.as_ref(), json),

@@ -196,7 +196,8 @@ impl Installation {
 
     fn say_urls(&self) {
         let url = &self.url;
-        say(&format!("\nAPI      {url}/api/v1/    health {url}/health    metrics {url}/metrics"));
+        say(&format!("\nConsole  {url}/admin/"));
+        say(&format!("API      {url}/api/v1/    health {url}/health    metrics {url}/metrics"));
     }
 }
 

@@ -91,6 +91,11 @@ mod conversations {
     mod sessions;
     mod sync;
     mod webhooks;
+/// The pages of operators and staff.
+mod console {
+    mod access;
+    mod browser;
+    mod tasks;
 }
 
 /// Tasks, schedules, workers, and the programs in which they run.

@@ -26,6 +26,11 @@ pub(crate) async fn lets_in(api: &Api, parts: &Parts) -> Result<bool, Problem> {
     Ok(is_open)
 }
 
+/// Whether `recado up` is open, and this machine asks: the console wants no login then.
+pub(crate) async fn is_of_this_machine(api: &Api, parts: &Parts) -> Result<bool, Problem> {
+    Ok(is_local(api, parts) && stands_open(api).await?)
+}
+
 /// Whether `recado up` is open to this machine now. It is asked for each request: a key that is made, and an account that is
 /// added, close it.
 pub(crate) async fn stands_open(api: &Api) -> Result<bool, Problem> {

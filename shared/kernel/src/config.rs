@@ -24,6 +24,7 @@ use crate::outbound::{self, Reach};
 use crate::retry::RetryPolicy;
 use crate::server_urls::{DatabaseUrl, Pooler, RedisUrl};
 use crate::telemetry;
+use crate::word_enum;
 
 /// A variable of the environment: its name, the default as one would write it, and what it is for.
 pub struct Variable {
@@ -326,6 +327,17 @@ pub const VARIABLES: &[Variable] = &[
         "25",
         "How long a stopping worker lets its jobs finish before it hands them back.",
     ),
+    variable("ENVIRONMENT_NAME", "", "What this installation is called in the header of the console, e.g. Production."),
+    variable(
+        "ENVIRONMENT_COLOR",
+        "gray",
+        "Its colour there, so that two installations are told apart: gray, blue, green, amber or red.",
+    ),
+    variable(
+        "CONSOLE_TRUSTED_HEADER",
+        "",
+        "Header in which a proxy that authenticates people names the user of the console, e.g. X-Forwarded-User. Believed from TRUSTED_PROXIES only. The user must exist.",
+    ),
     variable("DATABASE_MAX_CONNECTIONS", "10", "Connections per process on PostgreSQL."),
     variable(
         "DATABASE_POOLER",
@@ -418,6 +430,7 @@ pub struct Config {
     pub partner_require_kyc: bool,
     pub crm: CrmSettings,
     pub conversations: ConversationsSettings,
+    pub console: ConsoleSettings,
     pub worker: WorkerSettings,
     pub notification_retention: Duration,
     pub task_retention: Duration,
@@ -490,6 +503,30 @@ pub struct PushSettings {
     /// Per device.
     pub timeout: Duration,
 }
+
+/// How the console presents itself, and whom it believes.
+#[derive(Clone, Debug)]
+pub struct ConsoleSettings {
+    /// What the installation is called.
+    pub environment: Option<String>,
+    pub colour: Colour,
+    /// In which proxies name the user, in lower case. `None`: none does.
+    pub trusted_header: Option<String>,
+}
+
+/// The colour of an installation in the header of its console.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum Colour {
+    #[default]
+    Gray,
+    Blue,
+    Green,
+    Amber,
+    Red,
+}
+
+word_enum!(Colour, "a colour");
 
 /// A CRM and the application that gets its presences; Recado may play either end (seed 004).
 #[derive(Clone, Debug)]
@@ -682,6 +719,11 @@ impl Config {
             partner_require_kyc: env.flag("PARTNER_REQUIRE_KYC"),
             crm: crm(&mut env),
             conversations: conversations(&mut env),
+            console: ConsoleSettings {
+                environment: env.optional("ENVIRONMENT_NAME"),
+                colour: env.parse("ENVIRONMENT_COLOR", "choose gray, blue, green, amber or red"),
+                trusted_header: env.checked("CONSOLE_TRUSTED_HEADER", header_name),
+            },
             worker: WorkerSettings {
                 concurrency: env.number("WORKER_CONCURRENCY", 1, 10_000) as usize,
                 lease: env.seconds("WORKER_LEASE_SECONDS", 0.3),
@@ -816,6 +858,12 @@ fn allowed_hosts(env: &mut Environment) -> AllowedHosts {
         }
     }
     hosts
+}
+
+/// A name of a header, in lower case (RFC 9110, section 5.1).
+fn header_name(text: &str) -> Result<String, &'static str> {
+    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    is_name.then(|| text.to_ascii_lowercase()).ok_or("write the name of a header, e.g. X-Forwarded-User")
 }
 
 fn networks(env: &mut Environment, variable: &'static str) -> Vec<Network> {

@@ -3,6 +3,7 @@
 
 pub mod addresses;
 pub mod api_keys;
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -15,12 +16,15 @@ pub mod host_names;
 pub mod ids;
 pub mod networks;
 pub mod outbound;
+pub mod passwords;
 pub mod person;
 pub mod process;
 pub mod retry;
 pub mod sealed;
 pub mod secret_key;
 pub mod server_urls;
+pub mod sessions;
 pub mod telemetry;
 pub mod time_of_day;
+pub mod users;
 pub mod words;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use recado_kernel::ids::Id;
 use recado_kernel::retry::RetryPolicy;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -99,4 +100,14 @@ pub struct Cleanup {}
 
 impl Job for Cleanup {
     const KIND: Kind = Kind::new("cleanup", MAINTENANCE).priority(Priority::Low).timeout(LONG);
+}
+
+/// Walks through an action on many tasks.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RunBulk {
+    pub operation: Id,
+}
+
+impl Job for RunBulk {
+    const KIND: Kind = Kind::new("run_bulk", MAINTENANCE).timeout(LONG);
 }

@@ -1,6 +1,7 @@
 //! The queue: tasks are rows, Redis rings for them, leases and schedules keep them moving. Knows no feature: each system
 //! [declares](systems) its lanes and its kinds of job.
 
+pub mod bulk;
 pub mod context;
 pub mod enqueue;
 pub mod idempotency;

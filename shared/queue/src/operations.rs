@@ -1,5 +1,6 @@
 //! What an operator does to work that is already in the ledger, from the command line or the admin pages.
 
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
@@ -26,7 +27,13 @@ pub async fn retry(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
     Ok(rings.iter().map(|ring| ring.id).collect())
 }
 
-async fn revive(systems: Systems, session: &mut Session, ids: &[Id], now: Timestamp) -> db::Result<Vec<Ring>> {
+/// [`retry`] within a transaction of the caller's, who rings after its commit.
+pub(crate) async fn revive(
+    systems: Systems,
+    session: &mut Session,
+    ids: &[Id],
+    now: Timestamp,
+) -> db::Result<Vec<Ring>> {
     let rings = tasks::revive(session, ids, now).await?;
     let revived: Vec<Id> = rings.iter().map(|ring| ring.id).collect();
     systems.revived(session, &revived, now).await?;
@@ -55,10 +62,49 @@ pub async fn retry_all_dead(context: &Context, lanes: &[Lane]) -> db::Result<usi
 pub async fn cancel(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
-    let cancelled = tasks::cancel(&mut session, ids, now).await?;
-    context.systems.ended(&mut session, &cancelled, End::Cancelled, now).await?;
+    let cancelled = end(context.systems, &mut session, ids, now).await?;
     session.commit().await?;
     Ok(cancelled)
+}
+
+/// [`cancel`] within a transaction of the caller's.
+pub(crate) async fn end(systems: Systems, session: &mut Session, ids: &[Id], now: Timestamp) -> db::Result<Vec<Id>> {
+    let cancelled = tasks::cancel(session, ids, now).await?;
+    systems.ended(session, &cancelled, End::Cancelled, now).await?;
+    Ok(cancelled)
+}
+
+/// [`retry`] by somebody, which the audit log tells.
+pub async fn retry_as(context: &Context, ids: &[Id], actor: &Actor) -> db::Result<Vec<Id>> {
+    let now = context.clock.now();
+    let mut session = context.db.begin().await?;
+    let rings = revive(context.systems, &mut session, ids, now).await?;
+    let revived: Vec<Id> = rings.iter().map(|ring| ring.id).collect();
+    tell(&mut session, actor, "retry", &revived, now).await?;
+    session.commit().await?;
+    context.ring(&rings).await;
+    Ok(revived)
+}
+
+/// [`cancel`] by somebody, which the audit log tells.
+pub async fn cancel_as(context: &Context, ids: &[Id], actor: &Actor) -> db::Result<Vec<Id>> {
+    let now = context.clock.now();
+    let mut session = context.db.begin().await?;
+    let cancelled = end(context.systems, &mut session, ids, now).await?;
+    tell(&mut session, actor, "cancel", &cancelled, now).await?;
+    session.commit().await?;
+    Ok(cancelled)
+}
+
+async fn tell(
+    session: &mut Session,
+    actor: &Actor,
+    action: &'static str,
+    ids: &[Id],
+    now: Timestamp,
+) -> db::Result<()> {
+    let subjects: Vec<String> = ids.iter().map(Id::to_string).collect();
+    audit::write_each(session, actor, &Act::new(action, "task", ""), &subjects, now).await
 }
 
 /// A schedule cannot be run by hand.

@@ -5,7 +5,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 
-use crate::jobs::{Cleanup, Job, Kind, Ping, UnreadableJob};
+use crate::jobs::{Cleanup, Job, Kind, Ping, RunBulk, UnreadableJob};
 use crate::lanes::{Lane, MAINTENANCE, SYNC};
 
 /// What a system tells the queue about itself.
@@ -54,8 +54,12 @@ impl Rows for NoRows {
 }
 
 /// What is there in every program: the shared lanes, and jobs about the queue itself.
-pub const QUEUE: System =
-    System { name: "queue", lanes: &[SYNC, MAINTENANCE], kinds: &[Ping::KIND, Cleanup::KIND], rows: &NoRows };
+pub const QUEUE: System = System {
+    name: "queue",
+    lanes: &[SYNC, MAINTENANCE],
+    kinds: &[Ping::KIND, Cleanup::KIND, RunBulk::KIND],
+    rows: &NoRows,
+};
 
 /// All systems of a program.
 #[derive(Clone, Copy)]

@@ -699,7 +699,18 @@ pub struct TaskFilter {
     pub kind: Option<String>,
     /// Only tasks that are older than this one.
     pub before: Option<Id>,
+    /// Part of the error's text, in any case.
+    pub error: Option<String>,
+    /// Tasks that were made at this time or later,
+    pub since: Option<Timestamp>,
+    /// and before this one.
+    pub until: Option<Timestamp>,
+    /// Tasks that ended at this time or earlier.
+    pub ended_by: Option<Timestamp>,
 }
+
+/// No list tells further than this how many there are: "10,000+" is as good.
+pub const MOST_TOLD: i64 = 10_000;
 
 /// The columns of a [`Task`].
 const SELECT: &str = "select id, kind, lane, state, priority, run_at, attempt, failures, lost_leases, worker, lease_until, error, result,
@@ -725,6 +736,10 @@ impl TaskFilter {
             // As a literal, where an index asks for the state besides.
             asked.require(format!("state = '{}'", state.as_str()));
         }
+        asked.when("error ilike ? escape '\\'", self.error.as_deref().map(containing));
+        asked.when("id >= ?", self.since.map(Id::earliest));
+        asked.when("id < ?", self.until.map(Id::earliest));
+        asked.when("finished_at <= ?", self.ended_by);
         asked
     }
 
@@ -778,6 +793,64 @@ async fn oldest_looked_at(session: &mut Session, filter: &TaskFilter) -> Result<
     );
     let found: Vec<(Id, Timestamp)> = walked.all(session, &text).await?;
     Ok(found.into_iter().next())
+}
+
+/// A pattern of `like` for whatever contains these words.
+fn containing(words: &str) -> String {
+    format!("%{}%", words.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+}
+
+/// Where a page of a list lies: it begins after, or ends before, one of its rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    #[default]
+    First,
+    After(Id),
+    Before(Id),
+}
+
+/// A page of tasks, newest first, and whether there are more in its direction. Nothing is counted.
+pub async fn page(session: &mut Session, filter: &TaskFilter, place: Place, limit: i64) -> Result<(Vec<Task>, bool)> {
+    let mut asked = filter.conditions();
+    let order = match place {
+        Place::First => "desc",
+        Place::After(id) => {
+            asked.when("id < ?", Some(id));
+            "desc"
+        }
+        Place::Before(id) => {
+            asked.when("id > ?", Some(id));
+            "asc"
+        }
+    };
+    let text = format!("{SELECT} where {asked} order by id {order} limit {}", limit + 1);
+    let mut found: Vec<Task> = asked.all(session, &text).await?;
+    let has_more = found.len() > usize::try_from(limit).unwrap_or_default();
+    found.truncate(usize::try_from(limit).unwrap_or_default());
+    if matches!(place, Place::Before(_)) {
+        found.reverse();
+    }
+    Ok((found, has_more))
+}
+
+/// How many tasks a filter finds, up to one more than [`MOST_TOLD`].
+pub async fn count(session: &mut Session, filter: &TaskFilter) -> Result<i64> {
+    let asked = filter.conditions();
+    let text = format!("select count(*) from (select 1 from tasks where {asked} limit {}) counted", MOST_TOLD + 1);
+    let counted: Vec<(i64,)> = asked.all(session, &text).await?;
+    Ok(counted.first().map_or(0, |(count,)| *count))
+}
+
+/// The ids and states that a filter finds, by id: the next `limit` after one.
+pub async fn walk(
+    session: &mut Session,
+    filter: &TaskFilter,
+    after: Option<Id>,
+    limit: i64,
+) -> Result<Vec<(Id, State)>> {
+    let mut asked = filter.conditions();
+    asked.when("id > ?", after);
+    asked.all(session, &format!("select id, state from tasks where {asked} order by id limit {limit}")).await
 }
 
 /// Dead tasks of these lanes, or of all when there are none, by id: the next `limit` after one.

@@ -3,6 +3,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod app;
+pub(crate) mod browser;
 pub(crate) mod pair;
 pub(crate) mod program;
 pub(crate) mod proxy;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use recado_conversations::{codes, messages, requests};
+use recado_kernel::audit;
 use recado_notifications::{analytics, journal, notifications};
 use recado_partners::{events, inbound, rejected};
 use recado_queue::context::Context;
 use recado_queue::jobs::Cleanup;
 use recado_queue::tasks::Claimed;
-use recado_queue::{idempotency, tasks};
+use recado_queue::{bulk, idempotency, tasks};
 use recado_webhooks::{deliveries, notices};
 use serde_json::json;
 
@@ -48,6 +49,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
                 What::WhatsappMessages => messages::delete_before(&mut session, messages_before, LARGEST_BATCH).await?,
                 What::Reservations => requests::delete_before(&mut session, requests_before, LARGEST_BATCH).await?,
                 What::ReservationCodes => codes::delete_expired(&mut session, requests_before, LARGEST_BATCH).await?,
+                What::Audit => audit::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
+                What::BulkOperations => bulk::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
             };
             session.commit().await?;
             *deleted += step;
@@ -73,6 +76,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         whatsapp_messages,
         reservations,
         reservation_codes,
+        audit,
+        bulk_operations,
     ] = deleted;
     Ok(Outcome::Done(json!({
         "tasks": tasks,
@@ -87,6 +92,8 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         "whatsapp_messages": whatsapp_messages,
         "reservations": reservations,
         "reservation_codes": reservation_codes,
+        "audit": audit,
+        "bulk_operations": bulk_operations,
         "idempotency_keys": idempotency_keys,
     })))
 }
@@ -107,10 +114,12 @@ enum What {
     WhatsappMessages,
     Reservations,
     ReservationCodes,
+    Audit,
+    BulkOperations,
 }
 
 impl What {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Tasks,
         Self::Notifications,
         Self::Journal,
@@ -123,5 +132,7 @@ impl What {
         Self::WhatsappMessages,
         Self::Reservations,
         Self::ReservationCodes,
+        Self::Audit,
+        Self::BulkOperations,
     ];
 }

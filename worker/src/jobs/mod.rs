@@ -1,5 +1,6 @@
 //! What each kind of job does: a room per system, and in it a file per noun.
 
+mod bulk;
 mod cleanup;
 mod conversations;
 mod erasure;
@@ -29,6 +30,7 @@ pub(crate) fn all(context: &Context) -> Result<Jobs, ProviderError> {
     jobs.add(&queue, ping);
     jobs.add(&queue, cleanup::run);
     jobs.add(&queue, erasure::run);
+    jobs.add(&queue, bulk::run);
     notifications::register(&mut jobs, Notifications::new(context.clone()))?;
     conversations::register(&mut jobs, context.clone())?;
     partners::register(&mut jobs, context.clone());

@@ -1,0 +1,67 @@
+//! The console: the pages under `/admin/` on which operators and staff use Recado.
+//!
+//! The server renders HTML; htmx makes it quick and live, and without scripts every page is still a link and every action a
+//! form. All URLs stand on one page, [`pages`]. A handler's first argument says who may come in (`May<Operate>`), and a route
+//! whose handler does not ask does not compile. `docs/adding-a-page.md` is the way to add one.
+
+mod assets;
+mod auth;
+mod cookies;
+mod door;
+mod failure;
+mod lists;
+mod live;
+mod masking;
+mod notice;
+mod page;
+mod pages;
+mod routes;
+mod throttle;
+mod words;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use recado_queue::context::Context;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::auth::Needs;
+use crate::live::Live;
+pub use crate::routes::{Entry, Sort};
+use crate::throttle::Throttle;
+
+/// What the server knows of a request and the console cannot: put into its extensions before it comes here.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// From where it comes, as far as that is known.
+    pub address: Option<IpAddr>,
+    /// The host that it is for, with its port.
+    pub host: String,
+    pub request_id: String,
+    /// The other end of the connection is a proxy of ours, whose headers are believed.
+    pub through_our_proxy: bool,
+    /// The installation is open to this machine, and this machine asks: no one need log in.
+    pub is_let_in: bool,
+}
+
+/// What every page may use.
+struct Console {
+    context: Context,
+    live: Arc<Live>,
+    throttle: Throttle,
+}
+
+/// The pages. Streams end when `stop` does.
+pub fn router<S: Clone + Send + Sync + 'static>(context: Context, stop: CancellationToken) -> Router<S> {
+    let live = Live::new(context.clone(), stop);
+    let console = Arc::new(Console { context, live, throttle: Throttle::default() });
+    let router = pages::all().router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
+    Router::new().merge(router.with_state(console))
+}
+
+/// Every URL, with what it needs: for tests, and for the table of roles.
+pub fn entries() -> Vec<Entry> {
+    pages::all().entries
+}

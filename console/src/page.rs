@@ -1,0 +1,214 @@
+//! What every page has: its frame, and the verbs with which a template writes words, numbers and times.
+
+use std::fmt;
+use std::sync::Arc;
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use fluent_bundle::FluentArgs;
+use recado_kernel::clock::Timestamp;
+use recado_kernel::errors::explain;
+use recado_kernel::users::Role;
+use url::form_urlencoded;
+
+use crate::auth::Visit;
+use crate::failure::Failure;
+use crate::notice::Notice;
+use crate::words::Value;
+use crate::{Console, assets};
+
+/// The frame of a page, and its verbs. A template's struct holds one as `page`.
+pub(crate) struct Page {
+    pub(crate) visit: Arc<Visit>,
+    /// The message that is its title.
+    title: &'static str,
+    /// What the title says besides: a name, an id.
+    pub(crate) about: String,
+    /// Which entry of the navigation it belongs to.
+    pub(crate) section: &'static str,
+    /// What it watches; see `live.rs`.
+    pub(crate) topics: Vec<String>,
+    pub(crate) notice: Option<Notice>,
+    /// The installation, as its operators call it, and its colour.
+    pub(crate) environment: String,
+    pub(crate) colour: &'static str,
+}
+
+impl Page {
+    pub(crate) fn new(console: &Console, visit: &Arc<Visit>, section: &'static str, title: &'static str) -> Self {
+        let settings = &console.context.config.console;
+        Self {
+            visit: visit.clone(),
+            title,
+            about: String::new(),
+            section,
+            topics: Vec::new(),
+            notice: visit.notice.as_deref().and_then(Notice::read),
+            environment: settings.environment.clone().unwrap_or_default(),
+            colour: settings.colour.as_str(),
+        }
+    }
+
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "templates give some values as they are, and others borrowed")]
+    pub(crate) fn about(mut self, about: impl ToString) -> Self {
+        self.about = about.to_string();
+        self
+    }
+
+    /// Watches a topic while the page is open.
+    #[must_use]
+    pub(crate) fn watching(mut self, topic: String) -> Self {
+        self.topics.push(topic);
+        self
+    }
+
+    // --- What templates write with ---
+
+    /// A message.
+    pub(crate) fn t(&self, message: &str) -> String {
+        self.visit.words.say(message, None)
+    }
+
+    /// A message with a value.
+    pub(crate) fn t1(&self, message: &str, name: &str, value: impl Value) -> String {
+        let mut args = FluentArgs::new();
+        args.set(name.to_owned(), value.value());
+        self.visit.words.say(message, Some(&args))
+    }
+
+    /// A message with two values.
+    pub(crate) fn t2(&self, message: &str, name: &str, value: impl Value, other: &str, second: impl Value) -> String {
+        let mut args = FluentArgs::new();
+        args.set(name.to_owned(), value.value());
+        args.set(other.to_owned(), second.value());
+        self.visit.words.say(message, Some(&args))
+    }
+
+    /// The message of a word: `word("task-state", "dead")` is `task-state-dead`.
+    pub(crate) fn word(&self, family: &str, word: impl fmt::Display) -> String {
+        let word = word.to_string().replace(['_', '.'], "-");
+        self.visit.words.say(&format!("{family}-{word}"), None)
+    }
+
+    /// A number as it is written in this language.
+    pub(crate) fn number(&self, number: &i64) -> String {
+        self.visit.words.number(*number as f64, 0)
+    }
+
+    /// A moment: the absolute time in the zone of this visit. The script adds how long ago that is.
+    pub(crate) fn time(&self, at: &Timestamp) -> Markup {
+        let shown = self.visit.words.moment(*at, self.visit.zone);
+        Markup(format!(
+            "<time datetime=\"{}\" title=\"{shown} {}\"><span>{shown}</span></time>",
+            at.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ"),
+            self.visit.zone.name(),
+        ))
+    }
+
+    pub(crate) fn heading(&self) -> String {
+        self.t(self.title)
+    }
+
+    pub(crate) fn language(&self) -> &'static str {
+        self.visit.words.language.as_str()
+    }
+
+    pub(crate) fn theme(&self) -> &str {
+        self.visit.user.as_ref().and_then(|user| user.theme.as_deref()).unwrap_or("system")
+    }
+
+    pub(crate) fn zone(&self) -> &'static str {
+        self.visit.zone.name()
+    }
+
+    pub(crate) fn edition(&self) -> &'static str {
+        assets::edition()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.visit.user.as_ref().map_or("", |user| user.name.as_str())
+    }
+
+    pub(crate) fn is_inside(&self) -> bool {
+        self.visit.is_inside()
+    }
+
+    pub(crate) fn may_operate(&self) -> bool {
+        self.visit.may(Role::Operator)
+    }
+
+    pub(crate) fn may_administer(&self) -> bool {
+        self.visit.may(Role::Admin)
+    }
+
+    /// The stream of this page.
+    pub(crate) fn stream(&self) -> String {
+        let topics = self.topics.iter().map(|topic| ("topics", topic));
+        let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(topics).finish();
+        format!("/admin/live?{query}")
+    }
+
+    /// How the notice reads.
+    pub(crate) fn told(&self, notice: &Notice) -> String {
+        self.t1(&format!("notice-{}", notice.word), "count", notice.count)
+    }
+}
+
+/// HTML that was made by us, and is not escaped again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Markup(pub(crate) String);
+
+impl fmt::Display for Markup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl HtmlSafe for Markup {}
+
+/// A page, drawn.
+pub(crate) fn html(template: &impl Template) -> Result<Response, Failure> {
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8")];
+    Ok((headers, template.render().map_err(Failure::Drawing)?).into_response())
+}
+
+/// The same with a status: a form that is shown again with what is wrong in it.
+pub(crate) fn refused(template: &impl Template) -> Result<Response, Failure> {
+    let mut response = html(template)?;
+    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    Ok(response)
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct FailurePage {
+    page: Page,
+    word: &'static str,
+    role: Option<Role>,
+    request_id: String,
+}
+
+/// The page that tells a failure.
+pub(crate) fn failure(console: &Console, visit: &Arc<Visit>, failure: &Failure) -> Response {
+    if failure.status().is_server_error() {
+        tracing::error!("a page of the console failed: {}", explain(failure));
+    }
+    let role = if let Failure::Forbidden(role) = failure { Some(*role) } else { None };
+    let page = Page::new(console, visit, "", "failure-title");
+    let request_id = visit.visitor.request_id.clone();
+    let drawn = html(&FailurePage { page, word: failure.word(), role, request_id });
+    let mut response = drawn.unwrap_or_else(|failure| failure.status().into_response());
+    *response.status_mut() = failure.status();
+    response
+}
+
+/// Where to log in, and where to go on then.
+pub(crate) fn login_url(path: &str, query: &str) -> HeaderValue {
+    let back = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("back", &back).finish();
+    HeaderValue::try_from(format!("/admin/login/?{query}")).unwrap_or(HeaderValue::from_static("/admin/login/"))
+}

@@ -1,0 +1,95 @@
+//! One's own account: how the console looks, and where one is logged in.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Form;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use recado_kernel::audit::{self, Act};
+use recado_kernel::ids::Id;
+use recado_kernel::sessions::{self, Seat};
+use recado_kernel::users::{self, Role};
+use serde::Deserialize;
+
+use crate::Console;
+use crate::auth::{May, Own};
+use crate::failure::Failure;
+use crate::notice::{Notice, then};
+use crate::page::{Page, html};
+use crate::words::Language;
+
+#[derive(Template)]
+#[template(path = "account/me.html")]
+struct AccountPage {
+    page: Page,
+    roles: Vec<Role>,
+    language: String,
+    theme: String,
+    utc: bool,
+    seats: Vec<Seat>,
+    own: Option<Id>,
+}
+
+/// `/admin/me/`
+pub(crate) async fn show(may: May<Own>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
+    let visit = &may.visit;
+    let seats = match &visit.user {
+        Some(user) => sessions::of_user(&mut console.context.db.read().await?, user.id, visit.now).await?,
+        None => Vec::new(),
+    };
+    let user = visit.user.as_ref();
+    html(&AccountPage {
+        page: Page::new(&console, visit, "me", "me-title"),
+        roles: visit.roles.0.clone(),
+        language: user.and_then(|user| user.language.clone()).unwrap_or_default(),
+        theme: user.and_then(|user| user.theme.clone()).unwrap_or_default(),
+        utc: user.is_some_and(|user| user.utc),
+        seats,
+        own: visit.session,
+    })
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Choices {
+    #[serde(default)]
+    language: String,
+    #[serde(default)]
+    theme: String,
+    #[serde(default)]
+    zone: String,
+}
+
+/// How one wants to see the console.
+pub(crate) async fn save(
+    may: May<Own>,
+    State(console): State<Arc<Console>>,
+    form: Result<Form<Choices>, FormRejection>,
+) -> Result<Response, Failure> {
+    let Form(choices) = form.map_err(|_| Failure::Malformed)?;
+    let user = may.visit.user.as_ref().ok_or(Failure::NotFound)?;
+    let language = choices.language.parse::<Language>().ok().map(Language::as_str);
+    let theme = ["light", "dark"].into_iter().find(|theme| *theme == choices.theme);
+    let mut session = console.context.db.begin().await?;
+    users::set_choices(&mut session, user.id, language, theme, choices.zone == "utc").await?;
+    session.commit().await?;
+    Ok(then("/admin/me/", &Notice::new("saved", 1)))
+}
+
+/// Ends one of one's sessions, elsewhere or here.
+pub(crate) async fn end_session(
+    may: May<Own>,
+    State(console): State<Arc<Console>>,
+    Path(id): Path<Id>,
+) -> Result<Response, Failure> {
+    let visit = &may.visit;
+    let user = visit.user.as_ref().ok_or(Failure::NotFound)?;
+    let mut session = console.context.db.begin().await?;
+    if !sessions::end(&mut session, user.id, id).await? {
+        return Err(Failure::NotFound);
+    }
+    audit::write(&mut session, &visit.actor(), &Act::new("end", "session", id), visit.now).await?;
+    session.commit().await?;
+    Ok(then("/admin/me/", &Notice::new("session-ended", 1)))
+}

@@ -1,0 +1,117 @@
+//! All URLs of the console on one page. A slash at their end makes no difference.
+//!
+//! The first argument of each handler says what it needs; `docs/console.md` has the table that comes of it.
+
+mod account;
+mod audit;
+mod bulk;
+mod live;
+mod login;
+mod search;
+mod tasks;
+
+use axum::response::Redirect;
+
+use crate::assets;
+use crate::auth::{Enter, Look, May};
+use crate::failure::Failure;
+use crate::live::Topic;
+use crate::routes::Routes;
+
+pub(crate) fn all() -> Routes {
+    Routes::default()
+        .part("/admin", today)
+        // Who one is
+        .page("/admin/login", login::show)
+        .action("/admin/login", login::log_in)
+        .action("/admin/logout", login::log_out)
+        .part("/admin/password/{token}", login::choose_password)
+        .action("/admin/password/{token}", login::set_password)
+        .page("/admin/me", account::show)
+        .action("/admin/me", account::save)
+        .action("/admin/me/sessions/{id}/end", account::end_session)
+        // Work
+        .page("/admin/tasks", tasks::list)
+        .part("/admin/tasks/count", tasks::count)
+        .page("/admin/tasks/bulk", tasks::confirm_bulk)
+        .action("/admin/tasks/bulk", tasks::start_bulk)
+        .page("/admin/tasks/{id}", tasks::show)
+        .action("/admin/tasks/{id}/retry", tasks::retry)
+        .action("/admin/tasks/{id}/cancel", tasks::cancel)
+        .page("/admin/bulk", bulk::list)
+        .page("/admin/bulk/{id}", bulk::show)
+        .action("/admin/bulk/{id}/stop", bulk::stop)
+        .action("/admin/bulk/{id}/resume", bulk::resume)
+        // Everything
+        .page("/admin/search", search::find)
+        .page("/admin/audit", audit::list)
+        .part("/admin/audit/of/{kind}/{subject}", audit::history)
+        // What pages are made of
+        .part("/admin/live", live::stream)
+        .part("/admin/assets/{file}", assets::asset)
+        // No fallback: the API, which mounts this, has one
+        .part("/admin/{*rest}", nothing_here)
+}
+
+/// What pages can watch.
+pub(crate) const TOPICS: &[Topic] = &[tasks::COUNTS, tasks::ONE, tasks::NEW, bulk::ONE];
+
+/// Until there is a page for it, the day begins with the tasks.
+async fn today(_: May<Look>) -> Redirect {
+    Redirect::to("/admin/tasks/")
+}
+
+async fn nothing_here(_: May<Enter>) -> Failure {
+    Failure::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::auth::Needs;
+    use crate::routes::Sort;
+
+    use super::*;
+
+    /// The table of docs/console.md is this one, so that a change of who may do what is seen.
+    #[test]
+    fn the_table_of_roles_is_in_the_document() {
+        let mut table = String::from("| URL | what | needs |\n|---|---|---|\n");
+        for entry in all().entries {
+            let needs = match entry.needs {
+                Needs::Nothing => "–",
+                Needs::Login => "login",
+                Needs::Role(role) => role.as_str(),
+            };
+            table.push_str(&format!("| `{} {}/` | {} | {needs} |\n", entry.method, entry.path, word(entry.sort)));
+        }
+        let document = include_str!("../../../docs/console.md");
+        assert!(document.contains(&table), "put this table into docs/console.md:\n\n{table}");
+    }
+
+    fn word(sort: Sort) -> &'static str {
+        match sort {
+            Sort::Page => "page",
+            Sort::Part => "part",
+            Sort::Action => "action",
+        }
+    }
+
+    #[test]
+    fn no_action_is_open_but_those_before_the_login() {
+        let open: BTreeSet<&str> = all()
+            .entries
+            .into_iter()
+            .filter(|entry| entry.sort == Sort::Action && entry.needs == Needs::Nothing)
+            .map(|entry| entry.path)
+            .collect();
+        assert_eq!(open, BTreeSet::from(["/admin/login", "/admin/password/{token}"]));
+    }
+
+    #[test]
+    fn topics_have_names_of_their_own() {
+        let names: BTreeSet<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+        assert_eq!(names.len(), TOPICS.len());
+    }
+}

@@ -1,0 +1,347 @@
+//! The words of the console, in Spanish and English: `locales/*.ftl`, one message for each thing that is said.
+//!
+//! A template says `{{ page.t("tasks-title") }}`; with values `{{ page.t1("tasks-new", "count", count) }}`; and for a word of an
+//! enum `{{ page.word("task-state", state) }}`, which is the message `task-state-dead`. A test holds templates, code and both
+//! files to each other.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use chrono::{Datelike, Timelike};
+use chrono_tz::Tz;
+use fluent_bundle::concurrent::FluentBundle;
+use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::word_enum;
+
+/// The languages of the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub(crate) enum Language {
+    Es,
+    En,
+}
+
+word_enum!(Language, "a language");
+
+impl Language {
+    /// What a browser asks for (RFC 9110, section 12.5.4): of ours the one it likes most; Spanish where it likes neither.
+    pub(crate) fn wanted(header: &str) -> Self {
+        let mut best = (0.0, Self::Es);
+        for part in header.split(',') {
+            let mut pieces = part.split(';');
+            let tag = pieces.next().unwrap_or_default().trim().to_ascii_lowercase();
+            let weight = pieces.find_map(|piece| piece.trim().strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+            let language = match tag.split('-').next() {
+                Some("es") => Self::Es,
+                Some("en") => Self::En,
+                _ => continue,
+            };
+            if weight > best.0 {
+                best = (weight, language);
+            }
+        }
+        best.1
+    }
+
+    fn source(self) -> &'static str {
+        match self {
+            Self::Es => include_str!("../locales/es.ftl"),
+            Self::En => include_str!("../locales/en.ftl"),
+        }
+    }
+
+    /// Between thousands, and before decimals.
+    fn separators(self) -> (char, char) {
+        match self {
+            Self::Es => ('.', ','),
+            Self::En => (',', '.'),
+        }
+    }
+}
+
+/// All that is said in one language.
+pub(crate) struct Words {
+    pub(crate) language: Language,
+    bundle: FluentBundle<FluentResource>,
+}
+
+static SPANISH: LazyLock<Words> = LazyLock::new(|| Words::read(Language::Es));
+static ENGLISH: LazyLock<Words> = LazyLock::new(|| Words::read(Language::En));
+
+impl Words {
+    pub(crate) fn of(language: Language) -> &'static Self {
+        match language {
+            Language::Es => &SPANISH,
+            Language::En => &ENGLISH,
+        }
+    }
+
+    fn read(language: Language) -> Self {
+        let identifier = language.as_str().parse().expect("a language's own word is its identifier");
+        let mut bundle = FluentBundle::new_concurrent(vec![identifier]);
+        // Marks around values would stand in the middle of URLs and attributes.
+        bundle.set_use_isolating(false);
+        bundle.set_formatter(Some(match language {
+            Language::Es => |value, _| as_number(Language::Es, value),
+            Language::En => |value, _| as_number(Language::En, value),
+        }));
+        let resource = FluentResource::try_new(language.source().to_owned());
+        let resource = resource.unwrap_or_else(|(_, errors)| panic!("{language}.ftl: {errors:?}"));
+        bundle.add_resource(resource).unwrap_or_else(|errors| panic!("{language}.ftl: {errors:?}"));
+        Self { language, bundle }
+    }
+
+    /// A message. One that is missing is its own name, which a test does not let happen.
+    pub(crate) fn say(&self, message: &str, args: Option<&FluentArgs<'_>>) -> String {
+        let pattern = self.bundle.get_message(message).and_then(|found| found.value());
+        let Some(pattern) = pattern else { return format!("⟦{message}⟧") };
+        self.bundle.format_pattern(pattern, args, &mut Vec::new()).into_owned()
+    }
+
+    /// A number as it is written in this language.
+    pub(crate) fn number(&self, number: f64, decimals: usize) -> String {
+        written(self.language, number, decimals)
+    }
+
+    /// A moment: `27 nov 2026, 11:06:02`.
+    pub(crate) fn moment(&self, at: Timestamp, zone: Tz) -> String {
+        let local = at.to_utc().with_timezone(&zone);
+        let mut args = FluentArgs::new();
+        args.set("day", local.day().to_string());
+        args.set("month", self.say(&format!("month-{}", local.month()), None));
+        args.set("year", local.year().to_string());
+        args.set("time", format!("{:02}:{:02}:{:02}", local.hour(), local.minute(), local.second()));
+        self.say("moment", Some(&args))
+    }
+}
+
+fn as_number(language: Language, value: &FluentValue<'_>) -> Option<String> {
+    match value {
+        FluentValue::Number(number) => {
+            let decimals = number.options.minimum_fraction_digits.unwrap_or_default();
+            Some(written(language, number.value, decimals))
+        }
+        _ => None,
+    }
+}
+
+fn written(language: Language, number: f64, decimals: usize) -> String {
+    let (thousands, decimal) = language.separators();
+    let text = format!("{:.*}", decimals, number.abs());
+    let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
+    let mut shown = String::new();
+    if number < 0.0 {
+        shown.push('−');
+    }
+    for (place, digit) in whole.chars().enumerate() {
+        if place > 0 && (whole.len() - place) % 3 == 0 {
+            shown.push(thousands);
+        }
+        shown.push(digit);
+    }
+    if !rest.is_empty() {
+        shown.push(decimal);
+        shown.push_str(rest);
+    }
+    shown
+}
+
+/// A value that stands in a message.
+pub(crate) trait Value {
+    fn value(&self) -> FluentValue<'_>;
+}
+
+impl<T: Value + ?Sized> Value for &T {
+    fn value(&self) -> FluentValue<'_> {
+        (**self).value()
+    }
+}
+
+impl Value for str {
+    fn value(&self) -> FluentValue<'_> {
+        FluentValue::String(Cow::Borrowed(self))
+    }
+}
+
+impl Value for String {
+    fn value(&self) -> FluentValue<'_> {
+        FluentValue::String(Cow::Borrowed(self))
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty),+) => {
+        $(impl Value for $number {
+            fn value(&self) -> FluentValue<'_> {
+                FluentValue::from(*self)
+            }
+        })+
+    };
+}
+
+numbers!(i32, i64, usize);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// Messages with the values that each names.
+    fn messages(language: Language) -> BTreeMap<String, BTreeSet<String>> {
+        let mut found = BTreeMap::new();
+        let mut current = String::new();
+        for line in language.source().lines() {
+            if let Some((name, _)) =
+                line.split_once(" =").filter(|_| line.starts_with(|one: char| one.is_ascii_lowercase()))
+            {
+                name.clone_into(&mut current);
+                assert!(found.insert(current.clone(), BTreeSet::new()).is_none(), "{current} is there twice");
+            }
+            for rest in line.split('$').skip(1) {
+                let variable: String =
+                    rest.chars().take_while(|one| one.is_ascii_alphanumeric() || *one == '_').collect();
+                found.get_mut(&current).expect("a message").insert(variable);
+            }
+        }
+        found
+    }
+
+    fn files(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
+        let mut found = Vec::new();
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|found| found == ending) {
+                    let text = std::fs::read_to_string(&path).expect("a text");
+                    found.push((path, text));
+                }
+            }
+        }
+        found
+    }
+
+    /// What templates and code ask for: whole names, and beginnings of names whose end is a word of an enum.
+    fn asked() -> (BTreeSet<String>, BTreeSet<String>) {
+        let (mut whole, mut begun) = (BTreeSet::new(), BTreeSet::new());
+        for (_, text) in files("templates", "html").into_iter().chain(files("src", "rs")) {
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            let named = |call: &str| {
+                let calls = text.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+                calls.map(str::to_owned).collect::<Vec<_>>()
+            };
+            [".t(\"", ".t1(\"", ".t2(\"", ".say(\""].iter().for_each(|call| whole.extend(named(call)));
+            begun.extend(named(".word(\""));
+            // The last argument is the title.
+            for call in text.split("Page::new(").skip(1) {
+                let call = call.split(')').next().unwrap_or_default();
+                whole.extend(call.rsplit('"').nth(1).map(str::to_owned));
+            }
+            for rest in text.split("Notice::new(\"").skip(1) {
+                whole.insert(format!("notice-{}", rest.split('"').next().expect("a quote")));
+            }
+        }
+        begun.insert("month".to_owned());
+        (whole, begun)
+    }
+
+    #[test]
+    fn both_languages_say_the_same_with_the_same_values() {
+        let (spanish, english) = (messages(Language::Es), messages(Language::En));
+        for (name, values) in &spanish {
+            assert_eq!(english.get(name), Some(values), "{name}");
+        }
+        for name in english.keys() {
+            assert!(spanish.contains_key(name), "{name} is missing in es.ftl");
+        }
+    }
+
+    #[test]
+    fn no_message_is_missing_and_none_is_idle() {
+        let (there, (whole, begun)) = (messages(Language::Es), asked());
+        let missing: Vec<&String> = whole.iter().filter(|name| !there.contains_key(*name)).collect();
+        assert!(missing.is_empty(), "asked for, and not in the files: {missing:?}");
+        let is_asked = |name: &String| {
+            whole.contains(name)
+                || begun.iter().any(|start| name.strip_prefix(start.as_str()).is_some_and(|rest| rest.starts_with('-')))
+        };
+        let idle: Vec<&String> = there.keys().filter(|name| !is_asked(name)).collect();
+        assert!(idle.is_empty(), "in the files, and never asked for: {idle:?}");
+        for start in &begun {
+            assert!(there.keys().any(|name| name.starts_with(&format!("{start}-"))), "no message begins with {start}-");
+        }
+    }
+
+    /// What a person reads stands in the files of words: between tags and in attributes templates hold none.
+    #[test]
+    fn no_template_holds_a_word() {
+        for (path, text) in files("templates", "html") {
+            let literal = literals(&text);
+            assert!(literal.is_empty(), "{}: {literal:?} belongs into locales/*.ftl", path.display());
+        }
+    }
+
+    fn literals(template: &str) -> Vec<String> {
+        let mut text = template.to_owned();
+        for (open, close) in [("{#", "#}"), ("{{", "}}"), ("{%", "%}")] {
+            while let Some(start) = text.find(open) {
+                let end = text[start..].find(close).map_or(text.len(), |end| start + end + 2);
+                text.replace_range(start..end, " ");
+            }
+        }
+        let has_word = |text: &str| text.chars().filter(|one| one.is_alphabetic()).count() > 1;
+        let mut found = Vec::new();
+        for piece in text.split('<') {
+            let (tag, content) = piece.split_once('>').unwrap_or(("", piece));
+            for name in ["alt=\"", "aria-label=\"", "placeholder=\"", "title=\""] {
+                let values = tag.split(name).skip(1).filter_map(|rest| rest.split('"').next());
+                found.extend(values.filter(|value| has_word(value)).map(str::to_owned));
+            }
+            // A key and a command are the same in every language.
+            let is_same_everywhere = ["kbd", "code", "pre", "!doctype"].iter().any(|name| tag.starts_with(name));
+            if has_word(content) && !is_same_everywhere {
+                found.push(content.trim().to_owned());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_literal_word_is_found() {
+        assert_eq!(literals("<p>{{ page.t(\"a\") }} <b>Retry</b></p>"), ["Retry"]);
+        assert_eq!(literals("<input placeholder=\"Search\" name=\"query\">"), ["Search"]);
+        assert!(literals("{# a remark #}<kbd>Esc</kbd><td class=\"name\">{{ name }} · </td>").is_empty());
+    }
+
+    #[test]
+    fn a_browser_gets_the_language_that_it_likes_most() {
+        for (header, language) in [
+            ("", Language::Es),
+            ("en-US,en;q=0.9,es;q=0.8", Language::En),
+            ("es-EC,es;q=0.9,en;q=0.8", Language::Es),
+            ("de,fr;q=0.9", Language::Es),
+            ("de,en;q=0.3", Language::En),
+            ("en;q=nonsense;;,", Language::En),
+        ] {
+            assert_eq!(Language::wanted(header), language, "{header}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_moments_are_of_the_language() {
+        let (spanish, english) = (Words::of(Language::Es), Words::of(Language::En));
+        assert_eq!(
+            (spanish.number(1234.5, 1), english.number(1234.5, 1)),
+            ("1.234,5".to_owned(), "1,234.5".to_owned())
+        );
+        assert_eq!(english.number(-1_000_000.0, 0), "−1,000,000");
+        let at = Timestamp::from_micros(0);
+        assert_eq!(spanish.moment(at, Tz::UTC), "1 ene 1970, 00:00:00");
+        assert_eq!(english.moment(at, Tz::America__Guayaquil), "31 Dec 1969, 19:00:00");
+    }
+}

@@ -1,0 +1,200 @@
+//! Who gets into the console, and what each may do there.
+
+use std::time::Duration;
+
+use recado_console::{Entry, Needs, Sort};
+use recado_kernel::users::{Role, Roles};
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::harness::app::App;
+use crate::harness::browser::PASSWORD;
+use crate::harness::pair::story;
+
+story!(nobody_gets_in_without_a_login, async |app: &App| {
+    let stranger = app.browser();
+    let answer = stranger.get("/admin/tasks/?state=dead").await;
+    assert_eq!((answer.status, answer.header("location")), (303, "/admin/login/?back=%2Fadmin%2Ftasks%3Fstate%3Ddead"));
+    let login = stranger.page("/admin/login/?back=%2Fadmin%2Ftasks%2F").await;
+    assert!(login.contains("autocomplete=\"current-password\"") && login.contains("autocomplete=\"username\""));
+    let answer = stranger.get("/admin/login/?back=https://evil.example.com/").await;
+    assert!(!answer.text.contains("evil.example.com"), "a stranger's address is no way back");
+    assert!(answer.header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"));
+    assert_eq!((answer.header("cache-control"), answer.header("referrer-policy")), ("no-store", "same-origin"));
+});
+
+story!(a_link_sets_a_password_once, async |app: &App| {
+    app.live_now();
+    let made = app.recado_json(&["user", "create", "Ana@Example.com", "--roles", "operator"]).await;
+    let link = made["link"].as_str().expect("a link");
+    let path = &link[link.find("/admin/").expect("a page of the console")..];
+    let mut browser = app.browser();
+    assert!(browser.page(path).await.contains("ana@example.com"));
+    assert_eq!(browser.post(path, &[("password", "short")]).await.status, 422);
+    assert_eq!(browser.post(path, &[("password", PASSWORD)]).await.status, 303);
+    assert_eq!(
+        (browser.get(path).await.status, browser.post(path, &[("password", PASSWORD)]).await.status),
+        (404, 404)
+    );
+    assert!(!browser.log_in("ana@example.com", "another sentence entirely").await);
+    assert!(browser.log_in(" ANA@example.com", PASSWORD).await);
+    assert!(browser.page("/admin/tasks/").await.contains("ana@example.com"));
+
+    assert!(app.recado(&["user", "disable", "ana@example.com"]).await.status.success());
+    assert_eq!(browser.get("/admin/tasks/").await.status, 303, "all her sessions have ended");
+    assert!(!browser.log_in("ana@example.com", PASSWORD).await);
+    let listed = app.recado_json(&["user", "list"]).await;
+    assert_eq!((&listed[0]["name"], &listed[0]["roles"]), (&Value::from("ana@example.com"), &Value::from("operator")));
+    assert!(!listed.to_string().contains("argon2"), "{listed}");
+});
+
+story!(a_session_ends, async |app: &App| {
+    app.person("luis", "viewer").await;
+    let (mut here, mut there) = (app.browser(), app.browser());
+    assert!(here.log_in("luis", PASSWORD).await && there.log_in("luis", PASSWORD).await);
+    assert_ne!(here.cookie, there.cookie);
+    // Ended from another browser.
+    let account = here.page("/admin/me/").await;
+    let ends: Vec<&str> = account
+        .split("action=\"")
+        .filter_map(|rest| rest.split('"').next())
+        .filter(|url| url.ends_with("/end/"))
+        .collect();
+    assert_eq!(ends.len(), 2, "{account}");
+    let own = account.split("this one").next().expect("it is there").matches("/end/").count();
+    let other = ends[1 - own.min(1)];
+    assert_eq!(here.post(other, &[]).await.status, 303);
+    assert_eq!(
+        usize::from(here.get("/admin/me/").await.status == 200)
+            + usize::from(there.get("/admin/me/").await.status == 200),
+        1
+    );
+    // By not being used, and by being old.
+    let mut late = app.browser();
+    assert!(late.log_in("luis", PASSWORD).await);
+    for _ in 0..13 {
+        app.clock.advance(Duration::from_secs(11 * 60 * 60));
+        assert_eq!(late.get("/admin/tasks/").await.status, 200);
+    }
+    app.clock.advance(Duration::from_secs(12 * 60 * 60 + 1));
+    assert_eq!(late.get("/admin/tasks/").await.status, 303);
+    // By logging out.
+    assert!(late.log_in("luis", PASSWORD).await);
+    let answer = late.post("/admin/logout/", &[]).await;
+    assert!(answer.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!(late.get("/admin/tasks/").await.status, 303);
+});
+
+// Wrong names and wrong passwords are answered alike, and after ten the right one too.
+story!(guesses_are_limited, async |app: &App| {
+    app.person("luis", "viewer").await;
+    let mut browser = app.browser();
+    let wrong = async |name: &str| {
+        let answer = app.browser().post("/admin/login/", &[("name", name), ("password", "not the password")]).await;
+        (answer.status, answer.text.replace(name, "NAME"))
+    };
+    assert_eq!(wrong("luis").await, wrong("nina").await);
+    for _ in 0..8 {
+        wrong("luis").await;
+    }
+    assert!(!browser.log_in("luis", PASSWORD).await, "ten were made from here");
+    app.clock.advance(Duration::from_secs(15 * 60));
+    assert!(browser.log_in("luis", PASSWORD).await);
+});
+
+/// A path that leads somewhere, whatever stands in it.
+fn filled(entry: &Entry) -> String {
+    let id = "0197c1e0-7b3a-7c52-9d0e-2f6a1b4c8d90";
+    ["{id}", "{subject}"]
+        .iter()
+        .fold(entry.path.to_owned(), |path, part| path.replace(part, id))
+        .replace("{kind}", "task")
+}
+
+// Every URL with every role: who may not gets 403, and who is not logged in is sent to the login.
+story!(each_role_may_what_it_may, async |app: &App| {
+    let mut people = Vec::new();
+    for role in Role::ALL {
+        people.push((role, app.operator(role.as_str()).await));
+    }
+    let stranger = app.browser();
+    for entry in recado_console::entries() {
+        let path = filled(&entry);
+        if entry.path.ends_with("/logout")
+            || entry.path.contains("{token}")
+            || entry.path.contains("{file}")
+            || entry.path == "/admin/live"
+        {
+            continue;
+        }
+        let ask = async |browser: &crate::harness::browser::Browser| match entry.method {
+            Method::GET => browser.get(&path).await.status,
+            _ => browser.post(&path, &[]).await.status,
+        };
+        let to_login = ask(&stranger).await == 303;
+        assert_eq!(to_login, entry.needs != Needs::Nothing, "{path} for a stranger");
+        for (role, browser) in &people {
+            let may = match entry.needs {
+                Needs::Role(needed) => Roles(vec![*role]).include(needed),
+                Needs::Nothing | Needs::Login => true,
+            };
+            let status = ask(browser).await;
+            assert_eq!(status != 403, may, "{} {path} for {role}: {status}", entry.method);
+            assert!(status < 500, "{} {path} for {role}: {status}", entry.method);
+        }
+    }
+    assert!(recado_console::entries().iter().any(|entry| entry.sort == Sort::Action));
+});
+
+story!(a_form_of_another_site_is_refused, async |app: &App| {
+    let admin = app.operator("admin").await;
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example.com"),
+        ("origin", "null"),
+    ] {
+        let forged = admin.request(Method::POST, "/admin/me/").header(name, value).form(&[("theme", "dark")]);
+        let answer = admin.send(forged).await;
+        assert_eq!(answer.status, 403, "{name}: {value}");
+        assert!(answer.text.contains("not sent by this site"), "{}", answer.text);
+    }
+    assert_eq!(admin.post("/admin/me/", &[("theme", "dark")]).await.status, 303);
+    assert!(admin.page("/admin/me/").await.contains("data-theme=\"dark\""));
+});
+
+story!(over_plain_http_from_elsewhere_it_says_that_it_needs_tls, async |app: &App| {
+    let browser = app.browser();
+    let ask = browser.request(Method::GET, "/admin/login/").header("host", "avisos.example.com");
+    let answer = browser.send(ask).await;
+    assert!(answer.text.contains("needs TLS") && !answer.text.contains("type=\"password\""), "{}", answer.text);
+    let ask = browser
+        .request(Method::GET, "/admin/login/")
+        .header("host", "avisos.example.com")
+        .header("x-forwarded-proto", "https");
+    assert!(browser.send(ask).await.text.contains("type=\"password\""));
+});
+
+story!(
+    a_proxy_names_the_person,
+    [("CONSOLE_TRUSTED_HEADER", "X-Forwarded-User"), ("TRUSTED_PROXIES", "127.0.0.1")],
+    async |app: &App| {
+        app.person("luis", "viewer").await;
+        let browser = app.browser();
+        let ask = async |name: &str| {
+            browser.send(browser.request(Method::GET, "/admin/tasks/").header("x-forwarded-user", name)).await.status
+        };
+        assert_eq!((ask("luis").await, ask("nina").await, ask("").await), (200, 303, 303));
+    }
+);
+
+story!(
+    a_header_of_a_stranger_is_not_believed,
+    [("CONSOLE_TRUSTED_HEADER", "X-Forwarded-User"), ("TRUSTED_PROXIES", "10.0.0.1")],
+    async |app: &App| {
+        app.person("luis", "viewer").await;
+        let browser = app.browser();
+        let ask = browser.request(Method::GET, "/admin/tasks/").header("x-forwarded-user", "luis");
+        assert_eq!(browser.send(ask).await.status, 303);
+    }
+);
