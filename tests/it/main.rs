@@ -91,6 +91,8 @@ mod conversations {
     mod sessions;
     mod sync;
     mod webhooks;
+}
+
 /// The pages of operators and staff.
 mod console {
     mod access;
