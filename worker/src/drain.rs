@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
+use recado_queue::pauses;
 
 use crate::channels::ProviderError;
 use crate::completer::complete;
@@ -36,9 +37,12 @@ impl Drain {
     /// The queue or the database failed.
     pub async fn run(&self) -> Result<usize, DrainError> {
         let mut runs = 0;
+        let pauses = pauses::in_force(&mut self.context.db.read().await?, self.context.clock.now()).await?;
+        let lanes: Vec<Lane> = self.context.systems.lanes();
+        let open: Vec<Lane> = lanes.into_iter().filter(|lane| pauses::of_lane(&pauses, *lane).is_none()).collect();
         loop {
             let mut read = 0;
-            for lane in self.context.systems.lanes() {
+            for lane in open.iter().copied() {
                 let (rings, claims) = self.lane(lane).await?;
                 read += rings;
                 runs += claims;
