@@ -74,11 +74,15 @@ mod crm {
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod database_outages;
+    mod diagnosis;
     mod fleet;
+    mod ledger;
     mod operators;
     mod outages;
     mod pooler;
+    mod queues;
     mod recovery;
+    mod samples;
     mod schedules;
     mod start;
     mod tasks;

@@ -18,7 +18,9 @@ use self::notifications::{
     analytics, catalogue, customers, dispatch, orchestration, provider_accounts, push, receipts, reminders,
     suppressions, sync, templates, unsubscribe, vehicles, workshops,
 };
-use self::operations::{api_keys, docs, health, metrics, schema, tasks};
+use self::operations::{
+    api_keys, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, tasks, workers,
+};
 use self::partners::{inbound, integrations, outbound, registrations, registry};
 use crate::openapi;
 use crate::problem::Problem;
@@ -67,6 +69,14 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/crm/mapping", crm::mapping::routes())
         // Applications, with an API key
         .nest("/api/v1/tasks", tasks::routes())
+        // Operators, with an API key
+        .nest("/api/v1/operations/diagnosis", diagnosis::routes())
+        .nest("/api/v1/operations/samples", samples::routes())
+        .nest("/api/v1/operations/failures", failures::routes())
+        .nest("/api/v1/operations/tasks", ledger::routes())
+        .nest("/api/v1/operations/queues", queues::routes())
+        .nest("/api/v1/operations/workers", workers::routes())
+        .nest("/api/v1/operations/schedules", schedules::routes())
         // Services of the same house, with X-Internal-Secret
         .nest("/api/internal/v1/customers", sync::customers())
         .nest("/api/internal/v1/vehicles", sync::vehicles())

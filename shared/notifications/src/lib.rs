@@ -11,6 +11,7 @@ pub mod channels;
 pub mod customers;
 pub mod dispatch;
 pub mod erasure;
+pub mod failures;
 pub mod fallback;
 pub mod jobs;
 pub mod journal;

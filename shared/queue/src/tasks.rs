@@ -453,6 +453,22 @@ pub async fn next_due(session: &mut Session) -> Result<Option<Timestamp>> {
     Ok(next.and_then(|(run_at,)| run_at))
 }
 
+/// Scheduled tasks of these lanes whose time has come: since when the first, and how many, up to [`MOST_COUNTED`]. A scheduler queues
+/// them within a second or so.
+pub async fn overdue(session: &mut Session, lanes: &[Lane], now: Timestamp) -> Result<(Option<Timestamp>, i64)> {
+    let found: Option<(Option<Timestamp>, i64)> = sql!(
+        one(Option<Timestamp>, i64),
+        session,
+        "select min(run_at), count(*) from (select run_at from tasks
+             where rung_at is null and finished_at is null and run_at <= $1 and lane = any($2)
+             order by run_at limit $3) due",
+        now,
+        Texts(&names(lanes)),
+        MOST_COUNTED
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
 /// What became of tasks whose worker fell silent.
 #[derive(Default)]
 pub struct Expired {

@@ -66,6 +66,11 @@ impl WorkerRow {
     pub fn is_live(&self, now: Timestamp, lease: Duration) -> bool {
         now.since(self.seen_at) <= lease
     }
+
+    /// Whether it takes tasks from its lanes: it is live, and is not asked to drain.
+    pub fn takes_tasks(&self, now: Timestamp, lease: Duration) -> bool {
+        self.is_live(now, lease) && self.drain_since.is_none()
+    }
 }
 
 /// Writes a heartbeat; the first one makes the row. Returns whether the worker is asked to take nothing more.
@@ -131,7 +136,7 @@ pub async fn forget_gone(session: &mut Session, before: Timestamp) -> Result<u64
 
 /// The lanes that no live worker reads, but for those that are to take nothing more: what is queued there would wait without end (d28).
 pub fn unattended(systems: Systems, workers: &[WorkerRow], now: Timestamp, lease: Duration) -> Vec<Lane> {
-    let live = workers.iter().filter(|worker| worker.is_live(now, lease) && worker.drain_since.is_none());
+    let live = workers.iter().filter(|worker| worker.takes_tasks(now, lease));
     let attended: HashSet<Lane> = live.flat_map(|worker| worker.lanes(systems)).collect();
     systems.lanes().into_iter().filter(|lane| !attended.contains(lane)).collect()
 }

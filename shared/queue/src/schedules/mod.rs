@@ -1,6 +1,7 @@
 //! Recurring work: rows that any number of schedulers may look at. Each tick becomes exactly one task.
 
 pub mod cron;
+pub mod wording;
 
 use std::time::Duration;
 
