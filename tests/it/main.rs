@@ -37,6 +37,7 @@ mod notifications {
     mod orchestration;
     mod push;
     mod quiet_hours;
+    mod reachability;
     mod receipts;
     mod reminders;
     mod seed;

@@ -15,7 +15,7 @@ use serde_json::json;
 use utoipa::openapi::OpenApi;
 
 use self::notifications::{
-    analytics, catalogue, customers, dispatch, orchestration, provider_accounts, push, receipts, reminders,
+    analytics, catalogue, customers, dispatch, orchestration, provider_accounts, push, reachability, receipts, reminders,
     suppressions, sync, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{
@@ -34,6 +34,7 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/notifications/service-types", catalogue::service_types())
         .nest("/api/v1/notifications/orchestration", orchestration::routes())
         .nest("/api/v1/notifications/customers", customers::routes())
+        .nest("/api/v1/notifications/customers", reachability::routes())
         .nest("/api/v1/notifications", notifications::notifications::routes())
         .nest("/api/v1/notifications/events/dispatch", dispatch::routes())
         .nest("/api/v1/notifications/vehicles", vehicles::routes())

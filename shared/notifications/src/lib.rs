@@ -20,6 +20,7 @@ pub mod orchestration;
 pub mod provider_accounts;
 pub mod push;
 pub mod quiet_hours;
+pub mod reachability;
 pub mod receipts;
 pub mod reminders;
 pub mod reports;

@@ -9,6 +9,7 @@ pub(crate) mod notifications;
 pub(crate) mod orchestration;
 pub(crate) mod provider_accounts;
 pub(crate) mod push;
+pub(crate) mod reachability;
 pub(crate) mod receipts;
 pub(crate) mod reminders;
 pub(crate) mod suppressions;

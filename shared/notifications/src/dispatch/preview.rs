@@ -42,6 +42,9 @@ pub struct Preview {
     pub messages: Vec<PreviewMessage>,
     /// Channels that would not be used.
     pub skipped: Vec<Skipped>,
+    /// The moment for which it was decided (`at`); absent when that was now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_if_at: Option<Timestamp>,
 }
 
 /// A message as it would be sent.
@@ -109,6 +112,7 @@ impl Preview {
             send_at: send_time.at,
             deferred: send_time.reason,
             skipped,
+            as_if_at: None,
         }
     }
 
@@ -125,12 +129,17 @@ impl Preview {
     }
 }
 
-/// Decides about events as [`accept`](super::accept) does, in a transaction that is never committed.
+/// Decides about events as [`accept`](super::accept) does, in a transaction that is never committed. As if it were `at`: then quiet
+/// hours and wished times are those of that moment, while customers and the catalogue are as they are now.
 ///
 /// # Errors
 /// When the database does not answer. What is wrong with an event stands in its own place.
-pub async fn preview(system: &Notifications, requests: &[Request]) -> db::Result<Vec<Result<Preview, Rejection>>> {
-    let now = system.context.clock.now();
+pub async fn preview(
+    system: &Notifications,
+    requests: &[Request],
+    at: Option<Timestamp>,
+) -> db::Result<Vec<Result<Preview, Rejection>>> {
+    let now = at.unwrap_or_else(|| system.context.clock.now());
     let mut session = system.context.db.begin().await?;
     let every: Vec<&Request> = requests.iter().collect();
     let facts = Facts::gather(system, &mut session, &every, now).await?;
@@ -145,7 +154,7 @@ pub async fn preview(system: &Notifications, requests: &[Request]) -> db::Result
     for request in requests {
         // A thousand events are some time's work: others have their turn between them.
         tokio::task::yield_now().await;
-        previews.push(decide(request));
+        previews.push(decide(request).map(|preview| Preview { as_if_at: at, ..preview }));
     }
     Ok(previews)
 }
