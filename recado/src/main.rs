@@ -113,7 +113,9 @@ enum Command {
         command: Option<queues::Command>,
     },
     /// Say what is wrong, since when, whom it hits and what to do; status 0 when nothing is
-    #[command(after_help = "Examples:\n  recado doctor\n  recado doctor --lang es\n  recado --json doctor | jq .summary")]
+    #[command(
+        after_help = "Examples:\n  recado doctor\n  recado doctor --lang es\n  recado --json doctor | jq .summary"
+    )]
     Doctor(doctor::Doctor),
     /// Look at partners: who they are, how they stand, how they are connected
     #[command(subcommand)]

@@ -130,7 +130,9 @@ async fn resume(context: &Context, queue: &str) -> Outcome {
     let ended = pauses::resume(&mut session, queue, context.clock.now()).await?;
     session.commit().await?;
     if ended.is_none() {
-        return Err(format!("{queue} has no pause of its own; `recado queues` shows what is paused by which name").into());
+        return Err(
+            format!("{queue} has no pause of its own; `recado queues` shows what is paused by which name").into()
+        );
     }
     say(&format!("{queue} goes on"));
     Ok(ExitCode::SUCCESS)
@@ -158,8 +160,9 @@ async fn read(context: &Context) -> recado_kernel::db::Result<Report> {
     let (now, lease) = (context.clock.now(), context.config.worker.lease);
     let depths = depths(&context.queue).await;
     let lanes = SYSTEMS.lanes().into_iter().map(|lane| {
-        let readers =
-            workers.iter().filter(|worker| worker.takes_tasks(now, lease) && worker.lanes(context.systems).contains(&lane));
+        let readers = workers
+            .iter()
+            .filter(|worker| worker.takes_tasks(now, lease) && worker.lanes(context.systems).contains(&lane));
         let report = lane_report(lane, &counts, depths.get(&lane).copied(), readers.count());
         LaneReport { paused: pauses::of_lane(&pauses, lane).cloned(), ..report }
     });
@@ -220,7 +223,10 @@ fn describe(report: &Report, now: Timestamp, lease: Duration) -> String {
     for pause in paused {
         let end = pause.until.map_or_else(String::new, |until| format!(", goes on {}", relative(until, now)));
         let since = relative(pause.paused_at, now);
-        text.push_str(&format!("\n‖ {} was paused {since} by {}{end}: {}\n", pause.queue, pause.paused_by, pause.reason));
+        text.push_str(&format!(
+            "\n‖ {} was paused {since} by {}{end}: {}\n",
+            pause.queue, pause.paused_by, pause.reason
+        ));
     }
     if !report.workers.is_empty() {
         text.push('\n');
@@ -240,7 +246,8 @@ fn describe(report: &Report, now: Timestamp, lease: Duration) -> String {
 }
 
 fn describe_workers(workers: &[WorkerRow], now: Timestamp, lease: Duration) -> String {
-    let mut table = Table::new(&["WORKER", "READS", ">CONCURRENCY", ">HOLDS", ">RUNS", "VERSION", "STARTED", "SEEN", ""]);
+    let mut table =
+        Table::new(&["WORKER", "READS", ">CONCURRENCY", ">HOLDS", ">RUNS", "VERSION", "STARTED", "SEEN", ""]);
     for worker in workers {
         table.row([
             worker.id.clone(),

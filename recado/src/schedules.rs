@@ -80,7 +80,8 @@ async fn list(context: &Context, json: bool) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let now = context.clock.now();
-    let mut table = Table::new(&["NAME", "CRON", "IN WORDS", "TIME ZONE", "ENABLED", "LAST RUN", "NEXT RUN", "WHAT IT DOES"]);
+    let mut table =
+        Table::new(&["NAME", "CRON", "IN WORDS", "TIME ZONE", "ENABLED", "LAST RUN", "NEXT RUN", "WHAT IT DOES"]);
     for schedule in schedules {
         let zone = schedule.zone(context.config.time_zone).unwrap_or(context.config.time_zone);
         let whose = if schedule.time_zone.is_none() { " (TIME_ZONE)" } else { "" };

@@ -80,7 +80,12 @@ impl Gate {
 fn say(before: Option<&Wishes>, after: Option<&Wishes>) {
     let (before, after) = (before.cloned().unwrap_or_default(), after.cloned().unwrap_or_default());
     for pause in after.pauses.iter().filter(|pause| !before.pauses.contains(pause)) {
-        tracing::warn!(queue = pause.queue, by = pause.paused_by, "nothing is taken from {}: it is paused", pause.queue);
+        tracing::warn!(
+            queue = pause.queue,
+            by = pause.paused_by,
+            "nothing is taken from {}: it is paused",
+            pause.queue
+        );
     }
     for pause in &before.pauses {
         if !after.pauses.iter().any(|other| other.queue == pause.queue) {
@@ -88,7 +93,9 @@ fn say(before: Option<&Wishes>, after: Option<&Wishes>) {
         }
     }
     match (before.is_draining, after.is_draining) {
-        (false, true) => tracing::warn!("this worker is asked to drain: it takes nothing more and finishes what it holds"),
+        (false, true) => {
+            tracing::warn!("this worker is asked to drain: it takes nothing more and finishes what it holds")
+        }
         (true, false) => tracing::info!("this worker takes tasks again"),
         _ => {}
     }
@@ -107,7 +114,8 @@ mod tests {
         let gate = Gate::new(clock.clone());
         assert!(!gate.is_known() && !gate.is_open(SYNC), "nothing was read yet");
         let until = Some(clock.now() + Duration::from_secs(5));
-        let pause = Pause { queue: "sync".into(), reason: "r".into(), paused_by: "op".into(), paused_at: clock.now(), until };
+        let pause =
+            Pause { queue: "sync".into(), reason: "r".into(), paused_by: "op".into(), paused_at: clock.now(), until };
         gate.set(vec![pause], false);
         assert!(!gate.is_open(SYNC) && gate.is_open(MAINTENANCE));
         assert_eq!(gate.closed_for(SYNC), Some(Duration::from_secs(5)));

@@ -27,7 +27,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Spoken {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default().as_bytes();
-        let asked = form_urlencoded::parse(query).filter(|(name, value)| name == "lang" && !value.trim().is_empty()).last();
+        let asked =
+            form_urlencoded::parse(query).filter(|(name, value)| name == "lang" && !value.trim().is_empty()).last();
         if let Some((_, word)) = asked {
             let wrong = || FieldErrors::one("lang", format!("Use: {}.", Language::WORDS.join(", ")));
             return word.trim().parse().map(Self).map_err(|_| wrong().into());

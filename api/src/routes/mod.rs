@@ -15,8 +15,8 @@ use serde_json::json;
 use utoipa::openapi::OpenApi;
 
 use self::notifications::{
-    analytics, catalogue, customers, dispatch, orchestration, provider_accounts, push, reachability, receipts, reminders,
-    suppressions, sync, templates, unsubscribe, vehicles, workshops,
+    analytics, catalogue, customers, dispatch, orchestration, provider_accounts, push, reachability, receipts,
+    reminders, suppressions, sync, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{
     api_keys, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, tasks, workers,

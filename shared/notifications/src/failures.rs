@@ -127,7 +127,10 @@ const fn code(code: &'static str, meaning: (&'static str, &'static str), remedy:
 pub const CODES: [Code; 14] = [
     code(
         "EMAIL_SEND_FAILED",
-        ("El servidor SMTP no aceptó el correo, o no respondió.", "The SMTP server did not take the mail, or did not answer."),
+        (
+            "El servidor SMTP no aceptó el correo, o no respondió.",
+            "The SMTP server did not take the mail, or did not answer.",
+        ),
         (
             "Lea la respuesta del servidor en un ejemplo: si rechaza el buzón, corrija la dirección; si rechaza la cuenta, revise EMAIL_HOST_USER y EMAIL_HOST_PASSWORD. Después reintente.",
             "Read the server's answer in an example: if it refuses the mailbox, correct the address; if it refuses the account, look at EMAIL_HOST_USER and EMAIL_HOST_PASSWORD. Then retry.",
@@ -136,7 +139,10 @@ pub const CODES: [Code; 14] = [
     code(
         "EMAIL_NOT_CONFIGURED",
         ("No hay ninguna cuenta de correo configurada.", "No mail account is configured."),
-        ("Defina EMAIL_HOST y DEFAULT_FROM_EMAIL, o añada una cuenta de proveedor. Después reintente.", "Set EMAIL_HOST and DEFAULT_FROM_EMAIL, or add a provider account. Then retry."),
+        (
+            "Defina EMAIL_HOST y DEFAULT_FROM_EMAIL, o añada una cuenta de proveedor. Después reintente.",
+            "Set EMAIL_HOST and DEFAULT_FROM_EMAIL, or add a provider account. Then retry.",
+        ),
     ),
     code(
         "WHATSAPP_API_ERROR",
@@ -148,58 +154,112 @@ pub const CODES: [Code; 14] = [
     ),
     code(
         "WHATSAPP_HTTP_ERROR",
-        ("No se pudo hablar con Evolution API, o respondió algo que no se entiende.", "Evolution API could not be talked to, or answered something that is not understood."),
-        ("Compruebe que Evolution API funciona y que EVOLUTION_API_URL lleva a ella. Después reintente.", "See that Evolution API runs and that EVOLUTION_API_URL leads to it. Then retry."),
+        (
+            "No se pudo hablar con Evolution API, o respondió algo que no se entiende.",
+            "Evolution API could not be talked to, or answered something that is not understood.",
+        ),
+        (
+            "Compruebe que Evolution API funciona y que EVOLUTION_API_URL lleva a ella. Después reintente.",
+            "See that Evolution API runs and that EVOLUTION_API_URL leads to it. Then retry.",
+        ),
     ),
     code(
         "WHATSAPP_TIMEOUT",
-        ("Evolution API no respondió a tiempo, y no consta que el mensaje saliera.", "Evolution API did not answer in time, and nothing shows that the message left."),
-        ("Compruebe la carga de Evolution API y su sesión. Antes de reintentar se le pregunta de nuevo si el mensaje salió.", "Look at Evolution API's load and its session. Before a retry it is asked again whether the message left."),
+        (
+            "Evolution API no respondió a tiempo, y no consta que el mensaje saliera.",
+            "Evolution API did not answer in time, and nothing shows that the message left.",
+        ),
+        (
+            "Compruebe la carga de Evolution API y su sesión. Antes de reintentar se le pregunta de nuevo si el mensaje salió.",
+            "Look at Evolution API's load and its session. Before a retry it is asked again whether the message left.",
+        ),
     ),
     code(
         "WHATSAPP_RECEIPT_ERROR",
-        ("WhatsApp rechazó el mensaje después de que Evolution API lo tomara.", "WhatsApp refused the message after Evolution API had taken it."),
-        ("Suele ser un número bloqueado o una sesión restringida: revise la sesión en el teléfono antes de reintentar.", "Usually a blocked number or a restricted session: look at the session on the phone before you retry."),
+        (
+            "WhatsApp rechazó el mensaje después de que Evolution API lo tomara.",
+            "WhatsApp refused the message after Evolution API had taken it.",
+        ),
+        (
+            "Suele ser un número bloqueado o una sesión restringida: revise la sesión en el teléfono antes de reintentar.",
+            "Usually a blocked number or a restricted session: look at the session on the phone before you retry.",
+        ),
     ),
     code(
         "WHATSAPP_NOT_CONFIGURED",
         ("No hay ninguna cuenta de WhatsApp configurada.", "No WhatsApp account is configured."),
-        ("Defina EVOLUTION_API_URL, EVOLUTION_API_KEY y EVOLUTION_INSTANCE, o añada una cuenta de proveedor. Después reintente.", "Set EVOLUTION_API_URL, EVOLUTION_API_KEY and EVOLUTION_INSTANCE, or add a provider account. Then retry."),
+        (
+            "Defina EVOLUTION_API_URL, EVOLUTION_API_KEY y EVOLUTION_INSTANCE, o añada una cuenta de proveedor. Después reintente.",
+            "Set EVOLUTION_API_URL, EVOLUTION_API_KEY and EVOLUTION_INSTANCE, or add a provider account. Then retry.",
+        ),
     ),
     code(
         "PUSH_NOT_CONFIGURED",
         ("Faltan las claves de Web Push.", "The keys of Web Push are missing."),
-        ("Cree un par con `recado vapid-keys` y defina VAPID_PUBLIC_KEY y VAPID_PRIVATE_KEY. Después reintente.", "Make a pair with `recado vapid-keys` and set VAPID_PUBLIC_KEY and VAPID_PRIVATE_KEY. Then retry."),
+        (
+            "Cree un par con `recado vapid-keys` y defina VAPID_PUBLIC_KEY y VAPID_PRIVATE_KEY. Después reintente.",
+            "Make a pair with `recado vapid-keys` and set VAPID_PUBLIC_KEY and VAPID_PRIVATE_KEY. Then retry.",
+        ),
     ),
     code(
         "PUSH_SUBSCRIPTION_NOT_FOUND",
         ("El cliente ya no tiene ningún navegador suscrito.", "The customer has no subscribed browser any more."),
-        ("Nada que reintentar: el cliente debe volver a permitir las notificaciones en su navegador.", "Nothing to retry: the customer has to allow notifications in the browser again."),
+        (
+            "Nada que reintentar: el cliente debe volver a permitir las notificaciones en su navegador.",
+            "Nothing to retry: the customer has to allow notifications in the browser again.",
+        ),
     ),
     code(
         "PUSH_SUBSCRIPTION_EXPIRED",
-        ("Las suscripciones de sus navegadores caducaron.", "The subscriptions of the customer's browsers have expired."),
-        ("Nada que reintentar: el cliente debe volver a permitir las notificaciones en su navegador.", "Nothing to retry: the customer has to allow notifications in the browser again."),
+        (
+            "Las suscripciones de sus navegadores caducaron.",
+            "The subscriptions of the customer's browsers have expired.",
+        ),
+        (
+            "Nada que reintentar: el cliente debe volver a permitir las notificaciones en su navegador.",
+            "Nothing to retry: the customer has to allow notifications in the browser again.",
+        ),
     ),
     code(
         "WEBPUSH_ERROR",
-        ("El servicio de push no aceptó el mensaje, o no respondió.", "The push service did not take the message, or did not answer."),
-        ("Lea la respuesta en un ejemplo; un 401 o 403 apunta a las claves VAPID. Después reintente.", "Read the answer in an example; a 401 or 403 points to the VAPID keys. Then retry."),
+        (
+            "El servicio de push no aceptó el mensaje, o no respondió.",
+            "The push service did not take the message, or did not answer.",
+        ),
+        (
+            "Lea la respuesta en un ejemplo; un 401 o 403 apunta a las claves VAPID. Después reintente.",
+            "Read the answer in an example; a 401 or 403 points to the VAPID keys. Then retry.",
+        ),
     ),
     code(
         "ACCOUNT_UNUSABLE",
-        ("La cuenta de proveedor no se puede usar: sus ajustes o su secreto no se leen.", "The provider account cannot be used: its settings or its secret cannot be read."),
-        ("Revise la cuenta y que SECRET_KEY sea la misma con la que se guardó. Después reintente.", "Look at the account, and that SECRET_KEY is the one with which it was kept. Then retry."),
+        (
+            "La cuenta de proveedor no se puede usar: sus ajustes o su secreto no se leen.",
+            "The provider account cannot be used: its settings or its secret cannot be read.",
+        ),
+        (
+            "Revise la cuenta y que SECRET_KEY sea la misma con la que se guardó. Después reintente.",
+            "Look at the account, and that SECRET_KEY is the one with which it was kept. Then retry.",
+        ),
     ),
     code(
         "OPTED_OUT",
-        ("El cliente apagó este canal después de que se aceptara el evento.", "The customer switched this channel off after the event was accepted."),
+        (
+            "El cliente apagó este canal después de que se aceptara el evento.",
+            "The customer switched this channel off after the event was accepted.",
+        ),
         ("No se reintenta: es su decisión.", "It is not retried: that is the customer's choice."),
     ),
     code(
         "SUPPRESSED",
-        ("La dirección está suprimida: rebotó, o alguien pidió que no se le escriba.", "The address is suppressed: it bounced, or somebody asked that nothing be sent to it."),
-        ("Si la dirección ya es buena, levante la supresión y reintente.", "If the address is good now, lift the suppression and retry."),
+        (
+            "La dirección está suprimida: rebotó, o alguien pidió que no se le escriba.",
+            "The address is suppressed: it bounced, or somebody asked that nothing be sent to it.",
+        ),
+        (
+            "Si la dirección ya es buena, levante la supresión y reintente.",
+            "If the address is good now, lift the suppression and retry.",
+        ),
     ),
 ];
 

@@ -118,7 +118,13 @@ mod tests {
         chrono::DateTime::parse_from_rfc3339("2026-01-20T23:30:00Z").expect("a time").to_utc().into()
     }
 
-    fn told(customer: &Customer, refused: &[Channel], devices: i64, suppressed: &[Channel], pauses: &[Pause]) -> Vec<String> {
+    fn told(
+        customer: &Customer,
+        refused: &[Channel],
+        devices: i64,
+        suppressed: &[Channel],
+        pauses: &[Pause],
+    ) -> Vec<String> {
         let preferences: Vec<Preference> = refused
             .iter()
             .map(|channel| Preference {
@@ -133,15 +139,24 @@ mod tests {
         let person = Person { customer, preferences: &preferences, devices, only: &[], suppressed, workshop: None };
         let word = |one: Reach| {
             let obstacle = one.obstacle.map_or("now", Obstacle::as_str);
-            format!("{} {} {obstacle}", one.channel, one.place.map_or_else(|| "-".to_owned(), |place| place.to_string()))
+            format!(
+                "{} {} {obstacle}",
+                one.channel,
+                one.place.map_or_else(|| "-".to_owned(), |place| place.to_string())
+            )
         };
         reach(&person, pauses, Tz::UTC, now()).into_iter().map(word).collect()
     }
 
     #[test]
     fn every_channel_is_told_with_its_obstacle() {
-        let reachable = Customer { email: Some("a@example.com".into()), phone: Some("+593991234567".into()), ..Customer::default() };
-        let night = Customer { quiet_from: "21:00".parse().ok(), quiet_until: "07:00".parse().ok(), ..reachable.clone() };
+        let reachable = Customer {
+            email: Some("a@example.com".into()),
+            phone: Some("+593991234567".into()),
+            ..Customer::default()
+        };
+        let night =
+            Customer { quiet_from: "21:00".parse().ok(), quiet_until: "07:00".parse().ok(), ..reachable.clone() };
         let pause = Pause {
             queue: "notifications.email".into(),
             reason: "r".into(),

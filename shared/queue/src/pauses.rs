@@ -176,7 +176,10 @@ mod tests {
     #[test]
     fn a_queue_covers_its_lanes_and_ends_at_its_moment() {
         let email = Lane::new("notifications.email");
-        let pause = |queue: &str| Pause { queue: queue.into(), ..new("sync", "x", Some(now() + Duration::from_secs(1))).expect("a pause") };
+        let pause = |queue: &str| Pause {
+            queue: queue.into(),
+            ..new("sync", "x", Some(now() + Duration::from_secs(1))).expect("a pause")
+        };
         assert!(pause("notifications").covers(email) && pause("notifications.email").covers(email));
         assert!(!pause("notifications.push").covers(email) && !pause("sync").covers(MAINTENANCE));
         let both = [pause("notifications"), pause("notifications.email")];

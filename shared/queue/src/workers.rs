@@ -111,7 +111,8 @@ pub async fn ask_to_drain(
     find(session, id).await
 }
 
-const COLUMNS: &str = "id, queues, concurrency, held, version, started_at, seen_at, running, running_tasks, drain_since, drain_by,
+const COLUMNS: &str =
+    "id, queues, concurrency, held, version, started_at, seen_at, running, running_tasks, drain_since, drain_by,
     clock_ahead_ms";
 
 pub async fn find(session: &mut Session, id: &str) -> Result<Option<WorkerRow>> {

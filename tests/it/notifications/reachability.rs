@@ -39,7 +39,10 @@ story!(a_dry_run_decides_as_if_it_were_another_hour, async |app: &App| {
     let now = dry_run(json!({})).await.must_be(200);
     assert_eq!((&now["deferred"], &now["as_if_at"]), (&Value::Null, &Value::Null));
     let sunday = dry_run(json!({"at": "2026-01-25T23:30:00-05:00"})).await.must_be(200);
-    assert_eq!((&sunday["deferred"], &sunday["send_at"]), (&json!("quiet_hours"), &json!("2026-01-26T12:00:00.000000Z")));
+    assert_eq!(
+        (&sunday["deferred"], &sunday["send_at"]),
+        (&json!("quiet_hours"), &json!("2026-01-26T12:00:00.000000Z"))
+    );
     assert_eq!(sunday["as_if_at"], "2026-01-26T04:30:00.000000Z");
     for at in ["2027-06-01T00:00:00Z", "ayer"] {
         assert!(dry_run(json!({"at": at})).await.must_be(400)["at"][0].is_string(), "{at}");

@@ -34,7 +34,10 @@ story!(a_lane_without_a_reader_is_told, async |app: &App| {
     assert_eq!(diagnosis["healthy"], false);
     let unread = |finding: &&Value| finding["facts"]["lane"] == "notifications.email";
     let finding = diagnosis["findings"].as_array().expect("a list").iter().find(unread).cloned().expect("it is told");
-    assert_eq!((&finding["code"], &finding["severity"], &finding["hits"]), (&json!("lane_unread"), &json!("error"), &json!(1)));
+    assert_eq!(
+        (&finding["code"], &finding["severity"], &finding["hits"]),
+        (&json!("lane_unread"), &json!("error"), &json!(1))
+    );
     assert_eq!(finding["remedy"], "Start `recado worker -Q notifications.email`.");
     let spanish = app.get(DIAGNOSIS).await.must_be(200);
     assert!(spanish["summary"].as_str().is_some_and(|text| text.starts_with("Ningún worker lee")), "{spanish}");

@@ -91,7 +91,18 @@ story!(operators_need_their_scopes, [("ALLOW_ANONYMOUS_API", "false"), ("API_KEY
         app.send(app.request(method, path).bearer_auth(&key).json(&json!({"reason": "x"}))).await.status
     };
     let base = "/api/v1/operations";
-    for path in ["diagnosis", "samples", "failures", "failures/codes", "tasks", "queues", "workers", "schedules", "schedules/cleanup", "schedules/cleanup/runs"] {
+    for path in [
+        "diagnosis",
+        "samples",
+        "failures",
+        "failures/codes",
+        "tasks",
+        "queues",
+        "workers",
+        "schedules",
+        "schedules/cleanup",
+        "schedules/cleanup/runs",
+    ] {
         let path = format!("{base}/{path}/");
         assert_eq!(status(Method::GET, &path).await, 200, "{path}");
         assert_eq!(app.get(&path).await.status, 401, "{path}");
@@ -122,15 +133,23 @@ story!(failures_are_told_by_cause, async |app: &App| {
         app.clock.advance(seconds(3_600));
     }
     let failures = app.get("/api/v1/operations/failures/?lang=en").await.must_be(200);
-    let of = |channel: &str| failures["causes"].as_array().expect("causes").iter().find(|one| one["channel"] == channel).cloned();
+    let of = |channel: &str| {
+        failures["causes"].as_array().expect("causes").iter().find(|one| one["channel"] == channel).cloned()
+    };
     let email = of("email").expect("email failed");
-    assert_eq!((&email["code"], &email["count"], &email["account"]), (&json!("EMAIL_SEND_FAILED"), &json!(3), &json!("env")));
+    assert_eq!(
+        (&email["code"], &email["count"], &email["account"]),
+        (&json!("EMAIL_SEND_FAILED"), &json!(3), &json!("env"))
+    );
     let series: Vec<i64> = email["series"].as_array().expect("a series").iter().filter_map(Value::as_i64).collect();
     assert_eq!((series.len(), series.iter().sum::<i64>(), series.iter().max()), (24, 3, Some(&1)));
     assert!(email["meaning"].as_str().is_some_and(|text| text.contains("SMTP server")), "{email}");
     assert_eq!(of("whatsapp").expect("whatsapp failed")["code"], "WHATSAPP_API_ERROR");
     let last_hours = app.get("/api/v1/operations/failures/?hours=2").await.must_be(200);
-    assert!(last_hours["causes"].as_array().is_some_and(|causes| causes.iter().all(|one| one["count"] == 2)), "{last_hours}");
+    assert!(
+        last_hours["causes"].as_array().is_some_and(|causes| causes.iter().all(|one| one["count"] == 2)),
+        "{last_hours}"
+    );
     app.get("/api/v1/operations/failures/?hours=721").await.must_be(400);
     assert_eq!(app.get("/api/v1/operations/failures/codes/").await.must_be(200).as_array().map(Vec::len), Some(14));
 });
@@ -145,11 +164,25 @@ fn every_code_that_the_product_gives_is_explained() {
         read_sources(&root.join(folder), &mut sources);
     }
     let settings = std::fs::read_to_string(root.join("shared/kernel/src/config.rs")).expect("the settings");
-    let endings = ["_FAILED", "_ERROR", "_TIMEOUT", "_CONFIGURED", "_EXPIRED", "_NOT_FOUND", "_UNUSABLE", "_OUT", "_GONE", "_INVALID", "_DOWN"];
+    let endings = [
+        "_FAILED",
+        "_ERROR",
+        "_TIMEOUT",
+        "_CONFIGURED",
+        "_EXPIRED",
+        "_NOT_FOUND",
+        "_UNUSABLE",
+        "_OUT",
+        "_GONE",
+        "_INVALID",
+        "_DOWN",
+    ];
     let mut codes: BTreeSet<String> = BTreeSet::new();
     for source in &sources {
         let literals = source.split('"');
-        codes.extend(literals.filter(|word| is_code(word) && endings.iter().any(|end| word.ends_with(end))).map(str::to_owned));
+        codes.extend(
+            literals.filter(|word| is_code(word) && endings.iter().any(|end| word.ends_with(end))).map(str::to_owned),
+        );
     }
     codes.retain(|code| !settings.contains(&format!("\"{code}\"")));
     assert!(codes.contains("EMAIL_SEND_FAILED") && codes.contains("OPTED_OUT") && codes.len() > 10, "{codes:?}");

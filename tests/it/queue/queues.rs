@@ -27,7 +27,10 @@ story!(a_pause_keeps_work_and_ends_by_itself, async |app: &App| {
     let until = app.clock.now() + seconds(600);
     let pause = json!({"reason": "  el servidor de correo cambia  ", "until": until});
     let made = app.post(PAUSE_EMAIL, &pause).await.must_be(200);
-    assert_eq!((&made["queue"], &made["reason"]), (&json!("notifications.email"), &json!("el servidor de correo cambia")));
+    assert_eq!(
+        (&made["queue"], &made["reason"]),
+        (&json!("notifications.email"), &json!("el servidor de correo cambia"))
+    );
     let task = app.task_for(&sample::event()).await;
     app.drain().await;
     app.later(seconds(300)).await;
@@ -124,7 +127,10 @@ story!(a_running_worker_follows_pauses_and_drains, [("WORKER_LEASE_SECONDS", "0.
     let seen = first().await["seen_at"].clone();
     until("another heartbeat", async || first().await["seen_at"] != seen).await;
     assert_eq!(app.task(waiting).await.state, State::Queued);
-    assert_eq!(app.get("/api/v1/operations/workers/").await.must_be(200)["unattended"].as_array().map(Vec::len), Some(6));
+    assert_eq!(
+        app.get("/api/v1/operations/workers/").await.must_be(200)["unattended"].as_array().map(Vec::len),
+        Some(6)
+    );
     assert_eq!(app.delete(&drain, &json!({})).await.must_be(200)["state"], "working");
     until("it works again", async || app.task(waiting).await.state == State::Success).await;
     app.post("/api/v1/operations/workers/none:1:a/drain/", &json!({})).await.must_be(404);

@@ -56,7 +56,9 @@ story!(old_minutes_are_joined, async |app: &App| {
         app.sweep().await;
         app.clock.advance(seconds(60));
     }
-    let accepted = async |window: &str| app.samples(&format!("?lane=notifications&window={window}")).await["total"]["accepted"].clone();
+    let accepted = async |window: &str| {
+        app.samples(&format!("?lane=notifications&window={window}")).await["total"]["accepted"].clone()
+    };
     assert_eq!((accepted("60m").await, accepted("24h").await), (json!(3), json!(3)));
     for hours in [2, 30] {
         app.clock.advance(seconds(hours * 3600));

@@ -113,7 +113,10 @@ story!(schedules_are_looked_at_and_changed_over_http, async |app: &App| {
     app.sweep().await;
     let schedules = "/api/v1/operations/schedules/";
     let listed = app.get(schedules).await.must_be(200);
-    assert_eq!((listed.as_array().map(Vec::len), &listed[0]["in_words"]), (Some(4), &json!("todos los días a las 08:00")));
+    assert_eq!(
+        (listed.as_array().map(Vec::len), &listed[0]["in_words"]),
+        (Some(4), &json!("todos los días a las 08:00"))
+    );
     assert_eq!(app.get(&format!("{schedules}?lang=en")).await.must_be(200)[0]["in_words"], "every day at 08:00");
 
     let cleanup = format!("{schedules}cleanup/");
@@ -124,7 +127,10 @@ story!(schedules_are_looked_at_and_changed_over_http, async |app: &App| {
     // 02:30 does not exist on the day on which Madrid's clocks go forward.
     app.clock.set(at("2026-03-28T12:00:00Z"));
     let next = app.get(&cleanup).await.must_be(200)["next_runs"][0].clone();
-    assert_eq!((&next["local"], &next["clock_change"]), (&json!("2026-03-29T03:00:00+02:00"), &json!("moved_behind_gap")));
+    assert_eq!(
+        (&next["local"], &next["clock_change"]),
+        (&json!("2026-03-29T03:00:00+02:00"), &json!("moved_behind_gap"))
+    );
     assert_eq!(app.patch(&cleanup, &json!({"time_zone": null})).await.must_be(200)["time_zone"], "America/Guayaquil");
     let refused = app.patch(&cleanup, &json!({"cron": "61 * * * *", "time_zone": "Quito"})).await.must_be(400);
     assert!(refused["cron"][0].is_string() && refused["time_zone"][0].is_string(), "{refused}");
@@ -149,5 +155,8 @@ story!(a_tick_is_a_run_of_its_schedule, async |app: &App| {
     app.sweep().await;
     app.drain().await;
     let runs = app.get("/api/v1/operations/schedules/retry_failed_notifications/runs/").await.must_be(200);
-    assert_eq!((runs["results"].as_array().map(Vec::len), &runs["results"][0]["kind"]), (Some(1), &json!("retry_failed_notifications")));
+    assert_eq!(
+        (runs["results"].as_array().map(Vec::len), &runs["results"][0]["kind"]),
+        (Some(1), &json!("retry_failed_notifications"))
+    );
 });

@@ -76,7 +76,12 @@ async fn retry_task(
     let retried = operations::retry(&api.context, &[task_id]).await?;
     let task = find(&api, task_id).await?;
     if retried.is_empty() {
-        return Err(conflict("not-dead", "La tarea no se puede reintentar", &task, "Solo se reintenta lo muerto o cancelado."));
+        return Err(conflict(
+            "not-dead",
+            "La tarea no se puede reintentar",
+            &task,
+            "Solo se reintenta lo muerto o cancelado.",
+        ));
     }
     Ok(axum::Json(task.into()))
 }

@@ -132,10 +132,11 @@ fn problem(error: &PauseError) -> Problem {
         PauseError::NoReason => {
             FieldErrors::one("reason", "Diga por qué: quien la encuentre pausada lo preguntará.").into()
         }
-        PauseError::LongReason => {
-            FieldErrors::one("reason", format!("Asegúrese de que este campo no tenga más de {LONGEST_REASON} caracteres."))
-                .into()
-        }
+        PauseError::LongReason => FieldErrors::one(
+            "reason",
+            format!("Asegúrese de que este campo no tenga más de {LONGEST_REASON} caracteres."),
+        )
+        .into(),
         PauseError::Over => FieldErrors::one("until", "Debe estar en el futuro.").into(),
     }
 }

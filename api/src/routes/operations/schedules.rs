@@ -131,7 +131,9 @@ async fn find(api: &Api, name: &str) -> Result<Schedule, Problem> {
 }
 
 fn unknown() -> Problem {
-    Problem::Nothing("No hay ninguna tarea programada con ese nombre. GET /api/v1/operations/schedules/ dice cuáles hay.".to_owned())
+    Problem::Nothing(
+        "No hay ninguna tarea programada con ese nombre. GET /api/v1/operations/schedules/ dice cuáles hay.".to_owned(),
+    )
 }
 
 request! {
@@ -165,7 +167,10 @@ impl ScheduleWrite {
             Some(None) => Some(Zone::Installation),
             Some(Some(name)) => name.parse().map(Zone::Own).map_or_else(
                 |_| {
-                    errors.add("time_zone", "No es una zona horaria. Use una de la base IANA, por ejemplo America/Guayaquil.");
+                    errors.add(
+                        "time_zone",
+                        "No es una zona horaria. Use una de la base IANA, por ejemplo America/Guayaquil.",
+                    );
                     None
                 },
                 Some,

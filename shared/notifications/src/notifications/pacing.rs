@@ -34,8 +34,12 @@ pub async fn reserve(session: &mut Session, provider: &str, per_minute: u32, now
 
 /// The first moment that no paced provider has given away yet, where some are given away: until then messages wait for their turn.
 pub async fn given_away_until(session: &mut Session, now: Timestamp) -> Result<Option<Timestamp>> {
-    let last: Option<(Option<i64>,)> =
-        sql!(one(Option<i64>), session, "select max(next_free_us) from pacing where next_free_us > $1", now.as_micros())?;
+    let last: Option<(Option<i64>,)> = sql!(
+        one(Option<i64>),
+        session,
+        "select max(next_free_us) from pacing where next_free_us > $1",
+        now.as_micros()
+    )?;
     Ok(last.and_then(|(last,)| last).map(Timestamp::from_micros))
 }
 

@@ -106,7 +106,8 @@ columns!(Sample {
     sends: jsonb = |sample| Json(sample.figures.sends),
 });
 
-const COLUMNS: &str = "at, minutes, lane, account, process, accepted, done, retried, dead, sent, deferred, failed, delivered,
+const COLUMNS: &str =
+    "at, minutes, lane, account, process, accepted, done, retried, dead, sent, deferred, failed, delivered,
     depth, oldest_ms, waits, runs, sends";
 
 /// Writes samples. What stands there of the same process and minute is replaced, so writing twice is harmless.
@@ -142,7 +143,9 @@ pub async fn since(session: &mut Session, since: Timestamp, filter: &SampleFilte
     let lanes: Vec<&str> = filter.lanes.iter().map(|lane| lane.as_str()).collect();
     asked.when("lane = any(?)", (!lanes.is_empty()).then_some(lanes));
     asked.equal("account", filter.account.as_deref());
-    asked.all(session, &format!("select {COLUMNS} from samples where {asked} order by at, minutes, lane, account")).await
+    asked
+        .all(session, &format!("select {COLUMNS} from samples where {asked} order by at, minutes, lane, account"))
+        .await
 }
 
 /// Which rows are joined into which: those of so many minutes that are older than this.
@@ -246,10 +249,7 @@ mod tests {
             .iter()
             .map(|one| (one.at.as_micros() / 60_000_000, one.lane.as_str(), one.figures.accepted, one.figures.depth))
             .collect();
-        assert_eq!(
-            told,
-            [(0, "sync", 1, Some(0)), (10, "maintenance", 4, Some(1)), (10, "sync", 5, Some(7))]
-        );
+        assert_eq!(told, [(0, "sync", 1, Some(0)), (10, "maintenance", 4, Some(1)), (10, "sync", 5, Some(7))]);
         assert!(joined.iter().all(|one| one.process.is_empty() && one.minutes == 10));
     }
 }

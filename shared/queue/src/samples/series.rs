@@ -101,7 +101,8 @@ pub struct Point {
 
 impl From<&Figures> for Summary {
     fn from(figures: &Figures) -> Self {
-        let quantile = |histogram: &super::Histogram, part| histogram.quantile_ms(part).map(|ms| (ms * 10.0).round() / 10.0);
+        let quantile =
+            |histogram: &super::Histogram, part| histogram.quantile_ms(part).map(|ms| (ms * 10.0).round() / 10.0);
         Self {
             accepted: figures.accepted,
             done: figures.done,
@@ -177,8 +178,12 @@ mod tests {
 
     #[test]
     fn lanes_add_up_and_time_takes_the_highest() {
-        let samples =
-            [sample(0, "a", 1, Some(3)), sample(0, "b", 2, Some(4)), sample(1, "a", 4, Some(9)), sample(99, "a", 8, None)];
+        let samples = [
+            sample(0, "a", 1, Some(3)),
+            sample(0, "b", 2, Some(4)),
+            sample(1, "a", 4, Some(9)),
+            sample(99, "a", 8, None),
+        ];
         let (points, whole) = series(&samples, Window::Hour, now());
         let last = |back: usize| &points[points.len() - 1 - back].summary;
         assert_eq!((last(0).accepted, last(0).depth), (3, Some(7)));
@@ -189,7 +194,8 @@ mod tests {
 
     #[test]
     fn samples_of_any_length_fall_into_the_spans_of_the_window() {
-        let joined = Sample { minutes: 10, at: floor(now() - Duration::from_secs(7_200), 10), ..sample(0, "a", 5, None) };
+        let joined =
+            Sample { minutes: 10, at: floor(now() - Duration::from_secs(7_200), 10), ..sample(0, "a", 5, None) };
         let (points, _) = series(&[joined, sample(119, "a", 1, None)], Window::Day, now());
         assert_eq!(points.iter().map(|point| point.summary.accepted).sum::<i64>(), 6);
     }

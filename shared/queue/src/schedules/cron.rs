@@ -72,7 +72,8 @@ impl CronExpression {
     pub fn fields(&self) -> [Parsed; 5] {
         let mut texts = self.text.split(' ');
         [MINUTE, HOUR, DAY_OF_MONTH, MONTH, WEEKDAY].map(|field| {
-            let values = texts.next().and_then(|text| field.read(text).ok()).map(|values| values.set).unwrap_or_default();
+            let values =
+                texts.next().and_then(|text| field.read(text).ok()).map(|values| values.set).unwrap_or_default();
             Parsed { is_all: values.len() == usize::from(field.size()), values }
         })
     }

@@ -172,11 +172,27 @@ mod tests {
             ("0 * * * *", "a la hora en punto", "on the hour"),
             ("7 * * * *", "en el minuto 7 de la hora", "at minute 7 past the hour"),
             ("0 */2 * * *", "a la hora en punto, cada 2 horas", "on the hour, every 2 hours"),
-            ("*/10 8-17 * * 1-5", "de lunes a viernes cada 10 minutos, de 08:00 a 17:59", "Monday to Friday every 10 minutes, from 08:00 to 17:59"),
+            (
+                "*/10 8-17 * * 1-5",
+                "de lunes a viernes cada 10 minutos, de 08:00 a 17:59",
+                "Monday to Friday every 10 minutes, from 08:00 to 17:59",
+            ),
             ("0 6 1 * *", "el día 1 del mes a las 06:00", "on day 1 of the month at 06:00"),
-            ("0 6 1,15 1,7 *", "los días 1 y 15 del mes a las 06:00 en enero y julio", "on day 1 and 15 of the month at 06:00 in January and July"),
-            ("0 6 13 * 5", "el día 13 del mes o los viernes a las 06:00", "on day 13 of the month or on Friday at 06:00"),
-            ("0 6 */10 * 1", "los lunes que sean los días 1, 11, 21 y 31 del mes a las 06:00", "on Monday that fall on day 1, 11, 21 and 31 of the month at 06:00"),
+            (
+                "0 6 1,15 1,7 *",
+                "los días 1 y 15 del mes a las 06:00 en enero y julio",
+                "on day 1 and 15 of the month at 06:00 in January and July",
+            ),
+            (
+                "0 6 13 * 5",
+                "el día 13 del mes o los viernes a las 06:00",
+                "on day 13 of the month or on Friday at 06:00",
+            ),
+            (
+                "0 6 */10 * 1",
+                "los lunes que sean los días 1, 11, 21 y 31 del mes a las 06:00",
+                "on Monday that fall on day 1, 11, 21 and 31 of the month at 06:00",
+            ),
         ];
         for (cron, spanish, english) in table {
             let expression: CronExpression = cron.parse().expect(cron);

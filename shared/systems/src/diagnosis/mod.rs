@@ -121,24 +121,63 @@ pub struct Finding {
 #[serde(untagged)]
 pub enum What {
     /// There are programs of a newer version than the schema.
-    PendingMigrations { migrations: Vec<String> },
-    QueueDown { error: String },
+    PendingMigrations {
+        migrations: Vec<String>,
+    },
+    QueueDown {
+        error: String,
+    },
     /// Nothing that becomes due is queued.
     SchedulerSilent,
     /// No worker reads the lane.
-    LaneUnread { lane: String },
-    LaneSlow { lane: String, waits_s: u64 },
-    LanePaused { queue: String, reason: String, by: String, until: Option<Timestamp> },
-    AccountFailing { lane: String, account: String, percent: i64 },
-    ReceiptsStopped { lane: String, account: String },
-    WorkerSilent { worker: String },
-    WorkerDraining { worker: String },
-    MixedVersions { versions: Vec<String> },
-    ClockOff { worker: String, ahead_ms: i64 },
-    DeadGrowing { last_hour: i64, usual: i64 },
+    LaneUnread {
+        lane: String,
+    },
+    LaneSlow {
+        lane: String,
+        waits_s: u64,
+    },
+    LanePaused {
+        queue: String,
+        reason: String,
+        by: String,
+        until: Option<Timestamp>,
+    },
+    AccountFailing {
+        lane: String,
+        account: String,
+        percent: i64,
+    },
+    ReceiptsStopped {
+        lane: String,
+        account: String,
+    },
+    WorkerSilent {
+        worker: String,
+    },
+    WorkerDraining {
+        worker: String,
+    },
+    MixedVersions {
+        versions: Vec<String>,
+    },
+    ClockOff {
+        worker: String,
+        ahead_ms: i64,
+    },
+    DeadGrowing {
+        last_hour: i64,
+        usual: i64,
+    },
     DeadTasks,
-    SuppressionsSpike { last_day: i64, usual: i64 },
-    EndpointDisabled { endpoint: String, gone: bool },
+    SuppressionsSpike {
+        last_day: i64,
+        usual: i64,
+    },
+    EndpointDisabled {
+        endpoint: String,
+        gone: bool,
+    },
     OpenToStrangers,
 }
 
@@ -236,7 +275,8 @@ fn of_pauses(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for lane in &facts.lanes {
         let Some(pause) = &lane.pause else { continue };
-        let is_same = |finding: &&mut Finding| matches!(&finding.what, What::LanePaused { queue, .. } if *queue == pause.queue);
+        let is_same =
+            |finding: &&mut Finding| matches!(&finding.what, What::LanePaused { queue, .. } if *queue == pause.queue);
         if let Some(known) = findings.iter_mut().find(is_same) {
             known.hits += lane.queued;
             continue;
@@ -347,7 +387,13 @@ mod tests {
     }
 
     fn worker(id: &str, version: &str) -> WorkerFacts {
-        WorkerFacts { id: id.into(), version: version.into(), is_live: true, seen_at: at(NOW - 3), ..WorkerFacts::default() }
+        WorkerFacts {
+            id: id.into(),
+            version: version.into(),
+            is_live: true,
+            seen_at: at(NOW - 3),
+            ..WorkerFacts::default()
+        }
     }
 
     fn account(sent: i64, not_sent: i64) -> AccountFacts {
@@ -401,8 +447,14 @@ mod tests {
             (workers(&[WorkerFacts { is_live: false, held: 4, ..worker("a", "1") }]), &["warning worker_silent 4"]),
             (workers(&[worker("a", "1"), worker("b", "1")]), &[]),
             (workers(&[worker("a", "1"), worker("b", "2")]), &["warning mixed_versions 2"]),
-            (workers(&[worker("a", "1"), WorkerFacts { is_live: false, ..worker("b", "2") }]), &["warning worker_silent 0"]),
-            (workers(&[WorkerFacts { drain_since: Some(at(NOW)), held: 2, ..worker("a", "1") }]), &["note worker_draining 2"]),
+            (
+                workers(&[worker("a", "1"), WorkerFacts { is_live: false, ..worker("b", "2") }]),
+                &["warning worker_silent 0"],
+            ),
+            (
+                workers(&[WorkerFacts { drain_since: Some(at(NOW)), held: 2, ..worker("a", "1") }]),
+                &["note worker_draining 2"],
+            ),
             (workers(&[WorkerFacts { clock_ahead_ms: -5_000, ..worker("a", "1") }]), &["warning clock_off 1"]),
             (workers(&[WorkerFacts { clock_ahead_ms: 4_999, ..worker("a", "1") }]), &[]),
             (Facts { dead: 3, ..of() }, &["warning dead_tasks 3"]),
@@ -413,7 +465,10 @@ mod tests {
             (Facts { suppressed_last_day: 20, suppressed_usual_day: 7, ..of() }, &[]),
             (Facts { suppressed_last_day: 19, ..of() }, &[]),
             (
-                Facts { disabled_endpoints: vec![EndpointFacts { name: "p".into(), ..EndpointFacts::default() }], ..of() },
+                Facts {
+                    disabled_endpoints: vec![EndpointFacts { name: "p".into(), ..EndpointFacts::default() }],
+                    ..of()
+                },
                 &["warning endpoint_disabled 1"],
             ),
         ];

@@ -22,7 +22,9 @@ pub fn summary(findings: &[Finding], language: Language, zone: Tz, now: Timestam
     let wrong: Vec<&Finding> = findings.iter().filter(|finding| finding.severity != Severity::Note).collect();
     match wrong.as_slice() {
         [] if findings.is_empty() => language.pick("Todo funciona.", "Everything works.").to_owned(),
-        [] => language.pick("Todo funciona, salvo lo que alguien detuvo.", "Everything works but for what somebody stopped.").to_owned(),
+        [] => language
+            .pick("Todo funciona, salvo lo que alguien detuvo.", "Everything works but for what somebody stopped.")
+            .to_owned(),
         [only] => tell(only, language, zone, now).sentence,
         [first, rest @ ..] => {
             let sentence = tell(first, language, zone, now).sentence;
