@@ -21,7 +21,8 @@ story!(what_happens_is_counted_by_lane_and_account, async |app: &App| {
     app.prefer("customer-001", &[likes(Channel::Whatsapp, 1), likes(Channel::Email, 2)]).await;
     app.accepted(&sample::event()).await;
     app.drain().await;
-    let receipt = app.sandbox.evolution.receipt(&app.whatsapps()[0].id, WhatsappStatus::Delivered).expect("it is kept");
+    let receipt =
+        app.sandbox.evolution.receipt(&app.whatsapps()[0].id, WhatsappStatus::DeliveryAck).expect("it is kept");
     for _ in 0..2 {
         app.post("/api/v1/webhooks/evolution/", &receipt).await.must_be(200);
         app.drain().await;
