@@ -99,6 +99,8 @@ impl Sweeper {
             Swept { ticked: self.tick_schedules().await?, promoted: self.promote_due().await?, ..Swept::default() };
         self.recover(&mut swept).await?;
         self.forget_workers().await?;
+        // What is over is written before old minutes are joined: written once more afterwards, it would count twice.
+        self.context.samples.write(&self.context.db, false).await?;
         self.sample().await?;
         self.context.samples.write(&self.context.db, true).await?;
         Ok(swept)

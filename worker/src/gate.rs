@@ -94,7 +94,7 @@ fn say(before: Option<&Wishes>, after: Option<&Wishes>) {
     }
     match (before.is_draining, after.is_draining) {
         (false, true) => {
-            tracing::warn!("this worker is asked to drain: it takes nothing more and finishes what it holds")
+            tracing::warn!("this worker is asked to drain: it takes nothing more and finishes what it holds");
         }
         (true, false) => tracing::info!("this worker takes tasks again"),
         _ => {}

@@ -63,11 +63,11 @@ pub async fn causes(session: &mut Session, window: Duration, now: Timestamp) -> 
     Ok(joined(found, &slots))
 }
 
-/// The window in slots, oldest first. The last ends after `now`.
+/// The window in slots, oldest first. The first begins a window ago, the last ends after `now`.
 fn slots(window: Duration, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
     let slot = window / SLOTS;
-    let end = now + Duration::from_micros(1);
-    (0..SLOTS).rev().map(|back| (end - slot * (back + 1), end - slot * back)).collect()
+    let end = |back: u32| if back == 0 { now + Duration::from_micros(1) } else { now - slot * back };
+    (0..SLOTS).rev().map(|back| (now - slot * (back + 1), end(back))).collect()
 }
 
 fn joined(found: Vec<Row>, slots: &[(Timestamp, Timestamp)]) -> Vec<Cause> {
@@ -124,7 +124,7 @@ const fn code(code: &'static str, meaning: (&'static str, &'static str), remedy:
 }
 
 /// Every code that the product gives a message that failed.
-pub const CODES: [Code; 14] = [
+pub const CODES: [Code; 15] = [
     code(
         "EMAIL_SEND_FAILED",
         (
@@ -202,8 +202,19 @@ pub const CODES: [Code; 14] = [
         ),
     ),
     code(
+        "NO_PUSH_SUBSCRIPTION",
+        ("El cliente no tiene ningún navegador suscrito.", "The customer has no subscribed browser."),
+        (
+            "Nada que reintentar: el cliente debe permitir las notificaciones en su navegador.",
+            "Nothing to retry: the customer has to allow notifications in the browser.",
+        ),
+    ),
+    code(
         "PUSH_SUBSCRIPTION_NOT_FOUND",
-        ("El cliente ya no tiene ningún navegador suscrito.", "The customer has no subscribed browser any more."),
+        (
+            "El servicio de push ya no conoce los navegadores del cliente.",
+            "The push service does not know the customer's browsers any more.",
+        ),
         (
             "Nada que reintentar: el cliente debe volver a permitir las notificaciones en su navegador.",
             "Nothing to retry: the customer has to allow notifications in the browser again.",
@@ -277,6 +288,7 @@ mod tests {
         assert_eq!(slots.len(), 24);
         assert!(slots.windows(2).all(|pair| pair[0].1 == pair[1].0));
         assert!(slots.last().is_some_and(|(from, until)| *from <= now() && *until > now()));
+        assert_eq!(slots[0].0, now() - Duration::from_secs(24 * 3600), "what is just as old belongs to it");
     }
 
     #[test]

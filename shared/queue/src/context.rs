@@ -20,6 +20,9 @@ const FOLLOW_TIME_EVERY: Duration = Duration::from_secs(5);
 /// What is counted of a minute is written when it is over, up to this much later: not by all processes at the same second.
 const WRITE_SAMPLES_EVERY: Duration = Duration::from_secs(60);
 
+/// How long a process that stops tries to write what it counted last.
+const LAST_SAMPLES_WITHIN: Duration = Duration::from_secs(3);
+
 /// Cheap to clone; all clones are the same thing.
 #[derive(Clone)]
 pub struct Context {
@@ -100,6 +103,14 @@ impl Context {
             tokio::time::sleep(WRITE_SAMPLES_EVERY).await;
             self.samples.write_or_keep(&self.db, false).await;
         }
+    }
+
+    /// The end of a process that served no worker to the end: the last minute is written, then the database is closed.
+    pub async fn close(&self) {
+        let last = self.samples.write_or_keep(&self.db, true);
+        // What was counted is worth no longer wait: the database may be why we stop.
+        let _ = tokio::time::timeout(LAST_SAMPLES_WITHIN, last).await;
+        self.db.close().await;
     }
 
     /// Opens what one of several processes needs: they can only meet in Redis.

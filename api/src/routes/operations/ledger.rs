@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use recado_kernel::api_keys::Scope;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_queue::operations;
@@ -41,11 +42,15 @@ pub(crate) fn routes() -> Routes {
 #[utoipa::path(get, path = "/", tag = "operations", params(TaskQuery, Keyset),
     responses((status = 200, description = "A page of tasks", body = Slice<LedgerTask>)))]
 async fn list_tasks(
-    _: May<Read>,
+    may: May<Read>,
     State(api): State<Arc<Api>>,
     Query(query): Query<TaskQuery>,
     keyset: Keyset,
 ) -> Result<axum::Json<Slice<LedgerTask>>, Problem> {
+    // Errors may name addresses, which are masked where they are shown: a search would tell one letter at a time.
+    if query.error.is_some() && !may.caller.sees_contacts() {
+        return Err(Problem::Forbidden { scope: Scope::Contacts });
+    }
     let filter = query.filter(&api, keyset.after())?;
     let found = tasks::list(&mut api.context.db.read().await?, &filter, keyset.limit()).await?;
     Ok(axum::Json(keyset.slice(found, |task| task.id, LedgerTask::from)))
@@ -67,7 +72,11 @@ async fn show_task(
 /// Gives a dead or cancelled task a new life: a delivery begins at its first channel again.
 #[utoipa::path(post, path = "/{task_id}/retry", tag = "operations",
     params(("task_id" = Id, Path, description = "Id of the task")),
-    responses((status = 200, description = "The task, queued again", body = LedgerTask)))]
+    responses(
+        (status = 200, description = "The task, queued again", body = LedgerTask),
+        (status = 409, description = "It is neither dead nor cancelled; the problem says where it stands", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn retry_task(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
@@ -89,7 +98,11 @@ async fn retry_task(
 /// Cancels a task that is not finished. A run that is under way is stopped at its worker's next heartbeat; what was sent stays sent.
 #[utoipa::path(post, path = "/{task_id}/cancel", tag = "operations",
     params(("task_id" = Id, Path, description = "Id of the task")),
-    responses((status = 200, description = "The task, cancelled", body = LedgerTask)))]
+    responses(
+        (status = 200, description = "The task, cancelled", body = LedgerTask),
+        (status = 409, description = "It has ended; the problem says where it stands", body = Value,
+            content_type = "application/problem+json"),
+    ))]
 async fn cancel_task(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
@@ -131,7 +144,7 @@ request! {
         /// Written before this moment.
         #[param(required = false)]
         until: Option<Timestamp>,
-        /// A part of the last error, in any case.
+        /// A part of the last error, in any case. Errors may name addresses, so this needs a key with `contacts`.
         #[param(required = false)]
         error: Option<String>,
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use recado_kernel::clock::Timestamp;
+use recado_queue::lanes::Lane;
 use recado_queue::workers::{self, RunningTask, WorkerRow};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -31,7 +32,7 @@ async fn list_workers(_: May<Read>, State(api): State<Arc<Api>>) -> Result<axum:
     versions.dedup();
     Ok(axum::Json(WorkersView {
         versions,
-        unattended: unattended.into_iter().map(|lane| lane.as_str()).collect(),
+        unattended: unattended.into_iter().map(Lane::as_str).collect(),
         workers: found.into_iter().map(|worker| WorkerView::of(worker, &api)).collect(),
     }))
 }

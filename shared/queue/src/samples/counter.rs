@@ -106,8 +106,9 @@ impl Counter {
     }
 
     fn count(&self, lane: Lane, account: &str, change: impl FnOnce(&mut Figures)) {
-        let minute = minute_of(self.0.clock.now());
         let mut minutes = self.minutes();
+        // Looked at under the lock: nothing is counted in a minute that was just written.
+        let minute = minute_of(self.0.clock.now());
         let accounts = minutes.entry(minute).or_default().entry(lane).or_default();
         let name = if accounts.len() < MOST_ACCOUNTS || accounts.contains_key(account) { account } else { "…" };
         match accounts.get_mut(name) {

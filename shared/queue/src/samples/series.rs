@@ -55,6 +55,7 @@ impl Window {
 /// What happened in a span of time. Figures of tasks count work of every kind; those of attempts count what was handed to providers
 /// and partners.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = SampleSummary)]
 pub struct Summary {
     /// Tasks that were written.
     pub accepted: i64,
@@ -92,6 +93,7 @@ pub struct Summary {
 
 /// One span of a window.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = SamplePoint)]
 pub struct Point {
     /// When it begins.
     pub at: Timestamp,
