@@ -16,6 +16,7 @@ use recado_kernel::addresses::is_unusual_phone;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::UnknownCustomer;
 use recado_kernel::db;
+use recado_kernel::language::Language;
 
 /// What would become of an event.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -93,7 +94,7 @@ impl Preview {
         let message = |(place, words): (usize, Words)| PreviewMessage {
             channel: words.channel,
             fallback_order: place as i32,
-            reason: orchestration::reason(words.preferred),
+            reason: orchestration::reason(words.preferred, Language::Spanish),
             unusual: words.channel == Channel::Whatsapp && is_unusual_phone(&words.address),
             recipient_address: (words.channel != Channel::Push).then_some(words.address),
             template: words.template_name,
