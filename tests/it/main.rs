@@ -43,6 +43,7 @@ mod notifications {
     mod seed;
     mod suppressions;
     mod sync;
+    mod template_versions;
     mod templates;
     mod throttle;
     mod unsubscribe;

@@ -16,7 +16,7 @@ use utoipa::openapi::OpenApi;
 
 use self::notifications::{
     analytics, catalogue, customers, dispatch, orchestration, provider_accounts, push, reachability, receipts,
-    reminders, suppressions, sync, templates, unsubscribe, vehicles, workshops,
+    reminders, suppressions, sync, template_versions, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{
     api_keys, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, tasks, workers,
@@ -30,6 +30,7 @@ use crate::state::{Api, Routes};
 pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
     let (router, document) = Routes::with_openapi(openapi::base())
         .nest("/api/v1/notifications/templates", templates::routes())
+        .nest("/api/v1/notifications/templates", template_versions::routes())
         .nest("/api/v1/notifications/phases", catalogue::phases())
         .nest("/api/v1/notifications/service-types", catalogue::service_types())
         .nest("/api/v1/notifications/orchestration", orchestration::routes())

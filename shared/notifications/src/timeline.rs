@@ -247,6 +247,7 @@ impl Timeline<'_> {
         let text = format!("{place}. {}", orchestration::reason(record.preferred, self.language));
         let facts = facts(json!({
             "fallback_order": record.fallback_order, "priority": record.preferred, "template": record.template_name,
+            "template_version": record.template_version,
         }));
         TimelineEntry { facts, ..moment(record.created_at, "chosen", record, text) }
     }
@@ -395,6 +396,7 @@ mod tests {
             status,
             recipient_address: "carlos@example.com".into(),
             template_id: None,
+            template_version: None,
             template_name: "t".into(),
             error_code: None,
             error_reason: None,

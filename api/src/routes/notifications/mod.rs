@@ -14,6 +14,7 @@ pub(crate) mod receipts;
 pub(crate) mod reminders;
 pub(crate) mod suppressions;
 pub(crate) mod sync;
+pub(crate) mod template_versions;
 pub(crate) mod templates;
 pub(crate) mod unsubscribe;
 pub(crate) mod vehicles;

@@ -251,6 +251,8 @@ struct NotificationView {
     recipient_address: Option<String>,
     /// The template, where there was one.
     template_id: Option<Id>,
+    /// Which of its versions: `/api/v1/notifications/templates/{id}/versions/{version}/` has the text with its variables.
+    template_version: Option<i32>,
     /// Its name.
     #[schema(examples("Cita agendada (clientes, email)"))]
     template_name: String,
@@ -314,6 +316,7 @@ impl NotificationView {
             fallback_order: record.fallback_order,
             recipient_address,
             template_id: record.template_id,
+            template_version: record.template_version,
             template_name: record.template_name,
             error_code: record.error_code,
             error_reason,
