@@ -35,6 +35,8 @@ create table tasks (
     -- At most one task ever carries this key: the tick of a schedule, the due cycle of a reminder.
     unique_key text,
     correlation_id uuid,
+    -- The schedule whose run it is, by its tick or by hand.
+    schedule_id uuid,
     created_at timestamptz not null,
     finished_at timestamptz,
     constraint tasks_state check (state in ('scheduled', 'queued', 'started', 'success', 'dead', 'cancelled'))
@@ -49,6 +51,9 @@ create index tasks_due on tasks (run_at) where rung_at is null and finished_at i
 create index tasks_open on tasks (lane, rung_at) where rung_at is not null and finished_at is null;
 create index tasks_dead on tasks (id) where error is not null and finished_at is not null;
 
+-- The runs of a schedule, newest first.
+create index tasks_schedule on tasks (schedule_id, id) where schedule_id is not null;
+
 -- The jobs that carry a person's data, by whom they are about. No claim changes what this index looks at.
 create index tasks_about on tasks ((payload ->> 'customer_id')) where kind in ('sync_customer', 'sync_vehicle', 'dispatch_event');
 
@@ -62,7 +67,15 @@ create table workers (
     held integer not null,
     version text not null,
     started_at timestamptz not null,
-    seen_at timestamptz not null
+    seen_at timestamptz not null,
+    -- How many of the held tasks run, and those that have run longest: task, kind, lane, since.
+    running integer not null,
+    running_tasks jsonb not null,
+    -- Since when it is asked to take nothing more; null: it works. Its heartbeat reads this.
+    drain_since timestamptz,
+    drain_by text,
+    -- How far its host's clock was ahead of the database's, in milliseconds.
+    clock_ahead_ms bigint not null
 );
 
 -- When recurring work is due. A tick becomes exactly one task, because its unique key names the schedule and the tick.

@@ -52,10 +52,40 @@ create table templates (
     is_active boolean not null,
     -- Made by seed_initial_data; only these does --force write again.
     is_seed boolean not null,
+    -- The number of the text that stands here among all that it ever was.
+    version integer not null default 1,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     constraint templates_channel check (channel in ('email', 'whatsapp', 'push')),
     constraint templates_target check (target in ('clients', 'staff'))
+);
+
+-- What a template ever was, the present text included. No foreign keys: versions outlive a template that is deleted, because messages
+-- name them and it can be restored.
+create table template_versions (
+    template_id uuid not null,
+    -- From 1.
+    version integer not null,
+    -- created, changed, restored, deleted, seeded
+    change text not null,
+    -- Of a restored one: which version it is like.
+    restored_from integer,
+    -- Who wrote it, as the log names callers; null: the seed.
+    author text,
+    written_at timestamptz not null,
+    name text not null,
+    subject text not null,
+    body text not null,
+    channel text not null,
+    target text not null,
+    event_type text,
+    service_type_id uuid,
+    subtype_id uuid,
+    phase_id uuid,
+    taller_id text,
+    is_default boolean not null,
+    is_active boolean not null,
+    primary key (template_id, version)
 );
 
 create table orchestration_configs (

@@ -21,7 +21,9 @@ create table notifications (
     fallback_order integer not null,
     status text not null,
     recipient_address text not null,
+    -- The template, and its number in `template_versions`; null where the caller brought the words.
     template_id uuid,
+    template_version integer,
     template_name text not null,
     subject text not null,
     body text not null,

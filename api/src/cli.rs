@@ -37,7 +37,7 @@ pub async fn run(args: ApiArgs) -> Result<(), Box<dyn Error>> {
         tracing::info!("listening on http://{}", listener.local_addr()?);
     }
     crate::serve(context.clone(), listeners, process::until_signal()).await?;
-    context.db.close().await;
+    context.close().await;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod api_keys;
 mod database;
 #[cfg(feature = "sandbox")]
 mod demo;
+mod doctor;
 mod health;
 mod ledger;
 mod operators;
@@ -114,11 +115,19 @@ enum Command {
     /// Look at tasks, retry them, cancel them
     #[command(subcommand)]
     Tasks(tasks::Command),
-    /// Show where work waits and who does it
+    /// Show where work waits and who does it; pause and resume queues
     #[command(
-        after_help = "Examples:\n  recado queues\n  watch recado queues\n  recado --json queues | jq '.unattended'"
+        after_help = "Examples:\n  recado queues\n  recado queues pause notifications.whatsapp --reason 'session is down' --until 2h\n  watch recado queues\n  recado --json queues | jq '.unattended'"
     )]
-    Queues,
+    Queues {
+        #[command(subcommand)]
+        command: Option<queues::Command>,
+    },
+    /// Say what is wrong, since when, whom it hits and what to do; status 0 when nothing is
+    #[command(
+        after_help = "Examples:\n  recado doctor\n  recado doctor --lang es\n  recado --json doctor | jq .summary"
+    )]
+    Doctor(doctor::Doctor),
     /// Look at partners, give one a new secret, send again what it missed
     #[command(subcommand)]
     Partners(partners::Command),
@@ -208,7 +217,8 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::SeedInitialData(options) => database::seed(options, json).await,
         Command::CollectStatic(_) => database::collect_static(),
         Command::Tasks(command) => tasks::run(command, json).await,
-        Command::Queues => queues::run(json).await,
+        Command::Queues { command } => queues::run(command, json).await,
+        Command::Doctor(options) => doctor::run(options, json).await,
         Command::Partners(command) => partners::run(command, json).await,
         Command::MigrateOperators(options) => operators::migrate(options, json).await,
         Command::Webhooks(command) => webhooks::run(command, json).await,

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use recado_kernel::language::Language;
 use recado_queue::context::Context;
 use recado_queue::operations::{self, RunScheduleError};
 use recado_queue::schedules::cron::CronExpression;
+use recado_queue::schedules::wording::in_words;
 use recado_queue::schedules::{self, Change, Zone};
 
 use crate::ledger;
@@ -78,7 +80,8 @@ async fn list(context: &Context, json: bool) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let now = context.clock.now();
-    let mut table = Table::new(&["NAME", "CRON", "TIME ZONE", "ENABLED", "LAST RUN", "NEXT RUN", "WHAT IT DOES"]);
+    let mut table =
+        Table::new(&["NAME", "CRON", "IN WORDS", "TIME ZONE", "ENABLED", "LAST RUN", "NEXT RUN", "WHAT IT DOES"]);
     for schedule in schedules {
         let zone = schedule.zone(context.config.time_zone).unwrap_or(context.config.time_zone);
         let whose = if schedule.time_zone.is_none() { " (TIME_ZONE)" } else { "" };
@@ -87,9 +90,11 @@ async fn list(context: &Context, json: bool) -> Outcome {
             None if schedule.enabled => "when a scheduler runs".to_owned(),
             None => "-".to_owned(),
         };
+        let words = schedule.cron.parse().map(|cron| in_words(&cron, Language::English)).unwrap_or_default();
         table.row([
             schedule.name,
             schedule.cron,
+            words,
             format!("{}{whose}", zone.name()),
             if schedule.enabled { "yes" } else { "no" }.to_owned(),
             relative_or_dash(schedule.last_run_at, now),

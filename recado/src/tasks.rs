@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 use recado_kernel::words::UnknownWord;
 use recado_notifications::journal::{self, Line};
 use recado_notifications::notifications::attempts::{self, Attempt};
@@ -299,7 +300,7 @@ fn describe_journal(journal: &[Line], now: Timestamp, zone: Tz) -> String {
             format!("  {}", relative(line.at, now)),
             line.channel.clone().unwrap_or_else(|| "-".to_owned()),
             line.kind.clone(),
-            timeline::text(line, zone),
+            timeline::text(line, zone, Language::English),
         ]);
     }
     table.render()

@@ -183,7 +183,7 @@ impl Installation {
             }
             self.stop.cancel();
         }
-        self.context.db.close().await;
+        self.context.close().await;
         failure.map_or(Ok(()), |failure| Err(failure.into()))
     }
 

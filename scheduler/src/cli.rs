@@ -48,7 +48,7 @@ pub async fn run(args: &SchedulerArgs) -> Result<(), RunError> {
     let stop = process::until_signal();
     serve_metrics(metrics_listen, &context, &stop).await?;
     crate::run(context.clone(), stop).await;
-    context.db.close().await;
+    context.close().await;
     Ok(())
 }
 

@@ -9,7 +9,8 @@ use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
 use recado_queue::ring::QueueError;
 use recado_queue::systems::End;
-use recado_queue::{schedules, tasks, workers};
+use recado_queue::tasks::State;
+use recado_queue::{pauses, samples, schedules, tasks, workers};
 use tokio::time::Instant;
 
 use crate::{Intervals, SHORTEST_WAIT};
@@ -22,6 +23,9 @@ const LOST_AT_ONCE: i64 = 10_000;
 
 /// A ring is not looked for before this has passed: the process that committed the row may be about to ring.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How often it is counted how much waits.
+const SAMPLE_EVERY: Duration = Duration::from_secs(60);
 
 /// While Redis is down, the log says so once in this time.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -52,6 +56,7 @@ pub(crate) struct Sweeper {
     /// What waits was looked through for times of the future.
     has_brought_back_due: bool,
     forgot_workers_at: Option<Instant>,
+    sampled_at: Option<Instant>,
     warned_at: Option<Instant>,
 }
 
@@ -64,6 +69,7 @@ impl Sweeper {
             recovered_at: None,
             has_brought_back_due: false,
             forgot_workers_at: None,
+            sampled_at: None,
             warned_at: None,
         }
     }
@@ -80,6 +86,10 @@ impl Sweeper {
             self.forget_workers().await?;
             self.forgot_workers_at = Some(Instant::now());
         }
+        if is_over(self.sampled_at, SAMPLE_EVERY) {
+            self.sample().await?;
+            self.sampled_at = Some(Instant::now());
+        }
         self.wait().await
     }
 
@@ -89,6 +99,10 @@ impl Sweeper {
             Swept { ticked: self.tick_schedules().await?, promoted: self.promote_due().await?, ..Swept::default() };
         self.recover(&mut swept).await?;
         self.forget_workers().await?;
+        // What is over is written before old minutes are joined: written once more afterwards, it would count twice.
+        self.context.samples.write(&self.context.db, false).await?;
+        self.sample().await?;
+        self.context.samples.write(&self.context.db, true).await?;
         Ok(swept)
     }
 
@@ -218,6 +232,23 @@ impl Sweeper {
             self.warn_of_queue(&error);
         }
         Ok(())
+    }
+
+    /// How much waits in each lane, for the minute that is under way; old minutes are joined, and pauses forgotten that are over.
+    async fn sample(&self) -> Result<()> {
+        let mut session = self.context.db.read().await?;
+        let counts = tasks::count_unfinished(&mut session, &self.lanes).await?;
+        drop(session);
+        let now = self.context.clock.now();
+        for lane in &self.lanes {
+            let queued = counts.iter().find(|count| count.lane == lane.as_str() && count.state == State::Queued);
+            let oldest = queued.and_then(|count| count.oldest).map_or(Duration::ZERO, |oldest| now.since(oldest));
+            self.context.samples.waits(*lane, queued.map_or(0, |count| count.count), oldest);
+        }
+        let mut session = self.context.db.begin().await?;
+        samples::join_old(&mut session, now).await?;
+        pauses::forget_over(&mut session, now).await?;
+        session.commit().await
     }
 
     fn warn_of_queue(&mut self, error: &QueueError) {

@@ -75,6 +75,7 @@ impl Ledger {
             status: Status::Queued,
             recipient_address: "carlos@example.com".into(),
             template_id: None,
+            template_version: None,
             template_name: "t".into(),
             subject: "s".into(),
             body: "b".into(),

@@ -38,11 +38,13 @@ mod notifications {
     mod orchestration;
     mod push;
     mod quiet_hours;
+    mod reachability;
     mod receipts;
     mod reminders;
     mod seed;
     mod suppressions;
     mod sync;
+    mod template_versions;
     mod templates;
     mod throttle;
     mod unsubscribe;
@@ -103,11 +105,15 @@ mod console {
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod database_outages;
+    mod diagnosis;
     mod fleet;
+    mod ledger;
     mod operators;
     mod outages;
     mod pooler;
+    mod queues;
     mod recovery;
+    mod samples;
     mod schedules;
     mod start;
     mod tasks;

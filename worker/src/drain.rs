@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
+use recado_queue::pauses;
 use tokio::sync::OnceCell;
 
 use crate::channels::ProviderError;
@@ -39,9 +40,12 @@ impl Drain {
     pub async fn run(&self) -> Result<usize, DrainError> {
         self.prepared.get_or_try_init(|| jobs::prepare(&self.context)).await?;
         let mut runs = 0;
+        let pauses = pauses::in_force(&mut self.context.db.read().await?, self.context.clock.now()).await?;
+        let lanes: Vec<Lane> = self.context.systems.lanes();
+        let open: Vec<Lane> = lanes.into_iter().filter(|lane| pauses::of_lane(&pauses, *lane).is_none()).collect();
         loop {
             let mut read = 0;
-            for lane in self.context.systems.lanes() {
+            for lane in open.iter().copied() {
                 let (rings, claims) = self.lane(lane).await?;
                 read += rings;
                 runs += claims;

@@ -4,8 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_queue::lanes::Lane;
+use recado_queue::tasks::Claimed;
+use recado_queue::workers::RunningTask;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -35,15 +38,23 @@ struct Task {
     /// The number of the claim. A later claim of the same task is another thing.
     attempt: i32,
     lane: Lane,
-    /// Cancelled when the claim is lost; none before the task begins to run.
-    running: Option<CancellationToken>,
+    /// None before the task begins to run.
+    running: Option<Run>,
+}
+
+/// A run of a task.
+struct Run {
+    kind: String,
+    since: Timestamp,
+    /// Cancelled when the claim is lost.
+    lost: CancellationToken,
 }
 
 impl Task {
     /// Its run is stopped, if it has begun.
     fn lose(&self) {
         if let Some(run) = &self.running {
-            run.cancel();
+            run.lost.cancel();
         }
     }
 }
@@ -85,10 +96,31 @@ impl InFlight {
     }
 
     /// A task begins to run. The token is cancelled when the claim is lost; `None` when it already is.
-    pub(crate) fn start(&self, id: Id, attempt: i32) -> Option<CancellationToken> {
+    pub(crate) fn start(&self, claimed: &Claimed, now: Timestamp) -> Option<CancellationToken> {
+        let run = Run { kind: claimed.kind.clone(), since: now, lost: CancellationToken::new() };
         let mut tasks = self.tasks();
-        let task = tasks.get_mut(&id).filter(|task| task.attempt == attempt)?;
-        Some(task.running.insert(CancellationToken::new()).clone())
+        let task = tasks.get_mut(&claimed.id).filter(|task| task.attempt == claimed.attempt)?;
+        Some(task.running.insert(run).lost.clone())
+    }
+
+    /// How many tasks run, and the `most` that have run longest.
+    pub(crate) fn running(&self, most: usize) -> (usize, Vec<RunningTask>) {
+        let tasks = self.tasks();
+        let mut running: Vec<(&Id, Lane, &Run)> =
+            tasks.iter().filter_map(|(id, task)| Some((id, task.lane, task.running.as_ref()?))).collect();
+        let count = running.len();
+        if count > most {
+            running.select_nth_unstable_by_key(most, |(_, _, run)| run.since);
+            running.truncate(most);
+        }
+        running.sort_unstable_by_key(|(id, _, run)| (run.since, **id));
+        let shown = |(id, lane, run): (&Id, Lane, &Run)| RunningTask {
+            task_id: *id,
+            kind: run.kind.clone(),
+            lane: lane.as_str().to_owned(),
+            since: run.since,
+        };
+        (count, running.into_iter().map(shown).collect())
     }
 
     /// Claims that are written down as finished.

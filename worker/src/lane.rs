@@ -27,6 +27,7 @@ use tower::limit::ConcurrencyLimitLayer;
 
 use crate::READ_TIMEOUT;
 use crate::completer::Completer;
+use crate::gate::Gate;
 use crate::in_flight::{InFlight, Reserved};
 use crate::run::Runner;
 
@@ -38,6 +39,8 @@ pub(crate) struct LaneWorker {
     pub(crate) slots: usize,
     pub(crate) worker: String,
     pub(crate) engine: Engine,
+    /// Whether tasks may be taken now.
+    pub(crate) gate: Arc<Gate>,
     /// Where tasks under suspicion go.
     pub(crate) suspects: mpsc::Sender<Claimed>,
 }
@@ -77,7 +80,7 @@ impl Engine {
     /// Runs a claim to its end, which the completer writes.
     pub(crate) async fn run(self, task: Claimed) {
         // A claim that was lost while it waited belongs to another worker now.
-        let Some(lost) = self.in_flight.start(task.id, task.attempt) else { return };
+        let Some(lost) = self.in_flight.start(&task, self.runner.now()) else { return };
         if let Some(completion) = lost.run_until_cancelled(self.runner.run(task)).await {
             self.completer.submit(completion).await;
         }
@@ -168,6 +171,10 @@ impl Reader {
         let mut pace = Pace::new(self.lane.slots);
         let mut failures = 0;
         while !stop.is_cancelled() {
+            if !self.lane.gate.is_open(lane) {
+                let _ = stop.run_until_cancelled(self.lane.gate.opened(lane)).await;
+                continue;
+            }
             let room = pace.room(in_flight.in_lane(lane), in_flight.finished(lane), Instant::now());
             if room == 0 {
                 let _ = stop.run_until_cancelled(in_flight.changed(lane)).await;
@@ -201,6 +208,9 @@ impl Reader {
             self.lane.context.health.notice("queue", !self.bell.is_out_of_order());
         }
         if stop.is_cancelled() {
+            return Ok(());
+        }
+        if !self.lane.gate.is_open(self.lane.lane) {
             return Ok(());
         }
         let is_silent = left == room || self.is_behind;
@@ -246,7 +256,8 @@ impl Reader {
             self.settle(0).await?;
             return Ok(0);
         }
-        if stop.is_cancelled() {
+        // What was rung while it waited is left to others, or to later.
+        if stop.is_cancelled() || !self.lane.gate.is_open(self.lane.lane) {
             self.give_back(batch).await?;
             return Ok(rung);
         }
@@ -259,7 +270,7 @@ impl Reader {
         Ok(rung)
     }
 
-    /// Rings again for what was read while the worker was told to stop. Which priority each had is no longer known.
+    /// Rings again for what was read while the worker was told to stop, or to take nothing from the lane. Which priority each had is no longer known.
     async fn give_back(&mut self, batch: Batch) -> Result<(), ReadError> {
         let ring = |id: &Id| Ring { id: *id, lane: self.lane.lane, priority: Priority::Default };
         let rings: Vec<Ring> = batch.ids.iter().map(ring).collect();

@@ -9,6 +9,7 @@ mod channels;
 pub mod cli;
 mod completer;
 mod drain;
+mod gate;
 mod in_flight;
 mod jobs;
 mod lane;
@@ -28,12 +29,14 @@ use recado_kernel::ids::Id;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
 use recado_queue::tasks::Claimed;
-use recado_queue::{tasks, workers};
+use recado_queue::{pauses, tasks, workers};
+use sqlx::types::Json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::completer::Completer;
+use crate::gate::Gate;
 use crate::in_flight::InFlight;
 use crate::lane::Engine;
 use crate::run::Runner;
@@ -64,6 +67,7 @@ pub struct Worker {
     in_flight: Arc<InFlight>,
     completer: Completer,
     runner: Arc<Runner>,
+    gate: Arc<Gate>,
 }
 
 impl Worker {
@@ -73,7 +77,8 @@ impl Worker {
         let completer = Completer::spawn(&context, &in_flight);
         let runner = Arc::new(Runner::new(context.clone(), jobs::all(&context)?));
         let started_at = context.clock.now();
-        Ok(Self { name: incarnation(started_at), context, options, started_at, in_flight, completer, runner })
+        let gate = Arc::new(Gate::new(context.clock.clone()));
+        Ok(Self { name: incarnation(started_at), context, options, started_at, in_flight, completer, runner, gate })
     }
 
     /// Works until `stop`, then lets what runs finish for as long as the configuration says, and hands the rest back.
@@ -114,6 +119,7 @@ impl Worker {
         }
         silent.cancel();
         let _ = heartbeat.await;
+        worker.context.samples.write_or_keep(&worker.context.db, true).await;
         tracing::info!(worker = worker.name, "worker {} has stopped", worker.name);
     }
 
@@ -133,6 +139,7 @@ impl Worker {
             slots: self.options.concurrency,
             worker: self.name.clone(),
             engine: self.engine(),
+            gate: self.gate.clone(),
             suspects,
         }
     }
@@ -160,6 +167,9 @@ impl Worker {
                 Err(error) => {
                     let reason = explain(&error);
                     tracing::warn!(error = %reason, "the heartbeat could not be written: {reason}");
+                    if !self.gate.is_known() {
+                        every.reset_after(FIRST_HEARTBEAT_AGAIN);
+                    }
                 }
             }
         }
@@ -174,10 +184,12 @@ impl Worker {
         let claims = self.in_flight.claims();
         let ids: Vec<Id> = claims.iter().map(|(id, _)| *id).collect();
         let mut session = self.context.db.begin().await?;
-        workers::upsert(&mut session, &self.row(ids.len(), now)).await?;
+        let is_draining = workers::upsert(&mut session, &self.row(ids.len(), now)).await?;
+        let pauses = pauses::in_force(&mut session, now).await?;
         let until = now + self.context.config.worker.lease;
         let in_force = tasks::heartbeat(&mut session, &ids, &self.name, until).await?;
         session.commit().await?;
+        self.gate.set(pauses, is_draining);
         for id in self.in_flight.lose_all_but(&claims, &in_force) {
             tracing::warn!(task.id = %id, "task {id} was cancelled or given to another; its run is stopped");
         }
@@ -185,6 +197,7 @@ impl Worker {
     }
 
     fn row(&self, held: usize, now: Timestamp) -> workers::WorkerRow {
+        let (running, running_tasks) = self.in_flight.running(workers::MOST_RUNNING_SHOWN);
         let lanes: Vec<&str> = self.options.lanes.iter().map(|lane| lane.as_str()).collect();
         workers::WorkerRow {
             id: self.name.clone(),
@@ -194,6 +207,11 @@ impl Worker {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
             seen_at: now,
+            running: i32::try_from(running).unwrap_or(i32::MAX),
+            running_tasks: Json(running_tasks),
+            drain_since: None,
+            drain_by: None,
+            clock_ahead_ms: self.context.clock.host_ahead_ms(),
         }
     }
 
@@ -234,6 +252,9 @@ const PREPARE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What a worker is healthy by: what it holds stays its own only while the heartbeat is written.
 const HEARTBEAT: &str = "heartbeat";
+
+/// Nothing is taken before the first heartbeat has told what is paused, so one that could not be written is not waited for long.
+const FIRST_HEARTBEAT_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a stopping worker waits for a ledger that does not answer.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);

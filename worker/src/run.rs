@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use rand::Rng;
+use recado_kernel::clock::Timestamp;
 use recado_kernel::errors::explain;
 use recado_queue::context::Context;
 use recado_queue::jobs::{Kind, UnreadableJob};
 use recado_queue::lanes::Priority;
 use recado_queue::ring::Ring;
+use recado_queue::samples::Ran;
 use recado_queue::tasks::{Claimed, Finish, State};
 use serde_json::Value;
 
@@ -27,6 +29,10 @@ impl Runner {
         Self { context, jobs }
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
     /// Runs one claim. Whatever happens inside, there is a completion.
     pub(crate) async fn run(&self, mut task: Claimed) -> Completion {
         let payload = std::mem::take(&mut task.payload.0);
@@ -37,12 +43,15 @@ impl Runner {
             Err(error) => return self.complete(&task, None, Outcome::Failed(explain(&error)).into(), false),
         };
         let started = self.context.clock.elapsed();
+        let wait = self.context.clock.now().since(task.run_at);
         let (effects, our_failure) = match within_time(&handler.kind, running).await {
             Ok(effects) => (effects, false),
             Err(JobError::Fail(reason)) => (Outcome::Failed(explain(reason.as_ref())).into(), false),
             Err(JobError::Retry(error)) => (self.try_again(&task, &handler.kind, explain(error.as_ref())), true),
         };
-        observe(&task, handler.kind.name, &effects.outcome, self.context.clock.elapsed() - started);
+        let took = self.context.clock.elapsed() - started;
+        self.context.samples.ran(task.lane, how(&effects.outcome), wait, took);
+        observe(&task, handler.kind.name, &effects.outcome, took);
         self.complete(&task, Some(&handler.kind), effects, our_failure)
     }
 
@@ -106,6 +115,15 @@ async fn within_time(kind: &Kind, running: Running) -> Result<Effects, JobError>
         Ok(Ok(ended)) => ended,
         Ok(Err(_)) => Err("the job panicked; the log of the worker has the place".into()),
         Err(_) => Err(format!("the job took longer than {} s", kind.timeout.as_secs()).into()),
+    }
+}
+
+fn how(outcome: &Outcome) -> Ran {
+    match outcome {
+        Outcome::Done(_) => Ran::Done,
+        Outcome::Later { because: None, .. } => Ran::Later,
+        Outcome::Later { because: Some(_), .. } => Ran::Retried,
+        Outcome::Failed(_) => Ran::Dead,
     }
 }
 

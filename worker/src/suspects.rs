@@ -114,6 +114,7 @@ mod tests {
             lane: SYNC,
             correlation_id: None,
             created_at: Timestamp::from_micros(0),
+            run_at: Timestamp::from_micros(0),
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod abridged;
 pub(crate) mod body;
 pub(crate) mod fields;
 pub(crate) mod json;
+pub(crate) mod language;
 pub(crate) mod once;
 pub(crate) mod page;
 pub(crate) mod path;

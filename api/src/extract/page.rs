@@ -6,11 +6,12 @@ use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::Uri;
 use recado_kernel::db::filter::MOST_COUNTED;
+use recado_kernel::ids::Id;
 use serde::Serialize;
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::problem::Problem;
+use crate::problem::{FieldErrors, Problem};
 
 /// Entries on a page unless the caller says otherwise.
 const DEFAULT_PAGE_SIZE: i64 = 20;
@@ -112,6 +113,12 @@ impl Paging {
         if query.is_empty() { self.address.clone() } else { format!("{}?{query}", self.address) }
     }
 
+    fn link_after(&self, id: Id) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.query).append_pair("after", &id.to_string());
+        format!("{}?{}", self.address, query.finish())
+    }
+
     fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
         let mut paging =
             Self { page: 1, page_size: DEFAULT_PAGE_SIZE, address: address(uri, headers), query: Vec::new() };
@@ -134,6 +141,64 @@ impl Paging {
             return Err(Problem::PageTooDeep);
         }
         Ok(paging)
+    }
+}
+
+/// A list that goes on after an entry, and is counted by nobody: turning it costs the same on every page.
+#[derive(Clone, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Keyset {
+    /// The id of the last entry of the page before; `next` has it.
+    #[param(value_type = Option<Id>)]
+    after: Option<Id>,
+    /// Entries per page, at most 100.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 100, default = 20)]
+    page_size: i64,
+    #[param(ignore)]
+    links: Paging,
+}
+
+/// One page of a list that goes on after an entry.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Slice<T> {
+    /// URL of the next page; null on the last one.
+    next: Option<String>,
+    /// The entries of this page.
+    results: Vec<T>,
+}
+
+impl Keyset {
+    pub(crate) fn after(&self) -> Option<Id> {
+        self.after
+    }
+
+    /// How many to look for: one more than the page has, which tells whether there is a next one.
+    pub(crate) fn limit(&self) -> i64 {
+        self.page_size + 1
+    }
+
+    /// The answer, from what was found within [`limit`](Self::limit).
+    pub(crate) fn slice<T, V>(&self, mut found: Vec<T>, id: impl Fn(&T) -> Id, show: impl Fn(T) -> V) -> Slice<V> {
+        let size = usize::try_from(self.page_size).unwrap_or(usize::MAX);
+        let is_last = found.len() <= size;
+        found.truncate(size);
+        let next = found.last().filter(|_| !is_last).map(|last| self.links.link_after(id(last)));
+        Slice { next, results: found.into_iter().map(show).collect() }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Keyset {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let mut links = Paging::from_request_parts(parts, state).await?;
+        let after = links.query.iter().rfind(|(name, _)| name == "after").map(|(_, value)| value.trim().to_owned());
+        links.query.retain(|(name, _)| name != "after");
+        let after = match after.filter(|after| !after.is_empty()) {
+            Some(after) => Some(after.parse().map_err(|_| FieldErrors::one("after", "Debe ser un UUID válido."))?),
+            None => None,
+        };
+        Ok(Self { after, page_size: links.page_size, links })
     }
 }
 

@@ -22,3 +22,20 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Segment<T> {
         text.parse().map(Self).map_err(|_| Problem::NotFound)
     }
 }
+
+/// Two variable parts of a URL, like [`Segment`].
+pub(crate) struct Segments<A, B>(pub(crate) A, pub(crate) B);
+
+impl<A: FromStr, B: FromStr, S: Send + Sync> FromRequestParts<S> for Segments<A, B> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let found = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((first, second)) = found.map_err(|_| Problem::NotFound)?;
+        if first.contains(char::is_control) || second.contains(char::is_control) {
+            return Err(Problem::NotFound);
+        }
+        let first = first.parse().map_err(|_| Problem::NotFound)?;
+        second.parse().map(|second| Self(first, second)).map_err(|_| Problem::NotFound)
+    }
+}

@@ -25,6 +25,7 @@ use crate::envelope::Envelope;
             here and now; the delivery follows."),
         (name = "notifications", description = "The messages that came of it: each with its story, to be cancelled or sent again."),
         (name = "tasks", description = "What became of it: every job has a task, and a task can be looked up by its id."),
+        (name = "operations", description = "How the work goes: what is wrong, what waits and runs, what failed and why, and what operators do about it."),
         (name = "catalogue", description = "The phases and the types of service that an event may name."),
         (name = "templates", description = "The words, by phase, type of service, channel and audience."),
         (name = "orchestration", description = "On which channels each phase speaks: the matrix of phase × channel."),

@@ -16,10 +16,12 @@ use serde_json::json;
 use utoipa::openapi::OpenApi;
 
 use self::notifications::{
-    analytics, catalogue, customers, dispatch, orchestration, provider_accounts, push, receipts, reminders,
-    suppressions, sync, templates, unsubscribe, vehicles, workshops,
+    analytics, catalogue, customers, dispatch, orchestration, provider_accounts, push, reachability, receipts,
+    reminders, suppressions, sync, template_versions, templates, unsubscribe, vehicles, workshops,
 };
-use self::operations::{api_keys, docs, health, metrics, schema, tasks};
+use self::operations::{
+    api_keys, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, tasks, workers,
+};
 use self::partners::{inbound, integrations, outbound, registrations, registry, rejected};
 use crate::openapi;
 use crate::problem::Problem;
@@ -29,10 +31,12 @@ use crate::state::{Api, Routes};
 pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
     let (router, document) = Routes::with_openapi(openapi::base())
         .nest("/api/v1/notifications/templates", templates::routes())
+        .nest("/api/v1/notifications/templates", template_versions::routes())
         .nest("/api/v1/notifications/phases", catalogue::phases())
         .nest("/api/v1/notifications/service-types", catalogue::service_types())
         .nest("/api/v1/notifications/orchestration", orchestration::routes())
         .nest("/api/v1/notifications/customers", customers::routes())
+        .nest("/api/v1/notifications/customers", reachability::routes())
         .nest("/api/v1/notifications", notifications::notifications::routes())
         .nest("/api/v1/notifications/events/dispatch", dispatch::routes())
         .nest("/api/v1/notifications/vehicles", vehicles::routes())
@@ -89,6 +93,14 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/superadmin/whatsapp/people", conversations::erasure::routes())
         // Applications, with an API key
         .nest("/api/v1/tasks", tasks::routes())
+        // Operators, with an API key
+        .nest("/api/v1/operations/diagnosis", diagnosis::routes())
+        .nest("/api/v1/operations/samples", samples::routes())
+        .nest("/api/v1/operations/failures", failures::routes())
+        .nest("/api/v1/operations/tasks", ledger::routes())
+        .nest("/api/v1/operations/queues", queues::routes())
+        .nest("/api/v1/operations/workers", workers::routes())
+        .nest("/api/v1/operations/schedules", schedules::routes())
         // Services of the same house, with X-Internal-Secret
         .nest("/api/internal/v1/customers", sync::customers())
         .nest("/api/internal/v1/vehicles", sync::vehicles())

@@ -243,6 +243,12 @@ impl Clock {
         Some(distance)
     }
 
+    /// By how many milliseconds the host's own clock is ahead of this one; negative when it is behind. A clock that is moved by
+    /// hand has no host.
+    pub fn host_ahead_ms(&self) -> i64 {
+        if self.is_manual() { 0 } else { host_time().as_millis().saturating_sub(self.now().as_millis()) }
+    }
+
     /// Whether the time that it follows has not jumped for so long: what was written before is of another time.
     pub fn is_steady_for(&self, time: Duration) -> bool {
         let Source::Running(running) = &*self.0 else { return true };

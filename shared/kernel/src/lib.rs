@@ -14,6 +14,7 @@ pub mod group_commit;
 pub mod health;
 pub mod host_names;
 pub mod ids;
+pub mod language;
 pub mod networks;
 pub mod outbound;
 pub mod passwords;

@@ -206,11 +206,21 @@ impl Catalogue {
 
     /// The template that a cell really sends, to an event of no special type; of this subtype, or of none.
     pub fn effective(&self, config: &Orchestration, cell: &Cell, subtype: Option<Id>) -> Option<&Template> {
+        self.effective_for(config, cell, subtype, "")
+    }
+
+    fn effective_for(
+        &self,
+        config: &Orchestration,
+        cell: &Cell,
+        subtype: Option<Id>,
+        event_type: &str,
+    ) -> Option<&Template> {
         let service = self.service(config.service_type_id)?;
         let key = TemplateKey {
             channel: cell.channel,
             target: config.target,
-            event_type: "",
+            event_type,
             service_type_id: Some(service.parent_id.unwrap_or(service.id)),
             subtype_id: subtype.or_else(|| service.parent_id.map(|_| service.id)),
             phase_id: Some(cell.phase_id),
@@ -218,6 +228,48 @@ impl Catalogue {
         };
         self.words(Some(cell), &key).map(|(template, _)| template)
     }
+
+    /// The cells that name a template, and those that send it because it fits best. Where it is sent for some subtypes of a service
+    /// only, there is one entry for each.
+    pub fn uses(&self, template: &Template) -> Vec<Use<'_>> {
+        let mut uses = Vec::new();
+        for config in self.configurations().into_iter().filter(|config| config.target == template.target) {
+            let cells = self.matrix(config.id).filter(|cell| cell.channel == template.channel);
+            for cell in cells {
+                self.uses_in(template, config, cell, &mut uses);
+            }
+        }
+        uses
+    }
+
+    fn uses_in<'c>(&'c self, template: &Template, config: &'c Orchestration, cell: &'c Cell, uses: &mut Vec<Use<'c>>) {
+        let event_type = template.event_type.as_deref().unwrap_or_default();
+        let is_sent =
+            |subtype| self.effective_for(config, cell, subtype, event_type).is_some_and(|sent| sent.id == template.id);
+        let is_named = cell.template_id == Some(template.id);
+        let is_sent_to_all = is_sent(None);
+        if is_named || is_sent_to_all {
+            uses.push(Use { config, cell, subtype_id: None, is_named, is_sent: is_sent_to_all });
+        }
+        if !is_sent_to_all {
+            let subtypes = self.subtypes(config.service_type_id).map(|subtype| subtype.id);
+            let sent = subtypes.filter(|subtype| is_sent(Some(*subtype)));
+            uses.extend(sent.map(|id| Use { config, cell, subtype_id: Some(id), is_named: false, is_sent: true }));
+        }
+    }
+}
+
+/// A place where a template is used.
+#[derive(Clone, Copy)]
+pub struct Use<'c> {
+    pub config: &'c Orchestration,
+    pub cell: &'c Cell,
+    /// Only for events of this subtype; `None` for all.
+    pub subtype_id: Option<Id>,
+    /// The cell names it; else it fits best.
+    pub is_named: bool,
+    /// Whether it is what the cell would send, where the cell and its matrix are in use.
+    pub is_sent: bool,
 }
 
 /// Ids for what people write. What is not known is an error in words, which say where to look.

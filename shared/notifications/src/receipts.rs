@@ -147,6 +147,8 @@ pub struct Applied {
     pub unknown: usize,
     /// To be rung after the commit.
     pub rings: Vec<Ring>,
+    /// For each message that is known to have arrived now, the account through which it left.
+    pub arrived_through: Vec<String>,
 }
 
 /// Moves the messages of these receipts forward, and wakes the tasks for which that changes something: one that waited for
@@ -161,12 +163,15 @@ pub async fn apply(session: &mut Session, receipts: &[ProviderReceipt], now: Tim
     }
     let mut effect = Effect::default();
     let mut unknown = receipts.len();
+    let mut arrived_through = Vec::new();
     for notification in &found {
         let own = of.remove(notification.provider_message_id.as_deref().unwrap_or_default()).unwrap_or_default();
         unknown -= own.len();
-        effect.add(notification, &own, now);
+        if effect.add(notification, &own, now) {
+            arrived_through.push(notification.provider.clone().unwrap_or_default());
+        }
     }
-    Ok(Applied { unknown, rings: effect.write(session, now).await? })
+    Ok(Applied { unknown, rings: effect.write(session, now).await?, arrived_through })
 }
 
 /// What some receipts change.
@@ -181,7 +186,8 @@ struct Effect {
 }
 
 impl Effect {
-    fn add(&mut self, notification: &Notification, receipts: &[&ProviderReceipt], now: Timestamp) {
+    /// Returns whether it is known to have arrived now, and was not before.
+    fn add(&mut self, notification: &Notification, receipts: &[&ProviderReceipt], now: Timestamp) -> bool {
         let mut after = notification.clone();
         for receipt in receipts {
             let Some(status) = advance(&after, receipt.report) else { continue };
@@ -199,7 +205,7 @@ impl Effect {
             self.entries.push(Entry::about(notification, Fact::Receipt { report: receipt.report }, receipt.at));
         }
         if after.status == notification.status {
-            return;
+            return false;
         }
         let is_refused = after.status == Status::Failed;
         self.progress.push(Progress {
@@ -216,6 +222,7 @@ impl Effect {
         } else if after.waits_for().is_none() {
             self.arrived.push(after.task_id);
         }
+        notification.delivered_at.is_none() && after.delivered_at.is_some()
     }
 
     async fn write(mut self, session: &mut Session, now: Timestamp) -> Result<Vec<Ring>> {
@@ -321,6 +328,7 @@ mod tests {
             preferred: None,
             resend_of: None,
             template_id: None,
+            template_version: None,
             critical: false,
             send_at: None,
             admitted_at: None,

@@ -15,6 +15,7 @@ use crate::system::Notifications;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 use recado_queue::idempotency::{self, IdempotencyKey, Known};
 use recado_queue::tasks::{self, NewTask};
 
@@ -107,11 +108,17 @@ async fn check(session: &mut Session, record: &Notification) -> Result<(), Resen
     let preferences = customers::preferences(session, &customer).await?;
     if preferences.iter().any(|preference| preference.channel == record.channel && !preference.enabled) {
         let reason = SkipReason::OptedOut;
-        return Err(ResendError::Refused { reason: reason.code(), detail: reason.explanation().to_owned() });
+        return Err(ResendError::Refused {
+            reason: reason.code(),
+            detail: reason.explanation(Language::Spanish).to_owned(),
+        });
     }
     if suppressions::contains_address(session, record.channel, &record.recipient_address).await? {
         let reason = SkipReason::Suppressed;
-        return Err(ResendError::Refused { reason: reason.code(), detail: reason.explanation().to_owned() });
+        return Err(ResendError::Refused {
+            reason: reason.code(),
+            detail: reason.explanation(Language::Spanish).to_owned(),
+        });
     }
     Ok(())
 }
@@ -144,6 +151,7 @@ fn copy(chain: &[Notification], send_time: SendTime, now: Timestamp) -> (NewTask
         channel: message.channel,
         recipient_address: message.recipient_address.clone(),
         template_id: message.template_id,
+        template_version: message.template_version,
         template_name: message.template_name.clone(),
         subject: message.subject.clone(),
         body: message.body.clone(),
@@ -164,6 +172,7 @@ fn copy(chain: &[Notification], send_time: SendTime, now: Timestamp) -> (NewTask
         status: Status::Queued,
         recipient_address: original.recipient_address.clone(),
         template_id: original.template_id,
+        template_version: original.template_version,
         template_name: original.template_name.clone(),
         subject: original.subject.clone(),
         body: original.body.clone(),

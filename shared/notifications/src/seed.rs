@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue_version;
 use crate::channels::Channel;
 use crate::targets::Target;
+use crate::templates::versions::{self, Written};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Ids, Result, Rows, Session};
 use recado_kernel::ids::Id;
@@ -263,14 +264,17 @@ async fn load_templates(session: &mut Session, templates: &[Template], now: Time
         .collect();
     sql!(run, session,
         "insert into templates (id, name, subject, body, channel, target, event_type, service_type_id, subtype_id, phase_id,
-             is_default, is_active, is_seed, created_at, updated_at)
+             is_default, is_active, is_seed, version, created_at, updated_at)
          select id, name, subject, body, channel, target, event_type, service_type_id, subtype_id, phase_id,
-             is_default, is_active, is_seed, created_at, created_at
+             is_default, is_active, is_seed,
+             (select coalesce(max(v.version), 0) + 1 from template_versions v where v.template_id = r.id), created_at, created_at
          from rows($1 as templates: id, name, subject, body, channel, target, event_type, service_type_id, subtype_id, phase_id,
-             is_default, is_active, is_seed, created_at)
+             is_default, is_active, is_seed, created_at) r
          where true on conflict do nothing",
         Rows::new(&rows)
     )?;
+    let ids: Vec<Id> = rows.iter().map(|row| row.id).collect();
+    versions::keep(session, &ids, &Written::with_the_program(now)).await?;
     Ok(())
 }
 

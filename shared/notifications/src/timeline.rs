@@ -14,6 +14,7 @@ use crate::notifications::records::Record;
 use crate::orchestration::{self, Awaited};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 
 /// Something that happened to a message or an event.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -28,7 +29,7 @@ pub struct TimelineEntry {
     pub channel: Option<Channel>,
     /// Which message; null when it concerns none, or the whole chain.
     pub notification_id: Option<Id>,
-    /// What happened and why.
+    /// What happened and why, in the language that was asked for. What a provider said is quoted as it said it.
     #[schema(examples("Intento 1 por email: el proveedor lo aceptó (250) en 84 ms."))]
     pub text: String,
     /// The same for programs; which fields there are depends on `kind`.
@@ -46,6 +47,7 @@ pub struct Timeline<'t> {
     pub journal: &'t [Line],
     /// In which hours are written.
     pub zone: Tz,
+    pub language: Language,
     /// Whether the answers of providers are shown, which may name addresses.
     pub shows_answers: bool,
 }
@@ -70,12 +72,12 @@ impl Timeline<'_> {
             if record.fallback_order == 0 {
                 moments.push((Rank::Accepted, 0, self.accepted(record)));
             }
-            moments.push((Rank::Chosen, record.fallback_order, chosen(record)));
+            moments.push((Rank::Chosen, record.fallback_order, self.chosen(record)));
             self.tell_attempts(record, &mut moments);
             let outcomes = self.outcomes(record).into_iter();
             moments.extend(outcomes.map(|moment| (Rank::Outcome, record.fallback_order, moment)));
         }
-        moments.extend(self.journal.iter().map(|line| (Self::rank(line), self.place(line), told(line, self.zone))));
+        moments.extend(self.journal.iter().map(|line| (Self::rank(line), self.place(line), self.told(line))));
         // What the door decided comes first, step by step; then a channel's whole story before that of its fallback.
         moments.sort_by_key(|(rank, place, moment)| {
             let is_behind_the_door = *rank >= Rank::Attempt;
@@ -87,8 +89,14 @@ impl Timeline<'_> {
     fn accepted(&self, record: &Record) -> TimelineEntry {
         let (event, customer) = (&record.event_type, &record.customer_id);
         let text = match record.resend_of {
-            None => format!("Se aceptó el evento {event} para el cliente {customer}."),
-            Some(original) => format!("Se volvió a enviar a pedido, con el texto de la notificación {original}."),
+            None => self.language.pick(
+                format!("Se aceptó el evento {event} para el cliente {customer}."),
+                format!("The event {event} was accepted for customer {customer}."),
+            ),
+            Some(original) => self.language.pick(
+                format!("Se volvió a enviar a pedido, con el texto de la notificación {original}."),
+                format!("It was sent again on request, with the words of notification {original}."),
+            ),
         };
         let mut facts = facts(json!({
             "event_type": event, "target": record.target, "correlation_id": record.correlation_id,
@@ -112,7 +120,11 @@ impl Timeline<'_> {
         if let (Some(last), Status::Queued, Some(next)) = (own.last(), record.status, record.next_retry_at)
             && record.updated_at >= last.started_at
         {
-            let text = format!("Se intentará de nuevo por {} el {}.", record.channel, self.hour(next));
+            let (channel, hour) = (record.channel, self.hour(next));
+            let text = self.language.pick(
+                format!("Se intentará de nuevo por {channel} el {hour}."),
+                format!("It will be tried again by {channel} on {hour}."),
+            );
             let facts = facts(
                 json!({ "next_retry_at": next, "retry_count": record.retry_count, "max_retries": record.max_retries }),
             );
@@ -124,15 +136,23 @@ impl Timeline<'_> {
     fn attempt(&self, record: &Record, attempt: &Attempt, number: usize) -> TimelineEntry {
         let status = attempt.provider_status.map(|status| format!(" ({status})")).unwrap_or_default();
         let code = attempt.error_code.as_deref().unwrap_or_default();
-        let why = match attempt.outcome {
-            Outcome::Sent => format!("el proveedor lo aceptó{status}"),
-            Outcome::Transient => format!("falló por un motivo pasajero, {code}{status}"),
-            Outcome::Permanent => format!("el proveedor lo rechazó, {code}{status}"),
-            Outcome::Misconfigured => format!("el canal está mal configurado, {code}{status}"),
-            Outcome::Unknown => format!("no hubo respuesta y no se sabe si salió, {code}{status}"),
+        let (spanish, english) = match attempt.outcome {
+            Outcome::Sent => ("el proveedor lo aceptó", "the provider took it"),
+            Outcome::Transient => ("falló por un motivo pasajero, ", "it failed for a passing reason, "),
+            Outcome::Permanent => ("el proveedor lo rechazó, ", "the provider refused it, "),
+            Outcome::Misconfigured => ("el canal está mal configurado, ", "the channel is not configured well, "),
+            Outcome::Unknown => (
+                "no hubo respuesta y no se sabe si salió, ",
+                "there was no answer, and it is unknown whether it left, ",
+            ),
         };
+        let why = format!("{}{code}{status}", self.language.pick(spanish, english));
         let reason = attempt.error_reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let text = format!("Intento {number} por {}: {why} en {} ms{reason}.", attempt.channel, attempt.duration_ms);
+        let (channel, took) = (attempt.channel, attempt.duration_ms);
+        let text = self.language.pick(
+            format!("Intento {number} por {channel}: {why} en {took} ms{reason}."),
+            format!("Attempt {number} by {channel}: {why} in {took} ms{reason}."),
+        );
         let mut facts = facts(json!({
             "number": number, "outcome": attempt.outcome, "error_code": attempt.error_code,
             "error_reason": attempt.error_reason, "provider_status": attempt.provider_status,
@@ -150,22 +170,38 @@ impl Timeline<'_> {
             let about = |line: &Line| line.task_id == Some(record.task_id) && line.kind == kind.as_str();
             self.journal.iter().any(about)
         };
+        let channel = record.channel;
+        let pick = |spanish: String, english: String| self.language.pick(spanish, english);
         let mut moments = Vec::new();
-        for (at, kind, words) in [
-            (record.delivered_at, "delivered", "El proveedor confirmó que llegó"),
-            (record.read_at, "read", "El proveedor confirmó que se leyó"),
+        for (at, kind, spanish, english) in [
+            (
+                record.delivered_at,
+                "delivered",
+                "El proveedor confirmó que llegó",
+                "The provider confirmed that it arrived",
+            ),
+            (record.read_at, "read", "El proveedor confirmó que se leyó", "The provider confirmed that it was read"),
         ] {
-            moments.extend(at.map(|at| moment(at, kind, record, format!("{words} por {}.", record.channel))));
+            let text = pick(format!("{spanish} por {channel}."), format!("{english} by {channel}."));
+            moments.extend(at.map(|at| moment(at, kind, record, text)));
         }
-        let code = record.error_code.as_deref().unwrap_or("sin código");
+        let code = record.error_code.as_deref().unwrap_or(self.language.pick("sin código", "no code"));
         let reason = record.error_reason.as_deref().unwrap_or_default();
         let ended = match record.status {
-            Status::Failed | Status::Bounced => {
-                Some(("failed", format!("El canal {} se dio por fallido, {code}: {reason}", record.channel)))
-            }
-            Status::Cancelled if !in_journal(Kind::Cancelled) => {
-                Some(("cancelled", format!("El mensaje por {} se canceló: {reason}", record.channel)))
-            }
+            Status::Failed | Status::Bounced => Some((
+                "failed",
+                pick(
+                    format!("El canal {channel} se dio por fallido, {code}: {reason}"),
+                    format!("The channel {channel} was given up, {code}: {reason}"),
+                ),
+            )),
+            Status::Cancelled if !in_journal(Kind::Cancelled) => Some((
+                "cancelled",
+                pick(
+                    format!("El mensaje por {channel} se canceló: {reason}"),
+                    format!("The message by {channel} was cancelled: {reason}"),
+                ),
+            )),
             _ => None,
         };
         if let Some((kind, text)) = ended {
@@ -196,56 +232,71 @@ impl Timeline<'_> {
     fn hour(&self, at: Timestamp) -> String {
         format!("{} ({})", at.to_utc().with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S"), self.zone)
     }
-}
 
-fn chosen(record: &Record) -> TimelineEntry {
-    let place = if record.fallback_order == 0 {
-        format!("El canal {} va primero", record.channel)
-    } else {
-        format!("El canal {} queda de reserva, en el lugar {}", record.channel, record.fallback_order + 1)
-    };
-    let text = format!("{place}. {}", orchestration::reason(record.preferred));
-    let facts = facts(json!({
-        "fallback_order": record.fallback_order, "priority": record.preferred, "template": record.template_name,
-    }));
-    TimelineEntry { facts, ..moment(record.created_at, "chosen", record, text) }
-}
+    fn chosen(&self, record: &Record) -> TimelineEntry {
+        let (channel, place) = (record.channel, record.fallback_order + 1);
+        let place = match record.fallback_order {
+            0 => self
+                .language
+                .pick(format!("El canal {channel} va primero"), format!("The channel {channel} goes first")),
+            _ => self.language.pick(
+                format!("El canal {channel} queda de reserva, en el lugar {place}"),
+                format!("The channel {channel} stays in reserve, in place {place}"),
+            ),
+        };
+        let text = format!("{place}. {}", orchestration::reason(record.preferred, self.language));
+        let facts = facts(json!({
+            "fallback_order": record.fallback_order, "priority": record.preferred, "template": record.template_name,
+            "template_version": record.template_version,
+        }));
+        TimelineEntry { facts, ..moment(record.created_at, "chosen", record, text) }
+    }
 
-/// A line of the journal.
-fn told(line: &Line, zone: Tz) -> TimelineEntry {
-    let channel: Option<Channel> = line.channel.as_deref().and_then(|channel| channel.parse().ok());
-    TimelineEntry {
-        at: line.at,
-        kind: line.kind.clone(),
-        channel,
-        notification_id: line.notification_id,
-        text: text(line, zone),
-        facts: facts(line.facts.0.clone()),
+    /// A line of the journal.
+    fn told(&self, line: &Line) -> TimelineEntry {
+        TimelineEntry {
+            at: line.at,
+            kind: line.kind.clone(),
+            channel: line.channel.as_deref().and_then(|channel| channel.parse().ok()),
+            notification_id: line.notification_id,
+            text: text(line, self.zone, self.language),
+            facts: facts(line.facts.0.clone()),
+        }
     }
 }
 
 /// What a line of the journal tells, with hours of this zone.
-pub fn text(line: &Line, zone: Tz) -> String {
+pub fn text(line: &Line, zone: Tz, language: Language) -> String {
     let channel = line.channel.as_deref().and_then(|channel| channel.parse().ok());
     line.fact().map_or_else(
-        || "Los detalles se borraron, o los escribió una versión más nueva.".to_owned(),
-        |fact| sentence(&fact, channel, zone),
+        || {
+            let erased = language.pick(
+                "Los detalles se borraron, o los escribió una versión más nueva.",
+                "The details were erased, or a newer version wrote them.",
+            );
+            erased.to_owned()
+        },
+        |fact| match language {
+            Language::Spanish => in_spanish(&fact, channel, zone),
+            Language::English => in_english(&fact, channel, zone),
+        },
     )
 }
 
-/// What staff read about a decision, in Spanish.
-fn sentence(fact: &Fact, channel: Option<Channel>, zone: Tz) -> String {
+/// What staff read about a decision. Every fact has its sentence here and in [`in_english`], or neither compiles.
+fn in_spanish(fact: &Fact, channel: Option<Channel>, zone: Tz) -> String {
+    let language = Language::Spanish;
     let on = channel.map(|channel| format!(" por {channel}")).unwrap_or_default();
     match fact {
-        Fact::Skipped { reason } => format!("No se envía{on}. {}", reason.explanation()),
-        Fact::Deferred { reason, until } => format!("El mensaje espera. {}", reason.sentence(*until, zone)),
+        Fact::Skipped { reason } => format!("No se envía{on}. {}", reason.explanation(language)),
+        Fact::Deferred { reason, until } => format!("El mensaje espera. {}", reason.sentence(*until, zone, language)),
         Fact::Throttled { per_hour, until } => {
             let until = until.to_utc().with_timezone(&zone).format("%Y-%m-%d %H:%M");
             format!(
                 "El mensaje espera su turno. El cliente ya recibió {per_hour} mensajes en una hora; saldrá el {until} ({zone})."
             )
         }
-        Fact::FellBack { to, why } => format!("Se pasa al canal siguiente, {to}: {}.", fallback_reason(why)),
+        Fact::FellBack { to, why } => format!("Se pasa al canal siguiente, {to}: {}.", fallback_reason(why, language)),
         Fact::Receipt { report } => format!("El proveedor informó{on}: {}", report.as_str()),
         Fact::Suppressed {} => format!(
             "Lista de supresión{on}: la dirección rebotó; no se le envía nada hasta que se levante la supresión."
@@ -258,13 +309,45 @@ fn sentence(fact: &Fact, channel: Option<Channel>, zone: Tz) -> String {
     }
 }
 
-fn fallback_reason(why: &FallbackReason) -> String {
+fn in_english(fact: &Fact, channel: Option<Channel>, zone: Tz) -> String {
+    let language = Language::English;
+    let on = channel.map(|channel| format!(" by {channel}")).unwrap_or_default();
+    match fact {
+        Fact::Skipped { reason } => format!("Nothing is sent{on}. {}", reason.explanation(language)),
+        Fact::Deferred { reason, until } => format!("The message waits. {}", reason.sentence(*until, zone, language)),
+        Fact::Throttled { per_hour, until } => {
+            let until = until.to_utc().with_timezone(&zone).format("%Y-%m-%d %H:%M");
+            format!(
+                "The message waits for its turn. The customer already got {per_hour} messages within an hour; it leaves on {until} ({zone})."
+            )
+        }
+        Fact::FellBack { to, why } => format!("The next channel is tried, {to}: {}.", fallback_reason(why, language)),
+        Fact::Receipt { report } => format!("The provider reported{on}: {}", report.as_str()),
+        Fact::Suppressed {} => {
+            format!("Suppression list{on}: the address bounced; nothing is sent to it until the suppression is lifted.")
+        }
+        Fact::Cancelled {} => "It was cancelled on request, before it left.".to_owned(),
+        Fact::Resent { copy } => format!("It was sent again on request, as notification {copy}."),
+        Fact::OptedOut {} => {
+            let channel = channel.map_or("", Channel::as_str);
+            format!("The customer switched the channel {channel} off with the link in the message.")
+        }
+    }
+}
+
+fn fallback_reason(why: &FallbackReason, language: Language) -> String {
     match why {
         FallbackReason::Failed { code, reason } => format!("{code} {reason}").trim().to_owned(),
-        FallbackReason::NoReceipt(Awaited { receipt, seconds }) => {
-            format!("no llegó el recibo \"{receipt}\" en {seconds} s")
-        }
-        FallbackReason::RefusedLater => "el proveedor rechazó el mensaje después de aceptarlo".to_owned(),
+        FallbackReason::NoReceipt(Awaited { receipt, seconds }) => language.pick(
+            format!("no llegó el recibo \"{receipt}\" en {seconds} s"),
+            format!("the receipt \"{receipt}\" did not come within {seconds} s"),
+        ),
+        FallbackReason::RefusedLater => language
+            .pick(
+                "el proveedor rechazó el mensaje después de aceptarlo",
+                "the provider refused the message after it had taken it",
+            )
+            .to_owned(),
     }
 }
 
@@ -289,8 +372,10 @@ fn facts(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::DeferReason;
     use crate::journal::Entry;
-    use crate::orchestration::SkipReason;
+    use crate::orchestration::{AwaitedReceipt, SkipReason};
+    use crate::reports::Report;
     use crate::targets::Target;
 
     fn at(second: i64) -> Timestamp {
@@ -311,6 +396,7 @@ mod tests {
             status,
             recipient_address: "carlos@example.com".into(),
             template_id: None,
+            template_version: None,
             template_name: "t".into(),
             error_code: None,
             error_reason: None,
@@ -363,7 +449,94 @@ mod tests {
     }
 
     fn tell(chain: &[Record], attempts: &[Attempt], journal: &[Line], shows_answers: bool) -> Vec<TimelineEntry> {
-        Timeline { chain, attempts, journal, zone: Tz::America__Guayaquil, shows_answers }.tell()
+        tell_in(Language::Spanish, chain, attempts, journal, shows_answers)
+    }
+
+    fn tell_in(
+        language: Language,
+        chain: &[Record],
+        attempts: &[Attempt],
+        journal: &[Line],
+        shows_answers: bool,
+    ) -> Vec<TimelineEntry> {
+        Timeline { chain, attempts, journal, zone: Tz::America__Guayaquil, language, shows_answers }.tell()
+    }
+
+    /// Every fact that the journal can hold, with each of its reasons.
+    fn every_fact() -> Vec<Fact> {
+        let awaited = Awaited { receipt: AwaitedReceipt::Delivered, seconds: 90 };
+        let reasons = [
+            FallbackReason::Failed { code: "EMAIL_SEND_FAILED".into(), reason: "554".into() },
+            FallbackReason::NoReceipt(awaited),
+            FallbackReason::RefusedLater,
+        ];
+        let mut facts = vec![
+            Fact::Throttled { per_hour: 5, until: at(60) },
+            Fact::Suppressed {},
+            Fact::Cancelled {},
+            Fact::Resent { copy: Id::of_name("copy") },
+            Fact::OptedOut {},
+        ];
+        facts.extend(SkipReason::ALL.iter().map(|reason| Fact::Skipped { reason: *reason }));
+        facts.extend(DeferReason::ALL.iter().map(|reason| Fact::Deferred { reason: *reason, until: at(60) }));
+        facts.extend(Report::ALL.iter().map(|report| Fact::Receipt { report: *report }));
+        facts.extend(reasons.map(|why| Fact::FellBack { to: Channel::Whatsapp, why }));
+        facts
+    }
+
+    /// Letters that no English sentence of ours has, and words that no Spanish one has.
+    fn is_spanish(text: &str) -> bool {
+        text.contains(['á', 'é', 'í', 'ó', 'ú', 'ñ'])
+            || ["El ", "Se ", " el ", " la ", " se ", " por ", " en "].iter().any(|w| text.contains(w))
+    }
+
+    fn is_english(text: &str) -> bool {
+        [" the ", " by ", " was ", " is ", "The "].iter().any(|word| text.contains(word))
+    }
+
+    #[test]
+    fn every_fact_is_told_in_both_languages() {
+        let facts = every_fact();
+        let kinds: std::collections::BTreeSet<&str> = facts.iter().map(|fact| fact.kind().as_str()).collect();
+        assert_eq!(kinds.len(), Kind::ALL.len(), "a kind of fact is missing here: {kinds:?}");
+        for fact in facts {
+            let line = line(fact, 0, Some(Channel::Email));
+            let told = |language| text(&line, Tz::America__Guayaquil, language);
+            let (spanish, english) = (told(Language::Spanish), told(Language::English));
+            assert!(is_spanish(&spanish) && !is_english(&spanish), "{spanish}");
+            assert!(!is_spanish(&english), "{english}");
+            // What is a figure or a name in one is so in the other.
+            for word in ["email", "whatsapp", "2026-01-20 09:31", "90 s", "554"] {
+                assert_eq!(spanish.contains(word), english.contains(word), "{word}: {spanish} / {english}");
+            }
+        }
+        let mut erased = line(Fact::Cancelled {}, 0, None);
+        (erased.kind, erased.facts) = ("unheard_of".into(), sqlx::types::Json(json!({})));
+        assert!(text(&erased, Tz::UTC, Language::English).starts_with("The details were erased"));
+    }
+
+    /// What rows tell besides the journal: each status and outcome, a retry and a message that was sent again.
+    #[test]
+    fn every_entry_of_a_row_is_told_in_both_languages() {
+        for status in Status::ALL {
+            let mut first = record(Channel::Email, 0, status);
+            first.next_retry_at = Some(at(60));
+            (first.delivered_at, first.read_at) = (Some(at(10)), Some(at(11)));
+            let mut copy = record(Channel::Whatsapp, 0, status);
+            (copy.resend_of, copy.preferred) = (Some(Id::of_name("original")), Some(1));
+            let chain = [first, copy, record(Channel::Push, 1, status)];
+            let attempts: Vec<Attempt> =
+                (1..).zip(Outcome::ALL).map(|(second, outcome)| attempt(Channel::Email, second, outcome)).collect();
+            let spanish = tell_in(Language::Spanish, &chain, &attempts, &[], false);
+            let english = tell_in(Language::English, &chain, &attempts, &[], false);
+            let kinds = |told: &[TimelineEntry]| told.iter().map(|entry| entry.kind.clone()).collect::<Vec<_>>();
+            assert_eq!(kinds(&spanish), kinds(&english));
+            for (spanish, english) in spanish.iter().zip(&english) {
+                assert_eq!(spanish.facts, english.facts);
+                assert!(is_spanish(&spanish.text), "{}", spanish.text);
+                assert!(is_english(&english.text) && !is_spanish(&english.text), "{}", english.text);
+            }
+        }
     }
 
     /// In a second in which everything happens, causes still come before their effects.

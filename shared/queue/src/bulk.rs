@@ -112,6 +112,7 @@ impl Selection {
             // Ids are of a millisecond: what was made in this one was there.
             until: Some(frozen_at + Duration::from_millis(1)),
             ended_by: self.state.is_some_and(State::is_final).then_some(frozen_at),
+            ..TaskFilter::default()
         }
     }
 }

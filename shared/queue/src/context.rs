@@ -11,10 +11,17 @@ use recado_kernel::health::Health;
 use recado_kernel::secret_key;
 
 use crate::ring::{Queue, QueueError, Ring};
+use crate::samples::Counter;
 use crate::systems::Systems;
 
 /// More often than a heartbeat at the usual lease: what a worker writes about its leases is of the time that a scheduler knows.
 const FOLLOW_TIME_EVERY: Duration = Duration::from_secs(5);
+
+/// What is counted of a minute is written when it is over, up to this much later: not by all processes at the same second.
+const WRITE_SAMPLES_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a process that stops tries to write what it counted last.
+const LAST_SAMPLES_WITHIN: Duration = Duration::from_secs(3);
 
 /// Cheap to clone; all clones are the same thing.
 #[derive(Clone)]
@@ -26,6 +33,8 @@ pub struct Context {
     pub systems: Systems,
     /// Of this process; for those that serve no requests.
     pub health: Health,
+    /// What happens in this process, by the minute.
+    pub samples: Counter,
 }
 
 /// The program cannot start.
@@ -51,10 +60,12 @@ impl Context {
     pub async fn open(config: Config, clock: Clock, systems: Systems) -> Result<Self, StartError> {
         let db = Db::connect(&config).await?;
         let queue = Queue::connect(&config, &clock, systems.lanes()).await?;
-        let context = Self { config: Arc::new(config), db, queue, clock, systems, health: Health::default() };
+        let (health, samples) = (Health::default(), Counter::new(clock.clone()));
+        let context = Self { config: Arc::new(config), db, queue, clock, systems, health, samples };
         context.follow_time().await?;
         if !context.clock.is_manual() {
             tokio::spawn(context.clone().keep_following_time());
+            tokio::spawn(context.clone().keep_writing_samples());
         }
         Ok(context)
     }
@@ -85,6 +96,21 @@ impl Context {
                 tracing::debug!(error = %explain(&error), "the database does not tell its time; ours goes on");
             }
         }
+    }
+
+    async fn keep_writing_samples(self) {
+        while !self.db.is_closed() {
+            tokio::time::sleep(WRITE_SAMPLES_EVERY).await;
+            self.samples.write_or_keep(&self.db, false).await;
+        }
+    }
+
+    /// The end of a process that served no worker to the end: the last minute is written, then the database is closed.
+    pub async fn close(&self) {
+        let last = self.samples.write_or_keep(&self.db, true);
+        // What was counted is worth no longer wait: the database may be why we stop.
+        let _ = tokio::time::timeout(LAST_SAMPLES_WITHIN, last).await;
+        self.db.close().await;
     }
 
     /// Opens what one of several processes needs: they can only meet in Redis.

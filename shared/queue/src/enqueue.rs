@@ -75,5 +75,8 @@ async fn commit(context: &Context, tasks: &[NewTask]) -> db::Result<Vec<Ring>> {
     let mut session = context.db.write().await?;
     let inserted = tasks::insert(&mut session, tasks).await?;
     session.commit().await?;
+    for task in tasks.iter().filter(|task| inserted.ids.contains(&task.id)) {
+        context.samples.accepted(task.lane(), 1);
+    }
     Ok(inserted.rings)
 }

@@ -125,7 +125,9 @@ pub async fn run_schedule(context: &Context, name: &str) -> Result<Id, RunSchedu
     let schedule = schedules::find(&mut session, name).await?.ok_or(RunScheduleError::Unknown)?;
     let task = NewTask::scheduled(Id::new(now), context.systems.kind(&schedule.job)?, now);
     let inserted = tasks::insert(&mut session, std::slice::from_ref(&task)).await?;
+    tasks::belong_to(&mut session, &[(task.id, schedule.id)]).await?;
     session.commit().await?;
+    context.samples.accepted(task.lane(), 1);
     context.ring(&inserted.rings).await;
     Ok(task.id)
 }

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
@@ -20,7 +20,7 @@ use crate::ring::Ring;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::columns::bounded;
 use recado_kernel::db::filter::{self, MOST_COUNTED};
-use recado_kernel::db::{Ids, Numbers, Result, Session, Texts, columns};
+use recado_kernel::db::{Ids, Numbers, Result, Rows, Session, Texts, columns, contains};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
 
@@ -91,6 +91,10 @@ impl NewTask {
         self
     }
 
+    pub fn lane(&self) -> Lane {
+        Lane::new(self.lane)
+    }
+
     pub fn correlated(mut self, correlation_id: Id) -> Self {
         self.correlation_id = Some(correlation_id);
         self
@@ -140,6 +144,21 @@ pub async fn insert(session: &mut Session, tasks: &[NewTask]) -> Result<Inserted
     Ok(Inserted::of(tasks, columns::all(session, INSERT, tasks).await?))
 }
 
+/// Says of which schedules tasks are runs. Apart from [`insert`], which all tasks go through and few of which are of a schedule.
+pub async fn belong_to(session: &mut Session, runs: &[(Id, Id)]) -> Result<()> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Value> = runs.iter().map(|(id, schedule)| json!({ "id": id, "schedule_id": schedule })).collect();
+    sql!(
+        run,
+        session,
+        "update tasks set schedule_id = r.schedule_id from rows($1 as tasks: id, schedule_id) r where tasks.id = r.id",
+        Rows::new(&rows)
+    )?;
+    Ok(())
+}
+
 /// Which tasks carry these unique keys.
 pub async fn with_unique_keys(session: &mut Session, keys: &[&str]) -> Result<Vec<(String, Id)>> {
     sql!(all(String, Id), session, "select unique_key, id from tasks where unique_key = any($1)", Texts(keys))
@@ -163,6 +182,8 @@ pub struct Claimed {
     pub lane: Lane,
     pub correlation_id: Option<Id>,
     pub created_at: Timestamp,
+    /// Since when it was due.
+    pub run_at: Timestamp,
 }
 
 /// Takes the tasks of a lane that are still to be had, for as long as the lease lasts. A task that has gone on to another
@@ -178,7 +199,7 @@ pub async fn claim(
     sql!(all Claimed, session,
         "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4, begun = false
          where id = any(ids($1)) and state = 'queued' and lane = $5
-         returning id, kind, payload, attempt, failures, lost_leases, suspect_group, cut_off, lane, correlation_id, created_at",
+         returning id, kind, payload, attempt, failures, lost_leases, suspect_group, cut_off, lane, correlation_id, created_at, run_at",
         Ids(ids), now + lease, worker, now, lane.as_str()
     )
 }
@@ -197,7 +218,7 @@ pub async fn claim_waiting(
         "update tasks set state = 'started', attempt = attempt + 1, lease_until = $2, worker = $3, started_at = $4, begun = false
          where id in (select id from tasks where rung_at is not null and finished_at is null and state = 'queued' and lane = $5
                       order by rung_at limit $1 for update skip locked)
-         returning id, kind, payload, attempt, failures, lost_leases, suspect_group, cut_off, lane, correlation_id, created_at",
+         returning id, kind, payload, attempt, failures, lost_leases, suspect_group, cut_off, lane, correlation_id, created_at, run_at",
         limit, now + lease, worker, now, lane.as_str()
     )
 }
@@ -430,6 +451,22 @@ pub async fn next_due(session: &mut Session) -> Result<Option<Timestamp>> {
         "select min(run_at) from tasks where rung_at is null and finished_at is null"
     )?;
     Ok(next.and_then(|(run_at,)| run_at))
+}
+
+/// Scheduled tasks of these lanes whose time has come: since when the first, and how many, up to [`MOST_COUNTED`]. A scheduler queues
+/// them within a second or so.
+pub async fn overdue(session: &mut Session, lanes: &[Lane], now: Timestamp) -> Result<(Option<Timestamp>, i64)> {
+    let found: Option<(Option<Timestamp>, i64)> = sql!(
+        one(Option<Timestamp>, i64),
+        session,
+        "select min(run_at), count(*) from (select run_at from tasks
+             where rung_at is null and finished_at is null and run_at <= $1 and lane = any($2)
+             order by run_at limit $3) due",
+        now,
+        Texts(&names(lanes)),
+        MOST_COUNTED
+    )?;
+    Ok(found.unwrap_or_default())
 }
 
 /// What became of tasks whose worker fell silent.
@@ -707,6 +744,8 @@ pub struct TaskFilter {
     pub until: Option<Timestamp>,
     /// Tasks that ended at this time or earlier.
     pub ended_by: Option<Timestamp>,
+    /// Runs of this schedule.
+    pub schedule: Option<Id>,
 }
 
 /// No list tells further than this how many there are: "10,000+" is as good.
@@ -732,11 +771,12 @@ impl TaskFilter {
         let mut asked = self.walked();
         asked.when("lane = any(?)", (!self.lanes.is_empty()).then(|| names(&self.lanes)));
         asked.equal("kind", self.kind.as_deref());
+        asked.equal("schedule_id", self.schedule);
         if let Some(state) = self.state {
             // As a literal, where an index asks for the state besides.
             asked.require(format!("state = '{}'", state.as_str()));
         }
-        asked.when("error ilike ? escape '\\'", self.error.as_deref().map(containing));
+        asked.when("error ilike ? escape '\\'", self.error.as_deref().map(contains));
         asked.when("id >= ?", self.since.map(Id::earliest));
         asked.when("id < ?", self.until.map(Id::earliest));
         asked.when("finished_at <= ?", self.ended_by);
@@ -793,11 +833,6 @@ async fn oldest_looked_at(session: &mut Session, filter: &TaskFilter) -> Result<
     );
     let found: Vec<(Id, Timestamp)> = walked.all(session, &text).await?;
     Ok(found.into_iter().next())
-}
-
-/// A pattern of `like` for whatever contains these words.
-fn containing(words: &str) -> String {
-    format!("%{}%", words.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
 }
 
 /// Where a page of a list lies: it begins after, or ends before, one of its rows.

@@ -3,12 +3,15 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use utoipa::ToSchema;
 
 use crate::lanes::Lane;
 use crate::systems::Systems;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
+use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
 /// A worker as its last heartbeat described it.
@@ -25,7 +28,33 @@ pub struct WorkerRow {
     pub version: String,
     pub started_at: Timestamp,
     pub seen_at: Timestamp,
+    /// How many of the held tasks run.
+    pub running: i32,
+    /// Those of them that have run longest, at most [`MOST_RUNNING_SHOWN`].
+    pub running_tasks: Json<Vec<RunningTask>>,
+    /// Since when it is asked to take nothing more.
+    pub drain_since: Option<Timestamp>,
+    /// Who asked.
+    pub drain_by: Option<String>,
+    /// How far its host's clock is ahead of the database's; negative when it is behind.
+    pub clock_ahead_ms: i64,
 }
+
+/// A task that a worker runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunningTask {
+    /// Id of the task.
+    pub task_id: Id,
+    /// What kind of work it is.
+    pub kind: String,
+    /// Its lane.
+    pub lane: String,
+    /// When this run began.
+    pub since: Timestamp,
+}
+
+/// So many running tasks stand in a heartbeat: it is written three times in the length of a lease.
+pub const MOST_RUNNING_SHOWN: usize = 20;
 
 impl WorkerRow {
     /// The lanes that it reads.
@@ -37,25 +66,62 @@ impl WorkerRow {
     pub fn is_live(&self, now: Timestamp, lease: Duration) -> bool {
         now.since(self.seen_at) <= lease
     }
+
+    /// Whether it takes tasks from its lanes: it is live, and is not asked to drain.
+    pub fn takes_tasks(&self, now: Timestamp, lease: Duration) -> bool {
+        self.is_live(now, lease) && self.drain_since.is_none()
+    }
 }
 
-/// Writes a heartbeat; the first one makes the row.
-pub async fn upsert(session: &mut Session, worker: &WorkerRow) -> Result<()> {
-    sql!(run, session,
-        "insert into workers (id, queues, concurrency, held, version, started_at, seen_at) values ($1, $2, $3, $4, $5, $6, $7)
+/// Writes a heartbeat; the first one makes the row. Returns whether the worker is asked to take nothing more.
+pub async fn upsert(session: &mut Session, worker: &WorkerRow) -> Result<bool> {
+    let wish: Option<(Option<Timestamp>,)> = sql!(one (Option<Timestamp>), session,
+        "insert into workers (id, queues, concurrency, held, version, started_at, seen_at, running, running_tasks, clock_ahead_ms)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict (id) do update set queues = excluded.queues, concurrency = excluded.concurrency, held = excluded.held,
-             seen_at = excluded.seen_at",
+             seen_at = excluded.seen_at, running = excluded.running, running_tasks = excluded.running_tasks,
+             clock_ahead_ms = excluded.clock_ahead_ms
+         returning drain_since",
         worker.id.as_str(), worker.queues.as_str(), worker.concurrency, worker.held, worker.version.as_str(),
-        worker.started_at, worker.seen_at
+        worker.started_at, worker.seen_at, worker.running, &worker.running_tasks, worker.clock_ahead_ms
     )?;
-    Ok(())
+    Ok(wish.is_some_and(|(since,)| since.is_some()))
+}
+
+/// Asks a worker to take nothing more, or takes that back. It hears of it with its next heartbeat, finishes what it holds and stays
+/// idle; stopping it is for those who started it. Returns the worker, or nothing when there is none.
+///
+/// Who asked first stays.
+pub async fn ask_to_drain(
+    session: &mut Session,
+    id: &str,
+    wish: Option<(&str, Timestamp)>,
+) -> Result<Option<WorkerRow>> {
+    let (by, since) = wish.unzip();
+    sql!(
+        run,
+        session,
+        "update workers set drain_by = case when $3 is null then null else coalesce(drain_by, $2) end,
+                            drain_since = case when $3 is null then null else coalesce(drain_since, $3) end
+         where id = $1",
+        id,
+        by,
+        since
+    )?;
+    find(session, id).await
+}
+
+const COLUMNS: &str =
+    "id, queues, concurrency, held, version, started_at, seen_at, running, running_tasks, drain_since, drain_by,
+    clock_ahead_ms";
+
+pub async fn find(session: &mut Session, id: &str) -> Result<Option<WorkerRow>> {
+    sql!(one WorkerRow, session, (&format!("select {COLUMNS} from workers where id = $1")), id)
 }
 
 /// All that are known, the oldest first; whether one is live is for [`WorkerRow::is_live`] to say.
 pub async fn list(session: &mut Session) -> Result<Vec<WorkerRow>> {
-    sql!(all WorkerRow, session,
-        "select id, queues, concurrency, held, version, started_at, seen_at from workers order by started_at, id"
-    )
+    sql!(all WorkerRow, session, (&format!("select {COLUMNS} from workers order by started_at, id")))
 }
 
 /// A worker that stops removes its row.
@@ -69,9 +135,9 @@ pub async fn forget_gone(session: &mut Session, before: Timestamp) -> Result<u64
     sql!(run, session, "delete from workers where seen_at < $1", before)
 }
 
-/// The lanes that no live worker reads: what is queued there would wait without end (d28).
+/// The lanes that no live worker reads, but for those that are to take nothing more: what is queued there would wait without end (d28).
 pub fn unattended(systems: Systems, workers: &[WorkerRow], now: Timestamp, lease: Duration) -> Vec<Lane> {
-    let live = workers.iter().filter(|worker| worker.is_live(now, lease));
+    let live = workers.iter().filter(|worker| worker.takes_tasks(now, lease));
     let attended: HashSet<Lane> = live.flat_map(|worker| worker.lanes(systems)).collect();
     systems.lanes().into_iter().filter(|lane| !attended.contains(lane)).collect()
 }
@@ -91,6 +157,11 @@ mod tests {
             version: "0".into(),
             started_at: Timestamp::from_micros(0),
             seen_at: Timestamp::from_micros(seen_at * 1_000_000),
+            running: 0,
+            running_tasks: Json(Vec::new()),
+            drain_since: None,
+            drain_by: None,
+            clock_ahead_ms: 0,
         }
     }
 
@@ -103,6 +174,9 @@ mod tests {
         let workers = [worker("maintenance, unknown", 90), worker("sync", 60)];
         assert_eq!(unattended(SYSTEMS, &workers, now, lease), [SYNC]);
         assert_eq!(unattended(SYSTEMS, &[], now, lease), [SYNC, MAINTENANCE]);
-        assert!(unattended(SYSTEMS, &[worker("sync,maintenance", 100)], now, lease).is_empty());
+        let both = worker("sync,maintenance", 100);
+        assert!(unattended(SYSTEMS, std::slice::from_ref(&both), now, lease).is_empty());
+        let draining = WorkerRow { drain_since: Some(now), ..both };
+        assert_eq!(unattended(SYSTEMS, &[draining], now, lease), [SYNC, MAINTENANCE]);
     }
 }

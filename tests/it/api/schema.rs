@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use recado_kernel::clock::Clock;
+use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::db::Session;
+use recado_queue::workers::{self, WorkerRow};
 use recado_worker::{Options, Worker};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::types::Json;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +22,7 @@ use crate::harness::program::{errors, words};
 use crate::harness::sample;
 
 const KEY: &str = "key-of-the-document";
+const IDLE: &str = "idle:1:0";
 
 /// The same requests every time. Another number looks elsewhere.
 const SEED: &str = "20260120";
@@ -75,6 +79,8 @@ async fn every_operation_keeps_to_the_document(pair: Pair) {
     ];
     let task = deliver_the_sample(&app).await;
     let integrations = know_partners(&app).await;
+    let idle = app.context.db.write().await.expect("a session");
+    start_idle_worker(idle, app.context.clock.now()).await;
 
     let document = app.get("/api/schema/").await.must_be(200);
     let hints = hints(&app, &document, &task, &integrations).await;
@@ -166,6 +172,26 @@ async fn know_partners(app: &App) -> Vec<Value> {
     integrations
 }
 
+/// The row of a worker that is there to be drained.
+async fn start_idle_worker(mut session: Session, now: Timestamp) {
+    let row = WorkerRow {
+        id: IDLE.to_owned(),
+        queues: "maintenance".to_owned(),
+        concurrency: 1,
+        held: 0,
+        version: "0".to_owned(),
+        started_at: now,
+        seen_at: now,
+        running: 0,
+        running_tasks: Json(Vec::new()),
+        drain_since: None,
+        drain_by: None,
+        clock_ahead_ms: 0,
+    };
+    workers::upsert(&mut session, &row).await.expect("it is written");
+    session.commit().await.expect("it is kept");
+}
+
 /// The program with all it needs to know. What it writes goes into the story's folder.
 async fn schemathesis(app: &App, phases: &str, examples: &str, hints: &str) -> Command {
     let file = app.folder().join("schemathesis.toml");
@@ -199,6 +225,9 @@ async fn hints(app: &App, document: &Value, task: &str, integrations: &[Value]) 
             "id" if collection == "/api/v1/partners/" => ids_of(app, "/api/v1/partners", parameter).await,
             "id" if collection == "/api/v1/partners/integraciones/" => integrations.to_vec(),
             "customer_id" => vec![json!("customer-001"), json!("customer-002")],
+            // A queue that nothing here waits for is paused, and a worker that holds nothing is drained.
+            "name" if collection.ends_with("/queues/") => vec![json!("maintenance"); 2],
+            "id" if collection.ends_with("/workers/") => vec![json!(IDLE); 2],
             _ if document["paths"][collection]["get"].is_null() => continue,
             _ => ids_of(app, collection, parameter).await,
         };

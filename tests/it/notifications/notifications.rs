@@ -145,6 +145,13 @@ story!(an_event_that_reaches_nobody_says_why, async |app: &App| {
     let story = app.get(&url).await.must_be(200);
     assert_eq!((&story["notifications"], kinds(&story)), (&json!([]), vec!["skipped"; 3]));
     assert!(story["timeline"].to_string().contains("desactivó"), "{story}");
+    // The same in English, for those who ask for it.
+    let english = app.get(&format!("{url}?lang=en")).await.must_be(200);
+    assert!(english["timeline"].to_string().contains("switched this channel off"), "{english}");
+    assert_eq!(english["timeline"][0]["facts"], story["timeline"][0]["facts"]);
+    let accepted = app.send(app.request(Method::GET, &url).header("Accept-Language", "en-GB, es;q=0.5")).await;
+    assert_eq!(accepted.must_be(200)["timeline"], english["timeline"]);
+    app.get(&format!("{url}?lang=de")).await.must_be(400);
 
     let reached = {
         app.prefer("customer-001", &[likes(Channel::Email, 1)]).await;

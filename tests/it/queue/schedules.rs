@@ -4,6 +4,7 @@ use futures::future::join_all;
 use recado_queue::operations;
 use recado_queue::schedules::{self, Change, Zone};
 use recado_queue::tasks::{self, Task, TaskFilter};
+use serde_json::json;
 
 use crate::harness::app::{App, at, seconds};
 use crate::harness::pair::story;
@@ -105,4 +106,57 @@ story!(a_schedule_can_be_run_by_hand, async |app: &App| {
     assert_eq!(app.status(task).await["status"], "SUCCESS");
     assert_eq!(app.next_run("cleanup").await, planned);
     operations::run_schedule(&app.context, "party").await.expect_err("there is none");
+});
+
+// Over HTTP: in words, with the next five runs and the last ones; changed, refused with the field, run by hand.
+story!(schedules_are_looked_at_and_changed_over_http, async |app: &App| {
+    app.sweep().await;
+    let schedules = "/api/v1/operations/schedules/";
+    let listed = app.get(schedules).await.must_be(200);
+    assert_eq!(
+        (listed.as_array().map(Vec::len), &listed[0]["in_words"]),
+        (Some(4), &json!("todos los días a las 08:00"))
+    );
+    assert_eq!(app.get(&format!("{schedules}?lang=en")).await.must_be(200)[0]["in_words"], "every day at 08:00");
+
+    let cleanup = format!("{schedules}cleanup/");
+    let patch = json!({"cron": "30 2 * * 0", "time_zone": "Europe/Madrid"});
+    let changed = app.patch(&cleanup, &patch).await.must_be(200);
+    assert_eq!((&changed["in_words"], &changed["has_own_zone"]), (&json!("los domingos a las 02:30"), &json!(true)));
+    assert_eq!(changed["next_runs"].as_array().map(Vec::len), Some(5));
+    // 02:30 does not exist on the day on which Madrid's clocks go forward.
+    app.clock.set(at("2026-03-28T12:00:00Z"));
+    let next = app.get(&cleanup).await.must_be(200)["next_runs"][0].clone();
+    assert_eq!(
+        (&next["local"], &next["clock_change"]),
+        (&json!("2026-03-29T03:00:00+02:00"), &json!("moved_behind_gap"))
+    );
+    assert_eq!(app.patch(&cleanup, &json!({"time_zone": null})).await.must_be(200)["time_zone"], "America/Guayaquil");
+    let refused = app.patch(&cleanup, &json!({"cron": "61 * * * *", "time_zone": "Quito"})).await.must_be(400);
+    assert!(refused["cron"][0].is_string() && refused["time_zone"][0].is_string(), "{refused}");
+    assert_eq!(app.patch(&cleanup, &json!({"enabled": false})).await.must_be(200)["next_runs"], json!([]));
+
+    let run = app.post(&format!("{cleanup}run/"), &json!({})).await.must_be(202);
+    app.drain().await;
+    let runs = app.get(&format!("{cleanup}runs/")).await.must_be(200);
+    assert_eq!((runs["results"].as_array().map(Vec::len), &runs["results"][0]["task_id"]), (Some(1), &run["task_id"]));
+    assert_eq!(app.get(&cleanup).await.must_be(200)["last_runs"][0]["state"], "success");
+    for path in ["party/", "party/runs/"] {
+        app.get(&format!("{schedules}{path}")).await.must_be(404);
+    }
+    app.post(&format!("{schedules}party/run/"), &json!({})).await.must_be(404);
+    app.patch(&format!("{schedules}party/"), &json!({"enabled": true})).await.must_be(404);
+});
+
+// A tick knows its schedule, so that its runs are found.
+story!(a_tick_is_a_run_of_its_schedule, async |app: &App| {
+    app.sweep().await;
+    app.clock.advance(seconds(15 * 60));
+    app.sweep().await;
+    app.drain().await;
+    let runs = app.get("/api/v1/operations/schedules/retry_failed_notifications/runs/").await.must_be(200);
+    assert_eq!(
+        (runs["results"].as_array().map(Vec::len), &runs["results"][0]["kind"]),
+        (Some(1), &json!("retry_failed_notifications"))
+    );
 });

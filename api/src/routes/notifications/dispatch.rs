@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use recado_notifications::dispatch::{self, Accepted, Event, MINIMUM_FIELDS, Preview, Receipt, Rejection, Request};
+use recado_kernel::clock::Timestamp;
+use recado_notifications::dispatch::{
+    self, Accepted, Event, FARTHEST, MINIMUM_FIELDS, Preview, Receipt, Rejection, Request,
+};
 use recado_notifications::templates::rendering::Context;
 use recado_queue::idempotency::IdempotencyKey;
 use serde::Serialize;
@@ -52,13 +55,15 @@ async fn accept(
     State(api): State<Arc<Api>>,
     Query(query): Query<DryRunQuery>,
     key: IdempotencyHeader,
-    Json(EventRequest { event, dry_run }): Json<EventRequest>,
+    Json(EventRequest { event, dry_run, at }): Json<EventRequest>,
 ) -> Result<Response, Problem> {
     let minimum_fields = minimum_fields(&event);
     let refused = |rejection| Problem::Dispatch { rejection, minimum_fields };
-    if is_dry_run(dry_run, &query) {
+    let is_dry_run = is_dry_run(dry_run, &query);
+    check_at(at, is_dry_run, api.context.clock.now())?;
+    if is_dry_run {
         let request = intake_request(&api, event, None);
-        let decided = dispatch::preview(&api.notifications, &[request]).await?.pop();
+        let decided = dispatch::preview(&api.notifications, &[request], at).await?.pop();
         let preview = decided.unwrap_or(Err(Rejection::Unavailable)).map_err(refused)?;
         return Ok(axum::Json(shown(preview, &caller)).into_response());
     }
@@ -83,9 +88,10 @@ async fn accept_many(
     State(api): State<Arc<Api>>,
     Query(query): Query<DryRunQuery>,
     key: IdempotencyHeader,
-    Json(BulkRequest { events, dry_run }): Json<BulkRequest>,
+    Json(BulkRequest { events, dry_run, at }): Json<BulkRequest>,
 ) -> Result<Response, Problem> {
     let dry_run = is_dry_run(dry_run, &query);
+    check_at(at, dry_run, api.context.clock.now())?;
     let mut items: Vec<BulkItem> = Vec::with_capacity(events.len());
     let mut read = Vec::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
@@ -95,7 +101,7 @@ async fn accept_many(
         }
     }
     let decided =
-        if dry_run { preview_all(&api, &caller, read).await? } else { accept_all(&api, &caller, &key, read).await };
+        if dry_run { preview_all(&api, &caller, read, at).await? } else { accept_all(&api, &caller, &key, read).await };
     for (index, result) in decided {
         items.push(match result {
             Ok((status, answer)) => BulkItem { index, status: status.as_u16(), answer },
@@ -124,15 +130,33 @@ async fn accept_all(api: &Api, caller: &Caller, key: &IdempotencyHeader, events:
     places.into_iter().zip(answers).map(decided).collect()
 }
 
-async fn preview_all(api: &Api, caller: &Caller, events: Vec<(usize, Event)>) -> Result<Vec<Decided>, Problem> {
+async fn preview_all(
+    api: &Api,
+    caller: &Caller,
+    events: Vec<(usize, Event)>,
+    at: Option<Timestamp>,
+) -> Result<Vec<Decided>, Problem> {
     let places: Vec<_> = events.iter().map(|(index, event)| (*index, minimum_fields(event))).collect();
     let requests: Vec<Request> = events.into_iter().map(|(_, event)| intake_request(api, event, None)).collect();
-    let previews = dispatch::preview(&api.notifications, &requests).await?;
+    let previews = dispatch::preview(&api.notifications, &requests, at).await?;
     let decided = |((index, minimum_fields), preview): (_, Result<Preview, Rejection>)| {
         let answer = preview.map(|preview| (StatusCode::OK, json!(shown(preview, caller))));
         (index, answer.map_err(|rejection| Problem::Dispatch { rejection, minimum_fields }))
     };
     Ok(places.into_iter().zip(previews).map(decided).collect())
+}
+
+/// Another moment than now is for dry runs alone, and within the year that `send_at` has.
+fn check_at(at: Option<Timestamp>, is_dry_run: bool, now: Timestamp) -> Result<(), Problem> {
+    let Some(at) = at else { return Ok(()) };
+    if !is_dry_run {
+        let error = "Solo vale con dry_run: un evento de verdad se acepta ahora. Para que salga más tarde use send_at.";
+        return Err(FieldErrors::one("at", error).into());
+    }
+    if at > now + FARTHEST || now > at + FARTHEST {
+        return Err(FieldErrors::one("at", "La fecha no puede estar a más de un año.").into());
+    }
+    Ok(())
 }
 
 /// A dry run is asked for in the body or in the query.
@@ -270,6 +294,9 @@ request! {
         /// True: the same decision, and nothing is written or sent. The same as `?dry_run=true`.
         #[schema(default = false)]
         dry_run: Option<bool>,
+        /// Of a dry run: decided as if it were this moment, at most a year away. Then quiet hours are those of that hour.
+        #[schema(examples("2026-01-25T23:30:00-05:00"))]
+        at: Option<Timestamp>,
     }
 }
 
@@ -283,6 +310,8 @@ request! {
         /// True: the same decisions, and nothing is written or sent.
         #[schema(default = false)]
         dry_run: Option<bool>,
+        /// Of a dry run: decided as if it were this moment, at most a year away.
+        at: Option<Timestamp>,
     }
 
     /// A thousand events with a page of context each.

@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 use recado_notifications::cancellation::{self, Cancellation};
 use recado_notifications::channels::{self, Channel};
 use recado_notifications::dispatch::{Receipt, Rejection};
@@ -27,6 +28,7 @@ use utoipa_axum::routes;
 use super::dispatch::replayable;
 use crate::auth::keys::Caller;
 use crate::auth::{Dispatch, May, Read};
+use crate::extract::language::{Spoken, SpokenQuery};
 use crate::extract::once::IdempotencyHeader;
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
@@ -65,21 +67,24 @@ async fn list(
 ///
 /// The timeline holds every decision about its chain: why this channel, what was skipped, why it waited, what each provider
 /// said, what comes next.
-#[utoipa::path(get, path = "/{id}", tag = "notifications", params(("id" = Id, Path, description = "Id of the message")),
+#[utoipa::path(get, path = "/{id}", tag = "notifications",
+    params(("id" = Id, Path, description = "Id of the message"), SpokenQuery),
     responses((status = 200, description = "The message", body = NotificationDetail)))]
 async fn show(
     May { caller, .. }: May<Read>,
+    Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<NotificationDetail>, Problem> {
-    let detail = NotificationDetail::find(&api.context, id, &caller).await?;
+    let detail = NotificationDetail::find(&api.context, id, &caller, language).await?;
     detail.map(axum::Json).ok_or(Problem::NotFound)
 }
 
 /// Cancels a message before it leaves, and the channels that would come after it.
 ///
 /// 200 with the message, also when it was cancelled before; 409 when it has left, or is just leaving.
-#[utoipa::path(post, path = "/{id}/cancel", tag = "notifications", params(("id" = Id, Path, description = "Id of the message")),
+#[utoipa::path(post, path = "/{id}/cancel", tag = "notifications",
+    params(("id" = Id, Path, description = "Id of the message"), SpokenQuery),
     responses(
         (status = 200, description = "It will not leave", body = NotificationDetail),
         (status = 409, description = "It has left or failed; the problem says when and how", body = Value,
@@ -87,12 +92,13 @@ async fn show(
     ))]
 async fn cancel(
     May { caller, .. }: May<Dispatch>,
+    Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<NotificationDetail>, Problem> {
     match cancellation::cancel_delivery(&api.context, id).await? {
         Cancellation::Cancelled => {
-            let detail = NotificationDetail::find(&api.context, id, &caller).await?;
+            let detail = NotificationDetail::find(&api.context, id, &caller, language).await?;
             detail.map(axum::Json).ok_or(Problem::NotFound)
         }
         Cancellation::Unknown => Err(Problem::NotFound),
@@ -131,10 +137,11 @@ async fn send_again(
 
 /// The story of an event: its messages, and what was decided about it, also when it reached no one.
 #[utoipa::path(get, path = "/events/{correlation_id}", tag = "events",
-    params(("correlation_id" = Id, Path, description = "The event's id, as its receipt named it")),
+    params(("correlation_id" = Id, Path, description = "The event's id, as its receipt named it"), SpokenQuery),
     responses((status = 200, description = "The story", body = EventStory)))]
 async fn event(
     May { caller, .. }: May<Read>,
+    Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Segment(correlation_id): Segment<Id>,
 ) -> Result<axum::Json<EventStory>, Problem> {
@@ -148,7 +155,7 @@ async fn event(
     tasks.dedup();
     let attempts = attempts::of_tasks(&mut session, &tasks).await?;
     journal.extend(records::skipped(&mut session, &tasks).await?);
-    let timeline = tell(&chain, &attempts, &journal, api.context.config.time_zone, &caller);
+    let timeline = tell(&chain, &attempts, &journal, &api.context, (&caller, language));
     let sees_contacts = caller.sees_contacts();
     Ok(axum::Json(EventStory {
         correlation_id,
@@ -163,8 +170,15 @@ const MAX_STORY_ENTRIES: i64 = 500;
 /// Characters of a body that are shown (S002-70).
 const PREVIEW_CHARS: usize = 500;
 
-fn tell(chain: &[Record], attempts: &[Attempt], journal: &[Line], zone: Tz, caller: &Caller) -> Vec<TimelineEntry> {
-    Timeline { chain, attempts, journal, zone, shows_answers: caller.sees_contacts() }.tell()
+fn tell(
+    chain: &[Record],
+    attempts: &[Attempt],
+    journal: &[Line],
+    context: &Context,
+    (caller, language): (&Caller, Language),
+) -> Vec<TimelineEntry> {
+    let (zone, shows_answers) = (context.config.time_zone, caller.sees_contacts());
+    Timeline { chain, attempts, journal, zone, language, shows_answers }.tell()
 }
 
 fn too_late(chain: &[Record], zone: Tz) -> Problem {
@@ -238,6 +252,8 @@ struct NotificationView {
     recipient_address: Option<String>,
     /// The template, where there was one.
     template_id: Option<Id>,
+    /// Which of its versions: `/api/v1/notifications/templates/{id}/versions/{version}/` has the text with its variables.
+    template_version: Option<i32>,
     /// Its name.
     #[schema(examples("Cita agendada (clientes, email)"))]
     template_name: String,
@@ -301,6 +317,7 @@ impl NotificationView {
             fallback_order: record.fallback_order,
             recipient_address,
             template_id: record.template_id,
+            template_version: record.template_version,
             template_name: record.template_name,
             error_code: record.error_code,
             error_reason,
@@ -365,7 +382,7 @@ struct EventStory {
 }
 
 impl NotificationDetail {
-    async fn find(context: &Context, id: Id, caller: &Caller) -> db::Result<Option<Self>> {
+    async fn find(context: &Context, id: Id, caller: &Caller, language: Language) -> db::Result<Option<Self>> {
         let mut session = context.db.read().await?;
         let mut messages = notifications::chain_of(&mut session, id).await?;
         let Some(position) = messages.iter().position(|message| message.id == id) else { return Ok(None) };
@@ -375,7 +392,7 @@ impl NotificationDetail {
         journal.extend(records::skipped(&mut session, &[task_id]).await?);
         drop(session);
         let chain: Vec<Record> = messages.iter().map(Record::from).collect();
-        let timeline = tell(&chain, &attempts, &journal, context.config.time_zone, caller);
+        let timeline = tell(&chain, &attempts, &journal, context, (caller, language));
         let Notification { subject, body, is_html, .. } = messages.swap_remove(position);
         Ok(Some(Self {
             notification: NotificationView::of(chain[position].clone(), caller.sees_contacts()),

@@ -76,7 +76,7 @@ async fn create(
         return Ok(Created::Before(view(&api, made).await?.0));
     }
     catalogue_version::touch(&mut session).await?;
-    let id = templates::insert(&mut session, &draft, place, api.context.clock.now()).await?;
+    let id = templates::insert(&mut session, &draft, place, &caller.label, api.context.clock.now()).await?;
     key.keep(&mut session, &caller, &id).await?;
     session.commit().await?;
     Ok(Created::Now(view(&api, id).await?.0))
@@ -97,33 +97,33 @@ async fn show(
 #[utoipa::path(put, path = "/{id}", tag = "templates", params(("id" = Id, Path, description = "Id of the template")),
     request_body = TemplateDraft, responses((status = 200, description = "The template", body = TemplateView)))]
 async fn replace(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(sent): Json<Changes>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
-    write(&api, id, |template| sent.whole(TemplateDraft::from(template))).await
+    write(&api, &may, id, |template| sent.whole(TemplateDraft::from(template))).await
 }
 
 /// Changes the fields that are sent. The next event is told in the new words; what was accepted before keeps the old ones.
 #[utoipa::path(patch, path = "/{id}", tag = "templates", params(("id" = Id, Path, description = "Id of the template")),
     request_body = TemplateDraft, responses((status = 200, description = "The template", body = TemplateView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
-    write(&api, id, |template| changes.over(TemplateDraft::from(template))).await
+    write(&api, &may, id, |template| changes.over(TemplateDraft::from(template))).await
 }
 
-/// Deletes a template. Cells of the matrix that name it go back to the best match.
+/// Deletes a template. Cells of the matrix that name it go back to the best match. Its versions stay, and each can be restored.
 #[utoipa::path(delete, path = "/{id}", tag = "templates", params(("id" = Id, Path, description = "Id of the template")),
     responses((status = 204, description = "It is gone")))]
-async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+async fn delete(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
-    if !templates::delete(&mut session, id).await? {
+    if !templates::delete(&mut session, id, &may.caller.label, api.context.clock.now()).await? {
         return Err(Problem::NotFound);
     }
     session.commit().await?;
@@ -178,6 +178,7 @@ async fn for_context(
 
 async fn write(
     api: &Arc<Api>,
+    may: &May<Admin>,
     id: Id,
     draft: impl FnOnce(Template) -> Written<TemplateDraft>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
@@ -186,7 +187,7 @@ async fn write(
     catalogue_version::touch(&mut session).await?;
     let template = templates::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let (draft, place) = checked(api, &catalogue, draft(template)).await?;
-    templates::replace(&mut session, id, &draft, place, api.context.clock.now()).await?;
+    templates::replace(&mut session, id, &draft, place, &may.caller.label, api.context.clock.now()).await?;
     orchestration::forget_misfits(&mut session).await?;
     session.commit().await?;
     view(api, id).await
@@ -206,7 +207,7 @@ async fn checked(
     Ok((written.finish()?, place))
 }
 
-async fn view(api: &Arc<Api>, id: Id) -> Result<axum::Json<TemplateView>, Problem> {
+pub(super) async fn view(api: &Arc<Api>, id: Id) -> Result<axum::Json<TemplateView>, Problem> {
     let (api, catalogue) = (api.clone(), api.catalogue().await?);
     let shown =
         off_runtime(move || catalogue.template(id).map(|template| TemplateView::of(template, &catalogue, &api)));
@@ -214,14 +215,14 @@ async fn view(api: &Arc<Api>, id: Id) -> Result<axum::Json<TemplateView>, Proble
 }
 
 /// Compiling and rendering take milliseconds where a template is meant to be costly: other requests do not wait for that.
-async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Problem::Panicked)
 }
 
 /// A template (S002-44).
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Template)]
-struct TemplateView {
+pub(super) struct TemplateView {
     /// Id of the template.
     id: Id,
     /// How staff call it.
@@ -260,6 +261,8 @@ struct TemplateView {
     is_default: bool,
     /// Only templates in use are sent.
     is_active: bool,
+    /// The number of this text among all that it ever was, from 1.
+    version: i32,
     /// What the texts ask for, as it stands in them, in the order in which they ask. Those that `variables/` does not list must
     /// come with the event; case and accents do not matter there.
     #[schema(examples(json!(["Nombre", "Vehículo"])))]
@@ -301,6 +304,7 @@ impl TemplateView {
             taller_id: template.taller_id.clone(),
             is_default: template.is_default,
             is_active: template.is_active,
+            version: template.version,
             variables: used.iter().map(|variable| variable.label.clone()).collect(),
             preview: templates::preview(&template.body, compiled, strict_case),
             body: template.body.clone(),

@@ -30,6 +30,18 @@ impl Db {
             Self::Sqlite { writer, .. } => MIGRATIONS.run(writer).await,
         }
     }
+
+    /// The migrations that this program has and the database has not: `0102 samples`.
+    ///
+    /// # Errors
+    /// When there is no schema at all, or the database cannot be asked.
+    pub async fn pending_migrations(&self) -> sqlx::Result<Vec<String>> {
+        let mut session = self.read().await?;
+        let applied: Vec<(i64,)> = crate::sql!(all(i64,), &mut session, "select version from _sqlx_migrations")?;
+        let is_pending = |version: i64| !applied.contains(&(version,));
+        let pending = MIGRATIONS.iter().filter(|migration| is_pending(migration.version));
+        Ok(pending.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+    }
 }
 
 async fn migrate_postgres(pool: &PgPool) -> Result<()> {

@@ -193,6 +193,9 @@ async fn write(
     }
     idempotency::keep(&mut session, &kept(requests, &batch.answers)).await?;
     session.commit().await?;
+    for task in rows.tasks.iter().filter(|task| inserted.ids.contains(&task.id)) {
+        system.context.samples.accepted(task.lane(), 1);
+    }
     Ok(inserted.rings)
 }
 

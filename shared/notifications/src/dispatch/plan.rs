@@ -28,6 +28,8 @@ pub struct Words {
     /// The priority that the customer gave the channel; `None` when she said nothing about it.
     pub preferred: Option<i32>,
     pub template_id: Option<Id>,
+    /// Its number among the versions of the template.
+    pub template_version: Option<i32>,
     pub template_name: String,
     pub subject: String,
     pub body: String,
@@ -97,6 +99,7 @@ impl Plan {
                 address: person.customer.address(channel).unwrap_or_default().to_owned(),
                 preferred: person.priority(channel),
                 template_id: Some(template.id),
+                template_version: Some(template.version),
                 template_name: template.name.clone(),
                 subject: rendered.subject,
                 body: rendered.body,
@@ -242,6 +245,7 @@ fn custom(event: &Event, person: &Person<'_>, words: &Context, strict_case: bool
         address: person.customer.address(channel).unwrap_or_default().to_owned(),
         preferred: person.priority(channel),
         template_id: None,
+        template_version: None,
         template_name: event.event_type.clone(),
         subject: subject.clone(),
         body: body.clone(),

@@ -16,6 +16,7 @@ use recado_kernel::addresses::is_unusual_phone;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::UnknownCustomer;
 use recado_kernel::db;
+use recado_kernel::language::Language;
 
 /// What would become of an event.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -42,6 +43,9 @@ pub struct Preview {
     pub messages: Vec<PreviewMessage>,
     /// Channels that would not be used.
     pub skipped: Vec<Skipped>,
+    /// The moment for which it was decided (`at`); absent when that was now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_if_at: Option<Timestamp>,
 }
 
 /// A message as it would be sent.
@@ -90,7 +94,7 @@ impl Preview {
         let message = |(place, words): (usize, Words)| PreviewMessage {
             channel: words.channel,
             fallback_order: place as i32,
-            reason: orchestration::reason(words.preferred),
+            reason: orchestration::reason(words.preferred, Language::Spanish),
             unusual: words.channel == Channel::Whatsapp && is_unusual_phone(&words.address),
             recipient_address: (words.channel != Channel::Push).then_some(words.address),
             template: words.template_name,
@@ -109,6 +113,7 @@ impl Preview {
             send_at: send_time.at,
             deferred: send_time.reason,
             skipped,
+            as_if_at: None,
         }
     }
 
@@ -125,12 +130,17 @@ impl Preview {
     }
 }
 
-/// Decides about events as [`accept`](super::accept) does, in a transaction that is never committed.
+/// Decides about events as [`accept`](super::accept) does, in a transaction that is never committed. As if it were `at`: then quiet
+/// hours and wished times are those of that moment, while customers and the catalogue are as they are now.
 ///
 /// # Errors
 /// When the database does not answer. What is wrong with an event stands in its own place.
-pub async fn preview(system: &Notifications, requests: &[Request]) -> db::Result<Vec<Result<Preview, Rejection>>> {
-    let now = system.context.clock.now();
+pub async fn preview(
+    system: &Notifications,
+    requests: &[Request],
+    at: Option<Timestamp>,
+) -> db::Result<Vec<Result<Preview, Rejection>>> {
+    let now = at.unwrap_or_else(|| system.context.clock.now());
     let mut session = system.context.db.begin().await?;
     let every: Vec<&Request> = requests.iter().collect();
     let facts = Facts::gather(system, &mut session, &every, now).await?;
@@ -145,7 +155,7 @@ pub async fn preview(system: &Notifications, requests: &[Request]) -> db::Result
     for request in requests {
         // A thousand events are some time's work: others have their turn between them.
         tokio::task::yield_now().await;
-        previews.push(decide(request));
+        previews.push(decide(request).map(|preview| Preview { as_if_at: at, ..preview }));
     }
     Ok(previews)
 }

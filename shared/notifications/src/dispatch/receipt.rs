@@ -2,6 +2,7 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -109,7 +110,11 @@ impl From<&Notification> for Planned {
 
 impl From<&SkippedChannel> for Skipped {
     fn from(SkippedChannel { channel, reason }: &SkippedChannel) -> Self {
-        Self { channel: *channel, reason: reason.code().to_owned(), detail: reason.explanation().to_owned() }
+        Self {
+            channel: *channel,
+            reason: reason.code().to_owned(),
+            detail: reason.explanation(Language::Spanish).to_owned(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::event::Event;
 use super::rejection::Rejection;
 use crate::quiet_hours::Rest;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::language::Language;
 
 /// The farthest `send_at`: a year, and the day that a leap year has more.
 pub const FARTHEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -37,11 +38,17 @@ word_enum!(DeferReason, "a reason to wait");
 
 impl DeferReason {
     /// The sentence that staff read, with the hour of this zone.
-    pub fn sentence(self, until: Timestamp, zone: Tz) -> String {
+    pub fn sentence(self, until: Timestamp, zone: Tz, language: Language) -> String {
         let until = until.to_utc().with_timezone(&zone).format("%Y-%m-%d %H:%M");
         match self {
-            Self::SendAt => format!("Quien envió el evento pidió que salga el {until} ({zone})."),
-            Self::QuietHours => format!("Son horas de silencio hasta el {until} ({zone}); saldrá entonces."),
+            Self::SendAt => language.pick(
+                format!("Quien envió el evento pidió que salga el {until} ({zone})."),
+                format!("The sender of the event asked that it leave on {until} ({zone})."),
+            ),
+            Self::QuietHours => language.pick(
+                format!("Son horas de silencio hasta el {until} ({zone}); saldrá entonces."),
+                format!("These are quiet hours until {until} ({zone}); it leaves then."),
+            ),
         }
     }
 }

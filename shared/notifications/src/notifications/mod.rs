@@ -93,6 +93,8 @@ pub struct NewNotification {
     pub status: Status,
     pub recipient_address: String,
     pub template_id: Option<Id>,
+    /// Its number among the versions of the template.
+    pub template_version: Option<i32>,
     pub template_name: String,
     pub subject: String,
     pub body: String,
@@ -128,6 +130,7 @@ columns!(NewNotification {
     status: text = |new| new.status.as_str(),
     recipient_address: text = |new| new.recipient_address.as_str(),
     template_id: uuid = |new| new.template_id,
+    template_version: int4 = |new| new.template_version,
     template_name: text = |new| new.template_name.as_str(),
     subject: text = |new| new.subject.as_str(),
     body: text = |new| new.body.as_str(),
@@ -178,6 +181,8 @@ pub struct Notification {
     pub status: Status,
     pub recipient_address: String,
     pub template_id: Option<Id>,
+    /// Its number among the versions of the template.
+    pub template_version: Option<i32>,
     pub template_name: String,
     pub subject: String,
     pub body: String,
@@ -216,7 +221,7 @@ pub struct Notification {
 
 /// The columns of a [`Notification`].
 const COLUMNS: &str = "id, correlation_id, task_id, event_type, customer_id, taller_id, target, channel, fallback_order, status, \
-     recipient_address, template_id, template_name, subject, body, is_html, error_code, error_reason, retry_count, \
+     recipient_address, template_id, template_version, template_name, subject, body, is_html, error_code, error_reason, retry_count, \
      max_retries, next_retry_at, unknown_since, unknown_until, paced_until, provider_message_id, provider, redrives, \
      await_receipt, await_seconds, preferred, critical, send_at, resend_of, admitted_at, sent_at, delivered_at, read_at, \
      created_at, updated_at";

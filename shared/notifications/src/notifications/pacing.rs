@@ -32,6 +32,17 @@ pub async fn reserve(session: &mut Session, provider: &str, per_minute: u32, now
     Ok(row.map_or(now, |(next_free,)| Timestamp::from_micros(next_free - interval)))
 }
 
+/// The first moment that no paced provider has given away yet, where some are given away: until then messages wait for their turn.
+pub async fn given_away_until(session: &mut Session, now: Timestamp) -> Result<Option<Timestamp>> {
+    let last: Option<(Option<i64>,)> = sql!(
+        one(Option<i64>),
+        session,
+        "select max(next_free_us) from pacing where next_free_us > $1",
+        now.as_micros()
+    )?;
+    Ok(last.and_then(|(last,)| last).map(Timestamp::from_micros))
+}
+
 /// So far the times of two workers may lie apart, in microseconds.
 const INEXACT_US: i64 = 5_000_000;
 

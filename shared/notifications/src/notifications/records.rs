@@ -27,6 +27,8 @@ pub struct Record {
     pub status: Status,
     pub recipient_address: String,
     pub template_id: Option<Id>,
+    /// Its number among the versions of the template.
+    pub template_version: Option<i32>,
     pub template_name: String,
     pub error_code: Option<String>,
     pub error_reason: Option<String>,
@@ -70,6 +72,7 @@ impl From<&Notification> for Record {
             status: message.status,
             recipient_address: message.recipient_address.clone(),
             template_id: message.template_id,
+            template_version: message.template_version,
             template_name: message.template_name.clone(),
             error_code: message.error_code.clone(),
             error_reason: message.error_reason.clone(),
@@ -109,7 +112,7 @@ pub struct NotificationFilter {
 
 /// The columns of a [`Record`] that has a row.
 const ROW: &str = "n.id, n.correlation_id, n.task_id, n.event_type, n.customer_id, n.taller_id, n.target, n.channel,
-    n.fallback_order, n.status, n.recipient_address, n.template_id, n.template_name, n.error_code, n.error_reason,
+    n.fallback_order, n.status, n.recipient_address, n.template_id, n.template_version, n.template_name, n.error_code, n.error_reason,
     n.retry_count, n.max_retries, n.next_retry_at, n.provider_message_id, n.provider, n.preferred, n.critical, n.send_at,
     n.resend_of, n.sent_at, n.delivered_at, n.read_at, n.created_at, n.updated_at";
 
@@ -117,7 +120,8 @@ const ROW: &str = "n.id, n.correlation_id, n.task_id, n.event_type, n.customer_i
 const IN_RESERVE: &str = "(e.value ->> 'id')::uuid as id, n.correlation_id, n.task_id, n.event_type, n.customer_id, n.taller_id,
     n.target, e.value ->> 'channel' as channel, cast(e.value ->> 'place' as integer) as fallback_order,
     n.reserve_status as status, e.value ->> 'recipient_address' as recipient_address,
-    (e.value ->> 'template_id')::uuid as template_id, e.value ->> 'template_name' as template_name, null as error_code,
+    (e.value ->> 'template_id')::uuid as template_id,
+    cast(e.value ->> 'template_version' as integer) as template_version, e.value ->> 'template_name' as template_name, null as error_code,
     n.reserve_reason as error_reason, 0 as retry_count, n.max_retries, cast(null as timestamptz) as next_retry_at, null as provider_message_id,
     null as provider, cast(e.value ->> 'preferred' as integer) as preferred, n.critical, n.send_at, n.resend_of,
     cast(null as timestamptz) as sent_at, cast(null as timestamptz) as delivered_at,

@@ -1,5 +1,6 @@
 //! The choice of channels for one event: the matrix, what the customer prefers, and where they can be reached. Pure.
 
+use recado_kernel::language::Language;
 use recado_kernel::word_enum;
 use serde::{Deserialize, Serialize};
 
@@ -29,19 +30,41 @@ impl SkipReason {
         self.as_str()
     }
 
-    pub fn explanation(self) -> &'static str {
+    pub fn explanation(self, language: Language) -> &'static str {
         match self {
-            Self::DisabledInMatrix => "El canal está apagado en la matriz de orquestación para esta fase.",
-            Self::NotRequested => "El recordatorio se avisa solo por otros canales.",
-            Self::DisabledByWorkshop => "El taller tiene este canal apagado.",
-            Self::OptedOut => "El cliente desactivó este canal en sus preferencias.",
-            Self::NoAddress => "El cliente no tiene dirección o número para este canal.",
-            Self::NoPushSubscription => "El cliente no tiene ningún dispositivo suscrito a notificaciones push.",
-            Self::Suppressed => {
-                "La dirección está en la lista de supresión (por ejemplo, porque rebotó). Corríjala en el cliente, o \
-                 levante la supresión en /api/v1/notifications/suppressions/."
+            Self::DisabledInMatrix => language.pick(
+                "El canal está apagado en la matriz de orquestación para esta fase.",
+                "The channel is switched off in the orchestration matrix for this phase.",
+            ),
+            Self::NotRequested => language.pick(
+                "El recordatorio se avisa solo por otros canales.",
+                "The reminder is told on other channels only.",
+            ),
+            Self::DisabledByWorkshop => {
+                language.pick("El taller tiene este canal apagado.", "The workshop has switched this channel off.")
             }
-            Self::NoTemplate => "No hay una plantilla activa para este canal en este contexto.",
+            Self::OptedOut => language.pick(
+                "El cliente desactivó este canal en sus preferencias.",
+                "The customer switched this channel off in their preferences.",
+            ),
+            Self::NoAddress => language.pick(
+                "El cliente no tiene dirección o número para este canal.",
+                "The customer has no address or number for this channel.",
+            ),
+            Self::NoPushSubscription => language.pick(
+                "El cliente no tiene ningún dispositivo suscrito a notificaciones push.",
+                "The customer has no device that is subscribed to push notifications.",
+            ),
+            Self::Suppressed => language.pick(
+                "La dirección está en la lista de supresión (por ejemplo, porque rebotó). Corríjala en el cliente, o \
+                 levante la supresión en /api/v1/notifications/suppressions/.",
+                "The address is on the suppression list (for example because it bounced). Correct it in the customer, or \
+                 lift the suppression at /api/v1/notifications/suppressions/.",
+            ),
+            Self::NoTemplate => language.pick(
+                "No hay una plantilla activa para este canal en este contexto.",
+                "There is no active template for this channel in this context.",
+            ),
         }
     }
 }
@@ -74,12 +97,18 @@ impl Person<'_> {
 }
 
 /// Why a channel has its place, for staff, from the priority that the customer gave it.
-pub fn reason(preferred: Option<i32>) -> String {
+pub fn reason(preferred: Option<i32>, language: Language) -> String {
     match preferred {
-        Some(priority) => format!("Prioridad {priority} en las preferencias del cliente."),
+        Some(priority) => language.pick(
+            format!("Prioridad {priority} en las preferencias del cliente."),
+            format!("Priority {priority} in the customer's preferences."),
+        ),
         None => {
             let order = Channel::WORDS.join(", ");
-            format!("El cliente no indicó una preferencia para este canal; vale el orden de la matriz: {order}.")
+            language.pick(
+                format!("El cliente no indicó una preferencia para este canal; vale el orden de la matriz: {order}."),
+                format!("The customer stated no preference for this channel; the matrix's own order holds: {order}."),
+            )
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Texts that staff write, and which of them fits an event best.
 
 pub mod rendering;
+pub mod versions;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use self::rendering::{CompiledTemplate, Context, TemplateError, normalise, sample_context};
+use self::versions::{Change, Written};
 use crate::channels::Channel;
 use crate::targets::Target;
 use recado_kernel::clock::Timestamp;
@@ -31,6 +33,8 @@ pub struct Template {
     pub taller_id: Option<String>,
     pub is_default: bool,
     pub is_active: bool,
+    /// The number of this text among the template's versions.
+    pub version: i32,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -288,7 +292,7 @@ fn excerpt(text: &str, longest: usize) -> String {
 /// The columns of a [`Template`], by name: a star would break the prepared statements of running processes when a newer
 /// version adds one.
 const COLUMNS: &str = "id, name, subject, body, channel, target, event_type, service_type_id, subtype_id, phase_id, taller_id, \
-     is_default, is_active, created_at, updated_at";
+     is_default, is_active, version, created_at, updated_at";
 
 /// Every template, the oldest first.
 pub async fn all(session: &mut Session) -> Result<Vec<Template>> {
@@ -307,8 +311,14 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Template>> {
     sql!(one Template, session, (&format!("select {COLUMNS} from templates where id = $1")), id)
 }
 
-/// Writes a new template, and returns its id.
-pub async fn insert(session: &mut Session, draft: &TemplateDraft, place: TemplateScope, now: Timestamp) -> Result<Id> {
+/// Writes a new template with its first version, and returns its id.
+pub async fn insert(
+    session: &mut Session,
+    draft: &TemplateDraft,
+    place: TemplateScope,
+    author: &str,
+    now: Timestamp,
+) -> Result<Id> {
     let id = Id::new(now);
     sql!(run, session,
         "insert into templates (id, name, subject, body, channel, target, event_type, service_type_id, subtype_id, phase_id,
@@ -318,15 +328,17 @@ pub async fn insert(session: &mut Session, draft: &TemplateDraft, place: Templat
         draft.target, draft.event_type.as_deref(), place.service_type_id, place.subtype_id, place.phase_id,
         draft.taller_id.as_deref(), draft.is_default, draft.is_active, false, now
     )?;
+    versions::keep(session, &[id], &Written::by(author, Change::Created, now)).await?;
     Ok(id)
 }
 
-/// Replaces a template; false when there is none.
+/// Replaces a template, which makes a new version; false when there is none.
 pub async fn replace(
     session: &mut Session,
     id: Id,
     draft: &TemplateDraft,
     place: TemplateScope,
+    author: &str,
     now: Timestamp,
 ) -> Result<bool> {
     let written = sql!(
@@ -334,7 +346,7 @@ pub async fn replace(
         session,
         "update templates set name = $2, subject = $3, body = $4, channel = $5, target = $6, event_type = $7,
              service_type_id = $8, subtype_id = $9, phase_id = $10, taller_id = $11, is_default = $12, is_active = $13,
-             updated_at = $14
+             updated_at = $14, version = version + 1
          where id = $1",
         id,
         draft.name.as_str(),
@@ -351,11 +363,15 @@ pub async fn replace(
         draft.is_active,
         now
     )?;
+    versions::keep(session, &[id], &Written::by(author, Change::Changed, now)).await?;
     Ok(written > 0)
 }
 
-/// Deletes a template; false when there is none. Cells that name it go back to the best match.
-pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
+/// Deletes a template; false when there is none. Cells that name it go back to the best match. Its versions stay, with one that says who
+/// deleted it.
+pub async fn delete(session: &mut Session, id: Id, author: &str, now: Timestamp) -> Result<bool> {
+    sql!(run, session, "update templates set version = version + 1 where id = $1", id)?;
+    versions::keep(session, &[id], &Written::by(author, Change::Deleted, now)).await?;
     Ok(sql!(run, session, "delete from templates where id = $1", id)? > 0)
 }
 
@@ -379,6 +395,7 @@ mod tests {
             taller_id: None,
             is_default: false,
             is_active: true,
+            version: 1,
             created_at: epoch,
             updated_at: epoch,
         };

@@ -9,6 +9,8 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use ::cron::Schedule;
 use chrono::{DateTime, Datelike, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Counting missed ticks stops here: beyond it the exact number does not matter.
 pub const MISSED_TICKS_CAP: usize = 1000;
@@ -35,9 +37,52 @@ pub struct CronExpression {
     text: String,
     /// One schedule, or two when day of month and weekday are alternatives: the earlier tick of the two counts.
     schedules: Vec<Schedule>,
+    /// Day of month and weekday are alternatives.
+    either_day: bool,
+}
+
+/// A field as it was parsed.
+pub struct Parsed {
+    pub values: BTreeSet<u8>,
+    /// Every value that there is.
+    pub is_all: bool,
+}
+
+/// What a change of the clocks does to a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockChange {
+    /// The time that was meant does not exist on that day: it runs at the first moment after the gap.
+    MovedBehindGap,
+    /// The time comes twice on that day: it runs at the first of the two.
+    FirstOfTwo,
 }
 
 impl CronExpression {
+    /// What a change of the clocks does to one of its ticks.
+    pub fn clock_change(&self, tick: DateTime<Utc>, zone: Tz) -> Option<ClockChange> {
+        let local = tick.with_timezone(&zone).naive_local();
+        if !self.schedules.iter().any(|schedule| schedule.includes(local.and_utc())) {
+            return Some(ClockChange::MovedBehindGap);
+        }
+        matches!(zone.from_local_datetime(&local), MappedLocalTime::Ambiguous(..)).then_some(ClockChange::FirstOfTwo)
+    }
+
+    /// Minute, hour, day of month, month and weekday, as they were parsed.
+    pub fn fields(&self) -> [Parsed; 5] {
+        let mut texts = self.text.split(' ');
+        [MINUTE, HOUR, DAY_OF_MONTH, MONTH, WEEKDAY].map(|field| {
+            let values =
+                texts.next().and_then(|text| field.read(text).ok()).map(|values| values.set).unwrap_or_default();
+            Parsed { is_all: values.len() == usize::from(field.size()), values }
+        })
+    }
+
+    /// Whether a day counts that satisfies either the day of month or the weekday, and need not satisfy both.
+    pub fn is_either_day(&self) -> bool {
+        self.either_day
+    }
+
     /// The first tick strictly later than `after`, on the clocks of `zone`.
     ///
     /// Ticks lie between 1970 and 2100: `None` when no more come.
@@ -170,6 +215,7 @@ impl FromStr for CronExpression {
         let schedules = days.iter().map(|(day, weekday)| schedule(&format!("{time} {day} {month_list} {weekday}")));
         Ok(Self {
             schedules: schedules.collect(),
+            either_day,
             text: [minute.text, hour.text, day.text, month.text, weekday.text].join(" "),
         })
     }

@@ -1,6 +1,7 @@
 //! Recurring work: rows that any number of schedulers may look at. Each tick becomes exactly one task.
 
 pub mod cron;
+pub mod wording;
 
 use std::time::Duration;
 
@@ -162,16 +163,16 @@ pub async fn tick(session: &mut Session, systems: Systems, installation: Tz, now
             order by name for update skip locked")),
         now, installation.name()
     )?;
-    let mut ticks = Vec::new();
+    let (mut ticks, mut runs) = (Vec::new(), Vec::new());
     for schedule in &due {
         let kind = systems.kind(&schedule.job).map_err(|error| error.to_string());
         match schedule.due(now, installation).and_then(|due| Ok((due, kind?))) {
             Ok((due, kind)) => {
                 if let Some(fire) = due.fire {
-                    ticks.push(
-                        NewTask::scheduled(Id::new(now), kind, now)
-                            .unique(format!("schedule:{}:{fire}", schedule.name)),
-                    );
+                    let id = Id::new(now);
+                    let key = format!("schedule:{}:{fire}", schedule.name);
+                    ticks.push(NewTask::scheduled(id, kind, now).unique(key));
+                    runs.push((id, schedule.id));
                 }
                 sql!(
                     run,
@@ -189,7 +190,9 @@ pub async fn tick(session: &mut Session, systems: Systems, installation: Tz, now
             Err(reason) => tracing::error!(schedule.name, reason, "schedule {} cannot run: {reason}", schedule.name),
         }
     }
-    Ok(tasks::insert(session, &ticks).await?.rings)
+    let inserted = tasks::insert(session, &ticks).await?;
+    tasks::belong_to(session, &runs).await?;
+    Ok(inserted.rings)
 }
 
 /// When the next schedule is due.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use recado_kernel::clock::Timestamp;
+use recado_notifications::channels::Channel;
 use recado_notifications::jobs::ApplyReceipts;
 use recado_notifications::receipts;
 use recado_queue::lanes::SYNC;
@@ -24,6 +25,9 @@ pub(crate) async fn apply(
     let applied = receipts::apply(&mut session, &receipts, now).await?;
     session.commit().await?;
     context.ring(&applied.rings).await;
+    for account in &applied.arrived_through {
+        context.samples.delivered(Channel::Whatsapp.lane(), account);
+    }
     let next_look = look_again(task.created_at, now, receipts::patience(&context.config));
     if let Some(at) = next_look.filter(|_| applied.unknown > 0) {
         return Ok(Outcome::Later { at, lane: SYNC, because: None });

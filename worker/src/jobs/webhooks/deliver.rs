@@ -15,6 +15,7 @@ use recado_kernel::db;
 use recado_kernel::group_commit::Group;
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
+use recado_queue::samples::Attempted;
 use recado_queue::tasks::Claimed;
 use recado_webhooks::deliveries::attempts::Attempt;
 use recado_webhooks::deliveries::{self, Change, Delivery, Status};
@@ -176,6 +177,14 @@ fn follow(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, tried: Trie
         }
         None => Outcome::Failed(reason.clone().unwrap_or_default()),
     };
+    let how = match status {
+        Status::Delivered => Attempted::Sent,
+        Status::Pending => Attempted::Deferred,
+        Status::Failed | Status::Cancelled | Status::Skipped => Attempted::Failed,
+    };
+    // Not by endpoint: partners may be many, and each has its own list of deliveries.
+    let took = Duration::from_millis(attempt.duration_ms.unsigned_abs().into());
+    sender.context.samples.attempted(LANE, "", how, took);
     let change = Change {
         id: delivery.id,
         status,

@@ -11,6 +11,7 @@ use recado_notifications::notifications::{Change, pacing};
 use recado_notifications::push;
 use recado_notifications::targets::Target;
 use recado_notifications::unsubscribe::Unsubscription;
+use recado_queue::samples::Attempted;
 use tokio::time::Instant;
 
 use super::Delivery;
@@ -157,6 +158,13 @@ impl Delivery<'_> {
         let channel = current.channel.as_str();
         metrics::counter!("recado_attempts_total", "channel" => channel, "outcome" => outcome.as_str()).increment(1);
         metrics::histogram!("recado_attempt_seconds", "channel" => channel).record(took.as_secs_f64());
+        let how = match outcome {
+            Outcome::Sent => Attempted::Sent,
+            Outcome::Transient | Outcome::Unknown => Attempted::Deferred,
+            Outcome::Permanent | Outcome::Misconfigured => Attempted::Failed,
+        };
+        let name = account.map_or("", |account| account.name.as_str());
+        self.notifier.system.context.samples.attempted(self.lane(), name, how, took);
         let (status, answer, name) = match result {
             Ok(receipt) => (receipt.status, Some(receipt.answer.clone()), receipt.provider_message_id.clone()),
             Err(failure) => (failure.status, failure.answer.clone(), None),

@@ -127,6 +127,7 @@ mod tests {
             preferred: None,
             resend_of: None,
             template_id: None,
+            template_version: None,
             critical: false,
             send_at: None,
             admitted_at: None,
