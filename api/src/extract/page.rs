@@ -185,13 +185,19 @@ impl Keyset {
         let next = found.last().filter(|_| !is_last).map(|last| self.links.link_after(id(last)));
         Slice { next, results: found.into_iter().map(show).collect() }
     }
+
+    /// Where nothing behind this entry was looked at yet, the list goes on behind it, though it found less than a page.
+    pub(crate) fn go_on_behind<T>(&self, slice: Slice<T>, looked_at_last: Option<Id>) -> Slice<T> {
+        let Slice { next, results } = slice;
+        Slice { next: next.or_else(|| looked_at_last.map(|id| self.links.link_after(id))), results }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Keyset {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let mut links = Paging::from_request_parts(parts, state).await?;
+        let mut links = <Paging as FromRequestParts<S>>::from_request_parts(parts, state).await?;
         let after = links.query.iter().rfind(|(name, _)| name == "after").map(|(_, value)| value.trim().to_owned());
         links.query.retain(|(name, _)| name != "after");
         let after = match after.filter(|after| !after.is_empty()) {

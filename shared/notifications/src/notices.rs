@@ -46,6 +46,7 @@ pub async fn mail(session: &mut Session, notice: Notice, retry: RetryPolicy, now
         status: Status::Queued,
         recipient_address: notice.address,
         template_id: None,
+        template_version: None,
         template_name: String::new(),
         subject: notice.subject,
         body: notice.body,

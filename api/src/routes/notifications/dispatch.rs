@@ -23,7 +23,7 @@ use crate::extract::fields::Fields;
 use crate::extract::once::IdempotencyHeader;
 use crate::extract::query::Query;
 use crate::extract::request::{self, request};
-use crate::problem::{NotAccepted, Problem};
+use crate::problem::{FieldErrors, NotAccepted, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

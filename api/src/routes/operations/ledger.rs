@@ -8,7 +8,7 @@ use recado_kernel::api_keys::Scope;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_queue::operations;
-use recado_queue::tasks::{self, State as TaskState, Task, TaskFilter};
+use recado_queue::tasks::{self, Listed, State as TaskState, Task, TaskFilter};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -52,8 +52,9 @@ async fn list_tasks(
         return Err(Problem::Forbidden { scope: Scope::Contacts });
     }
     let filter = query.filter(&api, keyset.after())?;
-    let found = tasks::list(&mut api.context.db.read().await?, &filter, keyset.limit()).await?;
-    Ok(axum::Json(keyset.slice(found, |task| task.id, LedgerTask::from)))
+    let Listed { tasks, back_to } = tasks::list(&mut api.context.db.read().await?, &filter, keyset.limit()).await?;
+    let slice = keyset.slice(tasks, |task| task.id, LedgerTask::from);
+    Ok(axum::Json(keyset.go_on_behind(slice, back_to.map(|(id, _)| id))))
 }
 
 /// One task. Its story, with the messages that it sends, is at `/api/v1/tasks/{task_id}`.

@@ -66,7 +66,7 @@ async fn show_schedule(
     let filter = TaskFilter { schedule: Some(schedule.id), ..TaskFilter::default() };
     let runs = tasks::list(&mut api.context.db.read().await?, &filter, LAST_RUNS).await?;
     let schedule = ScheduleView::of(schedule, &api, language);
-    Ok(axum::Json(ScheduleDetail { schedule, last_runs: runs.into_iter().map(LedgerTask::from).collect() }))
+    Ok(axum::Json(ScheduleDetail { schedule, last_runs: runs.tasks.into_iter().map(LedgerTask::from).collect() }))
 }
 
 /// Changes when a schedule runs, or whether it does. It begins with its next tick: what it missed is not made up for.
@@ -123,7 +123,7 @@ async fn list_runs(
     let schedule = find(&api, &name).await?;
     let filter = TaskFilter { schedule: Some(schedule.id), before: keyset.after(), ..TaskFilter::default() };
     let found = tasks::list(&mut api.context.db.read().await?, &filter, keyset.limit()).await?;
-    Ok(axum::Json(keyset.slice(found, |task| task.id, LedgerTask::from)))
+    Ok(axum::Json(keyset.slice(found.tasks, |task| task.id, LedgerTask::from)))
 }
 
 async fn find(api: &Api, name: &str) -> Result<Schedule, Problem> {
