@@ -26,6 +26,7 @@ pub mod reminders;
 pub mod reports;
 pub mod resend;
 pub mod seed;
+pub mod sent_variables;
 pub mod suppressions;
 pub mod system;
 pub mod targets;
