@@ -88,6 +88,17 @@ create table template_versions (
     primary key (template_id, version)
 );
 
+-- Which variables callers send with which type of event: names, never values. Written by the door, about once a day for each.
+create table sent_variables (
+    event_type text not null,
+    -- As the log names callers.
+    caller text not null,
+    -- Without case and accents; empty: the event itself.
+    variable text not null,
+    seen_at timestamptz not null,
+    primary key (event_type, caller, variable)
+);
+
 create table orchestration_configs (
     id uuid primary key,
     -- A type or a subtype.

@@ -28,6 +28,7 @@ pub mod reports;
 pub mod resend;
 pub mod searches;
 pub mod seed;
+pub mod sent_variables;
 pub mod suppressions;
 pub mod system;
 pub mod targets;

@@ -8,6 +8,7 @@ use recado_queue::context::Context;
 use recado_queue::systems::{End, Rows, System};
 
 use crate::notifications::Status;
+use crate::sent_variables::Noted;
 use crate::{catalogue, channels, jobs, notifications};
 
 /// To be listed with the other systems of the program.
@@ -19,12 +20,14 @@ pub const NOTIFICATIONS: System =
 pub struct Notifications {
     pub context: Context,
     pub catalogue: catalogue::Cache,
+    pub sent_variables: Noted,
 }
 
 impl Notifications {
     pub fn new(context: Context) -> Self {
         let catalogue = catalogue::Cache::new(context.config.template_strict_case);
-        Self { context, catalogue }
+        let sent_variables = Noted::new(context.clock.clone());
+        Self { context, catalogue, sent_variables }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Staff keep the list of customers, and what these prefer.
 
+use recado_kernel::db::Db;
 use recado_notifications::channels::Channel;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -73,6 +74,22 @@ story!(a_customer_id_may_be_any_text, async |app: &App| {
         app.post(&format!("{CUSTOMERS}{segment}/update_preferences/"), &choice).await.must_be(200);
         app.send(app.request(Method::DELETE, &format!("{CUSTOMERS}{segment}/"))).await.must_be(204);
     }
+});
+
+// On PostgreSQL the search has its index, which is made after the migrations; elsewhere it does without.
+story!(the_search_has_an_index_where_one_can_be_had, async |app: &App| {
+    if !matches!(app.context.db, Db::Postgres { .. }) {
+        return;
+    }
+    // As a process that starts later finds it.
+    app.context.db.migrate().await.expect("the schema is up to date");
+    let found: Option<(i64,)> = recado_kernel::sql!(
+        one(i64,),
+        &mut app.begin().await,
+        "select count(*) from pg_indexes where indexname = 'customers_search' and indexdef like '%gin_trgm_ops%'"
+    )
+    .expect("indexes are listed");
+    assert_eq!(found, Some((1,)));
 });
 
 // S002-16, S002-64: found by name, mail, number and id, a page at a time, each with preferences.

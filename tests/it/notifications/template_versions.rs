@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::app::App;
+use crate::harness::app::{App, seconds};
 use crate::harness::pair::story;
 use crate::harness::sample;
 
@@ -137,4 +137,27 @@ story!(a_template_says_where_it_is_used, async |app: &App| {
     let of_beaten = app.get(&format!("{TEMPLATES}{beaten}/usage/")).await.must_be(200);
     assert!(of_beaten["loses_to"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "General")));
     app.get(&format!("{TEMPLATES}0194830c-7d5a-7000-8000-00000000000c/usage/")).await.must_be(404);
+});
+
+// A new variable says how many callers have not sent it; what the door notes are names.
+story!(a_new_variable_says_who_does_not_send_it, async |app: &App| {
+    app.know_carlos().await;
+    app.accepted(&sample::event()).await;
+    app.drain().await;
+    let url = app.new_template().await;
+    let changed = app.patch_template(&url, &json!({"body": "Hola, {{Nombre}}: {{Kilometraje}}."})).await;
+    assert_eq!(changed["warnings"], json!(["Kilometraje: 1 de 1 emisores no la enviaron en 30 días."]));
+    let text = json!({"body": "{{Kilometraje}}", "context": {"kilometraje": "1"}});
+    let preview = app.post(&format!("{TEMPLATES}preview/?lang=en"), &text).await.must_be(200);
+    assert_eq!(preview["warnings"], json!(["Kilometraje: 1 of 1 callers did not send it in 30 days."]));
+    let other = json!({"body": "{{Kilometraje}}", "context": {"kilometraje": "1"}, "event_type": "vehicle_ready"});
+    assert!(app.post(&format!("{TEMPLATES}preview/"), &other).await.must_be(200).get("warnings").is_none());
+
+    app.accepted(&sample::event_with(json!({"context": {"kilometraje": "52.000"}}))).await;
+    app.drain().await;
+    let kept = app.patch_template(&url, &json!({"name": "Cita"})).await;
+    assert!(kept.get("warnings").is_none(), "{kept}");
+    app.clock.advance(seconds(31 * 24 * 3600));
+    let nobody = app.patch_template(&url, &json!({"name": "Cita 2"})).await;
+    assert!(nobody.get("warnings").is_none(), "who sends nothing lacks nothing: {nobody}");
 });

@@ -68,6 +68,7 @@ async fn accept(
         return Ok(axum::Json(shown(preview, &caller)).into_response());
     }
     let key = key.of(&caller, &event);
+    api.notifications.sent_variables.note(&caller.label, &event);
     let accepted = api.intake.accept(intake_request(&api, event, key)).await;
     accepted.map(replayable).map_err(refused)
 }
@@ -120,6 +121,7 @@ async fn accept_all(api: &Api, caller: &Caller, key: &IdempotencyHeader, events:
     for (index, event) in events {
         places.push((index, minimum_fields(&event)));
         let key = key.of_part(caller, index, &event);
+        api.notifications.sent_variables.note(&caller.label, &event);
         requests.push(intake_request(api, event, key));
     }
     let answers = api.intake.accept_all(requests).await;

@@ -17,8 +17,9 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::templates::{TemplateView, off_runtime, view};
+use super::templates::{TemplateView, off_runtime, written};
 use crate::auth::{Admin, May, Read};
+use crate::extract::language::{Spoken, SpokenQuery};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::{Segment, Segments};
 use crate::extract::query::Query;
@@ -93,10 +94,11 @@ async fn show_diff(
 ///
 /// A template that was deleted is there again, under its old id; cells of the matrix that named it have to be told.
 #[utoipa::path(post, path = "/{id}/versions/{version}/restore", tag = "templates",
-    params(("id" = Id, Path, description = "Id of the template"), ("version" = i32, Path, description = "Number of the version")),
+    params(("id" = Id, Path, description = "Id of the template"), ("version" = i32, Path, description = "Number of the version"), SpokenQuery),
     responses((status = 200, description = "The template, as it is now", body = TemplateView)))]
 async fn restore(
     may: May<Admin>,
+    Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Segments(id, version): Segments<Id, i32>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
@@ -107,7 +109,7 @@ async fn restore(
     versions::restore(&mut session, &version, &may.caller.label, api.context.clock.now()).await?;
     orchestration::forget_misfits(&mut session).await?;
     session.commit().await?;
-    view(&api, id).await
+    written(&api, id, language).await
 }
 
 /// Where a template is used: the cells of the matrix that send it, what it wins against where it fits, and what wins against it.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 use recado_notifications::catalogue::Catalogue;
 use recado_notifications::catalogue_version;
 use recado_notifications::channels::Channel;
 use recado_notifications::dispatch::{CUSTOM, EVENT_TYPES};
 use recado_notifications::orchestration;
+use recado_notifications::sent_variables;
 use recado_notifications::targets::Target;
 use recado_notifications::templates::rendering::{CompiledTemplate, Context, VARIABLES, sample_context};
 use recado_notifications::templates::{self, Template, TemplateDraft, TemplateFilter, TemplateKey, TemplateScope};
@@ -22,6 +25,7 @@ use utoipa_axum::routes;
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::{Fields, Verbatim};
+use crate::extract::language::{Spoken, SpokenQuery};
 use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
@@ -59,14 +63,14 @@ async fn list(
 }
 
 /// Writes a new template. Texts that could never be rendered are refused.
-#[utoipa::path(post, path = "/", tag = "templates", params(IdempotencyHeader), request_body = TemplateDraft,
+#[utoipa::path(post, path = "/", tag = "templates", params(IdempotencyHeader, SpokenQuery), request_body = TemplateDraft,
     responses(
         (status = 201, description = "The template", body = TemplateView),
-        (status = 422, description = "The Idempotency-Key was used for another request", body = Value,
-            content_type = "application/problem+json"),
+        (status = 422, description = "The Idempotency-Key was used for another request"),
     ))]
 async fn create(
     May { caller, .. }: May<Admin>,
+    Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Once { key, body: sent }: Once<Changes>,
 ) -> Result<Created<TemplateView>, Problem> {
@@ -79,7 +83,7 @@ async fn create(
     let id = templates::insert(&mut session, &draft, place, &caller.label, api.context.clock.now()).await?;
     key.keep(&mut session, &caller, &id).await?;
     session.commit().await?;
-    Ok(Created::Now(view(&api, id).await?.0))
+    Ok(Created::Now(written(&api, id, language).await?.0))
 }
 
 /// One template.
@@ -94,27 +98,31 @@ async fn show(
 }
 
 /// Writes a template as a whole. What is required must be sent; the rest stays as it is where it is not.
-#[utoipa::path(put, path = "/{id}", tag = "templates", params(("id" = Id, Path, description = "Id of the template")),
+#[utoipa::path(put, path = "/{id}", tag = "templates",
+    params(("id" = Id, Path, description = "Id of the template"), SpokenQuery),
     request_body = TemplateDraft, responses((status = 200, description = "The template", body = TemplateView)))]
 async fn replace(
     may: May<Admin>,
+    Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(sent): Json<Changes>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
-    write(&api, &may, id, |template| sent.whole(TemplateDraft::from(template))).await
+    write(&api, (&may, language), id, |template| sent.whole(TemplateDraft::from(template))).await
 }
 
 /// Changes the fields that are sent. The next event is told in the new words; what was accepted before keeps the old ones.
-#[utoipa::path(patch, path = "/{id}", tag = "templates", params(("id" = Id, Path, description = "Id of the template")),
+#[utoipa::path(patch, path = "/{id}", tag = "templates",
+    params(("id" = Id, Path, description = "Id of the template"), SpokenQuery),
     request_body = TemplateDraft, responses((status = 200, description = "The template", body = TemplateView)))]
 async fn change(
     may: May<Admin>,
+    Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
-    write(&api, &may, id, |template| changes.over(TemplateDraft::from(template))).await
+    write(&api, (&may, language), id, |template| changes.over(TemplateDraft::from(template))).await
 }
 
 /// Deletes a template. Cells of the matrix that name it go back to the best match. Its versions stay, and each can be restored.
@@ -131,17 +139,22 @@ async fn delete(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segme
 }
 
 /// Shows what a text would say, without saving it. Values are escaped as in the message itself.
-#[utoipa::path(post, path = "/preview", tag = "templates", request_body = PreviewRequest, responses(
+#[utoipa::path(post, path = "/preview", tag = "templates", params(SpokenQuery), request_body = PreviewRequest, responses(
     (status = 200, description = "The message", body = Preview),
     (status = 400, description = "Variables are missing in `context`; or fields are wrong, as everywhere",
         body = MissingVariables)))]
 async fn preview(
     _: May<Read>,
+    Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Json(request): Json<PreviewRequest>,
 ) -> Result<axum::Json<Preview>, Problem> {
     let strict_case = api.context.config.template_strict_case;
-    off_runtime(move || request.render(strict_case)).await?.map(axum::Json)
+    let subject = request.subject.clone().unwrap_or_default();
+    let (body, event_type) = (request.body.0.clone(), request.event_type.clone());
+    let shown = off_runtime(move || request.render(strict_case)).await??;
+    let warnings = warnings(&api, &subject, &body, event_type.as_deref(), language).await?;
+    Ok(axum::Json(Preview { warnings, ..shown }))
 }
 
 /// The variables that every template may use.
@@ -178,7 +191,7 @@ async fn for_context(
 
 async fn write(
     api: &Arc<Api>,
-    may: &May<Admin>,
+    (may, language): (&May<Admin>, Language),
     id: Id,
     draft: impl FnOnce(Template) -> Written<TemplateDraft>,
 ) -> Result<axum::Json<TemplateView>, Problem> {
@@ -190,7 +203,7 @@ async fn write(
     templates::replace(&mut session, id, &draft, place, &may.caller.label, api.context.clock.now()).await?;
     orchestration::forget_misfits(&mut session).await?;
     session.commit().await?;
-    view(api, id).await
+    written(api, id, language).await
 }
 
 /// What can only be checked with the catalogue at hand: the places that are named, and the words.
@@ -212,6 +225,36 @@ pub(super) async fn view(api: &Arc<Api>, id: Id) -> Result<axum::Json<TemplateVi
     let shown =
         off_runtime(move || catalogue.template(id).map(|template| TemplateView::of(template, &catalogue, &api)));
     shown.await?.map(axum::Json).ok_or(Problem::NotFound)
+}
+
+/// A template that was just written, with the variables that callers do not send.
+pub(super) async fn written(api: &Arc<Api>, id: Id, language: Language) -> Result<axum::Json<TemplateView>, Problem> {
+    let axum::Json(shown) = view(api, id).await?;
+    let warnings = warnings(api, &shown.subject, &shown.body, shown.event_type.as_deref(), language).await?;
+    Ok(axum::Json(TemplateView { warnings, ..shown }))
+}
+
+/// The variables that these texts need and that not all callers have sent lately.
+async fn warnings(
+    api: &Arc<Api>,
+    subject: &str,
+    body: &str,
+    event_type: Option<&str>,
+    language: Language,
+) -> Result<Vec<String>, Problem> {
+    // What this process has noted itself counts at once; if that cannot be written now, it will be within a minute.
+    if let Err(error) = api.notifications.sent_variables.write(&api.context.db).await {
+        tracing::debug!(error = %explain(&error), "the names of variables are written later");
+    }
+    let now = api.context.clock.now();
+    let sent = sent_variables::lately(&mut api.context.db.read().await?, event_type, now).await?;
+    let (subject, body, strict_case) = (subject.to_owned(), body.to_owned(), api.context.config.template_strict_case);
+    off_runtime(move || {
+        let Ok(compiled) = CompiledTemplate::compile(&subject, &body, strict_case) else { return Vec::new() };
+        let gaps = sent_variables::gaps(&compiled, &sent, strict_case);
+        gaps.iter().map(|gap| gap.sentence(language)).collect()
+    })
+    .await
 }
 
 /// Compiling and rendering take milliseconds where a template is meant to be costly: other requests do not wait for that.
@@ -273,6 +316,10 @@ pub(super) struct TemplateView {
     created_at: Timestamp,
     /// When it was last written.
     updated_at: Timestamp,
+    /// Told to who writes it: variables that it needs and that not all callers have sent within 30 days. Absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, examples(json!(["Orden: 2 de 3 emisores no la enviaron en 30 días."])))]
+    warnings: Vec<String>,
 }
 
 impl TemplateView {
@@ -310,6 +357,7 @@ impl TemplateView {
             body: template.body.clone(),
             created_at: template.created_at,
             updated_at: template.updated_at,
+            warnings: Vec::new(),
         }
     }
 }
@@ -422,6 +470,8 @@ request! {
         /// always be left out, because an event brings its own.
         #[schema(value_type = Option<Object>, examples(json!({"nombre": "Carlos Mendoza", "vehiculo": "Haval H6 2024"})))]
         context: Option<Map<String, Value>>,
+        /// The type of event that it is for: `warnings` then tell what callers send with that one. Without it, with any.
+        event_type: Option<String>,
     }
 
     fn errors(&self) -> Vec<(&'static str, String)> {
@@ -455,7 +505,7 @@ impl PreviewRequest {
         let rendered =
             compiled.render(&values).map_err(|error| FieldErrors::one(error.part.as_str(), error.explanation()))?;
         let subject = self.subject.is_some().then_some(rendered.subject);
-        Ok(Preview { preview: rendered.body, subject, is_html: rendered.html })
+        Ok(Preview { preview: rendered.body, subject, is_html: rendered.html, warnings: Vec::new() })
     }
 }
 
@@ -471,6 +521,10 @@ struct Preview {
     subject: Option<String>,
     /// Whether the message is HTML. Values are then escaped.
     is_html: bool,
+    /// Variables that it needs and that not all callers have sent within 30 days. Absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 /// A variable that every template may use (S002-46).

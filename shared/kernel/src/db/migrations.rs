@@ -50,6 +50,7 @@ async fn migrate_postgres(pool: &PgPool) -> Result<()> {
     connection.execute(BEGIN).await?;
     run(&mut connection).await?;
     connection.execute(dialect::POSTGRES_STORAGE).await?;
+    connection.execute(dialect::POSTGRES_SEARCH).await?;
     connection.execute("commit").await?;
     Ok(())
 }

@@ -50,6 +50,9 @@ pub struct Intake {
 
 impl Intake {
     pub fn open(system: Notifications) -> Self {
+        if !system.context.clock.is_manual() {
+            tokio::spawn(system.sent_variables.clone().keep_writing(system.context.db.clone()));
+        }
         let group = Group::spawn(LARGEST_BATCH, move |arrived: Arc<Vec<(Instant, Request)>>| {
             let system = system.clone();
             async move {
