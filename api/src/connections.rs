@@ -241,16 +241,11 @@ impl Drop for Admitted {
 }
 
 impl Connection {
-    /// Bytes came. Whether they belong to a head, and whether they begin it.
-    pub(crate) fn heard(&self) -> Heard {
+    /// Bytes came: where none were awaited, a request begins.
+    pub(crate) fn heard(&self) {
         let mut state = self.lock();
-        match state.phase {
-            Phase::Waiting => {
-                (state.phase, state.since) = (Phase::Head, Instant::now());
-                Heard::NewHead
-            }
-            Phase::Head => Heard::Head,
-            Phase::Serving => Heard::Body,
+        if state.phase == Phase::Waiting {
+            (state.phase, state.since) = (Phase::Head, Instant::now());
         }
     }
 
@@ -289,15 +284,6 @@ impl Connection {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What the bytes that came belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// The first bytes of a head.
-    NewHead,
-    Head,
-    Body,
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod console;
 mod cors;
 mod envelope;
 mod extract;
+mod framing;
 mod hosts;
 mod observe;
 mod openapi;

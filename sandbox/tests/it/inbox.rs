@@ -41,7 +41,7 @@ async fn messages_of_all_channels_are_listed_as_they_came() {
     let (status, error) = ask(&sandbox, Method::GET, "messages?channel=sms", None).await;
     assert_eq!(
         (status, error["error"].as_str()),
-        (StatusCode::BAD_REQUEST, Some("`channel` is one of email, whatsapp, push, webhook"))
+        (StatusCode::BAD_REQUEST, Some("`channel` is one of email, whatsapp, push, webhook, bridge"))
     );
 
     let raw = format!("{}messages/{}/raw", sandbox.inbox_url(), messages[1]["n"]);
@@ -57,7 +57,7 @@ async fn messages_of_all_channels_are_listed_as_they_came() {
 #[tokio::test]
 async fn faults_are_set_listed_and_ended() {
     let sandbox = Sandbox::start().await.expect("free ports");
-    let none = json!({"email": [], "whatsapp": [], "push": [], "webhook": []});
+    let none = json!({"email": [], "whatsapp": [], "push": [], "webhook": [], "bridge": []});
     assert_eq!(ask(&sandbox, Method::GET, "faults", None).await.1, none);
 
     sandbox.evolution.misbehave(EvolutionFault::Drop);

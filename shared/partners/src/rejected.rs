@@ -10,11 +10,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::{Result, Session};
+use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::ids::Id;
+use recado_kernel::person::Person;
 use recado_kernel::sql;
 use recado_webhooks::dialect::Refusal;
 use sqlx::types::Json;
+
+use crate::erasure::Searched;
 
 /// The largest body that is kept, in bytes.
 pub const LARGEST_BODY: usize = 64 * 1024;
@@ -49,6 +52,31 @@ impl Rejected {
     pub fn body(&self) -> Option<Vec<u8>> {
         self.body.as_ref().and_then(|text| STANDARD.decode(text).ok())
     }
+}
+
+/// Looks through the next refused webhooks behind `position`, and deletes those that name the person: they serve to look at
+/// their words, and for nothing else.
+pub async fn forget(session: &mut Session, person: &Person, position: Option<&str>, limit: i64) -> Result<Searched> {
+    let after: Id = position.and_then(|position| position.parse().ok()).unwrap_or_default();
+    let rows: Vec<Rejected> = sql!(
+        all Rejected,
+        session,
+        "select id, partner, refusal, headers, body, body_bytes, received_at from partner_rejected_webhooks
+         where id > $1 order by id limit $2",
+        after,
+        limit
+    )?;
+    let names = |one: &&Rejected| {
+        let body = one.body().unwrap_or_default();
+        person.is_named_in(&String::from_utf8_lossy(&body))
+            || one.headers.0.iter().any(|(_, value)| person.is_named_in(value))
+    };
+    let hers: Vec<Id> = rows.iter().filter(names).map(|one| one.id).collect();
+    if !hers.is_empty() {
+        sql!(run, session, "delete from partner_rejected_webhooks where id = any($1)", Ids(&hers))?;
+    }
+    let is_last = (rows.len() as i64) < limit;
+    Ok((rows.last().filter(|_| !is_last).map(|one| one.id.to_string()), hers.len() as u64))
 }
 
 /// Keeps a webhook that was refused, and deletes what is more than [`MOST_KEPT`] of its partner.

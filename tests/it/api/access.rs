@@ -17,7 +17,7 @@ const CLOSED: [(&str, &str); 2] = [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS"
 const QUESTIONS: [&str; 4] = ["/preview/", "/variables/", "/for_context/", "/webhooks/verify/"];
 
 /// What senders do besides sending: the subscriptions of browsers, what became of a message, and what a CRM or a restaurant tells.
-const SENDERS: [&str; 10] = [
+const SENDERS: [&str; 11] = [
     "/events",
     "/push/subscribe/",
     "/push/tokens/",
@@ -28,6 +28,7 @@ const SENDERS: [&str; 10] = [
     "/crm/leads/",
     "/notify-event",
     "/send-webhook",
+    "/generate-reservation-code/",
 ];
 
 struct Operation {

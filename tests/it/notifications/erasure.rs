@@ -143,6 +143,12 @@ async fn others_know_zoraida(app: &App) {
     let signature = Secret::stated(PARTNERS_SECRET).expect("a secret").hex(told.as_bytes());
     let request = app.request(Method::POST, "/webhooks/partner/findyourwork").header("X-Partner-Signature", signature);
     app.send(request.header("Content-Type", "application/json").body(told)).await.must_be(200);
+    // Refused ones are kept too, in base64.
+    for name in ["Zoraida Quishpe", "Carlos Mendoza"] {
+        let refused = json!({"event_type": "service.booked_for_event", "data": {"name": name}});
+        let request = app.request(Method::POST, "/webhooks/partner/findyourwork").header("X-Partner-Signature", "00");
+        app.send(request.json(&refused)).await.must_be(401);
+    }
 
     let appointment = json!({
         "estado": "Realizada",
@@ -235,6 +241,7 @@ story!(nothing_personal_is_left, [("DISPATCH_UNKNOWN_CUSTOMER", "defer")], async
         assert_eq!(app.tables_with(word).await, [""; 0], "{word} is forgotten");
     }
     assert_eq!(app.tables_with(HIS).await, his, "nobody else is touched");
+    assert_eq!(refused().await, 1);
     assert!(app.tables_with("carlos@example.com").await.contains(&"suppressions".to_owned()));
 
     // The log still says what happened, and when.
@@ -278,6 +285,8 @@ story!(webhooks_and_appointments_forget_her, [SECRET_KEY], async |app: &App| {
     }
     let his = app.tables_with(HIS).await;
     let sent = app.webhooks().len();
+    let refused = async || app.get("/api/v1/webhooks/inbound/rejected/").await.must_be(200)["count"].clone();
+    assert_eq!(refused().await, 2);
 
     let url = format!("{CUSTOMERS}{ZORAIDA}/?erase=true");
     let answer = app.send(app.request(Method::DELETE, &url)).await.must_be(200);

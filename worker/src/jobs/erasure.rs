@@ -11,6 +11,7 @@ use recado_kernel::word_enum;
 use recado_notifications::jobs::ForgetPerson;
 use recado_notifications::searches;
 use recado_partners::erasure as partners;
+use recado_partners::rejected;
 use recado_queue::context::Context;
 use recado_queue::tasks::Claimed;
 use recado_webhooks::deliveries;
@@ -27,6 +28,7 @@ const BATCH: i64 = 100;
 enum Stage {
     Deliveries,
     Inbound,
+    Rejected,
     Services,
     Appointments,
     Presences,
@@ -50,6 +52,7 @@ impl Stage {
         match self {
             Self::Deliveries => deliveries::forget(session, person, position, BATCH, now).await,
             Self::Inbound => partners::forget_inbound(session, person, position, BATCH).await,
+            Self::Rejected => rejected::forget(session, person, position, BATCH).await,
             Self::Services => partners::forget_services(session, person, position, BATCH).await,
             Self::Appointments => crm::forget_appointments(session, person, position, BATCH).await,
             Self::Presences => crm::forget_presences(session, person, position, BATCH).await,

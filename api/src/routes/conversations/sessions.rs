@@ -173,6 +173,7 @@ request! {
     #[into_params(parameter_in = Query)]
     struct QrQuery {
         /// `json`, `svg` or `png`; by default as `Accept` says, else `json`.
+        #[param(inline)]
         format: Option<Format>,
     }
 }
