@@ -64,7 +64,9 @@ async fn show_delivery(
 /// Sends a delivery again: the same bytes under the same `webhook-id`, as a new delivery.
 #[utoipa::path(post, path = "/{id}/replay", tag = "webhooks",
     params(("id" = Id, Path, description = "Id of the delivery")),
-    responses((status = 202, description = "The new delivery", body = DeliveryView)))]
+    responses(
+        (status = 202, description = "The new delivery", body = DeliveryView),
+        (status = 409, description = "Its body is not kept any more, or the owner of its endpoint is not active")))]
 async fn replay_delivery(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
