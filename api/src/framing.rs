@@ -4,7 +4,9 @@
 //! What could be read in two ways is spoiled: one byte of it becomes NUL, which hyper answers with 400.
 
 use crate::unreadable::{Ambiguity, Spoiled};
-use crate::wire::MAX_HEAD_BYTES;
+
+/// The longest head, in bytes, and how much of a body is taken from a connection at once.
+pub(crate) const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// The longest name that is looked for, with its colon.
 const LONGEST_NAME: usize = "transfer-encoding:".len();

@@ -27,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
 use crate::connections::{Admitted, Connection, Connections, HEAD_TIMEOUT, IDLE_TIMEOUT};
-use crate::wire::{MAX_HEAD_BYTES, Wire};
+use crate::framing::MAX_HEAD_BYTES;
+use crate::wire::Wire;
 
 /// How long no connection is accepted when the process has no file descriptor left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);

@@ -15,11 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connections::Connection;
-use crate::framing::Framing;
+use crate::framing::{Framing, MAX_HEAD_BYTES};
 use crate::unreadable;
-
-/// The longest head, in bytes, and how much of a body is taken from a connection at once.
-pub(crate) const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 pub(crate) struct Wire {
     stream: TcpStream,

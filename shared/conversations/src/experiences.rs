@@ -8,7 +8,8 @@ use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
 use crate::bindings;
-use crate::organizers::{self, LONGEST_ID, LONGEST_NAME, Organizer, check_name};
+use crate::contacts::{LONGEST_NAME, check_name};
+use crate::organizers::{self, LONGEST_ID, Organizer};
 
 /// An experience, as another system tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@ pub mod bindings;
 pub mod bridge;
 pub mod chats;
 pub mod codes;
+pub mod contacts;
 pub mod erasure;
 pub mod experiences;
 pub mod health;

@@ -1,50 +1,14 @@
 //! Tour operators: who is told of the requests for an organizer's experiences, and answers them.
 
-use recado_kernel::addresses::{normalise_email, normalise_phone};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, contains};
-use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
 use crate::bindings::{self, Group};
-use crate::organizers::{LONGEST_NAME, WithoutOperator, check_name};
-
-/// How people of an organizer or operator are reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
-pub struct Contact {
-    pub contact_name: Option<String>,
-    /// E.164.
-    pub contact_phone: Option<String>,
-    pub contact_email: Option<String>,
-}
-
-impl Contact {
-    /// Brings the fields into the form in which they are kept.
-    pub(crate) fn tidy(&mut self, country: &str) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
-        check_text(&mut errors, "contact_name", self.contact_name.as_deref(), LONGEST_NAME);
-        tidy_phone(&mut errors, "contact_phone", &mut self.contact_phone, country);
-        match self.contact_email.as_deref().map(normalise_email).transpose() {
-            Ok(email) => self.contact_email = email,
-            Err(error) => errors.push(("contact_email", error.in_spanish())),
-        }
-        errors
-    }
-}
-
-fn tidy_phone(
-    errors: &mut Vec<(&'static str, String)>,
-    field: &'static str,
-    phone: &mut Option<String>,
-    country: &str,
-) {
-    match phone.as_deref().map(|phone| normalise_phone(phone, country)).transpose() {
-        Ok(normalised) => *phone = normalised,
-        Err(error) => errors.push((field, error.in_spanish())),
-    }
-}
+use crate::contacts::{Contact, LONGEST_NAME, check_name, tidy_phone};
+use crate::organizers::WithoutOperator;
 
 /// An operator.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]

@@ -2,17 +2,13 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
-use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
-use crate::operators::Contact;
+use crate::contacts::{Contact, LONGEST_NAME, check_name};
 
 /// The longest id of another system, in characters.
 pub const LONGEST_ID: usize = 100;
-
-/// The longest name or title, in characters.
-pub const LONGEST_NAME: usize = 255;
 
 /// An organizer, as another system tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,20 +28,6 @@ impl Organizer {
         errors.extend(self.contact.tidy(country));
         errors
     }
-}
-
-/// A text that must not be blank.
-pub(crate) fn check_name(
-    errors: &mut Vec<(&'static str, String)>,
-    field: &'static str,
-    text: &mut String,
-    longest: usize,
-) {
-    *text = text.trim().to_owned();
-    if text.is_empty() {
-        errors.push((field, "Este campo no puede estar en blanco.".to_owned()));
-    }
-    check_text(errors, field, Some(text), longest);
 }
 
 /// Keeps an organizer, and makes the operator who answers for it where it has none, also of ten that come at once.

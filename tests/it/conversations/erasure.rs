@@ -66,10 +66,8 @@ story!(a_person_is_forgotten_by_number, async |app: &App| {
 story!(a_customer_is_forgotten_with_her_chats, async |app: &App| {
     app.sync_customer(&json!({"customer_id": "z-1", "name": "Zoraida Quishpe", "phone": "0991234567"})).await;
     write(app).await;
-    let answer = app
-        .send(app.request(Method::DELETE, "/api/v1/notifications/customers/z-1/?erase=true"))
-        .await
-        .must_be(200);
+    let answer =
+        app.send(app.request(Method::DELETE, "/api/v1/notifications/customers/z-1/?erase=true")).await.must_be(200);
     assert_eq!((&answer["erased"]["customers"], &answer["conversations"]["messages"]), (&json!(1), &json!(2)));
     assert!(messages(app, "593991234567@c.us").await.is_empty());
     // She is looked for in what other systems keep, too.
