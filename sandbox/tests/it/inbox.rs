@@ -66,7 +66,10 @@ async fn faults_are_set_listed_and_ended() {
     let rule = json!({"fault": "reject_recipient", "code": 550, "text": "", "times": 2, "only": "maria@cliente.ec"});
     assert_eq!(
         (status, faults),
-        (StatusCode::OK, json!({"email": [rule], "whatsapp": [{"fault": "drop"}], "push": [], "webhook": []}))
+        (
+            StatusCode::OK,
+            json!({"email": [rule], "whatsapp": [{"fault": "drop"}], "push": [], "webhook": [], "bridge": []})
+        )
     );
     let expected = Rule::always(SmtpFault::reject_recipient(550)).times(2).only("maria@cliente.ec");
     assert_eq!(sandbox.smtp.rules(), [expected]);

@@ -144,8 +144,8 @@ async fn others_know_zoraida(app: &App) {
     let request = app.request(Method::POST, "/webhooks/partner/findyourwork").header("X-Partner-Signature", signature);
     app.send(request.header("Content-Type", "application/json").body(told)).await.must_be(200);
     // Refused ones are kept too, in base64.
-    for name in ["Zoraida Quishpe", "Carlos Mendoza"] {
-        let refused = json!({"event_type": "service.booked_for_event", "data": {"name": name}});
+    for phone in ["098 555-0123", "0991234567"] {
+        let refused = json!({"event_type": "service.booked_for_event", "data": {"contact_phone": phone}});
         let request = app.request(Method::POST, "/webhooks/partner/findyourwork").header("X-Partner-Signature", "00");
         app.send(request.json(&refused)).await.must_be(401);
     }

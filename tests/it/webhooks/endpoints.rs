@@ -66,6 +66,7 @@ story!(every_mistake_of_a_change_is_named, [SECRET_KEY], async |app: &App| {
         assert!(answer.to_string().contains(&format!("\"{field}\"")), "{field}: {answer}");
     }
     assert_eq!(app.get(&format!("{ENDPOINTS}{id}/")).await.must_be(200), before);
+    app.leave_work();
 });
 
 // Another URL is another server: its circuit closes, and what waited goes out at once.

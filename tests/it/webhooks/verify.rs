@@ -92,6 +92,7 @@ story!(
         }
         let stated = json!({"secret": SECRET, "headers": {"X-Signature": "test"}, "body": BODY});
         assert_eq!(ask(reader, VERIFY, &stated).await.must_be(200)["tried"][0]["expected"], json!(wanted));
+        app.leave_work();
     }
 );
 
@@ -113,6 +114,7 @@ story!(a_question_that_cannot_be_answered_says_why, [SECRET_KEY], async |app: &A
         let answer = app.post(VERIFY, &body).await.must_be(400);
         assert!(answer.to_string().contains(field), "{body}: {answer}");
     }
+    app.leave_work();
 });
 
 // A webhook that was refused is kept for its partner's people, without what lets somebody in.
@@ -174,4 +176,5 @@ story!(the_command_line_explains_too, [SECRET_KEY], async |app: &App| {
     for usage in [&["--body", &*body][..], &["--secret-file", "nowhere", "-H", "a: b", "--body", &body][..]] {
         assert_eq!(verify(usage).await.0, Some(2), "{usage:?}");
     }
+    app.leave_work();
 });
