@@ -99,7 +99,10 @@ mod conversations {
 mod console {
     mod access;
     mod browser;
+    mod queues;
+    mod schedules;
     mod tasks;
+    mod workers;
 }
 
 /// Tasks, schedules, workers, and the programs in which they run.

@@ -7,8 +7,11 @@ mod audit;
 mod bulk;
 mod live;
 mod login;
+mod queues;
+mod schedules;
 mod search;
 mod tasks;
+mod workers;
 
 use axum::response::Redirect;
 
@@ -38,6 +41,17 @@ pub(crate) fn all() -> Routes {
         .page("/admin/tasks/{id}", tasks::show)
         .action("/admin/tasks/{id}/retry", tasks::retry)
         .action("/admin/tasks/{id}/cancel", tasks::cancel)
+        .page("/admin/queues", queues::list)
+        .action("/admin/queues/pause", queues::pause)
+        .action("/admin/queues/{name}/resume", queues::resume)
+        .page("/admin/workers", workers::list)
+        .action("/admin/workers/{id}/drain", workers::drain)
+        .action("/admin/workers/{id}/take-back", workers::take_back)
+        .page("/admin/schedules", schedules::list)
+        .page("/admin/schedules/{name}", schedules::show)
+        .action("/admin/schedules/{name}/run", schedules::run)
+        .action("/admin/schedules/{name}/enable", schedules::enable)
+        .action("/admin/schedules/{name}/disable", schedules::disable)
         .page("/admin/bulk", bulk::list)
         .page("/admin/bulk/{id}", bulk::show)
         .action("/admin/bulk/{id}/stop", bulk::stop)
@@ -54,7 +68,7 @@ pub(crate) fn all() -> Routes {
 }
 
 /// What pages can watch.
-pub(crate) const TOPICS: &[Topic] = &[tasks::COUNTS, tasks::ONE, tasks::NEW, bulk::ONE];
+pub(crate) const TOPICS: &[Topic] = &[tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE];
 
 /// Until there is a page for it, the day begins with the tasks.
 async fn today(_: May<Look>) -> Redirect {
