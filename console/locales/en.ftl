@@ -196,6 +196,50 @@ disable = Disable
 run-now = Run now
 run-now-says = Running it now makes a task, also while it is disabled. Its next run stays as it is.
 
+today-title = Today
+severity-error = does not work
+severity-warning = have a look
+severity-note = somebody wished it
+go-workers = To the workers
+go-queues = To the queues
+go-failures = To the failures
+go-tasks = To the tasks
+figures-60m = The last hour
+figures-24h = The last 24 hours
+figures-30d = The last 30 days
+figures-window-60m = 60 min
+figures-window-24h = 24 h
+figures-window-30d = 30 days
+figures-none = Nothing happened in this time.
+as-table = As a table
+measure-accepted = tasks accepted
+measure-sent = sent
+measure-delivered = delivered
+measure-failed = refused
+spark = { $what }: at most { $most } at once
+
+failures-title = Failures
+failures-total = { $count ->
+    [one] 1 message failed or bounced.
+   *[other] { $count } messages failed or bounced.
+}
+failures-say = What is still being tried is not among them; what arrived on another channel is.
+failures-empty = Nothing failed in this time
+failures-empty-help = Here you see why a message does not arrive: channel, account and code, with what it means and what to do.
+failures-hours-1 = 1 hour
+failures-hours-24 = 24 hours
+failures-hours-168 = 7 days
+failures-hours-720 = 30 days
+cause = Cause
+count = Count
+over-time = When they failed
+first = First
+last = Last
+example = An example:
+no-code = without a code
+code-unknown = This version does not know the code.
+dead-of-lane = Dead tasks of this lane
+
 bulk-title = Operations
 bulk-one = Operation
 bulk-confirm-title = Act on many tasks

@@ -196,6 +196,50 @@ disable = Desactivar
 run-now = Ejecutar ahora
 run-now-says = Ejecutar ahora crea una tarea, también si está desactivado. Su próxima vez queda igual.
 
+today-title = Hoy
+severity-error = no funciona
+severity-warning = mirar
+severity-note = así lo quiso alguien
+go-workers = Ver los workers
+go-queues = Ver las colas
+go-failures = Ver los fallos
+go-tasks = Ver las tareas
+figures-60m = La última hora
+figures-24h = Las últimas 24 horas
+figures-30d = Los últimos 30 días
+figures-window-60m = 60 min
+figures-window-24h = 24 h
+figures-window-30d = 30 días
+figures-none = No pasó nada en este período.
+as-table = Como tabla
+measure-accepted = tareas aceptadas
+measure-sent = enviados
+measure-delivered = entregados
+measure-failed = rechazados
+spark = { $what }: como máximo { $most } a la vez
+
+failures-title = Fallos
+failures-total = { $count ->
+    [one] 1 mensaje falló o rebotó.
+   *[other] { $count } mensajes fallaron o rebotaron.
+}
+failures-say = Lo que aún se intenta no está aquí; lo que llegó por otro canal, sí.
+failures-empty = Nada falló en este período
+failures-empty-help = Aquí se ve por qué no llega un mensaje: canal, cuenta y código, con lo que significa y lo que se hace.
+failures-hours-1 = 1 hora
+failures-hours-24 = 24 horas
+failures-hours-168 = 7 días
+failures-hours-720 = 30 días
+cause = Causa
+count = Cuántos
+over-time = Cuándo fallaron
+first = Primero
+last = Último
+example = Un ejemplo:
+no-code = sin código
+code-unknown = Esta versión no conoce el código.
+dead-of-lane = Tareas muertas de este carril
+
 bulk-title = Operaciones
 bulk-one = Operación
 bulk-confirm-title = Actuar sobre muchas tareas

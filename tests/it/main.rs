@@ -99,9 +99,11 @@ mod conversations {
 mod console {
     mod access;
     mod browser;
+    mod failures;
     mod queues;
     mod schedules;
     mod tasks;
+    mod today;
     mod workers;
 }
 

@@ -5,25 +5,25 @@
 mod account;
 mod audit;
 mod bulk;
+mod failures;
 mod live;
 mod login;
 mod queues;
 mod schedules;
 mod search;
 mod tasks;
+mod today;
 mod workers;
 
-use axum::response::Redirect;
-
 use crate::assets;
-use crate::auth::{Enter, Look, May};
+use crate::auth::{Enter, May};
 use crate::failure::Failure;
 use crate::live::Topic;
 use crate::routes::Routes;
 
 pub(crate) fn all() -> Routes {
     Routes::default()
-        .part("/admin", today)
+        .page("/admin", today::show)
         // Who one is
         .page("/admin/login", login::show)
         .action("/admin/login", login::log_in)
@@ -52,6 +52,7 @@ pub(crate) fn all() -> Routes {
         .action("/admin/schedules/{name}/run", schedules::run)
         .action("/admin/schedules/{name}/enable", schedules::enable)
         .action("/admin/schedules/{name}/disable", schedules::disable)
+        .page("/admin/failures", failures::list)
         .page("/admin/bulk", bulk::list)
         .page("/admin/bulk/{id}", bulk::show)
         .action("/admin/bulk/{id}/stop", bulk::stop)
@@ -68,12 +69,8 @@ pub(crate) fn all() -> Routes {
 }
 
 /// What pages can watch.
-pub(crate) const TOPICS: &[Topic] = &[tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE];
-
-/// Until there is a page for it, the day begins with the tasks.
-async fn today(_: May<Look>) -> Redirect {
-    Redirect::to("/admin/tasks/")
-}
+pub(crate) const TOPICS: &[Topic] =
+    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE];
 
 async fn nothing_here(_: May<Enter>) -> Failure {
     Failure::NotFound

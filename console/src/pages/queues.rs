@@ -32,7 +32,7 @@ use crate::lists::Asked;
 use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
-use crate::page::{Page, html, refused};
+use crate::page::{Markup, Page, html, refused};
 
 const PATH: &str = "/admin/queues/";
 
@@ -86,7 +86,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
 
 /// A lane at a glance, as plain data.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct LaneRow {
+struct LaneRow {
     lane: String,
     queued: i64,
     /// Since when the oldest queued task is due.
@@ -150,7 +150,7 @@ fn empty_in_ms(queued: i64, accepted: i64, runs: i64) -> Option<f64> {
 }
 
 /// All lanes.
-pub(crate) async fn lanes(context: &Context) -> db::Result<Vec<LaneRow>> {
+async fn lanes(context: &Context) -> db::Result<Vec<LaneRow>> {
     let (now, lease, lanes) = (context.clock.now(), context.config.worker.lease, context.systems.lanes());
     let mut session = context.db.read().await?;
     let counts = tasks::count_unfinished(&mut session, &lanes).await?;
@@ -169,6 +169,12 @@ pub(crate) async fn lanes(context: &Context) -> db::Result<Vec<LaneRow>> {
         ..LaneRow::of(lane, &counts, lately.get(lane.as_str()))
     };
     Ok(lanes.into_iter().map(row).collect())
+}
+
+/// The table of lanes, for a page that shows more than it. Such a page watches `queues`.
+pub(crate) async fn table(context: &Context, page: &Page) -> Result<Markup, Failure> {
+    let part = LanesPart { page, lanes: lanes(context).await? };
+    Ok(Markup(part.render().map_err(Failure::Drawing)?))
 }
 
 /// The table of lanes, live.
