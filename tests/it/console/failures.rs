@@ -18,6 +18,7 @@ story!(failures_are_told_by_cause_with_their_remedy, async |app: &App| {
         app.drain().await;
         app.clock.advance(seconds(3_600));
     }
+    app.clock.advance(seconds(60));
     let page = viewer.page("/admin/failures/").await;
     for said in [
         "email · env",
