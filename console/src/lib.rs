@@ -6,6 +6,7 @@
 
 mod assets;
 mod auth;
+mod chart;
 mod cookies;
 mod door;
 mod failure;

@@ -99,6 +99,22 @@ impl Page {
         self.visit.words.number(*number as f64, 0)
     }
 
+    /// How much a minute, with one place behind the point.
+    pub(crate) fn rate(&self, rate: &f64) -> String {
+        self.visit.words.number(*rate, 1)
+    }
+
+    /// How long something takes: `84 ms`, `1.5 s`, `12 min`, `3 h`.
+    pub(crate) fn took(&self, ms: &f64) -> String {
+        let number = |value: f64, decimals| self.visit.words.number(value, decimals);
+        match *ms {
+            ms if ms < 1_000.0 => self.t1("took-ms", "value", number(ms, 0)),
+            ms if ms < 120_000.0 => self.t1("took-s", "value", number(ms / 1_000.0, 1)),
+            ms if ms < 7_200_000.0 => self.t1("took-min", "value", number(ms / 60_000.0, 0)),
+            ms => self.t1("took-h", "value", number(ms / 3_600_000.0, 0)),
+        }
+    }
+
     /// A moment: the absolute time in the zone of this visit. The script adds how long ago that is.
     pub(crate) fn time(&self, at: &Timestamp) -> Markup {
         let shown = self.visit.words.moment(*at, self.visit.zone);

@@ -44,6 +44,14 @@ impl Language {
         best.1
     }
 
+    /// The same language where facts are made into sentences: diagnosis, failures, schedules.
+    pub(crate) fn of_sentences(self) -> recado_kernel::language::Language {
+        match self {
+            Self::Es => recado_kernel::language::Language::Spanish,
+            Self::En => recado_kernel::language::Language::English,
+        }
+    }
+
     fn source(self) -> &'static str {
         match self {
             Self::Es => include_str!("../locales/es.ftl"),

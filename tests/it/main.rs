@@ -99,7 +99,12 @@ mod conversations {
 mod console {
     mod access;
     mod browser;
+    mod failures;
+    mod queues;
+    mod schedules;
     mod tasks;
+    mod today;
+    mod workers;
 }
 
 /// Tasks, schedules, workers, and the programs in which they run.

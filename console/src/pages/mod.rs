@@ -5,22 +5,25 @@
 mod account;
 mod audit;
 mod bulk;
+mod failures;
 mod live;
 mod login;
+mod queues;
+mod schedules;
 mod search;
 mod tasks;
-
-use axum::response::Redirect;
+mod today;
+mod workers;
 
 use crate::assets;
-use crate::auth::{Enter, Look, May};
+use crate::auth::{Enter, May};
 use crate::failure::Failure;
 use crate::live::Topic;
 use crate::routes::Routes;
 
 pub(crate) fn all() -> Routes {
     Routes::default()
-        .part("/admin", today)
+        .page("/admin", today::show)
         // Who one is
         .page("/admin/login", login::show)
         .action("/admin/login", login::log_in)
@@ -38,6 +41,18 @@ pub(crate) fn all() -> Routes {
         .page("/admin/tasks/{id}", tasks::show)
         .action("/admin/tasks/{id}/retry", tasks::retry)
         .action("/admin/tasks/{id}/cancel", tasks::cancel)
+        .page("/admin/queues", queues::list)
+        .action("/admin/queues/pause", queues::pause)
+        .action("/admin/queues/{name}/resume", queues::resume)
+        .page("/admin/workers", workers::list)
+        .action("/admin/workers/{id}/drain", workers::drain)
+        .action("/admin/workers/{id}/take-back", workers::take_back)
+        .page("/admin/schedules", schedules::list)
+        .page("/admin/schedules/{name}", schedules::show)
+        .action("/admin/schedules/{name}/run", schedules::run)
+        .action("/admin/schedules/{name}/enable", schedules::enable)
+        .action("/admin/schedules/{name}/disable", schedules::disable)
+        .page("/admin/failures", failures::list)
         .page("/admin/bulk", bulk::list)
         .page("/admin/bulk/{id}", bulk::show)
         .action("/admin/bulk/{id}/stop", bulk::stop)
@@ -54,12 +69,8 @@ pub(crate) fn all() -> Routes {
 }
 
 /// What pages can watch.
-pub(crate) const TOPICS: &[Topic] = &[tasks::COUNTS, tasks::ONE, tasks::NEW, bulk::ONE];
-
-/// Until there is a page for it, the day begins with the tasks.
-async fn today(_: May<Look>) -> Redirect {
-    Redirect::to("/admin/tasks/")
-}
+pub(crate) const TOPICS: &[Topic] =
+    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE];
 
 async fn nothing_here(_: May<Enter>) -> Failure {
     Failure::NotFound

@@ -62,6 +62,16 @@ async fn fill(app: &App) {
     let actor = Actor::command("ana");
     let selection =
         Selection::of(&TaskFilter { ids: vec![Id::new(app.clock.now())], ..TaskFilter::default() }, app.clock.now());
+    app.sql(
+        "insert into workers (id, queues, concurrency, held, version, started_at, seen_at, running, running_tasks, clock_ahead_ms)
+         select 'host:1:a', 'notifications', 4, 1, '0', created_at, created_at, 0, '[]', 0 from schedules where name = 'cleanup'",
+    )
+    .await;
+    app.sql(
+        "insert into pauses (queue, reason, paused_by, paused_at)
+         select 'sync', 'cambio', 'ana', created_at from schedules where name = 'cleanup'",
+    )
+    .await;
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
 }
 

@@ -1,0 +1,234 @@
+//! Recurring work: when it runs, in words and in moments, what became of its last runs, running it now, and switching it off.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use chrono_tz::Tz;
+use recado_kernel::audit::{self, Act};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
+use recado_queue::schedules::cron::{ClockChange, CronExpression};
+use recado_queue::schedules::wording::in_words;
+use recado_queue::schedules::{self, Misfire, Schedule};
+use recado_queue::tasks::{self, NewTask, State as TaskState, Task, TaskFilter};
+use serde_json::json;
+
+use crate::Console;
+use crate::auth::{Look, May, Operate};
+use crate::failure::Failure;
+use crate::masking;
+use crate::notice::{Notice, then};
+use crate::page::{Page, html};
+
+const PATH: &str = "/admin/schedules/";
+
+/// So many of the next runs are told.
+const NEXT_RUNS: usize = 5;
+
+/// So many of the last runs stand beside one schedule.
+const LAST_RUNS: i64 = 20;
+
+/// A schedule as it is shown.
+struct Plan {
+    name: String,
+    description: String,
+    job: String,
+    cron: String,
+    /// `None`: what stands there cannot be read, and it does not run.
+    in_words: Option<String>,
+    zone: Tz,
+    is_enabled: bool,
+    misfire: Misfire,
+    last_run_at: Option<Timestamp>,
+    next_runs: Vec<NextRun>,
+}
+
+/// A run to come.
+struct NextRun {
+    at: Timestamp,
+    /// The same on the clocks of its zone.
+    local: String,
+    /// What a change of the clocks does to it: the messages `clock-change-…`.
+    clock_change: Option<&'static str>,
+}
+
+impl Plan {
+    fn of(schedule: Schedule, installation: Tz, now: Timestamp, language: Language) -> Self {
+        // A row that was written by hand may hold what cannot be read.
+        let zone = schedule.zone(installation).unwrap_or(installation);
+        let expression: Option<CronExpression> = schedule.cron.parse().ok();
+        let next_runs = expression.as_ref().filter(|_| schedule.enabled);
+        Self {
+            next_runs: next_runs.map(|expression| next_runs_of(expression, zone, now)).unwrap_or_default(),
+            in_words: expression.map(|expression| in_words(&expression, language)),
+            name: schedule.name,
+            description: schedule.description,
+            job: schedule.job,
+            cron: schedule.cron,
+            zone,
+            is_enabled: schedule.enabled,
+            misfire: schedule.misfire,
+            last_run_at: schedule.last_run_at,
+        }
+    }
+
+    fn next_run(&self) -> Option<&NextRun> {
+        self.next_runs.first()
+    }
+}
+
+fn next_runs_of(expression: &CronExpression, zone: Tz, now: Timestamp) -> Vec<NextRun> {
+    let run = |tick: chrono::DateTime<chrono::Utc>| NextRun {
+        at: tick.into(),
+        local: tick.with_timezone(&zone).format("%Y-%m-%d %H:%M %:z").to_string(),
+        clock_change: expression.clock_change(tick, zone).map(|change| match change {
+            ClockChange::MovedBehindGap => "gap",
+            ClockChange::FirstOfTwo => "twice",
+        }),
+    };
+    expression.upcoming(now.to_utc(), zone, NEXT_RUNS).into_iter().map(run).collect()
+}
+
+#[derive(Template)]
+#[template(path = "schedules/list.html")]
+struct ListPage {
+    page: Page,
+    plans: Vec<Plan>,
+}
+
+/// `/admin/schedules/`
+pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
+    let (visit, zone) = (&may.visit, console.context.config.time_zone);
+    let found = schedules::all(&mut console.context.db.read().await?).await?;
+    let language = visit.words.language.of_sentences();
+    html(&ListPage {
+        page: Page::new(&console, visit, "schedules", "schedules-title"),
+        plans: found.into_iter().map(|schedule| Plan::of(schedule, zone, visit.now, language)).collect(),
+    })
+}
+
+/// A run that began or ended.
+struct Run {
+    id: Id,
+    state: TaskState,
+    created_at: Timestamp,
+    finished_at: Option<Timestamp>,
+    error: Option<String>,
+}
+
+impl From<Task> for Run {
+    fn from(task: Task) -> Self {
+        let error = task.error.as_deref().map(|error| masking::text(error.lines().next().unwrap_or_default()));
+        Self { id: task.id, state: task.state, created_at: task.created_at, finished_at: task.finished_at, error }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "schedules/show.html")]
+struct ShowPage {
+    page: Page,
+    plan: Plan,
+    runs: Vec<Run>,
+}
+
+/// `/admin/schedules/{name}/`
+pub(crate) async fn show(
+    may: May<Look>,
+    State(console): State<Arc<Console>>,
+    Path(name): Path<String>,
+) -> Result<Response, Failure> {
+    let visit = &may.visit;
+    let mut session = console.context.db.read().await?;
+    let schedule = schedules::find(&mut session, &name).await?.ok_or(Failure::NotFound)?;
+    let filter = TaskFilter { schedule: Some(schedule.id), ..TaskFilter::default() };
+    let runs = tasks::list(&mut session, &filter, LAST_RUNS).await?.tasks;
+    drop(session);
+    let language = visit.words.language.of_sentences();
+    html(&ShowPage {
+        page: Page::new(&console, visit, "schedules", "schedule-title").about(&schedule.name),
+        plan: Plan::of(schedule, console.context.config.time_zone, visit.now, language),
+        runs: runs.into_iter().map(Run::from).collect(),
+    })
+}
+
+/// Runs the job of a schedule now, whether it is enabled or not. Its next tick stays as it is. As `operations::run_schedule`, with
+/// the entry in the audit log in the same transaction.
+pub(crate) async fn run(
+    may: May<Operate>,
+    State(console): State<Arc<Console>>,
+    Path(name): Path<String>,
+) -> Result<Response, Failure> {
+    let (context, now) = (&console.context, may.visit.now);
+    let mut session = context.db.begin().await?;
+    let schedule = schedules::find(&mut session, &name).await?.ok_or(Failure::NotFound)?;
+    let there = format!("{PATH}{}/", schedule.name);
+    let Ok(kind) = context.systems.kind(&schedule.job) else {
+        return Ok(then(&there, &Notice::new("schedule-unknown-job", 0)));
+    };
+    let task = NewTask::scheduled(Id::new(now), kind, now);
+    let inserted = tasks::insert(&mut session, std::slice::from_ref(&task)).await?;
+    tasks::belong_to(&mut session, &[(task.id, schedule.id)]).await?;
+    let act = Act::new("run", "schedule", &schedule.name).made(json!({ "task_id": task.id }));
+    audit::write(&mut session, &may.visit.actor(), &act, now).await?;
+    session.commit().await?;
+    context.samples.accepted(task.lane(), 1);
+    context.ring(&inserted.rings).await;
+    Ok(then(&there, &Notice::new("schedule-runs", 1).undone_by(format!("/admin/tasks/{}/cancel/", task.id))))
+}
+
+/// Lets a schedule tick.
+pub(crate) async fn enable(
+    may: May<Operate>,
+    State(console): State<Arc<Console>>,
+    Path(name): Path<String>,
+) -> Result<Response, Failure> {
+    set_enabled(&console, &may, &name, true).await
+}
+
+/// Stops a schedule.
+pub(crate) async fn disable(
+    may: May<Operate>,
+    State(console): State<Arc<Console>>,
+    Path(name): Path<String>,
+) -> Result<Response, Failure> {
+    set_enabled(&console, &may, &name, false).await
+}
+
+async fn set_enabled(console: &Console, may: &May<Operate>, name: &str, enabled: bool) -> Result<Response, Failure> {
+    let now = may.visit.now;
+    let mut session = console.context.db.begin().await?;
+    let schedule = schedules::find(&mut session, name).await?.ok_or(Failure::NotFound)?;
+    let there = format!("{PATH}{}/", schedule.name);
+    if schedule.enabled == enabled {
+        return Ok(then(&there, &Notice::new("nothing-to-do", 0)));
+    }
+    schedules::set_enabled(&mut session, name, enabled, now).await?;
+    let act = Act::new(if enabled { "enable" } else { "disable" }, "schedule", &schedule.name);
+    let act = act.changed(json!({ "enabled": schedule.enabled }), json!({ "enabled": enabled }));
+    audit::write(&mut session, &may.visit.actor(), &act, now).await?;
+    session.commit().await?;
+    let notice = match enabled {
+        true => Notice::new("schedule-enabled", 1).undone_by(format!("{there}disable/")),
+        false => Notice::new("schedule-disabled", 1).undone_by(format!("{there}enable/")),
+    };
+    Ok(then(&there, &notice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hour_that_is_skipped_and_the_one_that_comes_twice_are_told() {
+        let at = |text: &str| Timestamp::from(chrono::DateTime::parse_from_rfc3339(text).expect("a time").to_utc());
+        let changes = |cron: &str, after: &str| -> Vec<Option<&'static str>> {
+            let runs = next_runs_of(&cron.parse().expect("a cron"), Tz::Europe__Madrid, at(after));
+            runs.iter().map(|run| run.clock_change).collect()
+        };
+        assert_eq!(changes("30 2 * * *", "2026-03-28T12:00:00Z"), [Some("gap"), None, None, None, None]);
+        assert_eq!(changes("30 2 * * *", "2026-10-24T12:00:00Z"), [Some("twice"), None, None, None, None]);
+    }
+}
