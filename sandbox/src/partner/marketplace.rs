@@ -136,8 +136,8 @@ mod tests {
         let body = super::dumps(&reservation);
         let signature = super::hex_signature(&secret, &body);
         let (url, name) = (marketplace.url(), "X-Partner-Signature");
-        super::post(url, (name, "test"), body.clone()).await.expect("answered");
-        super::post(url, (name, &signature), body).await.expect("answered");
+        super::post(url, &[(name, "test")], body.clone()).await.expect("answered");
+        super::post(url, &[(name, &signature)], body).await.expect("answered");
         let [told] = marketplace.told().wait_for(1, LIMIT).await.try_into().expect("one, for what it believed");
         assert_eq!((told.status, told.answer.as_str()), (Some(200), r#"{"status":"ack"}"#));
         let got = restaurant.messages().pop().expect("one");
