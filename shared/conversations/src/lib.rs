@@ -6,6 +6,7 @@ pub mod bridge;
 pub mod chats;
 pub mod codes;
 pub mod erasure;
+pub mod evolution;
 pub mod experiences;
 pub mod health;
 pub mod incoming;
