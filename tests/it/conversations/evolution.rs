@@ -66,7 +66,8 @@ story!(a_lid_and_its_number_are_one_chat, [CONVERSING], async |app: &App| {
     hear(app, &upsert(&key, &json!({"conversation": "RES-LID-1"}))).await;
     hear(app, &said("L3", "37881745801364:4@lid", "¿Hay cupo?")).await;
     let kept = messages(app, &format!("{CUSTOMER}@c.us")).await;
-    let ids: Vec<&str> = kept.iter().filter_map(|message| message["whatsapp_id"].as_str()).collect();
+    let mut ids: Vec<&str> = kept.iter().filter_map(|message| message["whatsapp_id"].as_str()).collect();
+    ids.sort_unstable();
     assert_eq!(ids, ["L1", "L2", "L3"]);
     assert_eq!(reservations(app, "").await[0]["customer_phone"], CUSTOMER);
 });
