@@ -242,7 +242,7 @@ fn say_timeline(request: &Value) {
         let Some(at) = entry["at"].as_str().and_then(|at| at.parse().ok()) else { continue };
         let since = at - *began.get_or_insert(at);
         let (what, text) = (entry["what"].as_str().unwrap_or_default(), entry["text"].as_str().unwrap_or_default());
-        say(&format!("  {:>7.3} s  {what:<10}  {text}", since.as_seconds_f64()));
+        say(&format!("  {:>7.3} s  {what:<12}  {text}", since.as_seconds_f64()));
     }
     let passengers =
         count(usize::try_from(request["passengers"].as_u64().unwrap_or_default()).unwrap_or_default(), "passenger");
