@@ -1,6 +1,8 @@
 //! The one binary: `recado up` runs everything, and the rest are the operator's commands.
 
 mod api_keys;
+#[cfg(feature = "sandbox")]
+mod conversation_sample;
 mod database;
 #[cfg(feature = "sandbox")]
 mod demo;
@@ -74,10 +76,10 @@ enum Command {
         after_help = "Examples:\n  recado up\n  recado up --listen 127.0.0.1:8001 --no-sample\n  DATABASE_URL=postgresql://… REDIS_URL=redis://… recado up"
     )]
     Up(up::Up),
-    /// Send one sample message in a temporary folder, or exchange webhooks with a partner; status 0 when it arrived
+    /// Send one sample message in a temporary folder, exchange webhooks with a partner, or play a reservation by WhatsApp; status 0 when it arrived
     #[cfg(feature = "sandbox")]
     #[command(
-        after_help = "Examples:\n  recado demo && echo it works\n  recado demo partners\n  recado demo partners --fault 500"
+        after_help = "Examples:\n  recado demo && echo it works\n  recado demo partners\n  recado demo partners --fault 500\n  recado demo conversations"
     )]
     Demo(demo::Demo),
     /// Send one sample message; not in this build, which has no sandbox

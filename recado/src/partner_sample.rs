@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use recado_sandbox::{Partner, PartnerFault, Rule, Verdict};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -91,7 +92,7 @@ pub(crate) async fn exchange(
     partner: &Partner,
     misbehaviour: &Misbehaviour,
 ) -> Result<Result<String, String>, Failure> {
-    let ours = Ours { client: loopback_client()?, url };
+    let ours = Ours::at(url)?;
     let registered = ours.post(REGISTER, registration(partner, None).to_string()).await?;
     let secret = registered["shared_secret"].as_str().ok_or("the registration shows no secret")?;
     say(&format!("\nPOST {REGISTER}\n  {} is registered, and its secret shown this once", registered["partner_id"]));
@@ -264,19 +265,28 @@ fn service(service: &Value) -> String {
 }
 
 /// Our own API.
-struct Ours<'a> {
+pub(crate) struct Ours<'a> {
     client: reqwest::Client,
     url: &'a str,
 }
 
-impl Ours<'_> {
-    async fn post(&self, path: &str, body: String) -> Result<Value, Failure> {
+impl<'a> Ours<'a> {
+    pub(crate) fn at(url: &'a str) -> reqwest::Result<Self> {
+        Ok(Self { client: loopback_client()?, url })
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: String) -> Result<Value, Failure> {
         let request = self.client.post(format!("{}{path}", self.url)).header("Content-Type", "application/json");
         answer(request.body(body).send().await?).await
     }
 
-    async fn get(&self, path: &str) -> Result<Value, Failure> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
         answer(self.client.get(format!("{}{path}", self.url)).send().await?).await
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        answer(request.json(body).send().await?).await
     }
 
     /// With their attempts.

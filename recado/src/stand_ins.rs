@@ -6,12 +6,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use recado_kernel::config::{
     BridgeSettings, Config, EmailBackend, EmailSecurity, EmailSettings, PushSettings, WhatsappSettings,
 };
 use recado_notifications::channels::Channel;
-use recado_sandbox::{Partner, PushSubscription, Sandbox};
+use recado_queue::context::Context;
+use recado_sandbox::{Bridge, Partner, PushSubscription, Sandbox};
+use secrecy::ExposeSecret;
 
+use crate::conversation_sample;
 use crate::output::Step;
 use crate::provider_settings::is_configured;
 use crate::vapid::VapidKeys;
@@ -45,6 +50,11 @@ impl StandIns {
         config.push = Some(push_settings(config)?);
         let bridge = || BridgeSettings { url: sandbox.bridge.url().to_owned(), timeout: TIMEOUT };
         config.conversations.bridge.get_or_insert_with(bridge);
+        // Where the API wants keys, so do the bridge's webhooks, and the stand-in has to show something.
+        let access = &config.access;
+        if config.conversations.webhook_secrets.is_empty() && !access.anonymous && !access.api_keys.is_empty() {
+            config.conversations.webhook_secrets.push(secret()?.into());
+        }
         config.allow_private_networks = true;
         config.stand_ins = true;
         step.done("stands in for email, whatsapp and push, which have no provider yet");
@@ -53,6 +63,17 @@ impl StandIns {
 
     pub(crate) fn inbox_url(&self) -> &str {
         self.sandbox.inbox_url()
+    }
+
+    /// Tells the bridge where this installation is, so that its echoes come back.
+    pub(crate) fn connect(&self, context: &Context, url: &str) {
+        let secret = context.config.conversations.webhook_secrets.first().map(ExposeSecret::expose_secret);
+        self.sandbox.bridge.post_to(&format!("{url}{}", conversation_sample::WEBHOOK), secret);
+    }
+
+    /// The bridge, through which conversations go.
+    pub(crate) fn bridge(&self) -> &Bridge {
+        &self.sandbox.bridge
     }
 
     /// The partner, who gets webhooks.
@@ -124,6 +145,13 @@ fn push_settings(config: &Config) -> io::Result<PushSettings> {
         subject: "mailto:taller@example.com".to_owned(),
         timeout: TIMEOUT,
     })
+}
+
+/// One that cannot be guessed, for this run.
+fn secret() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    openssl::rand::rand_bytes(&mut bytes).map_err(io::Error::other)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// The keys stored in this file; new ones when there is none. Browsers subscribe to a public key, so it has to last.

@@ -23,6 +23,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "sandbox")]
+use crate::conversation_sample;
 use crate::health::reachable;
 use crate::output::{Outcome, Step, say};
 #[cfg(feature = "sandbox")]
@@ -83,6 +85,9 @@ pub(crate) async fn run(options: Up) -> Outcome {
 #[cfg(feature = "sandbox")]
 async fn show(installation: &Installation, stand_ins: Option<&StandIns>, send: bool) -> Result<(), Failure> {
     let Installation { context, url, stop, .. } = installation;
+    if let Some(stand_ins) = stand_ins {
+        stand_ins.connect(context, url);
+    }
     sample::prepare(context, stand_ins).await?;
     if send {
         let sent = stop.run_until_cancelled(Box::pin(sample::send(context, url, stand_ins))).await;
@@ -117,6 +122,10 @@ fn say_what_to_try(installation: &Installation, stand_ins: Option<&StandIns>) {
         say(&format!("  curl{authorization} {url}{} --json '{body}'", partner_sample::REGISTER));
         say(&format!("  curl{authorization} {url}{} --json '{}'", partner_sample::NOTIFY, partner_sample::RESERVATION));
         say(&format!("  curl{authorization} {url}{}", partner_sample::RECEIVED));
+        say("\nWrite to the telephone as a customer; `recado demo conversations` plays a whole reservation");
+        let written = r#"{"chat_id": "593991234567@c.us", "text": "Hola, mi código es RES-ISLAS-1"}"#;
+        say(&format!("  curl {}bridge --json '{written}'", stand_ins.inbox_url()));
+        say(&format!("  curl{authorization} {url}{}", conversation_sample::REQUESTS));
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    bridge::{Bridge, BridgeFault},
+    bridge::{Bridge, BridgeFault, Writes},
     evolution::{Evolution, EvolutionFault},
     faults::{Fault, Rule},
     listen::{Listening, bind},
@@ -62,6 +62,7 @@ pub(crate) fn routes(channels: Channels) -> Router {
         .route("/sandbox/faults", get(faults).put(plan).delete(behave))
         .route("/sandbox/subscriptions", post(subscribe))
         .route("/sandbox/partner", get(partner).put(connect))
+        .route("/sandbox/bridge", post(say))
         .with_state(channels)
 }
 
@@ -69,6 +70,7 @@ async fn links(State(channels): State<Channels>, headers: http::HeaderMap) -> Js
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let here = format!("http://{host}/sandbox");
     let fault = r#"{"email": {"fault": "reject_recipient", "code": 550}}"#;
+    let written = r#"{"chat_id": "593991234567@c.us", "text": "Hola"}"#;
     Json(json!({
         "messages": format!("{here}/messages"),
         "faults": format!("{here}/faults"),
@@ -86,6 +88,7 @@ async fn links(State(channels): State<Channels>, headers: http::HeaderMap) -> Js
             format!("curl -X PUT {here}/faults --json '{fault}'"),
             format!("curl -X DELETE {here}/faults"),
             format!("curl -X POST {here}/subscriptions"),
+            format!("curl {here}/bridge --json '{written}'"),
         ],
     }))
 }
@@ -213,6 +216,28 @@ async fn connect(State(channels): State<Channels>, body: Result<Json<Connect>, J
         }
         Err(error) => mistake(&error.body_text()),
     }
+}
+
+/// What a person writes to the bridge's telephone, or somebody in a group.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    chat_id: String,
+    text: String,
+    /// In a group, who: digits.
+    sender_phone: Option<String>,
+}
+
+/// Somebody writes: the bridge posts it, and tells how it was answered.
+async fn say(State(channels): State<Channels>, body: Result<Json<Written>, JsonRejection>) -> Response {
+    let Written { chat_id, text, sender_phone } = match body {
+        Ok(Json(written)) => written,
+        Err(error) => return mistake(&error.body_text()),
+    };
+    let sender = sender_phone.map(|digits| (digits.clone(), format!("+{digits}")));
+    let webhook = channels.bridge.hears(Writes { chat_id, text, sender, ..Writes::default() });
+    let answered = channels.bridge.post(&webhook).await;
+    Json(json!({ "webhook": webhook, "answered": answered })).into_response()
 }
 
 const EMAIL: &str = "email";

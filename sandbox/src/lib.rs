@@ -26,7 +26,7 @@
 //! inbox                       everything that arrived, and the faults, as JSON for curl
 //! smtp · evolution · push · partner · bridge   one each
 //! stand_in · faults           what they have in common: messages, and ways to misbehave
-//! listen · certificate        ports and TLS
+//! listen · certificate · post  ports, TLS, and what stand-ins post by themselves
 //! ```
 
 mod bridge;
@@ -36,6 +36,7 @@ mod faults;
 mod inbox;
 mod listen;
 mod partner;
+mod post;
 mod push;
 mod smtp;
 mod stand_in;
@@ -44,7 +45,7 @@ use std::io;
 
 use crate::inbox::{Channels, Inbox};
 pub use crate::{
-    bridge::{Bridge, BridgeChat, BridgeFault, BridgeOptions, BridgeText, Writes},
+    bridge::{Answered, Bridge, BridgeChat, BridgeFault, BridgeOptions, BridgeText, Writes},
     evolution::{ChatName, Evolution, EvolutionFault, EvolutionOptions, WhatsappMessage, WhatsappStatus},
     faults::{Fault, Rule},
     partner::{Partner, PartnerFault, PartnerOptions, Told, Verdict, Webhook},

@@ -86,6 +86,7 @@ mod conversations {
     mod chats;
     mod codes;
     mod erasure;
+    mod evolution;
     mod notices;
     mod operators;
     mod requests;

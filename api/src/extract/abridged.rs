@@ -1,13 +1,18 @@
 //! JSON whose long texts are left out while it comes: a webhook with a photograph has megabytes of base64, of which nothing is
 //! used.
 
-/// The longest text that is kept, in bytes. Names, ids and states are far shorter.
-const LONGEST_TEXT: usize = 1024;
+/// The longest text that is usually kept, in bytes. Names, ids and states are far shorter.
+pub(crate) const LONGEST_TEXT: usize = 1024;
+
+/// The longest where the words of people count: WhatsApp's own limit.
+pub(crate) const LONGEST_WORDS: usize = 65_536;
 
 /// Takes JSON in pieces of any size, and keeps it with an empty text in the place of each long one. What it is given need not
 /// be JSON; then neither is what it keeps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Abridged {
+    /// The longest text that is kept, in bytes.
+    longest: usize,
     place: Place,
     /// Where in what is kept the current text began, and how long it is so far.
     began: usize,
@@ -24,6 +29,10 @@ enum Place {
 }
 
 impl Abridged {
+    pub(crate) fn to(longest: usize) -> Self {
+        Self { longest, place: Place::Outside, began: 0, length: 0 }
+    }
+
     /// How much of what is kept will not be taken back: all but a text that has not ended.
     pub(crate) fn settled(&self, kept: usize) -> usize {
         if self.place == Place::Outside { kept } else { self.began }
@@ -50,7 +59,7 @@ impl Abridged {
             self.place = after;
             if is_text {
                 self.length += 1;
-                if self.length > LONGEST_TEXT {
+                if self.length > self.longest {
                     kept.truncate(self.began);
                     continue;
                 }
@@ -69,7 +78,7 @@ mod tests {
 
     /// What is kept of a value, when its text comes in pieces of this size.
     fn abridged(value: &Value, size: usize) -> Value {
-        let (mut abridged, mut kept) = (Abridged::default(), Vec::new());
+        let (mut abridged, mut kept) = (Abridged::to(LONGEST_TEXT), Vec::new());
         value.to_string().as_bytes().chunks(size).for_each(|piece| abridged.read(piece, &mut kept));
         serde_json::from_slice(&kept).unwrap()
     }

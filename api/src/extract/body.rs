@@ -11,11 +11,12 @@ use futures::StreamExt;
 use serde_json::{Map, Value};
 
 use crate::bodies::{Growing, Share};
-use crate::extract::abridged::Abridged;
+use crate::extract::abridged::{Abridged, LONGEST_TEXT, LONGEST_WORDS};
 use crate::extract::fields::{Fields, MAX_BODY_BYTES};
 use crate::extract::json;
 use crate::extract::request;
 use crate::problem::Problem;
+use crate::state::Api;
 
 /// How long a body may take to arrive. It is shorter than the limit of the whole request, so that a slow caller is told so.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -37,13 +38,22 @@ pub(crate) struct Webhook(pub(crate) Option<Value>);
 /// The largest webhook: one with a video that WhatsApp takes (16 MiB) as base64, and then some.
 pub(crate) const MAX_WEBHOOK_BYTES: usize = 64 * 1024 * 1024;
 
-impl<S: Send + Sync> FromRequest<S> for Webhook {
+impl FromRequest<Arc<Api>> for Webhook {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    /// Where what people write is kept, it is read as long as it can be.
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
+        let is_kept = !api.context.config.conversations.evolution_instances.is_empty();
+        Self::read(request, if is_kept { LONGEST_WORDS } else { LONGEST_TEXT }).await
+    }
+}
+
+impl Webhook {
+    /// `longest` is that of a text, in bytes.
+    async fn read(request: Request, longest: usize) -> Result<Self, Problem> {
         let is_readable = check_content(request.headers());
         is_readable.map_err(|_| Problem::Malformed("Envíe JSON en UTF-8 y sin comprimir.".to_owned()))?;
-        let read = tokio::time::timeout(BODY_TIMEOUT, abridge(request));
+        let read = tokio::time::timeout(BODY_TIMEOUT, abridge(request, longest));
         let Some(kept) = read.await.unwrap_or(Err(Problem::TooSlow))? else { return Ok(Self(None)) };
         let value = json::parse(kept.as_slice()).map_err(Problem::Malformed)?;
         kept.becomes(value).map(|value| Self(Some(value)))
@@ -51,11 +61,11 @@ impl<S: Send + Sync> FromRequest<S> for Webhook {
 }
 
 /// What is kept of a webhook's body; `None` when that is too much.
-async fn abridge(request: Request) -> Result<Option<Growing>, Problem> {
+async fn abridge(request: Request, longest: usize) -> Result<Option<Growing>, Problem> {
     if declared_length(request.headers()) > MAX_WEBHOOK_BYTES {
         return Err(Problem::Malformed(format!("El cuerpo supera el máximo de {MAX_WEBHOOK_BYTES} bytes.")));
     }
-    let (mut abridged, mut piece) = (Abridged::default(), Vec::new());
+    let (mut abridged, mut piece) = (Abridged::to(longest), Vec::new());
     let mut kept = Some(Growing::within(share_of(&request)));
     let mut length = 0;
     let mut chunks = HttpBody::into_data_stream(request.into_body());
@@ -462,7 +472,7 @@ mod tests {
                 text.as_bytes().chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
             let mut request = Request::new(HttpBody::from_stream(futures::stream::iter(pieces)));
             request.extensions_mut().insert(share.clone());
-            let Webhook(value) = Webhook::from_request(request, &()).await.expect("it is read");
+            let Webhook(value) = Webhook::read(request, LONGEST_TEXT).await.expect("it is read");
             read.push(value.expect("it is short without its media"));
         }
         let expected = json!({"event": "messages.upsert", "base64": "", "id": "A"});
@@ -470,7 +480,7 @@ mod tests {
         assert!(memory.used() < 10_000, "{}", memory.used());
 
         let many = json!(vec![1; MAX_BODY_BYTES]).to_string();
-        let Webhook(value) = Webhook::from_request(Request::new(many.into()), &()).await.expect("it is taken");
+        let Webhook(value) = Webhook::read(Request::new(many.into()), LONGEST_TEXT).await.expect("it is taken");
         assert_eq!(value, None, "and thrown away");
     }
 

@@ -1,6 +1,6 @@
 //! A WhatsApp bridge: the Node service around `whatsapp-web.js` that a tour operator runs, with its routes and its answers.
 //!
-//! It cannot post webhooks by itself, because nobody has told it where to: it makes their bodies, and its owner posts them.
+//! It makes the bodies of its webhooks, and its owner posts them; once it is told where to, it posts its echoes by itself.
 
 mod fault;
 mod world;
@@ -9,6 +9,7 @@ use std::{
     io,
     ops::Deref,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -24,16 +25,21 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::world::{Said, World};
+use self::world::{PostsTo, Said, World};
 pub use self::{fault::BridgeFault, world::BridgeChat};
 use crate::{
     faults::Rule,
     listen::{HangUp, Listening, bind},
+    post as outgoing,
     stand_in::{KEEP, StandIn, lock, new_id, now},
 };
 
 /// How many messages a history has when nobody says how many.
 const HISTORY: usize = 1000;
+
+/// How often an echo is posted that is not taken, and the time between. The public bridge posts what is five minutes old again.
+const POSTS: u32 = 5;
+const BETWEEN_POSTS: Duration = Duration::from_secs(1);
 
 /// How a bridge is set up.
 #[derive(Debug, Clone)]
@@ -63,6 +69,15 @@ pub struct BridgeText {
     pub text: String,
     /// When it was given.
     pub at: DateTime<Utc>,
+}
+
+/// How a webhook was answered.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answered {
+    /// `None`: no answer came.
+    pub status: Option<u16>,
+    /// The answer; a text where it is no JSON, or why there was none.
+    pub body: Value,
 }
 
 /// A bridge. It stops when the last clone is dropped.
@@ -156,6 +171,17 @@ impl Bridge {
         lock(&self.server.world).serializes_ids = true;
     }
 
+    /// From now on it posts its webhooks to this URL, with the secret as a bearer; its echoes by itself.
+    pub fn post_to(&self, url: &str, secret: Option<&str>) {
+        lock(&self.server.world).posts_to = Some(PostsTo { url: url.to_owned(), secret: secret.map(str::to_owned) });
+    }
+
+    /// Posts a webhook to where it was told to. `None`: it was not told.
+    pub async fn post(&self, webhook: &Value) -> Option<Answered> {
+        let to = lock(&self.server.world).posts_to.clone()?;
+        Some(to.post(webhook).await)
+    }
+
     /// Somebody writes. Returns the body of the webhook `process-message`.
     pub fn hears(&self, writes: Writes) -> Value {
         let said = Said {
@@ -183,7 +209,8 @@ impl Bridge {
         self.hears(Writes { chat_id: format!("{group}@g.us"), text: text.to_owned(), sender, ..Writes::default() })
     }
 
-    /// The bodies of the webhooks with which what we sent comes back, as `from_me`. Each is told once.
+    /// The bodies of the webhooks with which what we sent comes back, as `from_me`. Each is told once; those that the bridge posts
+    /// by itself are not among them.
     pub fn echoes(&self) -> Vec<Value> {
         let mut world = lock(&self.server.world);
         let echoes = std::mem::take(&mut world.echoes);
@@ -389,9 +416,41 @@ impl Server {
             };
             let mut world = lock(&self.world);
             world.say(said.clone());
-            world.echoes.push(said);
+            match world.posts_to.clone() {
+                Some(to) => {
+                    let echo = world.webhook(&said);
+                    tokio::spawn(async move { to.insist(&echo).await });
+                }
+                None => world.echoes.push(said),
+            }
         }
         self.stand_in.record(text);
+    }
+}
+
+impl PostsTo {
+    async fn post(&self, webhook: &Value) -> Answered {
+        let bearer = self.secret.as_ref().map(|secret| format!("Bearer {secret}"));
+        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
+        match outgoing::post(&self.url, &headers, webhook.to_string().into_bytes()).await {
+            Ok((status, body)) => {
+                Answered { status: Some(status), body: serde_json::from_str(&body).unwrap_or(Value::String(body)) }
+            }
+            Err(error) => Answered { status: None, body: Value::String(error.to_string()) },
+        }
+    }
+
+    /// Posts again what was not taken, unless it was refused for good.
+    async fn insist(&self, webhook: &Value) {
+        for left in (0..POSTS).rev() {
+            let Answered { status, body } = self.post(webhook).await;
+            match status {
+                Some(200) => return,
+                Some(400) => return tracing::warn!(%body, "an echo of the stand-in bridge is refused: {body}"),
+                _ if left == 0 => tracing::warn!(?status, "an echo of the stand-in bridge is not taken: {body}"),
+                _ => tokio::time::sleep(BETWEEN_POSTS).await,
+            }
+        }
     }
 }
 

@@ -71,6 +71,14 @@ pub(super) struct Said {
     pub(super) reply_to: Option<String>,
 }
 
+/// Where webhooks are posted.
+#[derive(Clone, Debug)]
+pub(super) struct PostsTo {
+    pub(super) url: String,
+    /// Shown as a bearer.
+    pub(super) secret: Option<String>,
+}
+
 /// Everything that the bridge knows.
 #[derive(Debug, Default)]
 pub(super) struct World {
@@ -80,6 +88,8 @@ pub(super) struct World {
     pub(super) number: String,
     pub(super) chats: Vec<BridgeChat>,
     pub(super) said: HashMap<String, Vec<Said>>,
+    /// Where its webhooks go. `None`: its owner posts them.
+    pub(super) posts_to: Option<PostsTo>,
     /// Ours that have not come back yet.
     pub(super) echoes: Vec<Said>,
     /// How often each path was asked.

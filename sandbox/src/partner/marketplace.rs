@@ -1,34 +1,26 @@
 //! What the marketplace of seed 000 does with a reservation: a provider accepts, and the restaurant is told. Signed as in the
 //! document, whose body is not the text that was signed.
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::{
-    Request, Uri,
-    header::{CONTENT_TYPE, HOST},
-};
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::{
     Server, Webhook,
     verdict::{dumps, hex_signature},
 };
-use crate::stand_in::{lock, now};
+use crate::{
+    post::post,
+    stand_in::{lock, now},
+};
 
 /// What is sold for.
 const RESERVATION: &str = "event.reservation_confirmed";
 
 /// The header of the document's sender.
 const SIGNATURE: &str = "X-HMAC-Signature";
-
-/// How much of an answer is kept, in bytes.
-const LARGEST_ANSWER: usize = 4_096;
 
 /// A webhook that the partner sent, and how it was answered.
 #[derive(Debug, Clone, Serialize)]
@@ -93,7 +85,7 @@ async fn tell(url: &str, secret: &str, reservation: &Value) -> Told {
     // `json.dumps(payload, sort_keys=True)`: reading it sorts its keys.
     let sorted: Value = serde_json::from_slice(&body).expect("it was written as JSON");
     let signature = hex_signature(secret, &dumps(&sorted));
-    let answered = post(url, (SIGNATURE, &signature), body.clone()).await;
+    let answered = post(url, &[(SIGNATURE, &signature), ("X-Partner-ID", "findyourwork")], body.clone()).await;
     let (status, answer) = match answered {
         Ok((status, answer)) => (Some(status), answer),
         Err(error) => (None, error.to_string()),
@@ -121,30 +113,6 @@ fn booked(reservation: &Value) -> Booked<'_> {
     }
 }
 
-/// One request on a connection of its own, to a server on loopback.
-async fn post(
-    url: &str,
-    signature: (&str, &str),
-    body: Vec<u8>,
-) -> Result<(u16, String), Box<dyn Error + Send + Sync>> {
-    let url: Uri = url.parse()?;
-    let authority = url.authority().ok_or("the URL names no host")?;
-    let stream = TcpStream::connect((authority.host(), authority.port_u16().unwrap_or(80))).await?;
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let request = Request::post(url.path_and_query().map_or("/", |path| path.as_str()))
-        .header(HOST, authority.as_str())
-        .header(CONTENT_TYPE, "application/json")
-        .header(signature.0, signature.1)
-        .header("X-Partner-ID", "findyourwork")
-        .body(Body::from(body))?;
-    let answer = sender.send_request(request).await?;
-    let status = answer.status().as_u16();
-    let answer = to_bytes(Body::new(answer.into_body()), LARGEST_ANSWER).await?;
-    connection.abort();
-    Ok((status, String::from_utf8_lossy(&answer).into_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -168,8 +136,8 @@ mod tests {
         let body = super::dumps(&reservation);
         let signature = super::hex_signature(&secret, &body);
         let (url, name) = (marketplace.url(), "X-Partner-Signature");
-        super::post(url, (name, "test"), body.clone()).await.expect("answered");
-        super::post(url, (name, &signature), body).await.expect("answered");
+        super::post(url, &[(name, "test")], body.clone()).await.expect("answered");
+        super::post(url, &[(name, &signature)], body).await.expect("answered");
         let [told] = marketplace.told().wait_for(1, LIMIT).await.try_into().expect("one, for what it believed");
         assert_eq!((told.status, told.answer.as_str()), (Some(200), r#"{"status":"ack"}"#));
         let got = restaurant.messages().pop().expect("one");

@@ -7,6 +7,7 @@ pub mod chats;
 pub mod codes;
 pub mod contacts;
 pub mod erasure;
+pub mod evolution;
 pub mod experiences;
 pub mod health;
 pub mod incoming;

@@ -274,6 +274,11 @@ pub const VARIABLES: &[Variable] = &[
         "What the bridge shows when it posts to /api/v1/whatsapp/webhook/: X-Hub-Signature-256 with it as the key, or it as a bearer. Two, separated by a comma, while you rotate. Unset: all are refused, unless the whole API is open.",
     ),
     variable(
+        "WHATSAPP_EVOLUTION_INSTANCES",
+        "",
+        "Instances of Evolution API whose chats are conversations too, by name, separated by commas; their webhooks go to /api/v1/webhooks/evolution/. Unset: none, and nothing of what people write there is stored.",
+    ),
+    variable(
         "WHATSAPP_REQUIRE_REGISTERED_CODES",
         "false",
         "true: a reservation code that was not issued here makes no request.",
@@ -560,6 +565,8 @@ pub struct ConversationsSettings {
     pub cache: Duration,
     /// What the bridge's webhooks must show. Empty: all are refused, unless the whole API is open.
     pub webhook_secrets: Vec<SecretString>,
+    /// Instances of Evolution API whose chats are conversations too.
+    pub evolution_instances: Vec<String>,
     /// A code that was not issued here makes no request (d30).
     pub require_registered_codes: bool,
     /// Messages through the bridge within 24 hours; 0 is no limit.
@@ -916,6 +923,7 @@ fn conversations(env: &mut Environment) -> ConversationsSettings {
         bridge: url.map(|url| BridgeSettings { url, timeout }),
         cache: env.seconds("WHATSAPP_CACHE_SECONDS", 0.0),
         webhook_secrets: env.list("WHATSAPP_WEBHOOK_SECRET").into_iter().map(Into::into).collect(),
+        evolution_instances: env.list("WHATSAPP_EVOLUTION_INSTANCES"),
         require_registered_codes: env.flag("WHATSAPP_REQUIRE_REGISTERED_CODES"),
         daily_limit: env.number("WHATSAPP_DAILY_LIMIT", 0, 1_000_000),
         warm_up_days: env.number("WHATSAPP_WARM_UP_DAYS", 0, 365),

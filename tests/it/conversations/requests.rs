@@ -6,6 +6,7 @@ use crate::conversations::notices::{GROUP, ask, know_told_experience, show, stor
 use crate::conversations::webhooks::{CUSTOMER, SA, WEBHOOK, hear, reservations};
 use crate::harness::app::{App, seconds};
 use crate::harness::pair::story;
+use crate::harness::program::{built, words};
 
 const OPERATOR: &str = "593990000009";
 
@@ -152,6 +153,36 @@ story!(staff_decide, async |app: &App| {
     }
     assert_eq!(app.get(&format!("{SA}reservations/{nothing}/")).await.status, 404);
 });
+
+// A reservation as newcomers see it, and how it ends when the operator refuses, or nothing leaves.
+#[tokio::test]
+async fn a_demo_plays_a_reservation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let demo = async |arguments: &[&str]| {
+        let mut program = tokio::process::Command::new(built("recado"));
+        let program = program.env_clear().current_dir(folder.path()).args(["demo", "conversations"]).args(arguments);
+        let output = program.kill_on_drop(true).output().await.expect("it runs");
+        (output.status.code(), words(&output))
+    };
+    let (status, shown) = demo(&["--fault", "503"]).await;
+    assert_eq!(status, Some(0), "{shown}");
+    for line in [
+        "RES-BALLES-",
+        r#""status":"reservation_created""#,
+        "told in the group",
+        r#""reservation_status":"availability_confirmed""#,
+        "4 passengers, status availability_confirmed",
+    ] {
+        assert!(shown.contains(line), "{line} is missing in:\n{shown}");
+    }
+    let (status, shown) = demo(&["--fault", "400"]).await;
+    assert!(status == Some(0) && shown.contains("told at the operator's number"), "{shown}");
+    let (status, shown) = demo(&["--answer", "2"]).await;
+    assert!(
+        status == Some(1) && shown.contains(r#"The availability was not confirmed: the request is "rejected"."#),
+        "{shown}"
+    );
+}
 
 // S003-22: filters and pages; without pages all of them.
 story!(requests_are_listed, async |app: &App| {

@@ -3,6 +3,7 @@
 pub(crate) mod chats;
 pub(crate) mod codes;
 pub(crate) mod erasure;
+pub(crate) mod evolution;
 pub(crate) mod experiences;
 pub(crate) mod messages;
 pub(crate) mod operators;

@@ -2,6 +2,8 @@
 //!
 //! Evolution tries a webhook ten times, but not after 400, 401, 403, 404 or 422. So only what will never be understood is
 //! answered with one of these; an event that we do not use, or an unknown message, is 200, however large its media.
+//!
+//! What people write to an instance whose chats are conversations comes here too, and goes there.
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use crate::auth::EvolutionCaller;
 use crate::extract::body;
 use crate::extract::path::Segment;
 use crate::problem::Problem;
+use crate::routes::conversations::evolution;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
@@ -56,6 +59,7 @@ async fn accept(api: &Api, event: Option<&str>, body: Option<&Value>) -> Result<
         return Ok(axum::Json(WebhookAnswer {
             status: "ok",
             accepted: 0,
+            messages: None,
             ignored: vec![reason.to_owned()],
             task_id: None,
         }));
@@ -64,9 +68,13 @@ async fn accept(api: &Api, event: Option<&str>, body: Option<&Value>) -> Result<
     if let Some(connection) = &connection {
         observe(api, connection);
     }
+    let conversed = evolution::hear(api, event, body).await?;
     let accepted = receipts.len();
     let task_id = if accepted == 0 { None } else { Some(api.enqueue.accept(&ApplyReceipts { receipts }).await?) };
-    Ok(axum::Json(WebhookAnswer { status: "ok", accepted, ignored, task_id }))
+    let messages = conversed.as_ref().map(|conversed| conversed.messages);
+    // To conversations, a message that is no receipt is no mistake.
+    let ignored = conversed.map_or(ignored, |conversed| conversed.ignored);
+    Ok(axum::Json(WebhookAnswer { status: "ok", accepted, messages, ignored, task_id }))
 }
 
 /// Says so when the telephone of an instance comes or goes. Nothing is sent because of it: retries come by themselves.
@@ -95,6 +103,9 @@ struct WebhookAnswer {
     /// How many receipts there were.
     #[schema(examples(1))]
     accepted: usize,
+    /// How many messages of conversations are kept, now or before; absent where the event or the instance is none of theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<usize>,
     /// What was left aside and why, for the person who sets the webhook up; at most ten reasons.
     ignored: Vec<String>,
     /// The task that applies the receipts; absent when there are none.

@@ -258,6 +258,30 @@ pub async fn merge_lids(session: &mut Session, listed: &[Listed], now: Timestamp
     Ok(merged)
 }
 
+/// Makes known that LIDs and numbers (in digits) are the same people, as a webhook tells it: their chats become one, and what will
+/// come under the LID goes there. Those of whom it is known cost one look.
+pub async fn unite(session: &mut Session, people: &[(String, String)], now: Timestamp) -> Result<u64> {
+    let lids: Vec<&str> = people.iter().map(|(lid, _)| lid.as_str()).collect();
+    let united: Vec<(String,)> = sql!(
+        all(String,),
+        session,
+        "select chat_id from whatsapp_chats where chat_id = any($1) and merged_into is not null",
+        Texts(&lids)
+    )?;
+    let united: HashSet<String> = united.into_iter().map(|(lid,)| lid).collect();
+    let new = people.iter().filter(|(lid, _)| !united.contains(lid)).map(|(lid, digits)| Listed {
+        chat_id: lid.clone(),
+        phone: Some(digits.clone()),
+        ..Listed::default()
+    });
+    let new: Vec<Listed> = new.collect();
+    if new.is_empty() {
+        return Ok(0);
+    }
+    upsert(session, &new, now).await?;
+    merge_lids(session, &new, now).await
+}
+
 async fn merge(session: &mut Session, lid: &str, number: &str, now: Timestamp) -> Result<bool> {
     let Some(from) = find_by_chat_id(session, lid).await? else { return Ok(false) };
     let as_number = Listed {

@@ -1,0 +1,156 @@
+//! Evolution API as a bridge: what its webhooks say of chats takes effect as the Node service's does.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::conversations::codes::{issue, know_experience};
+use crate::conversations::notices::{GROUP, know_told_experience, show};
+use crate::conversations::webhooks::{CUSTOMER, SA, messages, reservations};
+use crate::harness::app::App;
+use crate::harness::pair::story;
+
+const WEBHOOK: &str = "/api/v1/webhooks/evolution/";
+const CONVERSING: (&str, &str) = ("WHATSAPP_EVOLUTION_INSTANCES", "otra, tours");
+
+/// `messages.upsert` of the instance whose chats are ours, as it was recorded.
+fn upsert(key: &Value, message: &Value) -> Value {
+    json!({"event": "messages.upsert", "instance": "tours", "data": {
+        "key": key, "pushName": "Ana", "message": message, "messageType": "conversation", "messageTimestamp": 1_768_919_400,
+        "source": "android", "instanceId": "b8261528-bdf2-4e8c-a553-55a9657a73de",
+    }, "date_time": "2026-01-20T14:30:00.000Z", "apikey": "INSTTOKEN"})
+}
+
+fn said(id: &str, jid: &str, text: &str) -> Value {
+    upsert(&json!({"id": id, "remoteJid": jid, "fromMe": false}), &json!({ "conversation": text }))
+}
+
+fn of_customer(id: &str, text: &str) -> Value {
+    said(id, &format!("{CUSTOMER}@s.whatsapp.net"), text)
+}
+
+async fn hear(app: &App, webhook: &Value) -> Value {
+    app.post(WEBHOOK, webhook).await.must_be(200)
+}
+
+// S003-1, S003-23: a code is a request once, however often and by how many at once it is told; the group's "1" answers.
+story!(a_reservation_goes_through_evolution, [CONVERSING], async |app: &App| {
+    know_told_experience(app).await;
+    let code = issue(app).await;
+    let webhook = of_customer("3EB0A1", &format!("Hola, mi código es {code}, somos 4 personas"));
+    let heard = join_all((0..20).map(|_| hear(app, &webhook))).await;
+    assert!(heard.iter().all(|heard| heard["messages"] == 1 && heard["ignored"] == json!([])), "{heard:?}");
+    let kept = messages(app, &format!("{CUSTOMER}@c.us")).await;
+    assert_eq!(
+        (kept.len(), &kept[0]["type"], &kept[0]["timestamp"]),
+        (1, &json!("in"), &json!("2026-01-20T14:30:00.000000Z"))
+    );
+    assert_eq!((&kept[0]["metadata"]["sender_name"], &kept[0]["phone"]), (&json!("Ana"), &json!(CUSTOMER)));
+    let requests = reservations(app, "").await;
+    let [request] = requests.as_slice() else { panic!("{requests:?}") };
+    assert_eq!((&request["passengers"], &request["customer_phone"]), (&json!(4), &json!(CUSTOMER)));
+    app.drain().await;
+    let key = json!({"id": "3EB0A2", "remoteJid": GROUP, "fromMe": false, "participant": "77@lid",
+        "participantAlt": "593990000009@s.whatsapp.net"});
+    hear(app, &upsert(&key, &json!({"conversation": "1"}))).await;
+    let answered = show(app, request["id"].as_str().expect("an id")).await;
+    assert_eq!(answered["status"], "availability_confirmed");
+    assert_eq!(messages(app, GROUP).await[0]["metadata"]["sender_phone"], "593990000009");
+});
+
+// d31: a person of whom a LID was known is one chat with her number, before and after.
+story!(a_lid_and_its_number_are_one_chat, [CONVERSING], async |app: &App| {
+    hear(app, &said("L1", "37881745801364@lid", "Hola")).await;
+    assert_eq!(messages(app, "37881745801364@lid").await[0]["phone"], Value::Null);
+    let key = json!({"id": "L2", "remoteJid": "37881745801364@lid", "remoteJidAlt": format!("{CUSTOMER}@s.whatsapp.net"),
+        "fromMe": false, "addressingMode": "lid"});
+    hear(app, &upsert(&key, &json!({"conversation": "RES-LID-1"}))).await;
+    hear(app, &said("L3", "37881745801364:4@lid", "¿Hay cupo?")).await;
+    let kept = messages(app, &format!("{CUSTOMER}@c.us")).await;
+    let mut ids: Vec<&str> = kept.iter().filter_map(|message| message["whatsapp_id"].as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["L1", "L2", "L3"]);
+    assert_eq!(reservations(app, "").await[0]["customer_phone"], CUSTOMER);
+});
+
+// S003-23: captions count; ours ask for nothing; statuses, reactions and what has no id are left aside.
+story!(evolution_tells_of_all_kinds_of_messages, [CONVERSING], async |app: &App| {
+    know_experience(app).await;
+    let jid = format!("{CUSTOMER}@s.whatsapp.net");
+    let key = |id: &str, from_me: bool| json!({"id": id, "remoteJid": jid, "fromMe": from_me});
+    let photo = json!({"ephemeralMessage": {"message": {"imageMessage": {"caption": "RES-FOTO-1", "jpegThumbnail": "x".repeat(100_000),
+        "contextInfo": {"stanzaId": "K0"}}}}});
+    hear(app, &upsert(&key("K1", false), &photo)).await;
+    hear(app, &upsert(&key("K2", true), &json!({"extendedTextMessage": {"text": "Su código es RES-OURS-1"}}))).await;
+    let long = format!("{} RES-LARGO-1", "x".repeat(30_000));
+    hear(app, &upsert(&key("K3", false), &json!({ "conversation": long }))).await;
+    for aside in [
+        said("K4", "status@broadcast", "RES-STATUS-1"),
+        said("K5", "123@newsletter", "RES-CANAL-1"),
+        upsert(&key("K6", false), &json!({"reactionMessage": {"text": "RES-X-1", "key": {"id": "K1"}}})),
+        upsert(&json!({"remoteJid": jid}), &json!({"conversation": "RES-X-2"})),
+        upsert(&json!([1]), &json!(7)),
+        json!({"event": "messages.upsert", "instance": "tours"}),
+    ] {
+        let heard = hear(app, &aside).await;
+        assert_eq!((&heard["messages"], heard["ignored"].as_array().map(Vec::len)), (&json!(0), Some(1)), "{aside}");
+    }
+    let kept = messages(app, &format!("{CUSTOMER}@c.us")).await;
+    let facts: Vec<_> = kept.iter().map(|one| (&one["whatsapp_id"], &one["type"], &one["media_type"])).collect();
+    let (into, out) = (json!("in"), json!("out"));
+    assert_eq!(facts.len(), 3, "{kept:?}");
+    assert!(
+        facts.contains(&(&json!("K1"), &into, &json!("image"))) && facts.contains(&(&json!("K2"), &out, &Value::Null))
+    );
+    let photo = kept.iter().find(|one| one["whatsapp_id"] == "K1").expect("a photograph");
+    assert_eq!((&photo["full_content"], &photo["reply_to_whatsapp_id"]), (&json!("RES-FOTO-1"), &json!("K0")));
+    let mut codes: Vec<String> = reservations(app, "")
+        .await
+        .iter()
+        .map(|one| one["tour_code"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    codes.sort();
+    assert_eq!(codes, ["RES-FOTO-1", "RES-LARGO-1"]);
+});
+
+// An installation that only sends stores no chats, and neither do instances that are not named.
+story!(chats_of_other_instances_are_not_stored, async |app: &App| {
+    let heard = hear(app, &of_customer("N1", "RES-NADA-1")).await;
+    assert_eq!((&heard["messages"], heard["ignored"].as_array().map(Vec::len)), (&Value::Null, Some(1)));
+    assert!(messages(app, &format!("{CUSTOMER}@c.us")).await.is_empty() && reservations(app, "").await.is_empty());
+    let nothing = app.get(&format!("{SA}chats/")).await.must_be(200);
+    assert_eq!(nothing["chats"], json!([]));
+});
+
+// S003-22: the session and its QR code, where Evolution is the only bridge.
+story!(
+    evolution_tells_of_its_session,
+    [("WHATSAPP_SERVICE_URL", ""), ("WHATSAPP_EVOLUTION_INSTANCES", "tours")],
+    async |app: &App| {
+        let event = |event: &str, data: Value| json!({"event": event, "instance": "tours", "data": data});
+        let status = async || app.get(&format!("{SA}status/")).await.must_be(200)["session"].clone();
+        hear(
+            app,
+            &event(
+                "qrcode.updated",
+                json!({"qrcode": {"instance": "tours", "code": "2@abc", "base64": "data:image/png;base64,AAAA"}}),
+            ),
+        )
+        .await;
+        assert_eq!(status().await["status"], "qr_pending");
+        assert_eq!(app.get(&format!("{SA}qr/")).await.must_be(200)["qr"], "2@abc");
+        hear(
+            app,
+            &event("connection.update", json!({"instance": "tours", "state": "connecting", "statusReason": 200})),
+        )
+        .await;
+        assert_eq!(status().await["status"], "qr_pending");
+        let open =
+            json!({"instance": "tours", "state": "open", "statusReason": 200, "wuid": "593999000111@s.whatsapp.net"});
+        let by_event = json!({"instance": "tours", "data": open});
+        app.post(&format!("{WEBHOOK}connection-update"), &by_event).await.must_be(200);
+        let connected = status().await;
+        assert_eq!((&connected["status"], &connected["phone_number"]), (&json!("connected"), &json!("593999000111")));
+        hear(app, &event("connection.update", json!({"state": "close", "statusReason": 401}))).await;
+        assert_eq!(status().await["status"], "expired");
+    }
+);
