@@ -260,8 +260,8 @@ mod tests {
 
     use super::*;
 
-    fn one(item: Value) -> (Message, Option<String>) {
-        read(&item).expect("it is a message")
+    fn one(item: &Value) -> (Message, Option<String>) {
+        read(item).expect("it is a message")
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_person_is_known_by_her_number() {
-        let of = |key: Value| one(json!({"key": key, "message": {"conversation": "x"}, "pushName": "Ana"}));
+        let of = |key: Value| one(&json!({"key": key, "message": {"conversation": "x"}, "pushName": "Ana"}));
         let number = "593991234567@s.whatsapp.net";
         for key in [
             json!({"id": "A", "remoteJid": "77@lid", "remoteJidAlt": number}),
