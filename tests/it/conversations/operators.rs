@@ -136,7 +136,7 @@ story!(the_group_of_an_experience_is_found_by_four_rules, async |app: &App| {
     app.default_group(&operator, &Value::Null).await.must_be(200);
     assert_eq!(current("new").await, (first, true, false), "the default binding is there still");
     app.experience("new", "Otra vez").await.must_be(200);
-    assert_eq!(current("new").await.1, true, "telling of it again changes no group");
+    assert!(current("new").await.1, "telling of it again changes no group");
 });
 
 // S003-9, S003-11, S003-27: what is no group is refused, and nothing changes.

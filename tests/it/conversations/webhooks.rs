@@ -147,7 +147,7 @@ story!(what_a_message_lacks_is_named, async |app: &App| {
     let refused = async |path: &str, body: &Value| {
         let refused = app.post(path, body).await.must_be(400);
         assert_eq!(
-            (refused["status"].as_str(), refused.as_object().map(|object| object.len())),
+            (refused["status"].as_str(), refused.as_object().map(serde_json::Map::len)),
             (Some("error"), Some(2)),
             "{refused}"
         );

@@ -177,5 +177,5 @@ story!(metrics_tell_partners_apart, [SECRET_KEY], async |app: &App| {
     ] {
         assert!(text.contains(expected), "{expected}");
     }
-    assert!(!text.contains("whsec_") && !text.contains(&app.sandbox.partner.url()), "no secret, no URL of a partner");
+    assert!(!text.contains("whsec_") && !text.contains(app.sandbox.partner.url()), "no secret, no URL of a partner");
 });

@@ -78,7 +78,7 @@ impl Provider for ThroughBridge {
             Ok(sent) => {
                 Ok(SendReceipt { provider_message_id: sent.message_id, status: Some(200), ..SendReceipt::default() })
             }
-            Err(failure) => Err(meaning(failure)),
+            Err(failure) => Err(meaning(&failure)),
         }
     }
 
@@ -102,7 +102,7 @@ impl Provider for ThroughBridge {
     }
 }
 
-fn meaning(failure: Failure) -> SendFailure {
+fn meaning(failure: &Failure) -> SendFailure {
     let reason = failure.to_string();
     let (class, code, fault) = match failure {
         Failure::NotReady => (FailureClass::Transient, API_ERROR, Fault::Account),

@@ -27,6 +27,7 @@ fn look_up_interval(window: Duration) -> Duration {
 }
 
 /// What of a failure decides how its message goes on.
+#[derive(Clone, Copy)]
 struct Verdict {
     class: FailureClass,
     retry_after: Option<Duration>,
