@@ -1,7 +1,7 @@
 //! The console: the pages under `/admin/` on which operators and staff use Recado.
 //!
 //! The server renders HTML; htmx makes it quick and live, and without scripts every page is still a link and every action a
-//! form. All URLs stand on one page, [`pages`]. A handler's first argument says who may come in (`May<Operate>`), and a route
+//! form. All URLs stand on one page, `pages`. A handler's first argument says who may come in (`May<Operate>`), and a route
 //! whose handler does not ask does not compile. `docs/adding-a-page.md` is the way to add one.
 
 mod assets;
