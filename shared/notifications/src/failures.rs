@@ -175,6 +175,17 @@ pub const CODES: [Code; 15] = [
         ),
     ),
     code(
+        "WHATSAPP_SESSION_RESTS",
+        (
+            "La sesión del servicio de WhatsApp dice estar conectada, pero sus mensajes no salen, o el número ya envió lo que se le permite en un día; descansa y luego se prueba otra vez.",
+            "The session of the WhatsApp bridge says that it is connected, but its messages do not leave, or the number has sent what it may in a day; it rests, and is tried again.",
+        ),
+        (
+            "Mire `recado whatsapp status`. Reinicie la sesión o escanee el código QR; docs/whatsapp.md dice qué significa cada aviso.",
+            "Look at `recado whatsapp status`. Restart the session or scan the QR code; docs/whatsapp.md says what each warning means.",
+        ),
+    ),
+    code(
         "WHATSAPP_RECEIPT_ERROR",
         (
             "WhatsApp rechazó el mensaje después de que Evolution API lo tomara.",

@@ -20,7 +20,7 @@ impl App {
     async fn worker_row(&self) {
         self.sql(
             "insert into workers (id, queues, concurrency, held, version, started_at, seen_at, running, running_tasks, clock_ahead_ms)
-             select 'host:1:a', 'notifications,webhooks,sync,maintenance', 1, 0, '0', created_at, created_at, 0, '[]', 0 from schedules where name = 'cleanup'",
+             select 'host:1:a', 'notifications,webhooks,conversations,sync,maintenance', 1, 0, '0', created_at, created_at, 0, '[]', 0 from schedules where name = 'cleanup'",
         )
         .await;
     }
@@ -76,7 +76,7 @@ story!(the_doctor_says_it_in_one_sentence, async |app: &App| {
     assert!(ill.status.code() == Some(1) && first.starts_with("Ningún worker lee"), "{ill:?}");
     let told = app.recado(&["--json", "doctor"]).await;
     let told: Value = serde_json::from_str(&words(&told)).expect("JSON");
-    assert_eq!(told["findings"].as_array().map(Vec::len), Some(6));
+    assert_eq!(told["findings"].as_array().map(Vec::len), Some(7));
     app.worker_row().await;
     app.sql("update workers set seen_at = '2999-01-01T00:00:00.000000Z'").await;
     let well = app.recado(&["doctor"]).await;

@@ -54,7 +54,7 @@ story!(an_unattended_queue_is_told, async |app: &App| {
     app.know_carlos().await;
     app.accepted(&sample::event()).await;
     let report = app.recado_json(&["queues"]).await;
-    assert_eq!(report["unattended"].as_array().map(Vec::len), Some(6));
+    assert_eq!(report["unattended"].as_array().map(Vec::len), Some(7));
     let email = &report["lanes"][0];
     assert_eq!((&email["lane"], &email["queued"]), (&json!("notifications.email"), &json!(1)));
     assert!(words(&app.recado(&["queues"]).await).contains("notifications.email"));
