@@ -124,7 +124,7 @@ const fn code(code: &'static str, meaning: (&'static str, &'static str), remedy:
 }
 
 /// Every code that the product gives a message that failed.
-pub const CODES: [Code; 15] = [
+pub const CODES: [Code; 16] = [
     code(
         "EMAIL_SEND_FAILED",
         (
