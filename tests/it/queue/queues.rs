@@ -129,7 +129,7 @@ story!(a_running_worker_follows_pauses_and_drains, [("WORKER_LEASE_SECONDS", "0.
     assert_eq!(app.task(waiting).await.state, State::Queued);
     assert_eq!(
         app.get("/api/v1/operations/workers/").await.must_be(200)["unattended"].as_array().map(Vec::len),
-        Some(6)
+        Some(7)
     );
     assert_eq!(app.delete(&drain, &json!({})).await.must_be(200)["state"], "working");
     until("it works again", async || app.task(waiting).await.state == State::Success).await;
