@@ -7,7 +7,7 @@ create table audit (
     actor_kind text not null,
     -- Name of the user, of the key, of the account of the operating system, or of the schedule.
     actor text not null,
-    -- From where it was asked; empty where nobody asked over a network.
+    -- From where it was asked; empty where it was not asked over a network.
     address text not null,
     -- What was done: `retry`, `cancel`, `log_in`.
     action text not null,

@@ -22,7 +22,7 @@ create table tasks (
     lost_leases integer not null,
     -- A worker fell silent that may have begun it: at most so many such tasks begin together in a worker. 0: no suspicion.
     suspect_group integer not null,
-    -- Of a task under suspicion: it has begun. Of others nobody knows, for a claim of thousands does not say which began.
+    -- Of a task under suspicion: it has begun. Of others it is unknown, for a claim of thousands does not say which began.
     begun boolean not null,
     lease_until timestamptz,
     -- The last run ended without an answer: its worker died or stopped, or it took too long. What it did outside is unknown.

@@ -20,7 +20,7 @@ create table samples (
     deferred bigint not null,
     failed bigint not null,
     delivered bigint not null,
-    -- Queued tasks, and how long the oldest had been due, in milliseconds. The highest of what was looked at; null where nobody looked.
+    -- Queued tasks, and how long the oldest had been due, in milliseconds. The highest of what was looked at; null where it was not looked at.
     depth bigint,
     oldest_ms bigint,
     -- How many of each length, in the buckets of shared/queue/src/samples: from due to begun, a run, an attempt.

@@ -1,11 +1,11 @@
 -- Decisions that no other row tells: why a message waits, which receipt came, who cancelled; and of an event that reached
--- nobody, why each channel was skipped.
+-- no one, why each channel was skipped.
 create table journal (
     id uuid primary key,
     at timestamptz not null,
     correlation_id uuid not null,
     customer_id text not null,
-    -- Null when the event reached nobody.
+    -- Null when the event reached no one.
     task_id uuid,
     notification_id uuid,
     channel text,

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use recado_conversations::sessions::{self, BRIDGE};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Trouble};
 use recado_kernel::errors::explain;
@@ -35,6 +36,7 @@ pub(crate) struct Checks {
     database: Sampled<Result<(), Trouble>>,
     queue: Sampled<Result<(), String>>,
     figures: Sampled<Arc<Figures>>,
+    whatsapp: Sampled<Option<bool>>,
     queue_lost_at: Mutex<Option<Instant>>,
 }
 
@@ -61,6 +63,7 @@ impl Checks {
             database: Sampled::every(WRITE_EVERY),
             queue: Sampled::every(WRITE_EVERY),
             figures: Sampled::every(COUNT_EVERY),
+            whatsapp: Sampled::when_costly(),
             queue_lost_at: Mutex::default(),
         }
     }
@@ -91,6 +94,20 @@ impl Checks {
             return Duration::ZERO;
         }
         lost_at.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// Whether a message would leave through the WhatsApp bridge, as far as is known. `None`: it could not be asked.
+    pub(crate) async fn whatsapp(&self) -> Option<bool> {
+        let ask = async {
+            let asked = async {
+                sessions::is_connected(&mut self.context.db.read().await?, BRIDGE, self.context.clock.now()).await
+            };
+            asked
+                .await
+                .inspect_err(|error| tracing::warn!(%error, "the WhatsApp session could not be read: {error}"))
+                .ok()
+        };
+        self.whatsapp.get(ask).await
     }
 
     /// How much waits.

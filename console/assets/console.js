@@ -53,7 +53,7 @@
     if (!live) return;
     paused = !paused;
     $("#live-pause").setAttribute("aria-pressed", String(paused));
-    // A new element asks anew; an old one that is gone lets go of its stream.
+    // A new element asks again; an old one that is gone lets go of its stream.
     const next = live.cloneNode();
     live._htmx?.sse?.reader?.cancel();
     live.replaceWith(next);

@@ -76,7 +76,7 @@ correlation = All that one event caused:
 payload = Payload
 payload-masked = Words and addresses of people are hidden.
 history = History
-history-empty = Nobody has done anything to this yet.
+history-empty = Nothing has been done to this yet.
 
 task = Task
 task-title = Task
@@ -290,7 +290,7 @@ login-password = Password
 login-do = Log in
 login-refused = Name or password is wrong, or there were too many attempts. After ten failures, wait 15 minutes.
 login-help = Without a password? Ask for a link: recado user reset NAME
-login-open = Nobody need log in: this installation has no key and answers to this machine only. The first person closes it.
+login-open = No login is needed: this installation has no key and answers to this machine only. The first person closes it.
 login-tls = This page needs TLS: over plain HTTP your browser would drop the session. Open it by https, or on the machine itself by localhost.
 password-title = Choose a password
 password-for = For { $name }. This link works once.

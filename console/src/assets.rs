@@ -3,48 +3,33 @@
 use std::sync::LazyLock;
 
 use axum::extract::Path;
-use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
+use axum::response::Response;
 
 use crate::auth::{Enter, May};
 use crate::failure::Failure;
+use crate::files::{self, CSS, File, JAVASCRIPT};
 
-struct Asset {
-    name: &'static str,
-    media_type: &'static str,
-    is_compressed: bool,
-    bytes: &'static [u8],
-}
-
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-
-static ASSETS: [Asset; 5] = [
-    Asset {
+static ASSETS: [File; 5] = [
+    File {
         name: "htmx.js",
         media_type: JAVASCRIPT,
         is_compressed: true,
         bytes: include_bytes!("../assets/htmx.js.gz"),
     },
-    Asset {
+    File {
         name: "hx-sse.js",
         media_type: JAVASCRIPT,
         is_compressed: true,
         bytes: include_bytes!("../assets/hx-sse.js.gz"),
     },
-    Asset {
+    File {
         name: "console.js",
         media_type: JAVASCRIPT,
         is_compressed: false,
         bytes: include_bytes!("../assets/console.js"),
     },
-    Asset {
-        name: "console.css",
-        media_type: "text/css; charset=utf-8",
-        is_compressed: false,
-        bytes: include_bytes!("../assets/console.css"),
-    },
-    Asset {
+    File { name: "console.css", media_type: CSS, is_compressed: false, bytes: include_bytes!("../assets/console.css") },
+    File {
         name: "icon.svg",
         media_type: "image/svg+xml",
         is_compressed: false,
@@ -52,23 +37,15 @@ static ASSETS: [Asset; 5] = [
     },
 ];
 
-/// Changes with every byte of them, so that a browser which has one need not ask again.
+/// What the addresses of these files begin with.
 pub(crate) fn edition() -> &'static str {
-    static EDITION: LazyLock<String> = LazyLock::new(|| {
-        let mut digest = Sha256::new();
-        ASSETS.iter().for_each(|asset| digest.update(asset.bytes));
-        hex::encode(&digest.finalize()[..6])
-    });
+    static EDITION: LazyLock<String> = LazyLock::new(|| files::edition(ASSETS.iter().map(|asset| asset.bytes)));
     &EDITION
 }
 
 /// `/admin/assets/{edition}-{name}`
 pub(crate) async fn asset(_: May<Enter>, Path(file): Path<String>) -> Result<Response, Failure> {
-    let (asked, name) = file.split_once('-').ok_or(Failure::NotFound)?;
-    let asset = ASSETS.iter().find(|asset| asset.name == name && asked == edition()).ok_or(Failure::NotFound)?;
-    let headers = [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
-    let compression = asset.is_compressed.then_some([(CONTENT_ENCODING, "gzip")]);
-    Ok((headers, compression, asset.bytes).into_response())
+    files::answer(&ASSETS, edition(), &file).ok_or(Failure::NotFound)
 }
 
 #[cfg(test)]

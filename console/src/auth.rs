@@ -15,8 +15,9 @@ use recado_kernel::sessions;
 use recado_kernel::users::{self, Role, Roles, User};
 
 use crate::failure::Failure;
-use crate::words::{Language, Words};
+use crate::words::Words;
 use crate::{Console, Visitor, cookies};
+use recado_kernel::language::Language;
 
 /// What a route needs of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ asks!(A, B, C, D);
 
 /// One request: who makes it, and how they want to see things.
 pub(crate) struct Visit {
-    /// `None`: the installation is open to its machine, or nobody is logged in yet.
+    /// `None`: the installation is open to its machine, or there is no login yet.
     pub(crate) user: Option<User>,
     pub(crate) session: Option<Id>,
     pub(crate) roles: Roles,
@@ -127,7 +128,7 @@ impl Visit {
             session: None,
             roles: Roles::default(),
             visitor,
-            words: Words::of(chosen.unwrap_or_else(|| Language::wanted(languages))),
+            words: Words::of(chosen.unwrap_or_else(|| Language::accepted(languages))),
             zone: console.context.config.time_zone,
             now: console.context.clock.now(),
             path: parts.uri.path().to_owned(),
@@ -136,7 +137,7 @@ impl Visit {
         }
     }
 
-    /// As `unknown`, with whoever the cookie, the proxy or the openness of the installation says it is.
+    /// As `unknown`, with the person whom the cookie, the proxy or the openness of the installation names.
     async fn read(parts: &Parts, console: &Console) -> db::Result<Self> {
         let mut visit = Self::unknown(parts, console);
         let sitting = match cookies::session(&parts.headers, &visit.visitor.host) {
@@ -173,7 +174,7 @@ impl Visit {
         self.user = Some(user);
     }
 
-    /// Whether there is anybody, or nobody need be.
+    /// Whether there is a person, or none is needed.
     pub(crate) fn is_inside(&self) -> bool {
         self.user.is_some() || !self.roles.0.is_empty()
     }

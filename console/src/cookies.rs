@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 /// What was done a moment ago, told on the next page.
 pub(crate) const NOTICE: &str = "recado_notice";
 
-/// The language of a browser on which nobody is logged in yet.
+/// The language of a browser before a login.
 pub(crate) const LANGUAGE: &str = "recado_language";
 
 /// On this machine plain HTTP is as good as TLS, and a browser takes no `__Host-` cookie over it.

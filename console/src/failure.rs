@@ -1,4 +1,4 @@
-//! Why there is no page. The door draws it, in the language of whoever asked.
+//! Why there is no page. The door draws it, in the language of the person who asked.
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ mod chart;
 mod cookies;
 mod door;
 mod failure;
+pub mod files;
 mod lists;
 mod live;
 mod masking;

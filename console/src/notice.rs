@@ -33,7 +33,7 @@ impl Notice {
         self
     }
 
-    /// Reads the cookie. Whoever can write a cookie can make it say something else, so it leads nowhere but to our own pages.
+    /// Reads the cookie. A person who can write a cookie can make it say something else, so it leads nowhere but to our own pages.
     pub(crate) fn read(cookie: &str) -> Option<Self> {
         let notice: Self = serde_json::from_slice(&hex::decode(cookie).ok()?).ok()?;
         let is_good = notice.word.chars().all(|one| one.is_ascii_lowercase() || one == '-')

@@ -12,60 +12,15 @@ use chrono_tz::Tz;
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use recado_kernel::clock::Timestamp;
-use recado_kernel::word_enum;
+use recado_kernel::language::Language;
 
-/// The languages of the console.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
-#[strum(serialize_all = "snake_case", const_into_str)]
-pub(crate) enum Language {
-    Es,
-    En,
+fn source(language: Language) -> &'static str {
+    language.pick(include_str!("../locales/es.ftl"), include_str!("../locales/en.ftl"))
 }
 
-word_enum!(Language, "a language");
-
-impl Language {
-    /// What a browser asks for (RFC 9110, section 12.5.4): of ours the one it likes most; Spanish where it likes neither.
-    pub(crate) fn wanted(header: &str) -> Self {
-        let mut best = (0.0, Self::Es);
-        for part in header.split(',') {
-            let mut pieces = part.split(';');
-            let tag = pieces.next().unwrap_or_default().trim().to_ascii_lowercase();
-            let weight = pieces.find_map(|piece| piece.trim().strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
-            let language = match tag.split('-').next() {
-                Some("es") => Self::Es,
-                Some("en") => Self::En,
-                _ => continue,
-            };
-            if weight > best.0 {
-                best = (weight, language);
-            }
-        }
-        best.1
-    }
-
-    /// The same language where facts are made into sentences: diagnosis, failures, schedules.
-    pub(crate) fn of_sentences(self) -> recado_kernel::language::Language {
-        match self {
-            Self::Es => recado_kernel::language::Language::Spanish,
-            Self::En => recado_kernel::language::Language::English,
-        }
-    }
-
-    fn source(self) -> &'static str {
-        match self {
-            Self::Es => include_str!("../locales/es.ftl"),
-            Self::En => include_str!("../locales/en.ftl"),
-        }
-    }
-
-    /// Between thousands, and before decimals.
-    fn separators(self) -> (char, char) {
-        match self {
-            Self::Es => ('.', ','),
-            Self::En => (',', '.'),
-        }
-    }
+/// Between thousands, and before decimals.
+fn separators(language: Language) -> (char, char) {
+    language.pick(('.', ','), (',', '.'))
 }
 
 /// All that is said in one language.
@@ -74,14 +29,14 @@ pub(crate) struct Words {
     bundle: FluentBundle<FluentResource>,
 }
 
-static SPANISH: LazyLock<Words> = LazyLock::new(|| Words::read(Language::Es));
-static ENGLISH: LazyLock<Words> = LazyLock::new(|| Words::read(Language::En));
+static SPANISH: LazyLock<Words> = LazyLock::new(|| Words::read(Language::Spanish));
+static ENGLISH: LazyLock<Words> = LazyLock::new(|| Words::read(Language::English));
 
 impl Words {
     pub(crate) fn of(language: Language) -> &'static Self {
         match language {
-            Language::Es => &SPANISH,
-            Language::En => &ENGLISH,
+            Language::Spanish => &SPANISH,
+            Language::English => &ENGLISH,
         }
     }
 
@@ -91,10 +46,10 @@ impl Words {
         // Marks around values would stand in the middle of URLs and attributes.
         bundle.set_use_isolating(false);
         bundle.set_formatter(Some(match language {
-            Language::Es => |value, _| as_number(Language::Es, value),
-            Language::En => |value, _| as_number(Language::En, value),
+            Language::Spanish => |value, _| as_number(Language::Spanish, value),
+            Language::English => |value, _| as_number(Language::English, value),
         }));
-        let resource = FluentResource::try_new(language.source().to_owned());
+        let resource = FluentResource::try_new(source(language).to_owned());
         let resource = resource.unwrap_or_else(|(_, errors)| panic!("{language}.ftl: {errors:?}"));
         bundle.add_resource(resource).unwrap_or_else(|errors| panic!("{language}.ftl: {errors:?}"));
         Self { language, bundle }
@@ -135,7 +90,7 @@ fn as_number(language: Language, value: &FluentValue<'_>) -> Option<String> {
 }
 
 fn written(language: Language, number: f64, decimals: usize) -> String {
-    let (thousands, decimal) = language.separators();
+    let (thousands, decimal) = separators(language);
     let text = format!("{:.*}", decimals, number.abs());
     let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
     let mut shown = String::new();
@@ -201,7 +156,7 @@ mod tests {
     fn messages(language: Language) -> BTreeMap<String, BTreeSet<String>> {
         let mut found = BTreeMap::new();
         let mut current = String::new();
-        for line in language.source().lines() {
+        for line in source(language).lines() {
             if let Some((name, _)) =
                 line.split_once(" =").filter(|_| line.starts_with(|one: char| one.is_ascii_lowercase()))
             {
@@ -260,7 +215,7 @@ mod tests {
 
     #[test]
     fn both_languages_say_the_same_with_the_same_values() {
-        let (spanish, english) = (messages(Language::Es), messages(Language::En));
+        let (spanish, english) = (messages(Language::Spanish), messages(Language::English));
         for (name, values) in &spanish {
             assert_eq!(english.get(name), Some(values), "{name}");
         }
@@ -271,7 +226,7 @@ mod tests {
 
     #[test]
     fn no_message_is_missing_and_none_is_idle() {
-        let (there, (whole, begun)) = (messages(Language::Es), asked());
+        let (there, (whole, begun)) = (messages(Language::Spanish), asked());
         let missing: Vec<&String> = whole.iter().filter(|name| !there.contains_key(*name)).collect();
         assert!(missing.is_empty(), "asked for, and not in the files: {missing:?}");
         let is_asked = |name: &String| {
@@ -329,20 +284,20 @@ mod tests {
     #[test]
     fn a_browser_gets_the_language_that_it_likes_most() {
         for (header, language) in [
-            ("", Language::Es),
-            ("en-US,en;q=0.9,es;q=0.8", Language::En),
-            ("es-EC,es;q=0.9,en;q=0.8", Language::Es),
-            ("de,fr;q=0.9", Language::Es),
-            ("de,en;q=0.3", Language::En),
-            ("en;q=nonsense;;,", Language::En),
+            ("", Language::Spanish),
+            ("en-US,en;q=0.9,es;q=0.8", Language::English),
+            ("es-EC,es;q=0.9,en;q=0.8", Language::Spanish),
+            ("de,fr;q=0.9", Language::Spanish),
+            ("de,en;q=0.3", Language::English),
+            ("en;q=nonsense;;,", Language::English),
         ] {
-            assert_eq!(Language::wanted(header), language, "{header}");
+            assert_eq!(Language::accepted(header), language, "{header}");
         }
     }
 
     #[test]
     fn numbers_and_moments_are_of_the_language() {
-        let (spanish, english) = (Words::of(Language::Es), Words::of(Language::En));
+        let (spanish, english) = (Words::of(Language::Spanish), Words::of(Language::English));
         assert_eq!(
             (spanish.number(1234.5, 1), english.number(1234.5, 1)),
             ("1.234,5".to_owned(), "1,234.5".to_owned())

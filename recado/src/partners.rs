@@ -243,7 +243,9 @@ async fn portal_link(context: &Context, options: PortalLink, json: bool) -> Outc
         return Err(format!("the partner {partner} is deleted, so it has no portal").into());
     }
     let Some(public_url) = &config.public_url else {
-        return Err("PUBLIC_URL is not set, so nobody could open the link; set it to where people reach the API".into());
+        return Err(
+            "PUBLIC_URL is not set, so the link could not be opened; set it to where people reach the API".into()
+        );
     };
     let Some(key) = &config.secret_key else {
         return Err("SECRET_KEY is not set, so the link cannot be signed; set it to that of the API".into());

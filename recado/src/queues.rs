@@ -138,7 +138,7 @@ async fn resume(context: &Context, queue: &str) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who pauses from here: whoever may use the command line may use the database too.
+/// Who pauses from here: a person who may use the command line may use the database too.
 const COMMAND_LINE: &str = "recado queues";
 
 async fn show(context: &Context, json: bool) -> Outcome {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use recado_kernel::audit::Actor;
 use recado_kernel::language::Language;
 use recado_queue::context::Context;
 use recado_queue::operations::{self, RunScheduleError};
@@ -111,7 +112,7 @@ async fn list(context: &Context, json: bool) -> Outcome {
 }
 
 async fn run_now(context: &Context, name: &str, json: bool) -> Outcome {
-    let task = match operations::run_schedule(context, name).await {
+    let task = match operations::run_schedule(context, name, &Actor::command("recado schedules")).await {
         Ok(task) => task,
         Err(RunScheduleError::Unknown) => return unknown(context, name).await,
         Err(error) => return Err(error.into()),

@@ -5,6 +5,7 @@ use recado_systems::SYSTEMS;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
@@ -106,12 +107,13 @@ fn parse_state(word: &str) -> Result<State, String> {
 
 pub(crate) async fn run(command: Command, json: bool) -> Outcome {
     let context = ledger::open().await?;
+    let actor = Actor::command("recado tasks");
     match command {
         Command::List(options) => list(&context, options, json).await,
         Command::Show { id } => show(&context, id, json).await,
         Command::Retry(Retry { all_dead: true, queue, .. }) => {
             let lanes = queue.map(|queue| queue.0).unwrap_or_default();
-            let revived = operations::retry_all_dead(&context, &lanes).await?;
+            let revived = operations::retry_all_dead(&context, &lanes, &actor).await?;
             if json {
                 print_json(&serde_json::json!({ "retried": revived }))?;
             } else {
@@ -121,14 +123,14 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
             Ok(ExitCode::SUCCESS)
         }
         Command::Retry(Retry { ids, .. }) => {
-            let revived = operations::retry(&context, &ids).await?;
+            let revived = operations::retry(&context, &ids, &actor).await?;
             if !revived.is_empty() {
                 ledger::say_when_it_is_noticed(&context);
             }
             report(&context, "retried", &ids, &revived, json).await
         }
         Command::Cancel { ids } => {
-            let cancelled = operations::cancel(&context, &ids).await?;
+            let cancelled = operations::cancel(&context, &ids, &actor).await?;
             report(&context, "cancelled", &ids, &cancelled, json).await
         }
     }

@@ -304,7 +304,7 @@ async fn requests(context: &Context, limit: i64, json: bool) -> Outcome {
         ]);
     }
     if table.is_empty() {
-        say("nobody has asked for anything yet");
+        say("no customer has asked for anything yet");
     } else {
         print(&table.render());
     }

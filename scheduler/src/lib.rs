@@ -96,7 +96,7 @@ pub async fn run_with(context: Context, intervals: Intervals, stop: Cancellation
     tracing::info!("the scheduler has stopped");
 }
 
-/// A pass that a stop finds half-way is seen through: between a commit and its rings it would leave tasks that nobody hears of
+/// A pass that a stop finds half-way is seen through: between a commit and its rings it would leave tasks that no worker hears of
 /// for a while. `None` when the stop came, or when it takes too long.
 async fn finish<T>(pass: impl Future<Output = T>, stop: &CancellationToken) -> Option<T> {
     let mut pass = std::pin::pin!(pass);

@@ -6,6 +6,7 @@ use recado_systems::SYSTEMS;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::config::Config;
 use recado_kernel::ids::Id;
@@ -201,11 +202,16 @@ async fn a_task_goes_to_another_worker_when_its_own_falls_silent_and_is_dead_the
     assert!(chain[0].error_reason.as_deref().expect("a reason").contains("three times"));
 
     // An operator retries it: task and message start again.
-    assert_eq!(operations::retry_all_dead(&ledger.context, &[Channel::Email.lane()]).await.expect("retried"), 1);
+    assert_eq!(
+        operations::retry_all_dead(&ledger.context, &[Channel::Email.lane()], &Actor::command("test"))
+            .await
+            .expect("retried"),
+        1
+    );
     assert_eq!(ledger.rung(Channel::Email.lane()).await, [id]);
     let chain = notifications::chains(&mut ledger.context.db.read().await.expect("a connection"), &[id]).await;
     assert_eq!(chain.expect("read")[0].status, Status::Queued);
-    assert_eq!(operations::cancel(&ledger.context, &[id]).await.expect("cancelled"), [id]);
+    assert_eq!(operations::cancel(&ledger.context, &[id], &Actor::command("test")).await.expect("cancelled"), [id]);
     let chain = notifications::chains(&mut ledger.context.db.read().await.expect("a connection"), &[id]).await;
     assert_eq!(chain.expect("read")[0].status, Status::Cancelled);
 }
@@ -241,5 +247,5 @@ async fn a_tick_becomes_one_task_however_many_schedulers_look() {
     assert_eq!(ledger.sweep().await.ticked, 0);
     ledger.advance(12 * 60 * 60);
     assert_eq!(ledger.sweep().await.ticked, 1);
-    assert!(operations::run_schedule(&ledger.context, "no such").await.is_err());
+    assert!(operations::run_schedule(&ledger.context, "no such", &Actor::command("test")).await.is_err());
 }

@@ -137,7 +137,7 @@ impl BackendConfig for ClaimedTasks {
 
 /// Reads rings and has their rows claimed. While the database works on one batch, the next is read.
 ///
-/// The bell may be silent because nothing was rung, and because rings are lost: it was flushed, it is another server, or nobody
+/// The bell may be silent because nothing was rung, and because rings are lost: it was flushed, it is another server, or no process
 /// could ring. So a reader that hears nothing looks into the ledger too, now and then; and while the bell is out of order, that
 /// is how it works (docs/adr/0012-an-idle-reader-looks-into-the-ledger.md).
 struct Reader {

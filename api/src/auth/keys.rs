@@ -35,6 +35,11 @@ impl Caller {
         Self { name: ANONYMOUS.to_owned(), label: ANONYMOUS.to_owned(), scopes: Scopes(vec![Scope::Admin]) }
     }
 
+    /// No key was asked for.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.name == ANONYMOUS
+    }
+
     /// Keys of the environment are the operator's own.
     fn of_environment(digest: &str) -> Self {
         let label = format!("env:{}", digest.chars().take(8).collect::<String>());

@@ -11,11 +11,13 @@ pub(crate) mod rate_limit;
 mod signature;
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use recado_kernel::api_keys::{self, Scope};
+use recado_kernel::audit::{Actor, ActorKind};
 use recado_kernel::config::Access;
 use recado_notifications::browser_tokens::BrowserToken;
 use secrecy::ExposeSecret;
@@ -26,11 +28,14 @@ use crate::client::Client;
 use crate::extract::body::RawBody;
 use crate::observe;
 use crate::problem::{Credential, Problem};
+use crate::request_id;
 use crate::state::Api;
 
 /// Proof that the caller may do what `S` says.
 pub(crate) struct May<S> {
     pub(crate) caller: Caller,
+    /// From where the caller asks, as far as it is known.
+    address: Option<IpAddr>,
     scope: PhantomData<S>,
 }
 
@@ -67,6 +72,18 @@ impl Proves for Admin {
     const SCOPE: Scope = Scope::Admin;
 }
 
+impl<S> May<S> {
+    /// Who acts, for the audit log.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor {
+            kind: if self.caller.is_anonymous() { ActorKind::Anonymous } else { ActorKind::Key },
+            name: self.caller.label.clone(),
+            address: self.address.map(|address| address.to_string()).unwrap_or_default(),
+            request_id: request_id::current().unwrap_or_default(),
+        }
+    }
+}
+
 impl<S: Proves> FromRequestParts<Arc<Api>> for May<S> {
     type Rejection = Problem;
 
@@ -80,7 +97,7 @@ impl<S: Proves> FromRequestParts<Arc<Api>> for May<S> {
         if !caller.may(S::SCOPE) {
             return Err(Problem::Forbidden { scope: S::SCOPE });
         }
-        Ok(Self { caller, scope: PhantomData })
+        Ok(Self { caller, address: Client::known(&parts.extensions), scope: PhantomData })
     }
 }
 

@@ -5,7 +5,7 @@
 //! empty text where there is nothing to refer to.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
-use recado_conversations::requests::{Language, Status as RequestStatus};
+use recado_conversations::requests::Status as RequestStatus;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_kernel::time_of_day::TimeOfDay;
@@ -318,12 +318,6 @@ impl Field for Status {
 }
 
 impl Field for RequestStatus {
-    fn read(value: Value) -> Result<Self, String> {
-        choice(value, Self::ALL, Self::as_str)
-    }
-}
-
-impl Field for Language {
     fn read(value: Value) -> Result<Self, String> {
         choice(value, Self::ALL, Self::as_str)
     }

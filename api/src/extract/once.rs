@@ -19,7 +19,7 @@ use crate::extract::{json, request};
 use crate::problem::{FieldErrors, Problem};
 
 /// A request that makes something, and makes it once however often it comes with the same `Idempotency-Key`: what was made is
-/// kept under the key in the same transaction. A caller whose answer was lost, or who was told that nobody knows, asks again.
+/// kept under the key in the same transaction. A caller whose answer was lost, or who was told that the outcome is unknown, asks again.
 pub(crate) struct Once<T> {
     pub(crate) key: OnceKey,
     pub(crate) body: T,
@@ -47,7 +47,7 @@ pub(crate) struct OnceKey {
 }
 
 impl OnceKey {
-    /// The name of what was made under this key before. From here to the end of the transaction nobody else makes it.
+    /// The name of what was made under this key before. From here to the end of the transaction no other request makes it.
     pub(crate) async fn made<T: DeserializeOwned>(
         &self,
         session: &mut Session,

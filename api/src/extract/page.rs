@@ -1,6 +1,6 @@
 //! Lists, a page at a time, as Django REST framework numbers them (S002-64).
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri};
+use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
@@ -144,7 +144,7 @@ impl Paging {
     }
 }
 
-/// A list that goes on after an entry, and is counted by nobody: turning it costs the same on every page.
+/// A list that goes on after an entry, and is never counted: turning it costs the same on every page.
 #[derive(Clone, Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Keyset {
@@ -197,7 +197,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Keyset {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let mut links = <Paging as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        let mut links = Paging::from_request_parts(parts, state).await?;
         let after = links.query.iter().rfind(|(name, _)| name == "after").map(|(_, value)| value.trim().to_owned());
         links.query.retain(|(name, _)| name != "after");
         let after = match after.filter(|after| !after.is_empty()) {
@@ -234,10 +234,21 @@ impl MaybePaging {
     ///
     /// When the list ends before this page begins; the first page may be empty.
     pub(crate) fn check(&self, count: i64) -> Result<(), Problem> {
-        match &self.0 {
-            Some(paging) if paging.page > 1 && paging.offset() >= count => Err(Problem::NoSuchPage),
-            _ => Ok(()),
-        }
+        self.neighbours(count).map(|_| ())
+    }
+
+    /// The links to the neighbours of the page; none where the whole list is answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub(crate) fn neighbours(&self, count: i64) -> Result<(Option<String>, Option<String>), Problem> {
+        self.0.as_ref().map_or(Ok((None, None)), |paging| paging.neighbours(count))
+    }
+
+    /// Whether a page is asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.is_some()
     }
 }
 
@@ -255,25 +266,9 @@ impl<S: Send + Sync> FromRequestParts<S> for MaybePaging {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let mut names = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         if names.any(|(name, _)| name == "page" || name == "page_size") {
-            return <Paging as FromRequestParts<S>>::from_request_parts(parts, state)
-                .await
-                .map(|paging| Self(Some(paging)));
+            return Paging::from_request_parts(parts, state).await.map(|paging| Self(Some(paging)));
         }
         Ok(Self(None))
-    }
-}
-
-/// For a list that has no pages unless they are asked for.
-impl<S: Send + Sync> OptionalFromRequestParts<S> for Paging {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        let is_asked = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| matches!(&*name, "page" | "page_size"));
-        if !is_asked {
-            return Ok(None);
-        }
-        <Self as FromRequestParts<S>>::from_request_parts(parts, state).await.map(Some)
     }
 }
 

@@ -7,8 +7,8 @@ mod security;
 mod wording;
 
 use axum::body::Bytes;
+use recado_console::files;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use utoipa::OpenApi;
 use utoipa::openapi;
 
@@ -83,13 +83,6 @@ pub(crate) fn base() -> openapi::OpenApi {
     Base::openapi()
 }
 
-/// Names a content by its digest, so that an old copy is recognised. Twelve digits suffice: it protects no secret.
-pub(crate) fn edition<'a>(content: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut digest = Sha256::new();
-    content.into_iter().for_each(|part| digest.update(part));
-    digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The document as it is sent.
 pub(crate) struct Document {
     pub(crate) text: Bytes,
@@ -100,7 +93,7 @@ pub(crate) struct Document {
 impl Document {
     pub(crate) fn of(document: &openapi::OpenApi) -> Self {
         let text = write(document);
-        Self { etag: format!("\"{}\"", edition([text.as_bytes()])), text: text.into() }
+        Self { etag: format!("\"{}\"", files::edition([text.as_bytes()])), text: text.into() }
     }
 }
 

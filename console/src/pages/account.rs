@@ -18,7 +18,7 @@ use crate::auth::{May, Own};
 use crate::failure::Failure;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
-use crate::words::Language;
+use recado_kernel::language::Language;
 
 #[derive(Template)]
 #[template(path = "account/me.html")]

@@ -75,7 +75,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     let hours = Asked::read(&visit.query).get("hours").filter(|hours| HOURS.contains(hours)).unwrap_or(USUAL_HOURS);
     let window = Duration::from_secs(hours * 60 * 60);
     let causes = failures::causes(&mut console.context.db.read().await?, window, visit.now).await?;
-    let language = visit.words.language.of_sentences();
+    let language = visit.words.language;
     html(&ListPage {
         page: Page::new(&console, visit, "failures", "failures-title"),
         hours,

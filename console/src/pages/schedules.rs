@@ -10,10 +10,11 @@ use recado_kernel::audit::{self, Act};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
+use recado_queue::operations::{self, RunScheduleError};
 use recado_queue::schedules::cron::{ClockChange, CronExpression};
 use recado_queue::schedules::wording::in_words;
 use recado_queue::schedules::{self, Misfire, Schedule};
-use recado_queue::tasks::{self, NewTask, State as TaskState, Task, TaskFilter};
+use recado_queue::tasks::{self, State as TaskState, Task, TaskFilter};
 use serde_json::json;
 
 use crate::Console;
@@ -103,7 +104,7 @@ struct ListPage {
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let (visit, zone) = (&may.visit, console.context.config.time_zone);
     let found = schedules::all(&mut console.context.db.read().await?).await?;
-    let language = visit.words.language.of_sentences();
+    let language = visit.words.language;
     html(&ListPage {
         page: Page::new(&console, visit, "schedules", "schedules-title"),
         plans: found.into_iter().map(|schedule| Plan::of(schedule, zone, visit.now, language)).collect(),
@@ -146,7 +147,7 @@ pub(crate) async fn show(
     let filter = TaskFilter { schedule: Some(schedule.id), ..TaskFilter::default() };
     let runs = tasks::list(&mut session, &filter, LAST_RUNS).await?.tasks;
     drop(session);
-    let language = visit.words.language.of_sentences();
+    let language = visit.words.language;
     html(&ShowPage {
         page: Page::new(&console, visit, "schedules", "schedule-title").about(&schedule.name),
         plan: Plan::of(schedule, console.context.config.time_zone, visit.now, language),
@@ -154,29 +155,21 @@ pub(crate) async fn show(
     })
 }
 
-/// Runs the job of a schedule now, whether it is enabled or not. Its next tick stays as it is. As `operations::run_schedule`, with
-/// the entry in the audit log in the same transaction.
+/// Runs the job of a schedule now, whether it is enabled or not. Its next tick stays as it is.
 pub(crate) async fn run(
     may: May<Operate>,
     State(console): State<Arc<Console>>,
     Path(name): Path<String>,
 ) -> Result<Response, Failure> {
-    let (context, now) = (&console.context, may.visit.now);
-    let mut session = context.db.begin().await?;
-    let schedule = schedules::find(&mut session, &name).await?.ok_or(Failure::NotFound)?;
-    let there = format!("{PATH}{}/", schedule.name);
-    let Ok(kind) = context.systems.kind(&schedule.job) else {
-        return Ok(then(&there, &Notice::new("schedule-unknown-job", 0)));
-    };
-    let task = NewTask::scheduled(Id::new(now), kind, now);
-    let inserted = tasks::insert(&mut session, std::slice::from_ref(&task)).await?;
-    tasks::belong_to(&mut session, &[(task.id, schedule.id)]).await?;
-    let act = Act::new("run", "schedule", &schedule.name).made(json!({ "task_id": task.id }));
-    audit::write(&mut session, &may.visit.actor(), &act, now).await?;
-    session.commit().await?;
-    context.samples.accepted(task.lane(), 1);
-    context.ring(&inserted.rings).await;
-    Ok(then(&there, &Notice::new("schedule-runs", 1).undone_by(format!("/admin/tasks/{}/cancel/", task.id))))
+    let there = format!("{PATH}{name}/");
+    match operations::run_schedule(&console.context, &name, &may.visit.actor()).await {
+        Ok(task) => {
+            Ok(then(&there, &Notice::new("schedule-runs", 1).undone_by(format!("/admin/tasks/{task}/cancel/"))))
+        }
+        Err(RunScheduleError::Unknown) => Err(Failure::NotFound),
+        Err(RunScheduleError::Job(_)) => Ok(then(&there, &Notice::new("schedule-unknown-job", 0))),
+        Err(RunScheduleError::Database(error)) => Err(error.into()),
+    }
 }
 
 /// Lets a schedule tick.

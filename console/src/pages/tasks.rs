@@ -354,7 +354,7 @@ pub(crate) async fn retry(
     State(console): State<Arc<Console>>,
     Path(id): Path<Id>,
 ) -> Result<Response, Failure> {
-    let retried = operations::retry_as(&console.context, &[id], &may.visit.actor()).await?;
+    let retried = operations::retry(&console.context, &[id], &may.visit.actor()).await?;
     let notice = if retried.is_empty() { Notice::new("nothing-to-do", 0) } else { Notice::new("retried", 1) };
     Ok(then(&format!("{PATH}{id}/"), &notice))
 }
@@ -365,7 +365,7 @@ pub(crate) async fn cancel(
     State(console): State<Arc<Console>>,
     Path(id): Path<Id>,
 ) -> Result<Response, Failure> {
-    let cancelled = operations::cancel_as(&console.context, &[id], &may.visit.actor()).await?;
+    let cancelled = operations::cancel(&console.context, &[id], &may.visit.actor()).await?;
     let notice = match cancelled.is_empty() {
         true => Notice::new("nothing-to-do", 0),
         false => Notice::new("cancelled", 1).undone_by(format!("{PATH}{id}/retry/")),

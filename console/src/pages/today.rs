@@ -25,7 +25,7 @@ use crate::lists::Asked;
 use crate::live::Topic;
 use crate::masking;
 use crate::page::{Markup, Page, html};
-use crate::words::Language;
+use recado_kernel::language::Language;
 
 #[derive(Template)]
 #[template(path = "today/show.html")]
@@ -103,7 +103,6 @@ impl Found {
     }
 
     fn told(&self, language: Language, zone: Tz) -> Diagnosis {
-        let language = language.of_sentences();
         let told = |finding: &Finding| {
             let told = telling::tell(finding, language, zone, self.now);
             Told {

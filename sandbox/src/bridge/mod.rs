@@ -34,7 +34,7 @@ use crate::{
     stand_in::{KEEP, StandIn, lock, new_id, now},
 };
 
-/// How many messages a history has when nobody says how many.
+/// How many messages a history has when none is asked for.
 const HISTORY: usize = 1000;
 
 /// How often an echo is posted that is not taken, and the time between. The public bridge posts what is five minutes old again.
@@ -233,7 +233,7 @@ impl Bridge {
         json!({"status": "connected", "phone_number": world.number, "name": world.push_name})
     }
 
-    /// The telephone loses its session. The Node service tells nobody.
+    /// The telephone loses its session. The Node service tells of it to no one.
     pub fn disconnects(&self) {
         lock(&self.server.world).logged_out = true;
     }

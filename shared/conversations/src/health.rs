@@ -81,7 +81,7 @@ pub fn trusted_from(connected_at: Option<Timestamp>, zombie_since: Option<Timest
     [connected_at, rested].into_iter().flatten().fold(day_ago, Timestamp::max)
 }
 
-/// Whether nobody has written for longer than is usual: half as long again as the longest silence among the latest messages.
+/// Whether no message has come for longer than is usual: half as long again as the longest silence among the latest messages.
 /// `moments` are theirs, in any order.
 pub fn is_silent(moments: &[Timestamp], now: Timestamp) -> bool {
     let mut moments = moments.to_vec();

@@ -537,7 +537,7 @@ fn created(request: &NewRequest, issued: &HashMap<String, Issued>, now: Timestam
     NewEvent { request: request.id, what: What::Created, facts, now }
 }
 
-/// The tasks of a new request. That which tells the operator has the request's own id. Of a code that was not issued here nobody
+/// The tasks of a new request. That which tells the operator has the request's own id. Of a code that was not issued here no one
 /// is told (d30).
 fn work(request: &NewRequest, now: Timestamp) -> impl Iterator<Item = NewTask> {
     let request_id = request.id;

@@ -70,7 +70,7 @@ pub async fn exists(session: &mut Session, id: &str) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// An organizer for whom nobody answers.
+/// An organizer that has no operator.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct WithoutOperator {
     pub id: String,

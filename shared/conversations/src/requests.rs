@@ -2,9 +2,10 @@
 //! on is decided here, pure; what happened to it is kept as facts, and told in sentences where it is read.
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List, MOST_COUNTED};
+use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Ids, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 use recado_kernel::{columns, sql, word_enum};
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
@@ -16,7 +17,7 @@ use crate::replies::{Reply, Waiting};
 #[strum(serialize_all = "snake_case", const_into_str)]
 #[schema(as = ReservationStatus, rename_all = "snake_case")]
 pub enum Status {
-    /// It is here, and nobody is being told.
+    /// It is here, and no operator is being told.
     Received,
     /// The operator is being told.
     Processing,
@@ -48,7 +49,7 @@ pub enum Step {
     /// Staff decided.
     Confirm,
     Reject,
-    /// Nobody answered in time.
+    /// No answer came in time.
     TimeOut,
 }
 
@@ -222,99 +223,87 @@ pub async fn story(session: &mut Session, request: Id) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// The languages in which a story is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
-#[strum(serialize_all = "snake_case", const_into_str)]
-pub enum Language {
-    #[default]
-    Es,
-    En,
-}
-
-word_enum!(Language, "a language");
-
 impl Event {
     /// What happened, in a sentence.
     pub fn sentence(&self, language: Language) -> String {
-        let fact = |name: &str| self.facts.get(name).and_then(Value::as_str).unwrap_or_default();
-        let means = |language| match (language, fact("means")) {
-            (Language::Es, "group") => "en su grupo de WhatsApp",
-            (Language::Es, "number") => "en su número de WhatsApp",
-            (Language::Es, "phone") => "en su teléfono de contacto",
-            (Language::Es, "email") => "por correo",
-            (Language::Es, _) => "por ningún medio",
-            (Language::En, "group") => "in their WhatsApp group",
-            (Language::En, "number") => "at their WhatsApp number",
-            (Language::En, "phone") => "at their contact phone",
-            (Language::En, "email") => "by email",
-            (Language::En, _) => "by no means",
-        };
-        let is = |name: &str| self.facts.get(name) == Some(&Value::Bool(true));
-        let reason = match fact("reason") {
+        let means = self.means(language);
+        let by = self.fact("by");
+        let reason = match self.fact("reason") {
             "" => String::new(),
             reason => format!(": {reason}"),
         };
-        let by = fact("by");
-        match (language, self.what) {
-            (Language::Es, What::Created) if is("expired") => {
-                "Un mensaje nombró el código, que ya había vencido.".to_owned()
-            }
-            (Language::Es, What::Created) if is("unregistered") => {
-                "Un mensaje nombró el código, que no fue emitido aquí; no se avisa a nadie.".to_owned()
-            }
-            (Language::Es, What::Created) => "Un mensaje nombró el código.".to_owned(),
-            (Language::Es, What::Told) if is("echo") => {
-                format!("El aviso al operador {} salió: volvió como mensaje propio.", means(language))
-            }
-            (Language::Es, What::Told) => format!("Se avisó al operador {}.", means(language)),
-            (Language::Es, What::NotYetTold) => {
-                format!("No se pudo avisar al operador {}{reason}. Se intentará de nuevo.", means(language))
-            }
-            (Language::Es, What::MeansSpent) => format!("No se puede avisar al operador {}{reason}.", means(language)),
-            (Language::Es, What::Unknown) => {
+        let plain = |spanish: &str, english: &str| language.pick(spanish, english).to_owned();
+        let with = |spanish: String, english: String| language.pick(spanish, english);
+        match self.what {
+            What::Created => self.creation(language).to_owned(),
+            What::Told if self.is("echo") => with(
+                format!("El aviso al operador {means} salió: volvió como mensaje propio."),
+                format!("The notice to the operator {means} left: it came back as a message of ours."),
+            ),
+            What::Told => with(format!("Se avisó al operador {means}."), format!("The operator was told {means}.")),
+            What::NotYetTold => with(
+                format!("No se pudo avisar al operador {means}{reason}. Se intentará de nuevo."),
+                format!("The operator could not be told {means}{reason}. It will be tried again."),
+            ),
+            What::MeansSpent => with(
+                format!("No se puede avisar al operador {means}{reason}."),
+                format!("The operator cannot be told {means}{reason}."),
+            ),
+            What::Unknown => with(
+                format!("No se sabe si el aviso al operador {means} salió{reason}. No se repite; su eco lo aclara."),
                 format!(
-                    "No se sabe si el aviso al operador {} salió{reason}. No se repite; su eco lo aclara.",
-                    means(language)
-                )
+                    "Whether the notice to the operator {means} left is not known{reason}. It is not repeated; its echo will tell."
+                ),
+            ),
+            What::NobodyTold => plain("No hay a quién avisar.", "There is no one to tell."),
+            What::Answered if self.fact("status") == "rejected" => {
+                plain("El operador la rechazó.", "The operator rejected it.")
             }
-            (Language::Es, What::NobodyTold) => "No hay a quién avisar.".to_owned(),
-            (Language::Es, What::Answered) => match fact("status") {
-                "rejected" => "El operador la rechazó.".to_owned(),
-                _ => "El operador confirmó la disponibilidad.".to_owned(),
-            },
-            (Language::Es, What::Confirmed) => format!("{by} la confirmó."),
-            (Language::Es, What::Rejected) => format!("{by} la rechazó."),
-            (Language::Es, What::TimedOut) => "Venció el plazo sin respuesta del operador.".to_owned(),
-            (Language::Es, What::Erased) => "Se borraron los datos del cliente.".to_owned(),
-            (Language::En, What::Created) if is("expired") => "A message named the code, which had expired.".to_owned(),
-            (Language::En, What::Created) if is("unregistered") => {
-                "A message named the code, which was not issued here; no one is told.".to_owned()
+            What::Answered => {
+                plain("El operador confirmó la disponibilidad.", "The operator confirmed that there is room.")
             }
-            (Language::En, What::Created) => "A message named the code.".to_owned(),
-            (Language::En, What::Told) if is("echo") => {
-                format!("The notice to the operator {} left: it came back as a message of ours.", means(language))
+            What::Confirmed => with(format!("{by} la confirmó."), format!("{by} confirmed it.")),
+            What::Rejected => with(format!("{by} la rechazó."), format!("{by} rejected it.")),
+            What::TimedOut => {
+                plain("Venció el plazo sin respuesta del operador.", "Time was up without an answer of the operator.")
             }
-            (Language::En, What::Told) => format!("The operator was told {}.", means(language)),
-            (Language::En, What::NotYetTold) => {
-                format!("The operator could not be told {}{reason}. It will be tried again.", means(language))
-            }
-            (Language::En, What::MeansSpent) => format!("The operator cannot be told {}{reason}.", means(language)),
-            (Language::En, What::Unknown) => {
-                format!(
-                    "Whether the notice to the operator {} left is not known{reason}. It is not repeated; its echo will tell.",
-                    means(language)
-                )
-            }
-            (Language::En, What::NobodyTold) => "There is no one to tell.".to_owned(),
-            (Language::En, What::Answered) => match fact("status") {
-                "rejected" => "The operator rejected it.".to_owned(),
-                _ => "The operator confirmed that there is room.".to_owned(),
-            },
-            (Language::En, What::Confirmed) => format!("{by} confirmed it."),
-            (Language::En, What::Rejected) => format!("{by} rejected it."),
-            (Language::En, What::TimedOut) => "Time was up without an answer of the operator.".to_owned(),
-            (Language::En, What::Erased) => "What was the customer's was erased.".to_owned(),
+            What::Erased => plain("Se borraron los datos del cliente.", "What was the customer's was erased."),
         }
+    }
+
+    fn creation(&self, language: Language) -> &'static str {
+        if self.is("expired") {
+            language.pick(
+                "Un mensaje nombró el código, que ya había vencido.",
+                "A message named the code, which had expired.",
+            )
+        } else if self.is("unregistered") {
+            language.pick(
+                "Un mensaje nombró el código, que no fue emitido aquí; no se avisa a nadie.",
+                "A message named the code, which was not issued here; no one is told.",
+            )
+        } else {
+            language.pick("Un mensaje nombró el código.", "A message named the code.")
+        }
+    }
+
+    /// By which means an operator was told.
+    fn means(&self, language: Language) -> &'static str {
+        match self.fact("means") {
+            "group" => language.pick("en su grupo de WhatsApp", "in their WhatsApp group"),
+            "number" => language.pick("en su número de WhatsApp", "at their WhatsApp number"),
+            "phone" => language.pick("en su teléfono de contacto", "at their contact phone"),
+            "email" => language.pick("por correo", "by email"),
+            _ => language.pick("por ningún medio", "by no means"),
+        }
+    }
+
+    fn fact(&self, name: &str) -> &str {
+        self.facts.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.facts.get(name) == Some(&Value::Bool(true))
     }
 }
 
@@ -377,11 +366,6 @@ pub async fn list(
     offset: i64,
 ) -> Result<(Vec<Request>, i64)> {
     LIST.page(session, &filter.asked(), limit, offset).await
-}
-
-/// All requests that fit, the newest first: as many as are ever counted.
-pub async fn all(session: &mut Session, filter: &RequestFilter) -> Result<Vec<Request>> {
-    LIST.rows(session, &filter.asked(), MOST_COUNTED, 0).await
 }
 
 /// One request.

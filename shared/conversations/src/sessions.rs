@@ -149,7 +149,7 @@ pub struct Opinion {
     /// Texts that did not come back.
     pub unconfirmed: i64,
     pub last_confirmed: Option<Timestamp>,
-    /// Nobody has written for longer than is usual.
+    /// No message has come for longer than is usual.
     pub is_silent: bool,
 }
 
@@ -227,6 +227,12 @@ pub async fn is_used(session: &mut Session, name: &str, now: Timestamp) -> Resul
         sql!(one(Option<Timestamp>), session, "select zombie_since from whatsapp_sessions where name = $1", name)?;
     let since = known.and_then(|(since,)| since);
     Ok(since.is_none_or(|since| now.since(since) >= health::REST))
+}
+
+/// Whether a message would leave: the session is connected, and messages may be given to it.
+pub async fn is_connected(session: &mut Session, name: &str, now: Timestamp) -> Result<bool> {
+    let is_connected = find(session, name).await?.is_some_and(|known| known.status == Status::Connected);
+    Ok(is_connected && is_used(session, name, now).await?)
 }
 
 /// All that was missed before this moment has been fetched.

@@ -1,5 +1,5 @@
 //! What the bridge has on record, brought into the database: chats, groups, the history of one chat (S003-21), and what was said
-//! while nobody listened.
+//! while this program was away.
 //!
 //! The bridge is asked before a transaction begins: it is slow, and holds up nothing. What is stored here asks for nothing; its
 //! webhook may still come, and takes effect then.
@@ -113,7 +113,7 @@ pub struct CaughtUp {
 }
 
 /// After an outage that began at `since`: what was said meanwhile takes effect as if its webhook had come, and nothing else does:
-/// neither what is here already, whoever brought it, nor what was said before. It may be run again; the second run finds nothing.
+/// neither what is here already, however it came, nor what was said before. It may be run again; the second run finds nothing.
 ///
 /// # Errors
 /// When the bridge or the database fails on the way; what was fetched before stays.

@@ -27,7 +27,7 @@ pub enum ActorKind {
     Command,
     /// Recurring work.
     Schedule,
-    /// Nobody who can be named: the installation is open to its machine.
+    /// No person who can be named: the installation is open to its machine.
     Anonymous,
 }
 
@@ -38,14 +38,14 @@ word_enum!(ActorKind, "a kind of actor");
 pub struct Actor {
     pub kind: ActorKind,
     pub name: String,
-    /// The address from which it was asked; empty where nobody asked over a network.
+    /// The address from which it was asked; empty where it was not asked over a network.
     pub address: String,
     /// Empty where there was no request.
     pub request_id: String,
 }
 
 impl Actor {
-    /// The command line, run by this account of the operating system.
+    /// The command line, by the name of its command: who may run it, may use the database.
     pub fn command(name: &str) -> Self {
         Self { kind: ActorKind::Command, name: name.to_owned(), address: String::new(), request_id: String::new() }
     }

@@ -162,7 +162,7 @@ impl<'r> Decode<'r, Sqlite> for Timestamp {
 
 /// The time: one that runs on, or one that a test moves by hand.
 ///
-/// A running clock is set once, and then counts by a clock that nobody sets. So the host's wall clock may be set while the
+/// A running clock is set once, and then counts by a clock that cannot be set. So the host's wall clock may be set while the
 /// process runs, and nothing happens here. All processes [follow](Clock::follow) the database's time, so that what one writes
 /// another reads by the same clock, however wrong its host is (docs/adr/0011-the-databases-clock.md).
 #[derive(Clone, Debug)]

@@ -92,7 +92,7 @@ impl AllowedHosts {
         self.0.is_empty()
     }
 
-    /// Whether a request with this header `Host` is for us. A header that is no name of a host is for nobody, `*` or not.
+    /// Whether a request with this header `Host` is for us. A header that is no name of a host is for no one, `*` or not.
     pub fn allows(&self, host: &str) -> bool {
         let Some(name) = Name::read(host) else { return false };
         self.0.iter().any(|pattern| match pattern {

@@ -65,6 +65,11 @@ mod tests {
             ("en;q=0", Language::Spanish),
             ("de", Language::Spanish),
             (";;q=,,", Language::Spanish),
+            ("de,en;q=0.3", Language::English),
+            ("en;q=nonsense;;,", Language::English),
+            ("de, en-GB;q=0.5, es;q=0.1", Language::English),
+            ("en;q=0, fr", Language::Spanish),
+            ("EN-us", Language::English),
         ];
         for (header, language) in table {
             assert_eq!(Language::accepted(header), language, "{header}");

@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(database(three, &["srv", "/srv"]).as_deref(), Ok("srv/x.db"));
         assert_eq!(database(three, &["srv", "/srv", "/srv/x.db"]).as_deref(), Ok("/srv/x.db"));
         assert_eq!(database(three, &["srv", "/srv", "srv/x.db", "/srv/x.db"]).as_deref(), Ok("srv/x.db"));
-        // Nobody keeps a database in the root folder.
+        // No one keeps a database in the root folder.
         assert_eq!(database("sqlite:///x.db", &["/"]).as_deref(), Ok("x.db"));
         assert_eq!(database("sqlite:///x.db", &["/", "/x.db"]).as_deref(), Ok("/x.db"));
     }

@@ -34,7 +34,7 @@ pub struct Erased {
     pub notifications: u64,
     /// Attempts whose errors and answers were emptied.
     pub attempts: u64,
-    /// Jobs that were cancelled: deliveries under way, and news of the Core service that nobody had read yet.
+    /// Jobs that were cancelled: deliveries under way, and news of the Core service that had not been read yet.
     pub cancelled: u64,
     /// Jobs whose content, result or error was emptied.
     pub tasks: u64,
@@ -133,7 +133,7 @@ async fn lift_suppressions(session: &mut Session, customer_id: &str, addresses: 
     )
 }
 
-/// A job that carried their data is left without content: nobody can run it again. A delivery keeps what it says of itself
+/// A job that carried their data is left without content: it cannot be run again. A delivery keeps what it says of itself
 /// in its notifications.
 async fn empty_tasks(session: &mut Session, customer_id: &str) -> Result<u64> {
     let about = sql!(

@@ -51,7 +51,7 @@ pub struct FailedAttempt {
     pub class: FailureClass,
     /// How many attempts on this channel have failed, this one included if it [counts](FailedAttempt::counts).
     pub failures: u32,
-    /// The provider was there and served nobody, for so long now.
+    /// The provider was there and took no messages, for so long now.
     pub unavailable_for: Option<Duration>,
     /// The provider's own wish: it may only push an attempt later, never earlier.
     pub retry_after: Option<Duration>,
@@ -98,12 +98,12 @@ pub fn after_failure(chain: &[Notification], failed: usize, failure: Failure) ->
     }
 }
 
-/// For how many first delays a provider that serves nobody costs no attempt: five minutes with the usual policy. Then the next
+/// For how many first delays a provider that takes no messages costs no attempt: five minutes with the usual policy. Then the next
 /// channel must have its chance.
 const SPARED_DELAYS: u32 = 5;
 
 impl FailedAttempt {
-    /// Whether it is one of the attempts that a message has. Where a provider served nobody, the message was not asked about.
+    /// Whether it is one of the attempts that a message has. Where a provider took no messages, this one was not asked about.
     pub fn counts(&self) -> bool {
         self.unavailable_for.is_none_or(|duration| duration >= self.policy.base * SPARED_DELAYS)
     }

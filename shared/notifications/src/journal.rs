@@ -27,7 +27,7 @@ pub struct Entry {
     pub at: Timestamp,
     pub correlation_id: Id,
     pub customer_id: String,
-    /// None when the event reached nobody.
+    /// None when the event reached no one.
     pub task_id: Option<Id>,
     /// None when no message was made: the channel was skipped at the door.
     pub notification_id: Option<Id>,

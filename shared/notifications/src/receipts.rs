@@ -143,7 +143,7 @@ pub fn patience(config: &Config) -> Duration {
 /// What [`apply`] did.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// Receipts of messages that nobody knows, or not yet.
+    /// Receipts of messages that are not known, or not yet.
     pub unknown: usize,
     /// To be rung after the commit.
     pub rings: Vec<Ring>,

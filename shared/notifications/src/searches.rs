@@ -107,3 +107,14 @@ pub async fn finish(session: &mut Session, search: &Search, now: Timestamp) -> R
     )?;
     Ok(())
 }
+
+/// Deletes a batch of searches that ended before this moment. Returns how many there were.
+pub async fn delete_before(session: &mut Session, before: Timestamp, limit: i64) -> Result<u64> {
+    sql!(
+        run,
+        session,
+        "delete from erasures where id in (select id from erasures where finished_at < $1 order by id limit $2)",
+        before,
+        limit
+    )
+}

@@ -18,7 +18,7 @@ pub const MOST_DOCUMENT_BYTES: usize = 64 * 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
 #[strum(const_into_str)]
 pub enum KycStatus {
-    /// Nobody has decided yet.
+    /// It has not been decided yet.
     #[default]
     #[strum(serialize = "PENDIENTE")]
     #[schema(rename = "PENDIENTE")]

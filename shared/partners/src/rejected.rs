@@ -113,7 +113,7 @@ pub async fn keep(
     Ok(())
 }
 
-/// The headers, without what lets somebody in. A signature that was refused lets nobody in.
+/// The headers, without credentials. A signature that was refused is none.
 fn kept_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
     let kept = |(name, value): &(String, String)| {
         let is_secret = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey"]

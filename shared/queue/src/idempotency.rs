@@ -62,7 +62,7 @@ pub async fn take(session: &mut Session, keys: &[&IdempotencyKey], now: Timestam
         Texts(&wanted),
         now - KEPT_FOR
     )?;
-    // Everybody takes locks in the same order, so nobody waits in a circle.
+    // All transactions take locks in the same order, so none wait in a circle.
     let mut rows: Vec<Row> =
         keys.iter().map(|key| Row { key: &key.key, fingerprint: &key.fingerprint, created_at: now }).collect();
     rows.sort_by_key(|row| row.key);

@@ -1,9 +1,11 @@
-//! What an operator does to work that is already in the ledger, from the command line or the admin pages.
+//! What an operator does to work that is already in the ledger, over the API, from the command line or in the console. The audit
+//! log tells of each, in its transaction.
 
 use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
+use serde_json::json;
 
 use crate::context::Context;
 use crate::jobs::UnreadableJob;
@@ -18,13 +20,15 @@ const BATCH: i64 = 500;
 
 /// Queues dead or cancelled tasks again, and resets the rows of their systems. Returns those that were revived;
 /// the others do not exist, are not finished, or succeeded.
-pub async fn retry(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
+pub async fn retry(context: &Context, ids: &[Id], actor: &Actor) -> db::Result<Vec<Id>> {
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
     let rings = revive(context.systems, &mut session, ids, now).await?;
+    let revived: Vec<Id> = rings.iter().map(|ring| ring.id).collect();
+    tell(&mut session, actor, "retry", &revived, now).await?;
     session.commit().await?;
     context.ring(&rings).await;
-    Ok(rings.iter().map(|ring| ring.id).collect())
+    Ok(revived)
 }
 
 /// [`retry`] within a transaction of the caller's, who rings after its commit.
@@ -43,7 +47,7 @@ pub(crate) async fn revive(
 /// [`retry`] for every dead task of these lanes; all lanes when there are none. Returns how many there were.
 ///
 /// A task that dies again meanwhile is not tried twice: the list is walked once, by id.
-pub async fn retry_all_dead(context: &Context, lanes: &[Lane]) -> db::Result<usize> {
+pub async fn retry_all_dead(context: &Context, lanes: &[Lane], actor: &Actor) -> db::Result<usize> {
     let mut revived = 0;
     let mut after = None;
     loop {
@@ -53,16 +57,17 @@ pub async fn retry_all_dead(context: &Context, lanes: &[Lane]) -> db::Result<usi
         drop(session);
         let Some(last) = dead.last() else { return Ok(revived) };
         after = Some(*last);
-        revived += retry(context, &dead).await?.len();
+        revived += retry(context, &dead, actor).await?.len();
     }
 }
 
 /// Cancels tasks that are not finished, and the messages that they would have sent. Returns those that were cancelled. A
 /// job that is running is told at its worker's next heartbeat; what it has sent by then stays sent.
-pub async fn cancel(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
+pub async fn cancel(context: &Context, ids: &[Id], actor: &Actor) -> db::Result<Vec<Id>> {
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
     let cancelled = end(context.systems, &mut session, ids, now).await?;
+    tell(&mut session, actor, "cancel", &cancelled, now).await?;
     session.commit().await?;
     Ok(cancelled)
 }
@@ -71,28 +76,6 @@ pub async fn cancel(context: &Context, ids: &[Id]) -> db::Result<Vec<Id>> {
 pub(crate) async fn end(systems: Systems, session: &mut Session, ids: &[Id], now: Timestamp) -> db::Result<Vec<Id>> {
     let cancelled = tasks::cancel(session, ids, now).await?;
     systems.ended(session, &cancelled, End::Cancelled, now).await?;
-    Ok(cancelled)
-}
-
-/// [`retry`] by somebody, which the audit log tells.
-pub async fn retry_as(context: &Context, ids: &[Id], actor: &Actor) -> db::Result<Vec<Id>> {
-    let now = context.clock.now();
-    let mut session = context.db.begin().await?;
-    let rings = revive(context.systems, &mut session, ids, now).await?;
-    let revived: Vec<Id> = rings.iter().map(|ring| ring.id).collect();
-    tell(&mut session, actor, "retry", &revived, now).await?;
-    session.commit().await?;
-    context.ring(&rings).await;
-    Ok(revived)
-}
-
-/// [`cancel`] by somebody, which the audit log tells.
-pub async fn cancel_as(context: &Context, ids: &[Id], actor: &Actor) -> db::Result<Vec<Id>> {
-    let now = context.clock.now();
-    let mut session = context.db.begin().await?;
-    let cancelled = end(context.systems, &mut session, ids, now).await?;
-    tell(&mut session, actor, "cancel", &cancelled, now).await?;
-    session.commit().await?;
     Ok(cancelled)
 }
 
@@ -119,13 +102,15 @@ pub enum RunScheduleError {
 }
 
 /// Runs the job of a schedule now, whether it is enabled or not. Its next tick stays as it is. Returns the task.
-pub async fn run_schedule(context: &Context, name: &str) -> Result<Id, RunScheduleError> {
+pub async fn run_schedule(context: &Context, name: &str, actor: &Actor) -> Result<Id, RunScheduleError> {
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
     let schedule = schedules::find(&mut session, name).await?.ok_or(RunScheduleError::Unknown)?;
     let task = NewTask::scheduled(Id::new(now), context.systems.kind(&schedule.job)?, now);
     let inserted = tasks::insert(&mut session, std::slice::from_ref(&task)).await?;
     tasks::belong_to(&mut session, &[(task.id, schedule.id)]).await?;
+    let act = Act::new("run", "schedule", &schedule.name).made(json!({ "task_id": task.id }));
+    audit::write(&mut session, actor, &act, now).await?;
     session.commit().await?;
     context.samples.accepted(task.lane(), 1);
     context.ring(&inserted.rings).await;

@@ -1,7 +1,7 @@
 //! The signature debugger: which ways of signing were looked at, how near each came, and what the sender should change. Pure.
 //!
 //! It says more than [`dialect::verify`](crate::dialect::verify), which tells a stranger nothing. What it says of a secret that
-//! its reader may not know is bounded by [`Reveal`]: whoever sees a whole signature of bytes of their choice can forge.
+//! its reader may not know is bounded by [`Reveal`]: a person who sees a whole signature of bytes of their choice can forge.
 
 use std::collections::BTreeSet;
 

@@ -20,7 +20,7 @@ impl Job for DeliverWebhook {
     const KIND: Kind = Kind::new("deliver_webhook", LANE).timeout(LONG);
 }
 
-/// Tells of the notice that carries this task's id: its owner by e-mail, and whoever subscribed by webhook.
+/// Tells of the notice that carries this task's id: its owner by e-mail, and those who subscribed by webhook.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct AnnounceEndpoint {}
 

@@ -13,7 +13,7 @@ use recado_kernel::ids::Id;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-/// How long a link is good where nobody says otherwise, and at most.
+/// How long a link is good unless it is said otherwise, and at most.
 pub const USUAL_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 

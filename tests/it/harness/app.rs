@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::config::Config;
 use recado_kernel::db::Session;
@@ -246,6 +247,11 @@ impl App {
         self.post(SUBSCRIBE, &body).await.must_be(201);
         browser
     }
+}
+
+/// Who acts where a story does what an operator does.
+pub(crate) fn operator() -> Actor {
+    Actor::command("a story")
 }
 
 /// What happens behind the door.

@@ -16,7 +16,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::types::Json;
 
-use crate::harness::app::{App, CRM_TOKEN, DISPATCH, SECRET_KEY, SUBSCRIBE, SYNC_CUSTOMER, seconds, until};
+use crate::harness::app::{App, CRM_TOKEN, DISPATCH, SECRET_KEY, SUBSCRIBE, SYNC_CUSTOMER, operator, seconds, until};
 use crate::harness::pair::story;
 use crate::harness::sample;
 use crate::notifications::customers::CUSTOMERS;
@@ -250,7 +250,7 @@ story!(nothing_personal_is_left, [("DISPATCH_UNKNOWN_CUSTOMER", "defer")], async
 
     // Nothing leaves any more, whoever tries, and nobody comes back.
     app.later(seconds(2 * 3600)).await;
-    let tasks = operations::retry(&app.context, &[open]).await.expect("it is tried");
+    let tasks = operations::retry(&app.context, &[open], &operator()).await.expect("it is tried");
     app.drain().await;
     app.later(seconds(3600)).await;
     assert_eq!((tasks, app.mails().len(), app.whatsapps().len()), (vec![open], mails, whatsapps));

@@ -7,7 +7,7 @@ use recado_queue::operations;
 use recado_sandbox::{EvolutionFault, SmtpFault, SmtpStage};
 use serde_json::{Value, json};
 
-use crate::harness::app::{App, seconds};
+use crate::harness::app::{App, operator, seconds};
 use crate::harness::pair::story;
 use crate::harness::sample::{self, likes, refuses};
 
@@ -119,7 +119,7 @@ story!(evolution_is_understood, async |app: &App| {
         let falls_back = !expected.contains("transient");
         assert_eq!(attempts.get(1).map(String::as_str), falls_back.then_some("email sent 250"), "{fault:?}");
         if !falls_back {
-            operations::cancel(&app.context, &[task]).await.expect("cancelled");
+            operations::cancel(&app.context, &[task], &operator()).await.expect("cancelled");
         }
     }
 });
@@ -162,12 +162,16 @@ story!(a_dead_delivery_says_why_and_can_be_retried, async |app: &App| {
     assert_eq!(app.chain(task).await, ["email failed EMAIL_SEND_FAILED", "whatsapp failed WHATSAPP_API_ERROR"]);
 
     app.sandbox.smtp.behave();
-    assert_eq!(operations::retry(&app.context, &[task]).await.expect("revived"), [task]);
+    assert_eq!(operations::retry(&app.context, &[task], &operator()).await.expect("revived"), [task]);
     app.drain().await;
     assert_eq!(app.status(task).await["status"], "SUCCESS");
     assert_eq!(app.chain(task).await, ["email sent", "whatsapp pending"]);
     assert_eq!(app.mails().len(), 1);
-    assert_eq!(operations::retry(&app.context, &[task]).await.expect("nothing to do"), [], "a success is not repeated");
+    assert_eq!(
+        operations::retry(&app.context, &[task], &operator()).await.expect("nothing to do"),
+        [],
+        "a success is not repeated"
+    );
 });
 
 // d12: an opt-out between dispatch and fallback counts, and no attempt is made.

@@ -8,7 +8,7 @@ use recado_sandbox::{EvolutionFault, SmtpFault, WhatsappStatus};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::app::{App, at, seconds};
+use crate::harness::app::{App, at, operator, seconds};
 use crate::harness::pair::story;
 use crate::harness::sample::{self, likes};
 
@@ -267,7 +267,7 @@ story!(who_has_nowhere_to_go_does_not_wait, async |app: &App| {
 // An operator may end the wait; the receipt that comes later changes the message and nothing else.
 story!(a_wait_can_be_cancelled, async |app: &App| {
     let task = app.whatsapp_awaiting("delivered").await;
-    operations::cancel(&app.context, &[task]).await.expect("cancelled");
+    operations::cancel(&app.context, &[task], &operator()).await.expect("cancelled");
     app.report(WhatsappStatus::DeliveryAck).await;
     app.later(seconds(3600)).await;
     assert_eq!(app.chain(task).await, ["whatsapp delivered", "email cancelled"]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use recado_kernel::sql;
 use recado_notifications::failures::{CODES, Code};
 use recado_sandbox::{EvolutionFault, SmtpFault};
 use reqwest::Method;
@@ -60,6 +61,30 @@ story!(tasks_are_found_by_what_is_known_of_them, async |app: &App| {
     assert_eq!(app.post(&format!("{TASKS}{dead}/cancel/"), &json!({})).await.must_be(409)["code"], "already_ended");
     app.get(&format!("{TASKS}0194830c-7d5a-7000-8000-000000000001/")).await.must_be(404);
     app.drain().await;
+});
+
+// What operators do is told in the audit log, over the API and from the command line: who, what, to which task.
+story!(what_operators_do_is_told, async |app: &App| {
+    app.know_carlos().await;
+    app.sandbox.smtp.misbehave(SmtpFault::reject_data(554));
+    app.sandbox.evolution.misbehave(EvolutionFault::NotOnWhatsapp);
+    let dead = app.task_for(&sample::event()).await;
+    app.drain().await;
+    app.post(&format!("{TASKS}{dead}/retry/"), &json!({})).await.must_be(200);
+    assert!(app.recado(&["tasks", "cancel", &dead.to_string()]).await.status.success());
+    assert!(app.recado(&["schedules", "run", "cleanup"]).await.status.success());
+    let told: Vec<(String, String, String, String)> = sql!(
+        all(String, String, String, String),
+        &mut app.begin().await,
+        "select actor_kind, actor, action, subject_kind from audit order by id"
+    )
+    .expect("it is read");
+    let told: Vec<String> = told.iter().map(|(kind, who, what, to)| format!("{kind} {who} {what} {to}")).collect();
+    assert_eq!(
+        told,
+        ["anonymous anonymous retry task", "command recado tasks cancel task", "command recado schedules run schedule"]
+    );
+    app.leave_work();
 });
 
 // A page leads to the next; what is written meanwhile moves nothing.
@@ -172,7 +197,7 @@ fn every_code_that_the_product_gives_is_explained() {
     for folder in ["worker/src/channels", "worker/src/jobs/notifications", "shared/notifications/src"] {
         read_sources(&root.join(folder), &mut sources);
     }
-    let settings = std::fs::read_to_string(root.join("shared/kernel/src/config.rs")).expect("the settings");
+    let settings = std::fs::read_to_string(root.join("shared/kernel/src/config/variables.rs")).expect("the settings");
     let mut codes: BTreeSet<String> = BTreeSet::new();
     for source in &sources {
         codes.extend(source.split('"').filter(|word| is_code(word)).map(str::to_owned));

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::app::{App, WAIT_TIMEOUT, seconds, until};
+use crate::harness::app::{App, WAIT_TIMEOUT, operator, seconds, until};
 use crate::harness::pair::{Pair, story};
 use crate::harness::sample;
 
@@ -356,7 +356,7 @@ story!(a_running_task_can_be_cancelled, [("WORKER_LEASE_SECONDS", "0.3")], async
     app.sandbox.evolution.misbehave_times(EvolutionFault::AcceptThenHang, 1);
     let worker = Running::start(&app.context);
     app.sandbox.evolution.wait_for(1, WAIT_TIMEOUT).await;
-    operations::cancel(&app.context, &[task]).await.expect("cancelled");
+    operations::cancel(&app.context, &[task], &operator()).await.expect("cancelled");
     // It would wait 25 s for what still runs, and the provider never answers.
     tokio::time::timeout(seconds(20), worker.stop()).await.expect("nothing runs any more");
     assert_eq!(app.task(task).await.state, State::Cancelled);

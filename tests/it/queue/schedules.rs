@@ -6,7 +6,7 @@ use recado_queue::schedules::{self, Change, Zone};
 use recado_queue::tasks::{self, Task, TaskFilter};
 use serde_json::json;
 
-use crate::harness::app::{App, at, seconds};
+use crate::harness::app::{App, at, operator, seconds};
 use crate::harness::pair::story;
 
 impl App {
@@ -101,11 +101,11 @@ story!(a_disabled_schedule_does_not_run, async |app: &App| {
 story!(a_schedule_can_be_run_by_hand, async |app: &App| {
     app.sweep().await;
     let planned = app.next_run("cleanup").await;
-    let task = operations::run_schedule(&app.context, "cleanup").await.expect("it runs");
+    let task = operations::run_schedule(&app.context, "cleanup", &operator()).await.expect("it runs");
     app.drain().await;
     assert_eq!(app.status(task).await["status"], "SUCCESS");
     assert_eq!(app.next_run("cleanup").await, planned);
-    operations::run_schedule(&app.context, "party").await.expect_err("there is none");
+    operations::run_schedule(&app.context, "party", &operator()).await.expect_err("there is none");
 });
 
 // Over HTTP: in words, with the next five runs and the last ones; changed, refused with the field, run by hand.

@@ -6,7 +6,7 @@ use recado_queue::operations;
 use recado_queue::tasks::{self, NewTask, State};
 use serde_json::json;
 
-use crate::harness::app::{App, seconds};
+use crate::harness::app::{App, operator, seconds};
 use crate::harness::pair::story;
 use crate::harness::sample;
 
@@ -48,13 +48,16 @@ story!(what_cannot_be_read_is_parked, async |app: &App| {
 story!(a_cancelled_task_sends_nothing, async |app: &App| {
     app.know_carlos().await;
     let queued = app.task_for(&sample::event()).await;
-    assert_eq!(operations::cancel(&app.context, &[queued]).await.expect("cancelled"), [queued]);
+    assert_eq!(operations::cancel(&app.context, &[queued], &operator()).await.expect("cancelled"), [queued]);
     app.drain().await;
 
     app.sandbox.smtp.misbehave_times(recado_sandbox::SmtpFault::GreetingBusy, 1);
     let scheduled = app.task_for(&sample::event()).await;
     app.drain().await;
-    assert_eq!(operations::cancel(&app.context, &[scheduled, queued]).await.expect("cancelled"), [scheduled]);
+    assert_eq!(
+        operations::cancel(&app.context, &[scheduled, queued], &operator()).await.expect("cancelled"),
+        [scheduled]
+    );
     app.later(seconds(3600)).await;
 
     assert!(app.mails().is_empty());
@@ -67,7 +70,7 @@ story!(a_cancelled_task_sends_nothing, async |app: &App| {
             app.chain(task).await
         );
     }
-    assert_eq!(operations::retry(&app.context, &[queued]).await.expect("revived"), [queued]);
+    assert_eq!(operations::retry(&app.context, &[queued], &operator()).await.expect("revived"), [queued]);
     app.drain().await;
     assert_eq!(app.mails().len(), 1);
 });

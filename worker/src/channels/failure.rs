@@ -31,7 +31,7 @@ pub(crate) struct SendFailure {
     /// Messages whose addresses were taken for bounced, and were not: they are written to again.
     pub(crate) not_bounced: Option<Box<InARow>>,
     pub(crate) fault: Fault,
-    /// The server served nobody, and has not done so for this long: it was not asked for anything, so that no attempt was made.
+    /// The server took no mail, and has not done so for this long: it was not asked for anything, so that no attempt was made.
     pub(crate) unavailable_for: Option<Duration>,
 }
 

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use recado_conversations::{codes, messages, requests};
 use recado_kernel::audit;
-use recado_notifications::{analytics, journal, notifications};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::config::Config;
+use recado_kernel::db::{self, Session};
+use recado_kernel::word_enum;
+use recado_notifications::{analytics, journal, notifications, searches};
 use recado_partners::{events, inbound, rejected};
 use recado_queue::context::Context;
 use recado_queue::jobs::Cleanup;
 use recado_queue::tasks::Claimed;
 use recado_queue::{bulk, idempotency, tasks};
 use recado_webhooks::{deliveries, notices};
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use crate::registry::{JobError, Outcome};
 
@@ -22,83 +26,59 @@ const DEAD_RETENTION_FACTOR: u32 = 4;
 
 pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> Result<Outcome, JobError> {
     let now = context.clock.now();
-    let tasks_before = now - context.config.task_retention;
-    let dead_before = now - context.config.task_retention * DEAD_RETENTION_FACTOR;
-    let notifications_before = now - context.config.notification_retention;
-    let webhooks_before = now - context.config.webhook_retention;
-    let messages_before = now - context.config.conversations.message_retention;
-    let requests_before = now - context.config.conversations.request_retention;
-    let mut deleted = [0; What::ALL.len()];
-    for (what, deleted) in What::ALL.into_iter().zip(&mut deleted) {
-        loop {
-            let mut session = context.db.begin().await?;
-            let step = match what {
-                What::Tasks => tasks::delete_finished(&mut session, tasks_before, dead_before, LARGEST_BATCH).await?,
-                What::Notifications => {
-                    notifications::delete_finished(&mut session, notifications_before, LARGEST_BATCH).await?
-                }
-                What::Journal => journal::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
-                What::WebhookBodies => deliveries::forget_bodies(&mut session, webhooks_before, LARGEST_BATCH).await?,
-                What::Webhooks => {
-                    deliveries::delete_finished(&mut session, notifications_before, LARGEST_BATCH).await?
-                }
-                What::InboundWebhooks => inbound::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
-                What::RejectedWebhooks => rejected::delete_before(&mut session, webhooks_before, LARGEST_BATCH).await?,
-                What::Notices => notices::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
-                What::PartnerEvents => events::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
-                What::WhatsappMessages => messages::delete_before(&mut session, messages_before, LARGEST_BATCH).await?,
-                What::Reservations => requests::delete_before(&mut session, requests_before, LARGEST_BATCH).await?,
-                What::ReservationCodes => codes::delete_expired(&mut session, requests_before, LARGEST_BATCH).await?,
-                What::Audit => audit::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
-                What::BulkOperations => bulk::delete_before(&mut session, notifications_before, LARGEST_BATCH).await?,
-            };
-            session.commit().await?;
-            *deleted += step;
-            if step < LARGEST_BATCH as u64 {
-                break;
-            }
-        }
+    let ages = Ages::of(&context.config, now);
+    let mut deleted = Map::new();
+    for what in What::ALL.iter().copied() {
+        deleted.insert(what.to_string(), delete_all(&context, what, ages).await?.into());
     }
     let mut session = context.db.begin().await?;
-    let idempotency_keys = idempotency::delete_old(&mut session, now).await?;
+    deleted.insert("idempotency_keys".to_owned(), idempotency::delete_old(&mut session, now).await?.into());
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
-    let [
-        tasks,
-        notifications,
-        journal,
-        webhook_bodies,
-        webhooks,
-        inbound_webhooks,
-        rejected_webhooks,
-        notices,
-        partner_events,
-        whatsapp_messages,
-        reservations,
-        reservation_codes,
-        audit,
-        bulk_operations,
-    ] = deleted;
-    Ok(Outcome::Done(json!({
-        "tasks": tasks,
-        "notifications": notifications,
-        "journal": journal,
-        "webhook_bodies": webhook_bodies,
-        "webhooks": webhooks,
-        "inbound_webhooks": inbound_webhooks,
-        "rejected_webhooks": rejected_webhooks,
-        "notices": notices,
-        "partner_events": partner_events,
-        "whatsapp_messages": whatsapp_messages,
-        "reservations": reservations,
-        "reservation_codes": reservation_codes,
-        "audit": audit,
-        "bulk_operations": bulk_operations,
-        "idempotency_keys": idempotency_keys,
-    })))
+    Ok(Outcome::Done(Value::Object(deleted)))
 }
 
+/// Deletes one kind of thing, a batch in each transaction. Returns how many there were.
+async fn delete_all(context: &Context, what: What, ages: Ages) -> db::Result<u64> {
+    let mut deleted = 0;
+    loop {
+        let mut session = context.db.begin().await?;
+        let step = what.delete(&mut session, ages).await?;
+        session.commit().await?;
+        deleted += step;
+        if step < LARGEST_BATCH as u64 {
+            return Ok(deleted);
+        }
+    }
+}
+
+/// The moments before which things are past their retention.
 #[derive(Clone, Copy)]
+struct Ages {
+    tasks: Timestamp,
+    dead_tasks: Timestamp,
+    notifications: Timestamp,
+    webhooks: Timestamp,
+    whatsapp_messages: Timestamp,
+    reservations: Timestamp,
+}
+
+impl Ages {
+    fn of(config: &Config, now: Timestamp) -> Self {
+        Self {
+            tasks: now - config.task_retention,
+            dead_tasks: now - config.task_retention * DEAD_RETENTION_FACTOR,
+            notifications: now - config.notification_retention,
+            webhooks: now - config.webhook_retention,
+            whatsapp_messages: now - config.conversations.message_retention,
+            reservations: now - config.conversations.request_retention,
+        }
+    }
+}
+
+/// What is deleted, in this order. The job's answer counts it under this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 enum What {
     Tasks,
     Notifications,
@@ -114,25 +94,34 @@ enum What {
     WhatsappMessages,
     Reservations,
     ReservationCodes,
+    /// Searches for people who were erased, after their end.
+    Erasures,
     Audit,
     BulkOperations,
 }
 
+word_enum!(What, "what a cleanup deletes");
+
 impl What {
-    const ALL: [Self; 14] = [
-        Self::Tasks,
-        Self::Notifications,
-        Self::Journal,
-        Self::WebhookBodies,
-        Self::Webhooks,
-        Self::InboundWebhooks,
-        Self::RejectedWebhooks,
-        Self::Notices,
-        Self::PartnerEvents,
-        Self::WhatsappMessages,
-        Self::Reservations,
-        Self::ReservationCodes,
-        Self::Audit,
-        Self::BulkOperations,
-    ];
+    /// Deletes a batch. Returns how many there were.
+    async fn delete(self, session: &mut Session, ages: Ages) -> db::Result<u64> {
+        let batch = LARGEST_BATCH;
+        match self {
+            Self::Tasks => tasks::delete_finished(session, ages.tasks, ages.dead_tasks, batch).await,
+            Self::Notifications => notifications::delete_finished(session, ages.notifications, batch).await,
+            Self::Journal => journal::delete_before(session, ages.notifications, batch).await,
+            Self::WebhookBodies => deliveries::forget_bodies(session, ages.webhooks, batch).await,
+            Self::Webhooks => deliveries::delete_finished(session, ages.notifications, batch).await,
+            Self::InboundWebhooks => inbound::delete_before(session, ages.webhooks, batch).await,
+            Self::RejectedWebhooks => rejected::delete_before(session, ages.webhooks, batch).await,
+            Self::Notices => notices::delete_before(session, ages.notifications, batch).await,
+            Self::PartnerEvents => events::delete_before(session, ages.notifications, batch).await,
+            Self::WhatsappMessages => messages::delete_before(session, ages.whatsapp_messages, batch).await,
+            Self::Reservations => requests::delete_before(session, ages.reservations, batch).await,
+            Self::ReservationCodes => codes::delete_expired(session, ages.reservations, batch).await,
+            Self::Erasures => searches::delete_before(session, ages.notifications, batch).await,
+            Self::Audit => audit::delete_before(session, ages.notifications, batch).await,
+            Self::BulkOperations => bulk::delete_before(session, ages.notifications, batch).await,
+        }
+    }
 }

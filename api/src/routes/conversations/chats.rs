@@ -161,7 +161,7 @@ struct ChatView {
     last_message_preview: Option<String>,
     /// Messages that are stored here.
     message_count: i32,
-    /// Those that nobody has read.
+    /// Those that have not been read.
     unread_count: i32,
     /// Words of staff.
     tags: Vec<Value>,

@@ -23,7 +23,7 @@ pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(issue))
 }
 
-/// Issues a code for an experience. Whoever writes it in a chat of ours asks for a reservation; it holds for 24 hours.
+/// Issues a code for an experience. A customer who writes it in a chat of ours asks for a reservation; it holds for 24 hours.
 #[utoipa::path(post, path = "/", tag = "reservations", operation_id = "generate_reservation_code",
     request_body = CodeWrite, responses((status = 201, description = "The code", body = CodeView)))]
 async fn issue(

@@ -26,7 +26,7 @@ pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(list)).routes(routes!(show, change)).routes(routes!(choose_group))
 }
 
-/// Operators by name, and after them the organizers for whom nobody answers. All of them, unless a page is asked for.
+/// Operators by name, and after them the organizers that have none. All of them, unless a page is asked for.
 #[utoipa::path(get, path = "/", tag = "conversations", operation_id = "list_operators", params(OperatorQuery, MaybePaging),
     responses((status = 200, description = "The operators", body = Operators)))]
 async fn list(
@@ -195,7 +195,7 @@ struct Operators {
     /// How many rows there are on all pages.
     #[schema(minimum = 0)]
     total: i64,
-    /// For how many organizers nobody answers, whatever is asked for.
+    /// How many organizers have no operator, whatever is asked for.
     organizers_without_operator: usize,
 }
 

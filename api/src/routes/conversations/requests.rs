@@ -5,16 +5,18 @@ use std::sync::Arc;
 use axum::extract::State;
 use recado_conversations::jobs::TellOperator;
 use recado_conversations::notices;
-use recado_conversations::requests::{self, Event, Language, Request, RequestFilter, Status, Step, What};
+use recado_conversations::requests::{self, Event, Request, RequestFilter, Status, Step, What};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 use recado_queue::tasks::{self, NewTask};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
-use crate::extract::page::Paging;
+use crate::extract::language::{Spoken, SpokenQuery};
+use crate::extract::page::MaybePaging;
 use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
@@ -31,40 +33,33 @@ pub(crate) fn routes() -> Routes {
 }
 
 /// Requests, the newest first: all of them, or a page where `page` or `page_size` is asked for.
-#[utoipa::path(get, path = "/", tag = "reservations", operation_id = "list_reservations", params(RequestQuery, Paging),
+#[utoipa::path(get, path = "/", tag = "reservations", operation_id = "list_reservations", params(RequestQuery, MaybePaging),
     responses((status = 200, description = "The requests", body = RequestList)))]
 async fn list(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Query(query): Query<RequestQuery>,
-    paging: Option<Paging>,
+    paging: MaybePaging,
 ) -> Result<axum::Json<RequestList>, Problem> {
     let mut session = api.context.db.read().await?;
-    let filter = query.into();
-    let Some(paging) = paging else {
-        let all = requests::all(&mut session, &filter).await?;
-        return Ok(axum::Json(RequestList { reservations: views(all), count: None, next: None, previous: None }));
-    };
-    let (found, count) = requests::list(&mut session, &filter, paging.limit(), paging.offset()).await?;
-    let (next, previous) = paging.neighbours(count)?;
-    Ok(axum::Json(RequestList { reservations: views(found), count: Some(count), next, previous }))
-}
-
-fn views(found: Vec<Request>) -> Vec<RequestView> {
-    found.into_iter().map(RequestView::from).collect()
+    let (found, total) = requests::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
+    let (next, previous) = paging.neighbours(total)?;
+    let count = paging.is_asked().then_some(total);
+    let reservations = found.into_iter().map(RequestView::from).collect();
+    Ok(axum::Json(RequestList { reservations, count, next, previous }))
 }
 
 /// One request, with its story.
 #[utoipa::path(get, path = "/{id}", tag = "reservations", operation_id = "show_reservation",
-    params(("id" = Id, Path, description = "Id of the request"), StoryQuery),
+    params(("id" = Id, Path, description = "Id of the request"), SpokenQuery),
     responses((status = 200, description = "The request", body = RequestStory)))]
 async fn show(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
-    Query(StoryQuery { lang }): Query<StoryQuery>,
+    Spoken(language): Spoken,
 ) -> Result<axum::Json<RequestStory>, Problem> {
-    story(&api, id, lang.unwrap_or_default()).await
+    story(&api, id, language).await
 }
 
 /// Staff confirm a request: what was asked for is reserved.
@@ -176,17 +171,6 @@ request! {
 impl From<RequestQuery> for RequestFilter {
     fn from(RequestQuery { tour_code, status, operator_id }: RequestQuery) -> Self {
         Self { code: tour_code.map(|code| code.to_ascii_uppercase()), status, operator: operator_id }
-    }
-}
-
-request! {
-    /// How to tell a story.
-    #[derive(IntoParams)]
-    #[into_params(parameter_in = Query)]
-    struct StoryQuery {
-        /// The language of the sentences: `es`, unless you say otherwise, or `en`.
-        #[param(value_type = Option<String>, example = "es")]
-        lang: Option<Language>,
     }
 }
 

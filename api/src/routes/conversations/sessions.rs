@@ -82,7 +82,7 @@ async fn qr(
 ) -> Result<Response, Problem> {
     let qr = current_qr(&api).await?;
     let format = format.unwrap_or_else(|| accepted(&headers));
-    // A code is good for some twenty seconds, and lets whoever scans it in.
+    // A code is good for some twenty seconds, and lets anyone in who scans it.
     let fresh = [(CACHE_CONTROL, "no-store")];
     if format == Format::Json {
         return Ok((fresh, axum::Json(QrAnswer { qr })).into_response());

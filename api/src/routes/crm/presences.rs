@@ -72,7 +72,7 @@ async fn receive_alias(
     receive(caller, state, body).await
 }
 
-/// A token can be replayed by whoever saw it once. Where the operator wants more, the bytes and their time are signed (d26).
+/// A token can be replayed by anyone who saw it once. Where the operator wants more, the bytes and their time are signed (d26).
 fn check_signature(api: &Api, body: &RawBody) -> Result<(), Problem> {
     let config = &api.context.config;
     if !config.crm.require_signature {

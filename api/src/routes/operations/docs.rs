@@ -5,13 +5,13 @@
 
 use std::sync::LazyLock;
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use axum::http::header::{CACHE_CONTROL, HeaderName};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use recado_console::files::{self, CSS, File, JAVASCRIPT};
 use utoipa_axum::routes;
 
 use crate::extract::path::Segment;
-use crate::openapi;
 use crate::problem::Problem;
 use crate::state::Routes;
 
@@ -43,56 +43,42 @@ async fn redoc() -> Response {
 
 /// A file that the pages need. Its name begins with the edition, so a browser that has it need not ask again.
 async fn asset(Segment(file): Segment<String>) -> Result<Response, Problem> {
-    let (edition, name) = file.split_once('-').ok_or(Problem::NotFound)?;
-    let asset = ASSETS.iter().find(|asset| asset.name == name && edition == *EDITION).ok_or(Problem::NotFound)?;
-    let headers = [(CONTENT_TYPE, asset.media_type), (CACHE_CONTROL, "public, max-age=31536000, immutable"), NO_SNIFF];
-    // Every browser takes gzip, and these files are for browsers only: no other form is kept.
-    let compression = asset.is_compressed.then_some([(CONTENT_ENCODING, "gzip")]);
-    Ok((headers, compression, asset.bytes).into_response())
+    let asset = files::answer(&ASSETS, &EDITION, &file).ok_or(Problem::NotFound)?;
+    Ok(([NO_SNIFF], asset).into_response())
 }
 
-struct Asset {
-    name: &'static str,
-    media_type: &'static str,
-    is_compressed: bool,
-    bytes: &'static [u8],
-}
-
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-
-static ASSETS: [Asset; 6] = [
-    Asset {
+static ASSETS: [File; 6] = [
+    File {
         name: "swagger-ui-bundle.js",
         media_type: JAVASCRIPT,
         is_compressed: true,
         bytes: include_bytes!("../../../assets/swagger-ui-bundle.js.gz"),
     },
-    Asset {
+    File {
         name: "swagger-ui.css",
         media_type: CSS,
         is_compressed: true,
         bytes: include_bytes!("../../../assets/swagger-ui.css.gz"),
     },
-    Asset {
+    File {
         name: "redoc.standalone.js",
         media_type: JAVASCRIPT,
         is_compressed: true,
         bytes: include_bytes!("../../../assets/redoc.standalone.js.gz"),
     },
-    Asset {
+    File {
         name: "docs.js",
         media_type: JAVASCRIPT,
         is_compressed: false,
         bytes: include_bytes!("../../../assets/docs.js"),
     },
-    Asset {
+    File {
         name: "redoc.js",
         media_type: JAVASCRIPT,
         is_compressed: false,
         bytes: include_bytes!("../../../assets/redoc.js"),
     },
-    Asset {
+    File {
         name: "pages.css",
         media_type: CSS,
         is_compressed: false,
@@ -101,7 +87,7 @@ static ASSETS: [Asset; 6] = [
 ];
 
 /// Changes with every byte of them.
-static EDITION: LazyLock<String> = LazyLock::new(|| openapi::edition(ASSETS.iter().map(|asset| asset.bytes)));
+static EDITION: LazyLock<String> = LazyLock::new(|| files::edition(ASSETS.iter().map(|asset| asset.bytes)));
 
 fn fill(page: &str) -> String {
     page.replace("{edition}", &EDITION)

@@ -79,11 +79,11 @@ async fn show_task(
             content_type = "application/problem+json"),
     ))]
 async fn retry_task(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(task_id): Segment<Id>,
 ) -> Result<axum::Json<LedgerTask>, Problem> {
-    let retried = operations::retry(&api.context, &[task_id]).await?;
+    let retried = operations::retry(&api.context, &[task_id], &may.actor()).await?;
     let task = find(&api, task_id).await?;
     if retried.is_empty() {
         return Err(conflict(
@@ -105,11 +105,11 @@ async fn retry_task(
             content_type = "application/problem+json"),
     ))]
 async fn cancel_task(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(task_id): Segment<Id>,
 ) -> Result<axum::Json<LedgerTask>, Problem> {
-    let cancelled = operations::cancel(&api.context, &[task_id]).await?;
+    let cancelled = operations::cancel(&api.context, &[task_id], &may.actor()).await?;
     let task = find(&api, task_id).await?;
     if cancelled.is_empty() {
         return Err(conflict("already-ended", "La tarea ya terminó", &task, "Lo que terminó no se cancela."));

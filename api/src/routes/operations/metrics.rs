@@ -7,9 +7,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use metrics::SharedString;
-use recado_conversations::sessions::{self, BRIDGE};
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db;
 use recado_kernel::telemetry;
 use recado_queue::lanes::Lane;
 use recado_queue::tasks::{Count, State as TaskState};
@@ -46,7 +44,9 @@ async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
     if let Some(circuits) = &figures.circuits {
         gauge_circuits(circuits, api.context.clock.now());
     }
-    gauge_whatsapp(&api).await;
+    if let Some(is_connected) = api.checks.whatsapp().await {
+        metrics::gauge!("recado_whatsapp_session_connected").set(f64::from(u8::from(is_connected)));
+    }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics())
 }
 
@@ -88,19 +88,6 @@ fn circuit_state(circuit: &Circuit, now: Timestamp) -> &'static str {
     match circuit.status {
         Status::Active if circuit.open_until.is_some_and(|until| now < until) => "open",
         other => other.as_str(),
-    }
-}
-
-/// 1 while a message would leave through the WhatsApp bridge, as far as is known; else 0.
-async fn gauge_whatsapp(api: &Api) {
-    let asked = async {
-        let mut session = api.context.db.read().await?;
-        let known = sessions::find(&mut session, BRIDGE).await?;
-        let is_connected = known.is_some_and(|known| known.status == sessions::Status::Connected);
-        Ok::<_, db::Error>(is_connected && sessions::is_used(&mut session, BRIDGE, api.context.clock.now()).await?)
-    };
-    if let Ok(is_connected) = asked.await {
-        metrics::gauge!("recado_whatsapp_session_connected").set(if is_connected { 1.0 } else { 0.0 });
     }
 }
 

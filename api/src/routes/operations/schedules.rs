@@ -94,11 +94,11 @@ async fn change_schedule(
     params(("name" = String, Path, description = "Name of the schedule")),
     responses((status = 202, description = "The task that runs it", body = ScheduleRun)))]
 async fn run_schedule(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(name): Segment<String>,
 ) -> Result<(StatusCode, axum::Json<ScheduleRun>), Problem> {
-    let task_id = operations::run_schedule(&api.context, &name).await.map_err(|error| match error {
+    let task_id = operations::run_schedule(&api.context, &name, &may.actor()).await.map_err(|error| match error {
         RunScheduleError::Unknown => unknown(),
         RunScheduleError::Database(error) => error.into(),
         RunScheduleError::Job(error) => Problem::Conflict(Conflict {

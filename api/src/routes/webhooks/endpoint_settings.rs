@@ -267,7 +267,7 @@ struct EndpointWrite {
     /// Requests per minute, per worker; null for no limit.
     #[schema(minimum = 1, maximum = 60000)]
     rate_per_minute: Option<i32>,
-    /// Who is told when it is disabled; null for nobody.
+    /// Who is told when it is disabled; null: no one.
     #[schema(max_length = 254)]
     owner_email: Option<String>,
     /// Of a partner: it may sign only the bytes that it sends, and no other form of the payload.

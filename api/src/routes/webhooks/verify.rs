@@ -40,7 +40,7 @@ pub(crate) fn of_inbound() -> Routes {
 /// from those that were sent, what the sender did instead, and how to sign.
 ///
 /// `partner` says whose secrets count, `endpoint` is for what we sent ourselves, and with `secret` nothing has to be registered.
-/// Signatures that a stored secret gives are shown to nobody in full, and their beginning only with the scope `admin`: who sees
+/// Signatures that a stored secret gives are never shown in full, and their beginning only with the scope `admin`: who sees
 /// one could forge. With `secret` in the request all is shown. Nothing is kept.
 #[utoipa::path(post, path = "/", tag = "webhooks", operation_id = "verify_webhook", request_body = VerifyRequest,
     responses((status = 200, description = "What was found; `accepted` is the verdict", body = Report)))]

@@ -222,7 +222,7 @@ impl Bridge {
         self.service.group_info(chat_id).await
     }
 
-    /// Starts its session again: a telephone that is linked connects anew, and one that is not gets a new QR code.
+    /// Starts its session again: a telephone that is linked connects again, and one that is not gets a new QR code.
     ///
     /// # Errors
     /// When the bridge does not do it; [`Failure::Refused`] by bridges that cannot.

@@ -1,4 +1,4 @@
-//! Messages that a sync brings: what was said before, or while nobody listened. They ask for nothing until their webhook comes.
+//! Messages that a sync brings: what was said before, or while this program was away. They ask for nothing until their webhook comes.
 
 use std::collections::HashSet;
 
@@ -38,7 +38,7 @@ columns!(Row<'m> {
     created_at: timestamptz = |row| row.now,
 });
 
-/// Stores the history of a chat, each message once: those that are here, whoever brought them, stay as they are. Returns the
+/// Stores the history of a chat, each message once: those that are here stay as they are, however they came. Returns the
 /// counts, and WhatsApp's ids of those that are new.
 pub async fn store(
     session: &mut Session,

@@ -21,7 +21,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 const STARTING: &str = "57P03";
 
 /// The first connection. A pool would try for its whole time limit, and then report that instead of the cause:
-/// a port where nobody listens, a password, a name, a server with too many connections.
+/// a port where no server listens, a password, a name, a server with too many connections.
 ///
 /// # Errors
 /// The cause, at once. Only a server that says that it is starting is waited for.

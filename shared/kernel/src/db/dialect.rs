@@ -58,7 +58,7 @@ pub fn sqlite(text: &str) -> String {
         text.replace("ids($1)", "$1").replace("elements(", "json_each(").replace("::uuid", "").replace("::jsonb", "");
     let text = replace_elapsed(&text, |from, until| format!("((julianday({until}) - julianday({from})) * 86400.0)"));
     let text = text.replace("server_time()", "null");
-    // One writer at a time: there is nobody to lock out and nobody to skip.
+    // One writer at a time: there is no one to lock out and no row to skip.
     let text = text.replace(" for update skip locked", "").replace(" for update", "");
     replace_any(&text.replace(" ilike ", " like "))
 }

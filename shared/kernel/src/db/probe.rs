@@ -39,7 +39,7 @@ impl Db {
         Some(outcome.map_or(Ok(()), Err))
     }
 
-    /// Whether work can be written into these tables: writes a row that needs room, while nobody else holds the tables. To be
+    /// Whether work can be written into these tables: writes a row that needs room, while no other transaction holds the tables. To be
     /// asked at most every few seconds, where [`Db::last_write`] says nothing.
     ///
     /// # Errors

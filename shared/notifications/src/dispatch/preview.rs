@@ -21,7 +21,7 @@ use recado_kernel::language::Language;
 /// What would become of an event.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Preview {
-    /// Always true, so that nobody takes it for a receipt.
+    /// Always true, so that it is not taken for a receipt.
     #[schema(examples(true))]
     pub dry_run: bool,
     /// The event would be accepted.

@@ -166,7 +166,7 @@ fn in_reserve(first: Id, place: u8, is_last: bool, words: Words) -> InReserve {
     }
 }
 
-/// Why an event reaches nobody. Where there is a chain, its row tells which channels it does not use.
+/// Why an event reaches no one. Where there is a chain, its row tells which channels it does not use.
 fn skips(now: Timestamp, event: &Event, correlation_id: Id, plan: &Plan) -> impl Iterator<Item = Entry> {
     plan.skipped.iter().map(move |SkippedChannel { channel, reason }| {
         entry(now, event, correlation_id, None, Some(*channel), Fact::Skipped { reason: *reason })

@@ -74,7 +74,7 @@ impl<'w> Written<'w> {
         Self { author: Some(author), change, restored_from: None, at }
     }
 
-    /// By nobody in particular: with the program.
+    /// By no person: with the program.
     pub fn with_the_program(at: Timestamp) -> Self {
         Self { author: None, change: Change::Seeded, restored_from: None, at }
     }

@@ -2,7 +2,7 @@
 //!
 //! A connection may work and yet be useless: its server was demoted to a replica, loads its data, has a full disk or memory,
 //! wants a password, lost its cluster, or is not the one that the name leads to any more. Which of them it is does not matter.
-//! An error that nobody asked for ends the connection; the next one resolves the name again.
+//! An error that answers no question ends the connection; the next one resolves the name again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

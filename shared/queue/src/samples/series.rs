@@ -73,7 +73,7 @@ pub struct Summary {
     pub failed: i64,
     /// Messages of which a receipt says that they arrived.
     pub delivered: i64,
-    /// Queued tasks, the most that were seen; null where nobody looked.
+    /// Queued tasks, the most that were seen; null where it was not looked at.
     pub depth: Option<i64>,
     /// How long the oldest queued task had been due, in milliseconds, the longest that was seen.
     pub oldest_ms: Option<i64>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::error::{Cause, SmtpError, Stage};
 
-/// Since when the server serves nobody, as the clock counts durations.
+/// Since when the server takes no mail, as the clock counts durations.
 #[derive(Default)]
 pub(super) struct Unavailable(Mutex<Option<Duration>>);
 

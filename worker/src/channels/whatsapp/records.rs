@@ -110,7 +110,7 @@ pub(super) fn sent_at(record: &Value) -> Option<i64> {
     }
 }
 
-/// Wrappers within wrappers; nobody nests as deep as this.
+/// Wrappers within wrappers; no client nests as deep as this.
 const LARGEST_DEPTH: usize = 8;
 
 /// What WhatsApp wraps a message into: disappearing messages, view once, edits, messages of another device of ours.

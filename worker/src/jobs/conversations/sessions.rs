@@ -26,7 +26,7 @@ use crate::registry::{JobError, Outcome};
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(45);
 
-/// When the last look was longer ago than this, nobody was here: the public bridge posts what is five minutes old again, and no
+/// When the last look was longer ago than this, this program was away: the public bridge posts what is five minutes old again, and no
 /// older.
 const LONG_AGO: Duration = Duration::from_secs(5 * 60);
 
@@ -118,7 +118,7 @@ async fn news(
     })
 }
 
-/// Since when messages may have been missed, if any: the session was lost and is back, or nobody has looked for long.
+/// Since when messages may have been missed, if any: the session was lost and is back, or it has not been looked at for long.
 fn missed_since(before: Option<&WhatsappSession>, after: &WhatsappSession, now: Timestamp) -> Option<Timestamp> {
     if after.status != Status::Connected {
         return None;

@@ -85,7 +85,7 @@ async fn tell(
     Ok((made.len(), rings))
 }
 
-/// The mail to the owner. `None`: there is nobody to write to, or it left and knows why nothing comes any more.
+/// The mail to the owner. `None`: there is no one to write to, or it left and knows why nothing comes any more.
 fn mail(
     context: &Context,
     notice: &Notice,
