@@ -11,13 +11,13 @@ use recado_kernel::audit::{Actor, ActorKind};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 use recado_kernel::sessions;
 use recado_kernel::users::{self, Role, Roles, User};
 
 use crate::failure::Failure;
 use crate::words::Words;
 use crate::{Console, Visitor, cookies};
-use recado_kernel::language::Language;
 
 /// What a route needs of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,9 @@ pub(crate) struct Look;
 /// Acting on work.
 pub(crate) struct Operate;
 
+/// Changing texts, the matrix, and what is kept of people.
+pub(crate) struct Edit;
+
 /// All of it.
 pub(crate) struct Administer;
 
@@ -63,6 +66,10 @@ impl Permission for Look {
 
 impl Permission for Operate {
     const NEEDS: Needs = Needs::Role(Role::Operator);
+}
+
+impl Permission for Edit {
+    const NEEDS: Needs = Needs::Role(Role::Editor);
 }
 
 impl Permission for Administer {

@@ -16,6 +16,7 @@ use url::form_urlencoded;
 
 use crate::auth::Visit;
 use crate::failure::Failure;
+use crate::navigation::{self, Link};
 use crate::notice::Notice;
 use crate::words::Value;
 use crate::{Console, assets};
@@ -157,8 +158,23 @@ impl Page {
         self.visit.may(Role::Operator)
     }
 
+    pub(crate) fn may_edit(&self) -> bool {
+        self.visit.may(Role::Editor)
+    }
+
     pub(crate) fn may_administer(&self) -> bool {
         self.visit.may(Role::Admin)
+    }
+
+    /// The navigation, as far as this person may follow it.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        let may = |role| self.visit.may(role);
+        let group = |group: &'static navigation::Group| Group {
+            word: group.word,
+            is_current: group.holds(self.section),
+            links: group.links(may),
+        };
+        navigation::groups(may).into_iter().map(group).collect()
     }
 
     /// The stream of this page.
@@ -172,6 +188,13 @@ impl Page {
     pub(crate) fn told(&self, notice: &Notice) -> String {
         self.t1(&format!("notice-{}", notice.word), "count", notice.count)
     }
+}
+
+/// A part of the navigation, for the frame.
+pub(crate) struct Group {
+    pub(crate) word: &'static str,
+    pub(crate) is_current: bool,
+    pub(crate) links: Vec<&'static Link>,
 }
 
 /// HTML that was made by us, and is not escaped again.

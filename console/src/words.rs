@@ -1,4 +1,5 @@
-//! The words of the console, in Spanish and English: `locales/*.ftl`, one message for each thing that is said.
+//! The words of the console, in Spanish and English: `locales/es` and `locales/en`, one message for each thing that is said, in
+//! a file per part of the console.
 //!
 //! A template says `{{ page.t("tasks-title") }}`; with values `{{ page.t1("tasks-new", "count", count) }}`; and for a word of an
 //! enum `{{ page.word("task-state", state) }}`, which is the message `task-state-dead`. A test holds templates, code and both
@@ -14,9 +15,31 @@ use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::language::Language;
 
-fn source(language: Language) -> &'static str {
-    language.pick(include_str!("../locales/es.ftl"), include_str!("../locales/en.ftl"))
+/// The files of words, each there in both languages.
+macro_rules! sources {
+    ($($file:literal),+ $(,)?) => {
+        fn sources(language: Language) -> Vec<&'static str> {
+            vec![$(language.pick(
+                include_str!(concat!("../locales/es/", $file, ".ftl")),
+                include_str!(concat!("../locales/en/", $file, ".ftl")),
+            )),+]
+        }
+    };
 }
+
+sources!(
+    "account",
+    "conversations",
+    "developers",
+    "frame",
+    "messages",
+    "partners",
+    "people",
+    "settings",
+    "texts",
+    "today",
+    "work",
+);
 
 /// Between thousands, and before decimals.
 fn separators(language: Language) -> (char, char) {
@@ -49,9 +72,11 @@ impl Words {
             Language::Spanish => |value, _| as_number(Language::Spanish, value),
             Language::English => |value, _| as_number(Language::English, value),
         }));
-        let resource = FluentResource::try_new(source(language).to_owned());
-        let resource = resource.unwrap_or_else(|(_, errors)| panic!("{language}.ftl: {errors:?}"));
-        bundle.add_resource(resource).unwrap_or_else(|errors| panic!("{language}.ftl: {errors:?}"));
+        for source in sources(language) {
+            let resource = FluentResource::try_new(source.to_owned());
+            let resource = resource.unwrap_or_else(|(_, errors)| panic!("locales/{language}: {errors:?}"));
+            bundle.add_resource(resource).unwrap_or_else(|errors| panic!("locales/{language}: {errors:?}"));
+        }
         Self { language, bundle }
     }
 
@@ -156,7 +181,7 @@ mod tests {
     fn messages(language: Language) -> BTreeMap<String, BTreeSet<String>> {
         let mut found = BTreeMap::new();
         let mut current = String::new();
-        for line in source(language).lines() {
+        for line in sources(language).into_iter().flat_map(str::lines) {
             if let Some((name, _)) =
                 line.split_once(" =").filter(|_| line.starts_with(|one: char| one.is_ascii_lowercase()))
             {
@@ -205,6 +230,10 @@ mod tests {
                 let call = call.split(')').next().unwrap_or_default();
                 whole.extend(call.rsplit('"').nth(1).map(str::to_owned));
             }
+            // The second is the title here.
+            for call in text.split(" link(\"").skip(1).chain(text.split("[link(\"").skip(1)) {
+                whole.extend(call.split('"').nth(2).map(str::to_owned));
+            }
             for rest in text.split("Notice::new(\"").skip(1) {
                 whole.insert(format!("notice-{}", rest.split('"').next().expect("a quote")));
             }
@@ -220,7 +249,7 @@ mod tests {
             assert_eq!(english.get(name), Some(values), "{name}");
         }
         for name in english.keys() {
-            assert!(spanish.contains_key(name), "{name} is missing in es.ftl");
+            assert!(spanish.contains_key(name), "{name} is missing in Spanish");
         }
     }
 
@@ -245,7 +274,7 @@ mod tests {
     fn no_template_holds_a_word() {
         for (path, text) in files("templates", "html") {
             let literal = literals(&text);
-            assert!(literal.is_empty(), "{}: {literal:?} belongs into locales/*.ftl", path.display());
+            assert!(literal.is_empty(), "{}: {literal:?} belongs into locales/", path.display());
         }
     }
 

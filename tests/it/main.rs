@@ -106,6 +106,7 @@ mod console {
     mod tasks;
     mod today;
     mod workers;
+    mod workshops;
 }
 
 /// Tasks, schedules, workers, and the programs in which they run.

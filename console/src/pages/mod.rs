@@ -14,6 +14,7 @@ mod search;
 mod tasks;
 mod today;
 mod workers;
+mod workshops;
 
 use crate::assets;
 use crate::auth::{Enter, May};
@@ -33,6 +34,8 @@ pub(crate) fn all() -> Routes {
         .page("/admin/me", account::show)
         .action("/admin/me", account::save)
         .action("/admin/me/sessions/{id}/end", account::end_session)
+        // Messages
+        .page("/admin/failures", failures::list)
         // Work
         .page("/admin/tasks", tasks::list)
         .part("/admin/tasks/count", tasks::count)
@@ -52,11 +55,22 @@ pub(crate) fn all() -> Routes {
         .action("/admin/schedules/{name}/run", schedules::run)
         .action("/admin/schedules/{name}/enable", schedules::enable)
         .action("/admin/schedules/{name}/disable", schedules::disable)
-        .page("/admin/failures", failures::list)
         .page("/admin/bulk", bulk::list)
         .page("/admin/bulk/{id}", bulk::show)
         .action("/admin/bulk/{id}/stop", bulk::stop)
         .action("/admin/bulk/{id}/resume", bulk::resume)
+        // People
+        // Texts
+        // Partners
+        // WhatsApp
+        // Developers
+        // Settings
+        .page("/admin/workshops", workshops::list)
+        .action("/admin/workshops", workshops::create)
+        .page("/admin/workshops/new", workshops::new)
+        .page("/admin/workshops/{taller_id}", workshops::show)
+        .action("/admin/workshops/{taller_id}", workshops::save)
+        .action("/admin/workshops/{taller_id}/delete", workshops::delete)
         // Everything
         .page("/admin/search", search::find)
         .page("/admin/audit", audit::list)
@@ -85,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// The table of docs/console.md is this one, so that a change of who may do what is seen.
+    /// The table of docs/console.md is this one, so that a change of who may do what is seen. `UPDATE_DOCS=1` writes it.
     #[test]
     fn the_table_of_roles_is_in_the_document() {
         let mut table = String::from("| URL | what | needs |\n|---|---|---|\n");
@@ -97,8 +111,16 @@ mod tests {
             };
             table.push_str(&format!("| `{} {}/` | {} | {needs} |\n", entry.method, entry.path, word(entry.sort)));
         }
-        let document = include_str!("../../../docs/console.md");
-        assert!(document.contains(&table), "put this table into docs/console.md:\n\n{table}");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/console.md");
+        let document = std::fs::read_to_string(path).expect("the document is there");
+        let start = document.find("| URL | what | needs |").expect("the document has the table");
+        let end = document[start..].find("\n\n").map_or(document.len(), |end| start + end + 1);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            let written = [&document[..start], &table, &document[end..]].concat();
+            std::fs::write(path, written).expect("the document is written");
+            return;
+        }
+        assert_eq!(&document[start..end], table, "UPDATE_DOCS=1 cargo test -p recado-console writes it");
     }
 
     fn word(sort: Sort) -> &'static str {

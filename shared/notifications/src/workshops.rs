@@ -2,12 +2,14 @@
 
 use chrono_tz::Tz;
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::catalogue_version;
 use crate::channels::Channel;
 use crate::customers::{LONGEST_CUSTOMER_ID, check_quiet_hours};
 use crate::provider_accounts::{self, check_sender};
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, contains};
@@ -57,7 +59,7 @@ impl Workshop {
 }
 
 /// What staff write about a workshop.
-#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = WorkshopWrite)]
 pub struct WorkshopDraft {
     /// The identifier that events carry in `taller_id`. It names the workshop in URLs.
@@ -202,36 +204,61 @@ pub async fn list(
 }
 
 /// Writes a new workshop. A `taller_id` that is taken violates `workshops_taller_id_key`.
-pub async fn insert(session: &mut Session, draft: &WorkshopDraft, now: Timestamp) -> Result<Option<Workshop>> {
+pub async fn insert(session: &mut Session, draft: &WorkshopDraft, actor: &Actor, now: Timestamp) -> Result<Workshop> {
     touch(session).await?;
-    sql!(one Workshop, session,
+    let made = sql!(one Workshop, session,
         (&format!("insert into workshops (id, taller_id, name, is_active, time_zone, quiet_from, quiet_until, from_email,
              email_enabled, whatsapp_enabled, push_enabled, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) returning {COLUMNS}")),
         Id::new(now), draft.taller_id.as_str(), draft.name.as_str(), draft.is_active, draft.time_zone.as_deref(),
         draft.quiet_from, draft.quiet_until, draft.from_email.as_deref(), draft.email_enabled,
         draft.whatsapp_enabled, draft.push_enabled, now
-    )
+    )?;
+    let made: Workshop = made.ok_or(sqlx::Error::RowNotFound)?;
+    audit::write(session, actor, &Act::new("create", "workshop", made.id).made(facts(&made)), now).await?;
+    Ok(made)
 }
 
-/// Replaces a workshop; `None` when it is gone.
-pub async fn replace(session: &mut Session, id: Id, draft: &WorkshopDraft, now: Timestamp) -> Result<Option<Workshop>> {
+/// Replaces a workshop that is locked.
+pub async fn replace(
+    session: &mut Session,
+    workshop: &Workshop,
+    draft: &WorkshopDraft,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Workshop> {
     touch(session).await?;
-    sql!(one Workshop, session,
+    let written = sql!(one Workshop, session,
         (&format!("update workshops set taller_id = $2, name = $3, is_active = $4, time_zone = $5, quiet_from = $6,
              quiet_until = $7, from_email = $8, email_enabled = $9, whatsapp_enabled = $10, push_enabled = $11,
              updated_at = $12
          where id = $1 returning {COLUMNS}")),
-        id, draft.taller_id.as_str(), draft.name.as_str(), draft.is_active, draft.time_zone.as_deref(),
+        workshop.id, draft.taller_id.as_str(), draft.name.as_str(), draft.is_active, draft.time_zone.as_deref(),
         draft.quiet_from, draft.quiet_until, draft.from_email.as_deref(), draft.email_enabled,
         draft.whatsapp_enabled, draft.push_enabled, now
-    )
+    )?;
+    let written: Workshop = written.ok_or(sqlx::Error::RowNotFound)?;
+    let act = Act::new("change", "workshop", workshop.id).changed(facts(workshop), facts(&written));
+    audit::write(session, actor, &act, now).await?;
+    Ok(written)
 }
 
-/// Whether there was one to delete. Its provider accounts stay, for they belong to the `taller_id`.
-pub async fn delete(session: &mut Session, taller_id: &str) -> Result<bool> {
+/// Deletes a workshop's settings; what they were, if there were any. Its provider accounts stay, for they belong to the `taller_id`.
+pub async fn delete(session: &mut Session, taller_id: &str, actor: &Actor, now: Timestamp) -> Result<Option<Workshop>> {
     touch(session).await?;
-    Ok(sql!(run, session, "delete from workshops where taller_id = $1", taller_id)? > 0)
+    let deleted = sql!(one Workshop, session,
+        (&format!("delete from workshops where taller_id = $1 returning {COLUMNS}")), taller_id)?;
+    if let Some(workshop) = &deleted {
+        let workshop: &Workshop = workshop;
+        let act = Act::new("delete", "workshop", workshop.id).changed(facts(workshop), json!({}));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(deleted)
+}
+
+/// What the audit log keeps of a workshop: all that staff write. Its sender is a mailbox of the workshop and not of a person.
+fn facts(workshop: &Workshop) -> Value {
+    json!(WorkshopDraft::from(workshop.clone()))
 }
 
 /// Intake decides with the catalogue, and the workers take the sender of mails from it.

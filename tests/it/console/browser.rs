@@ -68,6 +68,11 @@ async fn fill(app: &App) {
     )
     .await;
     app.sql(
+        "insert into workshops (id, taller_id, name, is_active, email_enabled, whatsapp_enabled, push_enabled, created_at, updated_at)
+         select id, 'norte', 'Taller Norte', true, true, true, false, created_at, created_at from schedules where name = 'cleanup'",
+    )
+    .await;
+    app.sql(
         "insert into pauses (queue, reason, paused_by, paused_at)
          select 'sync', 'cambio', 'ana', created_at from schedules where name = 'cleanup'",
     )

@@ -87,6 +87,14 @@ impl Browser {
         Answer::read(self.http.execute(request).await.expect("the console answers")).await.text
     }
 
+    /// Takes back what a page says was done, and the page that follows.
+    pub(crate) async fn undo(&self, page: &str) -> String {
+        let notice = page.split("class=\"notice\"").nth(1).expect("the page says what was done");
+        let action = notice.split("action=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let action = action.expect("it can be undone").replace("&#38;", "&").replace("&amp;", "&");
+        self.post_and_follow(&action, &[]).await
+    }
+
     /// Logs in through the form. False: it was refused.
     pub(crate) async fn log_in(&mut self, name: &str, password: &str) -> bool {
         let answer = self.post("/admin/login/", &[("name", name), ("password", password)]).await;

@@ -50,18 +50,18 @@ async fn list(
             content_type = "application/problem+json"),
     ))]
 async fn create(
-    May { caller, .. }: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Once { key, body: Whole(draft) }: Once<Whole<WorkshopDraft>>,
 ) -> Result<Created<WorkshopView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    if let Some(made) = key.made::<String>(&mut session, &caller, api.context.clock.now()).await? {
+    if let Some(made) = key.made::<String>(&mut session, &may.caller, api.context.clock.now()).await? {
         let workshop = workshops::find(&mut session, &made).await?.ok_or(Problem::NotFound)?;
         return Ok(Created::Before(workshop.into()));
     }
-    let created = workshops::insert(&mut session, &draft, api.context.clock.now()).await.map_err(taken)?;
-    let created = created.ok_or(Problem::NotFound)?;
-    key.keep(&mut session, &caller, &created.taller_id).await?;
+    let created =
+        workshops::insert(&mut session, &draft, &may.actor(), api.context.clock.now()).await.map_err(taken)?;
+    key.keep(&mut session, &may.caller, &created.taller_id).await?;
     session.commit().await?;
     Ok(Created::Now(created.into()))
 }
@@ -84,12 +84,12 @@ async fn show(
     params(("taller_id" = String, Path, description = "The caller's own identifier of the workshop")),
     request_body = WorkshopDraft, responses((status = 200, description = "The workshop", body = WorkshopView)))]
 async fn replace(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(taller_id): Segment<String>,
     Json(sent): Json<Changes>,
 ) -> Result<axum::Json<WorkshopView>, Problem> {
-    write(&api, &taller_id, |workshop| sent.whole(WorkshopDraft::from(workshop)).finish()).await
+    write(&api, &may, &taller_id, |workshop| sent.whole(WorkshopDraft::from(workshop)).finish()).await
 }
 
 /// Changes the fields that are sent.
@@ -97,12 +97,12 @@ async fn replace(
     params(("taller_id" = String, Path, description = "The caller's own identifier of the workshop")),
     request_body = WorkshopDraft, responses((status = 200, description = "The workshop", body = WorkshopView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(taller_id): Segment<String>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<WorkshopView>, Problem> {
-    write(&api, &taller_id, |workshop| changes.onto(WorkshopDraft::from(workshop))).await
+    write(&api, &may, &taller_id, |workshop| changes.onto(WorkshopDraft::from(workshop))).await
 }
 
 /// Forgets a workshop's settings; events that name it are as if it never had any. Its provider accounts stay.
@@ -110,27 +110,26 @@ async fn change(
     params(("taller_id" = String, Path, description = "The caller's own identifier of the workshop")),
     responses((status = 204, description = "It is gone")))]
 async fn delete(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(taller_id): Segment<String>,
 ) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
-    let existed = workshops::delete(&mut session, &taller_id).await?;
+    let deleted = workshops::delete(&mut session, &taller_id, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
-    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+    deleted.map(|_| StatusCode::NO_CONTENT).ok_or(Problem::NotFound)
 }
 
 async fn write(
     api: &Api,
+    may: &May<Admin>,
     taller_id: &str,
     draft: impl FnOnce(Workshop) -> Result<WorkshopDraft, Problem>,
 ) -> Result<axum::Json<WorkshopView>, Problem> {
     let mut session = api.context.db.begin().await?;
     let workshop = workshops::lock(&mut session, taller_id).await?.ok_or(Problem::NotFound)?;
-    let id = workshop.id;
-    let draft = draft(workshop)?;
-    let written = workshops::replace(&mut session, id, &draft, api.context.clock.now()).await.map_err(taken)?;
-    let written = written.ok_or(Problem::NotFound)?;
+    let (draft, now) = (draft(workshop.clone())?, api.context.clock.now());
+    let written = workshops::replace(&mut session, &workshop, &draft, &may.actor(), now).await.map_err(taken)?;
     session.commit().await?;
     Ok(axum::Json(written.into()))
 }

@@ -1,0 +1,27 @@
+audit-title = Audit
+audit-empty = No entry fits
+audit-empty-help = Every change by a person, a key, a command or a schedule stands here. Widen the time or take a filter away.
+actor-person = person
+actor-key = key
+actor-command = command
+actor-schedule = schedule
+actor-anonymous = without login
+
+workshops-title = Workshops
+workshop-title = Workshop
+workshop-new = New workshop
+workshops-empty = No workshop fits
+workshops-empty-help = A workshop without settings of its own works with the general ones. Give it some when its hours, its sender or its channels differ.
+workshop-closed = Does not send by
+workshop-taller-id = Identifier
+workshop-taller-id-help = As events carry it in taller_id.
+workshop-active-help = If not, events that name this workshop are refused.
+workshop-sender = Sender of its mails
+workshop-sender-help = Name and address, for example Taller Norte <norte@example.com>. Empty: the account's.
+workshop-sends-email = It sends by email
+workshop-sends-whatsapp = It sends by WhatsApp
+workshop-sends-push = It sends pushes
+workshop-taken = There is a workshop with this identifier already.
+workshop-delete-says = The general settings apply then. Its provider accounts stay. It can be undone.
+notice-workshop-made = The workshop is written.
+notice-workshop-deleted = The workshop's settings are deleted.

@@ -1,0 +1,157 @@
+task = Task
+task-title = Task
+tasks-title = Tasks
+tasks-count = { $count ->
+    [one] 1 task
+   *[other] { $count } tasks
+}
+tasks-count-more = More than { $count } tasks
+tasks-new = { $count ->
+    [one] Show 1 new
+   *[other] Show { $count } new
+}
+tasks-new-more = Show more than { $count } new
+tasks-empty = No task fits
+tasks-empty-help = Tasks stand here as soon as an event is accepted. Widen the time or take a filter away. The same from a terminal:
+tick = Tick { $id }
+tick-all = Tick all of this page
+ticked = ticked
+ticked-none = Nothing is ticked: all that the filter finds
+retry = Retry
+retry-says = Begins again at once. Its failures are forgotten; what was sent stays sent.
+cancel = Cancel
+cancel-says = It will not run. What it has sent by then stays sent. A retry undoes it.
+task-state-scheduled = scheduled
+task-state-queued = queued
+task-state-started = running
+task-state-success = success
+task-state-dead = dead
+task-state-cancelled = cancelled
+task-moment-created = accepted
+task-moment-due = due
+task-moment-started = last taken up by a worker
+task-moment-finished = ended
+
+queues-title = Queues
+queues-lately = Rates and times of the last ten minutes
+queue = Queue or lane
+lanes = Lanes
+waiting = Waiting
+oldest = Oldest
+per-minute = Per minute
+accepted-per-minute = Accepted per minute: { $rate }
+wait-p95 = Wait p95
+run-p95 = Run p95
+lane-waiting = { $count } waiting
+lane-unread = no worker reads it
+empty-in = empty in { $time }
+paced-until = Turns given until
+paused = paused
+until = until
+until-resumed = until somebody resumes it
+reason = Reason
+pause = Pause
+pause-one = Pause { $queue }
+pause-title = Pause a queue
+pause-says = Workers stop taking its tasks within about 10 seconds. Nothing is lost: what is accepted waits, and what a worker holds already is finished. Resuming undoes it.
+pause-ends = Ends
+pause-ends-in-30 = in half an hour
+pause-ends-in-60 = in an hour
+pause-ends-in-240 = in four hours
+pause-ends-in-1440 = in a day
+pause-wrong-queue = There is no queue of this name.
+pause-wrong-reason = Say why: those who find it paused will ask.
+pause-wrong-long = The reason is longer than 500 characters.
+pause-wrong-over = Its end has passed.
+resume-says = Ends the pause of { $queue }
+
+workers-title = Workers
+workers-empty = No worker works
+workers-empty-help = What is accepted waits without end. Start one:
+workers-versions = Different versions work, as while a deploy is under way:
+workers-unattended = No worker takes tasks from:
+running = Running
+version = Version
+started = Started
+heard = Last heard
+worker-holds = { $running } running, { $held } held
+per-lane = At once, per lane: { $count }
+worker-state-working = working
+worker-state-draining = draining
+worker-state-silent = silent
+drain = Drain
+drain-says = Draining a worker: it finishes what it holds and takes nothing more. Others go on. It can be undone.
+drain-since = Draining since
+take-back = Take tasks again
+take-back-says = It takes tasks again with its next heartbeat.
+clock-off = Its clock differs by { $ms } ms from the database's
+
+schedules-title = Schedules
+schedule-title = Schedule
+schedules-empty = No schedule
+schedules-empty-help = Recurring work stands here. It comes with the installation:
+last-run = Last run
+next-run = Next run
+last-runs = Last runs
+last-runs-none = It has not run yet.
+next-runs = Next runs
+next-runs-none = None is planned: it is disabled, or its cron expression cannot be read.
+runs-when = When
+by-clocks-of = By the clocks of
+cron-unreadable = Not a cron expression: { $cron }
+misfire = If it was missed
+misfire-run-once = the latest run is made up for
+misfire-skip = it is left out
+clock-change-gap = that time does not exist on that day: it runs right after
+clock-change-twice = that time comes twice on that day: it runs at the first
+enabled = enabled
+disabled = disabled
+enable = Enable
+disable = Disable
+run-now = Run now
+run-now-says = Running it now makes a task, also while it is disabled. Its next run stays as it is.
+
+bulk-title = Operations
+bulk-one = Operation
+bulk-confirm-title = Act on many tasks
+bulk-asks-retry = Retry many tasks
+bulk-asks-cancel = Cancel many tasks
+bulk-does-retry = Retry
+bulk-does-cancel = Cancel
+bulk-says-retry = They begin again, and their failures are forgotten. Those that are no longer dead or cancelled are passed over. This cannot be undone.
+bulk-says-cancel = They will not run. Those that have ended are passed over. What was sent stays sent.
+bulk-frozen = Nothing that came or failed later than this is touched:
+bulk-type = Type { $number } to confirm
+bulk-mistyped = That is not the number. Nothing was done.
+bulk-nothing = No task fits any more, so there is nothing to do.
+pace = Pace
+pace-none = As fast as it goes
+pace-per-minute = { $count } a minute
+bulk-state-waiting = waiting
+bulk-state-running = running
+bulk-state-stopped = stopped
+bulk-state-done = done
+bulk-by = Started by { $name }
+bulk-progress = { $seen } of { $total }
+bulk-left = { $minutes ->
+    [one] about a minute left
+   *[other] about { $minutes } minutes left
+}
+bulk-empty = No operation yet
+bulk-empty-help = When you retry or cancel many tasks at once, you follow here how far it is, and stop it.
+stop = Stop
+resume = Go on
+
+notice-retried = The task begins again.
+notice-cancelled = The task is cancelled.
+notice-paused = The queue is paused.
+notice-resumed = The queue goes on.
+notice-draining = The worker drains.
+notice-taking-again = The worker takes tasks again.
+notice-schedule-runs = It runs now.
+notice-schedule-enabled = The schedule is enabled.
+notice-schedule-disabled = The schedule is disabled.
+notice-schedule-unknown-job = Nothing was done: this version does not know its job.
+notice-bulk-started = The operation is on its way.
+notice-bulk-stopped = The operation is stopped.
+notice-bulk-resumed = The operation goes on.

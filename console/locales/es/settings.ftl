@@ -1,0 +1,27 @@
+audit-title = Auditoría
+audit-empty = Ninguna entrada coincide
+audit-empty-help = Aquí está cada cambio de una persona, una clave, un comando o un horario. Amplíe el período o quite un filtro.
+actor-person = persona
+actor-key = clave
+actor-command = comando
+actor-schedule = horario
+actor-anonymous = sin sesión
+
+workshops-title = Talleres
+workshop-title = Taller
+workshop-new = Nuevo taller
+workshops-empty = Ningún taller coincide
+workshops-empty-help = Un taller sin ajustes propios trabaja con los generales. Déle los suyos cuando su horario, su remitente o sus canales sean otros.
+workshop-closed = No envía por
+workshop-taller-id = Identificador
+workshop-taller-id-help = Como lo llevan los eventos en taller_id.
+workshop-active-help = Si no lo está, los eventos que nombran este taller se rechazan.
+workshop-sender = Remitente de sus correos
+workshop-sender-help = Nombre y dirección, por ejemplo Taller Norte <norte@example.com>. Vacío: el de la cuenta.
+workshop-sends-email = Envía por email
+workshop-sends-whatsapp = Envía por WhatsApp
+workshop-sends-push = Envía push
+workshop-taken = Ya existe un taller con este identificador.
+workshop-delete-says = Entonces rigen los ajustes generales. Sus cuentas de proveedor se quedan. Se puede deshacer.
+notice-workshop-made = El taller está escrito.
+notice-workshop-deleted = Los ajustes del taller están eliminados.

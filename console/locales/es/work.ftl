@@ -1,0 +1,157 @@
+task = Tarea
+task-title = Tarea
+tasks-title = Tareas
+tasks-count = { $count ->
+    [one] 1 tarea
+   *[other] { $count } tareas
+}
+tasks-count-more = Más de { $count } tareas
+tasks-new = { $count ->
+    [one] Mostrar 1 nueva
+   *[other] Mostrar { $count } nuevas
+}
+tasks-new-more = Mostrar más de { $count } nuevas
+tasks-empty = Ninguna tarea coincide
+tasks-empty-help = Aquí aparecen las tareas en cuanto se acepta un evento. Amplíe el período o quite un filtro. Lo mismo desde una terminal:
+tick = Marcar { $id }
+tick-all = Marcar todas las de esta página
+ticked = marcadas
+ticked-none = Nada está marcado: todo lo que encuentra el filtro
+retry = Reintentar
+retry-says = Empieza de nuevo ahora mismo. Sus fallos se olvidan; lo enviado queda enviado.
+cancel = Cancelar
+cancel-says = No se ejecutará. Lo que ya envió queda enviado. Se deshace reintentando.
+task-state-scheduled = programada
+task-state-queued = en espera
+task-state-started = en curso
+task-state-success = lograda
+task-state-dead = muerta
+task-state-cancelled = cancelada
+task-moment-created = aceptada
+task-moment-due = le toca
+task-moment-started = un worker la tomó por última vez
+task-moment-finished = terminó
+
+queues-title = Colas
+queues-lately = Ritmos y tiempos de los últimos diez minutos
+queue = Cola o carril
+lanes = Carriles
+waiting = En espera
+oldest = La más antigua
+per-minute = Por minuto
+accepted-per-minute = Aceptadas por minuto: { $rate }
+wait-p95 = Espera p95
+run-p95 = Ejecución p95
+lane-waiting = { $count } en espera
+lane-unread = ningún worker lo lee
+empty-in = vacía en { $time }
+paced-until = Turnos dados hasta
+paused = en pausa
+until = hasta
+until-resumed = hasta que alguien la reanude
+reason = Motivo
+pause = Pausar
+pause-one = Pausar { $queue }
+pause-title = Pausar una cola
+pause-says = Los workers dejan de tomar sus tareas en unos 10 segundos. Nada se pierde: lo aceptado espera, y lo que un worker ya tiene termina. Se deshace reanudando.
+pause-ends = Termina
+pause-ends-in-30 = en media hora
+pause-ends-in-60 = en una hora
+pause-ends-in-240 = en cuatro horas
+pause-ends-in-1440 = en un día
+pause-wrong-queue = No hay ninguna cola con ese nombre.
+pause-wrong-reason = Diga por qué: quien la encuentre en pausa lo preguntará.
+pause-wrong-long = El motivo tiene más de 500 caracteres.
+pause-wrong-over = Su fin ya pasó.
+resume-says = Termina la pausa de { $queue }
+
+workers-title = Workers
+workers-empty = No trabaja ningún worker
+workers-empty-help = Lo aceptado espera sin límite. Inicie uno:
+workers-versions = Trabajan versiones distintas, como durante un despliegue:
+workers-unattended = Ningún worker toma tareas de:
+running = En curso
+version = Versión
+started = Inició
+heard = Último latido
+worker-holds = { $running } en curso, { $held } tomadas
+per-lane = A la vez, por carril: { $count }
+worker-state-working = trabaja
+worker-state-draining = se vacía
+worker-state-silent = callado
+drain = Vaciar
+drain-says = Vaciar un worker: termina lo que tiene y no toma nada más. Otros siguen. Se puede deshacer.
+drain-since = Se vacía desde
+take-back = Que siga
+take-back-says = Vuelve a tomar tareas con su próximo latido.
+clock-off = Su reloj difiere en { $ms } ms del de la base de datos
+
+schedules-title = Horarios
+schedule-title = Horario
+schedules-empty = No hay horarios
+schedules-empty-help = Aquí aparece el trabajo que se repite. Vienen con la instalación:
+last-run = Última vez
+next-run = Próxima vez
+last-runs = Últimas ejecuciones
+last-runs-none = Todavía no se ha ejecutado.
+next-runs = Próximas ejecuciones
+next-runs-none = No está previsto: está desactivado, o su expresión cron no se puede leer.
+runs-when = Cuándo
+by-clocks-of = Según los relojes de
+cron-unreadable = No es una expresión cron: { $cron }
+misfire = Si nadie lo vio a su hora
+misfire-run-once = se recupera la última vez
+misfire-skip = se omite
+clock-change-gap = esa hora no existe ese día: corre justo después
+clock-change-twice = esa hora viene dos veces ese día: corre en la primera
+enabled = activo
+disabled = desactivado
+enable = Activar
+disable = Desactivar
+run-now = Ejecutar ahora
+run-now-says = Ejecutar ahora crea una tarea, también si está desactivado. Su próxima vez queda igual.
+
+bulk-title = Operaciones
+bulk-one = Operación
+bulk-confirm-title = Actuar sobre muchas tareas
+bulk-asks-retry = Reintentar muchas tareas
+bulk-asks-cancel = Cancelar muchas tareas
+bulk-does-retry = Reintentar
+bulk-does-cancel = Cancelar
+bulk-says-retry = Empiezan de nuevo y sus fallos se olvidan. Las que ya no están muertas ni canceladas se omiten. No se puede deshacer.
+bulk-says-cancel = No se ejecutarán. Las que ya terminaron se omiten. Lo enviado queda enviado.
+bulk-frozen = No se toca nada que haya llegado o fallado después de:
+bulk-type = Escriba { $number } para confirmar
+bulk-mistyped = Ese no es el número. No se hizo nada.
+bulk-nothing = Ya no coincide ninguna tarea: no hay nada que hacer.
+pace = Ritmo
+pace-none = Tan rápido como se pueda
+pace-per-minute = { $count } por minuto
+bulk-state-waiting = en espera
+bulk-state-running = en curso
+bulk-state-stopped = detenida
+bulk-state-done = terminada
+bulk-by = Iniciada por { $name }
+bulk-progress = { $seen } de { $total }
+bulk-left = { $minutes ->
+    [one] queda un minuto más o menos
+   *[other] quedan unos { $minutes } minutos
+}
+bulk-empty = Todavía no hay operaciones
+bulk-empty-help = Cuando reintenta o cancela muchas tareas a la vez, aquí ve cuánto falta y puede detenerla.
+stop = Detener
+resume = Continuar
+
+notice-retried = La tarea empieza de nuevo.
+notice-cancelled = La tarea está cancelada.
+notice-paused = La cola está en pausa.
+notice-resumed = La cola continúa.
+notice-draining = El worker se vacía.
+notice-taking-again = El worker vuelve a tomar tareas.
+notice-schedule-runs = Se ejecuta ahora.
+notice-schedule-enabled = El horario está activo.
+notice-schedule-disabled = El horario está desactivado.
+notice-schedule-unknown-job = No se hizo nada: esta versión no conoce su trabajo.
+notice-bulk-started = La operación está en marcha.
+notice-bulk-stopped = La operación está detenida.
+notice-bulk-resumed = La operación continúa.

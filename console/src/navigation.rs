@@ -1,0 +1,117 @@
+//! The navigation: parts of the console, and the pages in each. The frame draws it twice, for a desk and for a phone, and the
+//! list of keys is read from it.
+
+use recado_kernel::users::Role;
+
+/// A page that the navigation leads to.
+pub(crate) struct Link {
+    /// What a page says to be marked as the current one.
+    pub(crate) section: &'static str,
+    /// The message `…-title` of the page.
+    pub(crate) title: &'static str,
+    pub(crate) path: &'static str,
+    /// The key that leads there after `g`.
+    pub(crate) key: Option<&'static str>,
+    needs: Role,
+}
+
+/// A part of the console: pages about one thing.
+pub(crate) struct Group {
+    /// The message `group-…`.
+    pub(crate) word: &'static str,
+    links: &'static [Link],
+}
+
+const fn link(section: &'static str, title: &'static str, path: &'static str) -> Link {
+    Link { section, title, path, key: None, needs: Role::Viewer }
+}
+
+impl Link {
+    const fn key(self, key: &'static str) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    const fn needs(self, needs: Role) -> Self {
+        Self { needs, ..self }
+    }
+}
+
+/// All of it. A group without a page is not drawn.
+const GROUPS: &[Group] = &[
+    Group { word: "today", links: &[link("today", "today-title", "/admin/").key("h")] },
+    Group { word: "messages", links: &[link("failures", "failures-title", "/admin/failures/").key("f")] },
+    Group {
+        word: "work",
+        links: &[
+            link("tasks", "tasks-title", "/admin/tasks/").key("t"),
+            link("queues", "queues-title", "/admin/queues/").key("q"),
+            link("workers", "workers-title", "/admin/workers/").key("w"),
+            link("schedules", "schedules-title", "/admin/schedules/").key("s"),
+            link("bulk", "bulk-title", "/admin/bulk/"),
+        ],
+    },
+    Group { word: "people", links: &[] },
+    Group { word: "texts", links: &[] },
+    Group { word: "partners", links: &[] },
+    Group { word: "whatsapp", links: &[] },
+    Group {
+        word: "settings",
+        links: &[
+            link("workshops", "workshops-title", "/admin/workshops/"),
+            link("audit", "audit-title", "/admin/audit/").needs(Role::Admin),
+        ],
+    },
+];
+
+impl Group {
+    /// The pages that a person with these rights may open.
+    pub(crate) fn links(&self, may: impl Fn(Role) -> bool) -> Vec<&'static Link> {
+        self.links.iter().filter(|link| may(link.needs)).collect()
+    }
+
+    /// Whether one of its pages is the current one.
+    pub(crate) fn holds(&self, section: &str) -> bool {
+        self.links.iter().any(|link| link.section == section)
+    }
+}
+
+/// The groups in which a person may open something.
+pub(crate) fn groups(may: impl Fn(Role) -> bool) -> Vec<&'static Group> {
+    GROUPS.iter().filter(|group| !group.links(&may).is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn keys_and_sections_are_used_once() {
+        let links: Vec<&Link> = GROUPS.iter().flat_map(|group| group.links(|_| true)).collect();
+        let sections: BTreeSet<&str> = links.iter().map(|link| link.section).collect();
+        let keys: Vec<&str> = links.iter().filter_map(|link| link.key).collect();
+        assert_eq!(sections.len(), links.len());
+        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len());
+    }
+
+    #[test]
+    fn a_link_that_may_not_be_followed_is_not_drawn() {
+        let paths = |role: Role| -> Vec<&str> {
+            let may = |needed: Role| role == Role::Admin || needed == Role::Viewer;
+            groups(may).into_iter().flat_map(|group| group.links(may)).map(|link| link.path).collect()
+        };
+        assert!(paths(Role::Admin).contains(&"/admin/audit/") && !paths(Role::Viewer).contains(&"/admin/audit/"));
+    }
+
+    /// Every link leads to a page that there is, and asks for no less than the page does.
+    #[test]
+    fn links_lead_to_pages() {
+        for link in GROUPS.iter().flat_map(|group| group.links(|_| true)) {
+            let path = link.path.trim_end_matches('/');
+            let entry = crate::entries().into_iter().find(|entry| entry.path == path);
+            let entry = entry.unwrap_or_else(|| panic!("{} is no page", link.path));
+            assert_eq!(entry.needs, crate::Needs::Role(link.needs), "{}", link.path);
+        }
+    }
+}
