@@ -7,6 +7,12 @@ create table users (
     roles text not null,
     -- Argon2id as a PHC string. Null: she has not set one yet.
     password text,
+    -- The secret of the codes that a login wants besides the password (RFC 6238), sealed. Null: it wants none.
+    code_secret text,
+    -- Since when codes are wanted. Null while the person has not shown that their phone makes them.
+    codes_since timestamptz,
+    -- The step of the last code that was used: none is good twice.
+    code_step bigint,
     -- es, en. Null: as the browser asks.
     language text,
     -- light, dark. Null: as the system has it.
@@ -19,6 +25,27 @@ create table users (
 );
 
 create unique index users_name_key on users (name);
+
+-- Codes for a person whose phone is lost. Each is good once.
+create table user_recovery_codes (
+    user_id uuid not null,
+    -- SHA-256 of the person's id and 80 random bits, hexadecimal.
+    digest text not null,
+    primary key (user_id, digest)
+);
+
+-- Lists as people want to find them again: a name for a URL of the console.
+create table saved_views (
+    id uuid primary key,
+    user_id uuid not null,
+    name text not null,
+    -- Of the page, without its query.
+    path text not null,
+    query text not null,
+    created_at timestamptz not null
+);
+
+create unique index saved_views_name_key on saved_views (user_id, path, name);
 
 -- Links with which a person sets her password, once.
 create table user_links (

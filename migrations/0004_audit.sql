@@ -5,7 +5,7 @@ create table audit (
     at timestamptz not null,
     -- person, key, command, schedule, anonymous
     actor_kind text not null,
-    -- Name of the user, of the key, of the account of the operating system, or of the schedule.
+    -- Name of the user, of the key, of the command, or of the schedule.
     actor text not null,
     -- From where it was asked; empty where it was not asked over a network.
     address text not null,

@@ -16,7 +16,9 @@ use crate::state::Api;
 
 /// The pages under `/admin`.
 pub(crate) fn routes(api: &Arc<Api>, stop: CancellationToken) -> Router<Arc<Api>> {
-    let pages = recado_console::router(api.context.clone(), stop);
+    let forgetful = api.clone();
+    let on_revoked = Box::new(move || forgetful.keys.forget());
+    let pages = recado_console::router(api.context.clone(), on_revoked, stop);
     pages.layer(middleware::from_fn_with_state(api.clone(), introduce))
 }
 

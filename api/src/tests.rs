@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use recado_kernel::api_keys::{self, Scope, Scopes};
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Clock;
 use recado_kernel::config::Config;
 use recado_kernel::ids::Id;
@@ -249,8 +250,14 @@ async fn staff_who_may_look_may_not_write() {
     let api = TestApi::with("false").await;
     let mut session = api.context.db.begin().await.unwrap();
     let now = api.context.clock.now();
-    let (_, reader) = api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), now).await.unwrap();
-    let (_, admin) = api_keys::create(&mut session, "admin", &Scopes(vec![Scope::Admin]), now).await.unwrap();
+    let (_, reader) =
+        api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), &Actor::command("story"), now)
+            .await
+            .unwrap();
+    let (_, admin) =
+        api_keys::create(&mut session, "admin", &Scopes(vec![Scope::Admin]), &Actor::command("story"), now)
+            .await
+            .unwrap();
     session.commit().await.unwrap();
     let send = async |key: &str, method: Method, path: &str| {
         let key = format!("Bearer {key}");
@@ -394,8 +401,15 @@ async fn a_browser_subscribes_and_leaves() {
 async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
     let api = TestApi::with("false").await;
     let mut session = api.context.db.begin().await.unwrap();
-    let (_, reader) =
-        api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), api.context.clock.now()).await.unwrap();
+    let (_, reader) = api_keys::create(
+        &mut session,
+        "reader",
+        &Scopes(vec![Scope::Read]),
+        &Actor::command("story"),
+        api.context.clock.now(),
+    )
+    .await
+    .unwrap();
     session.commit().await.unwrap();
     let reader = format!("Bearer {}", reader.expose_secret());
 
@@ -423,8 +437,15 @@ async fn without_anonymous_access_a_key_with_the_scope_is_needed() {
 async fn people_are_read_with_one_scope_and_changed_with_another() {
     let api = TestApi::with("false").await;
     let mut session = api.context.db.begin().await.unwrap();
-    let (_, reader) =
-        api_keys::create(&mut session, "reader", &Scopes(vec![Scope::Read]), api.context.clock.now()).await.unwrap();
+    let (_, reader) = api_keys::create(
+        &mut session,
+        "reader",
+        &Scopes(vec![Scope::Read]),
+        &Actor::command("story"),
+        api.context.clock.now(),
+    )
+    .await
+    .unwrap();
     session.commit().await.unwrap();
     let reader = format!("Bearer {}", reader.expose_secret());
     let id = "0194830c-7d5a-7000-8000-000000000001";
@@ -698,7 +719,9 @@ async fn an_api_that_is_open_to_this_machine_closes_by_itself() {
         };
         let now = api.context.clock.now();
         let mut session = api.context.db.begin().await.unwrap();
-        provider_accounts::insert(&mut session, Id::new(now), &draft, None, now).await.unwrap();
+        provider_accounts::insert(&mut session, Id::new(now), &draft, None, &Actor::command("story"), now)
+            .await
+            .unwrap();
         session.commit().await.unwrap();
         (status(&[("host", "localhost")]).await, sync().await)
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use recado_kernel::db;
+use recado_kernel::login_codes::CodeError;
 use recado_kernel::users::Role;
 
 /// Why there is no page.
@@ -24,6 +25,8 @@ pub(crate) enum Failure {
     TooSlow,
     #[error("the database did not do its part")]
     Database(#[source] db::Error),
+    #[error("a secret cannot be kept or read")]
+    Secret(#[source] CodeError),
     #[error("the page cannot be drawn")]
     Drawing(#[source] askama::Error),
 }
@@ -44,7 +47,7 @@ impl Failure {
             Self::Forbidden(_) | Self::Forged => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::TooSlow | Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooSlow | Self::Database(_) | Self::Secret(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Drawing(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -59,6 +62,7 @@ impl Failure {
             Self::Malformed => "malformed",
             Self::TooSlow => "too-slow",
             Self::Database(_) => "database",
+            Self::Secret(_) => "secret",
             Self::Drawing(_) => "drawing",
         }
     }

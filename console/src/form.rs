@@ -86,6 +86,13 @@ impl Form {
         parsed
     }
 
+    /// The form without a field, e.g. a secret, which no page shows again.
+    #[must_use]
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.fields.retain(|(found, _)| found != name);
+        self
+    }
+
     /// What is wrong with a field.
     pub(crate) fn add_error(&mut self, name: &str, text: impl Into<String>) {
         self.errors.push((name.to_owned(), text.into()));

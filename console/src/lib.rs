@@ -50,17 +50,25 @@ pub struct Visitor {
     pub is_let_in: bool,
 }
 
+/// Called when a key of the API was revoked, so that the server forgets it at once.
+pub type OnRevoked = Box<dyn Fn() + Send + Sync>;
+
 /// What every page may use.
 struct Console {
     context: Context,
     live: Arc<Live>,
     throttle: Throttle,
+    on_revoked: OnRevoked,
 }
 
 /// The pages. Streams end when `stop` does.
-pub fn router<S: Clone + Send + Sync + 'static>(context: Context, stop: CancellationToken) -> Router<S> {
+pub fn router<S: Clone + Send + Sync + 'static>(
+    context: Context,
+    on_revoked: OnRevoked,
+    stop: CancellationToken,
+) -> Router<S> {
     let live = Live::new(context.clone(), stop);
-    let console = Arc::new(Console { context, live, throttle: Throttle::default() });
+    let console = Arc::new(Console { context, live, throttle: Throttle::default(), on_revoked });
     let router = pages::all().router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
     Router::new().merge(router.with_state(console))
 }

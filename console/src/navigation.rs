@@ -58,6 +58,9 @@ const GROUPS: &[Group] = &[
         word: "settings",
         links: &[
             link("workshops", "workshops-title", "/admin/workshops/"),
+            link("providers", "providers-title", "/admin/providers/").needs(Role::Admin),
+            link("keys", "keys-title", "/admin/keys/").needs(Role::Admin),
+            link("users", "users-title", "/admin/users/").needs(Role::Admin),
             link("audit", "audit-title", "/admin/audit/").needs(Role::Admin),
         ],
     },

@@ -177,6 +177,14 @@ impl Page {
         navigation::groups(may).into_iter().map(group).collect()
     }
 
+    /// Where the named views of this list are.
+    pub(crate) fn views(&self) -> String {
+        let path = format!("{}/", self.visit.path.trim_end_matches('/'));
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("of", &path).extend_pairs(form_urlencoded::parse(self.visit.query.as_bytes()));
+        format!("/admin/views?{}", query.finish())
+    }
+
     /// The stream of this page.
     pub(crate) fn stream(&self) -> String {
         let topics = self.topics.iter().map(|topic| ("topics", topic));

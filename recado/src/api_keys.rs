@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use recado_kernel::api_keys::{self, Scope, Scopes};
+use recado_kernel::audit::Actor;
 use recado_queue::context::Context;
 use secrecy::ExposeSecret;
 
@@ -48,7 +49,8 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
 
 async fn create(context: &Context, name: &str, scopes: Scopes, json: bool) -> Outcome {
     let mut session = context.db.begin().await?;
-    let (id, key) = api_keys::create(&mut session, name, &scopes, context.clock.now()).await?;
+    let (id, key) =
+        api_keys::create(&mut session, name, &scopes, &Actor::command("recado api-key"), context.clock.now()).await?;
     session.commit().await?;
     if json {
         print_json(&serde_json::json!({ "id": id, "name": name, "scopes": scopes.0, "key": key.expose_secret() }))?;
@@ -92,7 +94,8 @@ async fn list(context: &Context, json: bool) -> Outcome {
 
 async fn revoke(context: &Context, reference: &str) -> Outcome {
     let mut session = context.db.begin().await?;
-    if !api_keys::revoke(&mut session, reference, context.clock.now()).await? {
+    let actor = Actor::command("recado api-key");
+    if api_keys::revoke(&mut session, reference, &actor, context.clock.now()).await?.is_none() {
         return Err(format!("no key in force has the id or prefix `{reference}`; see `recado api-key list`").into());
     }
     session.commit().await?;

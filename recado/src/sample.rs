@@ -5,6 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use recado_kernel::api_keys::{self, Scope, Scopes};
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_kernel::ids::Id;
@@ -231,9 +232,14 @@ impl Key {
             return Ok(Self::Configured(key.clone()));
         }
         let mut session = context.db.begin().await?;
-        let (id, key) =
-            api_keys::create(&mut session, "recado up (sample)", &Scopes(vec![Scope::Dispatch]), context.clock.now())
-                .await?;
+        let (id, key) = api_keys::create(
+            &mut session,
+            "recado up (sample)",
+            &Scopes(vec![Scope::Dispatch]),
+            &Actor::command("recado up"),
+            context.clock.now(),
+        )
+        .await?;
         session.commit().await?;
         Ok(Self::Temporary { id, key })
     }
@@ -248,7 +254,7 @@ impl Key {
     async fn revoke_temporary(self, context: &Context) -> db::Result<()> {
         let Self::Temporary { id, .. } = self else { return Ok(()) };
         let mut session = context.db.begin().await?;
-        api_keys::revoke(&mut session, &id.to_string(), context.clock.now()).await?;
+        api_keys::revoke(&mut session, &id.to_string(), &Actor::command("recado up"), context.clock.now()).await?;
         session.commit().await
     }
 }

@@ -128,7 +128,9 @@ async fn run_now(context: &Context, name: &str, json: bool) -> Outcome {
 
 async fn set_enabled(context: &Context, name: &str, enabled: bool) -> Outcome {
     let mut session = context.db.begin().await?;
-    if !schedules::set_enabled(&mut session, name, enabled, context.clock.now()).await? {
+    if !schedules::set_enabled(&mut session, name, enabled, &Actor::command("recado schedules"), context.clock.now())
+        .await?
+    {
         drop(session);
         return unknown(context, name).await;
     }
@@ -141,7 +143,15 @@ async fn change(context: &Context, set: Set) -> Outcome {
     let Set { name, what: What { cron, time_zone: zone, enabled } } = set;
     let (now, installation) = (context.clock.now(), context.config.time_zone);
     let mut session = context.db.begin().await?;
-    if !schedules::change(&mut session, &name, &Change { cron, zone, enabled }, now).await? {
+    if !schedules::change(
+        &mut session,
+        &name,
+        &Change { cron, zone, enabled },
+        &Actor::command("recado schedules"),
+        now,
+    )
+    .await?
+    {
         drop(session);
         return unknown(context, &name).await;
     }

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 use recado_conversations::bridge::{Bridge, Failure, Target};
 use recado_conversations::chats::listing::{self, Counts};
 use recado_conversations::messages::history;
-use recado_conversations::qr::Drawing;
 use recado_conversations::sessions::{self, BRIDGE, Opinion, Status, WhatsappSession};
 use recado_conversations::{sends, sync};
+use recado_kernel::qr::Drawing;
 use recado_queue::context::Context;
 use serde_json::json;
 

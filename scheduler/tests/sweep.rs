@@ -224,7 +224,7 @@ async fn a_tick_becomes_one_task_however_many_schedulers_look() {
     let mut session = ledger.context.db.begin().await.expect("a transaction");
     seed::load(&mut session, false, now).await.expect("loaded");
     for other in ["retry_failed_notifications", "cleanup"] {
-        schedules::set_enabled(&mut session, other, false, now).await.expect("disabled");
+        schedules::set_enabled(&mut session, other, false, &Actor::command("test"), now).await.expect("disabled");
     }
     session.commit().await.expect("committed");
     assert_eq!(ledger.sweep().await.ticked, 0);
@@ -238,7 +238,9 @@ async fn a_tick_becomes_one_task_however_many_schedulers_look() {
     let switch = async |enabled| {
         let mut session = ledger.context.db.begin().await.expect("a transaction");
         let now = ledger.context.clock.now();
-        assert!(schedules::set_enabled(&mut session, name, enabled, now).await.expect("switched"));
+        assert!(
+            schedules::set_enabled(&mut session, name, enabled, &Actor::command("test"), now).await.expect("switched")
+        );
         session.commit().await.expect("committed");
     };
     switch(false).await;

@@ -100,9 +100,11 @@ mod conversations {
 mod console {
     mod access;
     mod browser;
+    mod codes;
     mod failures;
     mod queues;
     mod schedules;
+    mod settings;
     mod tasks;
     mod today;
     mod workers;

@@ -2,7 +2,7 @@ login-title = Log in
 login-name = Name
 login-password = Password
 login-do = Log in
-login-refused = Name or password is wrong, or there were too many attempts. After ten failures, wait 15 minutes.
+login-refused = Name, password or code is wrong, or there were too many attempts. After ten failures, wait 15 minutes.
 login-help = Without a password? Ask for a link: recado user reset NAME
 login-open = No login is needed: this installation has no key and answers to this machine only. The first person closes it.
 login-tls = This page needs TLS: over plain HTTP your browser would drop the session. Open it by https, or on the machine itself by localhost.
@@ -41,3 +41,26 @@ role-admin = admin
 
 notice-session-ended = The session has ended.
 notice-password-set = The password is set. Log in with it.
+login-code = Code, if your login wants one
+codes = Code at login
+codes-title = Code at login
+codes-on = wanted
+codes-say = Besides the password, your login can want a code that your phone makes. Any authenticator app will do.
+codes-left = { $count ->
+    [one] 1 code on paper is left.
+   *[other] { $count } codes on paper are left.
+}
+codes-set-up = Set up
+codes-prove = A code, to prove that it is you
+codes-forget = Want no code any more
+codes-scan = Scan this with an authenticator app on your phone.
+codes-qr = QR code with the secret of your login
+codes-type = Or type the secret:
+codes-first = The code that the app shows now
+codes-confirm = Want codes from now on
+codes-wrong = That is not the code of this moment, or it was used already. Wait for the next one.
+codes-recovery-title = Codes for paper
+codes-recovery-say = From now on a login wants a code. If your phone is lost, each of these lets you in once. Print them; they are not shown again.
+codes-kept = I have kept them
+notice-codes-forgotten = The login wants no code any more.
+notice-codes-wrong = Nothing was changed: that is not the code of this moment, or it was used already.

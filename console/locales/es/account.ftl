@@ -2,7 +2,7 @@ login-title = Entrar
 login-name = Nombre
 login-password = Contraseña
 login-do = Entrar
-login-refused = El nombre o la contraseña no es correcto, o hubo demasiados intentos. Después de diez fallos, espere 15 minutos.
+login-refused = El nombre, la contraseña o el código no es correcto, o hubo demasiados intentos. Después de diez fallos, espere 15 minutos.
 login-help = ¿No tiene contraseña? Pida un enlace: recado user reset NOMBRE
 login-open = Nadie necesita entrar: esta instalación no tiene claves y solo responde a esta máquina. La primera persona la cierra.
 login-tls = Esta página necesita TLS: sin él su navegador descartaría la sesión. Ábrala con https, o en la propia máquina con localhost.
@@ -41,3 +41,26 @@ role-admin = administración
 
 notice-session-ended = La sesión terminó.
 notice-password-set = La contraseña está guardada. Entre con ella.
+login-code = Código, si su ingreso lo pide
+codes = Código al ingresar
+codes-title = Código al ingresar
+codes-on = se pide
+codes-say = Además de la contraseña, su ingreso puede pedir un código que hace su teléfono. Sirve cualquier aplicación de autenticación.
+codes-left = { $count ->
+    [one] Queda 1 código en papel.
+   *[other] Quedan { $count } códigos en papel.
+}
+codes-set-up = Configurar
+codes-prove = Un código, para probar que es usted
+codes-forget = No pedir más código
+codes-scan = Escanee esto con una aplicación de autenticación en su teléfono.
+codes-qr = Código QR con el secreto de su ingreso
+codes-type = O escriba el secreto:
+codes-first = El código que la aplicación muestra ahora
+codes-confirm = Pedir códigos desde ahora
+codes-wrong = No es el código de este momento, o ya se usó. Espere el siguiente.
+codes-recovery-title = Códigos para papel
+codes-recovery-say = Desde ahora el ingreso pide un código. Si pierde el teléfono, cada uno de estos le deja entrar una vez. Imprímalos; no se muestran otra vez.
+codes-kept = Los tengo guardados
+notice-codes-forgotten = El ingreso ya no pide código.
+notice-codes-wrong = No se cambió nada: no es el código de este momento, o ya se usó.

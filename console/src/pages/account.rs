@@ -9,6 +9,9 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use recado_kernel::audit::{self, Act};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
+use recado_kernel::login_codes;
+use recado_kernel::saved_views::{self, View};
 use recado_kernel::sessions::{self, Seat};
 use recado_kernel::users::{self, Role};
 use serde::Deserialize;
@@ -18,7 +21,6 @@ use crate::auth::{May, Own};
 use crate::failure::Failure;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
-use recado_kernel::language::Language;
 
 #[derive(Template)]
 #[template(path = "account/me.html")]
@@ -30,15 +32,23 @@ struct AccountPage {
     utc: bool,
     seats: Vec<Seat>,
     own: Option<Id>,
+    has_codes: bool,
+    recovery_codes_left: i64,
+    views: Vec<View>,
 }
 
 /// `/admin/me/`
 pub(crate) async fn show(may: May<Own>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let visit = &may.visit;
-    let seats = match &visit.user {
-        Some(user) => sessions::of_user(&mut console.context.db.read().await?, user.id, visit.now).await?,
-        None => Vec::new(),
-    };
+    let (mut seats, mut views, mut recovery_codes_left) = (Vec::new(), Vec::new(), 0);
+    if let Some(user) = &visit.user {
+        let mut session = console.context.db.read().await?;
+        seats = sessions::of_user(&mut session, user.id, visit.now).await?;
+        views = saved_views::of_user(&mut session, user.id).await?;
+        if user.has_codes {
+            recovery_codes_left = login_codes::recovery_codes_left(&mut session, user.id).await?;
+        }
+    }
     let user = visit.user.as_ref();
     html(&AccountPage {
         page: Page::new(&console, visit, "me", "me-title"),
@@ -46,6 +56,9 @@ pub(crate) async fn show(may: May<Own>, State(console): State<Arc<Console>>) -> 
         language: user.and_then(|user| user.language.clone()).unwrap_or_default(),
         theme: user.and_then(|user| user.theme.clone()).unwrap_or_default(),
         utc: user.is_some_and(|user| user.utc),
+        has_codes: user.is_some_and(|user| user.has_codes),
+        recovery_codes_left,
+        views,
         seats,
         own: visit.session,
     })

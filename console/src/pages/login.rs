@@ -10,6 +10,9 @@ use axum::http::header::{LOCATION, SET_COOKIE, USER_AGENT};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use recado_kernel::audit::{self, Act, Actor, ActorKind};
+use recado_kernel::clock::Timestamp;
+use recado_kernel::errors::explain;
+use recado_kernel::login_codes::{self, CodeError};
 use recado_kernel::passwords::{self, SHORTEST, Weakness};
 use recado_kernel::users::User;
 use recado_kernel::{host_names, sessions, users};
@@ -58,18 +61,22 @@ fn is_safe(headers: &HeaderMap, host: &str) -> bool {
 pub(crate) struct Credentials {
     name: String,
     password: SecretString,
+    /// For those whose login wants one.
+    #[serde(default)]
+    code: String,
     #[serde(default)]
     back: String,
 }
 
-/// Always the same answer after the same work, whatever was wrong: the name, the password, or the number of attempts.
+/// Always the same answer after the same work, whatever was wrong: the name, the password, the code, or the number
+/// of attempts.
 pub(crate) async fn log_in(
     may: May<Enter>,
     State(console): State<Arc<Console>>,
     headers: HeaderMap,
     form: Result<Form<Credentials>, FormRejection>,
 ) -> Result<Response, Failure> {
-    let Form(Credentials { name, password, back }) = form.map_err(|_| Failure::Malformed)?;
+    let Form(Credentials { name, password, code, back }) = form.map_err(|_| Failure::Malformed)?;
     let (visit, context) = (&may.visit, &console.context);
     let (account, address, elapsed) = (users::normal(&name), visit.address(), context.clock.elapsed());
     let is_admitted = console.throttle.admits(&account, &address, elapsed);
@@ -78,8 +85,11 @@ pub(crate) async fn log_in(
         Some(user) => users::password_of(&mut context.db.read().await?, user.id).await?,
         None => None,
     };
-    let is_right = passwords::verify(password, kept).await;
-    let Some(user) = user.filter(|_| is_right && is_admitted) else {
+    let mut is_right = passwords::verify(password, kept).await && is_admitted;
+    if let Some(user) = user.as_ref().filter(|user| is_right && user.has_codes) {
+        is_right = is_code_right(&console, user, &code, visit.now).await?;
+    }
+    let Some(user) = user.filter(|_| is_right) else {
         console.throttle.failed(&account, &address, elapsed);
         let page = Page::new(&console, visit, "", "login-title");
         let needs_tls = !is_safe(&headers, &visit.visitor.host);
@@ -87,6 +97,22 @@ pub(crate) async fn log_in(
     };
     console.throttle.succeeded(&account);
     enter(&console, &may, &headers, &user, &back).await
+}
+
+/// Whether the code of a phone, or one on paper, lets this person in. It is used up with it.
+async fn is_code_right(console: &Console, user: &User, code: &str, now: Timestamp) -> Result<bool, Failure> {
+    let mut session = console.context.db.begin().await?;
+    let key = console.context.config.secret_key.as_ref();
+    let is_right = match login_codes::admits(&mut session, key, user.id, code, now).await {
+        Ok(is_right) => is_right,
+        Err(CodeError::Database(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::error!(user = %user.name, "the codes of a login cannot be checked: {}; is SECRET_KEY another?", explain(&error));
+            false
+        }
+    };
+    session.commit().await?;
+    Ok(is_right)
 }
 
 async fn enter(

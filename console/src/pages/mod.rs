@@ -5,14 +5,19 @@
 mod account;
 mod audit;
 mod bulk;
+mod codes;
 mod failures;
+mod keys;
 mod live;
 mod login;
+mod providers;
 mod queues;
 mod schedules;
 mod search;
 mod tasks;
 mod today;
+mod users;
+mod views;
 mod workers;
 mod workshops;
 
@@ -34,6 +39,13 @@ pub(crate) fn all() -> Routes {
         .page("/admin/me", account::show)
         .action("/admin/me", account::save)
         .action("/admin/me/sessions/{id}/end", account::end_session)
+        .part("/admin/me/codes", codes::show)
+        .action("/admin/me/codes", codes::set_up)
+        .action("/admin/me/codes/confirm", codes::confirm)
+        .action("/admin/me/codes/forget", codes::forget)
+        .part("/admin/views", views::of_page)
+        .action("/admin/views", views::save)
+        .action("/admin/views/{id}/delete", views::delete)
         // Messages
         .page("/admin/failures", failures::list)
         // Work
@@ -52,6 +64,7 @@ pub(crate) fn all() -> Routes {
         .action("/admin/workers/{id}/take-back", workers::take_back)
         .page("/admin/schedules", schedules::list)
         .page("/admin/schedules/{name}", schedules::show)
+        .action("/admin/schedules/{name}", schedules::save)
         .action("/admin/schedules/{name}/run", schedules::run)
         .action("/admin/schedules/{name}/enable", schedules::enable)
         .action("/admin/schedules/{name}/disable", schedules::disable)
@@ -71,6 +84,25 @@ pub(crate) fn all() -> Routes {
         .page("/admin/workshops/{taller_id}", workshops::show)
         .action("/admin/workshops/{taller_id}", workshops::save)
         .action("/admin/workshops/{taller_id}/delete", workshops::delete)
+        .page("/admin/providers", providers::list)
+        .page("/admin/providers/new/{channel}", providers::new)
+        .action("/admin/providers/new/{channel}", providers::create)
+        .part("/admin/providers/checks/{task}", providers::show_check)
+        .action("/admin/providers/{channel}/{account}/check", providers::check)
+        .page("/admin/providers/{id}", providers::show)
+        .action("/admin/providers/{id}", providers::save)
+        .action("/admin/providers/{id}/delete", providers::delete)
+        .page("/admin/keys", keys::list)
+        .action("/admin/keys", keys::create)
+        .action("/admin/keys/{id}/revoke", keys::revoke)
+        .page("/admin/users", users::list)
+        .action("/admin/users", users::create)
+        .page("/admin/users/{id}", users::show)
+        .action("/admin/users/{id}/roles", users::save_roles)
+        .action("/admin/users/{id}/reset", users::reset)
+        .action("/admin/users/{id}/disable", users::disable)
+        .action("/admin/users/{id}/enable", users::enable)
+        .action("/admin/users/{id}/forget-codes", users::forget_codes)
         // Everything
         .page("/admin/search", search::find)
         .page("/admin/audit", audit::list)
@@ -83,8 +115,17 @@ pub(crate) fn all() -> Routes {
 }
 
 /// What pages can watch.
-pub(crate) const TOPICS: &[Topic] =
-    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE];
+pub(crate) const TOPICS: &[Topic] = &[
+    today::FINDINGS,
+    today::FIGURES,
+    tasks::COUNTS,
+    tasks::ONE,
+    tasks::NEW,
+    queues::LANES,
+    workers::FLEET,
+    bulk::ONE,
+    providers::CHECK,
+];
 
 async fn nothing_here(_: May<Enter>) -> Failure {
     Failure::NotFound

@@ -6,23 +6,22 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use chrono_tz::Tz;
-use recado_kernel::audit::{self, Act};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
 use recado_queue::operations::{self, RunScheduleError};
 use recado_queue::schedules::cron::{ClockChange, CronExpression};
 use recado_queue::schedules::wording::in_words;
-use recado_queue::schedules::{self, Misfire, Schedule};
+use recado_queue::schedules::{self, Change, Misfire, Schedule, Zone};
 use recado_queue::tasks::{self, State as TaskState, Task, TaskFilter};
-use serde_json::json;
 
 use crate::Console;
-use crate::auth::{Look, May, Operate};
+use crate::auth::{Administer, Look, May, Operate};
 use crate::failure::Failure;
+use crate::form::Form;
 use crate::masking;
 use crate::notice::{Notice, then};
-use crate::page::{Page, html};
+use crate::page::{Page, html, refused};
 
 const PATH: &str = "/admin/schedules/";
 
@@ -133,6 +132,7 @@ struct ShowPage {
     page: Page,
     plan: Plan,
     runs: Vec<Run>,
+    form: Form,
 }
 
 /// `/admin/schedules/{name}/`
@@ -141,18 +141,56 @@ pub(crate) async fn show(
     State(console): State<Arc<Console>>,
     Path(name): Path<String>,
 ) -> Result<Response, Failure> {
+    html(&show_page(&console, &may, &name, None).await?)
+}
+
+/// `form`: what was typed, and is wrong.
+async fn show_page<P>(console: &Console, may: &May<P>, name: &str, form: Option<Form>) -> Result<ShowPage, Failure> {
     let visit = &may.visit;
     let mut session = console.context.db.read().await?;
-    let schedule = schedules::find(&mut session, &name).await?.ok_or(Failure::NotFound)?;
+    let schedule = schedules::find(&mut session, name).await?.ok_or(Failure::NotFound)?;
     let filter = TaskFilter { schedule: Some(schedule.id), ..TaskFilter::default() };
     let runs = tasks::list(&mut session, &filter, LAST_RUNS).await?.tasks;
     drop(session);
-    let language = visit.words.language;
-    html(&ShowPage {
-        page: Page::new(&console, visit, "schedules", "schedule-title").about(&schedule.name),
-        plan: Plan::of(schedule, console.context.config.time_zone, visit.now, language),
+    Ok(ShowPage {
+        page: Page::new(console, visit, "schedules", "schedule-title").about(&schedule.name),
+        form: form.unwrap_or_else(|| form_of(&schedule)),
+        plan: Plan::of(schedule, console.context.config.time_zone, visit.now, visit.words.language),
         runs: runs.into_iter().map(Run::from).collect(),
     })
+}
+
+// --- What is written ---
+
+fn form_of(schedule: &Schedule) -> Form {
+    let zone = schedule.time_zone.clone().unwrap_or_default();
+    Form::of([("cron", schedule.cron.clone()), ("time_zone", zone)])
+}
+
+/// Changes when a schedule runs. It begins with its next tick: what it missed is not made up for.
+pub(crate) async fn save(
+    may: May<Administer>,
+    State(console): State<Arc<Console>>,
+    Path(name): Path<String>,
+    mut form: Form,
+) -> Result<Response, Failure> {
+    let page = Page::new(&console, &may.visit, "schedules", "schedule-title");
+    let cron = form.text("cron").parse::<CronExpression>();
+    if let Err(error) = &cron {
+        form.add_error("cron", page.t1("cron-unreadable", "cron", error.to_string()));
+    }
+    let zone: Option<Tz> = form.parsed("time_zone", || page.t("time-zone-help"));
+    if form.is_wrong() {
+        return refused(&show_page(&console, &may, &name, Some(form)).await?);
+    }
+    let zone = zone.map_or(Zone::Installation, Zone::Own);
+    let change = Change { cron: cron.ok(), zone: Some(zone), enabled: None };
+    let mut session = console.context.db.begin().await?;
+    let before = schedules::find(&mut session, &name).await?.ok_or(Failure::NotFound)?;
+    schedules::change(&mut session, &name, &change, &may.visit.actor(), may.visit.now).await?;
+    session.commit().await?;
+    let there = format!("{PATH}{name}/");
+    Ok(then(&there, &form_of(&before).undo(Notice::new("saved", 1), &there)))
 }
 
 /// Runs the job of a schedule now, whether it is enabled or not. Its next tick stays as it is.
@@ -198,10 +236,7 @@ async fn set_enabled(console: &Console, may: &May<Operate>, name: &str, enabled:
     if schedule.enabled == enabled {
         return Ok(then(&there, &Notice::new("nothing-to-do", 0)));
     }
-    schedules::set_enabled(&mut session, name, enabled, now).await?;
-    let act = Act::new(if enabled { "enable" } else { "disable" }, "schedule", &schedule.name);
-    let act = act.changed(json!({ "enabled": schedule.enabled }), json!({ "enabled": enabled }));
-    audit::write(&mut session, &may.visit.actor(), &act, now).await?;
+    schedules::set_enabled(&mut session, name, enabled, &may.visit.actor(), now).await?;
     session.commit().await?;
     let notice = match enabled {
         true => Notice::new("schedule-enabled", 1).undone_by(format!("{there}disable/")),

@@ -17,7 +17,6 @@ pub mod notices;
 pub mod operators;
 pub mod organizers;
 pub mod pacing;
-pub mod qr;
 pub mod refresh;
 pub mod replies;
 pub mod requests;

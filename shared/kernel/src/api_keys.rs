@@ -7,10 +7,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
+use crate::audit::{self, Act, Actor};
 use crate::clock::Timestamp;
 use crate::db::{Result, Session};
 use crate::fields::check_text;
@@ -89,7 +91,13 @@ pub fn digest(key: &str) -> String {
 }
 
 /// Makes a key of 256 random bits. The caller sees it now and never again.
-pub async fn create(session: &mut Session, name: &str, scopes: &Scopes, now: Timestamp) -> Result<(Id, SecretString)> {
+pub async fn create(
+    session: &mut Session,
+    name: &str,
+    scopes: &Scopes,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<(Id, SecretString)> {
     let mut bytes = [0_u8; 32];
     rand::rng().fill(&mut bytes);
     let key = format!("rk_{}", URL_SAFE_NO_PAD.encode(bytes));
@@ -105,6 +113,8 @@ pub async fn create(session: &mut Session, name: &str, scopes: &Scopes, now: Tim
         scopes.to_string(),
         now
     )?;
+    let made = json!({ "name": name, "prefix": &key[..10], "scopes": scopes.0 });
+    audit::write(session, actor, &Act::new("create", "api_key", id).made(made), now).await?;
     Ok((id, key.into()))
 }
 
@@ -152,18 +162,19 @@ pub async fn list(session: &mut Session) -> Result<Vec<ApiKey>> {
         "select id, name, prefix, scopes, created_at, last_used_at, revoked_at from api_keys order by created_at, id")
 }
 
-/// Whether there was such a key in force. `reference` is its id or its prefix.
-pub async fn revoke(session: &mut Session, reference: &str, now: Timestamp) -> Result<bool> {
+/// The key that was revoked; `None`: no key in force has this id or prefix.
+pub async fn revoke(session: &mut Session, reference: &str, actor: &Actor, now: Timestamp) -> Result<Option<ApiKey>> {
     let id: Option<Id> = reference.parse().ok();
-    let revoked = sql!(
-        run,
-        session,
-        "update api_keys set revoked_at = $3 where (id = $1 or prefix = $2) and revoked_at is null",
-        id,
-        reference,
-        now
+    let revoked: Option<ApiKey> = sql!(one ApiKey, session,
+        "update api_keys set revoked_at = $3 where (id = $1 or prefix = $2) and revoked_at is null
+         returning id, name, prefix, scopes, created_at, last_used_at, revoked_at",
+        id, reference, now
     )?;
-    Ok(revoked > 0)
+    if let Some(key) = &revoked {
+        let act = Act::new("revoke", "api_key", key.id).changed(json!({ "name": key.name }), json!({}));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(revoked)
 }
 
 /// The key in force with this text. It is found by its digest, so timing tells nothing about the key itself.

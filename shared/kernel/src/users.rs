@@ -8,8 +8,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use crate::api_keys::digest;
+use crate::audit::{self, Act, Actor};
 use crate::clock::Timestamp;
 use crate::db::{Result, Session};
 use crate::ids::Id;
@@ -72,6 +74,8 @@ pub struct User {
     #[sqlx(try_from = "String")]
     pub roles: Roles,
     pub has_password: bool,
+    /// A login wants a code besides the password.
+    pub has_codes: bool,
     /// `es` or `en`; `None`: as the browser asks.
     pub language: Option<String>,
     /// `light` or `dark`; `None`: as the system has it.
@@ -84,8 +88,8 @@ pub struct User {
 }
 
 /// The columns of a [`User`].
-pub(crate) const COLUMNS: &str = "users.id, users.name, users.roles, users.password is not null as has_password, users.language, \
-     users.theme, users.utc, users.created_at, users.logged_in_at, users.disabled_at";
+pub(crate) const COLUMNS: &str = "users.id, users.name, users.roles, users.password is not null as has_password, \
+     users.codes_since is not null as has_codes, users.language, users.theme, users.utc, users.created_at, users.logged_in_at, users.disabled_at";
 
 /// 256 random bits, as text for a cookie or a URL.
 pub fn random_token() -> SecretString {
@@ -105,22 +109,76 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Makes a person, who has no password yet. `None`: there is one of that name already.
-pub async fn create(session: &mut Session, name: &str, roles: &Roles, now: Timestamp) -> Result<Option<Id>> {
-    let id = Id::new(now);
+pub async fn create(
+    session: &mut Session,
+    name: &str,
+    roles: &Roles,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<Id>> {
+    let (id, name) = (Id::new(now), normal(name));
     let made = sql!(
         run,
         session,
         "insert into users (id, name, roles, utc, created_at) values ($1, $2, $3, false, $4) on conflict do nothing",
         id,
-        normal(name),
+        name.as_str(),
         roles.to_string(),
         now
     )?;
-    Ok((made > 0).then_some(id))
+    if made == 0 {
+        return Ok(None);
+    }
+    audit::write(session, actor, &Act::new("create", "user", &name).made(json!({ "roles": roles })), now).await?;
+    Ok(Some(id))
+}
+
+/// What became of a change of what a person may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    Done,
+    /// It was so already.
+    AlreadySo,
+    /// Without this person there would be no administrator who can log in.
+    LastAdmin,
+}
+
+/// Gives a person other roles.
+pub async fn set_roles(
+    session: &mut Session,
+    user: &User,
+    roles: &Roles,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Changed> {
+    if user.roles == *roles {
+        return Ok(Changed::AlreadySo);
+    }
+    if !roles.0.contains(&Role::Admin) && is_last_admin(session, user).await? {
+        return Ok(Changed::LastAdmin);
+    }
+    sql!(run, session, "update users set roles = $2 where id = $1", user.id, roles.to_string())?;
+    let act = Act::new("change", "user", &user.name);
+    let act = act.changed(json!({ "roles": user.roles }), json!({ "roles": roles }));
+    audit::write(session, actor, &act, now).await?;
+    Ok(Changed::Done)
+}
+
+/// Whether this is the only administrator who may log in. All administrators are held until the end of the transaction, so that
+/// two do not dismiss each other.
+async fn is_last_admin(session: &mut Session, user: &User) -> Result<bool> {
+    let people: Vec<(Id, String)> =
+        sql!(all(Id, String), session, "select id, roles from users where disabled_at is null order by id for update")?;
+    let mut admins = people.into_iter().filter(|(_, roles)| Roles::from(roles.clone()).0.contains(&Role::Admin));
+    Ok(admins.next().is_some_and(|(id, _)| id == user.id) && admins.next().is_none())
 }
 
 pub async fn list(session: &mut Session) -> Result<Vec<User>> {
     sql!(all User, session, (&format!("select {COLUMNS} from users order by name")))
+}
+
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<User>> {
+    sql!(one User, session, (&format!("select {COLUMNS} from users where id = $1")), id)
 }
 
 pub async fn find_by_name(session: &mut Session, name: &str) -> Result<Option<User>> {
@@ -148,6 +206,12 @@ pub async fn make_link(session: &mut Session, user: Id, now: Timestamp) -> Resul
         now + LINK_LASTS
     )?;
     Ok(token)
+}
+
+/// Makes a link for a person who has forgotten her password.
+pub async fn reset(session: &mut Session, user: &User, actor: &Actor, now: Timestamp) -> Result<SecretString> {
+    audit::write(session, actor, &Act::new("reset", "user", &user.name), now).await?;
+    make_link(session, user.id, now).await
 }
 
 /// Whose link it is, as long as it is good.
@@ -191,22 +255,36 @@ pub async fn set_choices(
     Ok(())
 }
 
-/// Lets a person in no more, or again. Her links and sessions end with it. False: it was so already.
-pub async fn set_disabled(session: &mut Session, user: Id, disabled: bool, now: Timestamp) -> Result<bool> {
+/// Lets a person in no more, or again. Her links and sessions end with it.
+pub async fn set_disabled(
+    session: &mut Session,
+    user: &User,
+    disabled: bool,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Changed> {
+    if disabled && is_last_admin(session, user).await? {
+        return Ok(Changed::LastAdmin);
+    }
     let at = disabled.then_some(now);
     let changed = sql!(
         run,
         session,
         "update users set disabled_at = $2 where id = $1 and (disabled_at is null) = $3",
-        user,
+        user.id,
         at,
         disabled
     )?;
-    if disabled {
-        sql!(run, session, "delete from user_links where user_id = $1", user)?;
-        sql!(run, session, "delete from sessions where user_id = $1", user)?;
+    if changed == 0 {
+        return Ok(Changed::AlreadySo);
     }
-    Ok(changed > 0)
+    if disabled {
+        sql!(run, session, "delete from user_links where user_id = $1", user.id)?;
+        sql!(run, session, "delete from sessions where user_id = $1", user.id)?;
+    }
+    let action = if disabled { "disable" } else { "enable" };
+    audit::write(session, actor, &Act::new(action, "user", &user.name), now).await?;
+    Ok(Changed::Done)
 }
 
 /// Whether there is anybody who may log in.

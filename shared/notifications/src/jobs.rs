@@ -11,7 +11,7 @@ use crate::receipts::ProviderReceipt;
 use crate::vehicles::VehicleSync;
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 10] = [
     SendNotification::KIND,
     DispatchEvent::KIND,
     SyncCustomer::KIND,
@@ -21,6 +21,7 @@ pub const KINDS: [Kind; 9] = [
     RetryFailedNotifications::KIND,
     CountAnalytics::KIND,
     ForgetPerson::KIND,
+    CheckAccount::KIND,
 ];
 
 /// Delivers the chain of notifications that carry this task's id, beginning on `channel`. An attempt is ended by its
@@ -105,6 +106,18 @@ pub struct ForgetPerson {}
 
 impl Job for ForgetPerson {
     const KIND: Kind = Kind::new("forget_person", MAINTENANCE).timeout(LONG);
+}
+
+/// Tries whether a provider's account would take messages, without sending one: a person asks for it and reads the answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckAccount {
+    pub channel: Channel,
+    /// As attempts name it: `env`, or the name of its row.
+    pub account: String,
+}
+
+impl Job for CheckAccount {
+    const KIND: Kind = Kind::new("check_account", MAINTENANCE).priority(Priority::High);
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use recado_kernel::ids::Id;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::jobs::UnreadableJob;
+use crate::jobs::{Job, UnreadableJob};
 use crate::lanes::Lane;
 use crate::ring::Ring;
 use crate::schedules;
@@ -111,6 +111,19 @@ pub async fn run_schedule(context: &Context, name: &str, actor: &Actor) -> Resul
     tasks::belong_to(&mut session, &[(task.id, schedule.id)]).await?;
     let act = Act::new("run", "schedule", &schedule.name).made(json!({ "task_id": task.id }));
     audit::write(&mut session, actor, &act, now).await?;
+    session.commit().await?;
+    context.samples.accepted(task.lane(), 1);
+    context.ring(&inserted.rings).await;
+    Ok(task.id)
+}
+
+/// Enqueues a job that a person asked for. Returns the task, which the log names as `task_id`.
+pub async fn enqueue(context: &Context, job: &impl Job, act: Act, actor: &Actor) -> db::Result<Id> {
+    let now = context.clock.now();
+    let task = NewTask::now(Id::new(now), job, now);
+    let mut session = context.db.begin().await?;
+    let inserted = tasks::insert(&mut session, std::slice::from_ref(&task)).await?;
+    audit::write(&mut session, actor, &act.made(json!({ "task_id": task.id })), now).await?;
     session.commit().await?;
     context.samples.accepted(task.lane(), 1);
     context.ring(&inserted.rings).await;

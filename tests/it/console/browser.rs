@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::harness::app::App;
+use crate::harness::app::{App, operator};
 use crate::harness::pair::Pair;
 use crate::harness::program::{errors, words};
 use crate::harness::sample;
@@ -73,6 +73,11 @@ async fn fill(app: &App) {
     )
     .await;
     app.sql(
+        "insert into provider_accounts (id, channel, name, priority, is_enabled, settings, created_at, updated_at)
+         select id, 'email', 'norte', 1, true, '{\"host\": \"smtp.example.com\"}', created_at, created_at from schedules where name = 'cleanup'",
+    )
+    .await;
+    app.sql(
         "insert into pauses (queue, reason, paused_by, paused_at)
          select 'sync', 'cambio', 'ana', created_at from schedules where name = 'cleanup'",
     )
@@ -85,7 +90,9 @@ async fn admin(app: &App, language: &str, theme: &str) -> String {
     let now = app.clock.now();
     let mut session = app.begin().await;
     let name = format!("ana-{language}-{theme}");
-    let id = users::create(&mut session, &name, &Roles::from("admin".to_owned()), now).await.expect("it is written");
+    let id = users::create(&mut session, &name, &Roles::from("admin".to_owned()), &operator(), now)
+        .await
+        .expect("it is written");
     let id = id.expect("a new name");
     users::set_choices(&mut session, id, Some(language), Some(theme), false).await.expect("they are kept");
     let (_, token) = sessions::begin(&mut session, id, "Chromium", "127.0.0.1", now).await.expect("a session");

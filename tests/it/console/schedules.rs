@@ -67,3 +67,23 @@ story!(a_schedule_is_run_now_and_switched_off_and_on, async |app: &App| {
     assert_eq!(actions, ["disable", "enable", "run"]);
     assert!(log.iter().all(|entry| entry.actor == "operator-1" && entry.subject == "check_maintenance_reminders"));
 });
+
+story!(an_administrator_changes_when_a_schedule_runs, async |app: &App| {
+    let admin = app.operator("admin").await;
+    let page = admin.post_and_follow(PATH, &[("cron", "30 9 * * 1-5"), ("time_zone", "Europe/Madrid")]).await;
+    assert!(page.contains("30 9 * * 1-5") && page.contains("Europe/Madrid"), "{page}");
+    admin.undo(&page).await;
+    let restored = app.reminders().await;
+    assert_eq!((restored.cron.as_str(), restored.time_zone), ("0 8 * * *", None));
+    let wrong = admin.post(PATH, &[("cron", "every day"), ("time_zone", "Quito")]).await;
+    assert_eq!(wrong.status, 422);
+    assert!(
+        wrong.text.contains("id=\"cron-wrong\"") && wrong.text.contains("id=\"time_zone-wrong\""),
+        "{}",
+        wrong.text
+    );
+    assert_eq!(app.operator("operator").await.post(PATH, &[("cron", "0 0 * * *")]).await.status, 403);
+    let filter = AuditFilter { subject_kind: Some("schedule".to_owned()), ..AuditFilter::default() };
+    let log = audit::page(&mut app.begin().await, &filter, None, 100).await.expect("the log is read");
+    assert_eq!(log.iter().filter(|entry| entry.action == "change").count(), 2);
+});

@@ -8,7 +8,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use secrecy::ExposeSecret;
 
 use crate::harness::answer::Answer;
-use crate::harness::app::App;
+use crate::harness::app::{App, operator};
 
 /// What everyone in the stories has for a password.
 pub(crate) const PASSWORD: &str = "a sentence that is easy to keep";
@@ -32,7 +32,9 @@ impl App {
         let now = self.clock.now();
         let hash = passwords::hash(PASSWORD.into()).await;
         let mut session = self.begin().await;
-        let id = users::create(&mut session, name, &Roles::from(roles.to_owned()), now).await.expect("it is written");
+        let id = users::create(&mut session, name, &Roles::from(roles.to_owned()), &operator(), now)
+            .await
+            .expect("it is written");
         users::set_password(&mut session, id.expect("a new name"), &hash).await.expect("it is kept");
         session.commit().await.expect("it is committed");
     }
@@ -42,7 +44,9 @@ impl App {
         let now = self.clock.now();
         let mut session = self.begin().await;
         let name = format!("{}-1", roles.replace(' ', "-"));
-        let id = users::create(&mut session, &name, &Roles::from(roles.to_owned()), now).await.expect("it is written");
+        let id = users::create(&mut session, &name, &Roles::from(roles.to_owned()), &operator(), now)
+            .await
+            .expect("it is written");
         let begun = sessions::begin(&mut session, id.expect("a new name"), "story", "127.0.0.1", now).await;
         let (_, token) = begun.expect("a session");
         session.commit().await.expect("it is committed");

@@ -6,7 +6,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::harness::app::{App, BULK, DISPATCH};
+use crate::harness::app::{App, BULK, DISPATCH, operator};
 use crate::harness::pair::story;
 use crate::harness::sample::{self, likes, refuses};
 
@@ -109,8 +109,9 @@ story!(addresses_are_for_admins, [("ALLOW_ANONYMOUS_API", "false")], async |app:
     let mut session = app.begin().await;
     let mut keys = Vec::new();
     for scope in ["dispatch", "admin"] {
-        let (_, key) =
-            api_keys::create(&mut session, scope, &scope.to_owned().into(), app.clock.now()).await.expect("a key");
+        let (_, key) = api_keys::create(&mut session, scope, &scope.to_owned().into(), &operator(), app.clock.now())
+            .await
+            .expect("a key");
         keys.push(key.expose_secret().to_owned());
     }
     session.commit().await.expect("kept");

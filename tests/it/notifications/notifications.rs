@@ -8,7 +8,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::harness::app::{App, DISPATCH, seconds};
+use crate::harness::app::{App, DISPATCH, operator, seconds};
 use crate::harness::pair::story;
 use crate::harness::sample::{self, likes, refuses};
 use crate::notifications::control::{kinds, moment};
@@ -25,8 +25,9 @@ impl App {
 
     async fn keyed_story(&self, scope: &str, id: Id) -> Value {
         let mut session = self.begin().await;
-        let (_, key) =
-            api_keys::create(&mut session, scope, &scope.to_owned().into(), self.clock.now()).await.expect("a key");
+        let (_, key) = api_keys::create(&mut session, scope, &scope.to_owned().into(), &operator(), self.clock.now())
+            .await
+            .expect("a key");
         session.commit().await.expect("kept");
         let request = self.request(Method::GET, &format!("{LIST}{id}/")).bearer_auth(key.expose_secret());
         self.send(request).await.must_be(200)

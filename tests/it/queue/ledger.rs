@@ -209,7 +209,7 @@ fn every_code_that_the_product_gives_is_explained() {
 }
 
 fn is_code(word: &str) -> bool {
-    word.contains('_') && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    word.contains('_') && word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
 fn read_sources(folder: &Path, sources: &mut Vec<String>) {

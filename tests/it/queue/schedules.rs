@@ -48,7 +48,8 @@ story!(schedules_run_by_the_clocks_of_the_installation, [("TIME_ZONE", "Europe/M
     let zone = Some(Zone::Own(chrono_tz::Pacific::Galapagos));
     let change = Change { cron: Some("30 9 * * *".parse().expect("a cron expression")), zone, enabled: None };
     let mut session = app.begin().await;
-    let known = schedules::change(&mut session, "check_maintenance_reminders", &change, app.clock.now()).await;
+    let known =
+        schedules::change(&mut session, "check_maintenance_reminders", &change, &operator(), app.clock.now()).await;
     session.commit().await.expect("it is committed");
     assert!(known.expect("it is written"));
     for zone in [chrono_tz::Europe::Madrid, chrono_tz::America::Guayaquil] {
@@ -83,7 +84,9 @@ story!(missed_ticks_are_made_up_for_once, async |app: &App| {
 story!(a_disabled_schedule_does_not_run, async |app: &App| {
     let enable = async |enabled| {
         let mut session = app.begin().await;
-        let known = schedules::set_enabled(&mut session, "check_maintenance_reminders", enabled, app.clock.now()).await;
+        let known =
+            schedules::set_enabled(&mut session, "check_maintenance_reminders", enabled, &operator(), app.clock.now())
+                .await;
         session.commit().await.expect("it is committed");
         assert!(known.expect("it is written"));
     };

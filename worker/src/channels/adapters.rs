@@ -157,6 +157,12 @@ impl Adapter {
         outcome.map(SendReceipt::kept).map_err(SendFailure::kept)
     }
 
+    /// Whether the account would take a message of this channel now, within the time limit.
+    pub(super) async fn check(&self, channel: Channel) -> Result<String, SendFailure> {
+        let outcome = tokio::time::timeout(self.limit, self.provider.check()).await;
+        outcome.unwrap_or_else(|_| Err(timed_out(channel, self.limit))).map_err(SendFailure::kept)
+    }
+
     /// After an unknown outcome: what has the provider on record that may be this message, sent at `since` or later?
     pub(super) async fn find(&self, message: &Message, since: Timestamp) -> Lookup {
         match tokio::time::timeout(self.limit, self.provider.find(message, since)).await {

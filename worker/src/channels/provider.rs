@@ -18,6 +18,12 @@ pub(crate) trait Provider: Send + Sync {
     /// Sends a message. It may be called again for the same message after a failure.
     async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure>;
 
+    /// Whether it would take a message now: it is reached, and lets us in. Nothing is sent. Where there is no server to ask,
+    /// because each browser names its own, usable settings are all that can be known.
+    async fn check(&self) -> Result<String, SendFailure> {
+        Ok("its settings can be used".to_owned())
+    }
+
     /// After an unknown outcome: what has the provider on record that may be this message, sent at `since` or later?
     async fn find(&self, _message: &Message, _since: Timestamp) -> Lookup {
         Lookup::NoRecords

@@ -101,6 +101,18 @@ impl Providers {
         outcome
     }
 
+    /// Whether an account would take a message now. Nothing is sent, and nothing concluded for messages.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub(crate) async fn check(&self, account: &Account) -> Result<String, SendFailure> {
+        let outcome = match self.adapters.of(account).await {
+            Ok(adapter) => adapter.check(account.channel).await,
+            Err(failure) => Err(failure),
+        };
+        outcome.map_err(|failure| if account.row.is_some() { failure.of_row() } else { failure })
+    }
+
     /// Asks an account what it has on record that may be a message of unknown outcome, sent at `since` or later.
     pub(crate) async fn find(&self, account: &Account, message: &Message, since: Timestamp) -> Lookup {
         match self.adapters.of(account).await {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use recado_kernel::audit::Act;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
-use recado_kernel::sealed;
 use recado_notifications::channels::Channel;
+use recado_notifications::jobs::CheckAccount;
 use recado_notifications::provider_accounts::{
-    self, NewSecret, ProviderAccount, ProviderAccountDraft, ProviderAccountFilter, Security, Settings,
+    self, NewSecret, ProviderAccount, ProviderAccountDraft, ProviderAccountFilter, SecretError, Security, Settings,
 };
+use recado_queue::operations;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -30,7 +32,7 @@ use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().routes(routes!(list, create)).routes(routes!(show, replace, change, delete))
+    Routes::new().routes(routes!(list, create)).routes(routes!(show, replace, change, delete)).routes(routes!(check))
 }
 
 /// Provider accounts, in the order in which they are tried.
@@ -55,7 +57,7 @@ async fn list(
             content_type = "application/problem+json"),
     ))]
 async fn create(
-    May { caller, .. }: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Once { key, body: Whole(draft) }: Once<Whole<ProviderAccountDraft>>,
 ) -> Result<Created<AccountView>, Problem> {
@@ -63,13 +65,13 @@ async fn create(
     let id = Id::new(now);
     let sealed = checked_and_sealed(&api, id, &draft, None)?;
     let mut session = api.context.db.begin().await?;
-    if let Some(made) = key.made::<Id>(&mut session, &caller, now).await? {
+    if let Some(made) = key.made::<Id>(&mut session, &may.caller, now).await? {
         let account = provider_accounts::find(&mut session, made).await?.ok_or(Problem::NotFound)?;
         return Ok(Created::Before(account.into()));
     }
-    let created = provider_accounts::insert(&mut session, id, &draft, sealed.as_deref(), now).await.map_err(taken)?;
-    let created = created.ok_or(Problem::NotFound)?;
-    key.keep(&mut session, &caller, &created.id).await?;
+    let created = provider_accounts::insert(&mut session, id, &draft, sealed.as_deref(), &may.actor(), now).await;
+    let created = created.map_err(taken)?;
+    key.keep(&mut session, &may.caller, &created.id).await?;
     session.commit().await?;
     Ok(Created::Now(created.into()))
 }
@@ -92,12 +94,12 @@ async fn show(
     params(("id" = Id, Path, description = "Id of the account")),
     request_body = ProviderAccountDraft, responses((status = 200, description = "The account", body = AccountView)))]
 async fn replace(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(Whole(draft)): Json<Whole<ProviderAccountDraft>>,
 ) -> Result<axum::Json<AccountView>, Problem> {
-    write(&api, id, |_| Ok(draft)).await
+    write(&api, &may, id, |_| Ok(draft)).await
 }
 
 /// Changes the fields that are sent, within `settings` too.
@@ -105,26 +107,51 @@ async fn replace(
     params(("id" = Id, Path, description = "Id of the account")),
     request_body = ProviderAccountDraft, responses((status = 200, description = "The account", body = AccountView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<AccountView>, Problem> {
-    write(&api, id, |account| changes.onto(ProviderAccountDraft::from(account))).await
+    write(&api, &may, id, |account| changes.onto(ProviderAccountDraft::from(account))).await
 }
 
 /// Deletes an account. A message of which it is unknown whether it left through it cannot be looked up any more.
 #[utoipa::path(delete, path = "/{id}", tag = "provider-accounts",
     params(("id" = Id, Path, description = "Id of the account")), responses((status = 204, description = "It is gone")))]
-async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+async fn delete(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
-    let existed = provider_accounts::delete(&mut session, id).await?;
+    let deleted = provider_accounts::delete(&mut session, id, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
-    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+    deleted.map(|_| StatusCode::NO_CONTENT).ok_or(Problem::NotFound)
+}
+
+/// Has a worker try whether the account would take a message now; nothing is sent. The task's result says so:
+/// `{"works": true, "said": "…"}`, or `false` with `code`.
+#[utoipa::path(post, path = "/{id}/check", tag = "provider-accounts",
+    params(("id" = Id, Path, description = "Id of the account")),
+    responses((status = 202, description = "The task that tries it", body = AccountCheck)))]
+async fn check(
+    may: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+) -> Result<(StatusCode, axum::Json<AccountCheck>), Problem> {
+    let account = provider_accounts::find(&mut api.context.db.read().await?, id).await?.ok_or(Problem::NotFound)?;
+    let job = CheckAccount { channel: account.channel, account: account.name };
+    let act = Act::new("check", "provider_account", id);
+    let task_id = operations::enqueue(&api.context, &job, act, &may.actor()).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(AccountCheck { task_id })))
+}
+
+/// The trial of an account.
+#[derive(Debug, Serialize, ToSchema)]
+struct AccountCheck {
+    /// `/api/v1/operations/tasks/{task_id}/` has its result.
+    task_id: Id,
 }
 
 async fn write(
     api: &Api,
+    may: &May<Admin>,
     id: Id,
     draft: impl FnOnce(&ProviderAccount) -> Result<ProviderAccountDraft, Problem>,
 ) -> Result<axum::Json<AccountView>, Problem> {
@@ -133,8 +160,8 @@ async fn write(
     let before = provider_accounts::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let draft = draft(&before)?;
     let sealed = checked_and_sealed(api, id, &draft, Some(&before))?;
-    let written = provider_accounts::replace(&mut session, id, &draft, sealed.as_deref(), now).await.map_err(taken)?;
-    let written = written.ok_or(Problem::NotFound)?;
+    let written = provider_accounts::replace(&mut session, &before, &draft, sealed.as_deref(), &may.actor(), now).await;
+    let written = written.map_err(taken)?;
     session.commit().await?;
     Ok(axum::Json(written.into()))
 }
@@ -151,20 +178,16 @@ fn checked_and_sealed(
     if !errors.is_empty() {
         return Err(errors.into());
     }
-    let secret = match &draft.secret {
-        NewSecret::Keep => return Ok(before.and_then(|before| before.secret.clone())),
-        NewSecret::Remove => return Ok(None),
-        NewSecret::Set(secret) => secret,
-    };
-    let refused = |text: &str| Problem::from(FieldErrors::one("secret", text));
-    let key = config.secret_key.as_ref().ok_or_else(|| {
-        refused("No se puede guardar: falta SECRET_KEY (32 caracteres o más) en el entorno de la API y de los workers.")
-    })?;
-    let sealed = sealed::seal(key, &id.to_string(), secret);
-    sealed.map(Some).map_err(|error| {
-        let error = explain(&error);
-        tracing::error!(error, "a secret could not be sealed: {error}");
-        Problem::Unavailable
+    draft.sealed_secret(id, before, config.secret_key.as_ref()).map_err(|error| match error {
+        SecretError::NoKey => Problem::from(FieldErrors::one(
+            "secret",
+            "No se puede guardar: falta SECRET_KEY (32 caracteres o más) en el entorno de la API y de los workers.",
+        )),
+        SecretError::Seal(_) => {
+            let error = explain(&error);
+            tracing::error!(error, "{error}");
+            Problem::Unavailable
+        }
     })
 }
 

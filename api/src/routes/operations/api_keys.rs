@@ -49,7 +49,7 @@ async fn list(
             content_type = "application/problem+json"),
     ))]
 async fn create(
-    May { caller, .. }: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Once { key: once, body: Whole(draft) }: Once<Whole<KeyDraft>>,
 ) -> Result<Created<NewKey>, Problem> {
@@ -57,7 +57,7 @@ async fn create(
     let KeyDraft { name, scopes } = draft;
     let scopes = Scopes(scopes);
     let mut session = api.context.db.begin().await?;
-    if let Some(made) = once.made::<Id>(&mut session, &caller, now).await? {
+    if let Some(made) = once.made::<Id>(&mut session, &may.caller, now).await? {
         return Err(Problem::Conflict(Conflict {
             code: "api-key-shown-once",
             title: "La clave ya se creó",
@@ -66,8 +66,8 @@ async fn create(
             ),
         }));
     }
-    let (id, key) = api_keys::create(&mut session, &name, &scopes, now).await?;
-    once.keep(&mut session, &caller, &id).await?;
+    let (id, key) = api_keys::create(&mut session, &name, &scopes, &may.actor(), now).await?;
+    once.keep(&mut session, &may.caller, &id).await?;
     session.commit().await?;
     Ok(Created::Now(NewKey { id, name, scopes: scopes.0, created_at: now, key: key.expose_secret().to_owned() }))
 }
@@ -75,12 +75,13 @@ async fn create(
 /// Revokes a key. This process refuses it at once, every other within 30 s.
 #[utoipa::path(delete, path = "/{id}", tag = "api-keys", params(("id" = Id, Path, description = "Id of the key")),
     responses((status = 204, description = "It opens nothing any more")))]
-async fn revoke(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+async fn revoke(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
-    let was_in_force = api_keys::revoke(&mut session, &id.to_string(), api.context.clock.now()).await?;
+    let now = api.context.clock.now();
+    let revoked = api_keys::revoke(&mut session, &id.to_string(), &may.actor(), now).await?;
     session.commit().await?;
     api.keys.forget();
-    if was_in_force { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+    revoked.map(|_| StatusCode::NO_CONTENT).ok_or(Problem::NotFound)
 }
 
 /// A key, as far as it is known.

@@ -74,7 +74,7 @@ async fn show_schedule(
     params(("name" = String, Path, description = "Name of the schedule"), SpokenQuery),
     responses((status = 200, description = "The schedule", body = ScheduleView)))]
 async fn change_schedule(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(name): Segment<String>,
     Spoken(language): Spoken,
@@ -82,7 +82,7 @@ async fn change_schedule(
 ) -> Result<axum::Json<ScheduleView>, Problem> {
     let change = write.change()?;
     let mut session = api.context.db.begin().await?;
-    if !schedules::change(&mut session, &name, &change, api.context.clock.now()).await? {
+    if !schedules::change(&mut session, &name, &change, &may.actor(), api.context.clock.now()).await? {
         return Err(unknown());
     }
     session.commit().await?;

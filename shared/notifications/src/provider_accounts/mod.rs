@@ -3,6 +3,7 @@
 mod settings;
 
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
@@ -10,6 +11,7 @@ pub use self::settings::{LONGEST_TIMEOUT, Security, Settings};
 pub(crate) use self::settings::{as_it_travels, check_sender};
 use crate::channels::Channel;
 use crate::customers::LONGEST_CUSTOMER_ID;
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::Config;
 use recado_kernel::db::filter::{Filter, List};
@@ -160,6 +162,37 @@ impl ProviderAccountDraft {
     }
 }
 
+/// Why the secret of an account cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The installation has no `SECRET_KEY`.
+    #[error("SECRET_KEY is not set")]
+    NoKey,
+    #[error("a secret could not be sealed")]
+    Seal(#[source] SealError),
+}
+
+impl ProviderAccountDraft {
+    /// The secret of the account `id` as the database shall keep it, after this draft.
+    ///
+    /// # Errors
+    /// When it cannot be sealed.
+    pub fn sealed_secret(
+        &self,
+        id: Id,
+        before: Option<&ProviderAccount>,
+        key: Option<&SecretString>,
+    ) -> std::result::Result<Option<String>, SecretError> {
+        let secret = match &self.secret {
+            NewSecret::Keep => return Ok(before.and_then(|before| before.secret.clone())),
+            NewSecret::Remove => return Ok(None),
+            NewSecret::Set(secret) => secret,
+        };
+        let sealed = sealed::seal(key.ok_or(SecretError::NoKey)?, &id.to_string(), secret);
+        sealed.map(Some).map_err(SecretError::Seal)
+    }
+}
+
 impl From<&ProviderAccount> for ProviderAccountDraft {
     fn from(account: &ProviderAccount) -> Self {
         Self {
@@ -236,38 +269,67 @@ pub async fn insert(
     id: Id,
     draft: &ProviderAccountDraft,
     sealed: Option<&str>,
+    actor: &Actor,
     now: Timestamp,
-) -> Result<Option<ProviderAccount>> {
+) -> Result<ProviderAccount> {
     touch(session).await?;
-    sql!(one ProviderAccount, session,
+    let made = sql!(one ProviderAccount, session,
         (&format!("insert into provider_accounts (id, taller_id, channel, name, priority, is_enabled, settings, secret, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) returning {COLUMNS}")),
         id, draft.taller_id.as_deref(), draft.channel, draft.name.as_str(), draft.priority, draft.is_enabled,
         Json(&draft.settings), sealed, now
-    )
+    )?;
+    let made: ProviderAccount = made.ok_or(sqlx::Error::RowNotFound)?;
+    audit::write(session, actor, &Act::new("create", "provider_account", id).made(facts(&made)), now).await?;
+    Ok(made)
 }
 
-/// Replaces an account; `None` when it is gone.
+/// Replaces an account that is locked. `sealed` was sealed for its id.
 pub async fn replace(
     session: &mut Session,
-    id: Id,
+    account: &ProviderAccount,
     draft: &ProviderAccountDraft,
     sealed: Option<&str>,
+    actor: &Actor,
     now: Timestamp,
-) -> Result<Option<ProviderAccount>> {
+) -> Result<ProviderAccount> {
     touch(session).await?;
-    sql!(one ProviderAccount, session,
+    let written = sql!(one ProviderAccount, session,
         (&format!("update provider_accounts set taller_id = $2, channel = $3, name = $4, priority = $5, is_enabled = $6, settings = $7,
              secret = $8, updated_at = $9
          where id = $1 returning {COLUMNS}")),
-        id, draft.taller_id.as_deref(), draft.channel, draft.name.as_str(), draft.priority, draft.is_enabled,
+        account.id, draft.taller_id.as_deref(), draft.channel, draft.name.as_str(), draft.priority, draft.is_enabled,
         Json(&draft.settings), sealed, now
-    )
+    )?;
+    let written: ProviderAccount = written.ok_or(sqlx::Error::RowNotFound)?;
+    let (before, mut after) = (facts(account), facts(&written));
+    if account.secret != written.secret {
+        after["secret"] = json!(if written.secret.is_some() { "written" } else { "removed" });
+    }
+    let act = Act::new("change", "provider_account", account.id).changed(before, after);
+    audit::write(session, actor, &act, now).await?;
+    Ok(written)
 }
 
-pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
+/// Deletes an account; what it was, if there was one.
+pub async fn delete(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<Option<ProviderAccount>> {
     touch(session).await?;
-    Ok(sql!(run, session, "delete from provider_accounts where id = $1", id)? > 0)
+    let deleted = sql!(one ProviderAccount, session,
+        (&format!("delete from provider_accounts where id = $1 returning {COLUMNS}")), id)?;
+    let deleted: Option<ProviderAccount> = deleted;
+    if let Some(account) = &deleted {
+        let act = Act::new("delete", "provider_account", id).changed(facts(account), json!({}));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(deleted)
+}
+
+/// What the audit log keeps of an account: never its secret. Its mailboxes are the installation's and of no person.
+fn facts(account: &ProviderAccount) -> Value {
+    json!({
+        "name": account.name, "channel": account.channel, "taller_id": account.taller_id, "priority": account.priority,
+        "is_enabled": account.is_enabled, "settings": account.settings.0, "secret": account.secret.as_ref().map(|_| "kept"),
+    })
 }
 
 /// Counts every write to accounts and workshops, so that a worker sees with one number whether its copy is old.

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use serde::Serialize;
+use serde_json::json;
 
 use self::cron::CronExpression;
 use crate::ring::Ring;
 use crate::systems::Systems;
 use crate::tasks::{self, NewTask};
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
@@ -119,7 +121,7 @@ pub enum Zone {
 
 /// Whether there is such a schedule. One that is enabled again, or runs at other hours, begins with its next tick: what it
 /// missed was not wanted.
-pub async fn change(session: &mut Session, name: &str, change: &Change, now: Timestamp) -> Result<bool> {
+pub async fn change(session: &mut Session, name: &str, change: &Change, actor: &Actor, now: Timestamp) -> Result<bool> {
     let Some(schedule) = find(session, name).await? else { return Ok(false) };
     let Change { cron, zone, enabled } = change;
     let is_enabled = enabled.unwrap_or(schedule.enabled);
@@ -129,6 +131,7 @@ pub async fn change(session: &mut Session, name: &str, change: &Change, now: Tim
         Some(Zone::Installation) => None,
         Some(Zone::Own(zone)) => Some(zone.name()),
     };
+    let cron = cron.as_ref().map_or_else(|| schedule.cron.clone(), CronExpression::to_string);
     sql!(
         run,
         session,
@@ -136,18 +139,43 @@ pub async fn change(session: &mut Session, name: &str, change: &Change, now: Tim
              next_run_at = case when $6 then next_run_at end
          where name = $1",
         name,
-        cron.as_ref().map_or(schedule.cron, CronExpression::to_string),
+        cron.as_str(),
         zone,
         is_enabled,
         now,
         keeps_its_plan
     )?;
+    let act = Act::new(action(change, schedule.enabled), "schedule", name).changed(
+        json!({ "cron": schedule.cron, "time_zone": schedule.time_zone, "enabled": schedule.enabled }),
+        json!({ "cron": cron, "time_zone": zone, "enabled": is_enabled }),
+    );
+    audit::write(session, actor, &act, now).await?;
     Ok(true)
 }
 
+/// What the audit log calls a change.
+fn action(change: &Change, was_enabled: bool) -> &'static str {
+    match change {
+        Change { cron: None, zone: None, enabled: Some(enabled) } if *enabled != was_enabled => {
+            if *enabled {
+                "enable"
+            } else {
+                "disable"
+            }
+        }
+        _ => "change",
+    }
+}
+
 /// Lets a schedule tick, or stops it. Returns whether there is such a schedule.
-pub async fn set_enabled(session: &mut Session, name: &str, enabled: bool, now: Timestamp) -> Result<bool> {
-    change(session, name, &Change { enabled: Some(enabled), ..Change::default() }, now).await
+pub async fn set_enabled(
+    session: &mut Session,
+    name: &str,
+    enabled: bool,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<bool> {
+    change(session, name, &Change { enabled: Some(enabled), ..Change::default() }, actor, now).await
 }
 
 /// Turns every tick that is due into a task. Schedulers that look at the same time pass over each other's rows, and the

@@ -105,6 +105,19 @@ impl Provider for Email {
         };
         Ok(SendReceipt { provider_message_id: Some(message_id), status, answer, ..SendReceipt::default() })
     }
+
+    async fn check(&self) -> Result<String, SendFailure> {
+        match &self.outbox {
+            Outbox::Relay(relay) => {
+                relay.check().await.map_err(|error| failure(&error))?;
+                Ok("the SMTP server was reached, and takes mails from this account".to_owned())
+            }
+            Outbox::Folder(folder) => {
+                private_folder(folder).map_err(|error| unwritable(&error))?;
+                Ok("mails are written into files".to_owned())
+            }
+        }
+    }
 }
 
 /// Up to this length a body becomes a mail faster than a thread is asked to do it.

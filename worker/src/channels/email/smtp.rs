@@ -124,6 +124,13 @@ impl Relay {
         }
     }
 
+    /// Opens a connection as for a mail, with encryption and login, and closes it again.
+    pub(super) async fn check(&self) -> Result<(), SmtpError> {
+        let mut stage = Stage::Connect;
+        let outcome = timeout(self.timeout, self.connect(&mut stage)).await.unwrap_or(Err(Cause::Silence));
+        outcome.map(dismiss).map_err(|cause| SmtpError { stage, cause })
+    }
+
     /// Over a connection that waited, or a fresh one. Dropping this future at any point closes the connection.
     ///
     /// What a server says about a connection that was used before must not cost an attempt: that it has idled too long, that

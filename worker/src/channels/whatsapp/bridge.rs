@@ -82,6 +82,15 @@ impl Provider for ThroughBridge {
         }
     }
 
+    async fn check(&self) -> Result<String, SendFailure> {
+        if let Ok(Some(reason)) = self.reason_to_rest().await {
+            return Err(SendFailure::new(FailureClass::Misconfigured, RESTS, reason));
+        }
+        let status = self.bridge.status().await.map_err(|failure| meaning(&failure))?;
+        let is_ready = status.is_ready.then(|| "the bridge was reached, and its session is ready".to_owned());
+        is_ready.ok_or_else(|| meaning(&Failure::NotReady))
+    }
+
     async fn find(&self, message: &Message, since: Timestamp) -> Lookup {
         let Ok(digits) = number(message) else { return Lookup::Records(Vec::new()) };
         let chat_id = Target::Phone(digits).chat_id();

@@ -54,6 +54,7 @@ pub(super) struct Whatsapp {
     send_text: Url,
     find_messages: Url,
     whatsapp_numbers: Url,
+    connection_state: Url,
     api_key: HeaderValue,
     clock: Clock,
 }
@@ -102,6 +103,7 @@ impl Whatsapp {
             send_text: route("message", "sendText"),
             find_messages: route("chat", "findMessages"),
             whatsapp_numbers: route("chat", "whatsappNumbers"),
+            connection_state: route("instance", "connectionState"),
             http: client(&base, reach, settings.timeout)?,
             api_key,
             clock: clock.clone(),
@@ -219,6 +221,20 @@ impl Provider for Whatsapp {
         match self.ask(self.http.post(self.send_text.clone()).json(&body)).await {
             Ok(answer) => conclude(answer),
             Err(error) => Err(unanswered(&error)),
+        }
+    }
+
+    async fn check(&self) -> Result<String, SendFailure> {
+        let answer =
+            self.ask(self.http.get(self.connection_state.clone())).await.map_err(|error| unanswered(&error))?;
+        match answer.json.pointer("/instance/state").and_then(Value::as_str) {
+            Some("open") => Ok("Evolution was reached, and the instance is connected".to_owned()),
+            Some(_) => Err(SendFailure {
+                fault: Fault::Account,
+                status: Some(answer.status),
+                ..SendFailure::new(FailureClass::Transient, API_ERROR, SESSION_DOWN)
+            }),
+            None => conclude(answer).map(|receipt| receipt.answer),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Jobs about notifications. What kinds there are stands in `shared/notifications/src/jobs.rs`.
 
 mod analytics;
+mod check_account;
 mod customers;
 mod delivery;
 mod dispatch;
@@ -42,5 +43,6 @@ pub(crate) fn register(jobs: &mut Jobs, system: Notifications) -> Result<(), Pro
     jobs.add(&notifier, receipts::apply);
     jobs.add(&notifier, reminders::check);
     jobs.add(&notifier, analytics::count);
+    jobs.add(&notifier, check_account::run);
     Ok(())
 }
