@@ -5,9 +5,11 @@
 mod account;
 mod audit;
 mod bulk;
+mod events;
 mod failures;
 mod live;
 mod login;
+mod notifications;
 mod queues;
 mod schedules;
 mod search;
@@ -35,6 +37,15 @@ pub(crate) fn all() -> Routes {
         .action("/admin/me", account::save)
         .action("/admin/me/sessions/{id}/end", account::end_session)
         // Messages
+        .page("/admin/notifications", notifications::list)
+        .part("/admin/notifications/count", notifications::count)
+        .page("/admin/notifications/{id}", notifications::show)
+        .part("/admin/notifications/{id}/html", notifications::html_of)
+        .action("/admin/notifications/{id}/cancel", notifications::cancel)
+        .action("/admin/notifications/{id}/resend", notifications::resend)
+        .action("/admin/notifications/{id}/retry", notifications::retry)
+        .action("/admin/notifications/{id}/reveal", notifications::reveal)
+        .page("/admin/events/{correlation_id}", events::show)
         .page("/admin/failures", failures::list)
         // Work
         .page("/admin/tasks", tasks::list)
@@ -84,7 +95,7 @@ pub(crate) fn all() -> Routes {
 
 /// What pages can watch.
 pub(crate) const TOPICS: &[Topic] =
-    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE];
+    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE, notifications::NEW, notifications::ONE, events::ONE];
 
 async fn nothing_here(_: May<Enter>) -> Failure {
     Failure::NotFound

@@ -5,7 +5,7 @@ use recado_kernel::db::columns::bounded;
 use recado_kernel::db::{Ids, Result, Session, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::channels::Channel;
 
@@ -24,7 +24,7 @@ pub enum Outcome {
 word_enum!(Outcome, "an outcome");
 
 /// One attempt, as the provider answered it.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Attempt {
     pub id: Id,
     pub notification_id: Id,
