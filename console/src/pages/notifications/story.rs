@@ -242,7 +242,7 @@ pub(crate) struct Stop<'a> {
 }
 
 pub(crate) fn stops(story: &Story) -> Vec<Stop<'_>> {
-    let stop = |record| {
+    let stops = story.chain.iter().map(|record| {
         let awaits = story.next.as_ref().filter(|next| next.channel == Some(record.channel));
         let awaits = awaits.and_then(|next| match next.what {
             What::AwaitsDelivered => Some(("delivered", next.at?)),
@@ -250,8 +250,8 @@ pub(crate) fn stops(story: &Story) -> Vec<Stop<'_>> {
             _ => None,
         });
         Stop { record, since: since(record), awaits }
-    };
-    story.chain.iter().map(stop).collect()
+    });
+    stops.collect()
 }
 
 fn since(record: &Record) -> Option<Timestamp> {

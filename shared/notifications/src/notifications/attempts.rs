@@ -99,6 +99,19 @@ pub async fn of_task(session: &mut Session, task_id: Id) -> Result<Vec<Attempt>>
     of_tasks(session, &[task_id]).await
 }
 
+/// The messages that a provider knows by this name, also those that were found at it without an answer.
+pub async fn of_provider_id(session: &mut Session, name: &str, limit: i64) -> Result<Vec<Id>> {
+    let found: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "select notification_id from attempts where provider_message_id = $1
+         union select notification_id from found_messages where provider_message_id = $1 limit $2",
+        name,
+        limit
+    )?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
 /// Empties what attempts say whose message was erased while they were under way. For the attempts of claims that were lost;
 /// an attempt whose claim was in force ended before the erasure.
 pub async fn forget_late_answers(session: &mut Session, attempts: &[(Id, Id)]) -> Result<()> {
