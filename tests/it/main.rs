@@ -101,8 +101,10 @@ mod console {
     mod access;
     mod browser;
     mod failures;
+    mod notifications;
     mod queues;
     mod schedules;
+    mod search;
     mod tasks;
     mod today;
     mod workers;
