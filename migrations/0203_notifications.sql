@@ -66,6 +66,11 @@ create table notifications (
     reserve_reason text,
     -- Of a chain's own row: channels that are not used, each with the code of its reason, as JSON; null: none.
     skipped text,
+    -- Of a chain's own row: the matrix and the phase whose cells chose its channels, and the event's subtype. Null where none did:
+    -- the caller brought the words, or it repeats another message.
+    config_id uuid,
+    phase_id uuid,
+    subtype_id uuid,
     -- Its place among the messages of its customer, where RECIPIENT_THROTTLE_PER_HOUR counts them; it may lie ahead.
     admitted_at timestamptz,
     sent_at timestamptz,
@@ -92,6 +97,8 @@ create index notifications_event on notifications (event_type, created_at);
 create index notifications_workshop on notifications (taller_id, created_at) where taller_id is not null;
 -- The rare ends, newest first. What is sent as usual enters neither.
 create index notifications_closed on notifications (created_at) where closed_at is not null;
+-- Those that met this error, newest first. What is sent as usual never enters.
+create index notifications_error on notifications (error_code, created_at) where error_code is not null;
 -- Chains whose messages in reserve were cancelled or failed.
 create index notifications_reserve_closed on notifications (created_at) where reserve_status <> 'pending';
 create index notifications_arrived on notifications (created_at) where delivered_at is not null;

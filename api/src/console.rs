@@ -18,7 +18,7 @@ use crate::state::Api;
 pub(crate) fn routes(api: &Arc<Api>, stop: CancellationToken) -> Router<Arc<Api>> {
     let forgetful = api.clone();
     let on_revoked = Box::new(move || forgetful.keys.forget());
-    let pages = recado_console::router(api.context.clone(), on_revoked, stop);
+    let pages = recado_console::router(api.notifications.clone(), on_revoked, stop);
     pages.layer(middleware::from_fn_with_state(api.clone(), introduce))
 }
 

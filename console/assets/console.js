@@ -18,6 +18,7 @@
   }
   function times(within = document) {
     for (const time of $$("time[datetime]", within)) {
+      if (time.closest("[data-countdown]")) continue;
       const then = Date.parse(time.dateTime);
       let shown = $("i", time);
       if (!shown) {
@@ -149,9 +150,29 @@
     if (act) { event.preventDefault(); act(); }
   });
 
+  // --- What is counted down ---
+
+  function countDown() {
+    for (const time of $$("[data-countdown] time")) {
+      const left = Math.max(0, Math.round((Date.parse(time.dateTime) - Date.now()) / 1000));
+      let shown = $("i", time);
+      if (!shown) {
+        shown = document.createElement("i");
+        shown.setAttribute("aria-hidden", "true");
+        time.append(shown);
+        time.classList.add("ago");
+      }
+      const [hours, minutes, seconds] = [Math.floor(left / 3600), Math.floor(left / 60) % 60, left % 60];
+      const parts = hours ? [`${hours} h`, `${minutes} min`] : minutes ? [`${minutes} min`, `${seconds} s`] : [`${seconds} s`];
+      shown.textContent = parts.join(" ");
+    }
+  }
+  setInterval(countDown, 1000);
+  countDown();
+
   // --- When parts change ---
 
-  document.addEventListener("htmx:after:swap", () => times());
+  document.addEventListener("htmx:after:swap", () => { times(); countDown(); });
   setInterval(times, 10000);
   times();
 })();

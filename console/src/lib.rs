@@ -28,6 +28,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
+use recado_kernel::db;
+use recado_notifications::catalogue::Catalogue;
+use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
 use tokio_util::sync::CancellationToken;
 
@@ -56,19 +59,29 @@ pub type OnRevoked = Box<dyn Fn() + Send + Sync>;
 /// What every page may use.
 struct Console {
     context: Context,
+    /// The catalogue in memory, and the names of variables that come through this process' door.
+    notifications: Notifications,
     live: Arc<Live>,
     throttle: Throttle,
     on_revoked: OnRevoked,
 }
 
+impl Console {
+    /// The catalogue as it is now.
+    async fn catalogue(&self) -> db::Result<Arc<Catalogue>> {
+        self.notifications.catalogue.current(&mut self.context.db.read().await?).await
+    }
+}
+
 /// The pages. Streams end when `stop` does.
 pub fn router<S: Clone + Send + Sync + 'static>(
-    context: Context,
+    notifications: Notifications,
     on_revoked: OnRevoked,
     stop: CancellationToken,
 ) -> Router<S> {
+    let context = notifications.context.clone();
     let live = Live::new(context.clone(), stop);
-    let console = Arc::new(Console { context, live, throttle: Throttle::default(), on_revoked });
+    let console = Arc::new(Console { context, notifications, live, throttle: Throttle::default(), on_revoked });
     let router = pages::all().router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
     Router::new().merge(router.with_state(console))
 }

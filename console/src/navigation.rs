@@ -39,7 +39,13 @@ impl Link {
 /// All of it. A group without a page is not drawn.
 const GROUPS: &[Group] = &[
     Group { word: "today", links: &[link("today", "today-title", "/admin/").key("h")] },
-    Group { word: "messages", links: &[link("failures", "failures-title", "/admin/failures/").key("f")] },
+    Group {
+        word: "messages",
+        links: &[
+            link("notifications", "messages-title", "/admin/notifications/").key("m"),
+            link("failures", "failures-title", "/admin/failures/").key("f"),
+        ],
+    },
     Group {
         word: "work",
         links: &[

@@ -89,6 +89,7 @@ impl Ledger {
             resend_of: None,
             reserve: Vec::new(),
             skipped: Vec::new(),
+            decided: None,
             created_at: now,
         };
         let mut session = self.context.db.begin().await.expect("a transaction");

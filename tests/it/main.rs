@@ -102,9 +102,11 @@ mod console {
     mod browser;
     mod codes;
     mod failures;
+    mod notifications;
     mod queues;
     mod schedules;
     mod settings;
+    mod search;
     mod tasks;
     mod today;
     mod workers;

@@ -1,7 +1,7 @@
 product = Recado
 skip = Skip to the content
 sections = Sections
-search-label = Search by id
+search-label = Search for anything
 live-on = live
 live-paused = paused
 live-lost = connection lost; trying again
@@ -84,8 +84,8 @@ took-min = { $value } min
 took-h = { $value } h
 
 search-title = Search
-search-nothing = Nothing has the id “{ $query }”.
-search-help = Paste the id of a task or of an operation.
+search-nothing = Nothing fits “{ $query }”
+search-help = A name, mail address or number in any spelling, a plate, a RES- code, or any id: ours, yours or a provider's.
 
 failure-title = Not found or not possible
 failure-login = You are not logged in

@@ -1,7 +1,7 @@
 product = Recado
 skip = Ir al contenido
 sections = Secciones
-search-label = Buscar por id
+search-label = Buscar lo que sea
 live-on = en vivo
 live-paused = en pausa
 live-lost = sin conexión; reintentando
@@ -84,8 +84,8 @@ took-min = { $value } min
 took-h = { $value } h
 
 search-title = Buscar
-search-nothing = Nada tiene el id «{ $query }».
-search-help = Pegue el id de una tarea o de una operación.
+search-nothing = Nada coincide con «{ $query }»
+search-help = Un nombre, un correo o un número escrito como sea, una placa, un código RES- o cualquier id: nuestro, suyo o del proveedor.
 
 failure-title = No existe o no se puede
 failure-login = No ha entrado

@@ -6,10 +6,12 @@ mod account;
 mod audit;
 mod bulk;
 mod codes;
+mod events;
 mod failures;
 mod keys;
 mod live;
 mod login;
+mod notifications;
 mod providers;
 mod queues;
 mod schedules;
@@ -47,6 +49,15 @@ pub(crate) fn all() -> Routes {
         .action("/admin/views", views::save)
         .action("/admin/views/{id}/delete", views::delete)
         // Messages
+        .page("/admin/notifications", notifications::list)
+        .part("/admin/notifications/count", notifications::count)
+        .page("/admin/notifications/{id}", notifications::show)
+        .part("/admin/notifications/{id}/html", notifications::html_of)
+        .action("/admin/notifications/{id}/cancel", notifications::cancel)
+        .action("/admin/notifications/{id}/resend", notifications::resend)
+        .action("/admin/notifications/{id}/retry", notifications::retry)
+        .action("/admin/notifications/{id}/reveal", notifications::reveal)
+        .page("/admin/events/{correlation_id}", events::show)
         .page("/admin/failures", failures::list)
         // Work
         .page("/admin/tasks", tasks::list)
@@ -125,6 +136,9 @@ pub(crate) const TOPICS: &[Topic] = &[
     workers::FLEET,
     bulk::ONE,
     providers::CHECK,
+    notifications::NEW,
+    notifications::ONE,
+    events::ONE,
 ];
 
 async fn nothing_here(_: May<Enter>) -> Failure {

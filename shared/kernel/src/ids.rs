@@ -38,6 +38,12 @@ impl Id {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
     }
 
+    /// When [`Id::new`] made it, to the millisecond; of an id that was made otherwise, some time.
+    pub fn made_at(self) -> Timestamp {
+        let millis = self.0.as_bytes()[..6].iter().fold(0_i64, |millis, byte| (millis << 8) | i64::from(*byte));
+        Timestamp::from_micros(millis * 1_000)
+    }
+
     /// An id that every process computes alike from the same name, for rows that several processes may create at once.
     pub fn of_name(name: &str) -> Self {
         use sha2::{Digest, Sha256};

@@ -1,5 +1,6 @@
 //! Cancelling a delivery, unless it has left.
 
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
@@ -29,7 +30,7 @@ pub enum Cancellation {
 const MOST_LOOKS: usize = 5;
 
 /// Cancels the whole chain of a notification, unless a message of it has left, is just leaving, or may have left.
-pub async fn cancel_delivery(context: &Context, notification_id: Id) -> Result<Cancellation> {
+pub async fn cancel_delivery(context: &Context, notification_id: Id, actor: &Actor) -> Result<Cancellation> {
     let now = context.clock.now();
     for _ in 0..MOST_LOOKS {
         let mut session = context.db.begin().await?;
@@ -39,6 +40,7 @@ pub async fn cancel_delivery(context: &Context, notification_id: Id) -> Result<C
         };
         if cancel_before_it_leaves(&mut session, wanted.task_id, now).await? {
             close(&mut session, wanted, now).await?;
+            audit::write(&mut session, actor, &Act::new("cancel", "notification", notification_id), now).await?;
             session.commit().await?;
             return Ok(Cancellation::Cancelled);
         }

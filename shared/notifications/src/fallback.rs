@@ -125,7 +125,7 @@ fn is_under_way(notification: &Notification) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use recado_kernel::clock::Timestamp;
     use recado_kernel::ids::Id;
 
@@ -136,7 +136,7 @@ mod tests {
 
     const POLICY: RetryPolicy = RetryPolicy { max_attempts: 3, base: Duration::from_secs(60) };
 
-    fn message(status: Status) -> Notification {
+    pub(crate) fn message(status: Status) -> Notification {
         let now = Timestamp::from_micros(0);
         Notification {
             id: Id::of_name("notification"),

@@ -157,7 +157,7 @@ pub async fn record(session: &mut Session, entries: &[Entry]) -> Result<()> {
 }
 
 /// An entry as it is read.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Line {
     pub id: Id,
     pub at: Timestamp,

@@ -59,6 +59,7 @@ pub async fn mail(session: &mut Session, notice: Notice, retry: RetryPolicy, now
         resend_of: None,
         reserve: Vec::new(),
         skipped: Vec::new(),
+        decided: None,
         created_at: now,
     };
     Ok(notifications::insert(session, &[task], std::slice::from_ref(&message)).await?.rings)

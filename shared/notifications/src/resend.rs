@@ -12,12 +12,14 @@ use crate::orchestration::SkipReason;
 use crate::quiet_hours::Rest;
 use crate::suppressions;
 use crate::system::Notifications;
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
 use recado_queue::idempotency::{self, IdempotencyKey, Known};
 use recado_queue::tasks::{self, NewTask};
+use serde_json::json;
 
 /// Why a notification is not sent again.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +45,12 @@ pub enum ResendError {
 ///
 /// # Errors
 /// When it may not or cannot be sent again; nothing is written then.
-pub async fn resend(system: &Notifications, id: Id, key: Option<&IdempotencyKey>) -> Result<Accepted, ResendError> {
+pub async fn resend(
+    system: &Notifications,
+    id: Id,
+    key: Option<&IdempotencyKey>,
+    actor: &Actor,
+) -> Result<Accepted, ResendError> {
     let now = system.context.clock.now();
     let mut session = system.context.db.begin().await?;
     if let Some(receipt) = known(&mut session, key, now).await? {
@@ -59,6 +66,8 @@ pub async fn resend(system: &Notifications, id: Id, key: Option<&IdempotencyKey>
     let task_id = task.id;
     let rings = notifications::insert(&mut session, &[task], std::slice::from_ref(&first)).await?.rings;
     journal::record(&mut session, &[entry(&chain[0], &first, now)]).await?;
+    let act = Act::new("resend", "notification", id).made(json!({ "as": first.id }));
+    audit::write(&mut session, actor, &act, now).await?;
     let receipt = Receipt {
         success: true,
         correlation_id: chain[0].correlation_id,
@@ -186,6 +195,7 @@ fn copy(chain: &[Notification], send_time: SendTime, now: Timestamp) -> (NewTask
         resend_of: Some(original.id),
         reserve: reserve.collect(),
         skipped: Vec::new(),
+        decided: None,
         created_at: now,
     };
     (task, first)

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::customers::{self, LONGEST_CUSTOMER_ID, Synced};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::{Result, Session, contains};
+use recado_kernel::db::{Result, Session, Texts, contains};
 use recado_kernel::fields::{check_day, check_text, check_url};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -138,6 +138,11 @@ const COLUMNS: &str = "id, vehicle_id, customer_id, brand, model, year, plate, c
 
 pub async fn find_by_plate(session: &mut Session, plate: &str) -> Result<Option<Vehicle>> {
     sql!(one Vehicle, session, (&format!("select {COLUMNS} from vehicles where plate = $1")), plate)
+}
+
+/// The vehicles with these plates.
+pub async fn of_plates(session: &mut Session, plates: &[String]) -> Result<Vec<Vehicle>> {
+    sql!(all Vehicle, session, (&format!("select {COLUMNS} from vehicles where plate = any($1) order by plate")), Texts(plates))
 }
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Vehicle>> {

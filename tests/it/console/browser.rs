@@ -59,6 +59,7 @@ async fn fill(app: &App) {
     app.accepted(&sample::event()).await;
     app.drain().await;
     app.enqueue(&Ping {}).await;
+    fill_messages(app).await;
     let actor = Actor::command("ana");
     let selection =
         Selection::of(&TaskFilter { ids: vec![Id::new(app.clock.now())], ..TaskFilter::default() }, app.clock.now());
@@ -83,6 +84,16 @@ async fn fill(app: &App) {
     )
     .await;
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
+}
+
+/// A chain that waits for a receipt, one that leaves tomorrow, and one that reached no one on a channel.
+async fn fill_messages(app: &App) {
+    app.sandbox.evolution.behave();
+    app.sql("update phase_channel_configs set await_receipt = 'delivered', await_seconds = 600 where channel = 'whatsapp'").await;
+    app.subscribe("customer-001").await;
+    app.accepted(&sample::event_with(json!({"event_type": "vehicle_ready", "send_at": "2026-01-21T14:30:00Z"}))).await;
+    app.accepted(&sample::event_with(json!({"context": {"placa": "PBA-0042"}}))).await;
+    app.drain().await;
 }
 
 /// A person who sees all, in this language and theme; what her cookie holds.

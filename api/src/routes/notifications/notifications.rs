@@ -15,10 +15,12 @@ use recado_notifications::dispatch::{Receipt, Rejection};
 use recado_notifications::journal::{self, Line};
 use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_notifications::notifications::records::{self, NotificationFilter, Record};
+use recado_notifications::next::{Around, Next};
 use recado_notifications::notifications::{self, Notification, Status};
 use recado_notifications::resend::{self, ResendError};
 use recado_notifications::targets::Target;
 use recado_notifications::timeline::{Timeline, TimelineEntry};
+use recado_notifications::why::{self, Why};
 use recado_queue::context::Context;
 use serde::Serialize;
 use serde_json::json;
@@ -76,7 +78,7 @@ async fn show(
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<NotificationDetail>, Problem> {
-    let detail = NotificationDetail::find(&api.context, id, &caller, language).await?;
+    let detail = NotificationDetail::find(&api, id, &caller, language).await?;
     detail.map(axum::Json).ok_or(Problem::NotFound)
 }
 
@@ -91,14 +93,14 @@ async fn show(
             content_type = "application/problem+json"),
     ))]
 async fn cancel(
-    May { caller, .. }: May<Dispatch>,
+    may: May<Dispatch>,
     Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<NotificationDetail>, Problem> {
-    match cancellation::cancel_delivery(&api.context, id).await? {
+    match cancellation::cancel_delivery(&api.context, id, &may.actor()).await? {
         Cancellation::Cancelled => {
-            let detail = NotificationDetail::find(&api.context, id, &caller, language).await?;
+            let detail = NotificationDetail::find(&api, id, &may.caller, language).await?;
             detail.map(axum::Json).ok_or(Problem::NotFound)
         }
         Cancellation::Unknown => Err(Problem::NotFound),
@@ -125,13 +127,13 @@ async fn cancel(
             content_type = "application/problem+json"),
     ))]
 async fn send_again(
-    May { caller, .. }: May<Dispatch>,
+    may: May<Dispatch>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     key: IdempotencyHeader,
 ) -> Result<Response, Problem> {
-    let key = key.of(&caller, &json!({ "resend": id }));
-    let accepted = resend::resend(&api.notifications, id, key.as_ref()).await?;
+    let key = key.of(&may.caller, &json!({ "resend": id }));
+    let accepted = resend::resend(&api.notifications, id, key.as_ref(), &may.actor()).await?;
     Ok(replayable(accepted))
 }
 
@@ -354,6 +356,21 @@ struct NotificationDetail {
     chain: Vec<Sibling>,
     /// What happened, oldest first.
     timeline: Vec<TimelineEntry>,
+    /// What happens next, and when.
+    next: Option<NextView>,
+    /// Why each channel was used, or not: every rule, as it decided, and whether its setting is another one by now.
+    channels: Vec<Why>,
+}
+
+/// What happens next to a chain.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Next)]
+struct NextView {
+    #[serde(flatten)]
+    next: Next,
+    /// The same for people.
+    #[schema(examples("WhatsApp se envió y espera la confirmación de entrega. Si no llega a tiempo, sigue Push."))]
+    text: String,
 }
 
 /// A message of the same chain.
@@ -382,7 +399,8 @@ struct EventStory {
 }
 
 impl NotificationDetail {
-    async fn find(context: &Context, id: Id, caller: &Caller, language: Language) -> db::Result<Option<Self>> {
+    async fn find(api: &Api, id: Id, caller: &Caller, language: Language) -> db::Result<Option<Self>> {
+        let context = &api.context;
         let mut session = context.db.read().await?;
         let mut messages = notifications::chain_of(&mut session, id).await?;
         let Some(position) = messages.iter().position(|message| message.id == id) else { return Ok(None) };
@@ -390,8 +408,12 @@ impl NotificationDetail {
         let attempts = attempts::of_task(&mut session, task_id).await?;
         let mut journal = journal::of_task(&mut session, task_id).await?;
         journal.extend(records::skipped(&mut session, &[task_id]).await?);
-        drop(session);
+        let around = Around::gather(context, &mut session, &[task_id]).await?;
+        let next = around.next(&messages, &attempts, &journal);
         let chain: Vec<Record> = messages.iter().map(Record::from).collect();
+        let catalogue = api.notifications.catalogue.current(&mut session).await?;
+        let reasons = why::of_chain(&mut session, &catalogue, &chain, &journal).await?;
+        drop(session);
         let timeline = tell(&chain, &attempts, &journal, context, (caller, language));
         let Notification { subject, body, is_html, .. } = messages.swap_remove(position);
         Ok(Some(Self {
@@ -401,6 +423,8 @@ impl NotificationDetail {
             is_html,
             chain: chain.iter().map(Sibling::from).collect(),
             timeline,
+            next: next.map(|next| NextView { text: next.sentence(language), next }),
+            channels: reasons.channels,
         }))
     }
 }
@@ -432,6 +456,10 @@ request! {
         task_id: Option<Id>,
         /// Only of this workshop.
         taller_id: Option<String>,
+        /// Only those whose last attempt met this error.
+        error_code: Option<String>,
+        /// Only those that this account took, or that it was tried on last.
+        provider: Option<String>,
         /// Accepted at this time or later (RFC 3339).
         from: Option<Timestamp>,
         /// Accepted before this time (RFC 3339).
@@ -441,8 +469,8 @@ request! {
 
 impl From<NotificationQuery> for NotificationFilter {
     fn from(
-        NotificationQuery { customer_id, status, channel, event_type, correlation_id, task_id, taller_id, from, to }: NotificationQuery,
+        NotificationQuery { customer_id, status, channel, event_type, correlation_id, task_id, taller_id, error_code, provider, from, to }: NotificationQuery,
     ) -> Self {
-        Self { customer_id, status, channel, event_type, correlation_id, task_id, taller_id, from, to }
+        Self { customer_id, status, channel, event_type, correlation_id, task_id, taller_id, error_code, provider, from, to }
     }
 }

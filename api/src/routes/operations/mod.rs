@@ -11,5 +11,6 @@ pub(crate) mod queues;
 pub(crate) mod samples;
 pub(crate) mod schedules;
 pub(crate) mod schema;
+pub(crate) mod search;
 pub(crate) mod tasks;
 pub(crate) mod workers;

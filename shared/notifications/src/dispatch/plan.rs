@@ -6,7 +6,7 @@ use super::event::{Event, MINIMUM_FIELDS};
 use super::rejection::Rejection;
 use crate::catalogue::{Catalogue, Phase, ServiceType};
 use crate::channels::Channel;
-use crate::orchestration::{self, Awaited, Cell, DeliveryMode, Orchestration, Person, SkipReason, SkippedChannel};
+use crate::orchestration::{self, Awaited, Cell, Decided, DeliveryMode, Orchestration, Person, SkipReason, SkippedChannel};
 use crate::templates::rendering::{CompiledTemplate, Context, Rendered, TemplateError};
 use crate::templates::{TemplateKey, flaws};
 use recado_kernel::ids::Id;
@@ -15,6 +15,8 @@ use recado_kernel::ids::Id;
 #[derive(Debug)]
 pub struct Plan {
     pub delivery_mode: DeliveryMode,
+    /// The cells that chose the channels; `None` for the caller's own words.
+    pub decided: Option<Decided>,
     /// In the order in which they are tried.
     pub messages: Vec<Words>,
     pub skipped: Vec<SkippedChannel>,
@@ -110,7 +112,10 @@ impl Plan {
         if !missing.is_empty() {
             return Err(Rejection::MissingVariables(missing.into_values().collect()));
         }
-        Ok(Self { delivery_mode: subject.orchestration.delivery_mode, messages, skipped: channels.skipped })
+        let (config_id, phase_id) = (subject.orchestration.id, subject.phase.id);
+        let decided = Decided { config_id, phase_id, subtype_id: subject.subtype.map(|subtype| subtype.id) };
+        let delivery_mode = subject.orchestration.delivery_mode;
+        Ok(Self { delivery_mode, decided: Some(decided), messages, skipped: channels.skipped })
     }
 
     /// The messages as chains, where there are any: one that falls back from channel to channel, or one for each channel.
@@ -254,6 +259,7 @@ fn custom(event: &Event, person: &Person<'_>, words: &Context, strict_case: bool
     };
     Ok(Plan {
         delivery_mode: DeliveryMode::Fallback,
+        decided: None,
         messages: channels.chosen.into_iter().map(message).collect(),
         skipped: channels.skipped,
     })

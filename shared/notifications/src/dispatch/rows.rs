@@ -51,7 +51,7 @@ impl Rows {
         send_time: SendTime,
     ) -> Receipt {
         let event = &request.event;
-        let skipped = plan.skipped.clone();
+        let (skipped, decided) = (plan.skipped.clone(), plan.decided);
         let mut messages = Vec::new();
         for (number, chain) in plan.into_chains().into_iter().enumerate() {
             let task_id = Id::new(facts.now);
@@ -62,6 +62,7 @@ impl Rows {
             }
             self.tasks.push(task);
             let mut first = first_of(facts, event, correlation_id, task_id, chain);
+            first.decided = decided;
             if number == 0 {
                 first.skipped.clone_from(&skipped);
             }
@@ -145,6 +146,7 @@ fn first_of(facts: &Facts, event: &Event, correlation_id: Id, task_id: Id, chain
         resend_of: None,
         reserve: reserve.collect(),
         skipped: Vec::new(),
+        decided: None,
         created_at: facts.now,
     }
 }

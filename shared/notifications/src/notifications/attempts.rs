@@ -5,7 +5,7 @@ use recado_kernel::db::columns::bounded;
 use recado_kernel::db::{Ids, Result, Session, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::channels::Channel;
 
@@ -24,7 +24,7 @@ pub enum Outcome {
 word_enum!(Outcome, "an outcome");
 
 /// One attempt, as the provider answered it.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Attempt {
     pub id: Id,
     pub notification_id: Id,
@@ -97,6 +97,19 @@ pub async fn of_tasks(session: &mut Session, task_ids: &[Id]) -> Result<Vec<Atte
 /// The attempts of a task's chain, oldest first.
 pub async fn of_task(session: &mut Session, task_id: Id) -> Result<Vec<Attempt>> {
     of_tasks(session, &[task_id]).await
+}
+
+/// The messages that a provider knows by this name, also those that were found at it without an answer.
+pub async fn of_provider_id(session: &mut Session, name: &str, limit: i64) -> Result<Vec<Id>> {
+    let found: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "select notification_id from attempts where provider_message_id = $1
+         union select notification_id from found_messages where provider_message_id = $1 limit $2",
+        name,
+        limit
+    )?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
 /// Empties what attempts say whose message was erased while they were under way. For the attempts of claims that were lost;

@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 
 use self::reserve::{ChainRow, InReserve};
 use crate::channels::Channel;
-use crate::orchestration::{Awaited, AwaitedReceipt, SkippedChannel};
+use crate::orchestration::{Awaited, AwaitedReceipt, Decided, SkippedChannel};
 use crate::targets::Target;
 
 /// Where a notification stands (S002-70, and `cancelled`).
@@ -114,6 +114,8 @@ pub struct NewNotification {
     pub reserve: Vec<InReserve>,
     /// The channels that its chain does not use.
     pub skipped: Vec<SkippedChannel>,
+    /// The cells that chose its channels.
+    pub decided: Option<Decided>,
     pub created_at: Timestamp,
 }
 
@@ -144,6 +146,9 @@ columns!(NewNotification {
     resend_of: uuid = |new| new.resend_of,
     reserve: text = |new| reserve::write(&new.reserve),
     skipped: text = |new| write_skipped(&new.skipped),
+    config_id: uuid = |new| new.decided.map(|decided| decided.config_id),
+    phase_id: uuid = |new| new.decided.map(|decided| decided.phase_id),
+    subtype_id: uuid = |new| new.decided.and_then(|decided| decided.subtype_id),
     created_at: timestamptz = |new| new.created_at,
 });
 

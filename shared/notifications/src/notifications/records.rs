@@ -5,15 +5,17 @@ use recado_kernel::db::filter::{Filter, MOST_COUNTED, count_of};
 use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_queue::tasks::Place;
+use serde::{Deserialize, Serialize};
 
 use super::{Notification, Status};
 use crate::channels::Channel;
 use crate::journal::{Entry, Fact, Line};
-use crate::orchestration::SkippedChannel;
+use crate::orchestration::{Decided, SkippedChannel};
 use crate::targets::Target;
 
 /// A notification as staff read it, without its words (S002-70).
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Record {
     pub id: Id,
     pub correlation_id: Id,
@@ -104,6 +106,10 @@ pub struct NotificationFilter {
     pub correlation_id: Option<Id>,
     pub task_id: Option<Id>,
     pub taller_id: Option<String>,
+    /// Whose last attempt met this error.
+    pub error_code: Option<String>,
+    /// The account that took it, or was tried last.
+    pub provider: Option<String>,
     /// Accepted at this time or later.
     pub from: Option<Timestamp>,
     /// Accepted before this time.
@@ -164,6 +170,8 @@ impl NotificationFilter {
             // So that the index of the rare ones is used.
             reserve.extend(status.is_closed().then(|| "n.reserve_status <> 'pending'".to_owned()));
         }
+        rows.extend(self.error_code.as_deref().map(|code| format!("n.error_code = {}", filter.value(code))));
+        rows.extend(self.provider.as_deref().map(|name| format!("n.provider = {}", filter.value(name))));
         if let Some(channel) = self.channel {
             let parameter = filter.value(channel.as_str());
             rows.push(format!("n.channel = {parameter}"));
@@ -178,7 +186,9 @@ impl NotificationFilter {
 
     /// Whether a message in reserve can fit.
     fn may_be_in_reserve(&self) -> bool {
-        self.status.is_none_or(|status| matches!(status, Status::Pending | Status::Cancelled | Status::Failed))
+        // None of them was tried yet.
+        let was_tried = self.error_code.is_some() || self.provider.is_some();
+        !was_tried && self.status.is_none_or(|status| matches!(status, Status::Pending | Status::Cancelled | Status::Failed))
     }
 }
 
@@ -279,6 +289,92 @@ async fn page(
          ) message order by created_at desc, id desc"
     );
     filter.all(session, &text).await
+}
+
+/// A page of the messages that fit, newest first, and whether there are more in its direction. Nothing is counted. What waits in
+/// reserve is among them only where that is asked for: else every chain would stand there three times.
+pub async fn keyset(
+    session: &mut Session,
+    asked: &NotificationFilter,
+    place: Place,
+    limit: i64,
+) -> Result<(Vec<Record>, bool)> {
+    let little = is_little_open(session, asked.status).await?;
+    let mut filter = Filter::default();
+    let [mut rows, mut reserve] = asked.sources(&mut filter, little);
+    let (end, sign, order) = match place {
+        Place::First => (None, "<", "desc"),
+        Place::After(id) => (Some(id), "<", "desc"),
+        Place::Before(id) => (Some(id), ">", "asc"),
+    };
+    if let Some(id) = end {
+        let (at, id) = (filter.value(accepted_at(session, id).await?), filter.value(id));
+        // The first condition is for the index, which knows no ids.
+        let beyond = |own: &str| format!(" and n.created_at {sign}= {at} and (n.created_at, {own}) {sign} ({at}, {id})");
+        rows.push_str(&beyond("n.id"));
+        reserve.push_str(&beyond("(e.value ->> 'id')::uuid"));
+    }
+    let most = limit + 1;
+    let source = |id: &str, waits: i32, from: &str| {
+        format!(
+            "select * from (select {id} as id, n.created_at as created_at, n.id as chain, {waits} as waits
+                            from {from} order by n.created_at {order}, n.id {order} limit {most}) part"
+        )
+    };
+    let sources = match asked.status {
+        Some(Status::Pending) if asked.may_be_in_reserve() => {
+            format!("{} union all {}", source("n.id", 0, &rows), source("(e.value ->> 'id')::uuid", 1, &reserve))
+        }
+        _ => source("n.id", 0, &rows),
+    };
+    let text = format!(
+        "with entries as materialized (
+             select * from ({sources}) every_one order by created_at {order}, id {order} limit {most})
+         select * from (
+             select {ROW} from entries k join notifications n on n.id = k.id where k.waits = 0
+             union all
+             select {IN_RESERVE} from entries k join notifications n on n.id = k.chain, elements(n.reserve::jsonb) e
+             where k.waits = 1 and (e.value ->> 'id')::uuid = k.id
+         ) message order by created_at {order}, id {order}"
+    );
+    let mut found: Vec<Record> = filter.all(session, &text).await?;
+    let rows = usize::try_from(limit).unwrap_or_default();
+    let has_more = found.len() > rows;
+    found.truncate(rows);
+    if order == "asc" {
+        found.reverse();
+    }
+    Ok((found, has_more))
+}
+
+/// When a message was accepted. Of one that is gone the id tells it, to the millisecond.
+async fn accepted_at(session: &mut Session, id: Id) -> Result<Timestamp> {
+    let found: Option<(Timestamp,)> =
+        sql!(one(Timestamp,), session, "select created_at from notifications where id = $1", id.at_place(0))?;
+    Ok(found.map_or_else(|| id.made_at(), |(at,)| at))
+}
+
+/// How many a [`keyset`] list finds, up to one more than `most`.
+pub async fn count_up_to(session: &mut Session, asked: &NotificationFilter, most: i64) -> Result<i64> {
+    let little = is_little_open(session, asked.status).await?;
+    let mut filter = Filter::default();
+    let [rows, reserve] = asked.sources(&mut filter, little);
+    let mut fits = format!("select 1 from {rows}");
+    if asked.status == Some(Status::Pending) && asked.may_be_in_reserve() {
+        fits.push_str(&format!(" union all select 1 from {reserve}"));
+    }
+    let text = format!("select count(*) from (select 1 from ({fits}) fits limit {}) counted", most + 1);
+    let count: Vec<(i64,)> = filter.all(session, &text).await?;
+    Ok(count.first().map_or(0, |(count,)| *count))
+}
+
+/// Which cells chose the channels of a task's chain; `None` where none did.
+pub async fn decided(session: &mut Session, task_id: Id) -> Result<Option<Decided>> {
+    sql!(one Decided, session,
+        "select config_id, phase_id, subtype_id from notifications
+         where task_id = $1 and config_id is not null and phase_id is not null",
+        task_id
+    )
 }
 
 async fn count(session: &mut Session, asked: &NotificationFilter, little: bool) -> Result<i64> {

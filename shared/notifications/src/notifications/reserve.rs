@@ -136,6 +136,7 @@ pub(super) fn as_row(message: &Notification) -> NewNotification {
         resend_of: message.resend_of,
         reserve: Vec::new(),
         skipped: Vec::new(),
+        decided: None,
         created_at: message.created_at,
     }
 }

@@ -213,6 +213,15 @@ impl OrchestrationFilter {
     }
 }
 
+/// Which cells chose the channels of a chain: those of this phase in this matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Decided {
+    pub config_id: Id,
+    pub phase_id: Id,
+    /// The subtype that the event named; its own templates go before others.
+    pub subtype_id: Option<Id>,
+}
+
 /// The columns of an [`Orchestration`], by name: a star would break the prepared statements of running processes when a newer
 /// version adds one.
 const COLUMNS: &str =
