@@ -20,7 +20,8 @@ use self::notifications::{
     reminders, suppressions, sync, template_versions, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{
-    api_keys, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, tasks, workers,
+    api_keys, bulk, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, tasks,
+    workers,
 };
 use self::partners::{inbound, integrations, outbound, registrations, registry, rejected};
 use crate::openapi;
@@ -98,6 +99,7 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/operations/samples", samples::routes())
         .nest("/api/v1/operations/failures", failures::routes())
         .nest("/api/v1/operations/tasks", ledger::routes())
+        .nest("/api/v1/operations/bulk", bulk::routes())
         .nest("/api/v1/operations/queues", queues::routes())
         .nest("/api/v1/operations/workers", workers::routes())
         .nest("/api/v1/operations/schedules", schedules::routes())

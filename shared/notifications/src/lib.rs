@@ -26,6 +26,7 @@ pub mod receipts;
 pub mod reminders;
 pub mod reports;
 pub mod resend;
+pub mod retry;
 pub mod searches;
 pub mod seed;
 pub mod sent_variables;
