@@ -36,6 +36,9 @@ pub(crate) fn all() -> Routes {
         .action("/admin/me/sessions/{id}/end", account::end_session)
         // Messages
         .page("/admin/failures", failures::list)
+        .page("/admin/failures/{group}", failures::show)
+        .page("/admin/failures/{group}/retry", failures::confirm)
+        .action("/admin/failures/{group}/retry", failures::start)
         // Work
         .page("/admin/tasks", tasks::list)
         .part("/admin/tasks/count", tasks::count)

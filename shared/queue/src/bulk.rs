@@ -303,6 +303,20 @@ pub async fn find(session: &mut Session, id: Id) -> db::Result<Option<Bulk>> {
     sql!(one Bulk, session, (&format!("select {COLUMNS} from bulk_operations where id = $1")), id)
 }
 
+/// What became so far of the tasks of a list that were looked at, by the state in which they are now; those that were passed over are
+/// among them. Empty for an operation without a list.
+pub async fn outcome(session: &mut Session, bulk: &Bulk) -> db::Result<Vec<(State, i64)>> {
+    let Some(position) = bulk.position.filter(|_| bulk.selection.0.listed) else { return Ok(Vec::new()) };
+    sql!(
+        all(State, i64),
+        session,
+        "select t.state, count(*) from bulk_tasks b join tasks t on t.id = b.task_id
+         where b.operation_id = $1 and b.task_id <= $2 group by t.state order by t.state",
+        bulk.id,
+        position
+    )
+}
+
 /// Operations, newest first, those older than `after`.
 pub async fn page(session: &mut Session, after: Option<Id>, limit: i64) -> db::Result<Vec<Bulk>> {
     let mut asked = Filter::default();
