@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use recado_kernel::db;
 use recado_kernel::users::Role;
 
+use crate::sandbox::SandboxError;
+
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -24,6 +26,8 @@ pub(crate) enum Failure {
     TooSlow,
     #[error("the database did not do its part")]
     Database(#[source] db::Error),
+    #[error("the sandbox did not do its part")]
+    Sandbox(#[from] SandboxError),
     #[error("the page cannot be drawn")]
     Drawing(#[source] askama::Error),
 }
@@ -44,7 +48,7 @@ impl Failure {
             Self::Forbidden(_) | Self::Forged => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::TooSlow | Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooSlow | Self::Database(_) | Self::Sandbox(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Drawing(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -59,6 +63,7 @@ impl Failure {
             Self::Malformed => "malformed",
             Self::TooSlow => "too-slow",
             Self::Database(_) => "database",
+            Self::Sandbox(_) => "sandbox",
             Self::Drawing(_) => "drawing",
         }
     }

@@ -6,6 +6,7 @@
 
 mod assets;
 mod auth;
+mod bubble;
 mod chart;
 mod cookies;
 mod door;
@@ -20,6 +21,7 @@ mod notice;
 mod page;
 mod pages;
 mod routes;
+mod sandbox;
 mod throttle;
 mod words;
 
@@ -28,12 +30,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
+use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::auth::Needs;
 use crate::live::Live;
 pub use crate::routes::{Entry, Sort};
+use crate::sandbox::Sandbox;
 use crate::throttle::Throttle;
 
 /// What the server knows of a request and the console cannot: put into its extensions before it comes here.
@@ -55,12 +59,17 @@ struct Console {
     context: Context,
     live: Arc<Live>,
     throttle: Throttle,
+    notifications: Notifications,
+    /// What stands in for the providers, where it runs.
+    sandbox: Option<Sandbox>,
 }
 
 /// The pages. Streams end when `stop` does.
 pub fn router<S: Clone + Send + Sync + 'static>(context: Context, stop: CancellationToken) -> Router<S> {
     let live = Live::new(context.clone(), stop);
-    let console = Arc::new(Console { context, live, throttle: Throttle::default() });
+    let sandbox = Sandbox::of(&context.config);
+    let notifications = Notifications::new(context.clone());
+    let console = Arc::new(Console { context, live, throttle: Throttle::default(), notifications, sandbox });
     let router = pages::all().router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
     Router::new().merge(router.with_state(console))
 }

@@ -100,7 +100,9 @@ mod conversations {
 mod console {
     mod access;
     mod browser;
+    mod dry_run;
     mod failures;
+    mod inbox;
     mod queues;
     mod schedules;
     mod tasks;
@@ -111,6 +113,7 @@ mod console {
 
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
+    mod bulk;
     mod database_outages;
     mod diagnosis;
     mod fleet;

@@ -165,8 +165,7 @@ pub(crate) async fn show(
     let mut session = console.context.db.read().await?;
     let causes = failures::causes(&mut session, window_of(hours), visit.now).await?;
     let found = causes.into_iter().find(|cause| Group::of(cause) == group);
-    let examples =
-        retry::examples(&mut session, &group, visit.now - window_of(hours), visit.now, EXAMPLES).await?;
+    let examples = retry::examples(&mut session, &group, visit.now - window_of(hours), visit.now, EXAMPLES).await?;
     let sign = match (&group.account, &found) {
         (Some(account), Some(cause)) => {
             Some(failures::sign(&mut session, group.channel, account, cause.last, visit.now).await?)
@@ -290,8 +289,7 @@ pub(crate) async fn start(
     }
     let trial = if form.value("how") == "all" { 0 } else { USUAL_TRIAL };
     let how = How { trial, pace: form.value("pace").parse().unwrap_or_default() };
-    let started =
-        retry::start(&console.context, &group, frozen.since(), frozen.asof, how, &may.visit.actor()).await?;
+    let started = retry::start(&console.context, &group, frozen.since(), frozen.asof, how, &may.visit.actor()).await?;
     Ok(match started {
         Some((id, _)) => then(&format!("/admin/bulk/{id}/"), &Notice::new("bulk-started", 1)),
         None => then(&path_of(&group), &Notice::new("nothing-to-do", 0)),

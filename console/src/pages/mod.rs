@@ -5,7 +5,9 @@
 mod account;
 mod audit;
 mod bulk;
+mod dry_run;
 mod failures;
+mod inbox;
 mod live;
 mod login;
 mod queues;
@@ -67,6 +69,15 @@ pub(crate) fn all() -> Routes {
         // Partners
         // WhatsApp
         // Developers
+        .page("/admin/try", dry_run::show)
+        .action("/admin/try", dry_run::run)
+        .part("/admin/try/mail", dry_run::mail)
+        .action("/admin/try/send", dry_run::send)
+        .action("/admin/try/sample", dry_run::send_sample)
+        .page("/admin/inbox", inbox::list)
+        .page("/admin/inbox/{n}", inbox::show)
+        .part("/admin/inbox/{n}/html", inbox::mail)
+        .action("/admin/inbox/faults", inbox::set_fault)
         // Settings
         .page("/admin/workshops", workshops::list)
         .action("/admin/workshops", workshops::create)
@@ -86,8 +97,17 @@ pub(crate) fn all() -> Routes {
 }
 
 /// What pages can watch.
-pub(crate) const TOPICS: &[Topic] =
-    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE];
+pub(crate) const TOPICS: &[Topic] = &[
+    today::FINDINGS,
+    today::FIGURES,
+    tasks::COUNTS,
+    tasks::ONE,
+    tasks::NEW,
+    queues::LANES,
+    workers::FLEET,
+    bulk::ONE,
+    inbox::NEW,
+];
 
 async fn nothing_here(_: May<Enter>) -> Failure {
     Failure::NotFound
