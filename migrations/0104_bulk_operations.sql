@@ -9,7 +9,7 @@ create table bulk_operations (
     -- Who asked for it.
     actor text not null,
     created_at timestamptz not null,
-    -- waiting, running, stopped, done
+    -- waiting, trying, running, stopped, done
     state text not null,
     -- How many there were when it was made, counted up to a limit.
     total integer not null,
@@ -18,10 +18,25 @@ create table bulk_operations (
     done integer not null,
     -- How many were passed over, by reason.
     skipped jsonb not null,
+    -- How many were left out when it was made, by reason. They are no part of the total.
+    left_out jsonb not null,
+    -- So many are tried first, and what becomes of them decides about the rest; 0: none.
+    trial integer not null,
+    -- The tasks that were tried, when the last of them was, and how it ended: passed, failed, silent; null: not yet.
+    tried jsonb not null,
+    tried_at timestamptz,
+    verdict text,
     -- The last task that was looked at.
     position uuid,
     -- The job that walks.
     task_id uuid not null,
     updated_at timestamptz not null,
     finished_at timestamptz
+);
+
+-- The tasks of an operation whose selection is a list of its own, which no filter finds again.
+create table bulk_tasks (
+    operation_id uuid not null,
+    task_id uuid not null,
+    primary key (operation_id, task_id)
 );

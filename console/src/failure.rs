@@ -8,6 +8,8 @@ use recado_kernel::db;
 use recado_kernel::login_codes::CodeError;
 use recado_kernel::users::Role;
 
+use crate::sandbox::SandboxError;
+
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -27,6 +29,8 @@ pub(crate) enum Failure {
     Database(#[source] db::Error),
     #[error("a secret cannot be kept or read")]
     Secret(#[source] CodeError),
+    #[error("the sandbox did not do its part")]
+    Sandbox(#[from] SandboxError),
     #[error("the page cannot be drawn")]
     Drawing(#[source] askama::Error),
 }
@@ -47,7 +51,7 @@ impl Failure {
             Self::Forbidden(_) | Self::Forged => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::TooSlow | Self::Database(_) | Self::Secret(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooSlow | Self::Database(_) | Self::Secret(_) | Self::Sandbox(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Drawing(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -63,6 +67,7 @@ impl Failure {
             Self::TooSlow => "too-slow",
             Self::Database(_) => "database",
             Self::Secret(_) => "secret",
+            Self::Sandbox(_) => "sandbox",
             Self::Drawing(_) => "drawing",
         }
     }

@@ -76,6 +76,21 @@ impl Form {
         self.fields.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect()
     }
 
+    /// Every field that was sent, in its order.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What the fields are called.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.pairs().map(|(name, _)| name)
+    }
+
+    /// The fields with which something is wrong.
+    pub(crate) fn wrong_names(&self) -> impl Iterator<Item = &str> {
+        self.errors.iter().map(|(name, _)| name.as_str())
+    }
+
     /// A field that is a number, a time or one of our words. What can not be read is an error, told by `wrong`.
     pub(crate) fn parsed<T: FromStr>(&mut self, name: &str, wrong: impl FnOnce() -> String) -> Option<T> {
         let text = self.optional(name)?;

@@ -6,6 +6,7 @@
 
 mod assets;
 mod auth;
+mod bubble;
 mod chart;
 mod cookies;
 mod door;
@@ -20,6 +21,7 @@ mod notice;
 mod page;
 mod pages;
 mod routes;
+mod sandbox;
 mod throttle;
 mod words;
 
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::auth::Needs;
 use crate::live::Live;
 pub use crate::routes::{Entry, Sort};
+use crate::sandbox::Sandbox;
 use crate::throttle::Throttle;
 
 /// What the server knows of a request and the console cannot: put into its extensions before it comes here.
@@ -64,6 +67,8 @@ struct Console {
     live: Arc<Live>,
     throttle: Throttle,
     on_revoked: OnRevoked,
+    /// What stands in for the providers, where it runs.
+    sandbox: Option<Sandbox>,
 }
 
 impl Console {
@@ -81,7 +86,9 @@ pub fn router<S: Clone + Send + Sync + 'static>(
 ) -> Router<S> {
     let context = notifications.context.clone();
     let live = Live::new(context.clone(), stop);
-    let console = Arc::new(Console { context, notifications, live, throttle: Throttle::default(), on_revoked });
+    let sandbox = Sandbox::of(&context.config);
+    let console = Console { context, notifications, live, throttle: Throttle::default(), on_revoked, sandbox };
+    let console = Arc::new(console);
     let router = pages::all().router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
     Router::new().merge(router.with_state(console))
 }

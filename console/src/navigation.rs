@@ -13,6 +13,8 @@ pub(crate) struct Link {
     /// The key that leads there after `g`.
     pub(crate) key: Option<&'static str>,
     needs: Role,
+    /// It is only there where a sandbox stands in for the providers.
+    pub(crate) is_of_sandbox: bool,
 }
 
 /// A part of the console: pages about one thing.
@@ -23,12 +25,16 @@ pub(crate) struct Group {
 }
 
 const fn link(section: &'static str, title: &'static str, path: &'static str) -> Link {
-    Link { section, title, path, key: None, needs: Role::Viewer }
+    Link { section, title, path, key: None, needs: Role::Viewer, is_of_sandbox: false }
 }
 
 impl Link {
     const fn key(self, key: &'static str) -> Self {
         Self { key: Some(key), ..self }
+    }
+
+    const fn of_sandbox(self) -> Self {
+        Self { is_of_sandbox: true, ..self }
     }
 
     const fn needs(self, needs: Role) -> Self {
@@ -44,6 +50,8 @@ const GROUPS: &[Group] = &[
         links: &[
             link("notifications", "messages-title", "/admin/notifications/").key("m"),
             link("failures", "failures-title", "/admin/failures/").key("f"),
+            link("try", "try-title", "/admin/try/").key("d"),
+            link("inbox", "inbox-title", "/admin/inbox/").key("i").of_sandbox(),
         ],
     },
     Group {

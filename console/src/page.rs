@@ -36,6 +36,8 @@ pub(crate) struct Page {
     /// The installation, as its operators call it, and its colour.
     pub(crate) environment: String,
     pub(crate) colour: &'static str,
+    /// A sandbox stands in for the providers.
+    pub(crate) has_sandbox: bool,
 }
 
 impl Page {
@@ -50,6 +52,7 @@ impl Page {
             notice: visit.notice.as_deref().and_then(Notice::read),
             environment: settings.environment.clone().unwrap_or_default(),
             colour: settings.colour.as_str(),
+            has_sandbox: console.sandbox.is_some(),
         }
     }
 
@@ -172,7 +175,7 @@ impl Page {
         let group = |group: &'static navigation::Group| Group {
             word: group.word,
             is_current: group.holds(self.section),
-            links: group.links(may),
+            links: group.links(may).into_iter().filter(|link| self.has_sandbox || !link.is_of_sandbox).collect(),
         };
         navigation::groups(may).into_iter().map(group).collect()
     }

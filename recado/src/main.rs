@@ -1,6 +1,7 @@
 //! The one binary: `recado up` runs everything, and the rest are the operator's commands.
 
 mod api_keys;
+mod bulk;
 #[cfg(feature = "sandbox")]
 mod conversation_sample;
 mod database;
@@ -117,6 +118,9 @@ enum Command {
     /// Look at tasks, retry them, cancel them
     #[command(subcommand)]
     Tasks(tasks::Command),
+    /// Follow actions on many tasks; stop one, and let it go on
+    #[command(subcommand)]
+    Bulk(bulk::Command),
     /// Show where work waits and who does it; pause and resume queues
     #[command(
         after_help = "Examples:\n  recado queues\n  recado queues pause notifications.whatsapp --reason 'session is down' --until 2h\n  watch recado queues\n  recado --json queues | jq '.unattended'"
@@ -219,6 +223,7 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::SeedInitialData(options) => database::seed(options, json).await,
         Command::CollectStatic(_) => database::collect_static(),
         Command::Tasks(command) => tasks::run(command, json).await,
+        Command::Bulk(command) => bulk::run(command, json).await,
         Command::Queues { command } => queues::run(command, json).await,
         Command::Doctor(options) => doctor::run(options, json).await,
         Command::Partners(command) => partners::run(command, json).await,

@@ -57,6 +57,7 @@ impl StandIns {
         }
         config.allow_private_networks = true;
         config.stand_ins = true;
+        config.sandbox_url = Some(sandbox.inbox_url().to_owned());
         step.done("stands in for email, whatsapp and push, which have no provider yet");
         Ok(Some(Self { sandbox }))
     }

@@ -2,7 +2,9 @@
 
 use chrono_tz::Tz;
 use recado_systems::SYSTEMS;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use recado_kernel::audit::Actor;
@@ -15,7 +17,9 @@ use recado_notifications::journal::{self, Line};
 use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_notifications::notifications::records;
 use recado_notifications::notifications::{self, Notification};
+use recado_notifications::retry::{self, Group, How, USUAL_TRIAL};
 use recado_notifications::timeline;
+use recado_queue::bulk::{self, Action, MOST_TRIED, Plan, Selection};
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
 use recado_queue::operations;
@@ -45,7 +49,7 @@ pub(crate) enum Command {
     },
     /// Give dead or cancelled tasks a new life: a delivery begins at its first channel again
     #[command(
-        after_help = "Examples:\n  recado tasks retry 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a\n  recado tasks retry --all-dead --queue sync"
+        after_help = "Examples:\n  recado tasks retry 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a\n  recado tasks retry --all-dead --queue sync\n  recado tasks retry --where lane=notifications.email --where error=timeout --trial 5 --pace 60\n  recado tasks retry --cause whatsapp:env:WHATSAPP_API_ERROR --dry-run"
     )]
     Retry(Retry),
     /// Cancel tasks that are not finished; what was sent stays sent
@@ -77,7 +81,7 @@ pub(crate) struct List {
 
 #[derive(Args, Debug)]
 pub(crate) struct Retry {
-    #[arg(required_unless_present = "all_dead", value_name = "ID")]
+    #[arg(required_unless_present_any = ["all_dead", "filter", "cause"], value_name = "ID")]
     ids: Vec<Id>,
     /// Every dead task instead of named ones
     #[arg(long, conflicts_with = "ids")]
@@ -85,6 +89,44 @@ pub(crate) struct Retry {
     /// With --all-dead: only those of this queue
     #[arg(long, short = 'Q', requires = "all_dead", value_parser = parse_queue)]
     queue: Option<Queue>,
+    /// Many, as an operation that a worker carries out: state, lane, kind or error, e.g. lane=sync. May be given more than once
+    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = parse_condition, conflicts_with_all = ["ids", "all_dead", "cause"])]
+    filter: Vec<Condition>,
+    /// All messages that failed alike: channel:account:CODE, as `recado doctor` and the console name them
+    #[arg(long, conflicts_with_all = ["ids", "all_dead"])]
+    cause: Option<Group>,
+    /// With --where or --cause: written within so many hours
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=720))]
+    hours: u64,
+    /// So many go first, and the rest only if most of them do well; 5 with --cause, else none
+    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=i64::from(MOST_TRIED)))]
+    trial: Option<u16>,
+    /// Then so many a minute; 0: as fast as it goes
+    #[arg(long, default_value_t = 0)]
+    pace: u16,
+    /// Only say how many would go, and why others would not
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// One condition of a filter, as it is typed.
+#[derive(Clone, Debug)]
+pub(crate) enum Condition {
+    State(State),
+    Lanes(Vec<Lane>),
+    Kind(String),
+    Error(String),
+}
+
+fn parse_condition(text: &str) -> Result<Condition, String> {
+    let (field, value) = text.split_once('=').filter(|(_, value)| !value.is_empty()).ok_or("write FIELD=VALUE")?;
+    match field {
+        "state" => parse_state(value).map(Condition::State),
+        "lane" | "queue" => parse_queue(value).map(|queue| Condition::Lanes(queue.0)),
+        "kind" => Ok(Condition::Kind(value.to_owned())),
+        "error" => Ok(Condition::Error(value.to_owned())),
+        _ => Err("the field is one of state, lane, kind, error".to_owned()),
+    }
 }
 
 /// The lanes that a name on the command line means.
@@ -122,6 +164,9 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Retry(options) if !options.filter.is_empty() || options.cause.is_some() => {
+            retry_many(&context, options, &actor, json).await
+        }
         Command::Retry(Retry { ids, .. }) => {
             let revived = operations::retry(&context, &ids, &actor).await?;
             if !revived.is_empty() {
@@ -134,6 +179,77 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
             report(&context, "cancelled", &ids, &cancelled, json).await
         }
     }
+}
+
+/// Begins an operation that a worker carries out.
+async fn retry_many(context: &Context, options: Retry, actor: &Actor, json: bool) -> Outcome {
+    let now = context.clock.now();
+    let since = now - Duration::from_secs(options.hours * 3600);
+    let (weighed, started) = match &options.cause {
+        Some(group) if options.dry_run => {
+            (Some(retry::weigh(&mut context.db.read().await?, group, since, now).await?), None)
+        }
+        Some(group) => {
+            let how = How { trial: options.trial.unwrap_or(USUAL_TRIAL), pace: options.pace };
+            retry::start(context, group, since, now, how, actor)
+                .await?
+                .map_or((None, None), |(id, weighed)| (Some(weighed), Some(id)))
+        }
+        None => {
+            let mut filter = TaskFilter { state: Some(State::Dead), since: Some(since), ..TaskFilter::default() };
+            for condition in options.filter {
+                match condition {
+                    Condition::State(state) => filter.state = Some(state),
+                    Condition::Lanes(lanes) => filter.lanes.extend(lanes),
+                    Condition::Kind(kind) => filter.kind = Some(kind),
+                    Condition::Error(error) => filter.error = Some(error),
+                }
+            }
+            let selection = Selection::of(&filter, now);
+            let total = tasks::count(&mut context.db.read().await?, &selection.filter()).await?;
+            if options.dry_run || total == 0 {
+                let number = usize::try_from(total).unwrap_or_default();
+                return tell_many(
+                    json,
+                    &serde_json::json!({ "total": total }),
+                    &format!("{} would be retried", count(number, "task")),
+                );
+            }
+            let plan = Plan {
+                action: Action::Retry,
+                selection: &selection,
+                pace: options.pace,
+                trial: options.trial.unwrap_or_default(),
+                left_out: &BTreeMap::new(),
+            };
+            (None, Some(bulk::begin(context, &plan, &[], actor).await?))
+        }
+    };
+    let Some(id) = started else {
+        let weighed = weighed.unwrap_or_default();
+        let mut text = format!("{} would be retried", count(weighed.tasks.len(), "task"));
+        for (reason, number) in &weighed.refused {
+            text.push_str(&format!("\n{number} would not: {reason}"));
+        }
+        let told = serde_json::json!({ "total": weighed.tasks.len(), "is_more": weighed.is_more, "left_out": weighed.refused });
+        return tell_many(json, &told, &text);
+    };
+    let made = bulk::find(&mut context.db.read().await?, id).await?.ok_or("the operation is gone")?;
+    ledger::say_when_it_is_noticed(context);
+    tell_many(
+        json,
+        &crate::bulk::as_json(&made),
+        &format!("{} to retry; follow it with `recado bulk show {id}`", made.total),
+    )
+}
+
+fn tell_many(json: bool, value: &serde_json::Value, text: &str) -> Outcome {
+    if json {
+        print_json(value)?;
+    } else {
+        say(text);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn list(context: &Context, options: List, json: bool) -> Outcome {

@@ -105,7 +105,11 @@ fn say_what_to_try(installation: &Installation, stand_ins: Option<&StandIns>) {
     let authorization =
         if access.anonymous || access.open_on_this_machine { "" } else { " -H \"Authorization: Bearer $KEY\"" };
     if let Some(stand_ins) = stand_ins {
-        say(&format!("Sandbox  {}messages holds what arrived", stand_ins.inbox_url()));
+        say(&format!("Inbox    {url}/admin/inbox/ shows what arrived, as JSON {}messages", stand_ins.inbox_url()));
+        say("\nTry it in the console");
+        say(&format!("  1. {url}/admin/inbox/   switch on: Email, the mailbox does not exist (550)"));
+        say(&format!("  2. {url}/admin/try/     send the sample, and watch WhatsApp take over in its story"));
+        say(&format!("  3. {url}/admin/failures/ lift the fault, and retry by cause"));
     }
     say("\nSend one yourself");
     say(&format!("  curl{authorization} {url}{} --json '{}'", sample::PATH, sample::EVENT));

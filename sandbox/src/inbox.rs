@@ -58,6 +58,7 @@ pub(crate) fn routes(channels: Channels) -> Router {
         .route("/sandbox", get(links))
         .route("/sandbox/", get(links))
         .route("/sandbox/messages", get(messages).delete(clear))
+        .route("/sandbox/messages/{n}", get(message))
         .route("/sandbox/messages/{n}/raw", get(raw))
         .route("/sandbox/faults", get(faults).put(plan).delete(behave))
         .route("/sandbox/subscriptions", post(subscribe))
@@ -137,6 +138,19 @@ async fn messages(State(channels): State<Channels>, Query(shown): Query<Shown>) 
     Json(newest).into_response()
 }
 
+/// One message, by its number.
+async fn message(State(channels): State<Channels>, Path(n): Path<u64>) -> Response {
+    let found = one(EMAIL, &channels.smtp, n)
+        .or_else(|| one(WHATSAPP, &channels.evolution, n))
+        .or_else(|| one(PUSH, &channels.push, n))
+        .or_else(|| one(WEBHOOK, &channels.partner, n))
+        .or_else(|| one(BRIDGE, &channels.bridge, n));
+    match found {
+        Some(entry) => Json(entry).into_response(),
+        None => missing(&format!("no message has the number {n}; the list of messages has each one's `n`")),
+    }
+}
+
 async fn clear(State(channels): State<Channels>) -> StatusCode {
     channels.smtp.clear();
     channels.evolution.clear();
@@ -155,10 +169,7 @@ async fn raw(State(channels): State<Channels>, Path(n): Path<u64>) -> Response {
             let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
             (kind, message.raw().to_vec()).into_response()
         }
-        None => {
-            let error = format!("no e-mail has the number {n}; the list of messages has each one's `n`");
-            (StatusCode::NOT_FOUND, Json(json!({"error": error}))).into_response()
-        }
+        None => missing(&format!("no e-mail has the number {n}; the list of messages has each one's `n`")),
     }
 }
 
@@ -336,6 +347,16 @@ fn newest<M: Clone + Serialize, F: Fault>(
         (order, json!(entry))
     });
     entries.collect()
+}
+
+/// The message of this number, if it is of this channel.
+fn one<M: Clone + Serialize, F: Fault>(channel: &'static str, stand_in: &StandIn<M, F>, n: u64) -> Option<Value> {
+    let found = stand_in.arrivals().into_iter().find(|arrival| arrival.order == n)?;
+    Some(json!(Entry { n, channel, message: found.message }))
+}
+
+fn missing(error: &str) -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({"error": error}))).into_response()
 }
 
 fn mistake(error: &str) -> Response {

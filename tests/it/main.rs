@@ -103,6 +103,8 @@ mod console {
     mod codes;
     mod failures;
     mod notifications;
+    mod dry_run;
+    mod inbox;
     mod queues;
     mod schedules;
     mod settings;
@@ -115,6 +117,7 @@ mod console {
 
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
+    mod bulk;
     mod database_outages;
     mod diagnosis;
     mod fleet;

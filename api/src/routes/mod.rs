@@ -20,7 +20,8 @@ use self::notifications::{
     reminders, suppressions, sync, template_versions, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{
-    api_keys, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, search, tasks, workers,
+    api_keys, bulk, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, search,
+    tasks, workers,
 };
 use self::partners::{inbound, integrations, outbound, registrations, registry, rejected};
 use crate::openapi;
@@ -99,6 +100,7 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/operations/failures", failures::routes())
         .nest("/api/v1/operations/search", search::routes())
         .nest("/api/v1/operations/tasks", ledger::routes())
+        .nest("/api/v1/operations/bulk", bulk::routes())
         .nest("/api/v1/operations/queues", queues::routes())
         .nest("/api/v1/operations/workers", workers::routes())
         .nest("/api/v1/operations/schedules", schedules::routes())

@@ -1,17 +1,19 @@
 //! One action on many tasks: how far it is, and how it is stopped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db;
+use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
-use recado_queue::bulk::{self, Bulk, BulkState};
+use recado_queue::bulk::{self, Bulk, BulkState, Verdict};
 use recado_queue::context::Context;
+use recado_queue::tasks::{MOST_TOLD, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -32,7 +34,7 @@ struct ListPage {
 }
 
 /// `/admin/bulk/`
-pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
+pub(crate) async fn list(may: May<Look>, Shared(console): Shared<Arc<Console>>) -> Result<Response, Failure> {
     let asked = Asked::read(&may.visit.query);
     let after = asked.get("after");
     let mut operations = bulk::page(&mut console.context.db.read().await?, after, ROWS + 1).await?;
@@ -50,8 +52,9 @@ pub(crate) const ONE: Topic = Topic { name: "bulk", sample, draw };
 fn sample<'a>(context: &'a Context, id: &'a str) -> BoxFuture<'a, db::Result<Value>> {
     async move {
         let Ok(id) = id.parse() else { return Ok(Value::Null) };
-        let found = bulk::find(&mut context.db.read().await?, id).await?;
-        Ok(found.map_or(Value::Null, |found| json!(Progress::of(&found))))
+        let mut session = context.db.read().await?;
+        let Some(found) = bulk::find(&mut session, id).await? else { return Ok(Value::Null) };
+        Ok(json!(Progress::of(&found).with_outcome(&mut session, &found).await?))
     }
     .boxed()
 }
@@ -71,8 +74,14 @@ struct Progress {
     done: i64,
     seen: i64,
     pace: i64,
-    /// By the state that they were in.
+    /// By the state that they were in, or the reason: the messages `refusal-…`.
     skipped: Vec<(String, i64)>,
+    left_out: Vec<(String, i64)>,
+    trial: i64,
+    tried: Vec<Id>,
+    verdict: Option<Verdict>,
+    /// Where the tasks of a list stand now.
+    outcome: Vec<(State, i64)>,
     finished_at_us: Option<i64>,
 }
 
@@ -85,9 +94,27 @@ impl Progress {
             done: bulk.done.into(),
             seen: bulk.seen().into(),
             pace: bulk.pace.into(),
-            skipped: bulk.skipped.0.iter().map(|(state, count)| (state.clone(), (*count).into())).collect(),
+            skipped: by_reason(&bulk.skipped.0),
+            left_out: by_reason(&bulk.left_out.0),
+            trial: bulk.trial.into(),
+            tried: bulk.tried.0.clone(),
+            verdict: bulk.verdict,
+            outcome: Vec::new(),
             finished_at_us: bulk.finished_at.map(Timestamp::as_micros),
         }
+    }
+
+    /// With where its tasks stand. Not of a large one: that would be counted every two seconds.
+    async fn with_outcome(mut self, session: &mut Session, bulk: &Bulk) -> db::Result<Self> {
+        if i64::from(bulk.total) <= MOST_TOLD {
+            self.outcome = bulk::outcome(session, bulk).await?;
+        }
+        Ok(self)
+    }
+
+    /// It stopped by itself.
+    fn has_failed(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::Failed | Verdict::Silent))
     }
 
     fn percent(&self) -> i64 {
@@ -103,6 +130,10 @@ impl Progress {
     fn finished_at(&self) -> Option<Timestamp> {
         self.finished_at_us.map(Timestamp::from_micros)
     }
+}
+
+fn by_reason(counts: &BTreeMap<String, i32>) -> Vec<(String, i64)> {
+    counts.iter().map(|(reason, count)| (reason.clone(), (*count).into())).collect()
 }
 
 #[derive(Template)]
@@ -123,19 +154,21 @@ struct ShowPage {
 /// `/admin/bulk/{id}/`
 pub(crate) async fn show(
     may: May<Look>,
-    State(console): State<Arc<Console>>,
+    Shared(console): Shared<Arc<Console>>,
     Path(id): Path<Id>,
 ) -> Result<Response, Failure> {
-    let bulk = bulk::find(&mut console.context.db.read().await?, id).await?.ok_or(Failure::NotFound)?;
+    let mut session = console.context.db.read().await?;
+    let bulk = bulk::find(&mut session, id).await?.ok_or(Failure::NotFound)?;
+    let progress = Progress::of(&bulk).with_outcome(&mut session, &bulk).await?;
+    drop(session);
     let page = Page::new(&console, &may.visit, "bulk", "bulk-one").about(short(id)).watching(format!("bulk:{id}"));
-    let progress = Progress::of(&bulk);
     html(&ShowPage { page, bulk, progress })
 }
 
 /// Stops after the chunk that is under way.
 pub(crate) async fn stop(
     may: May<Operate>,
-    State(console): State<Arc<Console>>,
+    Shared(console): Shared<Arc<Console>>,
     Path(id): Path<Id>,
 ) -> Result<Response, Failure> {
     let stopped = bulk::stop(&console.context, id, &may.visit.actor()).await?;
@@ -147,7 +180,7 @@ pub(crate) async fn stop(
 /// Goes on from where it was stopped.
 pub(crate) async fn resume(
     may: May<Operate>,
-    State(console): State<Arc<Console>>,
+    Shared(console): Shared<Arc<Console>>,
     Path(id): Path<Id>,
 ) -> Result<Response, Failure> {
     let resumed = bulk::resume(&console.context, id, &may.visit.actor()).await?;

@@ -6,8 +6,10 @@ mod account;
 mod audit;
 mod bulk;
 mod codes;
+mod dry_run;
 mod events;
 mod failures;
+mod inbox;
 mod keys;
 mod live;
 mod login;
@@ -59,6 +61,9 @@ pub(crate) fn all() -> Routes {
         .action("/admin/notifications/{id}/reveal", notifications::reveal)
         .page("/admin/events/{correlation_id}", events::show)
         .page("/admin/failures", failures::list)
+        .page("/admin/failures/{group}", failures::show)
+        .page("/admin/failures/{group}/retry", failures::confirm)
+        .action("/admin/failures/{group}/retry", failures::start)
         // Work
         .page("/admin/tasks", tasks::list)
         .part("/admin/tasks/count", tasks::count)
@@ -88,6 +93,15 @@ pub(crate) fn all() -> Routes {
         // Partners
         // WhatsApp
         // Developers
+        .page("/admin/try", dry_run::show)
+        .action("/admin/try", dry_run::run)
+        .part("/admin/try/mail", dry_run::mail)
+        .action("/admin/try/send", dry_run::send)
+        .action("/admin/try/sample", dry_run::send_sample)
+        .page("/admin/inbox", inbox::list)
+        .page("/admin/inbox/{n}", inbox::show)
+        .part("/admin/inbox/{n}/html", inbox::mail)
+        .action("/admin/inbox/faults", inbox::set_fault)
         // Settings
         .page("/admin/workshops", workshops::list)
         .action("/admin/workshops", workshops::create)
@@ -139,6 +153,7 @@ pub(crate) const TOPICS: &[Topic] = &[
     notifications::NEW,
     notifications::ONE,
     events::ONE,
+    inbox::NEW,
 ];
 
 async fn nothing_here(_: May<Enter>) -> Failure {

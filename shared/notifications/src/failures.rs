@@ -8,6 +8,7 @@ use recado_kernel::db::{Result, Rows, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
 use recado_kernel::sql;
+use recado_queue::samples::{self, Sample, SampleFilter};
 use serde_json::json;
 
 use crate::channels::Channel;
@@ -95,6 +96,43 @@ fn joined(found: Vec<Row>, slots: &[(Timestamp, Timestamp)]) -> Vec<Cause> {
     let mut causes: Vec<Cause> = causes.into_values().collect();
     causes.sort_by_key(|cause| (std::cmp::Reverse(cause.count), cause.channel.as_str()));
     causes
+}
+
+/// The last that was heard of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sign {
+    /// When it last took a message, to the span of its sample: a minute within the hour, then ten, then an hour.
+    pub last_sent: Option<Timestamp>,
+    /// Of the attempts since the last failure: how many it took, and how many there were.
+    pub sent_since: i64,
+    pub tried_since: i64,
+}
+
+/// What was heard of an account since a message failed through it: from the samples, which are written once a minute.
+pub async fn sign(
+    session: &mut Session,
+    channel: Channel,
+    account: &str,
+    failed: Timestamp,
+    now: Timestamp,
+) -> Result<Sign> {
+    let filter = SampleFilter { lanes: vec![channel.lane()], account: Some(account.to_owned()) };
+    let samples = samples::since(session, now - samples::KEPT, &filter).await?;
+    Ok(heard(&samples, failed))
+}
+
+fn heard(samples: &[Sample], failed: Timestamp) -> Sign {
+    let mut sign = Sign::default();
+    for Sample { at, figures, .. } in samples {
+        if figures.sent > 0 {
+            sign.last_sent = sign.last_sent.max(Some(*at));
+        }
+        if *at > failed {
+            sign.sent_since += figures.sent;
+            sign.tried_since += figures.sent + figures.deferred + figures.failed;
+        }
+    }
+    sign
 }
 
 /// A code that a message may fail with.

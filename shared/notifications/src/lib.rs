@@ -28,6 +28,7 @@ pub mod reminders;
 pub mod reports;
 pub mod resend;
 pub mod reveal;
+pub mod retry;
 pub mod searches;
 pub mod seed;
 pub mod sent_variables;

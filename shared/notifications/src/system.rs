@@ -9,7 +9,7 @@ use recado_queue::systems::{End, Rows, System};
 
 use crate::notifications::Status;
 use crate::sent_variables::Noted;
-use crate::{catalogue, channels, jobs, notifications};
+use crate::{catalogue, channels, jobs, notifications, retry};
 
 /// To be listed with the other systems of the program.
 pub const NOTIFICATIONS: System =
@@ -47,5 +47,10 @@ impl Rows for Chains {
             End::Cancelled => (Status::Cancelled, "cancelled by an operator"),
         };
         notifications::close(session, tasks, status, reason, now).await
+    }
+
+    async fn refused(&self, session: &mut Session, tasks: &[Id]) -> Result<Vec<(Id, &'static str)>> {
+        let refused = retry::refusals(session, tasks).await?;
+        Ok(refused.into_iter().map(|(task, why)| (task, why.as_str())).collect())
     }
 }

@@ -26,6 +26,12 @@ pub trait Rows: Sync {
 
     /// Tasks will not run any more.
     async fn ended(&self, session: &mut Session, tasks: &[Id], end: End, now: Timestamp) -> Result<()>;
+
+    /// Those of these tasks that are not to be retried among many, each with the reason as a stable word. One by one a person may
+    /// still retry them.
+    async fn refused(&self, _: &mut Session, _: &[Id]) -> Result<Vec<(Id, &'static str)>> {
+        Ok(Vec::new())
+    }
 }
 
 /// How tasks ended that did not end by themselves.
@@ -100,6 +106,15 @@ impl Systems {
             system.rows.ended(session, tasks, end, now).await?;
         }
         Ok(())
+    }
+
+    /// See [`Rows::refused`].
+    pub async fn refused(self, session: &mut Session, tasks: &[Id]) -> Result<Vec<(Id, &'static str)>> {
+        let mut refused = Vec::new();
+        for system in self.0 {
+            refused.extend(system.rows.refused(session, tasks).await?);
+        }
+        Ok(refused)
     }
 }
 

@@ -8,6 +8,7 @@ use recado_console::Sort;
 use recado_kernel::audit::Actor;
 use recado_kernel::users::{self, Roles};
 use recado_kernel::{ids::Id, sessions};
+use recado_notifications::retry::{self, Group, How};
 use recado_queue::bulk::{self, Action, Selection};
 use recado_queue::jobs::Ping;
 use recado_queue::tasks::TaskFilter;
@@ -84,6 +85,22 @@ async fn fill(app: &App) {
     )
     .await;
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
+    fill_developers(app).await;
+}
+
+/// A cause that is retried, whose trial failed, and messages in the inbox.
+async fn fill_developers(app: &App) {
+    app.subscribe("customer-001").await;
+    app.sandbox.smtp.behave();
+    app.accepted(&sample::event_with(json!({"context": {"placa": "INBOX-1"}}))).await;
+    app.drain().await;
+    app.sandbox.smtp.misbehave(recado_sandbox::SmtpFault::reject_recipient(550));
+    let group: Group = "email:env:EMAIL_SEND_FAILED".parse().expect("a cause");
+    let now = app.clock.now();
+    let how = How { trial: 5, pace: 60 };
+    let actor = Actor::command("ana");
+    let since = now - std::time::Duration::from_secs(3_600);
+    retry::start(&app.context, &group, since, now, how, &actor).await.expect("an operation");
 }
 
 /// A chain that waits for a receipt, one that leaves tomorrow, and one that reached no one on a channel.

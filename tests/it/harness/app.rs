@@ -89,6 +89,7 @@ impl App {
         let sandbox = Sandbox::start().await.expect("the sandbox starts");
         let variables = variables(&sandbox, &storage, settings);
         let config = Config::read(|name| variables.get(name).cloned()).expect("the settings are valid");
+        let config = Config { sandbox_url: Some(sandbox.inbox_url().to_owned()), ..config };
         let context = Context::open(config, clock.clone(), SYSTEMS).await.expect("database and queue open");
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -1,5 +1,6 @@
 //! Messages that failed, by their cause.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -7,13 +8,15 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
 use recado_notifications::channels::Channel;
-use recado_notifications::failures::{self, Cause, Code};
+use recado_notifications::failures::{self, Cause, Code, Sign};
+use recado_notifications::retry::{self, Group};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::auth::{May, Read};
 use crate::extract::language::{Spoken, SpokenQuery};
+use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::Problem;
@@ -22,8 +25,11 @@ use crate::state::{Api, Routes};
 /// The longest window.
 const MOST_HOURS: i64 = 24 * 30;
 
+/// Messages that are named of one cause.
+const EXAMPLES: i64 = 5;
+
 pub(crate) fn routes() -> Routes {
-    Routes::new().routes(routes!(list_causes)).routes(routes!(list_codes))
+    Routes::new().routes(routes!(list_causes)).routes(routes!(list_codes)).routes(routes!(show_cause))
 }
 
 /// Why messages failed, the most frequent cause first: channel, account and code, with what the code means and what to do about it.
@@ -53,6 +59,45 @@ async fn list_causes(
     responses((status = 200, description = "The codes", body = Vec<CodeView>)))]
 async fn list_codes(_: May<Read>, Spoken(language): Spoken) -> axum::Json<Vec<CodeView>> {
     axum::Json(failures::CODES.iter().map(|code| CodeView::of(code, language)).collect())
+}
+
+/// One cause: its messages, the last that was heard of the account, and how many a retry would try again.
+///
+/// The cause is written `channel:account:CODE`, with nothing where there is none. `POST /api/v1/operations/bulk/` retries it.
+#[utoipa::path(get, path = "/{cause}", tag = "operations", params(FailureQuery, SpokenQuery,
+        ("cause" = String, Path, description = "Channel, account and code, e.g. `email:env:EMAIL_SEND_FAILED`")),
+    responses((status = 200, description = "The cause", body = OneCauseView)))]
+async fn show_cause(
+    _: May<Read>,
+    State(api): State<Arc<Api>>,
+    Segment(cause): Segment<String>,
+    Query(FailureQuery { hours }): Query<FailureQuery>,
+    Spoken(language): Spoken,
+) -> Result<axum::Json<OneCauseView>, Problem> {
+    let group: Group = cause.parse().map_err(|_| {
+        Problem::Nothing("Escriba canal:cuenta:CÓDIGO, como los nombra GET /api/v1/operations/failures/.".to_owned())
+    })?;
+    let now = api.context.clock.now();
+    let window = std::time::Duration::from_secs(hours.unsigned_abs() * 3600);
+    let mut session = api.context.db.read().await?;
+    let causes = failures::causes(&mut session, window, now).await?;
+    let found = causes.into_iter().find(|cause| Group::of(cause) == group);
+    let found = found.ok_or_else(|| Problem::Nothing("Nada falló así en ese período.".to_owned()))?;
+    let examples = retry::examples(&mut session, &group, now - window, now, EXAMPLES).await?;
+    let weighed = retry::weigh(&mut session, &group, now - window, now).await?;
+    let sign = match &group.account {
+        Some(account) => failures::sign(&mut session, group.channel, account, found.last, now).await?,
+        None => Sign::default(),
+    };
+    Ok(axum::Json(OneCauseView {
+        cause: CauseView::of(found, language),
+        example_ids: examples.iter().map(|example| example.id).collect(),
+        account_last_sent_at: sign.last_sent,
+        account_sent_since: sign.sent_since,
+        account_tried_since: sign.tried_since,
+        would_retry: weighed.tasks.len() as i64,
+        would_not_retry: weighed.refused.iter().map(|(why, count)| (why.as_str().to_owned(), *count)).collect(),
+    }))
 }
 
 request! {
@@ -127,6 +172,26 @@ impl CauseView {
             code: cause.code,
         }
     }
+}
+
+/// Messages that failed alike, and what a retry would do.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FailureCauseDetail)]
+struct OneCauseView {
+    #[serde(flatten)]
+    cause: CauseView,
+    /// The newest of its messages.
+    example_ids: Vec<Id>,
+    /// When the account last took a message; null when that was never seen.
+    account_last_sent_at: Option<Timestamp>,
+    /// How many it took since the last of these failed.
+    account_sent_since: i64,
+    /// How many attempts there were since then.
+    account_tried_since: i64,
+    /// How many a retry would try again.
+    would_retry: i64,
+    /// How many it would not, by reason: reached, opted_out, suppressed, erased, cancelled, on_its_way, gone.
+    would_not_retry: BTreeMap<String, i64>,
 }
 
 /// A code with which a message may fail.

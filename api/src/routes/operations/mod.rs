@@ -1,6 +1,7 @@
 //! What belongs to no system: tasks, queues, workers, schedules and keys, what is wrong, whether it works, and the document of the API.
 
 pub(crate) mod api_keys;
+pub(crate) mod bulk;
 pub(crate) mod diagnosis;
 pub(crate) mod docs;
 pub(crate) mod failures;

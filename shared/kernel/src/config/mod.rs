@@ -63,6 +63,9 @@ pub struct Config {
     pub email: Option<EmailSettings>,
     /// All providers are stand-ins of this process: nothing that is sent leaves the machine. No variable says so.
     pub stand_ins: bool,
+    /// Where the sandbox tells what arrived, and takes faults; its path ends with a slash. `None`: there is none, as in every production.
+    /// No variable says so.
+    pub sandbox_url: Option<String>,
     /// What we call ourselves in `EHLO`, through every account. `None`: the host's name if it is a full one, else the address
     /// from which we speak; never a short name, which servers refuse.
     pub email_helo_name: Option<HeloName>,
@@ -362,6 +365,7 @@ impl Config {
             public_url: reading::public_url(&mut env),
             email: reading::email(&mut env, &home),
             stand_ins: false,
+            sandbox_url: None,
             email_helo_name: env.checked("EMAIL_HELO_NAME", str::parse),
             default_from: reading::sender(&mut env),
             whatsapp: reading::whatsapp(&mut env),

@@ -59,6 +59,9 @@ pub struct PreviewMessage {
     /// Why this channel has this place.
     #[schema(examples("Prioridad 1 en las preferencias del cliente."))]
     pub reason: String,
+    /// The priority that the customer gave the channel, of which the reason tells.
+    #[serde(skip)]
+    pub preferred: Option<i32>,
     /// Address or number, masked unless the key has the scope `contacts` or `admin`; null for pushes, which go to all devices.
     #[schema(examples("c***@example.com"))]
     pub recipient_address: Option<String>,
@@ -95,6 +98,7 @@ impl Preview {
             channel: words.channel,
             fallback_order: place as i32,
             reason: orchestration::reason(words.preferred, Language::Spanish),
+            preferred: words.preferred,
             unusual: words.channel == Channel::Whatsapp && is_unusual_phone(&words.address),
             recipient_address: (words.channel != Channel::Push).then_some(words.address),
             template: words.template_name,

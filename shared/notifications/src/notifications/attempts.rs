@@ -2,7 +2,7 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::columns::bounded;
-use recado_kernel::db::{Ids, Result, Session, columns};
+use recado_kernel::db::{Ids, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql, word_enum};
 use serde::{Deserialize, Serialize};
@@ -129,4 +129,14 @@ pub async fn forget_late_answers(session: &mut Session, attempts: &[(Id, Id)]) -
         Ids(&ids)
     )?;
     Ok(())
+}
+
+/// The messages that providers know by these names: the name, and the message's id.
+pub async fn named(session: &mut Session, names: &[String]) -> Result<Vec<(String, Id)>> {
+    sql!(
+        all(String, Id),
+        session,
+        "select provider_message_id, notification_id from attempts where provider_message_id = any($1)",
+        Texts(names)
+    )
 }
