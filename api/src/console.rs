@@ -16,7 +16,7 @@ use crate::state::Api;
 
 /// The pages under `/admin`.
 pub(crate) fn routes(api: &Arc<Api>, stop: CancellationToken) -> Router<Arc<Api>> {
-    let pages = recado_console::router(api.context.clone(), stop);
+    let pages = recado_console::router(api.notifications.clone(), stop);
     pages.layer(middleware::from_fn_with_state(api.clone(), introduce))
 }
 

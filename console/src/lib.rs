@@ -28,6 +28,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
+use recado_kernel::db;
+use recado_notifications::catalogue::Catalogue;
+use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
 use tokio_util::sync::CancellationToken;
 
@@ -53,14 +56,24 @@ pub struct Visitor {
 /// What every page may use.
 struct Console {
     context: Context,
+    /// The catalogue in memory, and the names of variables that come through this process' door.
+    notifications: Notifications,
     live: Arc<Live>,
     throttle: Throttle,
 }
 
+impl Console {
+    /// The catalogue as it is now.
+    async fn catalogue(&self) -> db::Result<Arc<Catalogue>> {
+        self.notifications.catalogue.current(&mut self.context.db.read().await?).await
+    }
+}
+
 /// The pages. Streams end when `stop` does.
-pub fn router<S: Clone + Send + Sync + 'static>(context: Context, stop: CancellationToken) -> Router<S> {
+pub fn router<S: Clone + Send + Sync + 'static>(notifications: Notifications, stop: CancellationToken) -> Router<S> {
+    let context = notifications.context.clone();
     let live = Live::new(context.clone(), stop);
-    let console = Arc::new(Console { context, live, throttle: Throttle::default() });
+    let console = Arc::new(Console { context, notifications, live, throttle: Throttle::default() });
     let router = pages::all().router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
     Router::new().merge(router.with_state(console))
 }
