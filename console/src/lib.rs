@@ -6,6 +6,7 @@
 
 mod assets;
 mod auth;
+mod bubble;
 mod chart;
 mod cookies;
 mod door;

@@ -101,9 +101,11 @@ mod console {
     mod access;
     mod browser;
     mod failures;
+    mod matrix;
     mod queues;
     mod schedules;
     mod tasks;
+    mod templates;
     mod today;
     mod workers;
     mod workshops;

@@ -268,6 +268,20 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Orchestration>
     sql!(one Orchestration, session, (&format!("select {COLUMNS} from orchestration_configs where id = $1")), id)
 }
 
+/// The configuration of exactly this service, audience and workshop, in force or not.
+pub async fn find_own(
+    session: &mut Session,
+    service: Id,
+    target: Target,
+    taller_id: Option<&str>,
+) -> Result<Option<Orchestration>> {
+    sql!(one Orchestration, session,
+        (&format!("select {COLUMNS} from orchestration_configs
+                   where service_type_id = $1 and target = $2 and coalesce(taller_id, '') = $3")),
+        service, target, taller_id.unwrap_or_default()
+    )
+}
+
 /// The cells of one configuration.
 pub async fn cells(session: &mut Session, config: Id) -> Result<Vec<Cell>> {
     sql!(all Cell, session, (&format!("select {CELL_COLUMNS} from phase_channel_configs where config_id = $1")), config)

@@ -23,14 +23,19 @@ pub struct Said {
     pub words: Result<Rendered, String>,
 }
 
-/// The text that is being written, and for each other channel the template that fits the same occasion best.
+/// The text that is being written, unless it cannot be compiled, and for each other channel the template that fits the same occasion
+/// best.
 pub fn occasion(
     catalogue: &Catalogue,
-    written: &CompiledTemplate,
+    written: Option<&CompiledTemplate>,
     key: &TemplateKey<'_>,
     values: &Context,
 ) -> Vec<Said> {
-    let own = Said { channel: key.channel, template: None, words: words(key.channel, written, values) };
+    let own = written.map(|written| Said {
+        channel: key.channel,
+        template: None,
+        words: words(key.channel, written, values),
+    });
     let others = Channel::ALL.into_iter().filter(|channel| *channel != key.channel);
     let others = others.filter_map(|channel| {
         let usable = catalogue.templates.iter().filter(|template| catalogue.compiled(template.id).is_some());
@@ -39,7 +44,7 @@ pub fn occasion(
         let template = Some((template.id, template.name.clone()));
         Some(Said { channel, template, words: words(channel, compiled, values) })
     });
-    std::iter::once(own).chain(others).collect()
+    own.into_iter().chain(others).collect()
 }
 
 fn words(channel: Channel, compiled: &CompiledTemplate, values: &Context) -> Result<Rendered, String> {
