@@ -188,6 +188,8 @@
   for (const grid of $$("[data-grid]")) {
     const rows = $$("tbody tr", grid).map((row) => $$("[data-cell]", row));
     grid.setAttribute("role", "grid");
+    grid.setAttribute("aria-label", grid.caption.textContent);
+    grid.caption.remove();
     const parts = (cell) => $$("a, button, input, select, summary", cell);
     const hold = (cell) => {
       rows.flat().forEach((one) => { one.tabIndex = one === cell ? 0 : -1; });

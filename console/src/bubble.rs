@@ -67,9 +67,7 @@ fn first_pair(text: &str) -> Option<(usize, usize, &'static str)> {
             continue;
         }
         let closes = inside.match_indices(mark).find(|(at, _)| {
-            *at > 0
-                && !is_blank(inside[..*at].chars().next_back())
-                && !is_word(inside[*at + 1..].chars().next())
+            *at > 0 && !is_blank(inside[..*at].chars().next_back()) && !is_word(inside[*at + 1..].chars().next())
         });
         match closes {
             Some((at, _)) => return Some((start, start + 1 + at, MARKS[which].1)),

@@ -16,7 +16,7 @@ use recado_notifications::targets::Target;
 use recado_notifications::templates::Template;
 use url::form_urlencoded;
 
-use super::templates::{path_of as template_path, service_name};
+use super::texts::{matrix_path, place_path, place_query, service_name, service_path, template_path};
 use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
@@ -110,18 +110,6 @@ impl Audience {
     }
 }
 
-/// Where the matrix of a service is: by its slug, unless that means another.
-fn service_path(catalogue: &Catalogue, service: &ServiceType) -> String {
-    let slug = Some(&service.slug).filter(|slug| catalogue.known_service(slug) == Ok(service.id));
-    format!("{PATH}{}/", slug.cloned().unwrap_or_else(|| service.id.to_string()))
-}
-
-/// Where a configuration is shown.
-pub(super) fn path_of(catalogue: &Catalogue, config: &Orchestration) -> String {
-    let Some(service) = catalogue.service(config.service_type_id) else { return PATH.to_owned() };
-    Place { service, target: config.target, taller_id: config.taller_id.clone() }.path(catalogue)
-}
-
 // --- One matrix ---
 
 /// Whose matrix it is.
@@ -152,19 +140,11 @@ impl<'c> Place<'c> {
     }
 
     fn query(&self) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if self.target != Target::default() {
-            query.append_pair("target", self.target.as_str());
-        }
-        if let Some(taller_id) = &self.taller_id {
-            query.append_pair("taller_id", taller_id);
-        }
-        query.finish()
+        place_query(self.target, self.taller_id.as_deref())
     }
 
     fn path(&self, catalogue: &Catalogue) -> String {
-        let (path, query) = (service_path(catalogue, self.service), self.query());
-        if query.is_empty() { path } else { format!("{path}?{query}") }
+        place_path(catalogue, self.service, self.target, self.taller_id.as_deref())
     }
 
     /// In how many cells its own matrix differs from the one that it would inherit.
@@ -175,7 +155,8 @@ impl<'c> Place<'c> {
             Settings::of(config.and_then(|config| catalogue.cell(config.id, phase, channel)))
         };
         let differs = |phase: &Phase| {
-            let differs = |channel: &Channel| cell(Some(own), phase.id, *channel) != cell(inherited, phase.id, *channel);
+            let differs =
+                |channel: &Channel| cell(Some(own), phase.id, *channel) != cell(inherited, phase.id, *channel);
             Channel::ALL.iter().filter(|channel| differs(channel)).count()
         };
         catalogue.phases.iter().map(differs).sum()
@@ -433,7 +414,7 @@ fn page_of<P>(
     let inherits_from = now.inherited.as_ref().map(|matrix| {
         let service = service_name(catalogue, matrix.config.service_type_id).unwrap_or_default();
         let whose = matrix.config.taller_id.clone().unwrap_or_else(|| page.t("matrix-everywhere"));
-        (path_of(catalogue, &matrix.config), format!("{service} · {whose}"))
+        (matrix_path(catalogue, &matrix.config), format!("{service} · {whose}"))
     });
     let rows = catalogue.phases.iter().map(|phase| PhaseRow::of(phase, &page, &form, catalogue, place, now)).collect();
     ShowPage {
@@ -475,14 +456,7 @@ fn workshops(catalogue: &Catalogue, place: &Place<'_>, page: &Page) -> Vec<(Stri
 }
 
 impl PhaseRow {
-    fn of(
-        phase: &Phase,
-        page: &Page,
-        form: &Form,
-        catalogue: &Catalogue,
-        place: &Place<'_>,
-        now: &Now,
-    ) -> Self {
+    fn of(phase: &Phase, page: &Page, form: &Form, catalogue: &Catalogue, place: &Place<'_>, now: &Now) -> Self {
         let cells = Channel::ALL.map(|channel| CellView::of(phase, channel, page, form, catalogue, (place, now)));
         Self { name: phase.name.clone(), is_active: phase.is_active, cells: cells.into() }
     }
@@ -498,7 +472,8 @@ impl CellView {
         (place, now): (&Place<'_>, &Now),
     ) -> Self {
         let key = format!("{}.{channel}", phase.slug);
-        let wrong = ["on", "template", "receipt", "wait"].into_iter().find_map(|what| form.error(&format!("{key}.{what}")));
+        let wrong =
+            ["on", "template", "receipt", "wait"].into_iter().find_map(|what| form.error(&format!("{key}.{what}")));
         let settings = now.cell(phase.id, channel);
         let inherited = now.inherited.as_ref().filter(|_| now.own.is_some());
         let inherited = inherited.map(|matrix| Settings::of(matrix.cell(phase.id, channel)));
@@ -681,7 +656,8 @@ pub(crate) async fn save(
     Ok(match undo {
         Undo::Entry(entry) => then(&there, &Notice::new("matrix-saved", 1).undone_by(format!("{PATH}undo/{entry}/"))),
         Undo::Inherit => {
-            let fields = [("target", place.target.as_str()), ("taller_id", place.taller_id.as_deref().unwrap_or_default())];
+            let fields =
+                [("target", place.target.as_str()), ("taller_id", place.taller_id.as_deref().unwrap_or_default())];
             let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
             let undo = format!("{}inherit/?{query}", service_path(&catalogue, place.service));
             then(&there, &Notice::new("matrix-made", 1).undone_by(undo))
@@ -784,7 +760,7 @@ pub(crate) async fn undo(
         Some(entry) => notice.undone_by(format!("{PATH}undo/{entry}/")),
         None => notice,
     };
-    Ok(then(&path_of(&catalogue, &config), &notice))
+    Ok(then(&matrix_path(&catalogue, &config), &notice))
 }
 
 #[cfg(test)]
@@ -793,7 +769,9 @@ mod tests {
 
     #[test]
     fn a_time_is_said_in_the_largest_unit_that_it_is_whole_in() {
-        for (seconds, said) in [(None, ("", "min")), (Some(7_200), ("2", "h")), (Some(600), ("10", "min")), (Some(90), ("90", "s"))] {
+        for (seconds, said) in
+            [(None, ("", "min")), (Some(7_200), ("2", "h")), (Some(600), ("10", "min")), (Some(90), ("90", "s"))]
+        {
             let (wait, unit) = in_units(seconds);
             assert_eq!((wait.as_str(), unit), said, "{seconds:?}");
         }
@@ -801,7 +779,8 @@ mod tests {
 
     #[test]
     fn a_cell_that_is_not_there_is_switched_off() {
-        let cell = Cell::new(Id::default(), Id::default(), Channel::Email, recado_kernel::clock::Timestamp::from_micros(0));
+        let cell =
+            Cell::new(Id::default(), Id::default(), Channel::Email, recado_kernel::clock::Timestamp::from_micros(0));
         assert_eq!(Settings::of(None), Settings::of(Some(&cell)));
         assert_ne!(Settings::of(None), Settings::of(Some(&Cell { enabled: true, ..cell })));
     }

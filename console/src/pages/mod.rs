@@ -17,6 +17,7 @@ mod template_preview;
 mod template_tests;
 mod template_versions;
 mod templates;
+mod texts;
 mod today;
 mod workers;
 mod workshops;
@@ -69,7 +70,7 @@ pub(crate) fn all() -> Routes {
         .page("/admin/templates", templates::list)
         .action("/admin/templates", templates::create)
         .page("/admin/templates/new", templates::new)
-        .action("/admin/templates/preview", template_preview::show)
+        .action("/admin/templates/preview", templates::show_preview)
         .part("/admin/templates/frame", template_preview::frame)
         .action("/admin/templates/frame", template_preview::frame)
         .page("/admin/templates/tests/{id}", template_tests::show)
@@ -110,8 +111,17 @@ pub(crate) fn all() -> Routes {
 }
 
 /// What pages can watch.
-pub(crate) const TOPICS: &[Topic] =
-    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE, template_tests::TEST];
+pub(crate) const TOPICS: &[Topic] = &[
+    today::FINDINGS,
+    today::FIGURES,
+    tasks::COUNTS,
+    tasks::ONE,
+    tasks::NEW,
+    queues::LANES,
+    workers::FLEET,
+    bulk::ONE,
+    template_tests::TEST,
+];
 
 async fn nothing_here(_: May<Enter>) -> Failure {
     Failure::NotFound

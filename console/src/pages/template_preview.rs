@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -28,13 +27,13 @@ use recado_notifications::vehicles::{self, VehicleFilter};
 use recado_notifications::workshops::Workshop;
 use serde::{Deserialize, Serialize};
 
-use super::templates::{draft_of, editor, form_of};
+use super::texts::template_path;
+use crate::Console;
 use crate::auth::{Look, May};
 use crate::bubble::bubble;
 use crate::failure::Failure;
 use crate::form::Form;
 use crate::page::{Markup, Page, html};
-use crate::Console;
 use recado_kernel::users::Role;
 
 /// Of a mail: nothing is loaded, nothing runs, and its styles stand in it.
@@ -188,9 +187,7 @@ fn rendered(
         Some(compiled) => remarks((&draft.subject, &draft.body), compiled, in_use.as_ref(), sent, strict_case),
         None => {
             let flaws = templates::flaws(&draft.subject, &draft.body, strict_case).into_iter();
-            flaws
-                .map(|flaw| Remark { part: flaw.part, line: flaw.line, about: About::Flaw(flaw.problem) })
-                .collect()
+            flaws.map(|flaw| Remark { part: flaw.part, line: flaw.line, about: About::Flaw(flaw.problem) }).collect()
         }
     };
     (draft.clone(), said, remarks)
@@ -223,7 +220,7 @@ fn shown(said: Said, draft: &TemplateDraft, customer: &str) -> Shown {
     let is_shown = |channel_of: Channel| channel == channel_of && problem.is_none();
     Shown {
         frame: is_shown(Channel::Email).then(|| framed.address()).flatten(),
-        template: template.map(|(id, name)| (format!("/admin/templates/{id}/"), name)),
+        template: template.map(|(id, name)| (template_path(id), name)),
         bubble: if is_shown(Channel::Whatsapp) { bubble(&words.body) } else { Markup::default() },
         title: if is_push { Cut::of(&words.subject, PUSH_TITLE) } else { Cut::default() },
         text: if is_push { Cut::of(&words.body, PUSH_BODY) } else { Cut::default() },
@@ -299,46 +296,8 @@ pub(super) async fn palette(console: &Console, draft: &TemplateDraft, now: Times
     let is_new = |name: &str| !name.is_empty() && VARIABLES.iter().all(|variable| variable.id != normalise(name));
     let names: std::collections::BTreeSet<&str> =
         sent.iter().map(|sent| sent.variable.as_str()).filter(|name| is_new(name)).take(60).collect();
-    let more = names.into_iter().map(|name| Chip {
-        written: format!("{{{{{name}}}}}"),
-        description: "",
-        example: "",
-    });
+    let more = names.into_iter().map(|name| Chip { written: format!("{{{{{name}}}}}"), description: "", example: "" });
     Ok(documented.chain(more).collect())
-}
-
-#[derive(askama::Template)]
-#[template(path = "templates/preview.html")]
-struct PreviewPart {
-    page: Page,
-    preview: Preview,
-}
-
-/// The preview of a form as it stands: for htmx the part alone, and without scripts the whole page.
-pub(crate) async fn show(
-    may: May<Look>,
-    State(console): State<Arc<Console>>,
-    headers: HeaderMap,
-    mut form: Form,
-) -> Result<Response, Failure> {
-    let catalogue = console.catalogue().await?;
-    let saved = form.text("id").parse::<Id>().ok().and_then(|id| catalogue.template(id).cloned());
-    let page = Page::new(&console, &may.visit, "templates", "template-title");
-    // Who may only look has no fields to send.
-    if !page.may_edit() {
-        let template = saved.clone().ok_or(Failure::NotFound)?;
-        form = form_of(&TemplateDraft::from(template));
-    }
-    let customer = form.optional("pick").unwrap_or_else(|| form.text("customer"));
-    let (draft, place) = draft_of(&mut form, &page, &catalogue);
-    let preview =
-        preview(&console, &page, Wanted { draft: &draft, place, saved: saved.as_ref(), customer: customer.clone() })
-            .await?;
-    if headers.contains_key("hx-request") {
-        return html(&PreviewPart { page, preview });
-    }
-    form.set("customer", customer);
-    editor(&console, &may, saved, form, draft, Some(preview)).await
 }
 
 /// A mail as HTML, for the frame of a preview: asked for with an address, or with the form itself where that is too long.
@@ -373,7 +332,8 @@ pub(crate) async fn frame(
     let values = values(&mut session, customer.as_ref(), None, strict_case).await?;
     drop(session);
     let mail = off_runtime(move || mail(&subject, &body, &values, strict_case)).await.ok_or(Failure::NotFound)?;
-    let headers = [(CONTENT_SECURITY_POLICY, FRAME_POLICY), (axum::http::header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    let headers =
+        [(CONTENT_SECURITY_POLICY, FRAME_POLICY), (axum::http::header::CONTENT_TYPE, "text/html; charset=utf-8")];
     Ok((headers, mail).into_response())
 }
 

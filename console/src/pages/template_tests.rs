@@ -17,7 +17,8 @@ use recado_queue::context::Context;
 use serde_json::{Value, json};
 
 use super::template_preview::{off_runtime, words_for};
-use super::templates::{draft_of, editor_page, find, path_of};
+use super::templates::{draft_of, editor_page, find};
+use super::texts::template_path;
 use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
@@ -119,7 +120,7 @@ pub(crate) async fn show(
     let page = Page::new(&console, &may.visit, "templates", "template-test").watching(format!("template-test:{id}"));
     html(&TestPage {
         outcome: Outcome::from(&test).explained(&page),
-        path: path_of(test.template_id),
+        path: template_path(test.template_id),
         page,
         template,
         test,
@@ -149,7 +150,9 @@ pub(crate) async fn send(
             Ok(words) => {
                 let test = NewTest { template_id: id, channel, taller_id: draft.taller_id.clone(), to, words };
                 match test_sends::start(&console.context, test, &may.visit.actor()).await? {
-                    Ok(test) => return Ok(then(&format!("/admin/templates/tests/{test}/"), &Notice::new("template-test", 1))),
+                    Ok(test) => {
+                        return Ok(then(&format!("/admin/templates/tests/{test}/"), &Notice::new("template-test", 1)));
+                    }
                     Err(refusal) => form.add_error("address", refusal_in(&page, &refusal)),
                 }
             }

@@ -13,7 +13,7 @@ use recado_notifications::{catalogue_version, orchestration};
 use serde_json::Value;
 
 use super::template_preview::off_runtime;
-use super::templates::{path_of, phase_name, service_name};
+use super::texts::{phase_name, service_name, template_path};
 use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
@@ -64,7 +64,7 @@ impl From<Version> for Row {
 }
 
 fn path(template: Id, version: i32) -> String {
-    format!("{}versions/{version}/", path_of(template))
+    format!("{}versions/{version}/", template_path(template))
 }
 
 /// `/admin/templates/{id}/versions/`
@@ -87,7 +87,7 @@ pub(crate) async fn list(
         id,
         name,
         is_there,
-        older: last.map(|last| format!("{}versions/?before={last}", path_of(id))),
+        older: last.map(|last| format!("{}versions/?before={last}", template_path(id))),
         is_first: before.is_none(),
         rows: found.into_iter().map(Row::from).collect(),
     })
@@ -197,7 +197,7 @@ pub(crate) async fn restore(
     session.commit().await?;
     let undo = match before {
         Some(template) => format!("{}restore/", path(id, template.version)),
-        None => format!("{}delete/", path_of(id)),
+        None => format!("{}delete/", template_path(id)),
     };
-    Ok(then(&path_of(id), &Notice::new("template-restored", 1).undone_by(undo)))
+    Ok(then(&template_path(id), &Notice::new("template-restored", 1).undone_by(undo)))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
@@ -16,8 +17,8 @@ use recado_notifications::targets::Target;
 use recado_notifications::templates::{self, Template, TemplateDraft, TemplateFilter, TemplateScope};
 use recado_notifications::test_sends::{self, TestSend};
 
-use super::matrix;
 use super::template_preview::{Chip, Preview, Wanted, off_runtime, palette, preview};
+use super::texts::{matrix_path, phase_name, service_name, template_path};
 use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
@@ -64,7 +65,7 @@ impl Row {
     fn of(template: &Template, catalogue: &Catalogue) -> Self {
         let service = template.subtype_id.or(template.service_type_id);
         Self {
-            path: path_of(template.id),
+            path: template_path(template.id),
             name: template.name.clone(),
             about: service.and_then(|id| service_name(catalogue, id)),
             event_type: template.event_type.clone(),
@@ -77,21 +78,6 @@ impl Row {
             updated_at: template.updated_at,
         }
     }
-}
-
-/// `Avería › Frenos`.
-pub(super) fn service_name(catalogue: &Catalogue, id: Id) -> Option<String> {
-    let service = catalogue.service(id)?;
-    let parent = service.parent_id.and_then(|parent| catalogue.service(parent));
-    Some(parent.map_or_else(|| service.name.clone(), |parent| format!("{} › {}", parent.name, service.name)))
-}
-
-pub(super) fn phase_name(catalogue: &Catalogue, id: Id) -> Option<String> {
-    catalogue.phases.iter().find(|phase| phase.id == id).map(|phase| phase.name.clone())
-}
-
-pub(super) fn path_of(id: Id) -> String {
-    format!("{PATH}{id}/")
 }
 
 /// What there is to choose from: values, each with its label.
@@ -156,8 +142,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     let mut found: Vec<&Template> = catalogue.templates.iter().filter(|template| filter.takes(template)).collect();
     sort(&mut found, &catalogue);
     let (rows, has_more) = cut(&found, asked.get("after"), asked.get("before"));
-    let around =
-        Around::of(&asked, PATH, rows.first().map(|one| one.id), rows.last().map(|one| one.id), has_more);
+    let around = Around::of(&asked, PATH, rows.first().map(|one| one.id), rows.last().map(|one| one.id), has_more);
     let names = ["channel", "target", "service", "phase", "event_type", "taller_id", "state", "search"];
     let fields = names.map(|name| (name, asked.text(name).unwrap_or_default()));
     html(&ListPage {
@@ -226,7 +211,7 @@ impl UseRow {
     fn of(one: &Use<'_>, catalogue: &Catalogue) -> Self {
         let service = one.subtype_id.unwrap_or(one.config.service_type_id);
         Self {
-            path: matrix::path_of(catalogue, one.config),
+            path: matrix_path(catalogue, one.config),
             service: service_name(catalogue, service).unwrap_or_default(),
             phase: phase_name(catalogue, one.cell.phase_id).unwrap_or_default(),
             taller_id: one.config.taller_id.clone(),
@@ -300,16 +285,14 @@ pub(super) async fn editor_page<P>(
         }
     };
     let tests = match &template {
-        Some(template) => {
-            test_sends::newest(&mut console.context.db.read().await?, template.id, NEWEST_TESTS).await?
-        }
+        Some(template) => test_sends::newest(&mut console.context.db.read().await?, template.id, NEWEST_TESTS).await?,
         None => Vec::new(),
     };
     let (uses, beats, loses_to) = usage(&catalogue, template.clone()).await;
     Ok(EditorPage {
         choices: Choices::of(&catalogue, &page, &page.t("template-anything")),
         palette: palette(console, draft, may.visit.now).await?,
-        path: template.as_ref().map_or_else(|| PATH.to_owned(), |template| path_of(template.id)),
+        path: template.as_ref().map_or_else(|| PATH.to_owned(), |template| template_path(template.id)),
         channel: draft.channel.unwrap_or(Channel::Email),
         page,
         form,
@@ -329,11 +312,45 @@ async fn usage(catalogue: &Arc<Catalogue>, template: Option<Template>) -> Usage 
     let (Some(template), catalogue) = (template, catalogue.clone()) else { return Usage::default() };
     let work = move || {
         let (beats, loses_to) = catalogue.rivals(&template);
-        let rivals = |found: Vec<&Template>| found.iter().map(|one| (path_of(one.id), one.name.clone())).collect();
+        let rivals =
+            |found: Vec<&Template>| found.iter().map(|one| (template_path(one.id), one.name.clone())).collect();
         let uses = catalogue.uses(&template).iter().map(|one| UseRow::of(one, &catalogue)).collect();
         (uses, rivals(beats), rivals(loses_to))
     };
     off_runtime(work).await
+}
+
+#[derive(askama::Template)]
+#[template(path = "templates/preview.html")]
+struct PreviewPart {
+    page: Page,
+    preview: Preview,
+}
+
+/// The preview of a form as it stands: for htmx the part alone, and without scripts the whole page.
+pub(crate) async fn show_preview(
+    may: May<Look>,
+    State(console): State<Arc<Console>>,
+    headers: HeaderMap,
+    mut form: Form,
+) -> Result<Response, Failure> {
+    let catalogue = console.catalogue().await?;
+    let saved = form.text("id").parse::<Id>().ok().and_then(|id| catalogue.template(id).cloned());
+    let page = Page::new(&console, &may.visit, "templates", "template-title");
+    // Who may only look has no fields to send.
+    if !page.may_edit() {
+        let template = saved.clone().ok_or(Failure::NotFound)?;
+        form = form_of(&TemplateDraft::from(template));
+    }
+    let customer = form.optional("pick").unwrap_or_else(|| form.text("customer"));
+    let (draft, place) = draft_of(&mut form, &page, &catalogue);
+    let wanted = Wanted { draft: &draft, place, saved: saved.as_ref(), customer: customer.clone() };
+    let preview = preview(&console, &page, wanted).await?;
+    if headers.contains_key("hx-request") {
+        return html(&PreviewPart { page, preview });
+    }
+    form.set("customer", customer);
+    editor(&console, &may, saved, form, draft, Some(preview)).await
 }
 
 // --- What is written ---
@@ -397,11 +414,7 @@ fn place_of(catalogue: &Catalogue, draft: &TemplateDraft) -> TemplateScope {
 }
 
 /// The same, with what could never be rendered.
-async fn checked(
-    form: &mut Form,
-    page: &Page,
-    console: &Console,
-) -> Result<(TemplateDraft, TemplateScope), Failure> {
+async fn checked(form: &mut Form, page: &Page, console: &Console) -> Result<(TemplateDraft, TemplateScope), Failure> {
     let catalogue = console.catalogue().await?;
     let (draft, place) = draft_of(form, page, &catalogue);
     let (texts, strict_case) = (draft.clone(), console.context.config.template_strict_case);
@@ -424,7 +437,7 @@ pub(crate) async fn create(
     catalogue_version::touch(&mut session).await?;
     let id = templates::insert(&mut session, &draft, place, &may.visit.actor(), may.visit.now).await?;
     session.commit().await?;
-    let there = path_of(id);
+    let there = template_path(id);
     Ok(then(&there, &Notice::new("template-made", 1).undone_by(format!("{there}delete/"))))
 }
 
@@ -447,12 +460,12 @@ pub(crate) async fn save(
     }
     write(&mut session, &template, &draft, place, &may).await?;
     session.commit().await?;
-    Ok(then(&path_of(id), &Notice::new("template-saved", 1).undone_by(restore_path(&template))))
+    Ok(then(&template_path(id), &Notice::new("template-saved", 1).undone_by(restore_path(&template))))
 }
 
 /// The form that makes a template what it is here.
 fn restore_path(template: &Template) -> String {
-    format!("{}versions/{}/restore/", path_of(template.id), template.version)
+    format!("{}versions/{}/restore/", template_path(template.id), template.version)
 }
 
 async fn write(
@@ -489,7 +502,7 @@ async fn switch(may: &May<Edit>, console: &Console, id: Id, is_active: bool) -> 
     catalogue_version::touch(&mut session).await?;
     let template = templates::find(&mut session, id).await?.ok_or(Failure::NotFound)?;
     if template.is_active == is_active {
-        return Ok(then(&path_of(id), &Notice::new("nothing-to-do", 0)));
+        return Ok(then(&template_path(id), &Notice::new("nothing-to-do", 0)));
     }
     let draft = TemplateDraft { is_active, ..TemplateDraft::from(template.clone()) };
     write(&mut session, &template, &draft, template.place(), may).await?;
@@ -498,7 +511,7 @@ async fn switch(may: &May<Edit>, console: &Console, id: Id, is_active: bool) -> 
         true => (Notice::new("template-enabled", 1), "disable"),
         false => (Notice::new("template-disabled", 1), "enable"),
     };
-    Ok(then(&path_of(id), &notice.undone_by(format!("{}{back}/", path_of(id)))))
+    Ok(then(&template_path(id), &notice.undone_by(format!("{}{back}/", template_path(id)))))
 }
 
 /// Deletes a template. Its versions stay, and its undo restores the last.

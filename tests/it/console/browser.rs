@@ -97,7 +97,8 @@ async fn fill_texts(app: &App) {
         ("is_active", "on"),
     ];
     let page = editor.post_and_follow("/admin/templates/", &own).await;
-    let there = page.split("action=\"/admin/templates/").nth(1).and_then(|rest| rest.split('/').next()).expect("its id");
+    let there =
+        page.split("action=\"/admin/templates/").nth(1).and_then(|rest| rest.split('/').next()).expect("its id");
     let there = format!("/admin/templates/{there}/");
     let mut changed = own.to_vec();
     changed[2].1 = "<p>Hola, <strong>{{Nombre}}</strong>:</p>\n<p>Orden {{Orden}}.</p>";

@@ -30,7 +30,8 @@ pub(super) fn fields(page: &str) -> Vec<(String, String)> {
         } else if tag.starts_with("select") {
             let options = form.split(&format!("name=\"{name}\"")).nth(1).expect("it is there");
             let options = options.split("</select>").next().expect("an end");
-            let mut options = options.split("<option").skip(1).map(|option| option.split('>').next().unwrap_or_default());
+            let mut options =
+                options.split("<option").skip(1).map(|option| option.split('>').next().unwrap_or_default());
             let chosen = options.clone().find(|option| option.ends_with("selected")).or_else(|| options.next());
             fields.push((name, chosen.and_then(|option| attribute(option, "value")).unwrap_or_default()));
         }
@@ -88,7 +89,11 @@ story!(changes_of_a_matrix_are_staged_reviewed_saved_and_taken_back, async |app:
     assert_eq!(review.status, 200, "{}", review.text);
     assert!(review.text.contains("Save 3 changes"), "{}", review.text);
     assert!(review.text.contains("without “read” in 10 min, the next"), "{}", review.text);
-    assert!(review.text.contains("<ins>off · best match</ins>") && review.text.contains("all at once"), "{}", review.text);
+    assert!(
+        review.text.contains("<ins>off · best match</ins>") && review.text.contains("all at once"),
+        "{}",
+        review.text
+    );
     assert_eq!(app.matrix_cell("null", "Agendar", "push").await["enabled"], true, "nothing is saved yet");
     let back = post(&editor, &format!("{PATH}review/"), &changed(&form, &[("back", "1")])).await;
     assert!(!fields(&back.text).iter().any(|(name, _)| name == "phase-schedule.push.on"), "what was staged stays");
@@ -169,7 +174,11 @@ story!(two_who_change_a_matrix_do_not_lose_each_other, async |app: &App| {
     save(&editor, &changed(&form, &[("phase-schedule.push.on", "")])).await;
     let second = post(&editor, PATH, &changed(&form, &[("phase-reception.push.on", "")])).await;
     assert_eq!(second.status, 422);
-    assert!(second.text.contains("Somebody changed this") && second.text.contains("phase-schedule.push.on"), "{}", second.text);
+    assert!(
+        second.text.contains("Somebody changed this") && second.text.contains("phase-schedule.push.on"),
+        "{}",
+        second.text
+    );
     assert_eq!(app.matrix_cell("null", "Recepción", "push").await["enabled"], true);
 });
 

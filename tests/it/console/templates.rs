@@ -65,10 +65,15 @@ story!(a_text_is_written_changed_compared_restored_and_deleted, async |app: &App
     assert!(editor.page(PATH).await.contains(&there));
 
     app.clock.advance(seconds(1));
-    let page = editor.post_and_follow(&there, &with(&[("body", "<p>Hola, <b>{{Nombre}}</b>:</p>\n<p>lo esperamos.</p>")])).await;
+    let page = editor
+        .post_and_follow(&there, &with(&[("body", "<p>Hola, <b>{{Nombre}}</b>:</p>\n<p>lo esperamos.</p>")]))
+        .await;
     assert!(page.contains("Saved. It counts from the next event on.") && page.contains("Version 2"), "{page}");
     let versions = editor.page(&format!("{there}versions/")).await;
-    assert!(versions.contains("editor-1") && versions.contains("written") && versions.contains("changed"), "{versions}");
+    assert!(
+        versions.contains("editor-1") && versions.contains("written") && versions.contains("changed"),
+        "{versions}"
+    );
     let diff = editor.page(&format!("{there}versions/2/")).await;
     assert!(diff.contains("</span>&#60;p&#62;venga a las {{Hora}}.&#60;/p&#62;</del>"), "{diff}");
     assert!(diff.contains("&#60;p&#62;lo esperamos.&#60;/p&#62;</ins>"), "{diff}");
@@ -104,7 +109,8 @@ story!(a_preview_shows_what_would_be_sent_on_all_channels, async |app: &App| {
         answer.text
     };
     let schedule = app.get("/api/v1/notifications/phases/?page_size=50").await.must_be(200);
-    let phases = schedule.as_array().cloned().unwrap_or_else(|| schedule["results"].as_array().cloned().expect("a page"));
+    let phases =
+        schedule.as_array().cloned().unwrap_or_else(|| schedule["results"].as_array().cloned().expect("a page"));
     let phase = phases.iter().find(|phase| phase["slug"] == "phase-schedule").expect("the seed has it");
     let phase = phase["id"].as_str().expect("an id");
     let shown = part(&with(&[("phase", phase), ("customer", "customer-001")])).await;
@@ -133,18 +139,23 @@ story!(a_preview_shows_what_would_be_sent_on_all_channels, async |app: &App| {
     let unknown = part(&with(&[("body", "Hola,\n{{Nombra}}")])).await;
     assert!(unknown.contains("line 2") && unknown.contains("Did you mean {{Nombre}}?"), "{unknown}");
 
-    let push = with(&[("channel", "push"), ("subject", "{{Nombre}} y un título que no cabe de ninguna manera en un teléfono"), ("body", "corto")]);
+    let push = with(&[
+        ("channel", "push"),
+        ("subject", "{{Nombre}} y un título que no cabe de ninguna manera en un teléfono"),
+        ("body", "corto"),
+    ]);
     let push = part(&push).await;
     assert!(push.contains("of 60") && push.contains("class=\"over\"") && push.contains("5 of 140"), "{push}");
-    let bubble = part(&with(&[("channel", "whatsapp"), ("body", "*Hola* <script>x</script>")])).await;
-    assert!(bubble.contains("<b>Hola</b> &lt;script&gt;"), "{bubble}");
+    let bubble = part(&with(&[("channel", "whatsapp"), ("body", "*Hola* a < b & \"c\"")])).await;
+    assert!(bubble.contains("<b>Hola</b> a &lt; b &amp; &quot;c&quot;"), "{bubble}");
     let nobody = part(&with(&[("customer", "nadie")])).await;
     assert!(nobody.contains("No customer has this id or name."), "{nobody}");
 });
 
 story!(a_text_that_can_not_be_rendered_is_not_saved, async |app: &App| {
     let editor = app.operator("editor").await;
-    let refused = editor.post(PATH, &with(&[("body", "uno\ndos {% if %}"), ("name", "<script>alert(1)</script>")])).await;
+    let refused =
+        editor.post(PATH, &with(&[("body", "uno\ndos {% if %}"), ("name", "<script>alert(1)</script>")])).await;
     assert_eq!(refused.status, 422);
     assert!(refused.text.contains("Línea 2") && !refused.text.contains("<script>alert"), "{}", refused.text);
     let huge = "x".repeat(100_000);
@@ -184,7 +195,8 @@ story!(a_test_arrives_and_is_counted_nowhere, async |app: &App| {
     let editor = app.operator("editor").await;
     let id = app.written(&editor, &OWN).await;
     let test = format!("{PATH}{id}/test/");
-    let unsaved = with(&[("address", "ana@example.com"), ("body", "<p>Nuevo, {{Nombre}}</p>"), ("customer", "customer-001")]);
+    let unsaved =
+        with(&[("address", "ana@example.com"), ("body", "<p>Nuevo, {{Nombre}}</p>"), ("customer", "customer-001")]);
     let page = editor.post_and_follow(&test, &unsaved).await;
     assert!(page.contains("on its way"), "{page}");
     let there = between(&page, "href=\"/admin/templates/tests/", "/\"").to_owned();
@@ -278,10 +290,17 @@ story!(who_may_only_look_changes_no_text, async |app: &App| {
     let page = viewer.page(&there).await;
     assert!(page.contains("<fieldset class=\"stack\" disabled") && !page.contains("/delete/"), "{page}");
     assert!(!viewer.page(PATH).await.contains("/admin/templates/new/"));
-    for path in [PATH.to_owned(), there.clone(), format!("{there}delete/"), format!("{there}test/"), format!("{there}versions/1/restore/")] {
+    for path in [
+        PATH.to_owned(),
+        there.clone(),
+        format!("{there}delete/"),
+        format!("{there}test/"),
+        format!("{there}versions/1/restore/"),
+    ] {
         assert_eq!(viewer.post(&path, &OWN).await.status, 403, "{path}");
     }
     // Nor does a preview tell a viewer who a customer is.
-    let preview = viewer.post(PREVIEW, &with(&[("id", &id), ("customer", "customer-001"), ("body", "{{Nombre}}")])).await;
+    let preview =
+        viewer.post(PREVIEW, &with(&[("id", &id), ("customer", "customer-001"), ("body", "{{Nombre}}")])).await;
     assert!(preview.status == 200 && !preview.text.contains("(customer-001)"), "{}", preview.text);
 });

@@ -16,8 +16,8 @@ use recado_notifications::orchestration;
 use recado_notifications::sent_variables;
 use recado_notifications::targets::Target;
 use recado_notifications::templates::rendering::{CompiledTemplate, Context, Rendered, VARIABLES, sample_context};
-use recado_notifications::test_sends::{self, NewTest, Refusal, TestSend, To};
 use recado_notifications::templates::{self, Template, TemplateDraft, TemplateFilter, TemplateKey, TemplateScope};
+use recado_notifications::test_sends::{self, NewTest, Refusal, TestSend, To};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -582,9 +582,7 @@ impl PreviewRequest {
             let template_variables = compiled.variables().iter().map(|variable| variable.label.clone()).collect();
             return Err(Problem::MissingVariables { missing: compiled.labels(&missing), template_variables });
         }
-        compiled
-            .render(&values)
-            .map_err(|error| FieldErrors::one(error.part.as_str(), error.explanation()).into())
+        compiled.render(&values).map_err(|error| FieldErrors::one(error.part.as_str(), error.explanation()).into())
     }
 }
 

@@ -88,13 +88,7 @@ pub async fn make(session: &mut Session, matrix: &Matrix, actor: &Actor, now: Ti
 
 /// Writes the settings of a matrix and those of its cells that `after` has; the others stay. `before` is it as it was read in this
 /// transaction. Returns the entry in the audit log from which it can be [given back](give_back).
-pub async fn save(
-    session: &mut Session,
-    before: &Matrix,
-    after: &Matrix,
-    actor: &Actor,
-    now: Timestamp,
-) -> Result<Id> {
+pub async fn save(session: &mut Session, before: &Matrix, after: &Matrix, actor: &Actor, now: Timestamp) -> Result<Id> {
     let id = before.config.id;
     replace_row(session, &Orchestration { updated_at: now, ..after.config.clone() }).await?;
     write_cells(session, id, &after.cells, now).await?;
@@ -105,8 +99,7 @@ pub async fn save(
         before.cell(cell.phase_id, cell.channel).cloned().unwrap_or_else(new)
     };
     let before = Matrix { config: before.config.clone(), cells: after.cells.iter().map(was).collect() };
-    let act =
-        Act::new("change", "orchestration", id).changed(before.facts_with(&slugs), after.facts_with(&slugs));
+    let act = Act::new("change", "orchestration", id).changed(before.facts_with(&slugs), after.facts_with(&slugs));
     audit::write_known(session, actor, &act, now).await
 }
 

@@ -58,11 +58,7 @@ pub struct TemplateKey<'a> {
 impl Template {
     /// Where in the work of a workshop it belongs.
     pub fn place(&self) -> TemplateScope {
-        TemplateScope {
-            service_type_id: self.service_type_id,
-            subtype_id: self.subtype_id,
-            phase_id: self.phase_id,
-        }
+        TemplateScope { service_type_id: self.service_type_id, subtype_id: self.subtype_id, phase_id: self.phase_id }
     }
 
     /// An event that is in all about what the template is about: where it fits best, if anywhere.
@@ -287,8 +283,7 @@ pub const LONGEST_PREVIEW: usize = 300;
 /// The beginning of a template's message with the examples of [`rendering::VARIABLES`]. A variable that has none there stands as
 /// `[Kilometraje]`. A template that cannot be rendered like this shows its own text.
 pub fn preview(body: &str, compiled: Option<&CompiledTemplate>, strict_case: bool) -> String {
-    let rendered =
-        compiled.and_then(|compiled| compiled.render(&filled(compiled, &sample_context(strict_case))).ok());
+    let rendered = compiled.and_then(|compiled| compiled.render(&filled(compiled, &sample_context(strict_case))).ok());
     match rendered {
         Some(rendered) => excerpt(&rendered.body, LONGEST_PREVIEW),
         None => excerpt(body, LONGEST_PREVIEW),

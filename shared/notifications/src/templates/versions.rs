@@ -62,11 +62,7 @@ pub struct Version {
 impl Version {
     /// Where in the work of a workshop it belonged.
     pub fn place(&self) -> TemplateScope {
-        TemplateScope {
-            service_type_id: self.service_type_id,
-            subtype_id: self.subtype_id,
-            phase_id: self.phase_id,
-        }
+        TemplateScope { service_type_id: self.service_type_id, subtype_id: self.subtype_id, phase_id: self.phase_id }
     }
 }
 
