@@ -85,10 +85,179 @@
     count();
   }
 
+  // --- Texts: variables are marked, put in by a press, and completed after two braces ---
+
+  const chips = $$("[data-insert]").map((chip) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "chip";
+    button.textContent = chip.textContent;
+    button.title = chip.title;
+    chip.replaceWith(button);
+    return button;
+  });
+  const names = chips.map((chip) => chip.textContent.slice(2, -2));
+  let lastArea = $("textarea[name=body][data-marked]");
+  function put(area, start, text) {
+    area.focus();
+    area.setRangeText(text, start, area.selectionEnd, "end");
+    area.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  chips.forEach((chip) => chip.addEventListener("click", () => lastArea && put(lastArea, lastArea.selectionStart, chip.textContent)));
+  const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  for (const area of $$("textarea[data-marked]")) {
+    const layer = document.createElement("pre");
+    layer.className = "layer";
+    layer.setAttribute("aria-hidden", "true");
+    area.before(layer);
+    const list = document.createElement("ul");
+    list.className = "choices";
+    list.id = `choices-${area.name}`;
+    list.setAttribute("role", "listbox");
+    list.setAttribute("aria-label", area.closest("label").querySelector("span").textContent);
+    list.hidden = true;
+    area.closest(".field").append(list);
+    area.closest(".field").classList.add("holds");
+    const attributes = { role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id };
+    for (const [name, value] of Object.entries(attributes)) area.setAttribute(name, value);
+    let found = [];
+    let at = 0;
+    const draw = () => {
+      layer.replaceChildren();
+      let end = 0;
+      const add = (text, kind) => {
+        const node = kind ? document.createElement("mark") : document.createTextNode("");
+        if (kind === "%") node.className = "tag";
+        node.textContent = text;
+        layer.append(node);
+      };
+      for (const one of area.value.matchAll(/\{([{%]).*?[}%]\}/gs)) {
+        add(area.value.slice(end, one.index));
+        add(one[0], one[1]);
+        end = one.index + one[0].length;
+      }
+      add(`${area.value.slice(end)}\n`);
+      layer.scrollTop = area.scrollTop;
+    };
+    const begun = () => area.value.slice(0, area.selectionStart).match(/\{\{\s*([\p{L}_]*)$/u);
+    const close = () => {
+      list.hidden = true;
+      area.setAttribute("aria-expanded", "false");
+      area.removeAttribute("aria-activedescendant");
+    };
+    const select = (next) => {
+      at = (next + found.length) % found.length;
+      [...list.children].forEach((item, number) => item.setAttribute("aria-selected", String(number === at)));
+      area.setAttribute("aria-activedescendant", `${list.id}-${at}`);
+      list.children[at].scrollIntoView({ block: "nearest" });
+    };
+    const take = (number) => {
+      const match = begun();
+      if (match) put(area, match.index, `{{${found[number]}}}`);
+      close();
+    };
+    const offer = () => {
+      const match = begun();
+      found = match ? names.filter((name) => plain(name).startsWith(plain(match[1]))).slice(0, 12) : [];
+      if (!found.length) return close();
+      list.replaceChildren(...found.map((name, number) => {
+        const item = document.createElement("li");
+        item.id = `${list.id}-${number}`;
+        item.setAttribute("role", "option");
+        item.textContent = name;
+        item.addEventListener("mousedown", (event) => { event.preventDefault(); take(number); });
+        return item;
+      }));
+      list.hidden = false;
+      area.setAttribute("aria-expanded", "true");
+      select(0);
+    };
+    area.addEventListener("input", () => { draw(); offer(); });
+    area.addEventListener("scroll", () => { layer.scrollTop = area.scrollTop; });
+    area.addEventListener("focus", () => { lastArea = area; });
+    area.addEventListener("blur", close);
+    area.addEventListener("keydown", (event) => {
+      if (list.hidden) return;
+      const acts = { ArrowDown: () => select(at + 1), ArrowUp: () => select(at - 1), Enter: () => take(at), Tab: () => take(at), Escape: close };
+      if (acts[event.key]) { event.preventDefault(); event.stopPropagation(); acts[event.key](); }
+    });
+    draw();
+  }
+
+  // --- The matrix: one cell holds the focus; arrows move it, space switches, Enter opens ---
+
+  for (const grid of $$("[data-grid]")) {
+    const rows = $$("tbody tr", grid).map((row) => $$("[data-cell]", row));
+    grid.setAttribute("role", "grid");
+    grid.setAttribute("aria-label", grid.caption.textContent);
+    grid.caption.remove();
+    const parts = (cell) => $$("a, button, input, select, summary", cell);
+    const hold = (cell) => {
+      rows.flat().forEach((one) => { one.tabIndex = one === cell ? 0 : -1; });
+      cell.focus();
+    };
+    rows.flat().forEach((cell, number) => {
+      cell.tabIndex = number ? -1 : 0;
+      parts(cell).forEach((part) => { part.tabIndex = -1; });
+      const details = $("details", cell);
+      details.addEventListener("toggle", () => parts(details).forEach((part) => { part.tabIndex = details.open && part.tagName !== "SUMMARY" ? 0 : -1; }));
+      cell.addEventListener("click", (event) => { if (event.target === cell) hold(cell); });
+    });
+    grid.addEventListener("keydown", (event) => {
+      const cell = event.target.closest("[data-cell]");
+      if (!cell || event.ctrlKey || event.metaKey || event.altKey) return;
+      const details = $("details", cell);
+      if (event.key === "Escape" && event.target !== cell) {
+        details.open = false;
+        hold(cell);
+        event.preventDefault();
+        return;
+      }
+      if (event.target !== cell) return;
+      const row = rows.findIndex((one) => one.includes(cell));
+      const column = rows[row].indexOf(cell);
+      const go = (down, right) => {
+        const next = rows[row + down]?.[column + right];
+        if (next) hold(next);
+      };
+      const acts = {
+        ArrowUp: () => go(-1, 0),
+        ArrowDown: () => go(1, 0),
+        ArrowLeft: () => go(0, -1),
+        ArrowRight: () => go(0, 1),
+        Home: () => hold(rows[row][0]),
+        End: () => hold(rows[row].at(-1)),
+        " ": () => $("input[type=checkbox]", cell).click(),
+        Enter: () => {
+          details.open = true;
+          $("select", details).tabIndex = 0;
+          $("select", details).focus();
+        },
+        d: () => $("[data-try]", cell).click(),
+      };
+      if (acts[event.key]) { event.preventDefault(); event.stopPropagation(); acts[event.key](); }
+    });
+  }
+  for (const form of $$("[data-staged]")) {
+    const told = $("[data-changes]", form);
+    const fields = [...form.elements].filter((one) => one.name && one.type !== "hidden");
+    const value = (one) => (one.type === "checkbox" ? String(one.checked) : one.value);
+    const was = new Map(fields.map((one) => [one, value(one)]));
+    const cells = () => {
+      const changed = fields.filter((one) => value(one) !== was.get(one));
+      return new Set(changed.map((one) => one.closest("[data-cell]") || one)).size;
+    };
+    form.addEventListener("input", () => {
+      const count = cells();
+      if (told) told.textContent = count ? `${count} ${count === 1 ? told.dataset.one : told.dataset.some}` : told.dataset.none;
+    });
+  }
+
   // --- A form is sent once ---
 
   document.addEventListener("submit", (event) => {
-    if (event.target.method !== "post") return;
+    // What is shown in a frame may be asked for again.
+    if (event.target.method !== "post" || event.submitter?.formTarget) return;
     if (event.target.dataset.sent) event.preventDefault();
     event.target.dataset.sent = "yes";
   });

@@ -1,57 +1,93 @@
-//! A WhatsApp message as a telephone shows it: its markup becomes tags, and nothing else does.
-
-use std::fmt::Write;
+//! A WhatsApp message as phones show it: `*bold*`, `_italic_`, `~struck~` and ```` ```monospace``` ````, as safe HTML.
 
 use crate::page::Markup;
 
-/// What WhatsApp makes of a pair of signs around words.
+/// The marks of a line, each with the element that it makes.
 const MARKS: [(char, &str); 3] = [('*', "b"), ('_', "i"), ('~', "s")];
 
-/// The text with `*bold*`, `_italic_` and `~struck~` drawn. A sign without its other half stays a sign.
-pub(crate) fn whatsapp(text: &str) -> Markup {
-    let lines: Vec<String> = text.lines().map(line).collect();
-    Markup(lines.join("\n"))
-}
+const CODE: &str = "```";
 
-fn line(text: &str) -> String {
-    let mut drawn = String::with_capacity(text.len());
+/// The message as HTML. Everything in it is escaped, and marks that do not pair stay as they are.
+pub(crate) fn bubble(text: &str) -> Markup {
+    let mut shown = String::with_capacity(text.len() * 2);
     let mut rest = text;
-    let mut before = ' ';
-    while let Some(one) = rest.chars().next() {
-        let after = &rest[one.len_utf8()..];
-        let mark = MARKS.iter().find(|(sign, _)| *sign == one).filter(|_| !before.is_alphanumeric());
-        if let Some((sign, tag)) = mark
-            && let Some(end) = closing(after, *sign)
-        {
-            drawn.push_str(&format!("<{tag}>{}</{tag}>", line(&after[..end])));
-            rest = &after[end + sign.len_utf8()..];
-            before = *sign;
-            continue;
-        }
-        escape(&mut drawn, one);
-        before = one;
+    while let Some((before, code, after)) = coded(rest) {
+        lines(before, &mut shown);
+        shown.push_str("<code>");
+        escape(code, &mut shown);
+        shown.push_str("</code>");
         rest = after;
     }
-    drawn
+    lines(rest, &mut shown);
+    Markup(shown)
 }
 
-/// Where the words between two signs end: they begin and end with no blank, and no word goes on behind them.
-fn closing(text: &str, sign: char) -> Option<usize> {
-    if text.starts_with(|one: char| one.is_whitespace() || one == sign) {
-        return None;
-    }
-    text.match_indices(sign).map(|(at, _)| at).find(|at| {
-        let (words, behind) = (&text[..*at], &text[at + sign.len_utf8()..]);
-        !words.ends_with(char::is_whitespace) && !behind.starts_with(char::is_alphanumeric)
-    })
+/// The text around the first passage between two code marks.
+fn coded(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once(CODE)?;
+    let (code, after) = rest.split_once(CODE).filter(|(code, _)| !code.trim().is_empty())?;
+    Some((before, code, after))
 }
 
-fn escape(drawn: &mut String, one: char) {
-    match one {
-        '<' | '>' | '&' | '"' | '\'' => {
-            let _ = write!(drawn, "&#{};", u32::from(one));
+/// Marks pair within a line only.
+fn lines(text: &str, shown: &mut String) {
+    for (number, line) in text.split('\n').enumerate() {
+        if number > 0 {
+            shown.push_str("<br>");
         }
-        one => drawn.push(one),
+        marked(line, shown, MARKS.len());
+    }
+}
+
+/// `depth` bounds how often marks stand in each other: each of them once.
+fn marked(text: &str, shown: &mut String, depth: usize) {
+    let mut rest = text;
+    while depth > 0 {
+        let Some((start, end, element)) = first_pair(rest) else { break };
+        escape(&rest[..start], shown);
+        shown.push_str(&format!("<{element}>"));
+        marked(&rest[start + 1..end], shown, depth - 1);
+        shown.push_str(&format!("</{element}>"));
+        rest = &rest[end + 1..];
+    }
+    escape(rest, shown);
+}
+
+/// The first mark that opens with its partner: no letter before it, no blank behind it, and the other way round.
+fn first_pair(text: &str) -> Option<(usize, usize, &'static str)> {
+    let is_word = |one: Option<char>| one.is_some_and(char::is_alphanumeric);
+    let is_blank = |one: Option<char>| one.is_none_or(char::is_whitespace);
+    let mut tried = [false; MARKS.len()];
+    for (start, mark) in text.char_indices() {
+        let Some(which) = MARKS.iter().position(|(one, _)| *one == mark).filter(|which| !tried[*which]) else {
+            continue;
+        };
+        let (before, inside) = (&text[..start], &text[start + 1..]);
+        if is_word(before.chars().next_back()) || is_blank(inside.chars().next()) || inside.starts_with(mark) {
+            continue;
+        }
+        let closes = inside.match_indices(mark).find(|(at, _)| {
+            *at > 0 && !is_blank(inside[..*at].chars().next_back()) && !is_word(inside[*at + 1..].chars().next())
+        });
+        match closes {
+            Some((at, _)) => return Some((start, start + 1 + at, MARKS[which].1)),
+            // Further ones of this kind find no partner either.
+            None => tried[which] = true,
+        }
+    }
+    None
+}
+
+fn escape(text: &str, shown: &mut String) {
+    for one in text.chars() {
+        match one {
+            '&' => shown.push_str("&amp;"),
+            '<' => shown.push_str("&lt;"),
+            '>' => shown.push_str("&gt;"),
+            '"' => shown.push_str("&quot;"),
+            '\'' => shown.push_str("&#39;"),
+            one => shown.push(one),
+        }
     }
 }
 
@@ -60,15 +96,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markup_is_drawn_and_everything_else_is_text() {
-        for (text, drawn) in [
-            ("Hola, *María*: _todo_ ~mal~ bien", "Hola, <b>María</b>: <i>todo</i> <s>mal</s> bien"),
-            ("*_los dos_*", "<b><i>los dos</i></b>"),
-            ("2 * 3 * 4, a*b*c, *sin fin", "2 * 3 * 4, a*b*c, *sin fin"),
-            ("<script>*x*</script>", "&#60;script&#62;<b>x</b>&#60;/script&#62;"),
-            ("*a\nb*", "*a\nb*"),
+    fn marks_are_shown_as_phones_show_them() {
+        for (text, html) in [
+            ("Hola, *María*", "Hola, <b>María</b>"),
+            ("*_ambas_*", "<b><i>ambas</i></b>"),
+            ("~no~ _sí_", "<s>no</s> <i>sí</i>"),
+            ("2*3*4", "2*3*4"),
+            ("* no *", "* no *"),
+            ("a_b_c", "a_b_c"),
+            ("*uno\ndos*", "*uno<br>dos*"),
+            ("```<b>*x*</b>```", "<code>&lt;b&gt;*x*&lt;/b&gt;</code>"),
+            ("```", "```"),
+            ("*uno* y *dos*", "<b>uno</b> y <b>dos</b>"),
+            ("**", "**"),
+            ("*", "*"),
+            ("*ñandú*.", "<b>ñandú</b>."),
         ] {
-            assert_eq!(whatsapp(text).0, drawn, "{text}");
+            assert_eq!(bubble(text).0, html, "{text}");
         }
+    }
+
+    #[test]
+    fn nothing_of_it_is_html() {
+        let shown = bubble("<script>alert('1')</script> *<img src=x onerror=\"y\">*").0;
+        assert!(!shown.contains("<script") && !shown.contains("<img") && shown.contains("<b>&lt;img"), "{shown}");
     }
 }

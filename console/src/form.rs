@@ -56,6 +56,17 @@ impl Form {
         self.fields.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
     }
 
+    /// All fields as they were sent, for a page on which they are confirmed.
+    pub(crate) fn fields(&self) -> &[(String, String)] {
+        &self.fields
+    }
+
+    /// Puts another value into a field.
+    pub(crate) fn set(&mut self, name: &str, value: String) {
+        self.fields.retain(|(found, _)| found != name);
+        self.fields.push((name.to_owned(), value));
+    }
+
     /// A field without the blanks around it.
     pub(crate) fn text(&self, name: &str) -> String {
         self.value(name).trim().to_owned()

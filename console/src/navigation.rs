@@ -65,7 +65,13 @@ const GROUPS: &[Group] = &[
         ],
     },
     Group { word: "people", links: &[] },
-    Group { word: "texts", links: &[] },
+    Group {
+        word: "texts",
+        links: &[
+            link("templates", "templates-title", "/admin/templates/").key("p"),
+            link("matrix", "matrix-title", "/admin/matrix/").key("x"),
+        ],
+    },
     Group { word: "partners", links: &[] },
     Group { word: "whatsapp", links: &[] },
     Group {

@@ -105,11 +105,13 @@ mod console {
     mod notifications;
     mod dry_run;
     mod inbox;
+    mod matrix;
     mod queues;
     mod schedules;
     mod settings;
     mod search;
     mod tasks;
+    mod templates;
     mod today;
     mod workers;
     mod workshops;

@@ -435,7 +435,7 @@ impl Message {
             template: message.template,
             subject: message.subject,
             frame: frame.filter(|_| is_mail).map(str::to_owned),
-            bubble: (message.channel == Channel::Whatsapp).then(|| bubble::whatsapp(&message.body)),
+            bubble: (message.channel == Channel::Whatsapp).then(|| bubble::bubble(&message.body)),
             body: message.body,
         }
     }

@@ -339,7 +339,7 @@ pub(crate) async fn show(
         from: if sees_addresses { from } else { masking::text(&from) },
         has_html: arrived.html.is_some(),
         text,
-        bubble: arrived.text.as_deref().filter(|_| is_said).map(bubble::whatsapp),
+        bubble: arrived.text.as_deref().filter(|_| is_said).map(bubble::bubble),
         status: arrived.status.clone(),
         push: push_card(&arrived),
         body: arrived.body.as_deref().or(arrived.payload.as_deref()).filter(|_| sees_addresses).map(pretty),

@@ -13,12 +13,18 @@ mod inbox;
 mod keys;
 mod live;
 mod login;
+mod matrix;
 mod notifications;
 mod providers;
 mod queues;
 mod schedules;
 mod search;
 mod tasks;
+mod template_preview;
+mod template_tests;
+mod template_versions;
+mod templates;
+mod texts;
 mod today;
 mod users;
 mod views;
@@ -90,6 +96,28 @@ pub(crate) fn all() -> Routes {
         .action("/admin/bulk/{id}/resume", bulk::resume)
         // People
         // Texts
+        .page("/admin/templates", templates::list)
+        .action("/admin/templates", templates::create)
+        .page("/admin/templates/new", templates::new)
+        .action("/admin/templates/preview", templates::show_preview)
+        .part("/admin/templates/frame", template_preview::frame)
+        .action("/admin/templates/frame", template_preview::frame)
+        .page("/admin/templates/tests/{id}", template_tests::show)
+        .page("/admin/templates/{id}", templates::show)
+        .action("/admin/templates/{id}", templates::save)
+        .action("/admin/templates/{id}/enable", templates::enable)
+        .action("/admin/templates/{id}/disable", templates::disable)
+        .action("/admin/templates/{id}/delete", templates::delete)
+        .action("/admin/templates/{id}/test", template_tests::send)
+        .page("/admin/templates/{id}/versions", template_versions::list)
+        .page("/admin/templates/{id}/versions/{version}", template_versions::show)
+        .action("/admin/templates/{id}/versions/{version}/restore", template_versions::restore)
+        .page("/admin/matrix", matrix::list)
+        .page("/admin/matrix/{service}", matrix::show)
+        .action("/admin/matrix/{service}", matrix::save)
+        .action("/admin/matrix/{service}/review", matrix::review)
+        .action("/admin/matrix/{service}/inherit", matrix::inherit)
+        .action("/admin/matrix/undo/{entry}", matrix::undo)
         // Partners
         // WhatsApp
         // Developers
@@ -154,6 +182,7 @@ pub(crate) const TOPICS: &[Topic] = &[
     notifications::ONE,
     events::ONE,
     inbox::NEW,
+    template_tests::TEST,
 ];
 
 async fn nothing_here(_: May<Enter>) -> Failure {

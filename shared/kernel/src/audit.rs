@@ -100,6 +100,13 @@ pub async fn write(session: &mut Session, actor: &Actor, act: &Act, now: Timesta
     write_each(session, actor, act, std::slice::from_ref(&act.subject), now).await
 }
 
+/// Writes one entry, and returns its id: for an undo that reads what was before.
+pub async fn write_known(session: &mut Session, actor: &Actor, act: &Act, now: Timestamp) -> Result<Id> {
+    let id = Id::new(now);
+    write_rows(session, &[Row::of(id, actor, act, &act.subject, now)]).await?;
+    Ok(id)
+}
+
 /// Writes the same entry for each of many subjects, with one statement.
 pub async fn write_each(
     session: &mut Session,
@@ -111,22 +118,11 @@ pub async fn write_each(
     if subjects.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Row<'_>> = subjects
-        .iter()
-        .map(|subject| Row {
-            id: Id::new(now),
-            at: now,
-            actor_kind: actor.kind,
-            actor: &actor.name,
-            address: &actor.address,
-            action: act.action,
-            subject_kind: act.subject_kind,
-            subject,
-            before: act.before.as_ref(),
-            after: act.after.as_ref(),
-            request_id: &actor.request_id,
-        })
-        .collect();
+    let rows: Vec<Row<'_>> = subjects.iter().map(|subject| Row::of(Id::new(now), actor, act, subject, now)).collect();
+    write_rows(session, &rows).await
+}
+
+async fn write_rows(session: &mut Session, rows: &[Row<'_>]) -> Result<()> {
     sql!(
         run,
         session,
@@ -153,6 +149,24 @@ struct Row<'a> {
     request_id: &'a str,
 }
 
+impl<'a> Row<'a> {
+    fn of(id: Id, actor: &'a Actor, act: &'a Act, subject: &'a str, at: Timestamp) -> Self {
+        Self {
+            id,
+            at,
+            actor_kind: actor.kind,
+            actor: &actor.name,
+            address: &actor.address,
+            action: act.action,
+            subject_kind: act.subject_kind,
+            subject,
+            before: act.before.as_ref(),
+            after: act.after.as_ref(),
+            request_id: &actor.request_id,
+        }
+    }
+}
+
 /// An entry as it is read.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Entry {
@@ -177,6 +191,15 @@ pub struct AuditFilter {
     pub subject_kind: Option<String>,
     pub subject: Option<String>,
     pub since: Option<Timestamp>,
+}
+
+/// One entry.
+pub async fn find(session: &mut Session, id: Id) -> Result<Option<Entry>> {
+    sql!(one Entry, session,
+        "select id, at, actor_kind, actor, address, action, subject_kind, subject, before, after, request_id
+         from audit where id = $1",
+        id
+    )
 }
 
 /// Entries, newest first, those older than `after`.

@@ -3,7 +3,7 @@
 //! Intake decides with this copy. It asks for the version in every batch and reads everything again after a write,
 //! so a change counts for the next request and not after some minutes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -138,6 +138,36 @@ impl Catalogue {
             .find(|config| config.is_active)
     }
 
+    /// The configuration of exactly this service, audience and workshop, in force or not.
+    pub fn own_configuration(&self, service: Id, target: Target, taller_id: Option<&str>) -> Option<&Orchestration> {
+        self.configs.get(&(service, target, taller_id.map(str::to_owned)))
+    }
+
+    /// The configuration that would be in force if a service, by type or subtype, had none of its own for this workshop.
+    pub fn inherited(&self, service: &ServiceType, target: Target, taller_id: Option<&str>) -> Option<&Orchestration> {
+        let workshops = taller_id.map(Some).into_iter().chain([None]);
+        let services = [Some(service.id), service.parent_id];
+        let places = workshops.flat_map(|taller| services.into_iter().flatten().map(move |service| (service, taller)));
+        places
+            .filter(|place| *place != (service.id, taller_id))
+            .filter_map(|(service, taller)| self.own_configuration(service, target, taller))
+            .find(|config| config.is_active)
+    }
+
+    /// The workshops with settings of their own, by `taller_id`.
+    pub fn workshops(&self) -> Vec<&Workshop> {
+        let mut workshops: Vec<_> = self.workshops.values().collect();
+        workshops.sort_by_key(|workshop| &workshop.taller_id);
+        workshops
+    }
+
+    /// Every `taller_id` that has settings, a matrix or a template of its own.
+    pub fn known_workshops(&self) -> BTreeSet<&str> {
+        let of_configs = self.configs.values().filter_map(|config| config.taller_id.as_deref());
+        let of_templates = self.templates.iter().filter_map(|template| template.taller_id.as_deref());
+        self.workshops.keys().map(String::as_str).chain(of_configs).chain(of_templates).collect()
+    }
+
     /// The settings of a workshop, where it has any.
     pub fn workshop(&self, taller_id: Option<&str>) -> Option<&Workshop> {
         self.workshops.get(taller_id?)
@@ -240,6 +270,14 @@ impl Catalogue {
             }
         }
         uses
+    }
+
+    /// What a template wins against where it fits best, the best first, and what wins against it even there.
+    pub fn rivals(&self, template: &Template) -> (Vec<&Template>, Vec<&Template>) {
+        let fitting = templates::fitting(self.templates.iter(), &template.own_key());
+        let place = fitting.iter().position(|one| one.id == template.id);
+        let (before, behind) = fitting.split_at(place.unwrap_or(fitting.len()));
+        (behind.get(1..).unwrap_or_default().to_vec(), before.to_vec())
     }
 
     fn uses_in<'c>(&'c self, template: &Template, config: &'c Orchestration, cell: &'c Cell, uses: &mut Vec<Use<'c>>) {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{customers, notifications};
+use crate::{customers, notifications, test_sends};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session, Texts};
 use recado_kernel::ids::Id;
@@ -62,6 +62,7 @@ impl Erased {
 pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> Result<(Erased, Person)> {
     let mut erased = Erased { cancelled: cancel(session, customer_id, now).await?, ..Erased::default() };
     let addresses = addresses(session, customer_id).await?;
+    test_sends::erase(session, customer_id, &addresses).await?;
     erased.suppressions = lift_suppressions(session, customer_id, &addresses).await?;
     erased.tasks = empty_tasks(session, customer_id).await?;
     erased.attempts = sql!(

@@ -11,7 +11,7 @@ use crate::receipts::ProviderReceipt;
 use crate::vehicles::VehicleSync;
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 11] = [
     SendNotification::KIND,
     DispatchEvent::KIND,
     SyncCustomer::KIND,
@@ -22,6 +22,7 @@ pub const KINDS: [Kind; 10] = [
     CountAnalytics::KIND,
     ForgetPerson::KIND,
     CheckAccount::KIND,
+    SendTest::KIND,
 ];
 
 /// Delivers the chain of notifications that carry this task's id, beginning on `channel`. An attempt is ended by its
@@ -33,6 +34,20 @@ pub struct SendNotification {
 
 impl Job for SendNotification {
     const KIND: Kind = Kind::new("send_notification", Channel::Email.lane()).timeout(LONG);
+
+    fn lane(&self) -> Lane {
+        self.channel.lane()
+    }
+}
+
+/// Sends the test that carries this task's id (`test_sends`), once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SendTest {
+    pub channel: Channel,
+}
+
+impl Job for SendTest {
+    const KIND: Kind = Kind::new("send_test", Channel::Email.lane()).priority(Priority::High).timeout(LONG);
 
     fn lane(&self) -> Lane {
         self.channel.lane()
@@ -131,6 +146,8 @@ mod tests {
         let job = SendNotification { channel: Channel::Whatsapp };
         assert_eq!(job.lane().as_str(), "notifications.whatsapp");
         assert_eq!(decode::<SendNotification>(job.payload()).expect("readable").channel, Channel::Whatsapp);
+        let test = SendTest { channel: Channel::Push };
+        assert_eq!(decode::<SendTest>(test.payload()).expect("readable").lane(), Channel::Push.lane());
         let receipts = decode::<ApplyReceipts>(ApplyReceipts { receipts: Vec::new() }.payload()).expect("readable");
         assert!(receipts.receipts.is_empty());
         decode::<CountAnalytics>(CountAnalytics {}.payload()).expect("readable");

@@ -86,6 +86,7 @@ async fn fill(app: &App) {
     .await;
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
     fill_developers(app).await;
+    fill_texts(app).await;
 }
 
 /// A cause that is retried, whose trial failed, and messages in the inbox.
@@ -111,6 +112,40 @@ async fn fill_messages(app: &App) {
     app.accepted(&sample::event_with(json!({"event_type": "vehicle_ready", "send_at": "2026-01-21T14:30:00Z"}))).await;
     app.accepted(&sample::event_with(json!({"context": {"placa": "PBA-0042"}}))).await;
     app.drain().await;
+}
+
+/// A text with versions, remarks and a test; and a workshop with a matrix of its own.
+async fn fill_texts(app: &App) {
+    let editor = app.operator("editor").await;
+    let own = [
+        ("name", "Cita de mantenimiento"),
+        ("subject", "Su cita: {{Fecha}}, {{Hora}}"),
+        (
+            "body",
+            "<p>Hola, <strong>{{Nombre}}</strong>:</p>\n<p>Orden {{Orden}} de su {{Vehículo}}, kilometraje {{Kilometraje}}.</p>\n{% if Técnico %}<p>Lo atiende {{Técnico}}.</p>{% endif %}",
+        ),
+        ("channel", "email"),
+        ("target", "clients"),
+        ("taller_id", "norte"),
+        ("is_active", "on"),
+    ];
+    let page = editor.post_and_follow("/admin/templates/", &own).await;
+    let there =
+        page.split("action=\"/admin/templates/").nth(1).and_then(|rest| rest.split('/').next()).expect("its id");
+    let there = format!("/admin/templates/{there}/");
+    let mut changed = own.to_vec();
+    changed[2].1 = "<p>Hola, <strong>{{Nombre}}</strong>:</p>\n<p>Orden {{Orden}}.</p>";
+    editor.post_and_follow(&there, &changed).await;
+    let mut sent = own.to_vec();
+    sent.push(("address", "ana@example.com"));
+    assert_eq!(editor.post(&format!("{there}test/"), &sent).await.status, 303);
+    app.drain().await;
+    let path = "/admin/matrix/mantenimiento-preventivo/";
+    let of_norte = editor.page(&format!("{path}?taller_id=norte")).await;
+    let mut form = super::matrix::fields(&of_norte);
+    form.retain(|(name, _)| name != "phase-schedule.push.on");
+    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    editor.post_and_follow(path, &form).await;
 }
 
 /// A person who sees all, in this language and theme; what her cookie holds.

@@ -8,7 +8,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::config::Config;
 use recado_kernel::db::{self, Session};
 use recado_kernel::word_enum;
-use recado_notifications::{analytics, journal, notifications, searches};
+use recado_notifications::{analytics, journal, notifications, searches, test_sends};
 use recado_partners::{events, inbound, rejected};
 use recado_queue::context::Context;
 use recado_queue::jobs::Cleanup;
@@ -98,6 +98,7 @@ enum What {
     Erasures,
     Audit,
     BulkOperations,
+    TestSends,
 }
 
 word_enum!(What, "what a cleanup deletes");
@@ -122,6 +123,7 @@ impl What {
             Self::Erasures => searches::delete_before(session, ages.notifications, batch).await,
             Self::Audit => audit::delete_before(session, ages.notifications, batch).await,
             Self::BulkOperations => bulk::delete_before(session, ages.notifications, batch).await,
+            Self::TestSends => test_sends::delete_before(session, ages.tasks, batch).await,
         }
     }
 }

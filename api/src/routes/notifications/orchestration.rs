@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session, Violation};
 use recado_kernel::ids::Id;
@@ -60,14 +61,14 @@ async fn list(
 #[utoipa::path(post, path = "/", tag = "orchestration", request_body = OrchestrationDraft,
     responses((status = 201, description = "The configuration", body = OrchestrationView)))]
 async fn create(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Json(sent): Json<Changes>,
 ) -> Result<(StatusCode, axum::Json<OrchestrationView>), Problem> {
     let (draft, service) = of_a_service(sent.whole(OrchestrationDraft::default()), &*api.catalogue().await?)?;
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
-    let inserted = orchestration::insert(&mut session, &draft, service, api.context.clock.now()).await;
+    let inserted = orchestration::insert(&mut session, &draft, service, &may.actor(), api.context.clock.now()).await;
     let id = inserted.map_err(not_unique)?;
     session.commit().await?;
     Ok((StatusCode::CREATED, view(&api, id).await?))
@@ -90,12 +91,12 @@ async fn show(
     params(("id" = Id, Path, description = "Id of the configuration")), request_body = OrchestrationDraft,
     responses((status = 200, description = "The configuration", body = OrchestrationView)))]
 async fn replace(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(sent): Json<Changes>,
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
-    write(&api, id, |config| sent.whole(OrchestrationDraft::from(config))).await
+    write(&api, &may, id, |config| sent.whole(OrchestrationDraft::from(config))).await
 }
 
 /// Changes the fields that are sent. The matrix is not one of them.
@@ -103,24 +104,23 @@ async fn replace(
     params(("id" = Id, Path, description = "Id of the configuration")), request_body = OrchestrationDraft,
     responses((status = 200, description = "The configuration", body = OrchestrationView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
-    write(&api, id, |config| changes.over(OrchestrationDraft::from(config))).await
+    write(&api, &may, id, |config| changes.over(OrchestrationDraft::from(config))).await
 }
 
 /// Deletes a configuration with its matrix. Events then use the next one in force, or are refused.
 #[utoipa::path(delete, path = "/{id}", tag = "orchestration",
     params(("id" = Id, Path, description = "Id of the configuration")),
     responses((status = 204, description = "It is gone")))]
-async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+async fn delete(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
-    if !orchestration::delete(&mut session, id).await? {
-        return Err(Problem::NotFound);
-    }
+    let deleted = orchestration::delete(&mut session, id, &may.actor(), api.context.clock.now()).await?;
+    deleted.ok_or(Problem::NotFound)?;
     session.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -132,7 +132,7 @@ async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment
     params(("id" = Id, Path, description = "Id of the configuration")), request_body = MatrixWrite,
     responses((status = 200, description = "The configuration with its whole matrix", body = OrchestrationView)))]
 async fn update_matrix(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(MatrixWrite { configs }): Json<MatrixWrite>,
@@ -140,14 +140,14 @@ async fn update_matrix(
     let (catalogue, now) = (api.catalogue().await?, api.context.clock.now());
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
-    let config = orchestration::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let known = orchestration::cells(&mut session, id).await?;
-    let mut changes = Matrix::of(id, known).changed(configs, &catalogue, now);
+    let before = orchestration::Matrix::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let mut changes = Matrix::of(id, before.cells.clone()).changed(configs, &catalogue, now);
     let named: Vec<Id> = changes.cells.iter().filter_map(|(_, cell)| cell.template_id).collect();
-    changes.check_templates(&templates::find_many(&mut session, &named).await?, config.target);
+    changes.check_templates(&templates::find_many(&mut session, &named).await?, before.config.target);
     changes.errors.none_or_problem()?;
     let cells: Vec<Cell> = changes.cells.into_iter().map(|(_, cell)| cell).collect();
-    orchestration::write_cells(&mut session, id, &cells, now).await?;
+    let after = orchestration::Matrix { config: before.config.clone(), cells };
+    orchestration::save(&mut session, &before, &after, &may.actor(), now).await?;
     session.commit().await?;
     view(&api, id).await
 }
@@ -157,7 +157,7 @@ async fn update_matrix(
     params(("id" = Id, Path, description = "Id of the configuration")),
     responses((status = 200, description = "The configuration with its whole matrix", body = OrchestrationView)))]
 async fn initialize_phases(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
@@ -167,13 +167,14 @@ async fn initialize_phases(
     orchestration::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let of_phase = |phase: &catalogue::Phase| Channel::ALL.map(|channel| Cell::new(id, phase.id, channel, now));
     let whole: Vec<Cell> = catalogue.phases.iter().flat_map(of_phase).collect();
-    orchestration::add_cells(&mut session, &whole).await?;
+    orchestration::add_cells(&mut session, id, &whole, &may.actor(), now).await?;
     session.commit().await?;
     view(&api, id).await
 }
 
 async fn write(
     api: &Api,
+    may: &May<Admin>,
     id: Id,
     draft: impl FnOnce(Orchestration) -> Written<OrchestrationDraft>,
 ) -> Result<axum::Json<OrchestrationView>, Problem> {
@@ -181,20 +182,21 @@ async fn write(
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
     let config = orchestration::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let (draft, service) = of_a_service(draft(config), &catalogue)?;
-    save(&mut session, id, &draft, service, api.context.clock.now()).await.map_err(not_unique)?;
+    let (draft, service) = of_a_service(draft(config.clone()), &catalogue)?;
+    let (actor, now) = (may.actor(), api.context.clock.now());
+    save(&mut session, &config, &draft, service, (&actor, now)).await.map_err(not_unique)?;
     session.commit().await?;
     view(api, id).await
 }
 
 async fn save(
     session: &mut Session,
-    id: Id,
+    config: &Orchestration,
     draft: &OrchestrationDraft,
     service: Id,
-    now: Timestamp,
+    (actor, now): (&Actor, Timestamp),
 ) -> db::Result<()> {
-    orchestration::replace(session, id, draft, service, now).await?;
+    orchestration::replace(session, config, draft, service, actor, now).await?;
     orchestration::forget_misfits(session).await
 }
 

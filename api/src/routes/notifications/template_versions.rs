@@ -11,7 +11,7 @@ use recado_notifications::channels::Channel;
 use recado_notifications::orchestration;
 use recado_notifications::targets::Target;
 use recado_notifications::templates::versions::{self, Change, DiffLine, LineChange, Version};
-use recado_notifications::templates::{self, Template, TemplateKey};
+use recado_notifications::templates::{self, Template};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -106,7 +106,7 @@ async fn restore(
     check(&api, &version).await?;
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
-    versions::restore(&mut session, &version, &may.caller.label, api.context.clock.now()).await?;
+    versions::restore(&mut session, &version, &may.actor(), api.context.clock.now()).await?;
     orchestration::forget_misfits(&mut session).await?;
     session.commit().await?;
     written(&api, id, language).await
@@ -314,24 +314,13 @@ struct UsageView {
 
 impl UsageView {
     fn of(template: &Template, catalogue: &Catalogue) -> Self {
-        let key = TemplateKey {
-            channel: template.channel,
-            target: template.target,
-            event_type: template.event_type.as_deref().unwrap_or_default(),
-            service_type_id: template.service_type_id,
-            subtype_id: template.subtype_id,
-            phase_id: template.phase_id,
-            taller_id: template.taller_id.as_deref(),
-        };
-        let fitting = templates::fitting(catalogue.templates.iter(), &key);
-        let place = fitting.iter().position(|one| one.id == template.id);
-        let (before, behind) = fitting.split_at(place.unwrap_or(fitting.len()));
+        let (beats, loses_to) = catalogue.rivals(template);
         let rivals =
             |found: &[&Template]| found.iter().map(|one| Rival { id: one.id, name: one.name.clone() }).collect();
         Self {
             cells: catalogue.uses(template).iter().map(|one| CellUse::of(one, catalogue)).collect(),
-            beats: rivals(behind.get(1..).unwrap_or_default()),
-            loses_to: rivals(before),
+            beats: rivals(&beats),
+            loses_to: rivals(&loses_to),
         }
     }
 }

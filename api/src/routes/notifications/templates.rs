@@ -15,8 +15,9 @@ use recado_notifications::dispatch::{CUSTOM, EVENT_TYPES};
 use recado_notifications::orchestration;
 use recado_notifications::sent_variables;
 use recado_notifications::targets::Target;
-use recado_notifications::templates::rendering::{CompiledTemplate, Context, VARIABLES, sample_context};
+use recado_notifications::templates::rendering::{CompiledTemplate, Context, Rendered, VARIABLES, sample_context};
 use recado_notifications::templates::{self, Template, TemplateDraft, TemplateFilter, TemplateKey, TemplateScope};
+use recado_notifications::test_sends::{self, NewTest, Refusal, TestSend, To};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -40,6 +41,8 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(preview))
         .routes(routes!(variables))
         .routes(routes!(for_context))
+        .routes(routes!(send_test))
+        .routes(routes!(show_test))
         .routes(routes!(show, replace, change, delete))
 }
 
@@ -69,19 +72,19 @@ async fn list(
         (status = 422, description = "The Idempotency-Key was used for another request"),
     ))]
 async fn create(
-    May { caller, .. }: May<Admin>,
+    may: May<Admin>,
     Spoken(language): Spoken,
     State(api): State<Arc<Api>>,
     Once { key, body: sent }: Once<Changes>,
 ) -> Result<Created<TemplateView>, Problem> {
     let (draft, place) = checked(&api, &*api.catalogue().await?, sent.whole(TemplateDraft::default())).await?;
     let mut session = api.context.db.begin().await?;
-    if let Some(made) = key.made::<Id>(&mut session, &caller, api.context.clock.now()).await? {
+    if let Some(made) = key.made::<Id>(&mut session, &may.caller, api.context.clock.now()).await? {
         return Ok(Created::Before(view(&api, made).await?.0));
     }
     catalogue_version::touch(&mut session).await?;
-    let id = templates::insert(&mut session, &draft, place, &caller.label, api.context.clock.now()).await?;
-    key.keep(&mut session, &caller, &id).await?;
+    let id = templates::insert(&mut session, &draft, place, &may.actor(), api.context.clock.now()).await?;
+    key.keep(&mut session, &may.caller, &id).await?;
     session.commit().await?;
     Ok(Created::Now(written(&api, id, language).await?.0))
 }
@@ -131,9 +134,8 @@ async fn change(
 async fn delete(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
-    if !templates::delete(&mut session, id, &may.caller.label, api.context.clock.now()).await? {
-        return Err(Problem::NotFound);
-    }
+    let deleted = templates::delete(&mut session, id, &may.actor(), api.context.clock.now()).await?;
+    deleted.ok_or(Problem::NotFound)?;
     session.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -189,6 +191,78 @@ async fn for_context(
     found.await?.map(axum::Json)
 }
 
+/// Sends a text to yourself, to see how it arrives: to an address, or as a push to the devices of a customer.
+///
+/// It leaves through the accounts that a message would take, begins with `[Prueba]`, and is tried once. It is no notification: no list,
+/// count or failure knows it, and the address is forgotten when it has ended. Ten within an hour. `tests/{id}/` tells what became of it.
+#[utoipa::path(post, path = "/{id}/test", tag = "templates", params(("id" = Id, Path, description = "Id of the template")),
+    request_body = TestRequest, responses(
+        (status = 202, description = "It is on its way", body = TestSend),
+        (status = 400, description = "Variables are missing in `context`; or fields are wrong, as everywhere",
+            body = MissingVariables)))]
+async fn send_test(
+    may: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+    Json(request): Json<TestRequest>,
+) -> Result<(StatusCode, axum::Json<TestSend>), Problem> {
+    let template = api.catalogue().await?.template(id).cloned().ok_or(Problem::NotFound)?;
+    let to = match (&request.address, &request.customer_id) {
+        (Some(address), None) => To::Address(address.clone()),
+        (None, Some(customer_id)) => To::Devices(customer_id.clone()),
+        _ => return Err(refused(&Refusal::WrongKind)),
+    };
+    let strict_case = api.context.config.template_strict_case;
+    let texts = PreviewRequest {
+        subject: Some(request.subject.unwrap_or_else(|| template.subject.clone())),
+        body: request.body.unwrap_or_else(|| Verbatim(template.body.clone())),
+        context: request.context,
+        event_type: None,
+    };
+    let words = off_runtime(move || texts.rendered(strict_case)).await??;
+    let test = NewTest { template_id: id, channel: template.channel, taller_id: template.taller_id, to, words };
+    let sent = test_sends::start(&api.context, test, &may.actor()).await?.map_err(|refusal| refused(&refusal))?;
+    let sent = test_sends::find(&mut api.context.db.read().await?, sent).await?.ok_or(Problem::NotFound)?;
+    Ok((StatusCode::ACCEPTED, axum::Json(sent)))
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    FieldErrors::one(refusal.field(), refusal.sentence()).into()
+}
+
+/// What became of a test.
+#[utoipa::path(get, path = "/tests/{id}", tag = "templates", params(("id" = Id, Path, description = "Id of the test")),
+    responses((status = 200, description = "The test", body = TestSend)))]
+async fn show_test(
+    _: May<Read>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+) -> Result<axum::Json<TestSend>, Problem> {
+    let found = test_sends::find(&mut api.context.db.read().await?, id).await?;
+    found.map(axum::Json).ok_or(Problem::NotFound)
+}
+
+request! {
+    /// Where a test goes, and what it says if not the text as it is saved.
+    #[derive(Debug, ToSchema)]
+    #[schema(as = TemplateTest)]
+    struct TestRequest {
+        /// A mail address or a number, for an email or a WhatsApp.
+        #[schema(examples("ana@example.com"))]
+        address: Option<String>,
+        /// A customer, whose devices get a push.
+        customer_id: Option<String>,
+        /// Another subject than the one that is saved.
+        subject: Option<String>,
+        /// Another message than the one that is saved.
+        #[schema(value_type = Option<String>)]
+        body: Option<Verbatim>,
+        /// Values for the variables. Without it the examples of `variables/` stand in.
+        #[schema(value_type = Option<Object>)]
+        context: Option<Map<String, Value>>,
+    }
+}
+
 async fn write(
     api: &Arc<Api>,
     (may, language): (&May<Admin>, Language),
@@ -199,8 +273,8 @@ async fn write(
     let mut session = api.context.db.begin().await?;
     catalogue_version::touch(&mut session).await?;
     let template = templates::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let (draft, place) = checked(api, &catalogue, draft(template)).await?;
-    templates::replace(&mut session, id, &draft, place, &may.caller.label, api.context.clock.now()).await?;
+    let (draft, place) = checked(api, &catalogue, draft(template.clone())).await?;
+    templates::replace(&mut session, &template, &draft, place, &may.actor(), api.context.clock.now()).await?;
     orchestration::forget_misfits(&mut session).await?;
     session.commit().await?;
     written(api, id, language).await
@@ -482,6 +556,12 @@ request! {
 
 impl PreviewRequest {
     fn render(&self, strict_case: bool) -> Result<Preview, Problem> {
+        let rendered = self.rendered(strict_case)?;
+        let subject = self.subject.is_some().then_some(rendered.subject);
+        Ok(Preview { preview: rendered.body, subject, is_html: rendered.html, warnings: Vec::new() })
+    }
+
+    fn rendered(&self, strict_case: bool) -> Result<Rendered, Problem> {
         let (subject, Verbatim(body)) = (self.subject.as_deref().unwrap_or_default(), &self.body);
         let mut errors = FieldErrors::default();
         for flaw in templates::flaws(subject, body, strict_case) {
@@ -502,10 +582,7 @@ impl PreviewRequest {
             let template_variables = compiled.variables().iter().map(|variable| variable.label.clone()).collect();
             return Err(Problem::MissingVariables { missing: compiled.labels(&missing), template_variables });
         }
-        let rendered =
-            compiled.render(&values).map_err(|error| FieldErrors::one(error.part.as_str(), error.explanation()))?;
-        let subject = self.subject.is_some().then_some(rendered.subject);
-        Ok(Preview { preview: rendered.body, subject, is_html: rendered.html, warnings: Vec::new() })
+        compiled.render(&values).map_err(|error| FieldErrors::one(error.part.as_str(), error.explanation()).into())
     }
 }
 

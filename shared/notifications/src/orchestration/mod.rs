@@ -1,14 +1,18 @@
 //! Who is told what, on which channels: the matrix of phase × channel that a workshop configures.
 
+mod matrix;
 mod selection;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+pub use self::matrix::{Matrix, give_back, make, save};
 pub use self::selection::{Channels, Person, SkipReason, SkippedChannel, choose, reason};
 use crate::channels::Channel;
 use crate::targets::Target;
 use crate::templates::Template;
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Rows, Session};
 use recado_kernel::fields::check_text;
@@ -65,7 +69,7 @@ pub struct Orchestration {
 }
 
 /// One cell of its matrix.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Cell {
     pub id: Id,
     pub config_id: Id,
@@ -182,6 +186,33 @@ impl OrchestrationDraft {
     }
 }
 
+impl OrchestrationDraft {
+    /// The configuration that the draft makes.
+    fn of_service(&self, id: Id, service: Id, now: Timestamp) -> Orchestration {
+        Orchestration {
+            id,
+            service_type_id: service,
+            target: self.target,
+            taller_id: self.taller_id.clone(),
+            is_active: self.is_active,
+            description: self.description.clone(),
+            delivery_mode: self.delivery_mode,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+impl Orchestration {
+    /// What the audit log keeps of it, besides its cells.
+    fn facts(&self) -> Value {
+        json!({
+            "service_type": self.service_type_id, "target": self.target, "taller_id": self.taller_id,
+            "is_active": self.is_active, "description": self.description, "delivery_mode": self.delivery_mode,
+        })
+    }
+}
+
 impl From<Orchestration> for OrchestrationDraft {
     fn from(config: Orchestration) -> Self {
         Self {
@@ -246,6 +277,20 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Orchestration>
     sql!(one Orchestration, session, (&format!("select {COLUMNS} from orchestration_configs where id = $1")), id)
 }
 
+/// The configuration of exactly this service, audience and workshop, in force or not.
+pub async fn find_own(
+    session: &mut Session,
+    service: Id,
+    target: Target,
+    taller_id: Option<&str>,
+) -> Result<Option<Orchestration>> {
+    sql!(one Orchestration, session,
+        (&format!("select {COLUMNS} from orchestration_configs
+                   where service_type_id = $1 and target = $2 and coalesce(taller_id, '') = $3")),
+        service, target, taller_id.unwrap_or_default()
+    )
+}
+
 /// The cells of one configuration.
 pub async fn cells(session: &mut Session, config: Id) -> Result<Vec<Cell>> {
     sql!(all Cell, session, (&format!("select {CELL_COLUMNS} from phase_channel_configs where config_id = $1")), config)
@@ -253,44 +298,70 @@ pub async fn cells(session: &mut Session, config: Id) -> Result<Vec<Cell>> {
 
 /// Writes a new configuration without cells, and returns its id. A second one for the same service, audience and workshop
 /// violates `orchestration_configs_key`.
-pub async fn insert(session: &mut Session, draft: &OrchestrationDraft, service: Id, now: Timestamp) -> Result<Id> {
+pub async fn insert(
+    session: &mut Session,
+    draft: &OrchestrationDraft,
+    service: Id,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Id> {
     let id = Id::new(now);
-    sql!(run, session,
-        "insert into orchestration_configs (id, service_type_id, target, taller_id, is_active, description, delivery_mode,
-             created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
-        id, service, draft.target, draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
-        draft.delivery_mode, now
-    )?;
+    insert_row(session, &draft.of_service(id, service, now)).await?;
+    let act = Act::new("create", "orchestration", id).made(json!(draft.of_service(id, service, now).facts()));
+    audit::write(session, actor, &act, now).await?;
     Ok(id)
 }
 
-/// Replaces a configuration; false when there is none. Another one for the same service, audience and workshop violates
+async fn insert_row(session: &mut Session, config: &Orchestration) -> Result<()> {
+    sql!(run, session,
+        "insert into orchestration_configs (id, service_type_id, target, taller_id, is_active, description, delivery_mode,
+             created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        config.id, config.service_type_id, config.target, config.taller_id.as_deref(), config.is_active,
+        config.description.as_str(), config.delivery_mode, config.created_at, config.updated_at
+    )?;
+    Ok(())
+}
+
+/// Replaces a configuration as it was read in this transaction. Another one for the same service, audience and workshop violates
 /// `orchestration_configs_key`.
 pub async fn replace(
     session: &mut Session,
-    id: Id,
+    config: &Orchestration,
     draft: &OrchestrationDraft,
     service: Id,
+    actor: &Actor,
     now: Timestamp,
-) -> Result<bool> {
-    let written = sql!(run, session,
+) -> Result<()> {
+    let written = draft.of_service(config.id, service, now);
+    replace_row(session, &written).await?;
+    let act = Act::new("change", "orchestration", config.id).changed(config.facts(), written.facts());
+    audit::write(session, actor, &act, now).await
+}
+
+async fn replace_row(session: &mut Session, config: &Orchestration) -> Result<()> {
+    sql!(run, session,
         "update orchestration_configs set service_type_id = $2, target = $3, taller_id = $4, is_active = $5, description = $6,
              delivery_mode = $7, updated_at = $8
          where id = $1",
-        id, service, draft.target, draft.taller_id.as_deref(), draft.is_active, draft.description.as_str(),
-        draft.delivery_mode, now
+        config.id, config.service_type_id, config.target, config.taller_id.as_deref(), config.is_active,
+        config.description.as_str(), config.delivery_mode, config.updated_at
     )?;
-    Ok(written > 0)
+    Ok(())
 }
 
-/// Deletes a configuration with its cells; false when there is none.
-pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
-    Ok(sql!(run, session, "delete from orchestration_configs where id = $1", id)? > 0)
+/// Deletes a configuration with its cells. Returns the entry in the audit log from which it can be [given back](give_back); `None` when
+/// there is none.
+pub async fn delete(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<Option<Id>> {
+    let Some(matrix) = Matrix::find(session, id).await? else { return Ok(None) };
+    let facts = matrix.facts(session).await?;
+    sql!(run, session, "delete from orchestration_configs where id = $1", id)?;
+    let act = Act::new("delete", "orchestration", id).changed(facts, json!({}));
+    audit::write_known(session, actor, &act, now).await.map(Some)
 }
 
 /// Writes cells of one configuration, whether they are there or not.
-pub async fn write_cells(session: &mut Session, config: Id, cells: &[Cell], now: Timestamp) -> Result<()> {
+async fn write_cells(session: &mut Session, config: Id, cells: &[Cell], now: Timestamp) -> Result<()> {
     sql!(run, session,
         "insert into phase_channel_configs (id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds)
          select id, config_id, phase_id, channel, enabled, template_id, await_receipt, await_seconds
@@ -307,8 +378,14 @@ pub async fn write_cells(session: &mut Session, config: Id, cells: &[Cell], now:
 }
 
 /// Writes those of the cells that are not there yet, and returns how many that were.
-pub async fn add_cells(session: &mut Session, cells: &[Cell]) -> Result<u64> {
-    sql!(
+pub async fn add_cells(
+    session: &mut Session,
+    config: Id,
+    cells: &[Cell],
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<u64> {
+    let added = sql!(
         run,
         session,
         "insert into phase_channel_configs (id, config_id, phase_id, channel, enabled)
@@ -316,7 +393,12 @@ pub async fn add_cells(session: &mut Session, cells: &[Cell]) -> Result<u64> {
          from rows($1 as phase_channel_configs: id, config_id, phase_id, channel, enabled)
          where true on conflict (config_id, phase_id, channel) do nothing",
         Rows::new(cells)
-    )
+    )?;
+    if added > 0 {
+        let act = Act::new("initialize", "orchestration", config).made(json!({ "cells_added": added }));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(added)
 }
 
 /// Takes away the names of templates that are for another channel or audience than their cell, after one or the other has

@@ -1,15 +1,19 @@
 //! Texts that staff write, and which of them fits an event best.
 
+pub mod occasion;
+pub mod remarks;
 pub mod rendering;
 pub mod versions;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use self::rendering::{CompiledTemplate, Context, TemplateError, normalise, sample_context};
 use self::versions::{Change, Written};
 use crate::channels::Channel;
 use crate::targets::Target;
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::fields::check_text;
@@ -52,6 +56,24 @@ pub struct TemplateKey<'a> {
 }
 
 impl Template {
+    /// Where in the work of a workshop it belongs.
+    pub fn place(&self) -> TemplateScope {
+        TemplateScope { service_type_id: self.service_type_id, subtype_id: self.subtype_id, phase_id: self.phase_id }
+    }
+
+    /// An event that is in all about what the template is about: where it fits best, if anywhere.
+    pub fn own_key(&self) -> TemplateKey<'_> {
+        TemplateKey {
+            channel: self.channel,
+            target: self.target,
+            event_type: self.event_type.as_deref().unwrap_or_default(),
+            service_type_id: self.service_type_id,
+            subtype_id: self.subtype_id,
+            phase_id: self.phase_id,
+            taller_id: self.taller_id.as_deref(),
+        }
+    }
+
     /// How well the template fits: `None` when it does not, else greater is better.
     ///
     /// Channel and target must be equal; everything else is equal or left open. What is said of the event itself weighs
@@ -261,18 +283,17 @@ pub const LONGEST_PREVIEW: usize = 300;
 /// The beginning of a template's message with the examples of [`rendering::VARIABLES`]. A variable that has none there stands as
 /// `[Kilometraje]`. A template that cannot be rendered like this shows its own text.
 pub fn preview(body: &str, compiled: Option<&CompiledTemplate>, strict_case: bool) -> String {
-    let rendered = compiled.and_then(|compiled| {
-        let sample = sample_context(strict_case);
-        let missing = compiled.variables().iter().filter(|variable| sample.get(&variable.id).is_none());
-        let filled = missing.fold(sample.clone(), |values: Context, variable| {
-            values.with(&variable.id, &format!("[{}]", variable.label))
-        });
-        compiled.render(&filled).ok()
-    });
+    let rendered = compiled.and_then(|compiled| compiled.render(&filled(compiled, &sample_context(strict_case))).ok());
     match rendered {
         Some(rendered) => excerpt(&rendered.body, LONGEST_PREVIEW),
         None => excerpt(body, LONGEST_PREVIEW),
     }
+}
+
+/// These values, and for each variable that has none its name in brackets: `[Kilometraje]`.
+pub fn filled(compiled: &CompiledTemplate, values: &Context) -> Context {
+    let missing = compiled.variables().iter().filter(|variable| values.get(&variable.id).is_none());
+    missing.fold(values.clone(), |values, variable| values.with(&variable.id, &format!("[{}]", variable.label)))
 }
 
 /// At most `longest` characters from the beginning. What is cut ends with `…`, and not in the middle of a tag or an entity.
@@ -316,7 +337,7 @@ pub async fn insert(
     session: &mut Session,
     draft: &TemplateDraft,
     place: TemplateScope,
-    author: &str,
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<Id> {
     let id = Id::new(now);
@@ -328,20 +349,37 @@ pub async fn insert(
         draft.target, draft.event_type.as_deref(), place.service_type_id, place.subtype_id, place.phase_id,
         draft.taller_id.as_deref(), draft.is_default, draft.is_active, false, now
     )?;
-    versions::keep(session, &[id], &Written::by(author, Change::Created, now)).await?;
+    versions::keep(session, &[id], &Written::by(&actor.name, Change::Created, now)).await?;
+    audit::write(session, actor, &Act::new("create", "template", id).made(facts(draft, place, 1)), now).await?;
     Ok(id)
 }
 
-/// Replaces a template, which makes a new version; false when there is none.
+/// What the audit log keeps of a template: all but the message itself, which is in the version that it names.
+fn facts(draft: &TemplateDraft, place: TemplateScope, version: i32) -> Value {
+    json!({
+        "version": version, "name": draft.name, "subject": draft.subject, "channel": draft.channel,
+        "target": draft.target, "event_type": draft.event_type, "service_type": place.service_type_id,
+        "subtype": place.subtype_id, "phase": place.phase_id, "taller_id": draft.taller_id,
+        "is_default": draft.is_default, "is_active": draft.is_active,
+    })
+}
+
+/// The same of a template that is there.
+fn facts_of(template: &Template) -> Value {
+    facts(&TemplateDraft::from(template.clone()), template.place(), template.version)
+}
+
+/// Replaces a template as it was read in this transaction, which makes a new version.
 pub async fn replace(
     session: &mut Session,
-    id: Id,
+    template: &Template,
     draft: &TemplateDraft,
     place: TemplateScope,
-    author: &str,
+    actor: &Actor,
     now: Timestamp,
-) -> Result<bool> {
-    let written = sql!(
+) -> Result<()> {
+    let id = template.id;
+    sql!(
         run,
         session,
         "update templates set name = $2, subject = $3, body = $4, channel = $5, target = $6, event_type = $7,
@@ -363,16 +401,21 @@ pub async fn replace(
         draft.is_active,
         now
     )?;
-    versions::keep(session, &[id], &Written::by(author, Change::Changed, now)).await?;
-    Ok(written > 0)
+    versions::keep(session, &[id], &Written::by(&actor.name, Change::Changed, now)).await?;
+    let act = Act::new("change", "template", id).changed(facts_of(template), facts(draft, place, template.version + 1));
+    audit::write(session, actor, &act, now).await
 }
 
-/// Deletes a template; false when there is none. Cells that name it go back to the best match. Its versions stay, with one that says who
-/// deleted it.
-pub async fn delete(session: &mut Session, id: Id, author: &str, now: Timestamp) -> Result<bool> {
+/// Deletes a template, and returns what it was, if it was there. Cells that name it go back to the best match. Its versions stay, with
+/// one that says who deleted it.
+pub async fn delete(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<Option<Template>> {
+    let Some(template) = find(session, id).await? else { return Ok(None) };
     sql!(run, session, "update templates set version = version + 1 where id = $1", id)?;
-    versions::keep(session, &[id], &Written::by(author, Change::Deleted, now)).await?;
-    Ok(sql!(run, session, "delete from templates where id = $1", id)? > 0)
+    versions::keep(session, &[id], &Written::by(&actor.name, Change::Deleted, now)).await?;
+    sql!(run, session, "delete from templates where id = $1", id)?;
+    let act = Act::new("delete", "template", id).changed(facts_of(&template), json!({}));
+    audit::write(session, actor, &act, now).await?;
+    Ok(Some(template))
 }
 
 #[cfg(test)]

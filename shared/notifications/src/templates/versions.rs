@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Ids, Numbers, Result, Session};
 use recado_kernel::ids::Id;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 use utoipa::ToSchema;
 
-use super::TemplateDraft;
+use super::{TemplateDraft, TemplateScope, facts, facts_of};
 use crate::channels::Channel;
 use crate::targets::Target;
 
@@ -56,6 +57,13 @@ pub struct Version {
     pub taller_id: Option<String>,
     pub is_default: bool,
     pub is_active: bool,
+}
+
+impl Version {
+    /// Where in the work of a workshop it belonged.
+    pub fn place(&self) -> TemplateScope {
+        TemplateScope { service_type_id: self.service_type_id, subtype_id: self.subtype_id, phase_id: self.phase_id }
+    }
 }
 
 /// The texts and their place, as they stand in both tables.
@@ -110,6 +118,15 @@ pub async fn list(session: &mut Session, template: Id, limit: i64, offset: i64) 
     Ok((found, count.map_or(0, |(count,)| count)))
 }
 
+/// The versions of a template that came before one, the newest first. None when there never was such a template.
+pub async fn before(session: &mut Session, template: Id, version: Option<i32>, limit: i64) -> Result<Vec<Version>> {
+    sql!(all Version, session,
+        (&format!("select template_id, version, change, restored_from, author, written_at, {TEXT} from template_versions
+                   where template_id = $1 and version < $2 order by version desc limit $3")),
+        template, version.unwrap_or(i32::MAX), limit
+    )
+}
+
 /// Those of the versions that there are.
 pub async fn find_many(session: &mut Session, template: Id, versions: &[i32]) -> Result<Vec<Version>> {
     sql!(all Version, session,
@@ -120,7 +137,8 @@ pub async fn find_many(session: &mut Session, template: Id, versions: &[i32]) ->
 }
 
 /// Makes the template what it was in a version, which is a new version; also when it was deleted since.
-pub async fn restore(session: &mut Session, version: &Version, author: &str, now: Timestamp) -> Result<()> {
+pub async fn restore(session: &mut Session, version: &Version, actor: &Actor, now: Timestamp) -> Result<()> {
+    let before = super::find(session, version.template_id).await?;
     let stands = sql!(
         run,
         session,
@@ -150,8 +168,13 @@ pub async fn restore(session: &mut Session, version: &Version, author: &str, now
         )?;
     }
     let written =
-        Written { author: Some(author), change: Change::Restored, restored_from: Some(version.version), at: now };
-    keep(session, &[version.template_id], &written).await
+        Written { author: Some(&actor.name), change: Change::Restored, restored_from: Some(version.version), at: now };
+    keep(session, &[version.template_id], &written).await?;
+    let newest = super::find(session, version.template_id).await?.map_or(version.version, |template| template.version);
+    let after = facts(&TemplateDraft::from(version), version.place(), newest);
+    let before = before.as_ref().map_or_else(|| json!({}), facts_of);
+    let act = Act::new("restore", "template", version.template_id).changed(before, after);
+    audit::write(session, actor, &act, now).await
 }
 
 impl From<&Version> for TemplateDraft {

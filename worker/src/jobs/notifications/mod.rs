@@ -8,6 +8,7 @@ mod dispatch;
 mod receipts;
 mod reminders;
 mod retry_failed;
+mod test_sends;
 mod vehicles;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) fn register(jobs: &mut Jobs, system: Notifications) -> Result<(), Pro
     });
     jobs.add(&notifier, delivery::send);
     jobs.add(&notifier, retry_failed::run);
+    jobs.add(&notifier, test_sends::send);
     jobs.add(&notifier, dispatch::again);
     jobs.add(&notifier, customers::sync);
     jobs.add(&notifier, vehicles::sync);

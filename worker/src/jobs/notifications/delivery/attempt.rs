@@ -8,6 +8,7 @@ use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::notifications::attempts::{Attempt, Outcome};
 use recado_notifications::notifications::{Change, pacing};
+use recado_notifications::plain_text::plain_text;
 use recado_notifications::push;
 use recado_notifications::targets::Target;
 use recado_notifications::unsubscribe::Unsubscription;
@@ -18,7 +19,7 @@ use super::Delivery;
 use super::effects::Delivered;
 use crate::channels::{
     Account, Message, Recipient, SendFailure, SendReceipt, Subscription, channels_failure, is_accounts_fault,
-    not_configured, plain_text,
+    not_configured,
 };
 use crate::registry::JobError;
 

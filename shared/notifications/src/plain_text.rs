@@ -11,7 +11,7 @@ use std::collections::HashMap;
 const MAX_DEPTH: usize = 6;
 
 /// The words of an HTML document, with its links as footnotes.
-pub(crate) fn plain_text(html: &str) -> String {
+pub fn plain_text(html: &str) -> String {
     let mut writer = Writer::with_capacity(html.len() / 2);
     let mut rest = html;
     while let Some(start) = rest.find('<') {
