@@ -1,6 +1,7 @@
 //! The systems of this program, on one page: all its processes agree on them. What looks at all of them at once stands here too.
 
 pub mod diagnosis;
+pub mod erasure;
 
 use recado_conversations::system::CONVERSATIONS;
 use recado_crm::system::CRM;
