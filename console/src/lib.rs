@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
+use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
 use tokio_util::sync::CancellationToken;
 
@@ -55,12 +56,14 @@ struct Console {
     context: Context,
     live: Arc<Live>,
     throttle: Throttle,
+    notifications: Notifications,
 }
 
 /// The pages. Streams end when `stop` does.
 pub fn router<S: Clone + Send + Sync + 'static>(context: Context, stop: CancellationToken) -> Router<S> {
     let live = Live::new(context.clone(), stop);
-    let console = Arc::new(Console { context, live, throttle: Throttle::default() });
+    let notifications = Notifications::new(context.clone());
+    let console = Arc::new(Console { context, live, throttle: Throttle::default(), notifications });
     let router = pages::all().router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
     Router::new().merge(router.with_state(console))
 }

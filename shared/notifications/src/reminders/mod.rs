@@ -73,7 +73,7 @@ word_enum!(Status, "a status");
 
 impl Status {
     /// Whether its service is still to come.
-    fn is_open(self) -> bool {
+    pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Notified | Self::Overdue)
     }
 }
@@ -194,7 +194,7 @@ impl ReminderDraft {
 
 impl ReminderDraft {
     /// The first day on which its date makes it due.
-    fn due_on(&self) -> Option<NaiveDate> {
+    pub fn due_on(&self) -> Option<NaiveDate> {
         let target = self.kind.by_date().then_some(self.target_date)??;
         Some(due_from(target, self.notify_before_days))
     }
