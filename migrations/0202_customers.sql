@@ -91,6 +91,8 @@ create table reminders (
     status text not null,
     notify_before_days integer not null,
     notify_before_km integer not null,
+    -- The first day on which it is due by its date: that many days before it. Null where its date does not count.
+    due_on date,
     -- Counts how often it became due; a cycle is announced once.
     due_cycle integer not null,
     last_notified_at timestamptz,
@@ -102,5 +104,8 @@ create table reminders (
 
 create index reminders_vehicle on reminders (vehicle_id);
 create index reminders_open on reminders (target_date) where status in ('pending', 'notified');
+-- Whom we write to on which morning; and those that kilometres may make due.
+create index reminders_due on reminders (due_on, id) where status = 'pending';
+create index reminders_distance on reminders (id) where status = 'pending' and kind <> 'date';
 -- The newest of a status.
 create index reminders_status on reminders (status, id);

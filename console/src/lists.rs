@@ -93,6 +93,28 @@ impl Around {
     }
 }
 
+impl Around {
+    /// As [`of`](Self::of), of rows whose place is a text of ours.
+    pub(crate) fn of_texts(
+        asked: &Asked,
+        path: &str,
+        first: Option<String>,
+        last: Option<String>,
+        has_more: bool,
+    ) -> Self {
+        let (is_after, is_before) = (asked.text("after").is_some(), asked.text("before").is_some());
+        let link = |name: &str, place: Option<String>| {
+            place.map(|place| format!("{path}?{}", asked.with(&PLACE, &[(name, &place)])))
+        };
+        let has_newer = is_after || (is_before && has_more);
+        let has_older = is_before || has_more;
+        Self {
+            newer: if has_newer { link("before", first) } else { None },
+            older: if has_older { link("after", last) } else { None },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,7 +64,15 @@ const GROUPS: &[Group] = &[
             link("bulk", "bulk-title", "/admin/bulk/"),
         ],
     },
-    Group { word: "people", links: &[] },
+    Group {
+        word: "people",
+        links: &[
+            link("customers", "customers-title", "/admin/customers/").key("c"),
+            link("vehicles", "vehicles-title", "/admin/vehicles/"),
+            link("reminders", "reminders-title", "/admin/reminders/"),
+            link("suppressions", "suppressions-title", "/admin/suppressions/"),
+        ],
+    },
     Group {
         word: "texts",
         links: &[

@@ -8,6 +8,7 @@ use askama::filters::HtmlSafe;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use chrono::NaiveDate;
 use fluent_bundle::FluentArgs;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::errors::explain;
@@ -127,6 +128,11 @@ impl Page {
             at.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ"),
             self.visit.zone.name(),
         ))
+    }
+
+    /// A day on a wall calendar.
+    pub(crate) fn date(&self, day: &NaiveDate) -> String {
+        self.visit.words.date(*day)
     }
 
     pub(crate) fn heading(&self) -> String {

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use chrono::{Datelike, Timelike};
+use chrono::{Datelike, NaiveDate, Timelike};
 use chrono_tz::Tz;
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
@@ -101,6 +101,16 @@ impl Words {
         args.set("year", local.year().to_string());
         args.set("time", format!("{:02}:{:02}:{:02}", local.hour(), local.minute(), local.second()));
         self.say("moment", Some(&args))
+    }
+
+    /// A day: `Fri 27 Nov 2026`.
+    pub(crate) fn date(&self, day: NaiveDate) -> String {
+        let mut args = FluentArgs::new();
+        args.set("weekday", self.say(&format!("people-weekday-{}", day.weekday().number_from_monday()), None));
+        args.set("day", day.day().to_string());
+        args.set("month", self.say(&format!("month-{}", day.month()), None));
+        args.set("year", day.year().to_string());
+        self.say("people-date", Some(&args))
     }
 }
 

@@ -12,6 +12,7 @@ use recado_kernel::time_of_day::TimeOfDay;
 use recado_notifications::channels::Channel;
 use recado_notifications::notifications::Status;
 use recado_notifications::orchestration::{AwaitedReceipt, DeliveryMode};
+use recado_notifications::suppressions::Reason;
 use recado_notifications::targets::Target;
 use serde_json::{Map, Number, Value};
 
@@ -318,6 +319,12 @@ impl Field for Status {
 }
 
 impl Field for RequestStatus {
+    fn read(value: Value) -> Result<Self, String> {
+        choice(value, Self::ALL, Self::as_str)
+    }
+}
+
+impl Field for Reason {
     fn read(value: Value) -> Result<Self, String> {
         choice(value, Self::ALL, Self::as_str)
     }

@@ -6,6 +6,8 @@ mod account;
 mod audit;
 mod bulk;
 mod codes;
+mod customer;
+mod customers;
 mod dry_run;
 mod events;
 mod failures;
@@ -17,8 +19,10 @@ mod matrix;
 mod notifications;
 mod providers;
 mod queues;
+mod reminders;
 mod schedules;
 mod search;
+mod suppressions;
 mod tasks;
 mod template_preview;
 mod template_tests;
@@ -27,6 +31,7 @@ mod templates;
 mod texts;
 mod today;
 mod users;
+mod vehicles;
 mod views;
 mod workers;
 mod workshops;
@@ -95,6 +100,38 @@ pub(crate) fn all() -> Routes {
         .action("/admin/bulk/{id}/stop", bulk::stop)
         .action("/admin/bulk/{id}/resume", bulk::resume)
         // People
+        .page("/admin/customers", customers::list)
+        .action("/admin/customers", customers::create)
+        .page("/admin/customers/new", customers::new)
+        .page("/admin/customers/{customer_id}", customer::show)
+        .action("/admin/customers/{customer_id}", customers::save)
+        .page("/admin/customers/{customer_id}/edit", customers::edit)
+        .action("/admin/customers/{customer_id}/preferences", customer::arrange)
+        .action("/admin/customers/{customer_id}/reveal", customer::reveal)
+        .action("/admin/customers/{customer_id}/suppress", customer::suppress)
+        .action("/admin/customers/{customer_id}/devices/{id}/remove", customer::remove_device)
+        .action("/admin/customers/{customer_id}/delete", customer::delete)
+        .action("/admin/customers/{customer_id}/erase", customer::erase)
+        .page("/admin/vehicles", vehicles::list)
+        .action("/admin/vehicles", vehicles::create)
+        .page("/admin/vehicles/new", vehicles::new)
+        .page("/admin/vehicles/{id}", vehicles::show)
+        .action("/admin/vehicles/{id}", vehicles::save)
+        .action("/admin/vehicles/{id}/delete", vehicles::delete)
+        .page("/admin/reminders", reminders::list)
+        .action("/admin/reminders", reminders::create)
+        .page("/admin/reminders/new", reminders::new)
+        .page("/admin/reminders/rehearsal", reminders::rehearse)
+        .page("/admin/reminders/{id}", reminders::show)
+        .action("/admin/reminders/{id}", reminders::save)
+        .action("/admin/reminders/{id}/complete", reminders::complete)
+        .action("/admin/reminders/{id}/cancel", reminders::cancel)
+        .action("/admin/reminders/{id}/reopen", reminders::reopen)
+        .page("/admin/suppressions", suppressions::list)
+        .action("/admin/suppressions", suppressions::create)
+        .page("/admin/suppressions/new", suppressions::new)
+        .action("/admin/suppressions/{id}/lift", suppressions::lift)
+        .action("/admin/suppressions/{id}/restore", suppressions::restore)
         // Texts
         .page("/admin/templates", templates::list)
         .action("/admin/templates", templates::create)

@@ -76,7 +76,7 @@ pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> 
     erased.notifications = notifications::erase(session, customer_id, now).await?;
     erased.journal =
         sql!(run, session, "update journal set facts = '{}' where customer_id = $1 and facts <> '{}'", customer_id)?;
-    let deleted = customers::delete(session, customer_id).await?;
+    let deleted = customers::remove(session, customer_id).await?;
     let erased = Erased {
         customers: deleted.customers,
         preferences: deleted.preferences,
@@ -123,6 +123,7 @@ pub async fn addresses(session: &mut Session, customer_id: &str) -> Result<Vec<S
 
 /// An address of two people stays suppressed: the other one has not asked for anything.
 async fn lift_suppressions(session: &mut Session, customer_id: &str, addresses: &[String]) -> Result<u64> {
+    sql!(run, session, "delete from lifted_suppressions where address = any($1)", Texts(addresses))?;
     sql!(
         run,
         session,

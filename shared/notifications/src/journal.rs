@@ -142,6 +142,23 @@ impl Fact {
     }
 }
 
+/// A channel that a person switched off with the link of a message.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct OptOut {
+    pub at: Timestamp,
+    pub notification_id: Option<Id>,
+    pub channel: Option<Channel>,
+}
+
+/// What a person switched off by link, the newest first.
+pub async fn opt_outs(session: &mut Session, customer_id: &str, limit: i64) -> Result<Vec<OptOut>> {
+    sql!(all OptOut, session,
+        "select at, notification_id, channel from journal where customer_id = $1 and kind = 'opted_out'
+         order by at desc limit $2",
+        customer_id, limit
+    )
+}
+
 /// Writes entries down, in the transaction of what they tell.
 pub async fn record(session: &mut Session, entries: &[Entry]) -> Result<()> {
     if entries.is_empty() {

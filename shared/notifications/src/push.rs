@@ -5,11 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openssl::bn::BigNumContext;
 use openssl::ec::{EcGroup, EcPoint};
 use openssl::nid::Nid;
+use serde_json::json;
 use url::{Host, Url};
 
 use crate::customers::LONGEST_CUSTOMER_ID;
 use std::time::Duration;
 
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Ids, Result, Session, Texts};
 use recado_kernel::fields::check_text;
@@ -167,6 +169,55 @@ pub async fn of_customer(session: &mut Session, customer_id: &str) -> Result<Vec
          order by failures, updated_at desc, id desc limit $2",
         customer_id, MOST_DEVICES
     )
+}
+
+/// A device as staff see it: without what allows sending to it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Device {
+    pub id: Id,
+    pub endpoint: String,
+    /// What the browser calls itself.
+    pub user_agent: Option<String>,
+    pub failing_since: Option<Timestamp>,
+    /// Failures in a row that speak against the device.
+    pub failures: i32,
+    pub created_at: Timestamp,
+    /// When its browser was last heard of.
+    pub updated_at: Timestamp,
+}
+
+impl Device {
+    /// The push service that reaches it, by its host.
+    pub fn service(&self) -> String {
+        let url = Url::parse(&self.endpoint).ok();
+        url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
+/// The devices of a customer as staff see them, in the order of [`of_customer`].
+pub async fn devices(session: &mut Session, customer_id: &str) -> Result<Vec<Device>> {
+    sql!(all Device, session,
+        "select id, endpoint, user_agent, failing_since, failures, created_at, updated_at from push_subscriptions
+         where customer_id = $1 order by failures, updated_at desc, id desc limit $2",
+        customer_id, MOST_DEVICES
+    )
+}
+
+/// Staff remove a device of a customer; false when there is none. Its browser subscribes again when its page asks for it.
+pub async fn remove_device(
+    session: &mut Session,
+    customer_id: &str,
+    id: Id,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<bool> {
+    let statement = "delete from push_subscriptions where id = $1 and customer_id = $2";
+    let is_removed = sql!(run, session, (statement), id, customer_id)? > 0;
+    if is_removed {
+        let act = Act::new("remove_device", "customer", customer_id).made(json!({ "device": id }));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(is_removed)
 }
 
 /// What a push found out about a device.

@@ -1,8 +1,9 @@
 //! On which channels a person can be reached now, and why not on the others. The same choice as for an event, without a phase: the
-//! matrix may still switch a channel off. Pure.
+//! matrix may still switch a channel off.
 
 use chrono_tz::Tz;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::{Result, Session};
 use recado_kernel::language::Language;
 use recado_kernel::word_enum;
 use recado_queue::pauses::{self, Pause};
@@ -10,6 +11,8 @@ use recado_queue::pauses::{self, Pause};
 use crate::channels::Channel;
 use crate::orchestration::{self, Person, SkipReason};
 use crate::quiet_hours::Rest;
+use crate::system::Notifications;
+use crate::{customers, suppressions};
 
 /// One channel of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +108,36 @@ pub fn reach(person: &Person<'_>, pauses: &[Pause], zone: Tz, now: Timestamp) ->
         Some(Reach { channel: skipped.channel, place: None, obstacle: Some(obstacle), until: None })
     });
     chosen.chain(skipped).collect()
+}
+
+/// How a person can be reached now by a workshop, or by none that is named. `None`: there is no such customer.
+pub async fn of_customer(
+    system: &Notifications,
+    session: &mut Session,
+    customer_id: &str,
+    taller_id: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<Vec<Reach>>> {
+    let Some(recipient) = customers::recipients(session, &[customer_id]).await?.pop() else { return Ok(None) };
+    let addresses = suppressions::addresses(std::iter::once(&recipient.customer));
+    let suppressed = suppressions::among(session, &addresses).await?;
+    let pauses = pauses::in_force(session, now).await?;
+    let catalogue = system.catalogue.current(session).await?;
+    let is_suppressed = |channel: &Channel| {
+        let address = recipient.customer.address(*channel).map(|address| suppressions::key(*channel, address));
+        address.is_some_and(|address| suppressed.contains(&(*channel, address)))
+    };
+    let suppressed: Vec<Channel> = Channel::ALL.into_iter().filter(is_suppressed).collect();
+    let preferences: Vec<_> = recipient.preferences.iter().collect();
+    let person = Person {
+        customer: &recipient.customer,
+        preferences: &preferences,
+        devices: recipient.devices,
+        only: &[],
+        suppressed: &suppressed,
+        workshop: catalogue.workshop(taller_id),
+    };
+    Ok(Some(reach(&person, &pauses, system.context.config.time_zone, now)))
 }
 
 #[cfg(test)]

@@ -5,14 +5,17 @@
 //! tomorrow, and asking costs nothing.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::channels::Channel;
 use crate::customers::Customer;
 use crate::notifications::Notification;
 use recado_kernel::addresses::{Mailbox, normalise_phone};
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Ids, Result, Rows, Session, Texts, contains};
@@ -212,6 +215,7 @@ pub async fn take_back(session: &mut Session, bounces: &[(Id, String)]) -> Resul
 #[derive(Clone, Debug, Default)]
 pub struct SuppressionFilter {
     pub channel: Option<Channel>,
+    pub reason: Option<Reason>,
     /// Part of an address, in either case.
     pub search: Option<String>,
     /// `search` is a whole address: who does not see addresses could find one out, letter by letter, by searching for it.
@@ -225,12 +229,7 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Suppression>, i64)> {
-    let mut asked = Filter::default();
-    asked.equal("channel", filter.channel.map(Channel::as_str));
-    match filter.is_whole {
-        true => asked.equal("address", filter.search.as_deref().map(|search| search.trim().to_lowercase())),
-        false => asked.when("address ilike ? escape '\\'", filter.search.as_deref().map(contains)),
-    };
+    let asked = filter.conditions();
     let list = List {
         select: &format!("select {COLUMNS} from suppressions"),
         from: "suppressions",
@@ -241,26 +240,164 @@ pub async fn list(
     list.page(session, &asked, limit, offset).await
 }
 
+impl SuppressionFilter {
+    fn conditions(&self) -> Filter {
+        let mut asked = Filter::default();
+        asked.equal("reason", self.reason.map(Reason::as_str));
+        let search = self.search.as_deref();
+        match (self.is_whole, search) {
+            // All channels are named because the index begins with the channel.
+            (true, Some(search)) => {
+                let channels = self.channel.map_or(Channel::ALL.to_vec(), |channel| vec![channel]);
+                let channels: Vec<&str> = channels.into_iter().map(Channel::as_str).collect();
+                asked.when("channel = any(?)", Some(channels));
+                asked.equal("address", Some(search.trim().to_lowercase()));
+            }
+            _ => {
+                asked.equal("channel", self.channel.map(Channel::as_str));
+                asked.when("address ilike ? escape '\\'", search.map(contains));
+            }
+        }
+        asked
+    }
+}
+
+/// Where a page of [`page`] begins: the moment and id of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    First,
+    /// Older than it.
+    After(Timestamp, Id),
+    /// Newer than it.
+    Before(Timestamp, Id),
+}
+
+/// Suppressions that fit, the newest first, and whether there are more in the direction in which the page was turned.
+pub async fn page(
+    session: &mut Session,
+    filter: &SuppressionFilter,
+    place: Place,
+    limit: i64,
+) -> Result<(Vec<Suppression>, bool)> {
+    let mut asked = filter.conditions();
+    let mut beyond = |sign, at: Timestamp, id: Id| {
+        let (at, id) = (asked.value(at), asked.value(id));
+        asked.require(format!("(created_at, id) {sign} ({at}, {id})"));
+    };
+    let direction = match place {
+        Place::First => "desc",
+        Place::After(at, id) => {
+            beyond("<", at, id);
+            "desc"
+        }
+        Place::Before(at, id) => {
+            beyond(">", at, id);
+            "asc"
+        }
+    };
+    let text = format!(
+        "select {COLUMNS} from suppressions where {asked} order by created_at {direction}, id {direction} limit {}",
+        limit.saturating_add(1)
+    );
+    let mut found: Vec<Suppression> = asked.all(session, &text).await?;
+    let has_more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    if matches!(place, Place::Before(..)) {
+        found.reverse();
+    }
+    Ok((found, has_more))
+}
+
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Suppression>> {
     sql!(one Suppression, session, (&format!("select {COLUMNS} from suppressions where id = $1")), id)
+}
+
+/// Those of a customer's addresses.
+pub async fn of_customer(session: &mut Session, customer: &Customer) -> Result<Vec<Suppression>> {
+    let addresses = addresses(std::iter::once(customer));
+    sql!(all Suppression, session,
+        (&format!("select {COLUMNS} from suppressions where channel = any($1) and address = any($2) order by created_at desc, id desc")),
+        Texts(&Channel::ALL), Texts(&addresses)
+    )
 }
 
 /// Suppresses an address by hand. One that is suppressed already violates `suppressions_key`.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn insert(session: &mut Session, draft: &SuppressionDraft, now: Timestamp) -> Result<Suppression> {
+pub async fn insert(
+    session: &mut Session,
+    draft: &SuppressionDraft,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Suppression> {
     let inserted = sql!(one Suppression, session,
         (&format!("insert into suppressions (id, channel, address, reason, detail, created_at)
          values ($1, $2, $3, $4, $5, $6) returning {COLUMNS}")),
         Id::new(now), draft.channel, draft.address.as_str(), Reason::Manual, draft.detail.as_str(), now
     )?;
-    inserted.ok_or(sqlx::Error::RowNotFound)
+    let inserted: Suppression = inserted.ok_or(sqlx::Error::RowNotFound)?;
+    let act = Act::new("suppress", "suppression", inserted.id).made(facts(&inserted));
+    audit::write(session, actor, &act, now).await?;
+    Ok(inserted)
 }
 
-/// Lifts a suppression; false when there is none.
-pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
-    Ok(sql!(run, session, "delete from suppressions where id = $1", id)? > 0)
+/// Lifts a suppression; what it was, if it was there. [`restore`] takes it back for an hour.
+pub async fn lift(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<Option<Suppression>> {
+    let lifted: Option<Suppression> =
+        sql!(one Suppression, session, (&format!("delete from suppressions where id = $1 returning {COLUMNS}")), id)?;
+    sql!(run, session, "delete from lifted_suppressions where lifted_at < $1 or id = $2", now - KEPT, id)?;
+    let Some(suppression) = lifted else { return Ok(None) };
+    sql!(
+        run,
+        session,
+        "insert into lifted_suppressions (id, channel, address, reason, detail, notification_id, created_at, lifted_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        suppression.id,
+        suppression.channel,
+        suppression.address.as_str(),
+        suppression.reason,
+        suppression.detail.as_str(),
+        suppression.notification_id,
+        suppression.created_at,
+        now
+    )?;
+    let act = Act::new("lift", "suppression", id).changed(facts(&suppression), json!({}));
+    audit::write(session, actor, &act, now).await?;
+    Ok(Some(suppression))
+}
+
+/// Suppresses an address again that was lifted within the last hour. `None`: it was not. One that another suppression has by now stays
+/// with that one.
+pub async fn restore(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<Option<Suppression>> {
+    sql!(
+        run,
+        session,
+        "insert into suppressions (id, channel, address, reason, detail, notification_id, created_at)
+         select id, channel, address, reason, detail, notification_id, created_at from lifted_suppressions
+         where id = $1 and lifted_at >= $2
+         on conflict do nothing",
+        id,
+        now - KEPT
+    )?;
+    let gone = sql!(run, session, "delete from lifted_suppressions where id = $1", id)?;
+    let restored = find(session, id).await?;
+    if let Some(suppression) = restored.as_ref().filter(|_| gone > 0) {
+        let act = Act::new("suppress", "suppression", id).made(facts(suppression));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(restored)
+}
+
+/// How long a suppression that was lifted can be taken back.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// What the audit log keeps: no address, and not what the provider said, for it repeats the address.
+fn facts(suppression: &Suppression) -> Value {
+    json!({
+        "channel": suppression.channel, "reason": suppression.reason, "notification_id": suppression.notification_id,
+        "since": suppression.created_at,
+    })
 }
 
 #[cfg(test)]

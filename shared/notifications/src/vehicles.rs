@@ -2,12 +2,15 @@
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::customers::{self, LONGEST_CUSTOMER_ID, Synced};
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::{Result, Session, Texts, contains};
+use recado_kernel::db::search::{self, Extent, Sought};
+use recado_kernel::db::{Result, Session, Texts};
 use recado_kernel::fields::{check_day, check_text, check_url};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -163,7 +166,10 @@ pub async fn list(
 ) -> Result<(Vec<Vehicle>, i64)> {
     let mut asked = Filter::default();
     asked.equal("customer_id", filter.customer_id.as_deref());
-    asked.when("plate ilike ? escape '\\'", filter.plate.as_deref().map(contains));
+    if let Some(plate) = &filter.plate {
+        let condition = found_in(&mut asked, session.is_embedded(), &["plate"], plate);
+        asked.require(condition);
+    }
     let list = List {
         select: &format!("select {COLUMNS} from vehicles"),
         from: "vehicles",
@@ -174,9 +180,67 @@ pub async fn list(
     list.page(session, &asked, limit, offset).await
 }
 
+/// That this is part of a plate or, where that is asked too, of the Core service's identifier.
+fn found_in(asked: &mut Filter, is_embedded: bool, texts: &[&str], search: &str) -> String {
+    let sought = Sought { texts, word: search.to_owned(), extent: Extent::Part };
+    search::VEHICLES.condition(asked, is_embedded, &[sought])
+}
+
+/// Where a page of [`page`] begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'p> {
+    First,
+    /// Behind this plate.
+    After(&'p str),
+    /// Before it.
+    Before(&'p str),
+}
+
+/// Vehicles by plate, and whether there are more in the direction in which the page was turned. `search` is part of a plate, or of
+/// the Core service's identifier.
+pub async fn page(
+    session: &mut Session,
+    customer_id: Option<&str>,
+    search: Option<&str>,
+    place: Place<'_>,
+    limit: i64,
+) -> Result<(Vec<Vehicle>, bool)> {
+    let mut asked = Filter::default();
+    asked.equal("customer_id", customer_id);
+    if let Some(search) = search {
+        let condition = found_in(&mut asked, session.is_embedded(), &["plate", "vehicle_id"], search.trim());
+        asked.require(condition);
+    }
+    let direction = match place {
+        Place::First => "",
+        Place::After(plate) => {
+            asked.when("plate > ?", Some(plate));
+            ""
+        }
+        Place::Before(plate) => {
+            asked.when("plate < ?", Some(plate));
+            " desc"
+        }
+    };
+    let text =
+        format!("select {COLUMNS} from vehicles where {asked} order by plate{direction} limit {}", limit.saturating_add(1));
+    let mut found: Vec<Vehicle> = asked.all(session, &text).await?;
+    let has_more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    if matches!(place, Place::Before(_)) {
+        found.reverse();
+    }
+    Ok((found, has_more))
+}
+
 /// Writes a new vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
-pub async fn insert(session: &mut Session, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
-    sql!(one Vehicle, session,
+pub async fn insert(
+    session: &mut Session,
+    draft: &VehicleDraft,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<Vehicle>> {
+    let made: Option<Vehicle> = sql!(one Vehicle, session,
         (&format!("insert into vehicles (id, customer_id, brand, model, year, plate, current_kilometers, last_service_date,
              next_service_kilometers, image_url, created_at, updated_at)
          select $1, customer_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11 from customers where customer_id = $2
@@ -184,7 +248,20 @@ pub async fn insert(session: &mut Session, draft: &VehicleDraft, now: Timestamp)
         Id::new(now), draft.customer_id.as_str(), draft.brand.as_str(), draft.model.as_str(), draft.year,
         draft.plate.as_str(), draft.current_kilometers, draft.last_service_date, draft.next_service_kilometers,
         draft.image_url.as_deref(), now
-    )
+    )?;
+    if let Some(made) = &made {
+        audit::write(session, actor, &Act::new("create", "vehicle", made.id).made(facts(made)), now).await?;
+    }
+    Ok(made)
+}
+
+/// What the audit log keeps of a vehicle: what it is, and not by which a person is known: plate and picture.
+fn facts(vehicle: &Vehicle) -> Value {
+    json!({
+        "customer_id": vehicle.customer_id, "brand": vehicle.brand, "model": vehicle.model, "year": vehicle.year,
+        "current_kilometers": vehicle.current_kilometers, "last_service_date": vehicle.last_service_date,
+        "next_service_kilometers": vehicle.next_service_kilometers,
+    })
 }
 
 /// What other rows say against a draft: its customer is unknown, or its plate belongs to another vehicle than `own`.
@@ -209,21 +286,44 @@ pub const UNKNOWN_CUSTOMER: &str = "No existe un cliente con este customer_id. C
 /// Said of the field `plate`.
 pub const PLATE_TAKEN: &str = "Ya existe un vehículo con esta placa.";
 
-/// Replaces a vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
-pub async fn replace(session: &mut Session, id: Id, draft: &VehicleDraft, now: Timestamp) -> Result<Option<Vehicle>> {
-    sql!(one Vehicle, session,
+/// Replaces a vehicle that is locked. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
+pub async fn replace(
+    session: &mut Session,
+    vehicle: &Vehicle,
+    draft: &VehicleDraft,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<Vehicle>> {
+    let written: Option<Vehicle> = sql!(one Vehicle, session,
         (&format!("update vehicles set customer_id = $2, brand = $3, model = $4, year = $5, plate = $6, current_kilometers = $7,
              last_service_date = $8, next_service_kilometers = $9, image_url = $10, updated_at = $11
          where id = $1 and exists (select 1 from customers where customer_id = $2)
          returning {COLUMNS}")),
-        id, draft.customer_id.as_str(), draft.brand.as_str(), draft.model.as_str(), draft.year, draft.plate.as_str(),
+        vehicle.id, draft.customer_id.as_str(), draft.brand.as_str(), draft.model.as_str(), draft.year, draft.plate.as_str(),
         draft.current_kilometers, draft.last_service_date, draft.next_service_kilometers, draft.image_url.as_deref(), now
-    )
+    )?;
+    if let Some(written) = &written {
+        let (before, mut after) = (facts(vehicle), facts(written));
+        let hidden = [("plate", vehicle.plate != written.plate), ("image_url", vehicle.image_url != written.image_url)];
+        let changed: Vec<&str> = hidden.into_iter().filter(|(_, has)| *has).map(|(field, _)| field).collect();
+        if !changed.is_empty() {
+            after["written"] = json!(changed);
+        }
+        let act = Act::new("change", "vehicle", vehicle.id).changed(before, after);
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(written)
 }
 
 /// Deletes a vehicle with its reminders; false when there is none.
-pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
-    Ok(sql!(run, session, "delete from vehicles where id = $1", id)? > 0)
+pub async fn delete(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<bool> {
+    let deleted: Option<Vehicle> =
+        sql!(one Vehicle, session, (&format!("delete from vehicles where id = $1 returning {COLUMNS}")), id)?;
+    if let Some(vehicle) = &deleted {
+        let act = Act::new("delete", "vehicle", id).changed(facts(vehicle), json!({}));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(deleted.is_some())
 }
 
 /// A vehicle as the Core service sends it (S002-61). What is absent, null or blank erases nothing (d29).

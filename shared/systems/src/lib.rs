@@ -2,6 +2,7 @@
 
 pub mod diagnosis;
 pub mod search;
+pub mod erasure;
 
 use recado_conversations::system::CONVERSATIONS;
 use recado_crm::system::CRM;

@@ -331,7 +331,8 @@ impl App {
     /// The customer's own choice of channels, in this order; the rest is switched off.
     pub(crate) async fn prefer(&self, customer_id: &str, choices: &[Choice]) {
         let mut session = self.begin().await;
-        customers::set_preferences(&mut session, customer_id, choices, self.clock.now()).await.expect("they are kept");
+        let now = self.clock.now();
+        customers::set_preferences(&mut session, customer_id, choices, &operator(), now).await.expect("they are kept");
         session.commit().await.expect("it is committed");
     }
 }

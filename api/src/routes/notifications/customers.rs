@@ -14,8 +14,10 @@ use recado_kernel::ids::Id;
 use recado_kernel::time_of_day::TimeOfDay;
 use recado_notifications::channels::Channel;
 use recado_notifications::customers::{self, Choice, Customer, CustomerDraft, Preference, SearchIn};
-use recado_notifications::erasure::{self, Erased};
-use recado_notifications::{reminders, searches, vehicles};
+use recado_notifications::erasure::Erased;
+use recado_notifications::push::{self, Device};
+use recado_notifications::{reminders, vehicles};
+use recado_systems::erasure;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -28,7 +30,7 @@ use crate::extract::body::{Changes, Form, Json, Written};
 use crate::extract::fields::Fields;
 use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
-use crate::extract::path::Segment;
+use crate::extract::path::{Segment, Segments};
 use crate::extract::query::Query;
 use crate::extract::request::{Member, Request, request};
 use crate::problem::{FieldErrors, Problem};
@@ -44,6 +46,8 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(show, replace, change, delete))
         .routes(routes!(show_preferences))
         .routes(routes!(update_preferences))
+        .routes(routes!(list_devices))
+        .routes(routes!(remove_device))
         .routes(routes!(list_vehicles))
         .routes(routes!(list_reminders))
 }
@@ -74,12 +78,12 @@ async fn list(
             content_type = "application/problem+json"),
     ))]
 async fn create(
-    May { caller, .. }: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Once { key, body: sent }: Once<Changes>,
 ) -> Result<Created<CustomerView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    if let Some(made) = key.made::<String>(&mut session, &caller, api.context.clock.now()).await? {
+    if let Some(made) = key.made::<String>(&mut session, &may.caller, api.context.clock.now()).await? {
         let customer = customers::find(&mut session, &made).await?.ok_or(Problem::NotFound)?;
         return Ok(Created::Before(CustomerView::new(customer, Vec::new())));
     }
@@ -88,8 +92,9 @@ async fn create(
         written.check(vec![("customer_id", ID_TAKEN.to_owned())]);
     }
     let draft = written.checked(|draft| draft.checked(&api.context.config.default_country)).finish()?;
-    let created = customers::insert(&mut session, &draft, api.context.clock.now()).await.map_err(id_taken)?;
-    key.keep(&mut session, &caller, &created.customer_id).await?;
+    let created = customers::insert(&mut session, &draft, &may.actor(), api.context.clock.now()).await;
+    let created = created.map_err(id_taken)?;
+    key.keep(&mut session, &may.caller, &created.customer_id).await?;
     session.commit().await?;
     Ok(Created::Now(CustomerView::new(created, Vec::new())))
 }
@@ -114,12 +119,12 @@ async fn show(
     params(("customer_id" = String, Path, description = "Your own identifier of the customer")),
     responses((status = 200, description = "The customer", body = CustomerView)))]
 async fn replace(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(customer_id): Segment<String>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<CustomerView>, Problem> {
-    write(&api, &customer_id, |customer| whole(changes, CustomerDraft::from(customer))).await
+    write(&api, &may, &customer_id, |customer| whole(changes, CustomerDraft::from(customer))).await
 }
 
 /// Changes the fields that are sent.
@@ -127,12 +132,12 @@ async fn replace(
     params(("customer_id" = String, Path, description = "Your own identifier of the customer")),
     responses((status = 200, description = "The customer", body = CustomerView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(customer_id): Segment<String>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<CustomerView>, Problem> {
-    write(&api, &customer_id, |customer| changes.over(CustomerDraft::from(customer))).await
+    write(&api, &may, &customer_id, |customer| changes.over(CustomerDraft::from(customer))).await
 }
 
 /// Deletes a customer with their preferences, devices, vehicles and reminders. What was sent stays in the log, unless
@@ -148,32 +153,22 @@ async fn change(
     responses((status = 204, description = "They are gone; the log stays"),
               (status = 200, description = "They are forgotten", body = ErasedView)))]
 async fn delete(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(customer_id): Segment<String>,
     Query(DeleteQuery { erase }): Query<DeleteQuery>,
 ) -> Result<Response, Problem> {
-    let mut session = api.context.db.begin().await?;
-    if !erase.unwrap_or_default() {
-        let deleted = customers::delete(&mut session, &customer_id).await?;
-        if deleted.customers == 0 {
-            return Err(Problem::NotFound);
-        }
-        session.commit().await?;
-        return Ok(StatusCode::NO_CONTENT.into_response());
+    if erase.unwrap_or_default() {
+        let erased = erasure::erase(&api.context, &customer_id, &may.actor()).await?.ok_or(Problem::NotFound)?;
+        return Ok(axum::Json(ErasedView::from(erased)).into_response());
     }
-    let now = api.context.clock.now();
-    let addresses = erasure::addresses(&mut session, &customer_id).await?;
-    let (erased, person) = erasure::erase(&mut session, &customer_id, now).await?;
-    let conversations = conversations::erase(&mut session, &addresses, now).await?;
-    if erased.is_nothing() && conversations.is_nothing() {
+    let mut session = api.context.db.begin().await?;
+    let deleted = customers::delete(&mut session, &customer_id, &may.actor(), api.context.clock.now()).await?;
+    if deleted.customers == 0 {
         return Err(Problem::NotFound);
     }
-    let key = api.context.config.secret_key.as_ref();
-    let (search_id, rings) = searches::order(&mut session, &person, key, now).await?;
     session.commit().await?;
-    api.context.ring(&rings).await;
-    Ok(axum::Json(ErasedView { erased, conversations, search_id }).into_response())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// What a customer decided about channels, in the order in which they are tried. Channels that are missing come after
@@ -197,17 +192,50 @@ async fn show_preferences(
     params(("customer_id" = String, Path, description = "Your own identifier of the customer")),
     responses((status = 200, description = "All preferences", body = Vec<PreferenceView>)))]
 async fn update_preferences(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(customer_id): Segment<String>,
     Json(preferences): Json<PreferencesWrite>,
 ) -> Result<axum::Json<Vec<PreferenceView>>, Problem> {
     let mut session = api.context.db.begin().await?;
     customers::lock(&mut session, &customer_id).await?.ok_or(Problem::NotFound)?;
-    customers::set_preferences(&mut session, &customer_id, &preferences.choices(), api.context.clock.now()).await?;
+    let (choices, now) = (preferences.choices(), api.context.clock.now());
+    customers::set_preferences(&mut session, &customer_id, &choices, &may.actor(), now).await?;
     let preferences = customers::preferences(&mut session, &[customer_id]).await?;
     session.commit().await?;
     Ok(axum::Json(preferences.into_iter().map(PreferenceView::from).collect()))
+}
+
+/// A customer's devices: browsers that take pushes. At most 20.
+#[utoipa::path(get, path = "/{customer_id}/devices", tag = "customers",
+    params(("customer_id" = String, Path, description = "Your own identifier of the customer")),
+    responses((status = 200, description = "The devices", body = Vec<DeviceView>)))]
+async fn list_devices(
+    _: May<Read>,
+    State(api): State<Arc<Api>>,
+    Segment(customer_id): Segment<String>,
+) -> Result<axum::Json<Vec<DeviceView>>, Problem> {
+    let mut session = api.context.db.read().await?;
+    customers::find(&mut session, &customer_id).await?.ok_or(Problem::NotFound)?;
+    let found = push::devices(&mut session, &customer_id).await?;
+    Ok(axum::Json(found.into_iter().map(DeviceView::from).collect()))
+}
+
+/// Removes a device of a customer. Its browser subscribes again when its page asks for it.
+#[utoipa::path(delete, path = "/{customer_id}/devices/{id}", tag = "customers",
+    params(("customer_id" = String, Path, description = "Your own identifier of the customer"),
+           ("id" = Id, Path, description = "Id of the device")),
+    responses((status = 204, description = "It gets no push any more")))]
+async fn remove_device(
+    may: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segments(customer_id, id): Segments<String, Id>,
+) -> Result<StatusCode, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let now = api.context.clock.now();
+    let existed = push::remove_device(&mut session, &customer_id, id, &may.actor(), now).await?;
+    session.commit().await?;
+    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
 }
 
 /// A customer's vehicles, by plate; at most 1,000. The list of vehicles has pages.
@@ -245,18 +273,20 @@ async fn list_reminders(
 
 async fn write(
     api: &Api,
+    may: &May<Admin>,
     customer_id: &str,
     draft: impl FnOnce(Customer) -> Written<CustomerDraft>,
 ) -> Result<axum::Json<CustomerView>, Problem> {
     let mut session = api.context.db.begin().await?;
     let customer = customers::lock(&mut session, customer_id).await?.ok_or(Problem::NotFound)?;
-    let mut written = draft(customer);
+    let mut written = draft(customer.clone());
     if written.record.customer_id != customer_id {
         let error = "No se puede cambiar: así conocen al cliente sus notificaciones. Cree otro cliente.";
         written.check(vec![("customer_id", error.to_owned())]);
     }
     let draft = written.checked(|draft| draft.checked(&api.context.config.default_country)).finish()?;
-    let written = customers::replace(&mut session, &draft, api.context.clock.now()).await?.ok_or(Problem::NotFound)?;
+    let written =
+        customers::replace(&mut session, &customer, &draft, &may.actor(), api.context.clock.now()).await?;
     let preferences = customers::preferences(&mut session, &[draft.customer_id]).await?;
     session.commit().await?;
     Ok(axum::Json(CustomerView::new(written, preferences)))
@@ -409,6 +439,45 @@ struct ErasedView {
     conversations: conversations::Erased,
     /// The task that looks for the person in webhooks, appointments and presences.
     search_id: Id,
+}
+
+impl From<erasure::ErasedCustomer> for ErasedView {
+    fn from(erased: erasure::ErasedCustomer) -> Self {
+        let erasure::ErasedCustomer { erased, conversations, search_id } = erased;
+        Self { erased, conversations, search_id }
+    }
+}
+
+/// A device of a customer, without what allows sending to it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Device)]
+struct DeviceView {
+    /// Id of the subscription.
+    id: Id,
+    /// Host of the push service that reaches it.
+    #[schema(examples("fcm.googleapis.com"))]
+    service: String,
+    /// What its browser calls itself.
+    user_agent: Option<String>,
+    /// Since when no push has reached it; null when the last one did.
+    failing_since: Option<Timestamp>,
+    /// When it was subscribed.
+    created_at: Timestamp,
+    /// When its browser was last heard of.
+    updated_at: Timestamp,
+}
+
+impl From<Device> for DeviceView {
+    fn from(device: Device) -> Self {
+        Self {
+            service: device.service(),
+            id: device.id,
+            user_agent: device.user_agent,
+            failing_since: device.failing_since,
+            created_at: device.created_at,
+            updated_at: device.updated_at,
+        }
+    }
 }
 
 impl Form for CustomerDraft {

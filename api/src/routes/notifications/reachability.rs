@@ -6,11 +6,7 @@ use axum::extract::State;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::language::Language;
 use recado_notifications::channels::Channel;
-use recado_notifications::customers;
-use recado_notifications::orchestration::Person;
 use recado_notifications::reachability::{self, Obstacle, Reach};
-use recado_notifications::suppressions;
-use recado_queue::pauses;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -40,29 +36,11 @@ async fn show_reachability(
     Query(ReachQuery { taller_id }): Query<ReachQuery>,
     Spoken(language): Spoken,
 ) -> Result<axum::Json<ReachabilityView>, Problem> {
-    let (now, zone) = (api.context.clock.now(), api.context.config.time_zone);
+    let now = api.context.clock.now();
     let mut session = api.context.db.read().await?;
-    let recipient = customers::recipients(&mut session, &[&customer_id]).await?.pop().ok_or(Problem::NotFound)?;
-    let addresses = suppressions::addresses(std::iter::once(&recipient.customer));
-    let suppressed = suppressions::among(&mut session, &addresses).await?;
-    let pauses = pauses::in_force(&mut session, now).await?;
-    let catalogue = api.notifications.catalogue.current(&mut session).await?;
-    drop(session);
-    let is_suppressed = |channel: &Channel| {
-        let address = recipient.customer.address(*channel).map(|address| suppressions::key(*channel, address));
-        address.is_some_and(|address| suppressed.contains(&(*channel, address)))
-    };
-    let suppressed: Vec<Channel> = Channel::ALL.into_iter().filter(is_suppressed).collect();
-    let preferences: Vec<_> = recipient.preferences.iter().collect();
-    let person = Person {
-        customer: &recipient.customer,
-        preferences: &preferences,
-        devices: recipient.devices,
-        only: &[],
-        suppressed: &suppressed,
-        workshop: catalogue.workshop(taller_id.as_deref()),
-    };
-    let channels = reachability::reach(&person, &pauses, zone, now);
+    let channels =
+        reachability::of_customer(&api.notifications, &mut session, &customer_id, taller_id.as_deref(), now).await?;
+    let channels = channels.ok_or(Problem::NotFound)?;
     Ok(axum::Json(ReachabilityView {
         customer_id,
         reachable: channels.iter().any(|channel| channel.obstacle.is_none()),

@@ -9,7 +9,10 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
-use recado_notifications::reminders::{self, Kind, Reminder, ReminderDraft, ReminderFilter, Status};
+use recado_notifications::dispatch::Preview;
+use recado_notifications::reminders::{
+    self, Kind, Planned, Rehearsed, Reminder, ReminderDraft, ReminderFilter, Standing, Status,
+};
 use recado_notifications::vehicles;
 use serde::Serialize;
 use serde_json::Value;
@@ -28,7 +31,13 @@ use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().routes(routes!(list, create)).routes(routes!(show, replace, change, delete)).routes(routes!(complete))
+    Routes::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show_agenda))
+        .routes(routes!(rehearse))
+        .routes(routes!(show, replace, change, delete))
+        .routes(routes!(complete))
+        .routes(routes!(cancel))
 }
 
 /// Reminders, the newest first.
@@ -53,19 +62,19 @@ async fn list(
             content_type = "application/problem+json"),
     ))]
 async fn create(
-    May { caller, .. }: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Once { key, body: sent }: Once<Changes>,
 ) -> Result<Created<ReminderView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    if let Some(made) = key.made::<Id>(&mut session, &caller, api.context.clock.now()).await? {
+    if let Some(made) = key.made::<Id>(&mut session, &may.caller, api.context.clock.now()).await? {
         let reminder = reminders::find(&mut session, made).await?.ok_or(Problem::NotFound)?;
         return Ok(Created::Before(reminder.into()));
     }
     let draft = of_a_vehicle(&mut session, sent.whole(ReminderDraft::default())).await?;
-    let created = reminders::insert(&mut session, &draft, api.context.clock.now()).await?;
+    let created = reminders::insert(&mut session, &draft, &may.actor(), api.context.clock.now()).await?;
     let created = created.ok_or_else(unknown_vehicle)?;
-    key.keep(&mut session, &caller, &created.id).await?;
+    key.keep(&mut session, &may.caller, &created.id).await?;
     session.commit().await?;
     Ok(Created::Now(created.into()))
 }
@@ -86,14 +95,14 @@ async fn show(
 #[utoipa::path(put, path = "/{id}", tag = "reminders", params(("id" = Id, Path, description = "Id of the reminder")),
     request_body = ReminderDraft, responses((status = 200, description = "The reminder", body = ReminderView)))]
 async fn replace(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(sent): Json<Changes>,
 ) -> Result<axum::Json<ReminderView>, Problem> {
     // The vehicle has two names, and the check of a whole record knows neither of them.
     let is_of_a_vehicle = sent.has("vehicle") || sent.has("vehicle_id");
-    write(&api, id, |reminder| {
+    write(&api, &may, id, |reminder| {
         let mut known = ReminderDraft::from(reminder);
         known.vehicle = known.vehicle.filter(|_| is_of_a_vehicle);
         sent.whole(known)
@@ -105,20 +114,20 @@ async fn replace(
 #[utoipa::path(patch, path = "/{id}", tag = "reminders", params(("id" = Id, Path, description = "Id of the reminder")),
     request_body = ReminderDraft, responses((status = 200, description = "The reminder", body = ReminderView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<ReminderView>, Problem> {
-    write(&api, id, |reminder| changes.over(ReminderDraft::from(reminder))).await
+    write(&api, &may, id, |reminder| changes.over(ReminderDraft::from(reminder))).await
 }
 
 /// Deletes a reminder. What it announced stays in the log.
 #[utoipa::path(delete, path = "/{id}", tag = "reminders", params(("id" = Id, Path, description = "Id of the reminder")),
     responses((status = 204, description = "It is gone")))]
-async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+async fn delete(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
-    let existed = reminders::delete(&mut session, id).await?;
+    let existed = reminders::delete(&mut session, id, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
     if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
 }
@@ -128,25 +137,119 @@ async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment
     params(("id" = Id, Path, description = "Id of the reminder")),
     responses((status = 200, description = "The reminder", body = ReminderView)))]
 async fn complete(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<ReminderView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    let completed = reminders::complete(&mut session, id, api.context.clock.now()).await?;
+    let completed = reminders::complete(&mut session, id, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
     Ok(axum::Json(completed.ok_or(Problem::NotFound)?.into()))
 }
 
+/// The reminder is not wanted any more: it is cancelled, and announced to no one. Saying so again changes nothing.
+#[utoipa::path(post, path = "/{id}/cancel", tag = "reminders",
+    params(("id" = Id, Path, description = "Id of the reminder")),
+    responses((status = 200, description = "The reminder", body = ReminderView)))]
+async fn cancel(
+    may: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+) -> Result<axum::Json<ReminderView>, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let cancelled = reminders::cancel(&mut session, id, &may.actor(), api.context.clock.now()).await?;
+    session.commit().await?;
+    Ok(axum::Json(cancelled.ok_or(Problem::NotFound)?.into()))
+}
+
+/// Whom we write to on which morning: pending reminders in the order of their days, at most 1,000.
+///
+/// A day on which the schedule does not run waits for the next one, and so does what was due before. Reminders that only kilometres
+/// will make due have no morning yet.
+#[utoipa::path(get, path = "/agenda", tag = "reminders", params(AgendaQuery),
+    responses((status = 200, description = "The mornings", body = AgendaView)))]
+async fn show_agenda(
+    _: May<Read>,
+    State(api): State<Arc<Api>>,
+    Query(AgendaQuery { days }): Query<AgendaQuery>,
+) -> Result<axum::Json<AgendaView>, Problem> {
+    let days = days.unwrap_or(DAYS);
+    if !(0..=MOST_DAYS).contains(&days) {
+        return Err(FieldErrors::one("days", &format!("Debe estar entre 0 y {MOST_DAYS}.")).into());
+    }
+    let (now, zone) = (api.context.clock.now(), api.context.config.time_zone);
+    let mut session = api.context.db.read().await?;
+    let mornings = reminders::mornings(&mut session, zone, now, days.unsigned_abs()).await?;
+    let runs = mornings.days();
+    let (first, last) = (runs.first().copied(), runs.last().copied());
+    let (Some(first), Some(last)) = (first, last) else {
+        return Ok(axum::Json(AgendaView { is_enabled: mornings.is_enabled, mornings: Vec::new() }));
+    };
+    let mut planned = reminders::due_by_distance(&mut session, first, MOST_PLANNED).await?;
+    planned.extend(reminders::agenda(&mut session, last, None, MOST_PLANNED).await?);
+    let morning = |(at, day): &(Timestamp, NaiveDate)| MorningView {
+        at: *at,
+        day: *day,
+        reminders: planned
+            .iter()
+            .filter(|one| reminders::morning(one.due_on, &runs) == Some(*day))
+            .map(PlannedView::from)
+            .collect(),
+    };
+    let mornings_with = mornings.runs.iter().map(morning).filter(|morning| !morning.reminders.is_empty());
+    Ok(axum::Json(AgendaView { is_enabled: mornings.is_enabled, mornings: mornings_with.collect() }))
+}
+
+/// What the schedule would announce at its next run, or at a moment: to whom, on which channels, and why not on others. Nothing is sent.
+///
+/// It is decided as it will be decided then, with customers, settings and odometers as they are now. At most 200 reminders.
+#[utoipa::path(get, path = "/rehearsal", tag = "reminders", params(RehearsalQuery),
+    responses((status = 200, description = "What would be sent", body = RehearsalView)))]
+async fn rehearse(
+    May { caller, .. }: May<Read>,
+    State(api): State<Arc<Api>>,
+    Query(RehearsalQuery { at }): Query<RehearsalQuery>,
+) -> Result<axum::Json<RehearsalView>, Problem> {
+    let now = api.context.clock.now();
+    let next = match at {
+        Some(at) => Some(at),
+        None => {
+            let mut session = api.context.db.read().await?;
+            let mornings = reminders::mornings(&mut session, api.context.config.time_zone, now, 366).await?;
+            mornings.runs.first().map(|(at, _)| *at)
+        }
+    };
+    let at = next.unwrap_or(now);
+    let (rehearsed, has_more) = reminders::rehearse(&api.notifications, at, MOST_REHEARSED).await?;
+    let view = |one: Rehearsed| {
+        let (preview, error) = match one.outcome {
+            Ok(preview) => (Some(if caller.sees_contacts() { preview } else { preview.masked() }), None),
+            Err(rejection) => (None, Some(rejection.to_string())),
+        };
+        RehearsedView { id: one.reminder.id, is_overdue: one.standing == Standing::Overdue, preview, error }
+    };
+    Ok(axum::Json(RehearsalView { at, reminders: rehearsed.into_iter().map(view).collect(), has_more }))
+}
+
+/// Days that the agenda shows unless others are asked for.
+const DAYS: i64 = 30;
+
+const MOST_DAYS: i64 = 366;
+
+const MOST_PLANNED: i64 = 1_000;
+
+const MOST_REHEARSED: i64 = 200;
+
 async fn write(
     api: &Api,
+    may: &May<Admin>,
     id: Id,
     draft: impl FnOnce(Reminder) -> Written<ReminderDraft>,
 ) -> Result<axum::Json<ReminderView>, Problem> {
     let mut session = api.context.db.begin().await?;
     let reminder = reminders::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let draft = of_a_vehicle(&mut session, draft(reminder)).await?;
-    let written = reminders::replace(&mut session, id, &draft, api.context.clock.now()).await?;
+    let draft = of_a_vehicle(&mut session, draft(reminder.clone())).await?;
+    let written = reminders::replace(&mut session, &reminder, &draft, &may.actor(), api.context.clock.now()).await?;
     let written = written.ok_or_else(unknown_vehicle)?;
     session.commit().await?;
     Ok(axum::Json(written.into()))
@@ -235,6 +338,88 @@ impl From<Reminder> for ReminderView {
     }
 }
 
+/// Whom we write to on which morning.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReminderAgenda)]
+struct AgendaView {
+    /// False: the schedule is switched off, and these are the mornings that it would have.
+    is_enabled: bool,
+    /// Mornings on which something is announced.
+    mornings: Vec<MorningView>,
+}
+
+/// A morning.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReminderMorning)]
+struct MorningView {
+    /// When the schedule runs.
+    at: Timestamp,
+    /// The day of it, by the clocks of the installation.
+    day: NaiveDate,
+    /// What is announced then.
+    reminders: Vec<PlannedView>,
+}
+
+/// A reminder of the agenda.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PlannedReminder)]
+struct PlannedView {
+    /// Id of the reminder.
+    id: Id,
+    /// Whom it is announced to.
+    #[schema(examples("customer-001"))]
+    customer_id: String,
+    /// The vehicle's licence plate.
+    #[schema(examples("ABC123"))]
+    vehicle_plate: String,
+    /// What is to be done.
+    #[schema(examples("Cambio de aceite"))]
+    description: String,
+    /// Day on which it is due.
+    target_date: Option<NaiveDate>,
+    /// The first day on which it may be announced; null where kilometres have made it due.
+    due_on: Option<NaiveDate>,
+}
+
+impl From<&Planned> for PlannedView {
+    fn from(Planned { reminder, due_on }: &Planned) -> Self {
+        Self {
+            id: reminder.id,
+            customer_id: reminder.customer_id.clone(),
+            vehicle_plate: reminder.plate.clone(),
+            description: reminder.description.clone(),
+            target_date: reminder.target_date,
+            due_on: *due_on,
+        }
+    }
+}
+
+/// What would be announced.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReminderRehearsal)]
+struct RehearsalView {
+    /// The moment for which it was decided.
+    at: Timestamp,
+    /// What is due then.
+    reminders: Vec<RehearsedView>,
+    /// More are due than are told.
+    has_more: bool,
+}
+
+/// What would become of a reminder.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RehearsedReminder)]
+struct RehearsedView {
+    /// Id of the reminder.
+    id: Id,
+    /// Its target will have passed.
+    is_overdue: bool,
+    /// The decision, as a dry run of the event tells it; null when the event would be refused.
+    preview: Option<Preview>,
+    /// Why it would be refused.
+    error: Option<String>,
+}
+
 impl Form for ReminderDraft {
     /// The vehicle has two names, so the check asks for it.
     const REQUIRED: &'static [&'static str] = &["type", "description"];
@@ -281,6 +466,27 @@ request! {
         customer_id: Option<String>,
         /// Only of this vehicle.
         vehicle_id: Option<Id>,
+    }
+}
+
+request! {
+    /// How far the agenda looks.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct AgendaQuery {
+        /// So many days after today.
+        #[param(minimum = 0, maximum = 366, default = 30)]
+        days: Option<i64>,
+    }
+}
+
+request! {
+    /// For which moment it is decided.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct RehearsalQuery {
+        /// Left out, the next run of the schedule.
+        at: Option<Timestamp>,
     }
 }
 

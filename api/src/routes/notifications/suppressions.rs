@@ -27,7 +27,7 @@ use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().routes(routes!(list, create)).routes(routes!(show, lift))
+    Routes::new().routes(routes!(list, create)).routes(routes!(show, lift)).routes(routes!(restore))
 }
 
 /// Suppressed addresses, the newest first. They are masked, and found only as a whole, unless the key has the scope `contacts` or
@@ -55,20 +55,20 @@ async fn list(
             content_type = "application/problem+json"),
     ))]
 async fn create(
-    May { caller, .. }: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Once { key, body: sent }: Once<Changes>,
 ) -> Result<Created<SuppressionView>, Problem> {
     let country = &api.context.config.default_country;
     let draft = sent.whole(SuppressionDraft::default()).checked(|draft| draft.checked(country)).finish()?;
     let mut session = api.context.db.begin().await?;
-    if let Some(made) = key.made::<Id>(&mut session, &caller, api.context.clock.now()).await? {
+    if let Some(made) = key.made::<Id>(&mut session, &may.caller, api.context.clock.now()).await? {
         let suppression = suppressions::find(&mut session, made).await?.ok_or(Problem::NotFound)?;
         return Ok(Created::Before(suppression.into()));
     }
     let now = api.context.clock.now();
-    let created = suppressions::insert(&mut session, &draft, now).await.map_err(already_there)?;
-    key.keep(&mut session, &caller, &created.id).await?;
+    let created = suppressions::insert(&mut session, &draft, &may.actor(), now).await.map_err(already_there)?;
+    key.keep(&mut session, &may.caller, &created.id).await?;
     session.commit().await?;
     Ok(Created::Now(created.into()))
 }
@@ -90,11 +90,26 @@ async fn show(
 #[utoipa::path(delete, path = "/{id}", tag = "suppressions",
     params(("id" = Id, Path, description = "Id of the suppression")),
     responses((status = 204, description = "It is lifted")))]
-async fn lift(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+async fn lift(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
-    let existed = suppressions::delete(&mut session, id).await?;
+    let lifted = suppressions::lift(&mut session, id, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
-    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+    if lifted.is_some() { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
+}
+
+/// Takes it back that a suppression was lifted: nothing is sent to the address again. Possible for an hour.
+#[utoipa::path(post, path = "/{id}/restore", tag = "suppressions",
+    params(("id" = Id, Path, description = "Id of the suppression")),
+    responses((status = 200, description = "The suppression", body = SuppressionView)))]
+async fn restore(
+    may: May<Admin>,
+    State(api): State<Arc<Api>>,
+    Segment(id): Segment<Id>,
+) -> Result<axum::Json<SuppressionView>, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let restored = suppressions::restore(&mut session, id, &may.actor(), api.context.clock.now()).await?;
+    session.commit().await?;
+    Ok(axum::Json(restored.ok_or(Problem::NotFound)?.into()))
 }
 
 fn already_there(error: db::Error) -> Problem {
@@ -163,13 +178,15 @@ request! {
     struct SuppressionQuery {
         /// Only this channel: `email` or `whatsapp`.
         channel: Option<Channel>,
+        /// Only of this reason.
+        reason: Option<Reason>,
         /// Part of the address, in either case.
         search: Option<String>,
     }
 }
 
 impl From<SuppressionQuery> for SuppressionFilter {
-    fn from(SuppressionQuery { channel, search }: SuppressionQuery) -> Self {
-        Self { channel, search, is_whole: false }
+    fn from(SuppressionQuery { channel, reason, search }: SuppressionQuery) -> Self {
+        Self { channel, reason, search, is_whole: false }
     }
 }

@@ -50,21 +50,22 @@ async fn list(
             content_type = "application/problem+json"),
     ))]
 async fn create(
-    May { caller, .. }: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Once { key, body: sent }: Once<Changes>,
 ) -> Result<Created<VehicleView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    if let Some(made) = key.made::<Id>(&mut session, &caller, api.context.clock.now()).await? {
+    if let Some(made) = key.made::<Id>(&mut session, &may.caller, api.context.clock.now()).await? {
         let vehicle = vehicles::find(&mut session, made).await?.ok_or(Problem::NotFound)?;
         return Ok(Created::Before(vehicle.into()));
     }
     let mut written = sent.whole(VehicleDraft::default());
     written.check(vehicles::conflicts(&mut session, &written.record, None).await?);
     let draft = written.finish()?;
-    let created = vehicles::insert(&mut session, &draft, api.context.clock.now()).await.map_err(plate_taken)?;
+    let created = vehicles::insert(&mut session, &draft, &may.actor(), api.context.clock.now()).await;
+    let created = created.map_err(plate_taken)?;
     let created = created.ok_or_else(unknown_customer)?;
-    key.keep(&mut session, &caller, &created.id).await?;
+    key.keep(&mut session, &may.caller, &created.id).await?;
     session.commit().await?;
     Ok(Created::Now(created.into()))
 }
@@ -85,47 +86,49 @@ async fn show(
 #[utoipa::path(put, path = "/{id}", tag = "vehicles", params(("id" = Id, Path, description = "Id of the vehicle")),
     request_body = VehicleDraft, responses((status = 200, description = "The vehicle", body = VehicleView)))]
 async fn replace(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(sent): Json<Changes>,
 ) -> Result<axum::Json<VehicleView>, Problem> {
-    write(&api, id, |vehicle| sent.whole(VehicleDraft::from(vehicle))).await
+    write(&api, &may, id, |vehicle| sent.whole(VehicleDraft::from(vehicle))).await
 }
 
 /// Changes the fields that are sent.
 #[utoipa::path(patch, path = "/{id}", tag = "vehicles", params(("id" = Id, Path, description = "Id of the vehicle")),
     request_body = VehicleDraft, responses((status = 200, description = "The vehicle", body = VehicleView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
 ) -> Result<axum::Json<VehicleView>, Problem> {
-    write(&api, id, |vehicle| changes.over(VehicleDraft::from(vehicle))).await
+    write(&api, &may, id, |vehicle| changes.over(VehicleDraft::from(vehicle))).await
 }
 
 /// Deletes a vehicle with its reminders.
 #[utoipa::path(delete, path = "/{id}", tag = "vehicles", params(("id" = Id, Path, description = "Id of the vehicle")),
     responses((status = 204, description = "It is gone")))]
-async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+async fn delete(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
-    let existed = vehicles::delete(&mut session, id).await?;
+    let existed = vehicles::delete(&mut session, id, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
     if existed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::NotFound) }
 }
 
 async fn write(
     api: &Api,
+    may: &May<Admin>,
     id: Id,
     draft: impl FnOnce(Vehicle) -> Written<VehicleDraft>,
 ) -> Result<axum::Json<VehicleView>, Problem> {
     let mut session = api.context.db.begin().await?;
     let vehicle = vehicles::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let mut draft = draft(vehicle);
+    let mut draft = draft(vehicle.clone());
     draft.check(vehicles::conflicts(&mut session, &draft.record, Some(id)).await?);
     let draft = draft.finish()?;
-    let written = vehicles::replace(&mut session, id, &draft, api.context.clock.now()).await.map_err(plate_taken)?;
+    let now = api.context.clock.now();
+    let written = vehicles::replace(&mut session, &vehicle, &draft, &may.actor(), now).await.map_err(plate_taken)?;
     let written = written.ok_or_else(unknown_customer)?;
     session.commit().await?;
     Ok(axum::Json(written.into()))

@@ -18,14 +18,16 @@ pub const POSTGRES_STORAGE: &str = "\
     alter table tasks set (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0); \
     alter table notifications set (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.1)";
 
-/// The index in which people are searched by any part of their name or address. It needs the extension `pg_trgm`, which comes with
+/// The indexes in which people are searched by any part of their name or address, and vehicles by their plate (`search.rs` has
+/// SQLite's). They need the extension `pg_trgm`, which comes with
 /// PostgreSQL and which the owner of a database may create. Where it cannot be had the search reads the whole table, and everything
 /// else is as it was.
 pub const POSTGRES_SEARCH: &str = "do $$ begin \
     create extension if not exists pg_trgm; \
     create index if not exists customers_search on customers using gin ((first_name || ' ' || last_name) gin_trgm_ops, \
         customer_id gin_trgm_ops, email gin_trgm_ops, phone gin_trgm_ops, whatsapp gin_trgm_ops); \
-    exception when others then raise notice 'customers are searched without an index: %', sqlerrm; \
+    create index if not exists vehicles_search on vehicles using gin (plate gin_trgm_ops, vehicle_id gin_trgm_ops); \
+    exception when others then raise notice 'customers and vehicles are searched without an index: %', sqlerrm; \
     end $$";
 
 /// The text as PostgreSQL takes it.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use chrono::NaiveDate;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
@@ -24,6 +25,7 @@ pub enum Value {
     Number(i64),
     Flag(bool),
     Time(Timestamp),
+    Day(NaiveDate),
 }
 
 /// Turns what a filter holds into a [`Value`].
@@ -48,6 +50,7 @@ values! {
     i32 => |number| Self::Number(number.into()),
     bool => |flag| Self::Flag(flag),
     Timestamp => |time| Self::Time(time),
+    NaiveDate => |day| Self::Day(day),
 }
 
 /// The conditions so far, and the values that they name. `Display` is the text after `where`.
@@ -125,6 +128,7 @@ impl Filter {
                             Value::Number(number) => query.bind(*number),
                             Value::Flag(flag) => query.bind(*flag),
                             Value::Time(time) => query.bind(*time),
+                            Value::Day(day) => query.bind(*day),
                         };
                     }
                     query.persistent(false).fetch_all(connection).await
@@ -140,6 +144,7 @@ impl Filter {
                             Value::Number(number) => query.bind(*number),
                             Value::Flag(flag) => query.bind(*flag),
                             Value::Time(time) => query.bind(*time),
+                            Value::Day(day) => query.bind(*day),
                         };
                     }
                     query.persistent(false).fetch_all(connection).await

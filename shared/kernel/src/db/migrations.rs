@@ -2,9 +2,9 @@
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnection;
-use sqlx::{Executor, PgPool};
+use sqlx::{Executor, PgPool, SqlitePool};
 
-use super::{Db, dialect};
+use super::{Db, dialect, search};
 
 type Result<T> = std::result::Result<T, MigrateError>;
 
@@ -27,7 +27,7 @@ impl Db {
     pub async fn migrate(&self) -> Result<()> {
         match self {
             Self::Postgres { pool, .. } => migrate_postgres(pool).await,
-            Self::Sqlite { writer, .. } => MIGRATIONS.run(writer).await,
+            Self::Sqlite { writer, .. } => migrate_sqlite(writer).await,
         }
     }
 
@@ -42,6 +42,17 @@ impl Db {
         let pending = MIGRATIONS.iter().filter(|migration| is_pending(migration.version));
         Ok(pending.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
     }
+}
+
+/// The migrations, and the indexes in which rows are searched.
+async fn migrate_sqlite(writer: &SqlitePool) -> Result<()> {
+    MIGRATIONS.run(writer).await?;
+    let mut transaction = writer.begin().await?;
+    for searched in [search::CUSTOMERS, search::VEHICLES] {
+        transaction.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(searched.sqlite_index()))).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
 }
 
 async fn migrate_postgres(pool: &PgPool) -> Result<()> {

@@ -11,6 +11,7 @@ pub mod filter;
 mod migrations;
 mod pooler;
 mod probe;
+pub mod search;
 mod session;
 
 use std::path::Path;

@@ -120,6 +120,11 @@ impl Session {
         )
     }
 
+    /// Whether it is a session of SQLite.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.held, Some(Held::Sqlite(_)))
+    }
+
     pub fn connection(&mut self) -> Connection<'_> {
         match self.held.as_mut().expect("a session holds its connection to its end") {
             Held::Postgres(connection) => Connection::Postgres(connection, self.persistent),

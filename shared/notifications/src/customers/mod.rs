@@ -5,15 +5,20 @@ mod recipients;
 
 use recado_kernel::fields::check_text;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-pub use self::preferences::{Choice, Preference, choice_errors, opt_out, preferences, set_preferences};
+pub use self::preferences::{
+    Choice, Move, Preference, choice_errors, moved, opt_out, order, preferences, set_preferences,
+};
 pub use self::recipients::{Recipient, recipients};
 use crate::channels::Channel;
 use recado_kernel::addresses::{self, Mailbox};
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::{Result, Session, Texts, contains};
+use recado_kernel::db::search::{self, Extent, Sought};
+use recado_kernel::db::{Result, Session, Texts};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 use recado_kernel::time_of_day::TimeOfDay;
@@ -96,7 +101,9 @@ pub async fn lock(session: &mut Session, customer_id: &str) -> Result<Option<Cus
 pub enum SearchIn {
     /// Names and `customer_id`. Who does not see addresses could find one out, letter by letter, by searching for it.
     Names,
-    /// Addresses and numbers too.
+    /// There, and in addresses and numbers as a whole.
+    Whole,
+    /// Any part of addresses and numbers too.
     All,
 }
 
@@ -109,7 +116,8 @@ pub async fn list(
 ) -> Result<(Vec<Customer>, i64)> {
     let mut asked = Filter::default();
     if let Some((search, place)) = search {
-        found_in(&mut asked, search, place);
+        let condition = found_in(&mut asked, session.is_embedded(), search, place);
+        asked.require(condition);
     }
     let list = List {
         select: &format!("select {COLUMNS} from customers"),
@@ -121,19 +129,82 @@ pub async fn list(
     list.page(session, &asked, limit, offset).await
 }
 
-/// Asks for customers in whom this is found; in their numbers only when it could be part of one.
-fn found_in(asked: &mut Filter, search: &str, place: SearchIn) {
-    let text = asked.value(contains(search.trim()));
-    let is_everywhere = place == SearchIn::All;
-    let columns = ["first_name || ' ' || last_name", "customer_id"].into_iter().chain(is_everywhere.then_some("email"));
-    let mut columns =
-        columns.map(|column| format!("{column} ilike {text} escape '\\'")).collect::<Vec<_>>().join(" or ");
-    if let Some(digits) = digits_of(search).filter(|_| is_everywhere) {
-        let digits = asked.value(contains(&digits));
-        columns.push_str(&format!(" or phone like {digits} or whatsapp like {digits}"));
-    }
-    asked.require(format!("({columns})"));
+/// Where a page of [`page`] begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'p> {
+    First,
+    /// Behind this `customer_id`.
+    After(&'p str),
+    /// Before it.
+    Before(&'p str),
 }
+
+/// Customers by `customer_id`, and whether there are more in the direction in which the page was turned. Found by what [`list`]
+/// finds, and by the plates of their vehicles.
+///
+/// Customers and plates are two walks, each no further than the page, so that each has its own index.
+pub async fn page(
+    session: &mut Session,
+    search: Option<(&str, SearchIn)>,
+    place: Place<'_>,
+    limit: i64,
+) -> Result<(Vec<Customer>, bool)> {
+    let mut asked = Filter::default();
+    let (beyond, direction) = match place {
+        Place::First => ("true".to_owned(), ""),
+        Place::After(id) => (format!("c.customer_id > {}", asked.value(id)), ""),
+        Place::Before(id) => (format!("c.customer_id < {}", asked.value(id)), " desc"),
+    };
+    let (reach, is_embedded) = (limit + 1, session.is_embedded());
+    let sorted = format!("order by c.customer_id{direction} limit {reach}");
+    let keys = match search {
+        None => format!("select c.customer_id from customers c where {beyond} {sorted}"),
+        Some((search, place)) => {
+            let in_customers = found_in(&mut asked, is_embedded, search, place);
+            let sought = Sought { texts: &["plate"], word: search.trim().to_owned(), extent: Extent::Part };
+            let in_vehicles = search::VEHICLES.condition(&mut asked, is_embedded, &[sought]);
+            format!(
+                "select customer_id from (select c.customer_id from customers c where {beyond} and {in_customers} {sorted}) a
+                 union
+                 select customer_id from (
+                     select c.customer_id from customers c
+                     where {beyond} and c.customer_id in (select customer_id from vehicles where {in_vehicles}) {sorted}) b"
+            )
+        }
+    };
+    let text = format!(
+        "select {COLUMNS} from customers where customer_id in ({keys}) order by customer_id{direction} limit {reach}"
+    );
+    let mut found: Vec<Customer> = asked.all(session, &text).await?;
+    let has_more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    if matches!(place, Place::Before(_)) {
+        found.reverse();
+    }
+    Ok((found, has_more))
+}
+
+/// That this is found in a customer; in their numbers only when it could be part of one.
+fn found_in(asked: &mut Filter, is_embedded: bool, search: &str, place: SearchIn) -> String {
+    let word = search.trim();
+    let sought = |texts, word: &str, extent| Sought { texts, word: word.to_owned(), extent };
+    let mut all = vec![sought(&["name", "customer_id"], word, Extent::Part)];
+    let (of_email, of_number) = match place {
+        SearchIn::Names => (None, None),
+        SearchIn::Whole => (Some(Extent::Whole), Some(Extent::End)),
+        SearchIn::All => (Some(Extent::Part), Some(Extent::Part)),
+    };
+    all.extend(of_email.map(|extent| sought(&["email"], word, extent)));
+    // At its end a number is the same as it is dialled, whatever stands before.
+    let is_enough = |digits: &String| place == SearchIn::All || digits.len() >= SHORTEST_NUMBER;
+    if let Some((extent, digits)) = of_number.zip(digits_of(search).filter(is_enough)) {
+        all.push(sought(&["phone", "whatsapp"], &digits, extent));
+    }
+    search::CUSTOMERS.condition(asked, is_embedded, &all)
+}
+
+/// Digits of the shortest number that counts as a whole one: national numbers of Ecuador have eight without their zero.
+const SHORTEST_NUMBER: usize = 8;
 
 /// The digits by which a number is found however it was written: `099 123-4567` is part of `+593991234567`, once its
 /// national zero is gone. `None` for what is no part of a number.
@@ -146,7 +217,7 @@ fn digits_of(search: &str) -> Option<String> {
 
 /// Writes a new customer; a `customer_id` that is taken violates `customers_customer_id_key`. The draft is
 /// [checked](CustomerDraft::checked).
-pub async fn insert(session: &mut Session, draft: &CustomerDraft, now: Timestamp) -> Result<Customer> {
+pub async fn insert(session: &mut Session, draft: &CustomerDraft, actor: &Actor, now: Timestamp) -> Result<Customer> {
     let customer = sql!(one Customer, session,
         (&format!("insert into customers (id, customer_id, first_name, last_name, email, phone, whatsapp, quiet_from, quiet_until,
              time_zone, created_at, updated_at)
@@ -155,19 +226,61 @@ pub async fn insert(session: &mut Session, draft: &CustomerDraft, now: Timestamp
         draft.email.as_deref(), draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from,
         draft.quiet_until, draft.time_zone.as_deref(), now
     )?;
-    customer.ok_or(sqlx::Error::RowNotFound)
+    let customer: Customer = customer.ok_or(sqlx::Error::RowNotFound)?;
+    let (_, after) = facts(&Customer::default(), &customer);
+    audit::write(session, actor, &Act::new("create", "customer", &customer.customer_id).made(after), now).await?;
+    Ok(customer)
 }
 
-/// Replaces a customer; `None` when there is none. What the Core service synced later still wins by its version.
-pub async fn replace(session: &mut Session, draft: &CustomerDraft, now: Timestamp) -> Result<Option<Customer>> {
-    sql!(one Customer, session,
+/// Replaces a customer that is locked. What the Core service synced later still wins by its version.
+pub async fn replace(
+    session: &mut Session,
+    customer: &Customer,
+    draft: &CustomerDraft,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Customer> {
+    let written = sql!(one Customer, session,
         (&format!("update customers set first_name = $2, last_name = $3, email = $4, phone = $5, whatsapp = $6, quiet_from = $7,
              quiet_until = $8, time_zone = $9, updated_at = $10
          where customer_id = $1 returning {COLUMNS}")),
-        draft.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(), draft.email.as_deref(),
+        customer.customer_id.as_str(), draft.first_name.as_str(), draft.last_name.as_str(), draft.email.as_deref(),
         draft.phone.as_deref(), draft.whatsapp.as_deref(), draft.quiet_from, draft.quiet_until,
         draft.time_zone.as_deref(), now
-    )
+    )?;
+    let written: Customer = written.ok_or(sqlx::Error::RowNotFound)?;
+    let (before, after) = facts(customer, &written);
+    let act = Act::new("change", "customer", &customer.customer_id).changed(before, after);
+    audit::write(session, actor, &act, now).await?;
+    Ok(written)
+}
+
+/// What the audit log keeps of a change: hours and zone as they are, and of names and addresses only which of them changed. An
+/// entry outlives the person who is erased.
+fn facts(before: &Customer, after: &Customer) -> (Value, Value) {
+    let of = |customer: &Customer| {
+        json!({
+            "quiet_from": customer.quiet_from, "quiet_until": customer.quiet_until, "time_zone": customer.time_zone,
+        })
+    };
+    let personal = [
+        ("first_name", before.first_name != after.first_name),
+        ("last_name", before.last_name != after.last_name),
+        ("email", before.email != after.email),
+        ("phone", before.phone != after.phone),
+        ("whatsapp", before.whatsapp != after.whatsapp),
+    ];
+    let changed: Vec<&str> = personal.into_iter().filter(|(_, has)| *has).map(|(field, _)| field).collect();
+    let (before, mut after) = (of(before), of(after));
+    if !changed.is_empty() {
+        after["written"] = json!(changed);
+    }
+    (before, after)
+}
+
+/// Somebody looked at the addresses of a customer, which are hidden otherwise.
+pub async fn reveal(session: &mut Session, customer_id: &str, actor: &Actor, now: Timestamp) -> Result<()> {
+    audit::write(session, actor, &Act::new("reveal", "customer", customer_id), now).await
 }
 
 /// What went with a customer.
@@ -181,7 +294,18 @@ pub struct Deleted {
 }
 
 /// Deletes a customer with all that is theirs: preferences, devices, vehicles and reminders. What was sent stays in the log.
-pub async fn delete(session: &mut Session, customer_id: &str) -> Result<Deleted> {
+pub async fn delete(session: &mut Session, customer_id: &str, actor: &Actor, now: Timestamp) -> Result<Deleted> {
+    let deleted = remove(session, customer_id).await?;
+    if deleted.customers > 0 {
+        let act = Act::new("delete", "customer", customer_id)
+            .made(json!({"vehicles": deleted.vehicles, "reminders": deleted.reminders}));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(deleted)
+}
+
+/// The rows themselves, which an erasure deletes too.
+pub(crate) async fn remove(session: &mut Session, customer_id: &str) -> Result<Deleted> {
     Ok(Deleted {
         reminders: sql!(
             run,

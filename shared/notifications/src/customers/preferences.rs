@@ -1,12 +1,15 @@
 //! Channel preferences: which channels a customer wants, and in which order.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::channels::Channel;
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Rows, Session, Texts};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_kernel::word_enum;
 
 /// What a customer decided about a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -54,13 +57,75 @@ pub fn choice_errors(choices: &[Choice]) -> Vec<(&'static str, String)> {
     errors
 }
 
-/// Sets the preferences of the channels that are named; the others stay as they are.
+/// What becomes of one channel when a person arranges them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum Move {
+    Up,
+    Down,
+    On,
+    Off,
+}
+
+word_enum!(Move, "a move");
+
+/// The channels in the order in which they are tried, and which are on: those with an opinion first, then the others.
+pub fn order(preferences: &[Preference]) -> Vec<(Channel, bool)> {
+    let mut stated: Vec<&Preference> = preferences.iter().collect();
+    stated.sort_by_key(|one| (one.priority, one.channel));
+    let mut order: Vec<(Channel, bool)> = stated.iter().map(|one| (one.channel, one.enabled)).collect();
+    let others = Channel::ALL.into_iter().filter(|channel| stated.iter().all(|one| one.channel != *channel));
+    order.extend(others.map(|channel| (channel, true)));
+    order
+}
+
+/// The choices after a move of one channel; nothing when it leaves everything as it is. `Up` undoes `Down`, and `On` undoes `Off`.
+pub fn moved(preferences: &[Preference], channel: Channel, by: Move) -> Vec<Choice> {
+    let before = order(preferences);
+    let mut order = before.clone();
+    let Some(place) = order.iter().position(|(one, _)| *one == channel) else { return Vec::new() };
+    match by {
+        Move::Up if place > 0 => order.swap(place, place - 1),
+        Move::Down if place + 1 < order.len() => order.swap(place, place + 1),
+        Move::On => order[place].1 = true,
+        Move::Off => order[place].1 = false,
+        Move::Up | Move::Down => {}
+    }
+    if order == before {
+        return Vec::new();
+    }
+    let choice = |(place, (channel, enabled)): (usize, (Channel, bool))| Choice {
+        channel,
+        enabled,
+        priority: i32::try_from(place + 1).unwrap_or(i32::MAX),
+    };
+    order.into_iter().enumerate().map(choice).collect()
+}
+
+/// Sets the preferences of the channels that are named; the others stay as they are. The customer is locked.
 pub async fn set_preferences(
     session: &mut Session,
     customer_id: &str,
     choices: &[Choice],
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<()> {
+    let before = preferences(session, &[customer_id.to_owned()]).await?;
+    write(session, customer_id, choices, now).await?;
+    let after = preferences(session, &[customer_id.to_owned()]).await?;
+    let act = Act::new("set_preferences", "customer", customer_id).changed(facts(&before), facts(&after));
+    audit::write(session, actor, &act, now).await
+}
+
+/// What the audit log keeps: by channel, its place and whether it is on.
+fn facts(preferences: &[Preference]) -> Value {
+    let fact = |one: &Preference| {
+        (one.channel.to_string(), json!({"enabled": one.enabled, "priority": one.priority}))
+    };
+    Value::Object(preferences.iter().map(fact).collect::<Map<_, _>>())
+}
+
+async fn write(session: &mut Session, customer_id: &str, choices: &[Choice], now: Timestamp) -> Result<()> {
     #[derive(Serialize)]
     struct Row<'a> {
         id: Id,
@@ -112,6 +177,29 @@ const LAST_PRIORITY: i32 = 99;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_channel_moves_and_comes_back() {
+        let preference = |channel, enabled, priority| Preference {
+            id: Id::of_name("p"),
+            customer_id: "c".into(),
+            channel,
+            enabled,
+            priority,
+        };
+        let stated = [preference(Channel::Push, true, 9), preference(Channel::Whatsapp, false, 2)];
+        let shown = |choices: &[Choice]| {
+            choices.iter().map(|one| format!("{} {} {}", one.channel, one.enabled, one.priority)).collect::<Vec<_>>()
+        };
+        let up = moved(&stated, Channel::Push, Move::Up);
+        assert_eq!(shown(&up), ["push true 1", "whatsapp false 2", "email true 3"]);
+        let kept: Vec<Preference> = up.iter().map(|one| preference(one.channel, one.enabled, one.priority)).collect();
+        assert_eq!(shown(&moved(&kept, Channel::Push, Move::Down))[0], "whatsapp false 1");
+        assert_eq!(shown(&moved(&[], Channel::Email, Move::Off)), ["email false 1", "whatsapp true 2", "push true 3"]);
+        for (channel, nothing) in [(Channel::Whatsapp, Move::Up), (Channel::Email, Move::Down), (Channel::Push, Move::On)] {
+            assert!(moved(&stated, channel, nothing).is_empty(), "{channel} {nothing}");
+        }
+    }
 
     #[test]
     fn choices_name_each_channel_once_and_count_from_one() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use recado_kernel::ids::Id;
 use recado_notifications::dispatch::{self, Rejection, Request};
 use recado_notifications::jobs::CheckMaintenanceReminders;
-use recado_notifications::reminders::{self, OpenReminder, Standing, Status};
+use recado_notifications::reminders::{self, OpenReminder, Standing};
 use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
 use recado_queue::tasks::Claimed;
@@ -51,10 +51,7 @@ pub(crate) async fn announce(system: &Notifications, vehicle: Option<Id>) -> Res
         let Some(reminder) = page.last() else { return Ok(announced) };
         last = Some(reminder.id);
         announced.checked += page.len();
-        let standing = page.iter().map(|reminder| (reminder, reminder.standing(today)));
-        let (fresh, known): (Vec<_>, Vec<_>) = standing
-            .filter(|(_, standing)| *standing != Standing::NotYet)
-            .partition(|(reminder, _)| reminder.status == Status::Pending);
+        let (fresh, known) = reminders::due(&page, today);
         dispatch_all(system, &fresh, &mut announced).await?;
         mark_overdue(context, &known, &mut announced).await?;
     }

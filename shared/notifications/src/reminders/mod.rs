@@ -1,14 +1,20 @@
 //! Maintenance reminders: due by date, by kilometres, or by whichever comes first.
 
+mod agenda;
+
 use chrono::{Datelike, Days, NaiveDate};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
+pub use self::agenda::{
+    Mornings, Planned, Reached, Rehearsed, SCHEDULE, agenda, due_by_distance, morning, mornings, rehearse,
+};
 use crate::channels::Channel;
 use crate::dispatch::{Event, Request};
 use crate::targets::Target;
 use crate::vehicles;
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::UnknownCustomer;
 use recado_kernel::db::filter::{Filter, List};
@@ -67,7 +73,7 @@ word_enum!(Status, "a status");
 
 impl Status {
     /// Whether its service is still to come.
-    fn is_open(self) -> bool {
+    pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Notified | Self::Overdue)
     }
 }
@@ -186,6 +192,14 @@ impl ReminderDraft {
     }
 }
 
+impl ReminderDraft {
+    /// The first day on which its date makes it due.
+    pub fn due_on(&self) -> Option<NaiveDate> {
+        let target = self.kind.by_date().then_some(self.target_date)??;
+        Some(due_from(target, self.notify_before_days))
+    }
+}
+
 impl From<Reminder> for ReminderDraft {
     fn from(reminder: Reminder) -> Self {
         Self {
@@ -272,15 +286,66 @@ impl ReminderFilter {
     }
 }
 
+/// Where a page of [`page`] begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    First,
+    /// Older than this reminder.
+    After(Id),
+    /// Newer than it.
+    Before(Id),
+}
+
+/// Reminders that fit, the newest first, and whether there are more in the direction in which the page was turned.
+pub async fn page(
+    session: &mut Session,
+    filter: &ReminderFilter,
+    place: Place,
+    limit: i64,
+) -> Result<(Vec<Reminder>, bool)> {
+    let mut asked = Filter::default();
+    asked.equal("v.customer_id", filter.customer_id.as_deref());
+    asked.equal("r.vehicle_id", filter.vehicle_id);
+    asked.equal("r.status", filter.status.map(Status::as_str));
+    if let Some(open) = filter.open {
+        let statuses = Status::ALL.into_iter().filter(|status| status.is_open() == open).map(Status::as_str);
+        asked.when("r.status = any(?)", Some(statuses.collect::<Vec<_>>()));
+    }
+    let direction = match place {
+        Place::First => "desc",
+        Place::After(id) => {
+            asked.when("r.id < ?", Some(id));
+            "desc"
+        }
+        Place::Before(id) => {
+            asked.when("r.id > ?", Some(id));
+            "asc"
+        }
+    };
+    let text = format!("{SELECT} where {asked} order by r.id {direction} limit {}", limit.saturating_add(1));
+    let mut found: Vec<Reminder> = asked.all(session, &text).await?;
+    let has_more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    if matches!(place, Place::Before(_)) {
+        found.reverse();
+    }
+    Ok((found, has_more))
+}
+
 /// Writes a new reminder. `None` when its vehicle is unknown.
-pub async fn insert(session: &mut Session, draft: &ReminderDraft, now: Timestamp) -> Result<Option<Reminder>> {
+pub async fn insert(
+    session: &mut Session,
+    draft: &ReminderDraft,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<Reminder>> {
     let id = Id::new(now);
     sql!(
         run,
         session,
         "insert into reminders (id, vehicle_id, kind, description, target_kilometers, target_date, notify_via, status,
-             notify_before_days, notify_before_km, due_cycle, created_at, updated_at)
-         select $1, id, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $11 from vehicles where id = $2",
+             notify_before_days, notify_before_km, due_on, due_cycle, created_at, updated_at)
+         select $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $12 from vehicles where id = $2",
         id,
         draft.vehicle,
         draft.kind,
@@ -291,42 +356,117 @@ pub async fn insert(session: &mut Session, draft: &ReminderDraft, now: Timestamp
         draft.status.unwrap_or(Status::Pending),
         draft.notify_before_days,
         draft.notify_before_km,
+        draft.due_on(),
         now
     )?;
-    find(session, id).await
+    let made = find(session, id).await?;
+    if let Some(made) = &made {
+        audit::write(session, actor, &Act::new("create", "reminder", id).made(facts(made)), now).await?;
+    }
+    Ok(made)
 }
 
-/// Replaces a reminder. `None` when its vehicle is unknown. One that becomes pending again begins its next due cycle, so
-/// that it is announced once more (d18).
-pub async fn replace(session: &mut Session, id: Id, draft: &ReminderDraft, now: Timestamp) -> Result<Option<Reminder>> {
-    let written =
-        sql!(run, session,
+/// Replaces a reminder that is locked. `None` when its vehicle is unknown. One that becomes pending again begins its next due
+/// cycle, so that it is announced once more (d18).
+pub async fn replace(
+    session: &mut Session,
+    reminder: &Reminder,
+    draft: &ReminderDraft,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<Reminder>> {
+    let written = sql!(
+        run,
+        session,
         "update reminders set vehicle_id = $2, kind = $3, description = $4, target_kilometers = $5, target_date = $6,
              notify_via = $7, notify_before_days = $8, notify_before_km = $9,
              due_cycle = due_cycle + case when $10 = 'pending' and status <> 'pending' then 1 else 0 end,
-             status = coalesce($10, status), updated_at = $11
+             status = coalesce($10, status), due_on = $11, updated_at = $12
          where id = $1 and exists (select 1 from vehicles where id = $2)",
-        id, draft.vehicle, draft.kind, draft.description.as_str(), draft.target_kilometers, draft.target_date,
-        Json(&draft.notify_via), draft.notify_before_days, draft.notify_before_km, draft.status, now
+        reminder.id,
+        draft.vehicle,
+        draft.kind,
+        draft.description.as_str(),
+        draft.target_kilometers,
+        draft.target_date,
+        Json(&draft.notify_via),
+        draft.notify_before_days,
+        draft.notify_before_km,
+        draft.status,
+        draft.due_on(),
+        now
     )?;
-    if written == 0 { Ok(None) } else { find(session, id).await }
+    if written == 0 {
+        return Ok(None);
+    }
+    let written = find(session, reminder.id).await?;
+    if let Some(written) = &written {
+        let (before, mut after) = (facts(reminder), facts(written));
+        if reminder.description != written.description {
+            after["written"] = json!(["description"]);
+        }
+        audit::write(session, actor, &Act::new("change", "reminder", reminder.id).changed(before, after), now).await?;
+    }
+    Ok(written)
 }
 
 /// The service was done. Saying so again changes nothing; `None` when there is no such reminder.
-pub async fn complete(session: &mut Session, id: Id, now: Timestamp) -> Result<Option<Reminder>> {
-    sql!(
-        run,
-        session,
-        "update reminders set status = 'completed', updated_at = $2 where id = $1 and status <> 'completed'",
-        id,
-        now
-    )?;
+pub async fn complete(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<Option<Reminder>> {
+    set_status(session, id, Status::Completed, "complete", actor, now).await
+}
+
+/// It is not wanted any more, and is announced to no one. Saying so again changes nothing; `None` when there is no such reminder.
+pub async fn cancel(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<Option<Reminder>> {
+    set_status(session, id, Status::Cancelled, "cancel", actor, now).await
+}
+
+/// Takes back that a service was done or is not wanted: it is as it was. A status that only the clock gives can be given back too.
+pub async fn reopen(
+    session: &mut Session,
+    id: Id,
+    status: Status,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<Reminder>> {
+    if status.is_open() { set_status(session, id, status, "reopen", actor, now).await } else { find(session, id).await }
+}
+
+async fn set_status(
+    session: &mut Session,
+    id: Id,
+    status: Status,
+    action: &'static str,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<Reminder>> {
+    let Some(before) = lock(session, id).await? else { return Ok(None) };
+    if before.status == status {
+        return Ok(Some(before));
+    }
+    sql!(run, session, "update reminders set status = $2, updated_at = $3 where id = $1", id, status, now)?;
+    let act = Act::new(action, "reminder", id).changed(json!({"status": before.status}), json!({ "status": status }));
+    audit::write(session, actor, &act, now).await?;
     find(session, id).await
 }
 
 /// Deletes a reminder; false when there is none.
-pub async fn delete(session: &mut Session, id: Id) -> Result<bool> {
-    Ok(sql!(run, session, "delete from reminders where id = $1", id)? > 0)
+pub async fn delete(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<bool> {
+    let Some(reminder) = find(session, id).await? else { return Ok(false) };
+    let is_deleted = sql!(run, session, "delete from reminders where id = $1", id)? > 0;
+    if is_deleted {
+        let act = Act::new("delete", "reminder", id).changed(facts(&reminder), json!({}));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(is_deleted)
+}
+
+/// What the audit log keeps of a reminder: all but its description, which is free text.
+fn facts(reminder: &Reminder) -> Value {
+    json!({
+        "vehicle": reminder.vehicle_id, "type": reminder.kind, "target_kilometers": reminder.target_kilometers,
+        "target_date": reminder.target_date, "notify_via": reminder.notify_via.0, "status": reminder.status,
+        "notify_before_days": reminder.notify_before_days, "notify_before_km": reminder.notify_before_km,
+    })
 }
 
 /// An open reminder with what it needs to be judged and announced.
@@ -367,8 +507,7 @@ impl OpenReminder {
     /// A target that is not set never comes.
     pub fn standing(&self, today: NaiveDate) -> Standing {
         let by_date = self.kind.by_date().then_some(self.target_date).flatten().map(|target| {
-            let notice = Days::new(u64::try_from(self.notify_before_days).unwrap_or_default());
-            standing(today, target.checked_sub_days(notice).unwrap_or(target), target.succ_opt().unwrap_or(target))
+            standing(today, due_from(target, self.notify_before_days), target.succ_opt().unwrap_or(target))
         });
         let kilometers = self.current_kilometers.zip(self.target_kilometers);
         let by_distance = self.kind.by_distance().then_some(kilometers).flatten().map(|(current, target)| {
@@ -426,6 +565,12 @@ impl OpenReminder {
         put("kilometraje", self.target_kilometers.map(|km| km.to_string()).unwrap_or_default());
         context
     }
+}
+
+/// The first day of the notice before a date.
+fn due_from(target: NaiveDate, notify_before_days: i32) -> NaiveDate {
+    let notice = Days::new(u64::try_from(notify_before_days).unwrap_or_default());
+    target.checked_sub_days(notice).unwrap_or(target)
 }
 
 fn standing<T: PartialOrd + Copy>(now: T, due_from: T, overdue_from: T) -> Standing {
@@ -498,6 +643,15 @@ pub async fn mark(session: &mut Session, id: Id, standing: Standing, announced: 
         id, status.as_str(), announced, now
     )?;
     Ok(())
+}
+
+/// Of these reminders those that are due on a day: first those that would be announced, then those that have been and whose target
+/// may have passed since. What is announced and what a dry run tells are this.
+pub fn due(reminders: &[OpenReminder], today: NaiveDate) -> (Vec<(&OpenReminder, Standing)>, Vec<(&OpenReminder, Standing)>) {
+    let standing = reminders.iter().map(|reminder| (reminder, reminder.standing(today)));
+    standing
+        .filter(|(_, standing)| *standing != Standing::NotYet)
+        .partition(|(reminder, _)| reminder.status == Status::Pending)
 }
 
 #[cfg(test)]
