@@ -56,6 +56,16 @@ impl Form {
         self.fields.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
     }
 
+    /// A field that is not shown again.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.fields.retain(|(found, _)| found != name);
+    }
+
+    /// Whether a field was sent, be it empty.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(found, _)| found == name)
+    }
+
     /// A field without the blanks around it.
     pub(crate) fn text(&self, name: &str) -> String {
         self.value(name).trim().to_owned()

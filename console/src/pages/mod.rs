@@ -5,14 +5,25 @@
 mod account;
 mod audit;
 mod bulk;
+mod chats;
+mod crm;
+mod deliveries;
+mod endpoints;
+mod experiences;
 mod failures;
+mod inbound;
 mod live;
 mod login;
+mod operators;
+mod partners;
 mod queues;
+mod requests;
 mod schedules;
 mod search;
+mod signatures;
 mod tasks;
 mod today;
+mod whatsapp;
 mod workers;
 mod workshops;
 
@@ -62,7 +73,64 @@ pub(crate) fn all() -> Routes {
         // People
         // Texts
         // Partners
+        .page("/admin/partners", partners::list)
+        .action("/admin/partners", partners::create)
+        .page("/admin/partners/new", partners::new)
+        .page("/admin/partners/{id}", partners::show)
+        .action("/admin/partners/{id}", partners::save)
+        .action("/admin/partners/{id}/state", partners::set_state)
+        .action("/admin/partners/{id}/kyc", partners::verify)
+        .action("/admin/partners/{id}/integrations", partners::integrate)
+        .action("/admin/partners/{id}/integrations/{integration}/revoke", partners::revoke)
+        .action("/admin/partners/{id}/rotate", partners::rotate)
+        .action("/admin/partners/{id}/link", partners::link)
+        .action("/admin/partners/{id}/revoke-links", partners::revoke_links)
+        .action("/admin/partners/{id}/test", partners::test)
+        .action("/admin/partners/{id}/delete", partners::delete)
+        .page("/admin/webhooks/deliveries", deliveries::list)
+        .part("/admin/webhooks/deliveries/count", deliveries::count)
+        .page("/admin/webhooks/deliveries/{id}", deliveries::show)
+        .action("/admin/webhooks/deliveries/{id}/replay", deliveries::replay)
+        .page("/admin/webhooks/endpoints", endpoints::list)
+        .page("/admin/webhooks/endpoints/{id}", endpoints::show)
+        .action("/admin/webhooks/endpoints/{id}", endpoints::save)
+        .action("/admin/webhooks/endpoints/{id}/pause", endpoints::pause)
+        .action("/admin/webhooks/endpoints/{id}/resume", endpoints::resume)
+        .action("/admin/webhooks/endpoints/{id}/test", endpoints::test)
+        .page("/admin/webhooks/endpoints/{id}/replay", endpoints::confirm_replay)
+        .action("/admin/webhooks/endpoints/{id}/replay", endpoints::replay)
+        .page("/admin/webhooks/inbound", inbound::list)
+        .page("/admin/webhooks/inbound/{id}", inbound::show)
+        .page("/admin/crm/mapping", crm::show)
+        .action("/admin/crm/mapping", crm::save)
+        .action("/admin/crm/mapping/preview", crm::preview)
+        .page("/admin/crm/appointments", crm::appointments)
+        .page("/admin/crm/presences", crm::presences)
+        .page("/admin/signatures", signatures::show)
+        .action("/admin/signatures", signatures::look)
         // WhatsApp
+        .page("/admin/whatsapp", whatsapp::show)
+        .action("/admin/whatsapp/check", whatsapp::check)
+        .action("/admin/whatsapp/restart", whatsapp::restart)
+        .action("/admin/whatsapp/sync", whatsapp::sync)
+        .page("/admin/conversations/chats", chats::list)
+        .page("/admin/conversations/chats/{id}", chats::show)
+        .action("/admin/conversations/chats/{id}/reveal", chats::reveal)
+        .action("/admin/conversations/chats/{id}/send", chats::send)
+        .action("/admin/conversations/chats/{id}/sync", chats::sync)
+        .page("/admin/conversations/requests", requests::list)
+        .page("/admin/conversations/requests/{id}", requests::show)
+        .action("/admin/conversations/requests/{id}/reveal", requests::reveal)
+        .action("/admin/conversations/requests/{id}/confirm", requests::confirm)
+        .action("/admin/conversations/requests/{id}/reject", requests::reject)
+        .action("/admin/conversations/requests/{id}/tell", requests::tell)
+        .page("/admin/conversations/operators", operators::list)
+        .page("/admin/conversations/operators/{id}", operators::show)
+        .action("/admin/conversations/operators/{id}", operators::save)
+        .action("/admin/conversations/operators/{id}/reveal", operators::reveal)
+        .page("/admin/conversations/experiences", experiences::list)
+        .page("/admin/conversations/experiences/{id}", experiences::show)
+        .action("/admin/conversations/experiences/{id}", experiences::choose)
         // Developers
         // Settings
         .page("/admin/workshops", workshops::list)
@@ -84,7 +152,9 @@ pub(crate) fn all() -> Routes {
 
 /// What pages can watch.
 pub(crate) const TOPICS: &[Topic] =
-    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE];
+    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE,
+    deliveries::ONE, endpoints::ONE, whatsapp::SESSIONS, requests::ONE,
+];
 
 async fn nothing_here(_: May<Enter>) -> Failure {
     Failure::NotFound

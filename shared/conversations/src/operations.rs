@@ -7,6 +7,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Result, Session};
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
+use recado_queue::jobs::Job;
 use recado_queue::ring::Ring;
 use recado_queue::tasks::{self, NewTask};
 use serde_json::{Value, json};
@@ -106,6 +107,19 @@ pub async fn change_operator(
     }
     let act = Act::new("change", OPERATOR, operator.id).changed(facts(before), after);
     audit::write(session, actor, &act, now).await
+}
+
+/// Fetches chats, or the history of one, from the bridge: a job does it. Returns its task.
+pub async fn sync(session: &mut Session, job: &impl Job, actor: &Actor, now: Timestamp) -> Result<(Id, Vec<Ring>)> {
+    let id = Id::new(now);
+    let inserted = tasks::insert(session, &[NewTask::now(id, job, now)]).await?;
+    audit::write(session, actor, &Act::new("sync", SESSION, BRIDGE).made(json!({ "task": id })), now).await?;
+    Ok((id, inserted.rings))
+}
+
+/// Somebody looks at a number or a name that is hidden from others.
+pub async fn reveal(session: &mut Session, kind: &'static str, id: Id, actor: &Actor, now: Timestamp) -> Result<()> {
+    audit::write(session, actor, &Act::new("reveal", kind, id), now).await
 }
 
 /// Why the bridge's session was not started again, or a text not given to it.
