@@ -20,6 +20,7 @@ create table crm_appointments (
     updated_at timestamptz not null
 );
 
+create index crm_appointments_updated on crm_appointments (updated_at);
 create index crm_appointments_lead on crm_appointments (lead_id, starts_at);
 
 -- How an appointment becomes a presence, as staff changed it; no row: as the document says.

@@ -34,6 +34,7 @@ create table whatsapp_chats (
 );
 
 create unique index whatsapp_chats_chat_id_key on whatsapp_chats (chat_id);
+create index whatsapp_chats_latest on whatsapp_chats (last_message_at desc, id desc) where merged_into is null;
 
 create table whatsapp_messages (
     id uuid primary key,

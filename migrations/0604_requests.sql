@@ -48,6 +48,7 @@ create table reservation_requests (
 );
 
 create unique index reservation_requests_code_key on reservation_requests (code);
+create index reservation_requests_status on reservation_requests (status, id);
 create index reservation_requests_told on reservation_requests (told_to, status);
 
 -- Its story, as facts; words are made where it is read.

@@ -67,6 +67,16 @@ impl Form {
         self.fields.push((name.to_owned(), value));
     }
 
+    /// A field that is not shown again, e.g. a secret.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.fields.retain(|(found, _)| found != name);
+    }
+
+    /// Whether a field was sent, be it empty.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(found, _)| found == name)
+    }
+
     /// A field without the blanks around it.
     pub(crate) fn text(&self, name: &str) -> String {
         self.value(name).trim().to_owned()
@@ -110,13 +120,6 @@ impl Form {
             self.add_error(name, wrong());
         }
         parsed
-    }
-
-    /// The form without a field, e.g. a secret, which no page shows again.
-    #[must_use]
-    pub(crate) fn without(mut self, name: &str) -> Self {
-        self.fields.retain(|(found, _)| found != name);
-        self
     }
 
     /// What is wrong with a field.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::Place;
 use recado_kernel::ids::Id;
 use recado_kernel::word_enum;
 use url::form_urlencoded;
@@ -57,6 +58,11 @@ impl Asked {
 
     pub(crate) fn all<T: std::str::FromStr>(&self, name: &str) -> Vec<T> {
         self.0.iter().filter(|(found, _)| found == name).filter_map(|(_, value)| value.parse().ok()).collect()
+    }
+
+    /// Where the page begins.
+    pub(crate) fn place(&self) -> Place {
+        Place { after: self.get("after"), before: self.get("before") }
     }
 
     /// The query without some fields, and with others.

@@ -38,6 +38,24 @@ fn hidden(text: &str) -> String {
     if text.contains('@') && !text.contains(' ') { mask_email(text) } else { "•••".to_owned() }
 }
 
+/// A person's name, of which the first letter is left.
+pub(crate) fn name(name: &str) -> String {
+    name.trim().chars().next().map_or_else(String::new, |first| format!("{first}•••"))
+}
+
+/// A telephone number, in whatever spelling.
+pub(crate) fn phone(number: &str) -> String {
+    mask_phone(&number.chars().filter(|one| one.is_ascii_digit() || *one == '+').collect::<String>())
+}
+
+/// WhatsApp's id of a chat: a person's number is hidden, a group's id is none.
+pub(crate) fn chat(chat_id: &str) -> String {
+    match chat_id.split_once('@') {
+        Some((number, end)) if end != "g.us" => format!("{}@{end}", mask_phone(number)),
+        _ => chat_id.to_owned(),
+    }
+}
+
 /// A text in which addresses are hidden: mail addresses, and numbers that are long enough to be a telephone's.
 pub(crate) fn text(text: &str) -> String {
     let text: String = text.chars().take(LONGEST).collect();

@@ -80,8 +80,27 @@ const GROUPS: &[Group] = &[
             link("matrix", "matrix-title", "/admin/matrix/").key("x"),
         ],
     },
-    Group { word: "partners", links: &[] },
-    Group { word: "whatsapp", links: &[] },
+    Group {
+        word: "partners",
+        links: &[
+            link("partners", "partners-title", "/admin/partners/"),
+            link("deliveries", "deliveries-title", "/admin/webhooks/deliveries/"),
+            link("endpoints", "endpoints-title", "/admin/webhooks/endpoints/"),
+            link("inbound", "inbound-title", "/admin/webhooks/inbound/"),
+            link("crm", "crm-title", "/admin/crm/mapping/"),
+            link("signatures", "signatures-title", "/admin/signatures/"),
+        ],
+    },
+    Group {
+        word: "whatsapp",
+        links: &[
+            link("whatsapp", "whatsapp-title", "/admin/whatsapp/"),
+            link("chats", "chats-title", "/admin/conversations/chats/"),
+            link("requests", "requests-title", "/admin/conversations/requests/").key("r"),
+            link("operators", "operators-title", "/admin/conversations/operators/"),
+            link("experiences", "experiences-title", "/admin/conversations/experiences/"),
+        ],
+    },
     Group {
         word: "settings",
         links: &[

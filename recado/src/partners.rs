@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_partners::connections;
@@ -202,7 +203,7 @@ async fn rotate(context: &Context, partner: &str, json: bool) -> Outcome {
     if connection.partner.status == Status::Deleted {
         return Err(format!("{} was deleted", connection.partner.name).into());
     }
-    let secret = registration::rotate(&mut session, &connection, key, now).await?;
+    let secret = registration::rotate(&mut session, &connection, key, &Actor::command("recado partners rotate"), now).await?;
     session.commit().await?;
     let secret = secret.text().expose_secret();
     if json {
@@ -231,9 +232,9 @@ async fn portal_link(context: &Context, options: PortalLink, json: bool) -> Outc
     let Some(connection) = found else {
         return Err(format!("there is no partner {partner} with webhooks; see `recado partners list`").into());
     };
-    let id = connection.partner.id;
+    let (id, actor) = (connection.partner.id, Actor::command("recado partners portal"));
     if revoke {
-        let rings = portal::revoke(&mut session, id, now).await?;
+        let rings = portal::revoke(&mut session, id, &actor, now).await?;
         session.commit().await?;
         context.ring(&rings).await;
         say("its links open nothing any more");
@@ -251,7 +252,7 @@ async fn portal_link(context: &Context, options: PortalLink, json: bool) -> Outc
         return Err("SECRET_KEY is not set, so the link cannot be signed; set it to that of the API".into());
     };
     let pass = portal::pass(&connection, Duration::from_secs(hours * 60 * 60), now);
-    let rings = portal::record(&mut session, id, PortalAction::EnlaceCreado, None, now).await?;
+    let rings = portal::record(&mut session, id, PortalAction::EnlaceCreado, None, &actor, now).await?;
     session.commit().await?;
     context.ring(&rings).await;
     let url = pass.url(public_url, key);

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use recado_conversations::bridge::{Bridge, Failure, Target};
 use recado_conversations::chats::listing::{self, Counts};
-use recado_conversations::messages::history;
+use recado_conversations::operations;
 use recado_conversations::sessions::{self, BRIDGE, Opinion, Status, WhatsappSession};
 use recado_conversations::{sends, sync};
+use recado_kernel::audit::Actor;
 use recado_kernel::qr::Drawing;
 use recado_queue::context::Context;
 use serde_json::json;
@@ -253,19 +254,10 @@ async fn send(context: &Context, chat_id: &str, text: &str, json: bool) -> Outco
     if text.trim().is_empty() {
         return Err("the text is empty".into());
     }
-    let sent = bridge(context)?.send(&target, text).await;
-    let (message_id, is_certain) = match sent {
-        Ok(sent) => (sent.message_id, true),
-        Err(Failure::Unknown) => (None, false),
-        Err(failure) => return Err(failure.into()),
-    };
-    let now = context.clock.now();
-    let mut session = context.db.begin().await?;
-    let chat = listing::chat_of(&mut session, &target, now).await?;
-    let message = history::store_sent(&mut session, chat, message_id.as_deref(), text, now).await?;
-    sends::note(&mut session, BRIDGE, &target.chat_id(), text, Some(message), now).await?;
-    session.commit().await?;
-    let message_id = message_id.unwrap_or_else(|| message.to_string());
+    let actor = Actor::command("recado whatsapp send");
+    let given = operations::send(context, &bridge(context)?, &target, text, &actor).await?;
+    let is_certain = given.is_certain;
+    let message_id = given.whatsapp_id.unwrap_or_else(|| given.message.to_string());
     if json {
         print_json(&json!({ "message_id": message_id, "certain": is_certain }))?;
     } else if is_certain {
@@ -312,7 +304,7 @@ async fn requests(context: &Context, limit: i64, json: bool) -> Outcome {
 }
 
 async fn restart(context: &Context, json: bool) -> Outcome {
-    bridge(context)?.restart().await?;
+    operations::restart(context, &bridge(context)?, &Actor::command("recado whatsapp restart")).await?;
     if json {
         print_json(&json!({ "restarted": true }))?;
     } else {

@@ -97,7 +97,8 @@ pub(crate) async fn confirm(
         console.throttle.failed(&user.name, &address, elapsed);
     }
     form.add_error("code", page.t("codes-wrong"));
-    refused(&offer_page(&console, &may, form.without("code")).await?)
+    form.forget("code");
+    refused(&offer_page(&console, &may, form).await?)
 }
 
 /// Wants no codes any more, when one was given: a browser that was left open must not be enough.

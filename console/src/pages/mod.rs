@@ -5,23 +5,33 @@
 mod account;
 mod audit;
 mod bulk;
+mod chats;
 mod codes;
+mod crm;
 mod customer;
 mod customers;
+mod deliveries;
 mod dry_run;
+mod endpoints;
 mod events;
+mod experiences;
 mod failures;
+mod inbound;
 mod inbox;
 mod keys;
 mod live;
 mod login;
 mod matrix;
 mod notifications;
+mod operators;
+mod partners;
 mod providers;
 mod queues;
 mod reminders;
+mod requests;
 mod schedules;
 mod search;
+mod signatures;
 mod suppressions;
 mod tasks;
 mod template_preview;
@@ -33,6 +43,7 @@ mod today;
 mod users;
 mod vehicles;
 mod views;
+mod whatsapp;
 mod workers;
 mod workshops;
 
@@ -156,7 +167,64 @@ pub(crate) fn all() -> Routes {
         .action("/admin/matrix/{service}/inherit", matrix::inherit)
         .action("/admin/matrix/undo/{entry}", matrix::undo)
         // Partners
+        .page("/admin/partners", partners::list)
+        .action("/admin/partners", partners::create)
+        .page("/admin/partners/new", partners::new)
+        .page("/admin/partners/{id}", partners::show)
+        .action("/admin/partners/{id}", partners::save)
+        .action("/admin/partners/{id}/state", partners::set_state)
+        .action("/admin/partners/{id}/kyc", partners::verify)
+        .action("/admin/partners/{id}/integrations", partners::integrate)
+        .action("/admin/partners/{id}/integrations/{integration}/revoke", partners::revoke)
+        .action("/admin/partners/{id}/rotate", partners::rotate)
+        .action("/admin/partners/{id}/link", partners::link)
+        .action("/admin/partners/{id}/revoke-links", partners::revoke_links)
+        .action("/admin/partners/{id}/test", partners::test)
+        .action("/admin/partners/{id}/delete", partners::delete)
+        .page("/admin/webhooks/deliveries", deliveries::list)
+        .part("/admin/webhooks/deliveries/count", deliveries::count)
+        .page("/admin/webhooks/deliveries/{id}", deliveries::show)
+        .action("/admin/webhooks/deliveries/{id}/replay", deliveries::replay)
+        .page("/admin/webhooks/endpoints", endpoints::list)
+        .page("/admin/webhooks/endpoints/{id}", endpoints::show)
+        .action("/admin/webhooks/endpoints/{id}", endpoints::save)
+        .action("/admin/webhooks/endpoints/{id}/pause", endpoints::pause)
+        .action("/admin/webhooks/endpoints/{id}/resume", endpoints::resume)
+        .action("/admin/webhooks/endpoints/{id}/test", endpoints::test)
+        .page("/admin/webhooks/endpoints/{id}/replay", endpoints::confirm_replay)
+        .action("/admin/webhooks/endpoints/{id}/replay", endpoints::replay)
+        .page("/admin/webhooks/inbound", inbound::list)
+        .page("/admin/webhooks/inbound/{id}", inbound::show)
+        .page("/admin/crm/mapping", crm::show)
+        .action("/admin/crm/mapping", crm::save)
+        .action("/admin/crm/mapping/preview", crm::preview)
+        .page("/admin/crm/appointments", crm::appointments)
+        .page("/admin/crm/presences", crm::presences)
+        .page("/admin/signatures", signatures::show)
+        .action("/admin/signatures", signatures::look)
         // WhatsApp
+        .page("/admin/whatsapp", whatsapp::show)
+        .action("/admin/whatsapp/check", whatsapp::check)
+        .action("/admin/whatsapp/restart", whatsapp::restart)
+        .action("/admin/whatsapp/sync", whatsapp::sync)
+        .page("/admin/conversations/chats", chats::list)
+        .page("/admin/conversations/chats/{id}", chats::show)
+        .action("/admin/conversations/chats/{id}/reveal", chats::reveal)
+        .action("/admin/conversations/chats/{id}/send", chats::send)
+        .action("/admin/conversations/chats/{id}/sync", chats::sync)
+        .page("/admin/conversations/requests", requests::list)
+        .page("/admin/conversations/requests/{id}", requests::show)
+        .action("/admin/conversations/requests/{id}/reveal", requests::reveal)
+        .action("/admin/conversations/requests/{id}/confirm", requests::confirm)
+        .action("/admin/conversations/requests/{id}/reject", requests::reject)
+        .action("/admin/conversations/requests/{id}/tell", requests::tell)
+        .page("/admin/conversations/operators", operators::list)
+        .page("/admin/conversations/operators/{id}", operators::show)
+        .action("/admin/conversations/operators/{id}", operators::save)
+        .action("/admin/conversations/operators/{id}/reveal", operators::reveal)
+        .page("/admin/conversations/experiences", experiences::list)
+        .page("/admin/conversations/experiences/{id}", experiences::show)
+        .action("/admin/conversations/experiences/{id}", experiences::choose)
         // Developers
         .page("/admin/try", dry_run::show)
         .action("/admin/try", dry_run::run)
@@ -220,6 +288,10 @@ pub(crate) const TOPICS: &[Topic] = &[
     events::ONE,
     inbox::NEW,
     template_tests::TEST,
+    deliveries::ONE,
+    endpoints::ONE,
+    whatsapp::SESSIONS,
+    requests::ONE,
 ];
 
 async fn nothing_here(_: May<Enter>) -> Failure {

@@ -276,7 +276,8 @@ pub(crate) async fn create(
             Err(error) => return Err(error.into()),
         }
     }
-    shown.form = form.without("secret");
+    form.forget("secret");
+    shown.form = form;
     refused(&shown)
 }
 
@@ -311,7 +312,8 @@ pub(crate) async fn save(
             Err(error) => return Err(error.into()),
         }
     }
-    shown.form = form.without("secret");
+    form.forget("secret");
+    shown.form = form;
     refused(&shown)
 }
 

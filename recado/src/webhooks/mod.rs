@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
@@ -16,6 +17,7 @@ use recado_queue::context::Context;
 use recado_webhooks::deliveries::attempts::{self, Attempt};
 use recado_webhooks::deliveries::{self, Delivery, DeliveryFilter, Status};
 use recado_webhooks::endpoints::{self, DisabledReason, Endpoint, Status as EndpointStatus};
+use recado_webhooks::operations;
 use recado_webhooks::replays::{self, Conditions};
 use serde_json::{Value, json};
 
@@ -378,7 +380,8 @@ pub(crate) async fn replay_many(
         return Ok(ExitCode::SUCCESS);
     }
     check_active(&endpoint)?;
-    let (id, rings) = replays::order(&mut session, endpoint_id, &conditions, context.clock.now()).await?;
+    let actor = Actor::command("recado webhooks replay");
+    let (id, rings) = operations::replay_many(&mut session, endpoint_id, &conditions, &actor, context.clock.now()).await?;
     session.commit().await?;
     context.ring(&rings).await;
     if !json {
@@ -423,8 +426,8 @@ async fn replay_one(context: &Context, id: Id, json: bool) -> Outcome {
     if delivery.body.is_none() {
         return Err("its body is no longer kept (WEBHOOK_RETENTION_DAYS)".into());
     }
-    let again = delivery.again(now);
-    let rings = deliveries::send(&mut session, std::slice::from_ref(&again), now).await?;
+    let actor = Actor::command("recado webhooks replay");
+    let (again, rings) = operations::replay_one(&mut session, &delivery, &actor, now).await?;
     session.commit().await?;
     context.ring(&rings).await;
     if json {

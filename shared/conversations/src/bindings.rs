@@ -76,6 +76,24 @@ pub async fn current(session: &mut Session, experiences: &[&str]) -> Result<Vec<
     Ok(chosen.into_iter().map(binding).collect())
 }
 
+/// The groups that might be told of one experience, level by level, so that it can be said why one is. `None`: there is no such
+/// experience.
+pub async fn levels(session: &mut Session, experience: &str) -> Result<Option<Candidates>> {
+    type Levels = (Option<Id>, Option<Id>, Option<Id>);
+    let found: Option<Levels> = sql!(
+        one Levels,
+        session,
+        "select chosen.chat, p.default_group, at_first.chat
+         from tour_experiences e
+         left join tour_operators p on p.organizer_id = e.organizer_id
+         left join tour_group_bindings chosen on chosen.experience_id = e.id and chosen.is_override
+         left join tour_group_bindings at_first on at_first.experience_id = e.id and not at_first.is_override
+         where e.id = $1",
+        experience
+    )?;
+    Ok(found.map(|(chosen, of_operator, at_first)| Candidates { chosen, of_operator, at_first }))
+}
+
 /// These groups, as they are shown.
 pub async fn groups(session: &mut Session, ids: &[Id]) -> Result<Vec<Group>> {
     if ids.is_empty() {

@@ -14,6 +14,7 @@ pub mod incoming;
 pub mod jobs;
 pub mod messages;
 pub mod notices;
+pub mod operations;
 pub mod operators;
 pub mod organizers;
 pub mod pacing;

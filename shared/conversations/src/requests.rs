@@ -2,7 +2,7 @@
 //! on is decided here, pure; what happened to it is kept as facts, and told in sentences where it is read.
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::filter::{Filter, List, Place};
 use recado_kernel::db::{Ids, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
@@ -366,6 +366,16 @@ pub async fn list(
     offset: i64,
 ) -> Result<(Vec<Request>, i64)> {
     LIST.page(session, &filter.asked(), limit, offset).await
+}
+
+/// A page of the requests that fit, the newest first, and whether there are more in its direction.
+pub async fn page(
+    session: &mut Session,
+    filter: &RequestFilter,
+    place: Place,
+    limit: i64,
+) -> Result<(Vec<Request>, bool)> {
+    filter.asked().newest(session, SELECT, "q.id", place, limit).await
 }
 
 /// One request.

@@ -61,6 +61,11 @@ pub async fn find(session: &mut Session, name: &str) -> Result<Option<WhatsappSe
     sql!(one WhatsappSession, session, (&format!("select {COLUMNS} from whatsapp_sessions where name = $1")), name)
 }
 
+/// All sessions that were ever heard of, by name.
+pub async fn all(session: &mut Session) -> Result<Vec<WhatsappSession>> {
+    sql!(all WhatsappSession, session, (&format!("select {COLUMNS} from whatsapp_sessions order by name limit 200")))
+}
+
 /// Keeps what the bridge told.
 pub async fn tell(session: &mut Session, told: &Told, now: Timestamp) -> Result<()> {
     tell_of(session, BRIDGE, told, now).await

@@ -1,6 +1,7 @@
 //! The CRM's end: appointments, and the one moment in which each becomes a presence.
 
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::filter::Filter;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::{sql, word_enum};
@@ -93,6 +94,53 @@ pub async fn keep(session: &mut Session, appointment: &Appointment, now: Timesta
         now
     )?;
     Ok(row.is_some_and(|(realized_at,)| realized_at.is_some()))
+}
+
+/// An appointment in a list.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub appointment: Appointment,
+    /// When it became a presence.
+    pub realized_at: Option<Timestamp>,
+    /// The webhook that told of it.
+    pub delivery_id: Option<Id>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ListedRow {
+    #[sqlx(flatten)]
+    appointment: AppointmentRow,
+    realized_at: Option<Timestamp>,
+    delivery_id: Option<Id>,
+}
+
+/// The appointments that were told of last, `limit` of them, of those that were told of before a moment; one where an id of the
+/// CRM is asked for.
+pub async fn latest(
+    session: &mut Session,
+    id: Option<&str>,
+    before: Option<Timestamp>,
+    limit: i64,
+) -> Result<Vec<(Listed, Timestamp)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        listed: ListedRow,
+        updated_at: Timestamp,
+    }
+    let mut asked = Filter::default();
+    asked.equal("id", id);
+    asked.when("updated_at < ?", before);
+    let text = format!(
+        "select id, lead_id, status, lead, starts_at, place, realized_at, delivery_id, updated_at from crm_appointments
+         where {asked} order by updated_at desc limit {limit}"
+    );
+    let rows: Vec<Row> = asked.all(session, &text).await?;
+    let listed = |Row { listed, updated_at }: Row| {
+        let ListedRow { appointment, realized_at, delivery_id } = listed;
+        (Listed { appointment: appointment.into(), realized_at, delivery_id }, updated_at)
+    };
+    Ok(rows.into_iter().map(listed).collect())
 }
 
 /// The latest appointment of a lead, held until the end of the transaction, and whether it took place already.

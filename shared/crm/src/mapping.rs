@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::sql;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
-use crate::appointments::Appointment;
+use crate::appointments::{Appointment, Lead, Status};
 use crate::moments;
 
 /// The rules.
@@ -202,6 +203,25 @@ impl Mapping {
     }
 }
 
+/// The appointment of the document, to show what a mapping makes of one.
+pub fn example(zone: chrono_tz::Tz) -> Appointment {
+    Appointment {
+        id: "123".to_owned(),
+        lead_id: Some("7".to_owned()),
+        status: Status::Realizada,
+        lead: Lead {
+            nombre: "Juan Pérez".to_owned(),
+            celular: "999888777".to_owned(),
+            distrito: Some("Lima".to_owned()),
+            proyecto_interes: Some("OASIS 2 (AUCALLAMA)".to_owned()),
+            medio: Some("OPC".to_owned()),
+            email: Some("juan@email.com".to_owned()),
+        },
+        starts_at: moments::read("2024-01-15T14:30:00", zone).unwrap_or_default(),
+        place: Some("Sala de ventas".to_owned()),
+    }
+}
+
 /// The text with a value for everything that stands in braces.
 fn fill(text: &str, value: impl Fn(&str) -> String) -> String {
     let (mut filled, mut rest) = (String::with_capacity(text.len()), text);
@@ -227,7 +247,8 @@ pub async fn current(session: &mut Session) -> Result<Mapping> {
 }
 
 /// Puts a mapping in force.
-pub async fn replace(session: &mut Session, mapping: &Mapping, now: Timestamp) -> Result<()> {
+pub async fn replace(session: &mut Session, mapping: &Mapping, actor: &Actor, now: Timestamp) -> Result<()> {
+    let before = current(session).await?;
     sql!(
         run,
         session,
@@ -236,15 +257,13 @@ pub async fn replace(session: &mut Session, mapping: &Mapping, now: Timestamp) -
         Json(mapping),
         now
     )?;
-    Ok(())
+    let act = Act::new("change", "crm_mapping", "mapping").changed(json!(before), json!(mapping));
+    audit::write(session, actor, &act, now).await
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::appointments::{Lead, Status};
 
     fn appointment(medio: &str, place: &str) -> Appointment {
         Appointment {

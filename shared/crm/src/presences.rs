@@ -1,7 +1,7 @@
 //! The commercial application's end: presences and sales, each once per id of the CRM.
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::filter::{Filter, List, Place};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -134,6 +134,33 @@ pub struct PresenceFilter {
     pub attended_until: Option<Timestamp>,
 }
 
+/// The same, as a page behind or before a row, and whether there are more in its direction.
+pub async fn page(
+    session: &mut Session,
+    filter: &PresenceFilter,
+    place: Place,
+    limit: i64,
+) -> Result<(Vec<Presence>, bool)> {
+    filter.asked().newest(session, SELECT, "id", place, limit).await
+}
+
+const SELECT: &str =
+    "select id, id_presencia_crm, client_name, document_type, document_number, phone, email, address, district,
+            attended_at, project, medium, modality, status, result, notes, created_at,
+            (select s.id from crm_sales s where s.presence_id = crm_presences.id) as sale_id
+     from crm_presences";
+
+impl PresenceFilter {
+    fn asked(&self) -> Filter {
+        let mut asked = Filter::default();
+        asked.equal("id_presencia_crm", self.id_presencia_crm.as_deref());
+        asked.equal("document_number", self.document_number.as_deref());
+        asked.when("attended_at >= ?", self.attended_from);
+        asked.when("attended_at < ?", self.attended_until);
+        asked
+    }
+}
+
 /// A page of the presences that fit, the newest first, and how many fit in all.
 pub async fn list(
     session: &mut Session,
@@ -141,21 +168,6 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Presence>, i64)> {
-    let mut asked = Filter::default();
-    asked.equal("id_presencia_crm", filter.id_presencia_crm.as_deref());
-    asked.equal("document_number", filter.document_number.as_deref());
-    asked.when("attended_at >= ?", filter.attended_from);
-    asked.when("attended_at < ?", filter.attended_until);
-    let list = List {
-        select:
-            "select id, id_presencia_crm, client_name, document_type, document_number, phone, email, address, district,
-                        attended_at, project, medium, modality, status, result, notes, created_at,
-                        (select s.id from crm_sales s where s.presence_id = crm_presences.id) as sale_id
-                 from crm_presences",
-        from: "crm_presences",
-        key: "id",
-        order: &["id"],
-        descending: true,
-    };
-    list.page(session, &asked, limit, offset).await
+    let list = List { select: SELECT, from: "crm_presences", key: "id", order: &["id"], descending: true };
+    list.page(session, &filter.asked(), limit, offset).await
 }

@@ -1,7 +1,7 @@
 //! Webhooks that partners send us: each is kept once, and takes effect afterwards (d5).
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::filter::{Filter, List, Place};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -130,6 +130,22 @@ pub async fn list(
         descending: true,
     };
     list.page(session, &asked, limit, offset).await
+}
+
+/// A page of the webhooks that fit, received since then, the newest first, and whether there are more in its direction.
+pub async fn page(
+    session: &mut Session,
+    filter: &InboundFilter,
+    since: Option<Timestamp>,
+    place: Place,
+    limit: i64,
+) -> Result<(Vec<InboundEvent>, bool)> {
+    let mut asked = Filter::default();
+    asked.equal("partner", filter.partner);
+    asked.equal("event_type", filter.event_type.as_deref());
+    asked.when("id >= ?", since.map(Id::earliest));
+    let select = format!("select {COLUMNS} from partner_inbound_events");
+    asked.newest(session, &select, "id", place, limit).await
 }
 
 /// Deletes a batch of what was received before this moment. Returns how many there were.

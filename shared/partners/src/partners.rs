@@ -2,8 +2,8 @@
 
 use recado_kernel::addresses::normalise_email;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::{Result, Session, contains};
+use recado_kernel::db::filter::{Filter, List, Place};
+use recado_kernel::db::{Ids, Result, Session, contains};
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
 use recado_kernel::{sql, word_enum};
@@ -170,6 +170,11 @@ pub(crate) async fn give_up_names(session: &mut Session, id: Id, now: Timestamp)
     Ok(())
 }
 
+/// What these partners are called, by id.
+pub async fn names(session: &mut Session, ids: &[Id]) -> Result<Vec<(Id, String)>> {
+    sql!(all(Id, String), session, "select id, name from partners where id = any($1)", Ids(ids))
+}
+
 /// The partner, held until the end of the transaction, so that two changes of it do not lose each other.
 pub async fn lock(session: &mut Session, id: Id) -> Result<Option<Partner>> {
     sql!(one Partner, session, (&format!("select {COLUMNS} from partners where id = $1 for update")), id)
@@ -209,6 +214,33 @@ pub async fn list(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<Listed>, i64)> {
+    let list = List {
+        select: &format!("{} from partners", listed()),
+        from: "partners",
+        key: "id",
+        order: &["id"],
+        descending: false,
+    };
+    list.page(session, &filter.asked(), limit, offset).await
+}
+
+/// A page of the partners that fit, the newest first, and whether there are more in its direction.
+pub async fn page(
+    session: &mut Session,
+    filter: &PartnerFilter,
+    place: Place,
+    limit: i64,
+) -> Result<(Vec<Listed>, bool)> {
+    filter.asked().newest(session, &format!("{} from partners", listed()), "id", place, limit).await
+}
+
+fn listed() -> String {
+    format!("select {COLUMNS}, (select count(*) from integraciones i where i.partner_id = partners.id) as integrations")
+}
+
+impl PartnerFilter {
+    fn asked(&self) -> Filter {
+        let filter = self;
     let mut asked = Filter::default();
     asked.equal("status", filter.status.map(Status::as_str));
     asked.equal("kyc_status", filter.kyc_status.map(KycStatus::as_str));
@@ -219,17 +251,8 @@ pub async fn list(
             ["name", "email", "contact_email", "slug"].map(|column| format!("{column} ilike {text} escape '\\'"));
         asked.require(format!("({})", columns.join(" or ")));
     }
-    let list = List {
-        select: &format!(
-            "select {COLUMNS}, (select count(*) from integraciones i where i.partner_id = partners.id) as integrations
-             from partners"
-        ),
-        from: "partners",
-        key: "id",
-        order: &["id"],
-        descending: false,
-    };
-    list.page(session, &asked, limit, offset).await
+    asked
+    }
 }
 
 /// Writes a new partner. An e-mail that is taken violates [`EMAIL_KEY`].

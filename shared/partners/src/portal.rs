@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
@@ -11,6 +12,7 @@ use recado_webhooks::portal::Pass;
 use crate::connections::{self, Connection};
 use crate::events::{self, Event, PortalAction};
 use crate::partners::Status;
+use crate::registry::write_down;
 
 /// What a link of this partner opens from now on.
 pub fn pass(connection: &Connection, lifetime: Duration, now: Timestamp) -> Pass {
@@ -24,9 +26,9 @@ pub async fn admit(session: &mut Session, pass: Pass) -> Result<Option<Connectio
 }
 
 /// Makes all links useless that were given out so far.
-pub async fn revoke(session: &mut Session, partner: Id, now: Timestamp) -> Result<Vec<Ring>> {
+pub async fn revoke(session: &mut Session, partner: Id, actor: &Actor, now: Timestamp) -> Result<Vec<Ring>> {
     connections::revoke_portal_links(session, partner).await?;
-    record(session, partner, PortalAction::EnlacesRevocados, None, now).await
+    record(session, partner, PortalAction::EnlacesRevocados, None, actor, now).await
 }
 
 /// Writes down what was done, where the history of the partner stands: in its outbox, which tells those who ask for it.
@@ -35,7 +37,10 @@ pub async fn record(
     partner: Id,
     action: PortalAction,
     about: Option<Id>,
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<Vec<Ring>> {
+    let is = serde_json::json!({ "did": action, "about": about });
+    write_down(session, actor, "portal", partner, None, is, now).await?;
     events::publish(session, &[Event::portal_used(partner, action, about)], now).await
 }

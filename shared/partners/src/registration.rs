@@ -1,6 +1,7 @@
 //! Registering a partner for webhooks (S000-1 to S000-4), in one registry with all others (d22): a partner, an integration, and
 //! an endpoint of the webhooks system.
 
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session, Violation};
 use recado_kernel::ids::Id;
@@ -18,6 +19,7 @@ use crate::integrations::{self, Integration, Kind};
 use crate::masking;
 use crate::partners::{self, Partner, PartnerDraft, Status};
 use crate::payload;
+use crate::registry::write_down;
 use crate::standing::Policy;
 use crate::{gate, system};
 
@@ -73,6 +75,21 @@ struct Names {
 /// # Errors
 /// [`is_taken`] tells that another registration was faster: then this one is to be tried again.
 pub async fn register(
+    session: &mut Session,
+    registration: &Registration,
+    key: &SecretString,
+    policy: Policy,
+    actor: &Actor,
+    now: Timestamp,
+) -> db::Result<Registered> {
+    let registered = enrol(session, registration, key, policy, now).await?;
+    let id = registered.connection.partner.id;
+    let is = json!({ "name": registration.name, "is_new": registered.secret.is_some(), "events": registration.events });
+    write_down(session, actor, "register", id, None, is, now).await?;
+    Ok(registered)
+}
+
+async fn enrol(
     session: &mut Session,
     registration: &Registration,
     key: &SecretString,
@@ -206,10 +223,15 @@ pub async fn deactivate(
     session: &mut Session,
     connection: &Connection,
     policy: Policy,
+    actor: &Actor,
     now: Timestamp,
 ) -> db::Result<Vec<Ring>> {
     match connection.partner.status {
-        Status::Active => set_status(session, &connection.partner, Status::Inactive, policy, now).await,
+        Status::Active => {
+            let (was, is) = (json!({ "status": Status::Active }), json!({ "status": Status::Inactive }));
+            write_down(session, actor, "change", connection.partner.id, Some(was), is, now).await?;
+            set_status(session, &connection.partner, Status::Inactive, policy, now).await
+        }
         Status::Inactive | Status::Suspended | Status::Deleted => Ok(Vec::new()),
     }
 }
@@ -234,11 +256,13 @@ pub async fn rotate(
     session: &mut Session,
     connection: &Connection,
     key: &SecretString,
+    actor: &Actor,
     now: Timestamp,
 ) -> db::Result<Secret> {
     let secret = Secret::generate();
     endpoints::rotate(session, Sealer(key), connection.endpoint_id, &secret, now).await?;
     connections::rotate(session, key, connection.partner.id, &secret, now).await?;
+    write_down(session, actor, "rotate_secret", connection.partner.id, None, json!({}), now).await?;
     Ok(secret)
 }
 

@@ -1,11 +1,13 @@
 //! What can be done with partners. Each is done in the caller's transaction, together with the event that tells of it, and
 //! holds the partner's row meanwhile: two changes at once come one after the other.
 
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session, Violation};
 use recado_kernel::ids::Id;
 use recado_queue::ring::Ring;
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 
 use crate::erasure;
@@ -85,8 +87,14 @@ pub struct Done<T> {
 ///
 /// # Errors
 /// [`Refusal::EmailTaken`], also when another registration is faster.
-pub async fn register(session: &mut Session, draft: &PartnerDraft, now: Timestamp) -> Result<Done<Partner>> {
+pub async fn register(
+    session: &mut Session,
+    draft: &PartnerDraft,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Done<Partner>> {
     let partner = partners::insert(session, draft, now).await.map_err(taken)?;
+    write_down(session, actor, "create", partner.id, None, facts(&partner), now).await?;
     let rings = events::publish(session, &[Event::partner_created(&partner)], now).await?;
     Ok(Done { value: partner, rings })
 }
@@ -100,11 +108,12 @@ pub async fn change<E: From<Error>>(
     id: Id,
     change: impl FnOnce(&Partner) -> std::result::Result<PartnerDraft, E>,
     policy: Policy,
+    actor: &Actor,
     now: Timestamp,
 ) -> std::result::Result<Done<Partner>, E> {
     let before = present(session, id).await?;
     let draft = change(&before)?;
-    Ok(replace(session, before, draft, policy, now).await?)
+    Ok(replace(session, before, draft, policy, actor, now).await?)
 }
 
 async fn replace(
@@ -112,6 +121,7 @@ async fn replace(
     before: Partner,
     draft: PartnerDraft,
     policy: Policy,
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<Done<Partner>> {
     let fields = changed(&PartnerDraft::from(&before), &draft);
@@ -124,6 +134,7 @@ async fn replace(
     if draft.status != before.status {
         rings.extend(gate::follow(session, before.id, policy, now).await?);
     }
+    let was = facts(&before);
     let changed = Partner {
         name: draft.name,
         email: draft.email,
@@ -136,6 +147,10 @@ async fn replace(
         updated_at: now,
         ..before
     };
+    let mut is = facts(&changed);
+    // Addresses of people are not written down, but that they changed is.
+    is["fields"] = json!(fields);
+    write_down(session, actor, "change", changed.id, Some(was), is, now).await?;
     Ok(Done { value: changed, rings })
 }
 
@@ -157,8 +172,9 @@ fn changed(before: &PartnerDraft, after: &PartnerDraft) -> Vec<&'static str> {
 ///
 /// # Errors
 /// When there is none, or it is deleted already.
-pub async fn delete(session: &mut Session, id: Id, now: Timestamp) -> Result<Done<()>> {
-    present(session, id).await?;
+pub async fn delete(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<Done<()>> {
+    let before = present(session, id).await?;
+    write_down(session, actor, "delete", id, Some(facts(&before)), json!({}), now).await?;
     partners::mark_deleted(session, id, now).await?;
     let revoked = integrations::revoke_all(session, id, REVOKED_WITH_PARTNER, now).await?;
     // A deleted partner gets nothing under any policy.
@@ -172,12 +188,13 @@ pub async fn delete(session: &mut Session, id: Id, now: Timestamp) -> Result<Don
 ///
 /// # Errors
 /// When there is none.
-pub async fn erase(session: &mut Session, id: Id, now: Timestamp) -> Result<Done<()>> {
-    let done = match delete(session, id, now).await {
+pub async fn erase(session: &mut Session, id: Id, actor: &Actor, now: Timestamp) -> Result<Done<()>> {
+    let done = match delete(session, id, actor, now).await {
         Err(Error::Refused(Refusal::PartnerDeleted)) => Done { value: (), rings: Vec::new() },
         other => other?,
     };
     erasure::forget_partner(session, id, now).await?;
+    write_down(session, actor, "erase", id, None, json!({}), now).await?;
     Ok(done)
 }
 
@@ -191,6 +208,7 @@ pub async fn verify(
     verification: &Verification,
     decided_by: &str,
     policy: Policy,
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<Done<Partner>> {
     let before = present(session, id).await?;
@@ -210,6 +228,8 @@ pub async fn verify(
         decided_by: decided_by.to_owned(),
     };
     kyc::record(session, &entry).await?;
+    let (was, is) = (json!({ "kyc": before.kyc_status }), json!({ "kyc": verified.status, "documents": entry.documents }));
+    write_down(session, actor, "verify", id, Some(was), is, now).await?;
     let event = Event::kyc_verified(id, before.kyc_status, verified.status);
     let mut rings = events::publish(session, &[event], now).await?;
     rings.extend(gate::follow(session, id, policy, now).await?);
@@ -225,6 +245,7 @@ pub async fn integrate(
     partner: Id,
     draft: IntegrationDraft,
     key: Option<&SecretString>,
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<Done<Integration>> {
     present(session, partner).await?;
@@ -253,6 +274,8 @@ pub async fn integrate(
         revocation_reason: None,
     };
     integrations::insert(session, &integration).await?;
+    let is = json!({ "integration": id, "kind": integration.kind, "name": integration.name });
+    write_down(session, actor, "integrate", partner, None, is, now).await?;
     let rings = events::publish(session, &[Event::integration_created(partner, id)], now).await?;
     Ok(Done { value: integration, rings })
 }
@@ -261,15 +284,51 @@ pub async fn integrate(
 ///
 /// # Errors
 /// When there is none, or it is revoked already.
-pub async fn revoke(session: &mut Session, integration: Id, reason: Option<&str>, now: Timestamp) -> Result<Done<()>> {
+pub async fn revoke(
+    session: &mut Session,
+    integration: Id,
+    reason: Option<&str>,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Done<()>> {
     let before = integrations::lock(session, integration).await?.ok_or(Refusal::IntegrationNotFound)?;
     if !before.is_in_force() {
         return Err(Refusal::IntegrationRevoked.into());
     }
     integrations::revoke(session, integration, reason, now).await?;
     gate::follow_integration(session, integration, now).await?;
+    let was = json!({ "integration": integration, "kind": before.kind, "name": before.name });
+    write_down(session, actor, "revoke", before.partner_id, Some(was), json!({}), now).await?;
     let event = Event::integration_revoked(before.partner_id, integration, reason);
     Ok(Done { value: (), rings: events::publish(session, &[event], now).await? })
+}
+
+/// What the audit log calls a partner.
+pub const PARTNER: &str = "partner";
+
+/// What it keeps of one: its addresses may be a person's.
+fn facts(partner: &Partner) -> Value {
+    json!({
+        "name": partner.name, "status": partner.status, "kyc": partner.kyc_status, "partner_id": partner.partner_id,
+        "slug": partner.slug,
+    })
+}
+
+pub(crate) async fn write_down(
+    session: &mut Session,
+    actor: &Actor,
+    action: &'static str,
+    partner: Id,
+    before: Option<Value>,
+    after: Value,
+    now: Timestamp,
+) -> db::Result<()> {
+    let act = Act::new(action, PARTNER, partner);
+    let act = match before {
+        Some(before) => act.changed(before, after),
+        None => act.made(after),
+    };
+    audit::write(session, actor, &act, now).await
 }
 
 /// The partner, held until the end of the transaction, when it is there to be worked with.

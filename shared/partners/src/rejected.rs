@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::filter::{Filter, List, Place};
 use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::person::Person;
@@ -143,6 +143,21 @@ pub async fn list(session: &mut Session, partner: Option<Id>, limit: i64, offset
         descending: true,
     };
     list.page(session, &asked, limit, offset).await
+}
+
+/// A page of those of a partner, or of all, received since then, the newest first, and whether there are more in its direction.
+pub async fn page(
+    session: &mut Session,
+    partner: Option<Id>,
+    since: Option<Timestamp>,
+    place: Place,
+    limit: i64,
+) -> Result<(Vec<Rejected>, bool)> {
+    let mut asked = Filter::default();
+    asked.equal("partner", partner);
+    asked.when("id >= ?", since.map(Id::earliest));
+    let select = format!("select {COLUMNS} from partner_rejected_webhooks");
+    asked.newest(session, &select, "id", place, limit).await
 }
 
 /// Deletes a batch of what was refused before this moment. Returns how many there were.

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use recado_conversations::bindings::{self, Binding, Unfit};
 use recado_conversations::contacts::Contact;
 use recado_conversations::experiences::{self, Experience, ExperienceFilter, Told};
+use recado_conversations::operations;
 use recado_conversations::organizers::Organizer;
 use recado_kernel::db::Session;
 use serde::Serialize;
@@ -79,21 +80,22 @@ async fn keep(
     params(("id" = String, Path, description = "The other system's id")), request_body = GroupChoice,
     responses((status = 200, description = "The group that is told now", body = Chosen)))]
 async fn choose_group(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
     Json(choice): Json<GroupChoice>,
 ) -> Result<axum::Json<Chosen>, Problem> {
     let mut session = api.context.db.begin().await?;
     experiences::find(&mut session, &id).await?.ok_or(Problem::NotFound)?;
-    match choice.chosen() {
-        None => bindings::unchoose(&mut session, &id).await?,
+    let chosen = match choice.chosen() {
+        None => None,
         Some(chat) => match group(&mut session, chat).await? {
-            Ok(group) => bindings::choose(&mut session, &id, group.id, api.context.clock.now()).await?,
+            Ok(group) => Some(group.id),
             Err(Unfit::Unknown) => return Err(FieldErrors::one("group_id", "No hay ningún grupo con este id.").into()),
             Err(Unfit::NoGroup) => return Err(no_group()),
         },
-    }
+    };
+    operations::choose_group(&mut session, &id, chosen, &may.actor(), api.context.clock.now()).await?;
     let now = bindings::current(&mut session, &[id.as_str()]).await?.into_iter().next();
     session.commit().await?;
     let is_override = now.as_ref().is_some_and(|binding| binding.is_override);

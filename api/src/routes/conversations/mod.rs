@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use recado_conversations::bindings::{self, Group, Unfit};
 use recado_conversations::bridge::{Bridge, Failure};
+use recado_conversations::operations;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
 use serde::Serialize;
@@ -120,6 +121,15 @@ fn bridge_of(api: &Api) -> Result<&Bridge, Problem> {
     api.whatsapp
         .bridge()
         .ok_or_else(|| Problem::Bridge("No hay servicio de WhatsApp: configure WHATSAPP_SERVICE_URL.".to_owned()))
+}
+
+/// What the caller is told when an operation of staff was not done.
+fn operation_problem(error: operations::Error) -> Problem {
+    match error {
+        operations::Error::Bridge(failure) => bridge_problem(failure),
+        operations::Error::Paced(wait) => Problem::Throttled { seconds: wait.as_secs().max(1) },
+        operations::Error::Database(error) => error.into(),
+    }
 }
 
 /// What the caller is told when the bridge did not do it. Nothing of it is a mistake of ours.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use recado_conversations::bindings::Unfit;
+use recado_conversations::operations;
 use recado_conversations::operators::{self, Changes, Listed, OperatorFilter};
 use recado_conversations::organizers::{self, WithoutOperator};
 use recado_kernel::db::{self, Session, Violation};
@@ -67,13 +68,14 @@ async fn show(
 #[utoipa::path(patch, path = "/{id}", tag = "conversations", operation_id = "change_operator", params(("id" = Id, Path, description = "Id of the operator")),
     request_body = OperatorWrite, responses((status = 200, description = "The operator", body = OperatorView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(sent): Json<OperatorWrite>,
 ) -> Result<axum::Json<OperatorView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    let mut operator = operators::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let before = operators::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let mut operator = before.clone();
     let changes = sent.changes();
     let organizer_id = changes.organizer_id.clone().flatten();
     let mut errors = FieldErrors::from(operator.change(changes, country(&api)));
@@ -83,7 +85,9 @@ async fn change(
         errors.add("organizer_id", format!("No se conoce ningún organizador \"{organizer_id}\"."));
     }
     errors.none_or_problem()?;
-    operators::write(&mut session, &operator, api.context.clock.now()).await.map_err(organizer_taken)?;
+    let now = api.context.clock.now();
+    let written = operations::change_operator(&mut session, &before, &operator, &may.actor(), now).await;
+    written.map_err(organizer_taken)?;
     let view = view(&mut session, id).await?;
     session.commit().await?;
     Ok(axum::Json(view))
@@ -95,13 +99,14 @@ async fn change(
     (status = 200, description = "The operator's group", body = DefaultGroup),
     (status = 404, description = "There is no such operator, or no such chat")))]
 async fn choose_group(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(choice): Json<GroupChoice>,
 ) -> Result<axum::Json<DefaultGroup>, Problem> {
     let mut session = api.context.db.begin().await?;
-    let mut operator = operators::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let before = operators::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let mut operator = before.clone();
     let chosen = match choice.chosen() {
         None => None,
         Some(chat) => match group(&mut session, chat).await? {
@@ -111,7 +116,7 @@ async fn choose_group(
         },
     };
     operator.default_group = chosen.as_ref().map(|group| group.id);
-    operators::write(&mut session, &operator, api.context.clock.now()).await?;
+    operations::change_operator(&mut session, &before, &operator, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
     Ok(axum::Json(DefaultGroup { success: true, operator_id: id, default_group: chosen.map(GroupRef::from) }))
 }

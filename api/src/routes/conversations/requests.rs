@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use recado_conversations::jobs::TellOperator;
-use recado_conversations::notices;
+use recado_conversations::operations;
 use recado_conversations::requests::{self, Event, Request, RequestFilter, Status, Step, What};
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
-use recado_queue::tasks::{self, NewTask};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -73,7 +72,7 @@ async fn confirm(
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<RequestStory>, Problem> {
-    decide(&api, id, Step::Confirm, &may.caller.label).await
+    decide(&api, id, Step::Confirm, &may.actor()).await
 }
 
 /// Staff refuse a request.
@@ -87,13 +86,13 @@ async fn reject(
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<RequestStory>, Problem> {
-    decide(&api, id, Step::Reject, &may.caller.label).await
+    decide(&api, id, Step::Reject, &may.actor()).await
 }
 
-async fn decide(api: &Api, id: Id, step: Step, by: &str) -> Result<axum::Json<RequestStory>, Problem> {
+async fn decide(api: &Api, id: Id, step: Step, by: &Actor) -> Result<axum::Json<RequestStory>, Problem> {
     let mut session = api.context.db.begin().await?;
     let status = requests::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let decided = requests::decide(&mut session, id, status, step, by, api.context.clock.now()).await?;
+    let decided = operations::decide(&mut session, id, status, step, by, api.context.clock.now()).await?;
     decided.map_err(not_as_it_stands)?;
     session.commit().await?;
     story(api, id, Language::default()).await
@@ -107,20 +106,17 @@ async fn decide(api: &Api, id: Id, step: Step, by: &str) -> Result<axum::Json<Re
               (status = 409, description = "The operator was told, or it is decided", body = serde_json::Value,
                   content_type = "application/problem+json")))]
 async fn tell(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<RequestStory>, Problem> {
     let now = api.context.clock.now();
     let mut session = api.context.db.begin().await?;
     let status = requests::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    if !notices::restart(&mut session, id, status, now).await? {
-        return Err(not_as_it_stands(status));
-    }
-    let task = NewTask::now(Id::new(now), &TellOperator { request_id: id }, now);
-    let inserted = tasks::insert(&mut session, &[task]).await?;
+    let told = operations::tell_again(&mut session, id, status, &may.actor(), now).await?;
+    let rings = told.ok_or_else(|| not_as_it_stands(status))?;
     session.commit().await?;
-    api.context.ring(&inserted.rings).await;
+    api.context.ring(&rings).await;
     story(&api, id, Language::default()).await
 }
 

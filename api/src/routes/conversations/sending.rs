@@ -5,16 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use recado_conversations::bridge::{Failure, Target};
-use recado_conversations::chats::listing;
-use recado_conversations::messages::history;
-use recado_conversations::pacing::Pacing;
-use recado_conversations::sends;
-use recado_conversations::sessions::{self, BRIDGE};
+use recado_conversations::operations;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::{bridge_of, bridge_problem};
+use super::{bridge_of, operation_problem};
 use crate::auth::{Admin, May};
 use crate::extract::body::Json;
 use crate::extract::request::request;
@@ -37,42 +33,21 @@ pub(crate) fn routes() -> Routes {
     (status = 400, description = "A field is wrong, or the number is not on WhatsApp"),
     (status = 503, description = "There is no bridge, or it cannot send now; nothing left")))]
 async fn send(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Json(SendWrite { chat_id, text }): Json<SendWrite>,
 ) -> Result<(StatusCode, axum::Json<SentAnswer>), Problem> {
     let target = Target::of(&chat_id).ok_or_else(|| FieldErrors::one("chat_id", super::NO_CHAT_ID))?;
     let bridge = bridge_of(&api)?;
-    check_pacing(&api).await?;
-    let (status, id) = match bridge.send(&target, &text).await {
-        Ok(sent) => (StatusCode::OK, sent.message_id),
-        Err(Failure::Unknown) => (StatusCode::ACCEPTED, None),
-        Err(Failure::Refused(why)) => {
-            return Err(FieldErrors::one("chat_id", format!("El servicio de WhatsApp lo rechaza: {why}")).into());
+    let given = operations::send(&api.context, bridge, &target, &text, &may.actor()).await.map_err(|error| match error {
+        operations::Error::Bridge(Failure::Refused(why)) => {
+            FieldErrors::one("chat_id", format!("El servicio de WhatsApp lo rechaza: {why}")).into()
         }
-        Err(failure) => return Err(bridge_problem(failure)),
-    };
-    let now = api.context.clock.now();
-    let mut session = api.context.db.begin().await?;
-    let chat = listing::chat_of(&mut session, &target, now).await?;
-    let message = history::store_sent(&mut session, chat, id.as_deref(), &text, now).await?;
-    sends::note(&mut session, BRIDGE, &target.chat_id(), &text, Some(message), now).await?;
-    session.commit().await?;
-    let message_id = id.unwrap_or_else(|| message.to_string());
+        error => operation_problem(error),
+    })?;
+    let status = if given.is_certain { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let message_id = given.whatsapp_id.unwrap_or_else(|| given.message.to_string());
     Ok((status, axum::Json(SentAnswer { success: true, message_id })))
-}
-
-/// A number that sends too much is banned by WhatsApp.
-async fn check_pacing(api: &Api) -> Result<(), Problem> {
-    let pacing = Pacing::of(&api.context.config.conversations);
-    if pacing.daily_limit == 0 {
-        return Ok(());
-    }
-    let now = api.context.clock.now();
-    let mut session = api.context.db.read().await?;
-    let known_since = sessions::find(&mut session, BRIDGE).await?.map(|known| known.created_at);
-    let wait = pacing.wait(known_since, sends::lately(&mut session, BRIDGE, now).await?, now);
-    if wait.is_zero() { Ok(()) } else { Err(Problem::Throttled { seconds: wait.as_secs().max(1) }) }
 }
 
 request! {

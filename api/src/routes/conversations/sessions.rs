@@ -10,7 +10,7 @@ use recado_conversations::bridge::{Bridge, Failure};
 use recado_conversations::health::Verdict;
 use recado_conversations::pacing::Pacing;
 use recado_conversations::sessions::{self, BRIDGE, Opinion, Status, Told, WhatsappSession};
-use recado_conversations::{bridge, sends};
+use recado_conversations::{bridge, operations, sends};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_kernel::qr::Drawing;
@@ -19,7 +19,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::bridge_problem;
+use super::operation_problem;
 use crate::auth::{Admin, May};
 use crate::extract::fields::{Field, choice};
 use crate::extract::query::Query;
@@ -99,14 +99,9 @@ async fn qr(
 #[utoipa::path(post, path = "/restart", tag = "conversations", responses(
     (status = 202, description = "It starts", body = Restarted),
     (status = 503, description = "There is no bridge, or it does not do it")))]
-async fn restart(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<(StatusCode, axum::Json<Restarted>), Problem> {
+async fn restart(may: May<Admin>, State(api): State<Arc<Api>>) -> Result<(StatusCode, axum::Json<Restarted>), Problem> {
     let bridge = super::bridge_of(&api)?;
-    bridge.restart().await.map_err(bridge_problem)?;
-    let now = api.context.clock.now();
-    let told = Told::Status { status: Status::Disconnected, phone_number: None, push_name: None };
-    let mut session = api.context.db.begin().await?;
-    sessions::tell(&mut session, &told, now).await?;
-    session.commit().await?;
+    operations::restart(&api.context, bridge, &may.actor()).await.map_err(operation_problem)?;
     Ok((StatusCode::ACCEPTED, axum::Json(Restarted { success: true })))
 }
 

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use recado_crm::appointments::{Appointment, Lead, Status};
-use recado_crm::mapping::{self, Mapping};
-use recado_crm::moments;
+use recado_crm::mapping::{self, Mapping, example};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -33,12 +31,12 @@ async fn show(_: May<Read>, State(api): State<Arc<Api>>) -> Result<axum::Json<Ma
 #[utoipa::path(put, path = "/", tag = "crm", request_body = Mapping,
     responses((status = 200, description = "The mapping", body = Mapping)))]
 async fn replace(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Json(Written(mapping)): Json<Written>,
 ) -> Result<axum::Json<Mapping>, Problem> {
     let mut session = api.context.db.begin().await?;
-    mapping::replace(&mut session, &mapping, api.context.clock.now()).await?;
+    mapping::replace(&mut session, &mapping, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
     Ok(axum::Json(mapping))
 }
@@ -53,25 +51,6 @@ async fn preview(
 ) -> axum::Json<Preview> {
     let zone = api.context.config.crm.time_zone;
     axum::Json(Preview { presence: mapping.presence(&example(zone), zone), documento_temporal: true })
-}
-
-/// The appointment of the document.
-pub(super) fn example(zone: chrono_tz::Tz) -> Appointment {
-    Appointment {
-        id: "123".to_owned(),
-        lead_id: Some("7".to_owned()),
-        status: Status::Realizada,
-        lead: Lead {
-            nombre: "Juan Pérez".to_owned(),
-            celular: "999888777".to_owned(),
-            distrito: Some("Lima".to_owned()),
-            proyecto_interes: Some("OASIS 2 (AUCALLAMA)".to_owned()),
-            medio: Some("OPC".to_owned()),
-            email: Some("juan@email.com".to_owned()),
-        },
-        starts_at: moments::read("2024-01-15T14:30:00", zone).unwrap_or_default(),
-        place: Some("Sala de ventas".to_owned()),
-    }
 }
 
 /// What a mapping makes of the example.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use recado_crm::{commercial, mapping};
+use recado_crm::commercial;
+use recado_crm::mapping::{self, example};
 use recado_kernel::ids::Id;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::mapping::example;
 use crate::auth::KeyHolder;
 use crate::problem::Problem;
 use crate::routes::webhooks::outcome::{self, Outcome};

@@ -35,7 +35,7 @@ pub(crate) fn routes() -> Routes {
     (status = 201, description = "It is in force", body = IntegrationAnswer),
     (status = 410, description = "`PARTNER_ELIMINADO`")))]
 async fn create(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     PartnerId(partner): PartnerId,
     Json(IntegrationWrite { tipo, nombre, descripcion, configuracion }): Json<IntegrationWrite>,
@@ -52,7 +52,7 @@ async fn create(
     }
     let (now, key) = (api.context.clock.now(), api.context.config.secret_key.as_ref());
     let mut session = api.context.db.begin().await?;
-    let done = registry::integrate(&mut session, partner, draft, key, now).await?;
+    let done = registry::integrate(&mut session, partner, draft, key, &may.actor(), now).await?;
     let integration = settle(&api, session, done).await?;
     let answer = IntegrationAnswer { mensaje: "Integración creada exitosamente", integracion: integration.into() };
     Ok((StatusCode::CREATED, axum::Json(answer)))
@@ -64,13 +64,13 @@ async fn create(
     (status = 200, description = "It is revoked", body = Revoked),
     (status = 410, description = "`INTEGRACION_YA_REVOCADA`")))]
 async fn revoke(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     IntegrationId(id): IntegrationId,
     MaybeJson(RevocationWrite { motivo }): MaybeJson<RevocationWrite>,
 ) -> Result<axum::Json<Revoked>, Problem> {
     let mut session = api.context.db.begin().await?;
-    let done = registry::revoke(&mut session, id, motivo.as_deref(), api.context.clock.now()).await?;
+    let done = registry::revoke(&mut session, id, motivo.as_deref(), &may.actor(), api.context.clock.now()).await?;
     settle(&api, session, done).await?;
     Ok(axum::Json(Revoked { mensaje: "Integración revocada exitosamente", integracion_id: id, motivo }))
 }

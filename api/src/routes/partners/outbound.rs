@@ -14,6 +14,7 @@ use recado_partners::payload::payload;
 use recado_partners::standing::Standing;
 use recado_webhooks::deliveries::{self, Delivery, Status};
 use recado_webhooks::endpoints::Endpoint;
+use recado_webhooks::operations;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
@@ -94,7 +95,7 @@ async fn send_event(
     (status = 409, description = "The partner is inactive, or its endpoint was given up"),
     (status = 410, description = "The partner is deleted or revoked, or its endpoint answered 410")))]
 async fn send_test(
-    _: May<Dispatch>,
+    may: May<Dispatch>,
     State(api): State<Arc<Api>>,
     Segment(reference): Segment<String>,
     body: RawBody,
@@ -106,7 +107,7 @@ async fn send_test(
     let (connection, endpoint) = known(&mut session, &reference).await?;
     admit(connection.standing(policy(&api)), &endpoint)?;
     let delivery = Delivery::of_test(&endpoint, &event_type, &body, now).map_err(not_canonical)?;
-    let rings = deliveries::send(&mut session, std::slice::from_ref(&delivery), now).await?;
+    let rings = operations::test(&mut session, &delivery, &may.actor(), now).await?;
     session.commit().await?;
     api.context.ring(&rings).await;
     let outcome = outcome::of_first_attempt(&api, delivery.id, TEST_PATIENCE).await?;

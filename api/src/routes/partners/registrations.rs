@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use recado_kernel::addresses::normalise_email;
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::fields::check_text;
@@ -65,11 +66,11 @@ pub(crate) fn routes() -> Routes {
     (status = 200, description = "It was registered already; its secret is not shown", body = RegistrationAnswer),
     (status = 409, description = "SECRET_KEY is not set, so no secret can be kept")))]
 async fn register(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Json(body): Json<RegistrationWrite>,
 ) -> Result<(StatusCode, axum::Json<RegistrationAnswer>), Problem> {
-    settle(&api, &body.registration(&api)?).await
+    settle(&api, &may.actor(), &body.registration(&api)?).await
 }
 
 /// Registers FindyourWork with the events of its document. The body may be absent.
@@ -79,11 +80,11 @@ async fn register(
     (status = 200, description = "It was registered already; its secret is not shown", body = RegistrationAnswer),
     (status = 409, description = "SECRET_KEY is not set, so no secret can be kept")))]
 async fn register_findyourwork(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     MaybeJson(body): MaybeJson<FindyourWorkWrite>,
 ) -> Result<(StatusCode, axum::Json<RegistrationAnswer>), Problem> {
-    settle(&api, &body.whole().registration(&api)?).await
+    settle(&api, &may.actor(), &body.whole().registration(&api)?).await
 }
 
 /// The same as `/partners/register/findyourwork`.
@@ -103,6 +104,7 @@ async fn register_findyourwork_alias(
 /// Registers, and begins again when another registration was faster.
 async fn settle(
     api: &Api,
+    actor: &Actor,
     registration: &Registration,
 ) -> Result<(StatusCode, axum::Json<RegistrationAnswer>), Problem> {
     let key = key(api)?;
@@ -110,7 +112,7 @@ async fn settle(
     loop {
         let now = api.context.clock.now();
         let mut session = api.context.db.begin().await?;
-        let registered = match registration::register(&mut session, registration, key, policy(api), now).await {
+        let registered = match registration::register(&mut session, registration, key, policy(api), actor, now).await {
             Ok(registered) => registered,
             Err(error) if registration::is_taken(&error) && races < MOST_RACES => {
                 races += 1;
@@ -162,7 +164,7 @@ async fn show(
     (status = 200, description = "It is inactive", body = Deactivated),
     (status = 410, description = "It was deleted")))]
 async fn deactivate(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(reference): Segment<String>,
 ) -> Result<axum::Json<Deactivated>, Problem> {
@@ -172,7 +174,7 @@ async fn deactivate(
         return Err(Problem::PartnerStopped(Standing::Deleted));
     }
     let now = api.context.clock.now();
-    let rings = registration::deactivate(&mut session, &connection, policy(&api), now).await?;
+    let rings = registration::deactivate(&mut session, &connection, policy(&api), &may.actor(), now).await?;
     session.commit().await?;
     api.context.ring(&rings).await;
     let message = format!("Partner {} desactivado", connection.partner.name);
@@ -219,7 +221,7 @@ async fn status(
     (status = 409, description = "SECRET_KEY is not set, so no secret can be kept"),
     (status = 410, description = "It was deleted")))]
 async fn rotate(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(reference): Segment<String>,
 ) -> Result<axum::Json<Rotated>, Problem> {
@@ -229,7 +231,7 @@ async fn rotate(
     if connection.partner.status == Status::Deleted {
         return Err(Problem::PartnerStopped(Standing::Deleted));
     }
-    let secret = registration::rotate(&mut session, &connection, key, api.context.clock.now()).await?;
+    let secret = registration::rotate(&mut session, &connection, key, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
     let partner_id = connection.partner.partner_id.unwrap_or_default();
     Ok(axum::Json(Rotated { partner_id, shared_secret: secret.text().expose_secret().to_owned() }))

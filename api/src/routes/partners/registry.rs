@@ -44,7 +44,7 @@ pub(crate) fn routes() -> Routes {
     (status = 201, description = "It is registered", body = PartnerAnswer),
     (status = 409, description = "`EMAIL_EXISTENTE`: a partner has this e-mail, maybe one that is deleted")))]
 async fn create(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Json(Whole(draft)): Json<Whole<PartnerDraft>>,
 ) -> Result<(StatusCode, axum::Json<PartnerAnswer>), Problem> {
@@ -52,7 +52,7 @@ async fn create(
         return Err(FieldErrors::one("email", "Este campo no puede ser nulo.").into());
     }
     let mut session = api.context.db.begin().await?;
-    let done = registry::register(&mut session, &draft, api.context.clock.now()).await?;
+    let done = registry::register(&mut session, &draft, &may.actor(), api.context.clock.now()).await?;
     let partner = settle(&api, session, done).await?;
     Ok((StatusCode::CREATED, axum::Json(PartnerAnswer::of("Partner creado exitosamente", partner, Map::new()))))
 }
@@ -99,7 +99,7 @@ async fn show(
     (status = 409, description = "`EMAIL_EXISTENTE`: another partner has this e-mail"),
     (status = 410, description = "`PARTNER_ELIMINADO`")))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     PartnerId(id): PartnerId,
     Json(changes): Json<Changes>,
@@ -107,7 +107,7 @@ async fn change(
     let now = api.context.clock.now();
     let mut session = api.context.db.begin().await?;
     let with_changes = |partner: &Partner| changes.onto(PartnerDraft::from(partner));
-    let done = registry::change::<Problem>(&mut session, id, with_changes, policy(&api), now).await?;
+    let done = registry::change::<Problem>(&mut session, id, with_changes, policy(&api), &may.actor(), now).await?;
     let documents = partners::documents(&mut session, id).await?;
     let partner = settle(&api, session, done).await?;
     Ok(axum::Json(PartnerAnswer::of("Partner actualizado exitosamente", partner, documents)))
@@ -122,7 +122,7 @@ async fn change(
     (status = 200, description = "It is deleted", body = Deleted),
     (status = 410, description = "`PARTNER_ELIMINADO`: it was deleted before")))]
 async fn delete(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     PartnerId(id): PartnerId,
     Query(DeleteQuery { erase }): Query<DeleteQuery>,
@@ -131,9 +131,9 @@ async fn delete(
     let mut session = api.context.db.begin().await?;
     let done = if erase.unwrap_or_default() {
         notifications::erase(&mut session, &erasure::recipient(id), now).await?;
-        registry::erase(&mut session, id, now).await?
+        registry::erase(&mut session, id, &may.actor(), now).await?
     } else {
-        registry::delete(&mut session, id, now).await?
+        registry::delete(&mut session, id, &may.actor(), now).await?
     };
     settle(&api, session, done).await?;
     Ok(axum::Json(Deleted { mensaje: "Partner eliminado exitosamente", partner_id: id }))
@@ -145,7 +145,7 @@ async fn delete(
     (status = 200, description = "The partner", body = PartnerAnswer),
     (status = 410, description = "`PARTNER_ELIMINADO`")))]
 async fn verify(
-    May { caller, .. }: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     PartnerId(id): PartnerId,
     Json(body): Json<VerificationWrite>,
@@ -153,7 +153,7 @@ async fn verify(
     let verification = body.verification()?;
     let mut session = api.context.db.begin().await?;
     let now = api.context.clock.now();
-    let done = registry::verify(&mut session, id, &verification, &caller.name, policy(&api), now).await?;
+    let done = registry::verify(&mut session, id, &verification, &may.caller.name, policy(&api), &may.actor(), now).await?;
     let documents = partners::documents(&mut session, id).await?;
     let partner = settle(&api, session, done).await?;
     Ok(axum::Json(PartnerAnswer::of("KYC del partner actualizado exitosamente", partner, documents)))

@@ -8,7 +8,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_webhooks::deliveries::attempts::{self, Attempt};
 use recado_webhooks::deliveries::{self, Delivery, DeliveryFilter, Status};
-use recado_webhooks::endpoints;
+use recado_webhooks::{endpoints, operations};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -68,7 +68,7 @@ async fn show_delivery(
         (status = 202, description = "The new delivery", body = DeliveryView),
         (status = 409, description = "Its body is not kept any more, or the owner of its endpoint is not active")))]
 async fn replay_delivery(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<(StatusCode, axum::Json<DeliveryView>), Problem> {
@@ -86,8 +86,7 @@ async fn replay_delivery(
             detail: "Su plazo de retención (WEBHOOK_RETENTION_DAYS) terminó.".to_owned(),
         }));
     }
-    let again = delivery.again(now);
-    let rings = deliveries::send(&mut session, std::slice::from_ref(&again), now).await?;
+    let (again, rings) = operations::replay_one(&mut session, &delivery, &may.actor(), now).await?;
     session.commit().await?;
     api.context.ring(&rings).await;
     Ok((StatusCode::ACCEPTED, axum::Json(again.into())))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use recado_kernel::addresses::normalise_email;
+use recado_kernel::audit::{self, Act};
 use recado_kernel::db::Session;
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
@@ -18,10 +19,11 @@ use recado_webhooks::deliveries;
 use recado_webhooks::endpoints::{
     self, Canonical, Change, DisabledReason, Endpoint, NewEndpoint, Sealer, Status, USUAL_CONCURRENCY, USUAL_TIMEOUT,
 };
+use recado_webhooks::operations::{self, ENDPOINT};
 use recado_webhooks::signature::{LEGACY_HEADERS, Profile, Secret};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
@@ -45,7 +47,7 @@ pub(crate) fn routes() -> Routes {
         (status = 201, description = "The endpoint, and its secret, shown this once", body = CreatedEndpoint),
         (status = 409, description = "SECRET_KEY is not set, so no secret can be kept")))]
 async fn create(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Json(changes): Json<Changes>,
 ) -> Result<(StatusCode, axum::Json<CreatedEndpoint>), Problem> {
@@ -88,6 +90,8 @@ async fn create(
     let mut session = api.context.db.begin().await?;
     endpoints::insert(&mut session, Sealer(key(&api)?), &new, now).await?;
     let endpoint = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    let act = Act::new("create", ENDPOINT, id).made(json!({ "name": endpoint.name, "site": operations::site(&endpoint.url) }));
+    audit::write(&mut session, &may.actor(), &act, now).await?;
     session.commit().await?;
     let secret = secret.text().expose_secret().to_owned();
     Ok((StatusCode::CREATED, axum::Json(CreatedEndpoint { endpoint: endpoint.into(), secret })))
@@ -99,7 +103,7 @@ async fn create(
     params(("id" = Id, Path, description = "Id of the endpoint")), request_body = EndpointWrite,
     responses((status = 200, description = "The endpoint", body = EndpointView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
@@ -123,7 +127,7 @@ async fn change(
     }
     written.check(errors);
     let settings = written.finish()?;
-    endpoints::change(&mut session, id, &settings.change(), now).await?;
+    operations::change(&mut session, &before, &settings.change(), &may.actor(), now).await?;
     if let Some(headers) = &settings.headers {
         endpoints::set_headers(&mut session, Sealer(key(&api)?), id, headers).await?;
     }
@@ -148,12 +152,15 @@ async fn change(
     responses(
         (status = 204, description = "It is gone"),
         (status = 409, description = "It is a partner's, or that of the environment")))]
-async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
+async fn delete(may: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment<Id>) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
     let endpoint = endpoints::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
     own(&mut session, &endpoint).await?;
-    deliveries::disable(&mut session, id, DisabledReason::Owner, api.context.clock.now()).await?;
+    let now = api.context.clock.now();
+    deliveries::disable(&mut session, id, DisabledReason::Owner, now).await?;
     endpoints::delete(&mut session, id).await?;
+    let act = Act::new("delete", ENDPOINT, id).changed(json!({ "name": endpoint.name }), json!({}));
+    audit::write(&mut session, &may.actor(), &act, now).await?;
     session.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -166,7 +173,7 @@ async fn delete(_: May<Admin>, State(api): State<Arc<Api>>, Segment(id): Segment
         (status = 200, description = "The new secret", body = RotatedEndpoint),
         (status = 409, description = "SECRET_KEY is not set, or the environment names the secret")))]
 async fn rotate(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<RotatedEndpoint>, Problem> {
@@ -175,11 +182,12 @@ async fn rotate(
     let mut session = api.context.db.begin().await?;
     let endpoint = endpoints::lock(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let secret = match connections::of_endpoint(&mut session, id).await? {
-        Some(connection) => registration::rotate(&mut session, &connection, key, now).await?,
+        Some(connection) => registration::rotate(&mut session, &connection, key, &may.actor(), now).await?,
         None if endpoint.system != system::NAME => return Err(of_environment()),
         None => {
             let secret = Secret::generate();
             endpoints::rotate(&mut session, Sealer(key), id, &secret, now).await?;
+            audit::write(&mut session, &may.actor(), &Act::new("rotate_secret", ENDPOINT, id), now).await?;
             secret
         }
     };

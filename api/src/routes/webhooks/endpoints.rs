@@ -9,8 +9,9 @@ use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
 use recado_partners::connections;
 use recado_partners::standing::Policy;
-use recado_webhooks::deliveries::{self, Status as DeliveryStatus};
+use recado_webhooks::deliveries::Status as DeliveryStatus;
 use recado_webhooks::endpoints::{self, Canonical, DisabledReason, Endpoint, EndpointFilter, Status};
+use recado_webhooks::operations;
 use recado_webhooks::replays::{self, Conditions, Replay};
 use serde::Serialize;
 use serde_json::Value;
@@ -68,7 +69,7 @@ async fn show_endpoint(
     params(("id" = Id, Path, description = "Id of the endpoint")),
     responses((status = 200, description = "The endpoint", body = EndpointView)))]
 async fn pause(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<EndpointView>, Problem> {
@@ -77,7 +78,7 @@ async fn pause(
     if endpoint.status == Status::Disabled {
         return Err(disabled(&endpoint));
     }
-    deliveries::pause(&mut session, id, api.context.clock.now()).await?;
+    operations::pause(&mut session, &endpoint, &may.actor(), api.context.clock.now()).await?;
     let paused = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     session.commit().await?;
     Ok(axum::Json(paused.into()))
@@ -89,7 +90,7 @@ async fn pause(
     params(("id" = Id, Path, description = "Id of the endpoint")),
     responses((status = 200, description = "The endpoint", body = EndpointView)))]
 async fn resume(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<EndpointView>, Problem> {
@@ -98,7 +99,7 @@ async fn resume(
     if endpoint.disabled_reason == Some(DisabledReason::Owner) || !is_owner_active(&api, &mut session, id).await? {
         return Err(owner_inactive());
     }
-    let rings = deliveries::resume(&mut session, id, api.context.clock.now()).await?;
+    let rings = operations::resume(&mut session, &endpoint, &may.actor(), api.context.clock.now()).await?;
     let resumed = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     session.commit().await?;
     api.context.ring(&rings).await;
@@ -126,7 +127,7 @@ async fn list_replays(
     params(("id" = Id, Path, description = "Id of the endpoint")), request_body = ReplayRequest,
     responses((status = 202, description = "The replay has been ordered", body = ReplayView)))]
 async fn replay(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(asked): Json<ReplayRequest>,
@@ -137,7 +138,7 @@ async fn replay(
         return Err(disabled(&endpoint));
     }
     let (replay, rings) =
-        replays::order(&mut session, id, &asked.conditions(&endpoint), api.context.clock.now()).await?;
+        operations::replay_many(&mut session, id, &asked.conditions(&endpoint), &may.actor(), api.context.clock.now()).await?;
     let ordered = replays::find(&mut session, replay).await?.ok_or(Problem::NotFound)?;
     session.commit().await?;
     api.context.ring(&rings).await;

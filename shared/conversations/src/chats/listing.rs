@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::columns::bounded;
+use recado_kernel::db::filter::Filter;
 use recado_kernel::db::{self, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql};
@@ -93,6 +94,43 @@ pub async fn list(session: &mut Session, only_groups: bool, limit: i64, offset: 
     let count: Option<(i64,)> =
         sql!(one(i64,), session, (&format!("select count(*) from whatsapp_chats where {which}")))?;
     Ok((chats, count.map_or(0, |(count,)| count)))
+}
+
+/// Where a page of the latest chats begins: behind this one.
+pub type Behind = (Timestamp, Id);
+
+/// The chats in which something was said, those of last first, and whether there are more; those whose name or number holds a
+/// text, where one is asked for. Nothing is counted.
+pub async fn latest(
+    session: &mut Session,
+    search: Option<&str>,
+    only_groups: bool,
+    behind: Option<Behind>,
+    limit: i64,
+) -> Result<(Vec<Chat>, bool)> {
+    let mut asked = Filter::default();
+    asked.require("merged_into is null");
+    if only_groups {
+        asked.require("kind = 'group'");
+    }
+    if let Some(search) = search {
+        let text = asked.value(db::contains(search));
+        let columns = ["name", "nickname", "whatsapp_name", "phone", "chat_id"];
+        let columns = columns.map(|column| format!("{column} ilike {text} escape '\\'"));
+        asked.require(format!("({})", columns.join(" or ")));
+    } else {
+        asked.require("last_message_at is not null");
+    }
+    if let Some((at, id)) = behind {
+        let (at, id) = (asked.value(at), asked.value(id));
+        asked.require(format!("(last_message_at, id) < ({at}, {id})"));
+    }
+    let order = if search.is_some() { ORDER } else { "last_message_at desc, id desc" };
+    let text = format!("select {COLUMNS} from whatsapp_chats where {asked} order by {order} limit {}", limit + 1);
+    let mut chats: Vec<Chat> = asked.all(session, &text).await?;
+    let has_more = chats.len() as i64 > limit;
+    chats.truncate(usize::try_from(limit).unwrap_or_default());
+    Ok((chats, has_more))
 }
 
 /// A chat by our own id.

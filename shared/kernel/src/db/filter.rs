@@ -154,6 +154,60 @@ impl Filter {
     }
 }
 
+/// Where a page of a list begins: behind a row, before one, or at its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub after: Option<Id>,
+    pub before: Option<Id>,
+}
+
+impl Filter {
+    /// A page of rows, those with the largest ids first, and whether there are more in its direction. Nothing is counted, and a
+    /// deep page costs what the first one does. `select` has no conditions; `key` is the column of the ids.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn newest<R>(
+        mut self,
+        session: &mut Session,
+        select: &str,
+        key: &str,
+        place: Place,
+        limit: i64,
+    ) -> Result<(Vec<R>, bool)>
+    where
+        R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let is_backwards = place.after.is_none() && place.before.is_some();
+        self.when(&format!("{key} < ?"), place.after);
+        if is_backwards {
+            self.when(&format!("{key} > ?"), place.before);
+        }
+        let order = if is_backwards { "asc" } else { "desc" };
+        let text = format!("{select} where {self} order by {key} {order} limit {}", limit + 1);
+        let mut found: Vec<R> = self.all(session, &text).await?;
+        let limit = usize::try_from(limit).unwrap_or_default();
+        let has_more = found.len() > limit;
+        found.truncate(limit);
+        if is_backwards {
+            found.reverse();
+        }
+        Ok((found, has_more))
+    }
+
+    /// How many rows fit, up to one more than `most`.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn count_up_to(&self, session: &mut Session, from: &str, most: i64) -> Result<i64> {
+        let text = format!("select count(*) from (select 1 from {from} where {self} limit {}) counted", most + 1);
+        let counted: Vec<(i64,)> = self.all(session, &text).await?;
+        Ok(counted.first().map_or(0, |(count,)| *count))
+    }
+}
+
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.branches().as_slice() {

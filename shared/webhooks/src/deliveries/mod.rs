@@ -3,7 +3,7 @@
 pub mod attempts;
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::filter::{Filter, List, Place};
 use recado_kernel::db::{Ids, Result, Session, columns, contains};
 use recado_kernel::ids::Id;
 use recado_kernel::person::Person;
@@ -343,6 +343,16 @@ impl DeliveryFilter {
     }
 }
 
+impl DeliveryFilter {
+    /// The same conditions, and the first id that may be among them: ids begin with their moment, so the key's index ends the
+    /// search where the window does.
+    fn within_ids(&self) -> Filter {
+        let mut asked = self.conditions();
+        asked.when("id >= ?", self.created_from.map(Id::earliest));
+        asked
+    }
+}
+
 /// A page of the deliveries that fit, the newest first, and how many fit in all.
 pub async fn list(
     session: &mut Session,
@@ -358,6 +368,22 @@ pub async fn list(
         descending: true,
     };
     list.page(session, &filter.conditions(), limit, offset).await
+}
+
+/// A page of the deliveries that fit, the newest first, and whether there are more in its direction.
+pub async fn page(
+    session: &mut Session,
+    filter: &DeliveryFilter,
+    place: Place,
+    limit: i64,
+) -> Result<(Vec<Delivery>, bool)> {
+    let select = format!("select {COLUMNS} from webhook_deliveries");
+    filter.within_ids().newest(session, &select, "id", place, limit).await
+}
+
+/// How many deliveries fit, up to one more than `most`.
+pub async fn count_up_to(session: &mut Session, filter: &DeliveryFilter, most: i64) -> Result<i64> {
+    filter.within_ids().count_up_to(session, "webhook_deliveries", most).await
 }
 
 /// The next deliveries that can be sent again, behind `after` and made by `until`, in the order of their ids. What was made in

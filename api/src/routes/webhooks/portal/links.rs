@@ -35,7 +35,7 @@ pub(crate) fn links() -> Routes {
     (status = 404, description = "There is no such partner with webhooks"),
     (status = 409, description = "PUBLIC_URL or SECRET_KEY is not set, or the partner is deleted")))]
 async fn create_link(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Json(asked): Json<PortalLinkRequest>,
 ) -> Result<(StatusCode, axum::Json<PortalLink>), Problem> {
@@ -57,7 +57,7 @@ async fn create_link(
         }));
     }
     let pass = portal::pass(&connection, asked.lifetime(), now);
-    let rings = portal::record(&mut session, connection.partner.id, PortalAction::EnlaceCreado, None, now).await?;
+    let rings = portal::record(&mut session, connection.partner.id, PortalAction::EnlaceCreado, None, &may.actor(), now).await?;
     session.commit().await?;
     api.context.ring(&rings).await;
     Ok((StatusCode::CREATED, axum::Json(PortalLink { url: pass.url(public_url, key), expires_at: pass.expires_at })))
@@ -69,13 +69,13 @@ async fn create_link(
     (status = 204, description = "They open nothing any more"),
     (status = 404, description = "There is no such partner with webhooks")))]
 async fn revoke_links(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(partner_id): Segment<String>,
 ) -> Result<StatusCode, Problem> {
     let mut session = api.context.db.begin().await?;
     let connection = named(&mut session, &partner_id).await?;
-    let rings = portal::revoke(&mut session, connection.partner.id, api.context.clock.now()).await?;
+    let rings = portal::revoke(&mut session, connection.partner.id, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
     api.context.ring(&rings).await;
     Ok(StatusCode::NO_CONTENT)

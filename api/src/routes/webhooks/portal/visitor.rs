@@ -11,6 +11,7 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
+use recado_kernel::audit;
 use recado_kernel::language::Language;
 use recado_partners::connections::Connection;
 use recado_partners::portal;
@@ -24,6 +25,7 @@ use crate::client;
 use crate::extract::path::Segment;
 use crate::observe;
 use crate::problem::Problem;
+use crate::request_id;
 use crate::state::Api;
 
 /// What all pages have.
@@ -59,6 +61,15 @@ pub(super) struct Visitor {
     pub(super) frame: Frame,
     pub(super) connection: Connection,
     pub(super) endpoint: Endpoint,
+}
+
+impl Visitor {
+    /// Who acts, for the audit log: the link, and whose it is.
+    pub(super) fn by(&self) -> audit::Actor {
+        let name = format!("portal:{}", self.connection.partner.slug.as_deref().unwrap_or_default());
+        let request_id = request_id::current().unwrap_or_default();
+        audit::Actor { kind: audit::ActorKind::Key, name, address: String::new(), request_id }
+    }
 }
 
 pub(super) const COOKIE_NAME: &str = "recado_portal";
