@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 pub const BRIDGE: Lane = Lane::new("conversations.bridge");
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 9] = [
     TellOperator::KIND,
     ExpireRequest::KIND,
     SyncChats::KIND,
     SyncGroups::KIND,
     SyncMessages::KIND,
+    SyncHistories::KIND,
     WatchSession::KIND,
     CatchUp::KIND,
     AnnounceSession::KIND,
@@ -70,6 +71,17 @@ pub struct SyncMessages {
 
 impl Job for SyncMessages {
     const KIND: Kind = Kind::new("sync_whatsapp_messages", SYNC).timeout(LONG);
+}
+
+/// Brings the histories of all chats up to date.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct SyncHistories {
+    /// How many of the newest messages of each chat to ask for.
+    pub limit: u32,
+}
+
+impl Job for SyncHistories {
+    const KIND: Kind = Kind::new("sync_whatsapp_histories", SYNC).timeout(LONG);
 }
 
 /// Every 45 s: asks the bridge how its session is, and judges whether to believe it. One task, which is due again and again.

@@ -46,8 +46,6 @@ pub async fn store(
     history: &[Remembered],
     now: Timestamp,
 ) -> Result<(Counts, HashSet<String>)> {
-    let mut seen = HashSet::new();
-    let total = history.iter().filter(|said| seen.insert(said.id.as_str())).count();
     let unique = without_known(session, history).await?;
     let mut new = HashSet::new();
     for batch in unique.chunks(BATCH) {
@@ -61,7 +59,13 @@ pub async fn store(
         let at = latest.timestamp.and_then(moment).unwrap_or(now);
         note(session, chat, &latest.text, at, new.len(), now).await?;
     }
-    Ok((Counts { created: new.len() as u64, updated: 0, total: total as u64 }, new))
+    Ok((Counts { created: new.len() as u64, updated: 0, total: count(history) }, new))
+}
+
+/// How many messages a history has, each counted once.
+pub(crate) fn count(history: &[Remembered]) -> u64 {
+    let mut seen = HashSet::new();
+    history.iter().filter(|said| seen.insert(said.id.as_str())).count() as u64
 }
 
 /// Those that are not here, each once. A webhook may have brought one under its longer name.
