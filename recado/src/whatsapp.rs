@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use recado_conversations::bridge::{Bridge, Failure, Target};
 use recado_conversations::chats::listing::{self, Counts};
 use recado_conversations::messages::history;
+use recado_conversations::pacing::{Pacing, Purpose};
 use recado_conversations::qr::Drawing;
 use recado_conversations::sessions::{self, BRIDGE, Opinion, Status, WhatsappSession};
 use recado_conversations::sync::runs::{self, Run, What};
@@ -49,7 +50,9 @@ pub(crate) enum Command {
         text: String,
     },
     /// Fetch chats from the bridge, or the history of one, or of all; one that is cut off goes on where it was
-    #[command(after_help = "Examples:\n  recado whatsapp sync\n  recado whatsapp sync 593991234567@c.us --limit 200\n  recado whatsapp sync --histories")]
+    #[command(
+        after_help = "Examples:\n  recado whatsapp sync\n  recado whatsapp sync 593991234567@c.us --limit 200\n  recado whatsapp sync --histories"
+    )]
     Sync(SyncOne),
     /// List what was fetched from the bridge, and how far each sync is
     Syncs {
@@ -286,6 +289,8 @@ async fn status(context: &Context, json: bool) -> Outcome {
     };
     let lately = sends::lately(&mut session, BRIDGE, now).await?;
     session.commit().await?;
+    let (pacing, since) = (Pacing::of(&context.config.conversations), known.as_ref().map(|known| known.created_at));
+    let limit = pacing.limit_at(since, now);
     let is_sound = opinion.is_some_and(|opinion| opinion.verdict.is_used());
     let warnings = opinion.as_ref().map_or_else(|| vec!["not_connected"], Opinion::warnings);
     if json {
@@ -295,10 +300,16 @@ async fn status(context: &Context, json: bool) -> Outcome {
             "phone_number": known.as_ref().and_then(|known| known.phone_number.clone()),
             "warnings": warnings,
             "sent_last_24_hours": lately.last_day,
+            "limit_24_hours": limit,
+            "reserved_for_operators": limit.map(|_| pacing.reserve_at(since, now)),
             "error": asked.as_ref().err().map(Failure::to_string),
         }))?;
     } else {
-        print(&describe(known.as_ref(), &warnings, lately.last_day, context));
+        let sent = match limit {
+            Some(limit) => format!("{} of {limit}, {} for operators", lately.last_day, pacing.reserve_at(since, now)),
+            None => lately.last_day.to_string(),
+        };
+        print(&describe(known.as_ref(), &warnings, sent, context));
         if let Err(failure) = &asked {
             eprintln!("recado: {failure}");
         }
@@ -306,7 +317,7 @@ async fn status(context: &Context, json: bool) -> Outcome {
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn describe(known: Option<&WhatsappSession>, warnings: &[&str], sent: i64, context: &Context) -> String {
+fn describe(known: Option<&WhatsappSession>, warnings: &[&str], sent: String, context: &Context) -> String {
     let now = context.clock.now();
     let mut table = Table::new(&["WHATSAPP", ""]);
     let or_dash = |text: Option<&String>| text.cloned().unwrap_or_else(|| "-".to_owned());
@@ -318,7 +329,7 @@ fn describe(known: Option<&WhatsappSession>, warnings: &[&str], sent: i64, conte
         ("last seen", relative_or_dash(known.and_then(|known| known.last_seen_at), now)),
         ("connected", relative_or_dash(known.and_then(|known| known.connected_at), now)),
         ("lost", relative_or_dash(known.and_then(|known| known.lost_at), now)),
-        ("sent in 24 h", sent.to_string()),
+        ("sent in 24 h", sent),
         ("warnings", warnings),
     ] {
         table.row([what.to_owned(), value]);
@@ -391,7 +402,17 @@ async fn send(context: &Context, chat_id: &str, text: &str, json: bool) -> Outco
     if text.trim().is_empty() {
         return Err("the text is empty".into());
     }
-    let sent = bridge(context)?.send(&target, text).await;
+    let bridge = bridge(context)?;
+    let pacing = (Pacing::of(&context.config.conversations), Purpose::Other);
+    let wait = sessions::wait(&mut context.db.read().await?, BRIDGE, pacing, context.clock.now()).await?;
+    if !wait.is_zero() {
+        let minutes = wait.as_secs().div_ceil(60);
+        return Err(format!(
+            "the number has sent as much as WHATSAPP_DAILY_LIMIT allows in a day; the next text may leave in {minutes} minutes"
+        )
+        .into());
+    }
+    let sent = bridge.send(&target, text).await;
     let (message_id, is_certain) = match sent {
         Ok(sent) => (sent.message_id, true),
         Err(Failure::Unknown) => (None, false),

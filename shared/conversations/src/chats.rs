@@ -68,7 +68,6 @@ pub(crate) struct Mentioned<'m> {
 /// Where the messages of a chat belong.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(crate) chat_id: String,
     /// The chat; that of the same person under her number, where the two are known to be one.
     pub(crate) id: Id,
     /// WhatsApp's id of that other chat.
@@ -141,7 +140,6 @@ pub(crate) async fn hold(session: &mut Session, chat_ids: &[&str]) -> Result<Has
         // A chat that became another's while we waited for it leads to one that is not held yet; the next look finds both.
         if held.iter().all(|chat| chat.merged_into.is_none_or(|into| by_id.contains_key(&into))) {
             let place = |chat: &Held| Place {
-                chat_id: chat.chat_id.clone(),
                 id: chat.merged_into.unwrap_or(chat.id),
                 merged_chat_id: chat.merged_into.and_then(|into| by_id.get(&into)).map(|id| (*id).to_owned()),
             };

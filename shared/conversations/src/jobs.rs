@@ -8,6 +8,8 @@ use recado_queue::jobs::{Job, Kind, LONG};
 use recado_queue::lanes::{Lane, MAINTENANCE, SYNC};
 use serde::{Deserialize, Serialize};
 
+use crate::health::Standing;
+
 /// Words to operators through the bridge. One that is slow holds up nothing else.
 pub const BRIDGE: Lane = Lane::new("conversations.bridge");
 
@@ -92,20 +94,13 @@ impl Job for WatchSession {
     const KIND: Kind = Kind::new("watch_whatsapp_session", MAINTENANCE).timeout(Duration::from_secs(120));
 }
 
-/// Tells staff by mail of a session that was lost, does not deliver, or is back.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+/// Tells staff by mail of a session that was lost, does not deliver, is silent, or has recovered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AnnounceSession {
-    pub news: News,
+    /// Its name with us.
+    pub session: String,
+    pub standing: Standing,
     pub at: Timestamp,
-}
-
-/// What became of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum News {
-    Lost,
-    Zombie,
-    Back,
 }
 
 impl Job for AnnounceSession {

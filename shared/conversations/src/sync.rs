@@ -12,17 +12,19 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
-use recado_queue::tasks;
+use recado_queue::tasks::{self, NewTask};
 use serde::Serialize;
 use serde_json::json;
 
 use self::runs::{NewRun, Progress, Run, What};
 use crate::bridge::{Bridge, Failure, Listed, Remembered, Target, moment};
-use crate::chats::Kind;
 use crate::chats::listing::{self, Counts};
+use crate::chats::{self, Kind};
 use crate::incoming::{self, Effect, Message};
+use crate::jobs::CatchUp;
 use crate::messages::history;
 use crate::sends::{self, Echo};
+use crate::sessions::{self, BRIDGE};
 
 /// Rows that are written in one transaction.
 const BATCH: usize = 500;
@@ -33,6 +35,12 @@ const OVERLAP: Duration = Duration::from_secs(5 * 60);
 
 /// How many of the newest messages of a chat are looked at after an outage.
 const MISSED: u32 = 1_000;
+
+/// What was said so lately may be on its way: a webhook, or the bridge's next round.
+const ON_ITS_WAY: Duration = Duration::from_secs(2 * 60);
+
+/// Two clocks, and fractions of seconds, make no two messages of one.
+const SAME_MOMENT: Duration = Duration::from_secs(2);
 
 /// Why a sync did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -271,7 +279,8 @@ pub async fn histories(
     (followed, within): (Followed, Duration),
 ) -> Result<Histories, SyncError> {
     let run = followed.begin(context, What::Histories, Some(("", limit))).await?;
-    let mut walk = Walk { last: run.as_ref().and_then(|run| run.last_chat_id.clone()), done: 0, counts: Counts::default() };
+    let mut walk =
+        Walk { last: run.as_ref().and_then(|run| run.last_chat_id.clone()), done: 0, counts: Counts::default() };
     let until = context.clock.elapsed() + within;
     let walked = walk.on(context, bridge, limit, (followed, until)).await;
     if let (Err(error), true) = (&walked, walk.done > 0) {
@@ -412,6 +421,52 @@ pub async fn catch_up(context: &Context, bridge: &Bridge, since: Timestamp) -> R
         }
     }
     Ok(found)
+}
+
+/// Compares the bridge's chats with ours: since when messages are missing here that were said from `from` on, if any are. What was
+/// said a moment ago may be on its way, and is not looked at.
+///
+/// # Errors
+/// When the bridge does not list its chats, or the database fails.
+pub async fn behind(context: &Context, bridge: &Bridge, from: Timestamp) -> Result<Option<Timestamp>, SyncError> {
+    let listed = bridge.chats().await?;
+    let until = context.clock.now() - ON_ITS_WAY;
+    let spoke = |chat: &Listed| chat.last_message.as_ref()?.timestamp.and_then(moment);
+    let last: Vec<(&str, Timestamp)> = listed
+        .iter()
+        .filter(|chat| !chats::is_broadcast(&chat.chat_id))
+        .filter_map(|chat| Some((chat.chat_id.as_str(), spoke(chat)?)))
+        .filter(|(_, at)| (from..=until).contains(at))
+        .collect();
+    if last.is_empty() {
+        return Ok(None);
+    }
+    let ids: Vec<&str> = last.iter().map(|(chat_id, _)| *chat_id).collect();
+    let ours = history::latest(&mut context.db.read().await?, &ids).await?;
+    let is_missing =
+        |(chat_id, at): &(&str, Timestamp)| ours.get(*chat_id).is_none_or(|ours| *ours + SAME_MOMENT < *at);
+    Ok(last.into_iter().filter(is_missing).map(|(_, at)| at).min())
+}
+
+/// An API takes the bridge's webhooks at this moment, and says so again and again. After a time in which none did, what was said
+/// meanwhile is fetched.
+///
+/// # Errors
+/// When the database fails.
+pub async fn attend(context: &Context) -> db::Result<()> {
+    let now = context.clock.now();
+    let mut session = context.db.begin().await?;
+    let missed = sessions::serve(&mut session, BRIDGE, now).await?;
+    let mut rings = Vec::new();
+    if let Some(since) = missed {
+        tracing::warn!(%since, "no API took the webhooks of WhatsApp for a while; what was said since is fetched");
+        sessions::caught_up(&mut session, BRIDGE, now).await?;
+        let task = NewTask::now(Id::new(now), &CatchUp { since }, now);
+        rings = tasks::insert(&mut session, &[task]).await?.rings;
+    }
+    session.commit().await?;
+    context.ring(&rings).await;
+    Ok(())
 }
 
 fn spoke_since(chat: &Listed, since: Timestamp) -> bool {

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use recado_conversations::bridge::{Failure, Target};
 use recado_conversations::chats::listing;
 use recado_conversations::messages::history;
-use recado_conversations::pacing::Pacing;
+use recado_conversations::pacing::{Pacing, Purpose};
 use recado_conversations::sends;
 use recado_conversations::sessions::{self, BRIDGE};
 use serde::Serialize;
@@ -64,14 +64,9 @@ async fn send(
 
 /// A number that sends too much is banned by WhatsApp.
 async fn check_pacing(api: &Api) -> Result<(), Problem> {
-    let pacing = Pacing::of(&api.context.config.conversations);
-    if pacing.daily_limit == 0 {
-        return Ok(());
-    }
-    let now = api.context.clock.now();
+    let pacing = (Pacing::of(&api.context.config.conversations), Purpose::Other);
     let mut session = api.context.db.read().await?;
-    let known_since = sessions::find(&mut session, BRIDGE).await?.map(|known| known.created_at);
-    let wait = pacing.wait(known_since, sends::lately(&mut session, BRIDGE, now).await?, now);
+    let wait = sessions::wait(&mut session, BRIDGE, pacing, api.context.clock.now()).await?;
     if wait.is_zero() { Ok(()) } else { Err(Problem::Throttled { seconds: wait.as_secs().max(1) }) }
 }
 

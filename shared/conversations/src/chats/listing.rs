@@ -205,12 +205,8 @@ pub(crate) async fn upsert_batch(session: &mut Session, listed: &[&Listed], now:
 async fn change(session: &mut Session, update: &str, changed: &[Row<'_>]) -> Result<u64> {
     let ids: Vec<Id> = changed.iter().map(|row| row.id).collect();
     // In one order everywhere, as `hold` has it.
-    let _: Vec<(Id,)> = sql!(
-        all(Id,),
-        session,
-        "select id from whatsapp_chats where id = any($1) order by id for update",
-        Ids(&ids)
-    )?;
+    let _: Vec<(Id,)> =
+        sql!(all(Id,), session, "select id from whatsapp_chats where id = any($1) order by id for update", Ids(&ids))?;
     columns::run(session, update, changed).await
 }
 
@@ -293,13 +289,14 @@ async fn know_numbers(
     let numbers: Vec<&str> = pairs.iter().map(|(_, number)| number.as_str()).collect();
     let known: Vec<(String,)> =
         sql!(all(String,), session, "select chat_id from whatsapp_chats where chat_id = any($1)", Texts(&numbers))?;
-    let new = pairs.iter().filter(|(_, number)| !known.iter().any(|(known,)| known == number)).map(|(lid, number)| Listed {
-        name: lids.get(lid).and_then(|chat| chat.name.clone()),
-        whatsapp_name: lids.get(lid).and_then(|chat| chat.whatsapp_name.clone()),
-        phone: number.split('@').next().map(str::to_owned),
-        chat_id: number.clone(),
-        ..Listed::default()
-    });
+    let new =
+        pairs.iter().filter(|(_, number)| !known.iter().any(|(known,)| known == number)).map(|(lid, number)| Listed {
+            name: lids.get(lid).and_then(|chat| chat.name.clone()),
+            whatsapp_name: lids.get(lid).and_then(|chat| chat.whatsapp_name.clone()),
+            phone: number.split('@').next().map(str::to_owned),
+            chat_id: number.clone(),
+            ..Listed::default()
+        });
     upsert(session, &new.collect::<Vec<_>>(), now).await?;
     Ok(())
 }

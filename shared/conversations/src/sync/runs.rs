@@ -84,7 +84,8 @@ pub struct Progress {
     pub chats_total: Option<i32>,
 }
 
-const COLUMNS: &str = "id, what, chat_id, message_limit, chats_total, chats_done, last_chat_id, created, updated, total, problem,
+const COLUMNS: &str =
+    "id, what, chat_id, message_limit, chats_total, chats_done, last_chat_id, created, updated, total, problem,
     started_at, updated_at, finished_at";
 
 /// A sync that begins.
