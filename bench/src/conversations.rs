@@ -124,7 +124,8 @@ fn signed(body: &str) -> Result<Vec<u8>, Failure> {
         write!(signature, "{byte:02x}")?;
     }
     let length = body.len();
-    let head = "POST /api/v1/whatsapp/webhook/process-message/ HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json";
+    let head =
+        "POST /api/v1/whatsapp/webhook/process-message/ HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json";
     Ok(format!("{head}\r\nX-Hub-Signature-256: {signature}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes())
 }
 

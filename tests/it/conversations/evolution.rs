@@ -117,6 +117,7 @@ story!(
     async |app: &App| {
         let evolution = &app.sandbox.evolution;
         app.live_now();
+        know_told_experience(app).await;
         evolution.add_group(EvolutionGroup::new("120363041", "Galápagos", &["593990000009"]));
         for number in 0..120 {
             evolution.hears(EvolutionWrites::person(CUSTOMER, &format!("Hola {number}")));
@@ -135,7 +136,6 @@ story!(
         assert_eq!(app.status(task).await["result"], json!({"created": 110, "updated": 0, "total": 110}));
 
         // An operator is told through it; the echo and the answer come by its webhooks.
-        know_told_experience(app).await;
         let code = issue(app).await;
         hear(app, &evolution.hears(EvolutionWrites::person(CUSTOMER, &code))).await;
         app.drain().await;

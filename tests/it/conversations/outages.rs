@@ -232,7 +232,7 @@ story!(an_absence_of_the_api_is_made_up_for, async |app: &App| {
 story!(webhooks_that_do_not_come_are_made_up_for, async |app: &App| {
     app.live_now();
     app.sandbox.bridge.message("593991230001", "RES-ANTES-1 antes de que hubiera Recado");
-    app.clock.advance(seconds(60));
+    app.clock.advance(seconds(600));
     app.enqueue(&WatchSession {}).await;
     app.drain().await;
     app.clock.advance(seconds(20));

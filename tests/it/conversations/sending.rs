@@ -90,8 +90,20 @@ story!(a_number_has_a_daily_limit, [("WHATSAPP_DAILY_LIMIT", "2")], async |app| 
     answer.must_be(429);
     let pacing = app.get("/api/v1/superadmin/whatsapp/status/").await.must_be(200)["pacing"].clone();
     assert_eq!(pacing, json!({"sent_last_24_hours": 2, "limit_24_hours": 2, "reserved_for_operators": 0}));
-    let command = app.recado(&["whatsapp", "send", "593991234567@c.us", "cuatro"]).await;
-    assert!(!command.status.success() && errors(&command).contains("WHATSAPP_DAILY_LIMIT"), "{}", errors(&command));
+});
+
+// The same holds for the command.
+story!(a_command_keeps_the_daily_limit, async |app| {
+    app.live_now();
+    let send = async |text: &str| {
+        let mut command = app.program("recado", &[("WHATSAPP_DAILY_LIMIT", "2")]);
+        command.args(["whatsapp", "send", "593991234567@c.us", text]).output().await.expect("it runs")
+    };
+    for text in ["uno", "dos"] {
+        assert!(send(text).await.status.success());
+    }
+    let refused = send("tres").await;
+    assert!(!refused.status.success() && errors(&refused).contains("WHATSAPP_DAILY_LIMIT"), "{}", errors(&refused));
     assert_eq!(app.sandbox.bridge.texts().len(), 2);
 });
 
