@@ -3,7 +3,7 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::columns::bounded;
-use recado_kernel::db::{Result, Session};
+use recado_kernel::db::{Result, Session, Texts};
 use recado_kernel::ids::Id;
 use recado_kernel::{sql, word_enum};
 use serde::Serialize;
@@ -175,6 +175,16 @@ pub async fn find(session: &mut Session, id: Id) -> Result<Option<Run>> {
 /// The newest syncs.
 pub async fn newest(session: &mut Session, limit: i64) -> Result<Vec<Run>> {
     sql!(all Run, session, (&format!("select {COLUMNS} from whatsapp_syncs order by id desc limit $1")), limit)
+}
+
+/// Forgets that histories of these chats were fetched. A sync that stopped at one of them begins again at the first chat.
+pub(crate) async fn erase(session: &mut Session, chat_ids: &[&str]) -> Result<u64> {
+    sql!(
+        run,
+        session,
+        "update whatsapp_syncs set chat_id = null, last_chat_id = null where chat_id = any($1) or last_chat_id = any($1)",
+        Texts(chat_ids)
+    )
 }
 
 /// Deletes a batch of those that began before this moment. Returns how many there were.

@@ -210,12 +210,14 @@ fn missed_since(before: Option<&WhatsappSession>, after: &WhatsappSession, now: 
 fn log(session: &str, standing: Standing, why: &str) {
     match standing {
         Standing::Lost => {
-            tracing::warn!(session, why, "the WhatsApp session is lost; nothing leaves through the bridge")
+            tracing::warn!(session, why, "the WhatsApp session is lost; nothing leaves through the bridge");
         }
-        Standing::Zombie => tracing::error!(
-            session,
-            "the WhatsApp session calls itself connected, and what is sent does not come back; it rests"
-        ),
+        Standing::Zombie => {
+            tracing::error!(
+                session,
+                "the WhatsApp session calls itself connected, and what is sent does not come back; it rests"
+            );
+        }
         Standing::Silent => {
             tracing::warn!(session, "no message has come through the WhatsApp session for longer than is usual");
         }
