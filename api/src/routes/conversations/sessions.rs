@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use recado_conversations::bridge::{Bridge, Failure};
@@ -30,6 +30,9 @@ use crate::state::{Api, Routes};
 
 /// A session that no one has looked at for so long may be in any state.
 const UNSEEN: Duration = Duration::from_secs(5 * 60);
+
+/// Seconds between two looks of the worker.
+const LOOKED_AT_EVERY: &str = "45";
 
 pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(show)).routes(routes!(health)).routes(routes!(qr)).routes(routes!(restart))
@@ -83,7 +86,7 @@ async fn show(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<axum::Json<S
 #[utoipa::path(get, path = "/health", tag = "conversations", responses(
     (status = 200, description = "It would, as far as anybody knows", body = HealthView),
     (status = 503, description = "It would not, or nobody has looked lately", body = HealthView)))]
-async fn health(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<(StatusCode, axum::Json<HealthView>), Problem> {
+async fn health(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     let now = api.context.clock.now();
     let mut session = api.context.db.read().await?;
     let known = sessions::find(&mut session, BRIDGE).await?;
@@ -97,8 +100,11 @@ async fn health(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<(StatusCod
         view.sound = false;
         view.warnings.push("not_watched");
     }
-    let status = if view.sound { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok((status, axum::Json(view)))
+    if view.sound {
+        return Ok(axum::Json(view).into_response());
+    }
+    let later = [(RETRY_AFTER, LOOKED_AT_EVERY)];
+    Ok((StatusCode::SERVICE_UNAVAILABLE, later, axum::Json(view)).into_response())
 }
 
 /// The QR code that waits to be scanned: as text, or drawn with `?format=svg`, `?format=png` or the header `Accept`.
