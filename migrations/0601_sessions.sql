@@ -23,6 +23,11 @@ create table whatsapp_sessions (
     zombie_reason text,
     -- Up to where what was missed during an outage has been fetched.
     caught_up_at timestamptz,
+    -- When an API that takes its webhooks was last there, and when the bridge's chats were last compared with ours.
+    served_at timestamptz,
+    compared_at timestamptz,
+    -- How it stood when people and endpoints were last told: sound, silent, zombie, lost. Null: never.
+    announced text,
     created_at timestamptz not null,
     updated_at timestamptz not null
 );

@@ -43,6 +43,7 @@ use axum::response::{IntoResponse, Response};
 use recado_conversations::bridge::Bridge;
 use recado_conversations::incoming::Incoming;
 use recado_conversations::refresh::Refresh;
+use recado_conversations::sync;
 use recado_kernel::addresses;
 use recado_kernel::errors::explain;
 use recado_notifications::dispatch::Intake;
@@ -71,6 +72,9 @@ use crate::state::Api;
 /// How long a request may take. Longer than its parts have together, so that a work is over before its caller is told that
 /// it took too long: 20 s for the body, 10 s for a connection, 15 s for a transaction, 12 s for its commit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often it is noted that the webhooks of WhatsApp are taken.
+const ATTEND_EVERY: Duration = Duration::from_secs(30);
 
 /// How long a stopping server lets its requests finish.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -136,8 +140,11 @@ fn bridge(context: &Context) -> Option<Bridge> {
 pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<()> {
     let (setting, proxies) = (context.config.api_max_connections, context.config.trusted_proxies.clone());
     let connections = Arc::new(Connections::new(connections::Limits::new(setting, proxies)));
-    let app = router_until(context, stop.clone());
+    let app = router_until(context.clone(), stop.clone());
     tokio::task::spawn_blocking(addresses::load_numbering_plans);
+    if context.config.conversations.bridge.is_some() {
+        tokio::spawn(attend(context, stop.clone()));
+    }
     let mut servers = JoinSet::new();
     for listener in listeners {
         servers.spawn(server::serve(listener, app.clone(), connections.clone(), stop.clone()));
@@ -157,6 +164,17 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
         () = too_late => {
             tracing::warn!("requests were still running {} s after the stop; they are cut off", DRAIN_TIMEOUT.as_secs());
             Ok(())
+        }
+    }
+}
+
+/// Says that this process takes the webhooks of WhatsApp. After a time in which none did, what was said meanwhile is fetched.
+async fn attend(context: Context, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(ATTEND_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = sync::attend(&context).await {
+            let error = explain(&error);
+            tracing::debug!(error, "that webhooks of WhatsApp are taken could not be noted: {error}");
         }
     }
 }

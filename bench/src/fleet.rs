@@ -21,6 +21,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) database_url: &'a str,
     pub(crate) redis_url: &'a str,
     pub(crate) smtp: SocketAddr,
+    /// URL and secret of a WhatsApp bridge.
+    pub(crate) bridge: Option<(&'a str, &'a str)>,
 }
 
 /// One API, one worker, one scheduler. They end when this is dropped.
@@ -125,6 +127,8 @@ impl Home {
             .env("EMAIL_PORT", settings.smtp.port().to_string())
             .env("DEFAULT_FROM_EMAIL", "Taller <taller@example.com>")
             .env("ALLOW_ANONYMOUS_API", "true")
+            .envs(settings.bridge.map(|(url, _)| ("WHATSAPP_SERVICE_URL", url)))
+            .envs(settings.bridge.map(|(_, secret)| ("WHATSAPP_WEBHOOK_SECRET", secret)))
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true);

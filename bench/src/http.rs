@@ -68,7 +68,8 @@ pub(crate) async fn run_once(servers: &mut Servers, run: Run<'_>) -> Result<Vec<
     let name = format!("bench_http_{}", std::process::id());
     let database_url = servers.begin(&name).await?;
     let smtp = Smtp::start(SmtpOptions { keep: 0, ..SmtpOptions::default() }).await?;
-    let settings = Settings { database_url: &database_url, redis_url: &servers.redis_url, smtp: smtp.addr() };
+    let settings =
+        Settings { database_url: &database_url, redis_url: &servers.redis_url, smtp: smtp.addr(), bridge: None };
     let fleet = Fleet::start(run.programs, &settings).await?;
     load::post_customers(fleet.address).await?;
     load::post_events(fleet.address, run.connections, 0..WARM_UP).await?;

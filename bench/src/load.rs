@@ -63,6 +63,63 @@ pub(crate) async fn post_events(
     Ok(Answered { within, waits })
 }
 
+/// Sends these requests, over so many connections.
+///
+/// # Errors
+/// When an answer is not 200, or a connection ends.
+pub(crate) async fn post_all(
+    address: SocketAddr,
+    connections: usize,
+    requests: Vec<Vec<u8>>,
+) -> Result<Answered, Box<dyn Error + Send + Sync>> {
+    let mut opened = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        opened.push(Connection::open(address).await?);
+    }
+    let (next, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(requests));
+    let started = Instant::now();
+    let mut callers = JoinSet::new();
+    for mut connection in opened {
+        let (next, requests) = (Arc::clone(&next), Arc::clone(&requests));
+        callers.spawn(async move {
+            let mut waits = Vec::new();
+            while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let asked = Instant::now();
+                connection.expect(200, request).await?;
+                waits.push(asked.elapsed());
+            }
+            Ok::<_, io::Error>(waits)
+        });
+    }
+    let mut waits = Vec::with_capacity(requests.len());
+    while let Some(called) = callers.join_next().await {
+        waits.append(&mut called??);
+    }
+    let within = started.elapsed();
+    waits.sort_unstable();
+    Ok(Answered { within, waits })
+}
+
+/// What a page answers.
+///
+/// # Errors
+/// When it is not 200 and JSON.
+pub(crate) async fn get(address: SocketAddr, path: &str) -> io::Result<Value> {
+    let mut connection = Connection::open(address).await?;
+    connection.expect(200, format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n").as_bytes()).await?;
+    connection.body()
+}
+
+/// What is answered to a job.
+///
+/// # Errors
+/// When it is not 202 and JSON.
+pub(crate) async fn ask(address: SocketAddr, path: &str, body: &Value) -> io::Result<Value> {
+    let mut connection = Connection::open(address).await?;
+    connection.expect(202, &post(path, body)).await?;
+    connection.body()
+}
+
 async fn call(mut connection: Connection, next: Arc<AtomicUsize>, end: usize) -> io::Result<Vec<Duration>> {
     let mut request = EventRequest::new();
     let mut waits = Vec::new();
@@ -139,6 +196,12 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, answer: Vec::with_capacity(16 * 1024) })
+    }
+
+    /// Of the answer that was read.
+    fn body(&self) -> io::Result<Value> {
+        let head = self.answer.windows(4).position(|part| part == b"\r\n\r\n").map_or(0, |end| end + 4);
+        serde_json::from_slice(&self.answer[head..]).map_err(io::Error::other)
     }
 
     /// Sends a request and reads its answer to the end.

@@ -5,6 +5,7 @@
 
 mod against;
 mod analytics;
+mod conversations;
 mod dispatch;
 mod fleet;
 mod http;
@@ -81,6 +82,8 @@ enum What {
     Delivery,
     /// Webhooks to a partner on loopback, signed and durable, beside as many mails; and to a hundred of which one hangs.
     Webhooks,
+    /// Messages that a WhatsApp bridge tells of, signed, beside events of the same run; and the histories of 200 chats.
+    Conversations,
     /// Figures over a million notifications, over HTTP, and the plans of the statements that every day needs.
     Analytics,
 }
@@ -95,6 +98,7 @@ impl What {
             Self::Latency => "latency",
             Self::Delivery => "delivery",
             Self::Webhooks => "webhooks",
+            Self::Conversations => "conversations",
             Self::Analytics => "analytics",
         }
     }
@@ -117,7 +121,10 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     if wanted(What::Http) {
         http::measure(&programs, runs, events, statements).await?;
     }
-    if what.iter().all(|one| *one == What::Http) && !what.is_empty() {
+    if wanted(What::Conversations) {
+        conversations::measure(&programs, runs, events).await?;
+    }
+    if what.iter().all(|one| matches!(one, What::Http | What::Conversations)) && !what.is_empty() {
         return Ok(());
     }
     let stage = stage::Stage::set().await?;

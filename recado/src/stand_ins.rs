@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use recado_kernel::config::{
-    BridgeSettings, Config, EmailBackend, EmailSecurity, EmailSettings, PushSettings, WhatsappSettings,
+    BridgeKind, BridgeSettings, Config, EmailBackend, EmailSecurity, EmailSettings, PushSettings, WhatsappSettings,
 };
 use recado_notifications::channels::Channel;
 use recado_queue::context::Context;
@@ -48,7 +48,8 @@ impl StandIns {
         config.email = Some(email(&sandbox));
         config.whatsapp = Some(whatsapp(&sandbox));
         config.push = Some(push_settings(config)?);
-        let bridge = || BridgeSettings { url: sandbox.bridge.url().to_owned(), timeout: TIMEOUT };
+        let bridge =
+            || BridgeSettings { url: sandbox.bridge.url().to_owned(), timeout: TIMEOUT, kind: BridgeKind::Node };
         config.conversations.bridge.get_or_insert_with(bridge);
         // Where the API wants keys, so do the bridge's webhooks, and the stand-in has to show something.
         let access = &config.access;

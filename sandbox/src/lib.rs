@@ -46,7 +46,10 @@ use std::io;
 use crate::inbox::{Channels, Inbox};
 pub use crate::{
     bridge::{Answered, Bridge, BridgeChat, BridgeFault, BridgeOptions, BridgeText, Writes},
-    evolution::{ChatName, Evolution, EvolutionFault, EvolutionOptions, WhatsappMessage, WhatsappStatus},
+    evolution::{
+        ChatName, Evolution, EvolutionFault, EvolutionGroup, EvolutionOptions, EvolutionWrites, WhatsappMessage,
+        WhatsappStatus,
+    },
     faults::{Fault, Rule},
     partner::{Partner, PartnerFault, PartnerOptions, Told, Verdict, Webhook},
     push::{BODY_LIMIT, Push, PushFault, PushMessage, PushOptions, PushSubscription},

@@ -89,6 +89,7 @@ mod conversations {
     mod evolution;
     mod notices;
     mod operators;
+    mod outages;
     mod requests;
     mod sending;
     mod sessions;

@@ -1,8 +1,11 @@
-//! A WhatsApp provider: the routes of Evolution API 2.3.6 that a sender needs, with the answers of the real one.
+//! A WhatsApp provider: the routes of Evolution API 2.3.6 that a sender and a bridge need, with the answers of the real one.
+//!
+//! It makes the bodies of its webhooks, and its owner posts them.
 
 mod fault;
 mod message;
 mod replies;
+mod world;
 
 use std::{
     io,
@@ -19,12 +22,17 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header::CONTENT_TYPE};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::replies::{Query, Refusal};
 pub use self::{
     fault::EvolutionFault,
     message::{ChatName, WhatsappMessage, WhatsappStatus},
+    world::{EvolutionGroup, EvolutionWrites},
+};
+use self::{
+    replies::{Query, Refusal},
+    world::{Heard, World},
 };
 use crate::{
     listen::{HangUp, Listening, bind},
@@ -71,6 +79,7 @@ impl Evolution {
             instance: options.instance,
             instance_id: new_id().to_string(),
             filing: Mutex::default(),
+            world: Mutex::default(),
         });
         let listening = Listening::http(listener, routes(&server));
         Ok(Self { url: format!("http://{address}"), server, _listening: Arc::new(listening) })
@@ -122,13 +131,70 @@ impl Evolution {
                 message.clone()
             },
         )?;
-        let from = replies::Sender {
+        Some(replies::receipt(&message, status, now(), &self.sender()))
+    }
+
+    fn sender(&self) -> replies::Sender<'_> {
+        replies::Sender {
             instance: &self.server.instance,
             instance_id: &self.server.instance_id,
             server_url: &self.url,
             api_key: &self.server.api_key,
+        }
+    }
+
+    /// Somebody writes. Returns the body of the webhook `messages.upsert`.
+    pub fn hears(&self, writes: EvolutionWrites) -> Value {
+        let (id, at) = (writes.id.clone().unwrap_or_else(new_key_id), writes.at.unwrap_or_else(now));
+        let heard = Heard::new(writes, id, at, &self.server.instance_id);
+        let webhook = replies::webhook("messages.upsert", &heard.record, now(), &self.sender());
+        lock(&self.server.world).heard.push(heard);
+        webhook
+    }
+
+    /// From now on the telephone is in this group.
+    pub fn add_group(&self, group: EvolutionGroup) {
+        lock(&self.server.world).groups.push(group);
+    }
+
+    /// The bodies of the webhooks `send.message` about what was sent. Each is told once.
+    pub fn echoes(&self) -> Vec<Value> {
+        let messages = self.server.stand_in.messages();
+        let mut world = lock(&self.server.world);
+        let told = std::mem::replace(&mut world.echoed, messages.len());
+        let echo = |message: &WhatsappMessage| {
+            let record = replies::record(message, &self.server.instance_id);
+            replies::webhook("send.message", &record, now(), &self.sender())
         };
-        Some(replies::receipt(&message, status, now(), &from))
+        messages.iter().skip(told).map(echo).collect()
+    }
+
+    /// The telephone is unlinked and a QR code waits. Returns the body of the webhook `qrcode.updated`.
+    pub fn shows_qr(&self, qr: &str) -> Value {
+        lock(&self.server.world).qr = Some(qr.to_owned());
+        let data = json!({"qrcode": {"instance": self.server.instance, "pairingCode": null, "code": qr, "base64": "data:image/png;base64,AAAA"}});
+        replies::webhook("qrcode.updated", &data, now(), &self.sender())
+    }
+
+    /// The telephone is connected. Returns the body of the webhook `connection.update`.
+    pub fn connects(&self) -> Value {
+        let mut world = lock(&self.server.world);
+        world.qr = None;
+        world.is_closed = false;
+        let data = json!({"instance": self.server.instance, "wuid": replies::OWNER, "profileName": "Tours", "state": "open", "statusReason": 200});
+        replies::webhook("connection.update", &data, now(), &self.sender())
+    }
+
+    /// The session ends. Returns the body of the webhook `connection.update`.
+    pub fn disconnects(&self) -> Value {
+        lock(&self.server.world).is_closed = true;
+        let data = json!({"instance": self.server.instance, "state": "close", "statusReason": 428});
+        replies::webhook("connection.update", &data, now(), &self.sender())
+    }
+
+    /// How often its session was started again.
+    pub fn restarts(&self) -> usize {
+        lock(&self.server.world).restarts
     }
 }
 
@@ -147,6 +213,7 @@ struct Server {
     instance: String,
     instance_id: String,
     filing: Mutex<Filing>,
+    world: Mutex<World>,
 }
 
 /// How messages are put on record.
@@ -190,6 +257,12 @@ impl Server {
 fn routes(server: &Arc<Server>) -> Router {
     let reading = Router::new()
         .route("/instance/connectionState/{instance}", get(connection_state))
+        .route("/instance/fetchInstances", get(fetch_instances))
+        .route("/instance/connect/{instance}", get(connect))
+        .route("/instance/restart/{instance}", post(restart))
+        .route("/chat/findChats/{instance}", post(find_chats))
+        .route("/group/fetchAllGroups/{instance}", get(fetch_groups))
+        .route("/group/findGroupInfos/{instance}", get(find_group))
         .route("/chat/findMessages/{instance}", post(find_messages))
         .route("/chat/findStatusMessage/{instance}", post(find_receipts))
         .route("/chat/whatsappNumbers/{instance}", post(whatsapp_numbers))
@@ -283,9 +356,95 @@ async fn connection_state(
     admitted(&server, &instance, &headers, b"")?;
     let state = match server.general_fault() {
         Some(EvolutionFault::ConnectionClosed | EvolutionFault::NeverStarted) => "close",
-        _ => "open",
+        _ => lock(&server.world).state(),
     };
     Ok(Json(replies::connection_state(&instance, state)))
+}
+
+async fn fetch_instances(
+    State(server): State<Arc<Server>>,
+    axum::extract::Query(wanted): axum::extract::Query<InstanceName>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    let name = wanted.instance_name.unwrap_or_else(|| server.instance.clone());
+    admitted(&server, &name, &headers, b"")?;
+    let state = lock(&server.world).state();
+    Ok(Json(json!([replies::instance(&server.instance_id, &name, state)])))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InstanceName {
+    instance_name: Option<String>,
+}
+
+/// Makes a QR code where the telephone is not linked.
+async fn connect(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    admitted(&server, &instance, &headers, b"")?;
+    let mut world = lock(&server.world);
+    world.is_closed = false;
+    Ok(Json(match &world.qr {
+        Some(qr) => json!({"pairingCode": null, "code": qr, "base64": "data:image/png;base64,AAAA", "count": 1}),
+        None => replies::connection_state(&instance, "open"),
+    }))
+}
+
+async fn restart(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    admitted(&server, &instance, &headers, b"")?;
+    let mut world = lock(&server.world);
+    if world.is_closed {
+        return Err(replies::bad_request(&format!("The \"{instance}\" instance is not connected")));
+    }
+    world.restarts += 1;
+    Ok(Json(replies::connection_state(&instance, world.state())))
+}
+
+async fn find_chats(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    admitted(&server, &instance, &headers, &body)?;
+    let messages = server.stand_in.messages();
+    let world = lock(&server.world);
+    Ok(Json(replies::found_chats(&messages, &world.heard, &server.instance_id)))
+}
+
+async fn fetch_groups(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    admitted(&server, &instance, &headers, b"")?;
+    let rows: Vec<Value> = lock(&server.world).groups.iter().map(EvolutionGroup::row).collect();
+    Ok(Json(json!(rows)))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupJid {
+    group_jid: String,
+}
+
+async fn find_group(
+    State(server): State<Arc<Server>>,
+    Path(instance): Path<String>,
+    axum::extract::Query(wanted): axum::extract::Query<GroupJid>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    admitted(&server, &instance, &headers, b"")?;
+    let world = lock(&server.world);
+    let found = world.groups.iter().find(|group| group.jid == wanted.group_jid);
+    found.map(|group| Json(group.row())).ok_or_else(replies::unknown_group)
 }
 
 async fn find_messages(
@@ -296,7 +455,8 @@ async fn find_messages(
 ) -> Result<Json<Value>, Refusal> {
     let query = query(&server, &instance, &headers, &body)?;
     let messages = server.stand_in.messages();
-    Ok(Json(replies::found_messages(&messages, &query, &server.instance_id)))
+    let world = lock(&server.world);
+    Ok(Json(replies::found_messages(&messages, &world.heard, &query, &server.instance_id)))
 }
 
 async fn find_receipts(

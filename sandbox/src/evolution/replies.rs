@@ -1,5 +1,7 @@
 //! The JSON of Evolution API 2.3.6, as recorded from the real program and read in its source.
 
+use std::collections::HashSet;
+
 use axum::{
     Json,
     response::{Html, IntoResponse, Response},
@@ -9,7 +11,10 @@ use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::message::{ChatName, WhatsappMessage, WhatsappStatus};
+use super::{
+    message::{ChatName, WhatsappMessage, WhatsappStatus},
+    world::Heard,
+};
 
 /// Evolution's error body: `{"status", "error", "response": {"message"}}`, where the message may be anything.
 #[derive(Debug)]
@@ -157,6 +162,7 @@ struct Where {
 struct Key {
     id: Option<String>,
     remote_jid: Option<String>,
+    from_me: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,12 +172,12 @@ struct Period {
 }
 
 impl Query {
-    fn wants(&self, message: &WhatsappMessage) -> bool {
+    fn wants(&self, line: &Line<'_>) -> bool {
         let Where { key, message_timestamp, .. } = &self.r#where;
-        let within =
-            |period: &Period| (period.gte.timestamp()..=period.lte.timestamp()).contains(&message.at.timestamp());
-        key.id.as_ref().is_none_or(|id| *id == message.id)
-            && key.remote_jid.as_ref().is_none_or(|jid| *jid == message.jid)
+        let within = |period: &Period| (period.gte.timestamp()..=period.lte.timestamp()).contains(&line.at.timestamp());
+        key.id.as_ref().is_none_or(|id| *id == line.id)
+            && key.remote_jid.as_ref().is_none_or(|jid| *jid == line.jid)
+            && key.from_me.is_none_or(|from_me| from_me == line.from_me)
             && message_timestamp.as_ref().is_none_or(within)
     }
 
@@ -195,30 +201,120 @@ impl Query {
     }
 }
 
+/// A message that was sent or heard, as it is looked for.
+struct Line<'l> {
+    id: &'l str,
+    jid: &'l str,
+    from_me: bool,
+    at: DateTime<Utc>,
+    record: Value,
+}
+
+/// All that is on record, the newest first.
+fn lines<'l>(sent: &'l [WhatsappMessage], heard: &'l [Heard], instance_id: &str) -> Vec<Line<'l>> {
+    let sent = sent.iter().map(|message| Line {
+        id: &message.id,
+        jid: &message.jid,
+        from_me: true,
+        at: message.at,
+        record: record(message, instance_id),
+    });
+    let heard = heard.iter().map(|heard| Line {
+        id: &heard.id,
+        jid: &heard.jid,
+        from_me: false,
+        at: heard.at,
+        record: heard.record.clone(),
+    });
+    let mut lines: Vec<Line<'_>> = heard.chain(sent).collect();
+    lines.sort_by_key(|line| line.at);
+    lines.reverse();
+    lines
+}
+
+/// A message that was sent, as histories have it.
+pub(super) fn record(message: &WhatsappMessage, instance_id: &str) -> Value {
+    let updates = message.receipts.iter().map(|status| json!({"status": status}));
+    json!({
+        "id": row_id(message),
+        "key": key(message),
+        "pushName": "Você",
+        "messageType": "conversation",
+        "message": recorded(message),
+        "messageTimestamp": message.at.timestamp(),
+        "instanceId": instance_id,
+        "source": "web",
+        "contextInfo": null,
+        "MessageUpdate": updates.collect::<Vec<_>>(),
+    })
+}
+
 /// `/chat/findMessages`: newest first.
-pub(super) fn found_messages(messages: &[WhatsappMessage], query: &Query, instance_id: &str) -> Value {
-    let found: Vec<_> = messages.iter().rev().filter(|message| query.wants(message)).collect();
-    let record = |message: &WhatsappMessage| {
-        let updates = message.receipts.iter().map(|status| json!({"status": status}));
-        json!({
-            "id": row_id(message),
-            "key": key(message),
-            "pushName": "Você",
-            "messageType": "conversation",
-            "message": recorded(message),
-            "messageTimestamp": message.at.timestamp(),
-            "instanceId": instance_id,
-            "source": "web",
-            "contextInfo": null,
-            "MessageUpdate": updates.collect::<Vec<_>>(),
-        })
-    };
+pub(super) fn found_messages(sent: &[WhatsappMessage], heard: &[Heard], query: &Query, instance_id: &str) -> Value {
+    let found: Vec<_> = lines(sent, heard, instance_id).into_iter().filter(|line| query.wants(line)).collect();
     json!({"messages": {
         "total": found.len(),
         "pages": found.len().div_ceil(query.size()),
         "currentPage": query.page(),
-        "records": query.cut(found.into_iter().map(record)),
+        "records": query.cut(found.into_iter().map(|line| line.record)),
     }})
+}
+
+/// `/chat/findChats`: the chats in which something was said, with what was said last.
+pub(super) fn found_chats(sent: &[WhatsappMessage], heard: &[Heard], instance_id: &str) -> Value {
+    let mut seen = HashSet::new();
+    let lines = lines(sent, heard, instance_id).into_iter().filter(|line| seen.insert(line.jid.to_owned()));
+    let row = |line: Line<'_>| {
+        json!({
+            "id": format!("cm{}", line.id.to_ascii_lowercase()),
+            "remoteJid": line.jid,
+            "pushName": if line.from_me { Value::Null } else { line.record["pushName"].clone() },
+            "profilePicUrl": null,
+            "updatedAt": line.at,
+            "windowStart": null,
+            "windowExpires": null,
+            "windowActive": false,
+            "lastMessage": line.record,
+            "unreadCount": 0,
+            "isSaved": true,
+        })
+    };
+    lines.map(row).collect()
+}
+
+/// Whose telephone it is.
+pub(super) const OWNER: &str = "593999000111@s.whatsapp.net";
+
+/// A row of `/instance/fetchInstances`.
+pub(super) fn instance(id: &str, name: &str, state: &str) -> Value {
+    json!({
+        "id": id,
+        "name": name,
+        "connectionStatus": state,
+        "ownerJid": OWNER,
+        "profileName": "Tours",
+        "profilePicUrl": null,
+        "integration": "WHATSAPP-BAILEYS",
+        "number": null,
+    })
+}
+
+pub(super) fn unknown_group() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, json!(["Error fetching group", "item-not-found"]))
+}
+
+/// The body of a webhook.
+pub(super) fn webhook(event: &str, data: &Value, at: DateTime<Utc>, from: &Sender<'_>) -> Value {
+    // Evolution writes local time and a Z all the same; a client has to cope with that.
+    let local = at.with_timezone(&Local).format("%Y-%m-%dT%H:%M:%S%.3fZ");
+    json!({
+        "event": event,
+        "instance": from.instance,
+        "data": data,
+        "date_time": local.to_string(),
+        "server_url": from.server_url,
+        "apikey": from.api_key,
+    })
 }
 
 /// `/chat/findStatusMessage`: the receipts, oldest first.
@@ -257,23 +353,15 @@ pub(super) fn receipt(
     at: DateTime<Utc>,
     from: &Sender<'_>,
 ) -> Value {
-    // Evolution writes local time and a Z all the same; a client has to cope with that.
-    let local = at.with_timezone(&Local).format("%Y-%m-%dT%H:%M:%S%.3fZ");
-    json!({
-        "event": "messages.update",
-        "instance": from.instance,
-        "data": {
-            "keyId": message.id,
-            "remoteJid": message.jid,
-            "fromMe": true,
-            "status": status,
-            "instanceId": from.instance_id,
-            "messageId": row_id(message),
-        },
-        "date_time": local.to_string(),
-        "server_url": from.server_url,
-        "apikey": from.api_key,
-    })
+    let data = json!({
+        "keyId": message.id,
+        "remoteJid": message.jid,
+        "fromMe": true,
+        "status": status,
+        "instanceId": from.instance_id,
+        "messageId": row_id(message),
+    });
+    webhook("messages.update", &data, at, from)
 }
 
 /// Evolution's `createJid`, without its special cases for Brazil, Mexico and Argentina.
@@ -377,12 +465,12 @@ mod tests {
                 vec!["B"],
             ),
         ] {
-            let found = found_messages(&messages, &query(wanted.clone()), "i");
+            let found = found_messages(&messages, &[], &query(wanted.clone()), "i");
             let records = found["messages"]["records"].as_array().expect("records");
             let found: Vec<_> = records.iter().filter_map(|record| record["key"]["id"].as_str()).collect();
             assert_eq!(found, ids, "{wanted}");
         }
-        let page = found_messages(&messages, &query(json!({"offset": 2, "page": 2})), "i");
+        let page = found_messages(&messages, &[], &query(json!({"offset": 2, "page": 2})), "i");
         assert_eq!((&page["messages"]["total"], &page["messages"]["pages"]), (&json!(3), &json!(2)));
     }
 

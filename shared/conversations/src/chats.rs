@@ -66,9 +66,8 @@ pub(crate) struct Mentioned<'m> {
 }
 
 /// Where the messages of a chat belong.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(crate) chat_id: String,
     /// The chat; that of the same person under her number, where the two are known to be one.
     pub(crate) id: Id,
     /// WhatsApp's id of that other chat.
@@ -93,36 +92,60 @@ columns!(NewChat<'m> {
     updated_at: timestamptz = |chat| chat.now,
 });
 
-/// The chats that are mentioned, by WhatsApp's id; those that are new are written. `mentioned` names each once, in the order of
-/// their ids, so that two who write the same chats do not wait for each other.
+/// The chats that are mentioned, by WhatsApp's id; those that are new are written, and all are held until the end of the
+/// transaction. `mentioned` names each once, in the order of their ids, so that two who write the same chats do not wait for each
+/// other.
 pub(crate) async fn places(
     session: &mut Session,
     mentioned: &[Mentioned<'_>],
     now: Timestamp,
 ) -> Result<HashMap<String, Place>> {
-    let mut places = find_places(session, mentioned).await?;
+    let ids: Vec<&str> = mentioned.iter().map(|chat| chat.chat_id).collect();
+    let places = hold(session, &ids).await?;
     let new: Vec<NewChat<'_>> = mentioned
         .iter()
         .filter(|chat| !places.contains_key(chat.chat_id))
         .map(|mentioned| NewChat { id: Id::new(now), mentioned, now })
         .collect();
-    if !new.is_empty() {
-        let insert = "insert into whatsapp_chats ({columns}, participants, tags, is_active, message_count, unread_count)
-            select {columns}, '[]'::jsonb, '[]'::jsonb, true, 0, 0 from {rows} r where true on conflict (chat_id) do nothing";
-        columns::run(session, insert, &new).await?;
-        places = find_places(session, mentioned).await?;
+    if new.is_empty() {
+        return Ok(places);
     }
-    Ok(places)
+    let insert = "insert into whatsapp_chats ({columns}, participants, tags, is_active, message_count, unread_count)
+        select {columns}, '[]'::jsonb, '[]'::jsonb, true, 0, 0 from {rows} r where true on conflict (chat_id) do nothing";
+    columns::run(session, insert, &new).await?;
+    hold(session, &ids).await
 }
 
-async fn find_places(session: &mut Session, mentioned: &[Mentioned<'_>]) -> Result<HashMap<String, Place>> {
-    let ids: Vec<&str> = mentioned.iter().map(|chat| chat.chat_id).collect();
-    let found: Vec<Place> = sql!(all Place, session,
-        "select c.chat_id, coalesce(c.merged_into, c.id) as id, m.chat_id as merged_chat_id
-         from whatsapp_chats c left join whatsapp_chats m on m.id = c.merged_into where c.chat_id = any($1)",
-        Texts(&ids)
-    )?;
-    Ok(found.into_iter().map(|place| (place.chat_id.clone(), place)).collect())
+#[derive(sqlx::FromRow)]
+struct Held {
+    id: Id,
+    chat_id: String,
+    merged_into: Option<Id>,
+}
+
+/// Finds chats by WhatsApp's id and holds them, with those that they lead to, until the end of the transaction. Whoever moves
+/// messages between chats or counts them holds the chats first, all in the order of our ids: so nothing is counted in a chat that
+/// becomes another's at the same moment, and two who hold the same chats do not wait for each other.
+pub(crate) async fn hold(session: &mut Session, chat_ids: &[&str]) -> Result<HashMap<String, Place>> {
+    loop {
+        let held: Vec<Held> = sql!(all Held, session,
+            "select id, chat_id, merged_into from whatsapp_chats
+             where id in (select id from whatsapp_chats where chat_id = any($1)
+                          union all
+                          select merged_into from whatsapp_chats where chat_id = any($1) and merged_into is not null)
+             order by id for update",
+            Texts(chat_ids)
+        )?;
+        let by_id: HashMap<Id, &str> = held.iter().map(|chat| (chat.id, chat.chat_id.as_str())).collect();
+        // A chat that became another's while we waited for it leads to one that is not held yet; the next look finds both.
+        if held.iter().all(|chat| chat.merged_into.is_none_or(|into| by_id.contains_key(&into))) {
+            let place = |chat: &Held| Place {
+                id: chat.merged_into.unwrap_or(chat.id),
+                merged_chat_id: chat.merged_into.and_then(|into| by_id.get(&into)).map(|id| (*id).to_owned()),
+            };
+            return Ok(held.iter().map(|chat| (chat.chat_id.clone(), place(chat))).collect());
+        }
+    }
 }
 
 /// What new messages change in their chat.

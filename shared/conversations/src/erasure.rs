@@ -9,7 +9,8 @@ use recado_queue::tasks;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{chats, messages, requests};
+use crate::sync::runs;
+use crate::{chats, messages, requests, sends};
 
 /// What was erased, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -42,17 +43,22 @@ pub async fn erase(session: &mut Session, phones: &[String], now: Timestamp) -> 
     }
     let chat_ids: Vec<String> = phones.iter().map(|digits| chats::of_phone(digits)).collect();
     // Two chats may have turned out to be of one person.
-    let found: Vec<(Id,)> = sql!(
-        all(Id,),
+    let found: Vec<(Id, String)> = sql!(
+        all(Id, String),
         session,
         "with theirs as (select id, merged_into from whatsapp_chats where kind = 'individual' and (phone = any($1) or chat_id = any($2)))
-         select id from theirs
-         union select merged_into from theirs where merged_into is not null
-         union select c.id from whatsapp_chats c join theirs on c.merged_into = theirs.id",
+         select id, chat_id from whatsapp_chats where id in (
+             select id from theirs
+             union select merged_into from theirs where merged_into is not null
+             union select c.id from whatsapp_chats c join theirs on c.merged_into = theirs.id)",
         Texts(&phones),
         Texts(&chat_ids)
     )?;
-    let theirs: Vec<Id> = found.into_iter().map(|(id,)| id).collect();
+    let theirs: Vec<Id> = found.iter().map(|(id, _)| *id).collect();
+    let chat_ids: Vec<&str> =
+        found.iter().map(|(_, id)| id.as_str()).chain(chat_ids.iter().map(String::as_str)).collect();
+    sends::erase(session, &chat_ids).await?;
+    runs::erase(session, &chat_ids).await?;
     let of_requests = requests::erase(session, &theirs, &phones, now).await?;
     // A task that tells the operator has the id of its request.
     let cancelled = tasks::cancel(session, &of_requests, now).await?;

@@ -5,9 +5,10 @@
 
 use serde_json::Value;
 
-use recado_kernel::config::ConversationsSettings;
+use recado_kernel::config::{BridgeKind, ConversationsSettings};
 use recado_kernel::db::columns::bounded;
 
+use crate::bridge::baileys::{self, LONGEST_NAME, jid, text};
 use crate::bridge::moment;
 use crate::chats::{self, Kind};
 use crate::incoming::Message;
@@ -16,17 +17,8 @@ use crate::sessions::{BRIDGE, Status, Told};
 /// More reasons than these say nothing new.
 pub const MOST_REASONS: usize = 10;
 
-/// The longest id of a message or chat, in bytes.
-const LONGEST_ID: usize = 255;
-/// The longest name, in characters.
-const LONGEST_NAME: usize = 255;
-/// The longest text: WhatsApp's own limit, in characters.
-const LONGEST_TEXT: usize = 65_536;
 /// The longest QR code, in bytes.
 const LONGEST_QR: usize = 4_096;
-
-/// How many envelopes a text may be in: disappearing, edited, seen once, sent from another device.
-const ENVELOPES: usize = 6;
 
 /// What a webhook says of conversations.
 #[derive(Debug, Default)]
@@ -79,156 +71,31 @@ impl Heard {
 /// where there is no other bridge.
 fn session_of(settings: &ConversationsSettings, instance: &str) -> Option<String> {
     let place = settings.evolution_instances.iter().position(|ours| ours == instance)?;
-    Some(if place == 0 && settings.bridge.is_none() { BRIDGE.to_owned() } else { format!("evolution:{instance}") })
+    let has_node = settings.bridge.as_ref().is_some_and(|bridge| matches!(bridge.kind, BridgeKind::Node));
+    Some(if place == 0 && !has_node { BRIDGE.to_owned() } else { format!("evolution:{instance}") })
 }
 
-/// A message, and the LID of the chat where its number is known too.
+/// A message as it takes effect, and the LID of the chat where its number is known too.
 fn read(item: &Value) -> Result<(Message, Option<String>), &'static str> {
-    let key = &item["key"];
-    let id = key["id"].as_str().map(str::trim).filter(|id| is_id(id)).ok_or("Falta key.id.")?;
-    let jid = key["remoteJid"].as_str().and_then(jid).ok_or("Falta key.remoteJid.")?;
-    if chats::is_broadcast(&jid) {
-        return Err("Los estados y los canales no son conversaciones.");
-    }
-    let content = content(&item["message"]).ok_or("El mensaje no tiene contenido (una reacción, un aviso interno).")?;
-    let is_ours = key["fromMe"].as_bool().unwrap_or_default();
-    let kind = Kind::of(&jid, None);
-    let alternatives = [&key["remoteJidAlt"], &key["senderPn"], &key["previousRemoteJid"]];
-    let mut others = alternatives.into_iter().filter_map(Value::as_str).filter_map(self::jid);
-    let (chat_id, lid) = match kind {
-        Kind::Group => (jid, None),
-        Kind::Individual if chats::is_lid(&jid) => match others.find(|other| chats::phone_in(other).is_some()) {
-            Some(number) => (number, Some(jid)),
-            None => (jid, None),
-        },
-        Kind::Individual => (jid, others.find(|other| chats::is_lid(other))),
-    };
-    let name = text(&item["pushName"]).map(|name| bounded(name.trim(), LONGEST_NAME).into_owned());
-    let name = name.filter(|name| !name.is_empty() && !is_ours);
+    let record = baileys::read(item)?;
+    let kind = Kind::of(&record.chat_id, None);
     let message = Message {
-        whatsapp_id: id.to_owned(),
+        whatsapp_id: record.id,
         kind,
         chat_name: None,
-        whatsapp_name: name.clone().filter(|_| kind == Kind::Individual),
+        whatsapp_name: record.sender_name.clone().filter(|_| kind == Kind::Individual),
         profile_picture_url: None,
-        phone: chats::phone_in(&chat_id).map(str::to_owned),
-        text: bounded(&content.text, LONGEST_TEXT).into_owned(),
-        sent_at: seconds(&item["messageTimestamp"]).and_then(moment),
-        is_ours,
-        sender_name: name,
-        sender_phone: if kind == Kind::Group && !is_ours { participant(item) } else { None },
-        media_type: content.media_type,
-        reply_to_whatsapp_id: content.quoted.or_else(|| quoted(&item["contextInfo"])),
-        chat_id,
+        phone: chats::phone_in(&record.chat_id).map(str::to_owned),
+        text: record.text,
+        sent_at: record.sent_at.and_then(moment),
+        is_ours: record.is_ours,
+        sender_name: record.sender_name,
+        sender_phone: record.sender_phone,
+        media_type: record.media_type,
+        reply_to_whatsapp_id: record.quoted,
+        chat_id: record.chat_id,
     };
-    Ok((message, lid))
-}
-
-/// Digits of who wrote in a group; `None` where only a LID is told.
-fn participant(item: &Value) -> Option<String> {
-    let key = &item["key"];
-    let told = [&key["participantAlt"], &key["participantPn"], &key["participant"], &item["participant"]];
-    let mut numbers = told.into_iter().filter_map(Value::as_str).filter_map(jid);
-    numbers.find_map(|jid| chats::phone_in(&jid).map(str::to_owned))
-}
-
-/// An id of a chat as we write it: `593991234567:12@s.whatsapp.net`, with a device, is `593991234567@c.us`, and so are mere digits.
-fn jid(raw: &str) -> Option<String> {
-    let raw = raw.trim();
-    if !is_id(raw) {
-        return None;
-    }
-    let (user, server) = raw.split_once('@').unwrap_or((raw, "c.us"));
-    let user = user.split(':').next().unwrap_or_default();
-    if user.is_empty() || server.is_empty() {
-        return None;
-    }
-    let server = if server == "s.whatsapp.net" { "c.us" } else { server };
-    (raw.contains('@') || user.bytes().all(|byte| byte.is_ascii_digit())).then(|| format!("{user}@{server}"))
-}
-
-fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(char::is_control)
-}
-
-#[derive(Debug, Default, PartialEq)]
-struct Content {
-    text: String,
-    media_type: Option<String>,
-    quoted: Option<String>,
-}
-
-/// What a message of WhatsApp says; `None` where it is for programs, such as a reaction, a key or a deletion.
-fn content(message: &Value) -> Option<Content> {
-    let message = unwrap(message)?;
-    if let Some(said) = text(&message["conversation"]) {
-        return Some(Content { text: said, quoted: quoted(&message["messageContextInfo"]), ..Content::default() });
-    }
-    let plain = [
-        ("extendedTextMessage", "text"),
-        ("buttonsResponseMessage", "selectedDisplayText"),
-        ("templateButtonReplyMessage", "selectedDisplayText"),
-        ("listResponseMessage", "title"),
-    ];
-    for (name, field) in plain {
-        if let Some(said) = text(&message[name][field]) {
-            return Some(Content { text: said, media_type: None, quoted: quoted(&message[name]["contextInfo"]) });
-        }
-    }
-    let media = [
-        ("imageMessage", "image"),
-        ("videoMessage", "video"),
-        ("ptvMessage", "video"),
-        ("audioMessage", "audio"),
-        ("documentMessage", "document"),
-        ("stickerMessage", "sticker"),
-        ("locationMessage", "location"),
-        ("liveLocationMessage", "location"),
-        ("contactMessage", "contact"),
-        ("contactsArrayMessage", "contact"),
-        ("pollCreationMessage", "poll"),
-        ("pollCreationMessageV3", "poll"),
-    ];
-    media.into_iter().find(|(name, _)| message[*name].is_object()).map(|(name, kind)| Content {
-        text: text(&message[name]["caption"]).unwrap_or_default(),
-        media_type: Some(kind.to_owned()),
-        quoted: quoted(&message[name]["contextInfo"]),
-    })
-}
-
-/// The message inside its envelopes.
-fn unwrap(message: &Value) -> Option<&Value> {
-    const NAMES: [&str; 7] = [
-        "ephemeralMessage",
-        "viewOnceMessage",
-        "viewOnceMessageV2",
-        "viewOnceMessageV2Extension",
-        "documentWithCaptionMessage",
-        "deviceSentMessage",
-        "groupMentionedMessage",
-    ];
-    let mut message = message.as_object().map(|_| message)?;
-    for _ in 0..ENVELOPES {
-        match NAMES.iter().map(|name| &message[*name]["message"]).find(|inner| inner.is_object()) {
-            Some(inner) => message = inner,
-            None => return Some(message),
-        }
-    }
-    None
-}
-
-fn quoted(context: &Value) -> Option<String> {
-    context["stanzaId"].as_str().filter(|id| is_id(id)).map(str::to_owned)
-}
-
-fn text(value: &Value) -> Option<String> {
-    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-/// A number, a text, or protobuf's `{"low": …, "high": 0}`.
-fn seconds(value: &Value) -> Option<i64> {
-    let value = value.get("low").unwrap_or(value);
-    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+    Ok((message, record.lid))
 }
 
 /// What became of a session. `connecting` says nothing yet.
@@ -265,56 +132,6 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_written_as_ours() {
-        let table = [
-            ("593991234567@s.whatsapp.net", Some("593991234567@c.us")),
-            ("593991234567:12@s.whatsapp.net", Some("593991234567@c.us")),
-            ("593991234567", Some("593991234567@c.us")),
-            ("37881745801364:3@lid", Some("37881745801364@lid")),
-            ("120363041@g.us", Some("120363041@g.us")),
-            ("status@broadcast", Some("status@broadcast")),
-            ("", None),
-            ("@lid", None),
-            ("x", None),
-            ("a\n@c.us", None),
-        ];
-        for (raw, expected) in table {
-            assert_eq!(jid(raw).as_deref(), expected, "{raw}");
-        }
-    }
-
-    #[test]
-    fn words_are_found_in_every_envelope() {
-        let inner = json!({"imageMessage": {"caption": "RES-1", "contextInfo": {"stanzaId": "A"}}});
-        let expected =
-            Content { text: "RES-1".to_owned(), media_type: Some("image".to_owned()), quoted: Some("A".to_owned()) };
-        assert_eq!(content(&inner), Some(expected));
-        for envelope in ["ephemeralMessage", "viewOnceMessageV2", "deviceSentMessage", "documentWithCaptionMessage"] {
-            assert_eq!(content(&json!({envelope: {"message": inner}})), content(&inner), "{envelope}");
-        }
-        let said = |message: Value| content(&message).map(|content| content.text);
-        assert_eq!(said(json!({"conversation": "1"})).as_deref(), Some("1"));
-        assert_eq!(said(json!({"extendedTextMessage": {"text": "sí"}})).as_deref(), Some("sí"));
-        assert_eq!(said(json!({"audioMessage": {}})).as_deref(), Some(""));
-        for nothing in [
-            json!(null),
-            json!({}),
-            json!([]),
-            json!("x"),
-            json!({"reactionMessage": {"text": "1"}}),
-            json!({"protocolMessage": {"type": 0}}),
-            json!({"conversation": ""}),
-        ] {
-            assert_eq!(said(nothing.clone()), None, "{nothing}");
-        }
-        let mut deep = json!({"conversation": "x"});
-        for _ in 0..50 {
-            deep = json!({"ephemeralMessage": {"message": deep}});
-        }
-        assert_eq!(said(deep), None);
-    }
-
-    #[test]
     fn a_person_is_known_by_her_number() {
         let of = |key: Value| one(&json!({"key": key, "message": {"conversation": "x"}, "pushName": "Ana"}));
         let number = "593991234567@s.whatsapp.net";
@@ -336,28 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_is_left_aside() {
-        let said = json!({"conversation": "x"});
-        for key in [
-            json!(null),
-            json!({}),
-            json!({"id": "A"}),
-            json!({"remoteJid": "1@c.us"}),
-            json!({"id": "A", "remoteJid": 1}),
-            json!({"id": "A", "remoteJid": "status@broadcast"}),
-            json!({"id": "A", "remoteJid": "1@newsletter"}),
-            json!({"id": "x".repeat(256), "remoteJid": "1@c.us"}),
-        ] {
-            assert!(read(&json!({"key": key, "message": said})).is_err(), "{key}");
-        }
-    }
-
-    #[test]
-    fn times_and_sessions_are_read_in_their_forms() {
-        for good in [json!(1_768_919_400), json!("1768919400"), json!({"low": 1_768_919_400, "high": 0})] {
-            assert_eq!(seconds(&good), Some(1_768_919_400), "{good}");
-        }
-        assert_eq!(seconds(&json!(null)), None);
+    fn sessions_are_read_in_their_forms() {
         let status = |data: Value| match connection(&json!({ "data": data })) {
             Some(Told::Status { status, phone_number, .. }) => Some((status, phone_number)),
             _ => None,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use recado_kernel::clock::Timestamp;
+use recado_kernel::word_enum;
 
 /// What comes back comes back within seconds. After this it counts as missing.
 pub const ECHO_DUE: Duration = Duration::from_secs(120);
@@ -55,6 +56,65 @@ impl Verdict {
     }
 }
 
+/// How a session stands, for those who are told when that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum Standing {
+    /// A message would leave, as far as anybody knows.
+    Sound,
+    /// It is connected, and no message has come for longer than is usual.
+    Silent,
+    /// It calls itself connected, and nothing leaves.
+    Zombie,
+    /// It is not connected.
+    Lost,
+}
+
+word_enum!(Standing, "how a session stands");
+
+impl Standing {
+    /// `verdict` and `is_silent` are of a session that says it is connected; `None`: it does not say so.
+    pub fn of(connected: Option<(Verdict, bool)>) -> Self {
+        match connected {
+            None => Self::Lost,
+            // On trial it is used, but whether it lives is not known.
+            Some((Verdict::Zombie { .. } | Verdict::OnTrial { .. }, _)) => Self::Zombie,
+            Some((Verdict::Sound | Verdict::Unproven, true)) => Self::Silent,
+            Some((Verdict::Sound | Verdict::Unproven, false)) => Self::Sound,
+        }
+    }
+
+    /// The type of the event that tells of it.
+    pub const fn event_type(self) -> &'static str {
+        match self {
+            Self::Sound => "whatsapp_session.recovered",
+            Self::Silent => "whatsapp_session.silent",
+            Self::Zombie => "whatsapp_session.zombie",
+            Self::Lost => "whatsapp_session.lost",
+        }
+    }
+
+    /// What follows from it, by what was told last.
+    pub fn after(self, told: Option<Self>) -> Announcement {
+        match (told, self) {
+            // One that was never connected is not lost, and one that was never in trouble has not recovered.
+            (None, Self::Lost) => Announcement::Nothing,
+            (None, Self::Sound) => Announcement::Note,
+            (Some(told), standing) if told == standing => Announcement::Nothing,
+            _ => Announcement::Tell,
+        }
+    }
+}
+
+/// What is done about how a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    Nothing,
+    /// It is kept, and no one is told.
+    Note,
+    Tell,
+}
+
 /// Decides. Evidence is looked for from [`trusted_from`] on.
 pub fn judge(evidence: Evidence, now: Timestamp) -> Verdict {
     let Evidence { unconfirmed, oldest_unconfirmed, last_confirmed, zombie_since } = evidence;
@@ -96,6 +156,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_change_is_told_once() {
+        use Announcement::{Note, Nothing, Tell};
+        for (told, standing, expected) in [
+            (None, Standing::Lost, Nothing),
+            (None, Standing::Sound, Note),
+            (None, Standing::Zombie, Tell),
+            (Some(Standing::Sound), Standing::Sound, Nothing),
+            (Some(Standing::Sound), Standing::Lost, Tell),
+            (Some(Standing::Lost), Standing::Lost, Nothing),
+            (Some(Standing::Lost), Standing::Zombie, Tell),
+            (Some(Standing::Silent), Standing::Sound, Tell),
+        ] {
+            assert_eq!(standing.after(told), expected, "{told:?} {standing:?}");
+        }
+        assert_eq!(Standing::of(None), Standing::Lost);
+        assert_eq!(Standing::of(Some((Verdict::OnTrial { since: at(0) }, false))), Standing::Zombie);
+        assert_eq!(Standing::of(Some((Verdict::Unproven, true))), Standing::Silent);
+    }
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_micros(i64::try_from(seconds * 1_000_000).unwrap())

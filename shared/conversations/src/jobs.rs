@@ -8,16 +8,19 @@ use recado_queue::jobs::{Job, Kind, LONG};
 use recado_queue::lanes::{Lane, MAINTENANCE, SYNC};
 use serde::{Deserialize, Serialize};
 
+use crate::health::Standing;
+
 /// Words to operators through the bridge. One that is slow holds up nothing else.
 pub const BRIDGE: Lane = Lane::new("conversations.bridge");
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 9] = [
     TellOperator::KIND,
     ExpireRequest::KIND,
     SyncChats::KIND,
     SyncGroups::KIND,
     SyncMessages::KIND,
+    SyncHistories::KIND,
     WatchSession::KIND,
     CatchUp::KIND,
     AnnounceSession::KIND,
@@ -72,6 +75,17 @@ impl Job for SyncMessages {
     const KIND: Kind = Kind::new("sync_whatsapp_messages", SYNC).timeout(LONG);
 }
 
+/// Brings the histories of all chats up to date.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct SyncHistories {
+    /// How many of the newest messages of each chat to ask for.
+    pub limit: u32,
+}
+
+impl Job for SyncHistories {
+    const KIND: Kind = Kind::new("sync_whatsapp_histories", SYNC).timeout(LONG);
+}
+
 /// Every 45 s: asks the bridge how its session is, and judges whether to believe it. One task, which is due again and again.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct WatchSession {}
@@ -80,20 +94,13 @@ impl Job for WatchSession {
     const KIND: Kind = Kind::new("watch_whatsapp_session", MAINTENANCE).timeout(Duration::from_secs(120));
 }
 
-/// Tells staff by mail of a session that was lost, does not deliver, or is back.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+/// Tells staff by mail of a session that was lost, does not deliver, is silent, or has recovered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AnnounceSession {
-    pub news: News,
+    /// Its name with us.
+    pub session: String,
+    pub standing: Standing,
     pub at: Timestamp,
-}
-
-/// What became of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum News {
-    Lost,
-    Zombie,
-    Back,
 }
 
 impl Job for AnnounceSession {

@@ -77,6 +77,11 @@ pub enum Outcome {
     Refused(String),
     /// The bridge itself is of no use, so neither are its other ways.
     NoBridge(String),
+    /// The number has sent what it may in a day. With a mail address there is another way; without one, the words wait.
+    Limited {
+        wait: Duration,
+        has_mail: bool,
+    },
     /// The answer never came; the words may have left.
     Unknown(String),
     /// A run was cut off before the words left.
@@ -89,6 +94,7 @@ impl Outcome {
         match self {
             Self::Accepted { .. } => "",
             Self::Passing(reason) | Self::Refused(reason) | Self::NoBridge(reason) | Self::Unknown(reason) => reason,
+            Self::Limited { .. } => "the number has sent as much as WHATSAPP_DAILY_LIMIT allows in a day",
             Self::Lost => "an earlier run was cut off before it left",
         }
     }
@@ -100,6 +106,7 @@ impl Outcome {
             Self::Passing(_) => "passing",
             Self::Refused(_) => "refused",
             Self::NoBridge(_) => "no_bridge",
+            Self::Limited { .. } => "limited",
             Self::Unknown(_) => "unknown",
             Self::Lost => "lost",
         }
@@ -112,6 +119,8 @@ pub enum Next {
     Told,
     /// The same again, after a while.
     Again(Duration),
+    /// The same after a while, and it does not count as a failure.
+    Wait(Duration),
     /// These means are spent.
     Spent(Vec<Means>),
     /// Nothing: the echo will tell.
@@ -128,6 +137,8 @@ pub fn next(means: Means, outcome: &Outcome, failures: u32, policy: RetryPolicy,
         // All ways through the bridge fail alike.
         Outcome::Passing(_) | Outcome::NoBridge(_) if means != Means::Email => Next::Spent(through_bridge()),
         Outcome::Passing(_) | Outcome::NoBridge(_) | Outcome::Refused(_) => Next::Spent(vec![means]),
+        Outcome::Limited { has_mail: true, .. } => Next::Spent(through_bridge()),
+        Outcome::Limited { wait, has_mail: false } => Next::Wait(*wait),
         Outcome::Unknown(_) => Next::InDoubt,
     }
 }
@@ -185,8 +196,8 @@ pub enum Errand {
     Nothing,
     /// An earlier run was about to tell, and what came of it is not known.
     InDoubt { way: Way, since: Timestamp, digest: Option<Id> },
-    /// Tell this, by this way.
-    Tell { way: Way, notice: Notice, failures: u32 },
+    /// Tell this, by this way. Mail may be a way too.
+    Tell { way: Way, notice: Notice, has_mail: bool, failures: u32 },
     /// There is no way left.
     NoWay,
 }
@@ -232,15 +243,16 @@ pub async fn prepare(session: &mut Session, request: Id, now: Timestamp) -> Resu
             return Ok(Errand::InDoubt { way: Way { means, to }, since, digest: row.notice_digest });
         }
     }
-    let Some((way, notice)) = way_of(session, &row).await? else {
+    let Some((way, notice, has_mail)) = way_of(session, &row).await? else {
         no_way(session, request, row.status, now).await?;
         return Ok(Errand::NoWay);
     };
     begin(session, request, &way, &notice, now).await?;
-    Ok(Errand::Tell { way, notice, failures: row.tell_failures.unsigned_abs() })
+    Ok(Errand::Tell { way, notice, has_mail, failures: row.tell_failures.unsigned_abs() })
 }
 
-async fn way_of(session: &mut Session, row: &Row) -> Result<Option<(Way, Notice)>> {
+/// The way, the words, and whether mail is a way too.
+async fn way_of(session: &mut Session, row: &Row) -> Result<Option<(Way, Notice, bool)>> {
     let Some(experience) = row.experience_id.as_deref() else { return Ok(None) };
     let known: Option<(String, Option<Timestamp>)> = sql!(
         one(String, Option<Timestamp>),
@@ -255,7 +267,10 @@ async fn way_of(session: &mut Session, row: &Row) -> Result<Option<(Way, Notice)
     let contact: Option<Contact> = sql!(one Contact, session,
         "select whatsapp_number, contact_phone, contact_email from tour_operators where id = $1", operator.or(row.operator))?;
     let group = group.map(|group| group.chat_id);
-    let way = first_way(group.as_deref(), &contact.unwrap_or_default(), &row.spent());
+    let (contact, spent) = (contact.unwrap_or_default(), row.spent());
+    let way = first_way(group.as_deref(), &contact, &spent);
+    let without_bridge = [&spent[..], &[Means::Group, Means::Number, Means::Phone]].concat();
+    let has_mail = first_way(None, &contact, &without_bridge).is_some();
     let notice = Notice {
         code: row.code.clone(),
         title,
@@ -263,7 +278,7 @@ async fn way_of(session: &mut Session, row: &Row) -> Result<Option<(Way, Notice)
         passengers: row.passengers,
         is_expired: expires_at.is_some_and(|expires_at| expires_at <= row.created_at),
     };
-    Ok(way.map(|way| (way, notice)))
+    Ok(way.map(|way| (way, notice, has_mail)))
 }
 
 async fn begin(session: &mut Session, request: Id, way: &Way, notice: &Notice, now: Timestamp) -> Result<()> {
@@ -314,13 +329,14 @@ pub async fn record(
     let reason = outcome.reason();
     let what = match next {
         Next::Told => What::Told,
-        Next::Again(_) => What::NotYetTold,
+        Next::Again(_) | Next::Wait(_) => What::NotYetTold,
         Next::Spent(_) => What::MeansSpent,
         Next::InDoubt => What::Unknown,
     };
     match next {
         Next::Told => told(session, request, outcome, now).await?,
         Next::Again(_) => again(session, request, failures + 1, &spent, now).await?,
+        Next::Wait(_) => again(session, request, failures, &spent, now).await?,
         Next::Spent(means) => {
             let more = means.iter().map(|means| means.as_str());
             let spent: Vec<&str> = spent.split(',').filter(|word| !word.is_empty()).chain(more).collect();
@@ -495,6 +511,9 @@ mod tests {
         assert_eq!(after(Means::Group, Outcome::Refused("400".into()), 0), Next::Spent(vec![Means::Group]));
         let none = Outcome::NoBridge("there is none".into());
         assert_eq!(after(Means::Number, none, 0), Next::Spent(vec![Means::Group, Means::Number, Means::Phone]));
+        let limited = |has_mail| Outcome::Limited { wait: Duration::from_secs(600), has_mail };
+        assert_eq!(after(Means::Group, limited(true), 0), after(Means::Group, Outcome::NoBridge(String::new()), 0));
+        assert_eq!(after(Means::Group, limited(false), 9), Next::Wait(Duration::from_secs(600)));
         for means in Means::ALL {
             assert_eq!(after(means, Outcome::Unknown("10 s".into()), 0), Next::InDoubt);
         }
@@ -540,7 +559,7 @@ mod tests {
                         spent.extend(means);
                         failures = 0;
                     }
-                    Next::Told | Next::InDoubt => prop_assert!(false, "nothing was accepted"),
+                    Next::Told | Next::Wait(_) | Next::InDoubt => prop_assert!(false, "nothing was accepted"),
                 }
             }
             prop_assert!(attempts <= 4 * POLICY.max_attempts);

@@ -19,7 +19,7 @@ use crate::jobs::TellOperator;
 use crate::messages::history;
 use crate::notices;
 use crate::operators::{self, Operator};
-use crate::pacing::Pacing;
+use crate::pacing::{Pacing, Purpose};
 use crate::requests::{self, Status, Step};
 use crate::sends;
 use crate::sessions::{self, BRIDGE, Told};
@@ -171,7 +171,9 @@ pub async fn send(
     text: &str,
     actor: &Actor,
 ) -> std::result::Result<Given, Error> {
-    let wait = pacing_wait(context).await?;
+    // A number that sends too much is banned by WhatsApp.
+    let pacing = (Pacing::of(&context.config.conversations), Purpose::Other);
+    let wait = sessions::wait(&mut context.db.read().await?, BRIDGE, pacing, context.clock.now()).await?;
     if !wait.is_zero() {
         return Err(Error::Paced(wait));
     }
@@ -189,16 +191,4 @@ pub async fn send(
     audit::write(&mut session, actor, &Act::new("send", CHAT, chat).made(facts), now).await?;
     session.commit().await?;
     Ok(Given { message, whatsapp_id, is_certain })
-}
-
-/// How long the next text has to wait: a number that sends too much is banned by WhatsApp.
-async fn pacing_wait(context: &Context) -> Result<Duration> {
-    let pacing = Pacing::of(&context.config.conversations);
-    if pacing.daily_limit == 0 {
-        return Ok(Duration::ZERO);
-    }
-    let now = context.clock.now();
-    let mut session = context.db.read().await?;
-    let known_since = sessions::find(&mut session, BRIDGE).await?.map(|known| known.created_at);
-    Ok(pacing.wait(known_since, sends::lately(&mut session, BRIDGE, now).await?, now))
 }

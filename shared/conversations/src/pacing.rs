@@ -9,6 +9,18 @@ use crate::sends::Lately;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// For what a text leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An operator is told of a request: a customer waits for the answer.
+    Notice,
+    /// Staff write, or a notification leaves.
+    Other,
+}
+
+/// This part of the limit is left to notices.
+const RESERVED_PART: u32 = 10;
+
 /// What was decided for the installation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pacing {
@@ -40,9 +52,18 @@ impl Pacing {
         Some(u32::try_from(limit).unwrap_or(daily_limit))
     }
 
+    /// How many of them only notices to operators may use: a tenth.
+    pub fn reserve_at(self, known_since: Option<Timestamp>, now: Timestamp) -> u32 {
+        self.limit_at(known_since, now).unwrap_or_default() / RESERVED_PART
+    }
+
     /// How long the next message has to wait; zero when it may leave.
-    pub fn wait(self, known_since: Option<Timestamp>, lately: Lately, now: Timestamp) -> Duration {
+    pub fn wait(self, purpose: Purpose, known_since: Option<Timestamp>, lately: Lately, now: Timestamp) -> Duration {
         let Some(limit) = self.limit_at(known_since, now) else { return Duration::ZERO };
+        let limit = match purpose {
+            Purpose::Notice => limit,
+            Purpose::Other => limit - self.reserve_at(known_since, now),
+        };
         if lately.last_day < i64::from(limit) {
             return Duration::ZERO;
         }
@@ -75,9 +96,27 @@ mod tests {
     fn who_is_at_the_limit_waits_for_the_oldest_to_be_a_day_old() {
         let pacing = Pacing { daily_limit: 2, warm_up_days: 0 };
         let lately = |last_day, oldest| Lately { last_day, oldest_of_day: Some(oldest), ..Lately::default() };
-        assert_eq!(pacing.wait(None, lately(1, day(0)), day(0)), Duration::ZERO);
+        let wait = |lately, now| pacing.wait(Purpose::Other, None, lately, now);
+        assert_eq!(wait(lately(1, day(0)), day(0)), Duration::ZERO);
         let six_hours = Duration::from_secs(6 * 3_600);
-        assert_eq!(pacing.wait(None, lately(2, day(0)), day(0) + six_hours), DAY - six_hours);
+        assert_eq!(wait(lately(2, day(0)), day(0) + six_hours), DAY - six_hours);
+    }
+
+    #[test]
+    fn a_tenth_is_left_to_notices() {
+        let pacing = Pacing { daily_limit: 50, warm_up_days: 0 };
+        let may_leave = |purpose, sent| {
+            let lately = Lately { last_day: sent, oldest_of_day: Some(day(0)), ..Lately::default() };
+            pacing.wait(purpose, None, lately, day(0)).is_zero()
+        };
+        for (sent, notice, other) in [(44, true, true), (45, true, false), (49, true, false), (50, false, false)] {
+            assert_eq!((may_leave(Purpose::Notice, sent), may_leave(Purpose::Other, sent)), (notice, other), "{sent}");
+        }
+        assert_eq!(
+            Pacing { daily_limit: 9, ..pacing }.reserve_at(None, day(0)),
+            0,
+            "a limit so small is no one's alone"
+        );
     }
 
     proptest! {
@@ -88,6 +127,7 @@ mod tests {
             let limit = |age| pacing.limit_at(Some(day(0)), day(age)).unwrap();
             prop_assert!((1..=daily_limit).contains(&limit(age)));
             prop_assert!(limit(age) <= limit(age + 1));
+            prop_assert!(pacing.reserve_at(Some(day(0)), day(age)) < limit(age));
         }
     }
 }

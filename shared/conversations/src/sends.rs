@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{Ids, Result, Session};
+use recado_kernel::db::{Ids, Result, Session, Texts};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
@@ -132,6 +132,11 @@ pub async fn lately(session: &mut Session, through: &str, now: Timestamp) -> Res
     let ((last_minute, oldest_of_minute), (last_day, oldest_of_day)) =
         (minute.unwrap_or_default(), day.unwrap_or_default());
     Ok(Lately { last_minute, last_day, oldest_of_minute, oldest_of_day })
+}
+
+/// Forgets what went into these chats, by WhatsApp's ids.
+pub(crate) async fn erase(session: &mut Session, chat_ids: &[&str]) -> Result<u64> {
+    sql!(run, session, "delete from whatsapp_sends where chat_id = any($1)", Texts(chat_ids))
 }
 
 /// Forgets what nothing looks at any more.

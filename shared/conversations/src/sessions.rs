@@ -1,12 +1,15 @@
 //! Sessions of WhatsApp: what the bridge says of them, and whether it can be believed.
 
+use std::time::Duration;
+
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::{sql, word_enum};
 
 use crate::bridge;
-use crate::health::{self, Evidence, Verdict};
+use crate::health::{self, Evidence, Standing, Verdict};
+use crate::pacing::{Pacing, Purpose};
 use crate::sends;
 
 /// The session of the Node service.
@@ -49,12 +52,19 @@ pub struct WhatsappSession {
     pub zombie_since: Option<Timestamp>,
     pub zombie_reason: Option<String>,
     pub caught_up_at: Option<Timestamp>,
+    pub served_at: Option<Timestamp>,
+    pub compared_at: Option<Timestamp>,
+    pub announced: Option<Standing>,
     pub created_at: Timestamp,
 }
 
 const COLUMNS: &str =
     "id, name, status, phone_number, push_name, qr_code, last_seen_at, connected_at, lost_at, zombie_since,
-    zombie_reason, caught_up_at, created_at";
+    zombie_reason, caught_up_at, served_at, compared_at, announced, created_at";
+
+/// The longest time in which no webhook was taken that is no outage, in which the public bridge posts all of it again. A bridge that
+/// posts less often is asked sooner than that.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(2 * 60);
 
 /// The session of this name.
 pub async fn find(session: &mut Session, name: &str) -> Result<Option<WhatsappSession>> {
@@ -244,4 +254,44 @@ pub async fn is_connected(session: &mut Session, name: &str, now: Timestamp) -> 
 pub async fn caught_up(session: &mut Session, name: &str, now: Timestamp) -> Result<()> {
     sql!(run, session, "update whatsapp_sessions set caught_up_at = $2 where name = $1", name, now)?;
     Ok(())
+}
+
+/// Keeps how a session stands, as those who are told know it from now on.
+pub async fn announce(session: &mut Session, name: &str, standing: Standing) -> Result<()> {
+    sql!(run, session, "update whatsapp_sessions set announced = $2 where name = $1", name, standing)?;
+    Ok(())
+}
+
+/// An API takes webhooks at this moment. Returns since when none did, where that is an outage.
+pub async fn serve(session: &mut Session, name: &str, now: Timestamp) -> Result<Option<Timestamp>> {
+    let served: Option<(Option<Timestamp>,)> = sql!(
+        one(Option<Timestamp>),
+        session,
+        "select served_at from whatsapp_sessions where name = $1 for update",
+        name
+    )?;
+    let Some((served,)) = served else { return Ok(None) };
+    sql!(run, session, "update whatsapp_sessions set served_at = $2 where name = $1", name, now)?;
+    Ok(served.filter(|served| now.since(*served) > LONGEST_ABSENCE))
+}
+
+/// The bridge's chats were compared with ours.
+pub async fn compared(session: &mut Session, name: &str, now: Timestamp) -> Result<()> {
+    sql!(run, session, "update whatsapp_sessions set compared_at = $2 where name = $1", name, now)?;
+    Ok(())
+}
+
+/// How long the next text has to wait, by what a number may send in a day; zero when it may leave.
+pub async fn wait(
+    session: &mut Session,
+    name: &str,
+    (pacing, purpose): (Pacing, Purpose),
+    now: Timestamp,
+) -> Result<Duration> {
+    if pacing.daily_limit == 0 {
+        return Ok(Duration::ZERO);
+    }
+    let known_since = find(session, name).await?.map(|known| known.created_at);
+    let lately = sends::lately(session, name, now).await?;
+    Ok(pacing.wait(purpose, known_since, lately, now))
 }

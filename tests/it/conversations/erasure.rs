@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use recado_conversations::bridge::Bridge;
+use recado_conversations::sync::{self, Followed};
+use recado_kernel::ids::Id;
 use recado_kernel::sql;
 use recado_queue::jobs::Cleanup;
 use reqwest::Method;
@@ -20,6 +23,14 @@ async fn count(app: &App, text: &'static str) -> i64 {
     count.expect("a count").0
 }
 
+fn bridge(app: &App) -> Bridge {
+    Bridge::new(&app.context.config).expect("usable settings").expect("there is one")
+}
+
+fn followed(app: &App) -> Followed {
+    Followed::Run { id: Id::new(app.clock.now()), shown: |_| {} }
+}
+
 /// The customer writes in a chat of hers, in a group, and asks for a reservation; another does too.
 async fn write(app: &App) -> String {
     know_experience(app).await;
@@ -36,9 +47,14 @@ async fn write(app: &App) -> String {
 // S003-22: chats, messages and requests, by a number in any spelling; the operator who was about to be told is not.
 story!(a_person_is_forgotten_by_number, async |app: &App| {
     let id = write(app).await;
+    let text = json!({"chat_id": "593991234567@c.us", "text": "Buenos días"});
+    app.post(&format!("{SA}send-message/"), &text).await.must_be(200);
+    sync::follow_messages(&app.context, &bridge(app), ("593991234567@c.us", 10), followed(app))
+        .await
+        .expect("it is synced");
     let path = format!("{SA}people/+593%20(0)99-123%204567/");
     let erased = app.send(app.request(Method::DELETE, &path)).await.must_be(200);
-    assert_eq!(erased["erased"], json!({"chats": 1, "messages": 2, "requests": 1, "cancelled": 1}));
+    assert_eq!(erased["erased"], json!({"chats": 1, "messages": 3, "requests": 1, "cancelled": 1}));
     assert_eq!(app.drain().await, 0);
     assert!(messages(app, "593991234567@c.us").await.is_empty());
     assert_eq!(messages(app, "120363041@g.us").await.len(), 1);
@@ -53,6 +69,8 @@ story!(a_person_is_forgotten_by_number, async |app: &App| {
             "messages",
             "select count(*) from whatsapp_messages where sender_phone like '%593991234567%' or content like '%Zoraida%'",
         ),
+        ("sends", "select count(*) from whatsapp_sends where chat_id like '%593991234567%'"),
+        ("syncs", "select count(*) from whatsapp_syncs where chat_id like '%593991234567%'"),
         ("codes", "select count(*) from reservation_codes where cast(checkout_data as text) like '%Zoraida%'"),
     ] {
         assert_eq!(count(app, text).await, 0, "{table}");

@@ -1,6 +1,8 @@
 //! Evolution API as a bridge: what its webhooks say of chats takes effect as the Node service's does.
 
 use futures::future::join_all;
+use recado_kernel::sql;
+use recado_sandbox::{EvolutionFault, EvolutionGroup, EvolutionWrites};
 use serde_json::{Value, json};
 
 use crate::conversations::codes::{issue, know_experience};
@@ -26,6 +28,11 @@ fn said(id: &str, jid: &str, text: &str) -> Value {
 
 fn of_customer(id: &str, text: &str) -> Value {
     said(id, &format!("{CUSTOMER}@s.whatsapp.net"), text)
+}
+
+async fn count(app: &App, text: &'static str) -> i64 {
+    let count: Option<(i64,)> = sql!(one(i64,), &mut app.begin().await, (text)).expect(text);
+    count.expect("a count").0
 }
 
 async fn hear(app: &App, webhook: &Value) -> Value {
@@ -71,6 +78,87 @@ story!(a_lid_and_its_number_are_one_chat, [CONVERSING], async |app: &App| {
     assert_eq!(ids, ["L1", "L2", "L3"]);
     assert_eq!(reservations(app, "").await[0]["customer_phone"], CUSTOMER);
 });
+
+// d31: however many webhooks tell at the same moment that a LID and a number are one, and whatever is said meanwhile, each message is
+// counted once.
+story!(a_lid_and_its_number_become_one_under_load, [CONVERSING], async |app: &App| {
+    const PEOPLE: usize = 12;
+    for person in 0..PEOPLE {
+        for number in 0..3 {
+            hear(app, &said(&format!("B{person}-{number}"), &format!("7700{person}@lid"), "Hola")).await;
+        }
+    }
+    let webhooks = (0..PEOPLE * 6).map(|number| {
+        let (person, id) = (number % PEOPLE, format!("C{number}"));
+        let lid = format!("7700{person}@lid");
+        match number / PEOPLE {
+            0..4 => {
+                let key = json!({"id": id, "remoteJid": lid, "remoteJidAlt": format!("59399000{person:04}@s.whatsapp.net"), "fromMe": false});
+                upsert(&key, &json!({"conversation": "¿Hay cupo?"}))
+            }
+            4 => said(&id, &lid, "¿Y mañana?"),
+            _ => said(&id, &format!("59399000{person:04}@s.whatsapp.net"), "Gracias"),
+        }
+    });
+    let webhooks: Vec<Value> = webhooks.collect();
+    join_all(webhooks.iter().map(|webhook| hear(app, webhook))).await;
+    let chats = "select count(*) from whatsapp_chats where merged_into is null";
+    assert_eq!(count(app, chats).await, PEOPLE as i64);
+    assert_eq!(count(app, "select count(*) from whatsapp_messages").await, (PEOPLE * 9) as i64);
+    let wrong = "select count(*) from whatsapp_chats c
+                 where message_count <> (select count(*) from whatsapp_messages m where m.chat = c.id)";
+    assert_eq!(count(app, wrong).await, 0, "a chat counts what was said in it");
+});
+
+// S003-20, S003-21: Evolution answers what a bridge is asked: lists, histories, sending, restarting.
+story!(
+    evolution_is_asked_as_a_bridge,
+    [("WHATSAPP_SERVICE_URL", ""), ("WHATSAPP_EVOLUTION_INSTANCES", "sandbox")],
+    async |app: &App| {
+        let evolution = &app.sandbox.evolution;
+        app.live_now();
+        know_told_experience(app).await;
+        evolution.add_group(EvolutionGroup::new("120363041", "Galápagos", &["593990000009"]));
+        for number in 0..120 {
+            evolution.hears(EvolutionWrites::person(CUSTOMER, &format!("Hola {number}")));
+        }
+        let chats = app.get(&format!("{SA}chats/")).await.must_be(200);
+        assert_eq!((&chats["stale"], &chats["chats"][0]["last_message_preview"]), (&json!(false), &json!("Hola 119")));
+        let groups = app.get(&format!("{SA}groups/")).await.must_be(200);
+        assert_eq!(
+            (&groups["groups"][0]["name"], &groups["groups"][0]["participants_count"]),
+            (&json!("Galápagos"), &json!(1))
+        );
+        let accepted =
+            app.post(&format!("{SA}chats/{CUSTOMER}@c.us/messages/sync/"), &json!({"limit": 110})).await.must_be(202);
+        app.drain().await;
+        let task = accepted["task_id"].as_str().expect("a task").parse().expect("an id");
+        assert_eq!(app.status(task).await["result"], json!({"created": 110, "updated": 0, "total": 110}));
+
+        // An operator is told through it; the echo and the answer come by its webhooks.
+        let code = issue(app).await;
+        hear(app, &evolution.hears(EvolutionWrites::person(CUSTOMER, &code))).await;
+        app.drain().await;
+        let texts = app.whatsapps();
+        assert_eq!((texts.len(), texts[0].jid.as_str(), app.sandbox.bridge.texts().len()), (1, GROUP, 0));
+        for echo in evolution.echoes() {
+            hear(app, &echo).await;
+        }
+        let answer = EvolutionWrites { jid: GROUP.to_owned(), ..EvolutionWrites::person("", "1") };
+        hear(app, &evolution.hears(answer)).await;
+        assert_eq!(reservations(app, "").await[0]["status"], "availability_confirmed");
+
+        let text = json!({"chat_id": format!("{CUSTOMER}@c.us"), "text": "Listo"});
+        let sent = app.post(&format!("{SA}send-message/"), &text).await.must_be(200);
+        assert_eq!(sent["message_id"], json!(app.whatsapps()[1].id));
+        app.post(&format!("{SA}restart/"), &json!({})).await.must_be(202);
+        assert_eq!(evolution.restarts(), 1);
+        evolution.misbehave(EvolutionFault::status(500));
+        assert_eq!(app.get(&format!("{SA}chats/?refresh=true")).await.must_be(200)["stale"], true);
+        app.post(&format!("{SA}restart/"), &json!({})).await.must_be(503);
+        app.leave_work();
+    }
+);
 
 // S003-23: captions count; ours ask for nothing; statuses, reactions and what has no id are left aside.
 story!(evolution_tells_of_all_kinds_of_messages, [CONVERSING], async |app: &App| {
@@ -124,33 +212,43 @@ story!(chats_of_other_instances_are_not_stored, async |app: &App| {
 // S003-22: the session and its QR code, where Evolution is the only bridge.
 story!(
     evolution_tells_of_its_session,
-    [("WHATSAPP_SERVICE_URL", ""), ("WHATSAPP_EVOLUTION_INSTANCES", "tours")],
+    [("WHATSAPP_SERVICE_URL", ""), ("WHATSAPP_EVOLUTION_INSTANCES", "sandbox")],
     async |app: &App| {
-        let event = |event: &str, data: Value| json!({"event": event, "instance": "tours", "data": data});
-        let status = async || app.get(&format!("{SA}status/")).await.must_be(200)["session"].clone();
-        hear(
-            app,
-            &event(
-                "qrcode.updated",
-                json!({"qrcode": {"instance": "tours", "code": "2@abc", "base64": "data:image/png;base64,AAAA"}}),
-            ),
-        )
-        .await;
-        assert_eq!(status().await["status"], "qr_pending");
+        let evolution = &app.sandbox.evolution;
+        let kept = async || {
+            let known: Option<(String, Option<String>)> = sql!(
+                one(String, Option<String>),
+                &mut app.begin().await,
+                "select status, phone_number from whatsapp_sessions"
+            )
+            .expect("it is read");
+            known.expect("a session")
+        };
+        let status = async || app.get(&format!("{SA}status/")).await.must_be(200);
+        hear(app, &evolution.shows_qr("2@abc")).await;
+        assert_eq!(kept().await.0, "qr_pending");
+        assert_eq!(status().await["session"]["status"], "qr_pending");
         assert_eq!(app.get(&format!("{SA}qr/")).await.must_be(200)["qr"], "2@abc");
-        hear(
-            app,
-            &event("connection.update", json!({"instance": "tours", "state": "connecting", "statusReason": 200})),
-        )
-        .await;
-        assert_eq!(status().await["status"], "qr_pending");
-        let open =
-            json!({"instance": "tours", "state": "open", "statusReason": 200, "wuid": "593999000111@s.whatsapp.net"});
-        let by_event = json!({"instance": "tours", "data": open});
+        let connecting = json!({"instance": "sandbox", "state": "connecting", "statusReason": 200});
+        hear(app, &json!({"event": "connection.update", "instance": "sandbox", "data": connecting})).await;
+        assert_eq!(kept().await.0, "qr_pending");
+
+        let open = evolution.connects();
+        let by_event = json!({"instance": "sandbox", "data": open["data"]});
         app.post(&format!("{WEBHOOK}connection-update"), &by_event).await.must_be(200);
-        let connected = status().await;
-        assert_eq!((&connected["status"], &connected["phone_number"]), (&json!("connected"), &json!("593999000111")));
-        hear(app, &event("connection.update", json!({"state": "close", "statusReason": 401}))).await;
-        assert_eq!(status().await["status"], "expired");
+        assert_eq!(kept().await, ("connected".to_owned(), Some("593999000111".to_owned())));
+        let service = status().await["service_status"].clone();
+        assert_eq!(
+            (&service["isReady"], &service["phone_number"]),
+            (&json!(true), &json!("593999000111")),
+            "{service}"
+        );
+        assert_eq!(app.get(&format!("{SA}qr/")).await.must_be(200)["qr"], Value::Null);
+
+        hear(app, &evolution.disconnects()).await;
+        assert_eq!(kept().await.0, "disconnected");
+        let unlinked = json!({"state": "close", "statusReason": 401});
+        hear(app, &json!({"event": "connection.update", "instance": "sandbox", "data": unlinked})).await;
+        assert_eq!(status().await["session"]["status"], "expired");
     }
 );

@@ -4,8 +4,10 @@ use recado_notifications::channels::Channel;
 use recado_sandbox::BridgeFault;
 use serde_json::{Value, json};
 
-use crate::harness::app::App;
+use crate::conversations::notices::{ask, know_told_experience, show, story_of};
+use crate::harness::app::{App, seconds};
 use crate::harness::pair::story;
+use crate::harness::program::errors;
 use crate::harness::sample::{event, likes};
 
 const SEND: &str = "/api/v1/superadmin/whatsapp/send-message/";
@@ -87,7 +89,53 @@ story!(a_number_has_a_daily_limit, [("WHATSAPP_DAILY_LIMIT", "2")], async |app| 
     assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 80_000));
     answer.must_be(429);
     let pacing = app.get("/api/v1/superadmin/whatsapp/status/").await.must_be(200)["pacing"].clone();
-    assert_eq!(pacing, json!({"sent_last_24_hours": 2, "limit_24_hours": 2}));
+    assert_eq!(pacing, json!({"sent_last_24_hours": 2, "limit_24_hours": 2, "reserved_for_operators": 0}));
+});
+
+// The same holds for the command.
+story!(a_command_keeps_the_daily_limit, async |app| {
+    app.live_now();
+    let send = async |text: &str| {
+        let mut command = app.program("recado", &[("WHATSAPP_DAILY_LIMIT", "2")]);
+        command.args(["whatsapp", "send", "593991234567@c.us", text]).output().await.expect("it runs")
+    };
+    for text in ["uno", "dos"] {
+        assert!(send(text).await.status.success());
+    }
+    let refused = send("tres").await;
+    assert!(!refused.status.success() && errors(&refused).contains("WHATSAPP_DAILY_LIMIT"), "{}", errors(&refused));
+    assert_eq!(app.sandbox.bridge.texts().len(), 2);
+});
+
+// A tenth of the limit is left to notices to operators. When that is used too, they go by mail; without an address they wait.
+story!(notices_have_a_part_of_the_limit, [("WHATSAPP_DAILY_LIMIT", "10")], async |app| {
+    app.live_now();
+    know_told_experience(app).await;
+    for number in 0..9 {
+        app.writes("593991234567@c.us", &format!("texto {number}")).await.must_be(200);
+    }
+    app.writes("593991234567@c.us", "uno más").await.must_be(429);
+    let (first, _) = ask(app).await;
+    app.drain().await;
+    assert_eq!((&show(app, &first).await["told_by"], app.sandbox.bridge.texts().len()), (&json!("group"), 10));
+
+    let (waits, _) = ask(app).await;
+    app.drain().await;
+    let request = show(app, &waits).await;
+    assert_eq!(
+        (&request["status"], story_of(&request)),
+        (&json!("processing"), vec!["created".to_owned(), "not_yet_told".to_owned()])
+    );
+    app.sql("update tour_operators set contact_email = 'tours@example.com'").await;
+    let (mailed, _) = ask(app).await;
+    app.drain().await;
+    assert_eq!((&show(app, &mailed).await["told_by"], app.mails().len()), (&json!("email"), 1));
+    app.sql("update tour_operators set contact_email = null").await;
+    app.sql("update reservation_requests set timeout_at = '2100-01-01T00:00:00.000000Z'").await;
+    app.sql("update tasks set run_at = '2100-01-01T00:00:00.000000Z' where kind = 'expire_reservation_request'").await;
+    app.later(seconds(24 * 60 * 60)).await;
+    assert_eq!(show(app, &waits).await["status"], "operator_notified", "a day later it leaves");
+    assert_eq!(app.sandbox.bridge.texts().len(), 11);
 });
 
 // Notifications of seed 002 go through the bridge where it is the provider; a number that is not on WhatsApp falls back at once.

@@ -8,10 +8,11 @@ use recado_sandbox::BridgeFault;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::app::App;
+use crate::harness::app::{App, SECRET_KEY};
 use crate::harness::pair::story;
 
 const STATUS: &str = "/api/v1/superadmin/whatsapp/status/";
+const HEALTH: &str = "/api/v1/superadmin/whatsapp/health/";
 const QR: &str = "/api/v1/superadmin/whatsapp/qr/";
 const SEND: &str = "/api/v1/superadmin/whatsapp/send-message/";
 const MESSAGE: &str = "/api/v1/whatsapp/webhook/process-message/";
@@ -168,6 +169,66 @@ story!(a_session_that_was_lost_catches_up, [ALERT], async |app| {
     let requests = app.get("/api/v1/superadmin/whatsapp/reservations/").await.must_be(200);
     assert_eq!(requests["reservations"].as_array().map(Vec::len), Some(2));
     app.leave_work();
+});
+
+// What becomes of a session is told to endpoints that name the event, once each, whoever asked for its state first; and a monitor
+// sees it without the bridge being asked.
+story!(what_becomes_of_a_session_is_told_to_endpoints, [SECRET_KEY, ALERT], async |app| {
+    let wanted = ["lost", "zombie", "silent", "recovered"].map(|word| format!("whatsapp_session.{word}"));
+    let url = |path: &str| format!("{}{path}", app.sandbox.partner.url());
+    for (name, path, events) in [("Turno", "/turno/", json!(wanted)), ("Otro", "/otro/", json!(["event.updated"]))] {
+        let body = json!({"partner_name": name, "webhook_url": url(path), "events": events, "contact_email": "dev@example.com"});
+        app.post("/partners/register", &body).await.must_be(201);
+    }
+    let told = || {
+        let told: Vec<Value> =
+            app.webhooks().iter().filter(|one| one.path == "/turno/").map(|one| one.json()).collect();
+        told
+    };
+    let types =
+        || told().iter().map(|event| event["event_type"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+    let health = async || app.get(HEALTH).await;
+    assert_eq!(health().await.must_be(503)["warnings"], json!(["not_connected"]));
+    app.enqueue(&WatchSession {}).await;
+    app.drain().await;
+    assert_eq!((types().len(), health().await.status), (0, 200), "it was never in trouble");
+
+    app.sandbox.bridge.disconnects();
+    // Staff see it before the worker does.
+    assert_eq!(app.whatsapp_status().await["session"]["status"], "disconnected");
+    app.look_at_session().await;
+    app.look_at_session().await;
+    assert_eq!((types(), app.mails().len()), (vec!["whatsapp_session.lost".to_owned()], 1));
+    let event = told().remove(0);
+    assert_eq!(
+        (&event["data"]["session"], &event["data"]["standing"], &event["data"]["before"]),
+        (&json!("bridge"), &json!("lost"), &json!("sound"))
+    );
+    assert!(event["data"]["since"].is_string() && !event.to_string().contains("593999"), "states, no numbers: {event}");
+    health().await.must_be(503);
+
+    app.sandbox.bridge.connects();
+    app.whatsapp_status().await;
+    app.look_at_session().await;
+    assert_eq!((types().last().map(String::as_str), types().len()), (Some("whatsapp_session.recovered"), 2));
+    health().await.must_be(200);
+    assert!(app.webhooks().iter().all(|one| one.path != "/otro/"), "only who asked for it is told");
+
+    // Thirty messages make a rhythm, and four hours without one are no part of it.
+    for number in 0..30 {
+        let body = json!({"id": format!("R{number}"), "chat_id": "593991234567@c.us", "text": "hola"});
+        app.post(MESSAGE, &body).await.must_be(200);
+    }
+    app.later(Duration::from_secs(4 * 60 * 60)).await;
+    assert_eq!(types().last().map(String::as_str), Some("whatsapp_session.silent"), "{:?}", types());
+    assert_eq!(health().await.must_be(200)["warnings"], json!(["silent"]));
+    app.post(MESSAGE, &json!({"id": "R30", "chat_id": "593991234567@c.us", "text": "hola"})).await.must_be(200);
+    app.look_at_session().await;
+    assert_eq!((types().last().map(String::as_str), types().len()), (Some("whatsapp_session.recovered"), 4));
+    assert_eq!(app.mails().len(), 4);
+
+    app.clock.advance(Duration::from_secs(301));
+    assert_eq!(health().await.must_be(503)["warnings"], json!(["not_watched"]));
 });
 
 // Connected means that a message would leave: one that calls itself so while nothing comes back is a zombie, is announced, rests,

@@ -4,12 +4,14 @@ use recado_kernel::ids::Id;
 use recado_sandbox::{BridgeChat, BridgeFault};
 use serde_json::{Value, json};
 
-use crate::harness::app::App;
+use crate::harness::app::{App, until};
 use crate::harness::pair::story;
 use crate::harness::program::errors;
 
 const CHATS: &str = "/api/v1/superadmin/whatsapp/chats/sync/";
 const GROUPS: &str = "/api/v1/superadmin/whatsapp/groups/sync/";
+const HISTORIES: &str = "/api/v1/superadmin/whatsapp/messages/sync/";
+const SYNCS: &str = "/api/v1/superadmin/whatsapp/syncs/";
 const MESSAGE: &str = "/api/v1/whatsapp/webhook/process-message/";
 
 fn history_of(chat_id: &str) -> String {
@@ -72,6 +74,60 @@ story!(a_long_history_is_fetched_as_far_as_it_is_asked_for, async |app| {
     let chat = history_of("593970000000@c.us");
     assert_eq!(app.synced(&chat, json!({"limit": 10})).await["result"]["created"], 10);
     assert_eq!(app.synced(&chat, json!({})).await["result"], json!({"created": 990, "updated": 0, "total": 1000}));
+});
+
+// The histories of all chats: how far they are is seen while they run, and what was cut off goes on where it was.
+story!(histories_go_on_where_they_were_cut_off, async |app| {
+    app.sandbox.bridge.fill(6, 30);
+    app.sandbox.bridge.misbehave_for("593970000003@c.us", BridgeFault::status(500));
+    let accepted = app.post(HISTORIES, &json!({"limit": 20})).await.must_be(202);
+    let task = accepted["task_id"].as_str().expect("a task").to_owned();
+    app.get(&format!("{SYNCS}{task}/")).await.must_be(404);
+    app.drain().await;
+    let sync = app.get(&format!("{SYNCS}{task}/")).await.must_be(200);
+    assert_eq!((&sync["what"], &sync["limit"], &sync["finished_at"]), (&json!("histories"), &json!(20), &Value::Null));
+    assert_eq!((&sync["chats_done"], &sync["chats_total"], &sync["created"]), (&json!(3), &json!(6), &json!(60)));
+    assert!(sync["problem"].as_str().is_some_and(|problem| problem.contains("500")), "{sync}");
+
+    app.sandbox.bridge.behave();
+    app.later(std::time::Duration::from_secs(31)).await;
+    let status = app.status(task.parse().expect("an id")).await;
+    let result = json!({"created": 120, "updated": 0, "total": 120, "chats_done": 6, "chats_total": 6});
+    assert_eq!((&status["status"], &status["result"]), (&json!("SUCCESS"), &result));
+    let first = "/api/chats/593970000000@c.us/messages";
+    assert_eq!(app.sandbox.bridge.asked(first), 1, "what was done is not asked for again");
+    let listed = app.get(SYNCS).await.must_be(200);
+    assert_eq!((&listed["syncs"][0]["id"], listed["syncs"][0]["problem"].is_null()), (&json!(task), true));
+    assert!(listed["syncs"][0]["finished_at"].is_string());
+    app.get(&format!("{SYNCS}nothing/")).await.must_be(404);
+    app.post(HISTORIES, &json!({"limit": 0})).await.must_be(400);
+});
+
+// A command that is killed in the midst of it: its progress was seen, and the next one goes on there.
+story!(a_command_that_is_killed_goes_on, async |app| {
+    app.live_now();
+    app.sandbox.bridge.fill(8, 10);
+    app.sandbox.bridge.misbehave(BridgeFault::Slow { delay: std::time::Duration::from_millis(150) });
+    let mut command = app.program("recado", &[]);
+    let mut command = command.args(["whatsapp", "sync", "--histories"]).spawn().expect("it starts");
+    until("two chats are done", async || {
+        let listed = app.get(SYNCS).await.must_be(200);
+        listed["syncs"][0]["chats_done"].as_i64().is_some_and(|done| done >= 2)
+    })
+    .await;
+    command.kill().await.expect("it dies");
+    app.sandbox.bridge.behave();
+    let done = app.recado_json(&["whatsapp", "sync", "--histories"]).await;
+    assert_eq!(done, json!({"created": 80, "updated": 0, "total": 80, "chats_done": 8, "chats_total": 8}));
+    assert_eq!(app.sandbox.bridge.asked("/api/chats/593970000000@c.us/messages"), 1);
+    let syncs = app.recado_json(&["whatsapp", "syncs"]).await;
+    assert_eq!(syncs.as_array().map(Vec::len), Some(1), "{syncs}");
+    let again = app.recado_json(&["whatsapp", "sync", "--histories"]).await;
+    assert_eq!(
+        (&again["created"], &again["chats_done"]),
+        (&json!(0), &json!(8)),
+        "one that came to its end begins again"
+    );
 });
 
 // A bridge that cannot be read, or that does not know the chat, is never SUCCESS.

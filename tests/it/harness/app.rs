@@ -187,6 +187,14 @@ impl App {
         Answer::read(self.http.execute(request).await.expect("the API answers")).await
     }
 
+    /// The same where the one that is asked may be away.
+    pub(crate) async fn try_to(&self, request: reqwest::Request) -> Option<Answer> {
+        match self.http.execute(request).await {
+            Ok(response) => Some(Answer::read(response).await),
+            Err(_) => None,
+        }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use recado_conversations::sync::runs;
 use recado_conversations::{codes, messages, requests};
 use recado_kernel::audit;
 use recado_kernel::clock::Timestamp;
@@ -92,6 +93,7 @@ enum What {
     Notices,
     PartnerEvents,
     WhatsappMessages,
+    WhatsappSyncs,
     Reservations,
     ReservationCodes,
     /// Searches for people who were erased, after their end.
@@ -118,6 +120,7 @@ impl What {
             Self::Notices => notices::delete_before(session, ages.notifications, batch).await,
             Self::PartnerEvents => events::delete_before(session, ages.notifications, batch).await,
             Self::WhatsappMessages => messages::delete_before(session, ages.whatsapp_messages, batch).await,
+            Self::WhatsappSyncs => runs::delete_before(session, ages.tasks, batch).await,
             Self::Reservations => requests::delete_before(session, ages.reservations, batch).await,
             Self::ReservationCodes => codes::delete_expired(session, ages.reservations, batch).await,
             Self::Erasures => searches::delete_before(session, ages.notifications, batch).await,

@@ -1,9 +1,10 @@
 //! The session of the WhatsApp bridge: how it is, its QR code, and starting it again (S003-4, S003-5).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use recado_conversations::bridge::{Bridge, Failure};
@@ -27,8 +28,14 @@ use crate::extract::request::request;
 use crate::problem::Problem;
 use crate::state::{Api, Routes};
 
+/// A session that no one has looked at for so long may be in any state.
+const UNSEEN: Duration = Duration::from_secs(5 * 60);
+
+/// Seconds between two looks of the worker.
+const LOOKED_AT_EVERY: &str = "45";
+
 pub(crate) fn routes() -> Routes {
-    Routes::new().routes(routes!(show)).routes(routes!(qr)).routes(routes!(restart))
+    Routes::new().routes(routes!(show)).routes(routes!(health)).routes(routes!(qr)).routes(routes!(restart))
 }
 
 /// The session, and what the bridge says of itself at this moment. A bridge that does not answer is not ready.
@@ -60,13 +67,44 @@ async fn show(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<axum::Json<S
     let lately = sends::lately(&mut session, BRIDGE, now).await?;
     session.commit().await?;
     let since = known.as_ref().map(|known| known.created_at);
-    let limit = Pacing::of(&api.context.config.conversations).limit_at(since, now);
+    let pacing = Pacing::of(&api.context.config.conversations);
+    let limit = pacing.limit_at(since, now);
     Ok(axum::Json(SessionStatus {
         service_status: asked.into(),
         health: HealthView::of(known.as_ref(), health),
-        pacing: PacingView { sent_last_24_hours: lately.last_day, limit_24_hours: limit },
+        pacing: PacingView {
+            sent_last_24_hours: lately.last_day,
+            limit_24_hours: limit,
+            reserved_for_operators: limit.map(|_| pacing.reserve_at(since, now)),
+        },
         session: known.map(SessionView::from),
     }))
+}
+
+/// Whether a message would leave, for a monitor: the status says it. The bridge is not asked; a worker does that every 45 seconds, and
+/// where none has for five minutes, nothing is known.
+#[utoipa::path(get, path = "/health", tag = "conversations", responses(
+    (status = 200, description = "It would, as far as anybody knows", body = HealthView),
+    (status = 503, description = "It would not, or nobody has looked lately", body = HealthView)))]
+async fn health(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    let now = api.context.clock.now();
+    let mut session = api.context.db.read().await?;
+    let known = sessions::find(&mut session, BRIDGE).await?;
+    let opinion = match &known {
+        Some(known) if known.status == Status::Connected => Some(sessions::judge(&mut session, known, now).await?),
+        _ => None,
+    };
+    let mut view = HealthView::of(known.as_ref(), opinion);
+    let seen = known.and_then(|known| known.last_seen_at);
+    if view.sound && seen.is_none_or(|seen| now.since(seen) > UNSEEN) {
+        view.sound = false;
+        view.warnings.push("not_watched");
+    }
+    if view.sound {
+        return Ok(axum::Json(view).into_response());
+    }
+    let later = [(RETRY_AFTER, LOOKED_AT_EVERY)];
+    Ok((StatusCode::SERVICE_UNAVAILABLE, later, axum::Json(view)).into_response())
 }
 
 /// The QR code that waits to be scanned: as text, or drawn with `?format=svg`, `?format=png` or the header `Accept`.
@@ -287,7 +325,7 @@ impl From<WhatsappSession> for SessionView {
 struct HealthView {
     /// It would, as far as anybody knows.
     sound: bool,
-    /// What there is to be warned of: `not_connected`, `zombie`, `on_trial`, `no_echo_ever`, `silent`.
+    /// What there is to be warned of: `not_connected`, `zombie`, `on_trial`, `no_echo_ever`, `silent`, `not_watched`.
     #[schema(examples(json!(["zombie"])))]
     warnings: Vec<&'static str>,
     /// Texts that were given to the bridge and should be back by now.
@@ -330,4 +368,7 @@ struct PacingView {
     /// How many may, by `WHATSAPP_DAILY_LIMIT` and the age of the number here; null is no limit.
     #[schema(required)]
     limit_24_hours: Option<u32>,
+    /// How many of them only notices to operators may use: a tenth. Null is no limit.
+    #[schema(required)]
+    reserved_for_operators: Option<u32>,
 }

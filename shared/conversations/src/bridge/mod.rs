@@ -6,6 +6,9 @@
 //! The API asks it too, while a request waits. Its address is the operator's own setting, so there is nothing to guard against
 //! (docs/adr/0013-the-api-asks-the-bridge.md).
 
+pub(crate) mod baileys;
+mod evolution;
+mod http;
 mod node;
 mod reading;
 
@@ -13,9 +16,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use recado_kernel::config::Config;
+use recado_kernel::config::{BridgeKind, Config};
 use serde_json::Value;
 
+use self::evolution::Evolution;
 use self::node::Node;
 pub use self::reading::{bare_id, moment};
 
@@ -27,7 +31,13 @@ const HISTORY_LIMIT: Duration = Duration::from_secs(60);
 /// Through which WhatsApp is asked. Cheap to clone.
 #[derive(Clone)]
 pub struct Bridge {
-    service: Arc<Node>,
+    service: Arc<Service>,
+}
+
+/// The kinds of bridge.
+enum Service {
+    Node(Node),
+    Evolution(Evolution),
 }
 
 /// To whom a text goes.
@@ -89,15 +99,19 @@ pub enum Failure {
     #[error("the bridge cannot be asked: {0}")]
     Unreachable(String),
     /// What answers is no bridge, such as the login page of a proxy. A text has not left.
-    #[error("what answers is not a bridge ({0}); check WHATSAPP_SERVICE_URL")]
+    #[error("what answers is not a bridge ({0}); check WHATSAPP_SERVICE_URL, or EVOLUTION_API_URL where that is none")]
     Nonsense(String),
 }
 
 /// The bridge cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum BridgeError {
-    #[error("WHATSAPP_SERVICE_URL cannot be used: {0}")]
+    #[error(
+        "the URL of the bridge cannot be used ({0}); look at WHATSAPP_SERVICE_URL, or EVOLUTION_API_URL where that is not set"
+    )]
     Url(#[from] url::ParseError),
+    #[error("EVOLUTION_API_KEY has letters that no HTTP header may have; copy it again")]
+    Key,
     #[error("no HTTP client for the bridge can be set up")]
     Client(#[from] reqwest::Error),
 }
@@ -163,7 +177,13 @@ impl Bridge {
     /// When its URL cannot be used, or TLS cannot be set up.
     pub fn new(config: &Config) -> Result<Option<Self>, BridgeError> {
         let Some(settings) = &config.conversations.bridge else { return Ok(None) };
-        Ok(Some(Self { service: Arc::new(Node::new(settings)?) }))
+        let service = match &settings.kind {
+            BridgeKind::Node => Service::Node(Node::new(settings)?),
+            BridgeKind::Evolution { instance, api_key } => {
+                Service::Evolution(Evolution::new(settings, instance, api_key)?)
+            }
+        };
+        Ok(Some(Self { service: Arc::new(service) }))
     }
 
     /// Has a text sent. It is not repeated here, whatever happens.
@@ -171,7 +191,10 @@ impl Bridge {
     /// # Errors
     /// See [`Failure`], which says whether the text may have left.
     pub async fn send(&self, to: &Target, text: &str) -> Result<Sent, Failure> {
-        self.service.send(to, text).await
+        match &*self.service {
+            Service::Node(node) => node.send(to, text).await,
+            Service::Evolution(evolution) => evolution.send(to, text).await,
+        }
     }
 
     /// How its session is.
@@ -179,15 +202,22 @@ impl Bridge {
     /// # Errors
     /// When the bridge does not say.
     pub async fn status(&self) -> Result<Status, Failure> {
-        self.service.status().await
+        match &*self.service {
+            Service::Node(node) => node.status().await,
+            Service::Evolution(evolution) => evolution.status().await,
+        }
     }
 
-    /// The QR code that waits to be scanned, as the text to be drawn; `None` when there is none.
+    /// The QR code that waits to be scanned, as the text to be drawn; `None` when there is none. Evolution API makes one when it is
+    /// asked and the telephone is not linked.
     ///
     /// # Errors
     /// When the bridge does not say.
     pub async fn qr(&self) -> Result<Option<String>, Failure> {
-        self.service.qr().await
+        match &*self.service {
+            Service::Node(node) => node.qr().await,
+            Service::Evolution(evolution) => evolution.qr().await,
+        }
     }
 
     /// All chats, groups among them. 30 s.
@@ -195,7 +225,10 @@ impl Bridge {
     /// # Errors
     /// When the bridge does not say.
     pub async fn chats(&self) -> Result<Vec<Listed>, Failure> {
-        self.service.chats().await
+        match &*self.service {
+            Service::Node(node) => node.chats().await,
+            Service::Evolution(evolution) => evolution.chats().await,
+        }
     }
 
     /// All groups.
@@ -203,7 +236,10 @@ impl Bridge {
     /// # Errors
     /// When the bridge does not say.
     pub async fn groups(&self) -> Result<Vec<Listed>, Failure> {
-        self.service.groups().await
+        match &*self.service {
+            Service::Node(node) => node.groups().await,
+            Service::Evolution(evolution) => evolution.groups().await,
+        }
     }
 
     /// The newest messages of a chat, at most `limit`, oldest first. 60 s.
@@ -211,7 +247,10 @@ impl Bridge {
     /// # Errors
     /// When the bridge does not say; [`Failure::Refused`] when it does not know the chat.
     pub async fn messages(&self, chat_id: &str, limit: u32) -> Result<Vec<Remembered>, Failure> {
-        self.service.messages(chat_id, limit).await
+        match &*self.service {
+            Service::Node(node) => node.messages(chat_id, limit).await,
+            Service::Evolution(evolution) => evolution.messages(chat_id, limit).await,
+        }
     }
 
     /// One group, with its participants.
@@ -219,7 +258,10 @@ impl Bridge {
     /// # Errors
     /// When the bridge does not say.
     pub async fn group_info(&self, chat_id: &str) -> Result<Listed, Failure> {
-        self.service.group_info(chat_id).await
+        match &*self.service {
+            Service::Node(node) => node.group_info(chat_id).await,
+            Service::Evolution(evolution) => evolution.group_info(chat_id).await,
+        }
     }
 
     /// Starts its session again: a telephone that is linked connects again, and one that is not gets a new QR code.
@@ -227,7 +269,10 @@ impl Bridge {
     /// # Errors
     /// When the bridge does not do it; [`Failure::Refused`] by bridges that cannot.
     pub async fn restart(&self) -> Result<(), Failure> {
-        self.service.restart().await
+        match &*self.service {
+            Service::Node(node) => node.restart().await,
+            Service::Evolution(evolution) => evolution.restart().await,
+        }
     }
 }
 

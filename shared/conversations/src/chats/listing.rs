@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::columns::bounded;
 use recado_kernel::db::filter::Filter;
-use recado_kernel::db::{self, Result, Session, Texts, columns};
+use recado_kernel::db::{self, Ids, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::{columns, sql};
 use serde::Serialize;
@@ -184,18 +184,23 @@ columns!(Row<'l> {
 /// Brings chats up to date with what the bridge lists. Rows that are as they were are not written. Nothing that staff wrote
 /// (nickname, tags, operator) changes, and what the bridge does not say stays.
 pub async fn upsert(session: &mut Session, listed: &[Listed], now: Timestamp) -> Result<Counts> {
-    let mut seen = HashSet::new();
-    let mut unique: Vec<&Listed> = listed.iter().filter(|chat| seen.insert(chat.chat_id.as_str())).collect();
-    // In one order everywhere, so that two who write the same chats do not wait for each other.
-    unique.sort_by(|one, other| one.chat_id.cmp(&other.chat_id));
     let mut counts = Counts::default();
-    for batch in unique.chunks(BATCH) {
+    for batch in unique(listed).chunks(BATCH) {
         counts.add(upsert_batch(session, batch, now).await?);
     }
     Ok(counts)
 }
 
-async fn upsert_batch(session: &mut Session, listed: &[&Listed], now: Timestamp) -> Result<Counts> {
+/// Each chat once, in one order everywhere, so that two who write the same chats do not wait for each other.
+pub(crate) fn unique(listed: &[Listed]) -> Vec<&Listed> {
+    let mut seen = HashSet::new();
+    let mut unique: Vec<&Listed> = listed.iter().filter(|chat| seen.insert(chat.chat_id.as_str())).collect();
+    unique.sort_by(|one, other| one.chat_id.cmp(&other.chat_id));
+    unique
+}
+
+/// [`upsert`] of chats of which each is there once.
+pub(crate) async fn upsert_batch(session: &mut Session, listed: &[&Listed], now: Timestamp) -> Result<Counts> {
     let ids: Vec<&str> = listed.iter().map(|chat| chat.chat_id.as_str()).collect();
     let known: Vec<Chat> = sql!(all Chat, session,
         (&format!("select {COLUMNS} from whatsapp_chats where chat_id = any($1)")), Texts(&ids))?;
@@ -231,8 +236,16 @@ async fn upsert_batch(session: &mut Session, listed: &[&Listed], now: Timestamp)
             is_active = true, synced_at = r.at, updated_at = r.at
         from {rows} r where whatsapp_chats.id = r.id";
     let created = if new.is_empty() { 0 } else { columns::run(session, insert, &new).await? };
-    let updated = if changed.is_empty() { 0 } else { columns::run(session, update, &changed).await? };
+    let updated = if changed.is_empty() { 0 } else { change(session, update, &changed).await? };
     Ok(Counts { created, updated, total: listed.len() as u64 })
+}
+
+async fn change(session: &mut Session, update: &str, changed: &[Row<'_>]) -> Result<u64> {
+    let ids: Vec<Id> = changed.iter().map(|row| row.id).collect();
+    // In one order everywhere, as `hold` has it.
+    let _: Vec<(Id,)> =
+        sql!(all(Id,), session, "select id from whatsapp_chats where id = any($1) order by id for update", Ids(&ids))?;
+    columns::run(session, update, changed).await
 }
 
 impl<'l> Facts<'l> {
@@ -270,7 +283,7 @@ impl<'l> Facts<'l> {
 /// there now, and so are requests; the LID's row stays and leads there, because WhatsApp goes on using it.
 ///
 /// Returns how many became one. A chat of the number is made where there was none.
-pub async fn merge_lids(session: &mut Session, listed: &[Listed], now: Timestamp) -> Result<u64> {
+pub(crate) async fn merge_lids(session: &mut Session, listed: &[&Listed], now: Timestamp) -> Result<u64> {
     let mut pairs = Vec::new();
     for chat in listed.iter().filter(|chat| chat.chat_id.ends_with("@lid")) {
         if let Some(phone) = &chat.phone {
@@ -281,19 +294,49 @@ pub async fn merge_lids(session: &mut Session, listed: &[Listed], now: Timestamp
         return Ok(0);
     }
     let lids: Vec<&str> = pairs.iter().map(|(lid, _)| *lid).collect();
-    let open: Vec<(String,)> = sql!(
-        all(String,),
-        session,
-        "select chat_id from whatsapp_chats where chat_id = any($1) and merged_into is null",
-        Texts(&lids)
-    )?;
-    let open: HashSet<String> = open.into_iter().map(|(lid,)| lid).collect();
+    let open: Vec<Chat> = sql!(all Chat, session,
+        (&format!("select {COLUMNS} from whatsapp_chats where chat_id = any($1) and merged_into is null")), Texts(&lids))?;
+    let open: HashMap<&str, &Chat> = open.iter().map(|chat| (chat.chat_id.as_str(), chat)).collect();
+    pairs.retain(|(lid, _)| open.contains_key(lid));
+    if pairs.is_empty() {
+        return Ok(0);
+    }
+    know_numbers(session, &pairs, &open, now).await?;
+    let both: Vec<&str> = pairs.iter().flat_map(|(lid, number)| [*lid, number.as_str()]).collect();
+    let places = super::hold(session, &both).await?;
     let mut merged = 0;
     // Seldom more than a few: each person is merged once in a life.
-    for (lid, number) in pairs.iter().filter(|(lid, _)| open.contains(*lid)) {
-        merged += u64::from(merge(session, lid, number, now).await?);
+    for (lid, number) in &pairs {
+        let (Some(from), Some(into)) = (places.get(*lid), places.get(number)) else { continue };
+        // Another may have made them one while this waited.
+        if from.merged_chat_id.is_none() && from.id != into.id {
+            merge(session, from.id, into.id, now).await?;
+            merged += 1;
+        }
     }
     Ok(merged)
+}
+
+/// Writes the chats of numbers that are not here, named as those of the LIDs are.
+async fn know_numbers(
+    session: &mut Session,
+    pairs: &[(&str, String)],
+    lids: &HashMap<&str, &Chat>,
+    now: Timestamp,
+) -> Result<()> {
+    let numbers: Vec<&str> = pairs.iter().map(|(_, number)| number.as_str()).collect();
+    let known: Vec<(String,)> =
+        sql!(all(String,), session, "select chat_id from whatsapp_chats where chat_id = any($1)", Texts(&numbers))?;
+    let new =
+        pairs.iter().filter(|(_, number)| !known.iter().any(|(known,)| known == number)).map(|(lid, number)| Listed {
+            name: lids.get(lid).and_then(|chat| chat.name.clone()),
+            whatsapp_name: lids.get(lid).and_then(|chat| chat.whatsapp_name.clone()),
+            phone: number.split('@').next().map(str::to_owned),
+            chat_id: number.clone(),
+            ..Listed::default()
+        });
+    upsert(session, &new.collect::<Vec<_>>(), now).await?;
+    Ok(())
 }
 
 /// Makes known that LIDs and numbers (in digits) are the same people, as a webhook tells it: their chats become one, and what will
@@ -317,22 +360,12 @@ pub async fn unite(session: &mut Session, people: &[(String, String)], now: Time
         return Ok(0);
     }
     upsert(session, &new, now).await?;
-    merge_lids(session, &new, now).await
+    merge_lids(session, &new.iter().collect::<Vec<_>>(), now).await
 }
 
-async fn merge(session: &mut Session, lid: &str, number: &str, now: Timestamp) -> Result<bool> {
-    let Some(from) = find_by_chat_id(session, lid).await? else { return Ok(false) };
-    let as_number = Listed {
-        chat_id: number.to_owned(),
-        name: from.name.clone(),
-        whatsapp_name: from.whatsapp_name.clone(),
-        phone: number.split('@').next().map(str::to_owned),
-        ..Listed::default()
-    };
-    if find_by_chat_id(session, number).await?.is_none() {
-        upsert(session, &[as_number], now).await?;
-    }
-    let Some(into) = find_by_chat_id(session, number).await? else { return Ok(false) };
+/// Both chats are held.
+async fn merge(session: &mut Session, from: Id, into: Id, now: Timestamp) -> Result<()> {
+    let (Some(from), Some(into)) = (find(session, from).await?, find(session, into).await?) else { return Ok(()) };
     sql!(run, session, "update whatsapp_messages set chat = $2 where chat = $1", from.id, into.id)?;
     sql!(
         run,
@@ -368,10 +401,11 @@ async fn merge(session: &mut Session, lid: &str, number: &str, now: Timestamp) -
         now
     )?;
     tracing::info!(chat.id = %into.id, "a LID and a number are one person; their chats became one");
-    Ok(true)
+    Ok(())
 }
 
-/// The chat of WhatsApp's id, which is made where it is not known; of a person who was merged, that of her number.
+/// The chat of WhatsApp's id, which is made where it is not known; of a person who was merged, that of her number. It is held until
+/// the end of the transaction.
 pub async fn chat_of(session: &mut Session, target: &Target, now: Timestamp) -> Result<Id> {
     let chat_id = target.chat_id();
     let listed = Listed {
@@ -383,12 +417,10 @@ pub async fn chat_of(session: &mut Session, target: &Target, now: Timestamp) -> 
         chat_id: chat_id.clone(),
         ..Listed::default()
     };
-    let find = "select coalesce(merged_into, id) from whatsapp_chats where chat_id = $1";
-    let found: Option<(Id,)> = sql!(one(Id,), session, (find), chat_id.as_str())?;
-    if let Some((id,)) = found {
-        return Ok(id);
+    let find = [chat_id.as_str()];
+    if let Some(place) = super::hold(session, &find).await?.remove(&chat_id) {
+        return Ok(place.id);
     }
     upsert(session, &[listed], now).await?;
-    let found: Option<(Id,)> = sql!(one(Id,), session, (find), chat_id.as_str())?;
-    found.map(|(id,)| id).ok_or(db::Error::RowNotFound)
+    super::hold(session, &find).await?.remove(&chat_id).map(|place| place.id).ok_or(db::Error::RowNotFound)
 }

@@ -1,6 +1,6 @@
 //! Messages that a sync brings: what was said before, or while this program was away. They ask for nothing until their webhook comes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::columns::bounded;
@@ -46,8 +46,6 @@ pub async fn store(
     history: &[Remembered],
     now: Timestamp,
 ) -> Result<(Counts, HashSet<String>)> {
-    let mut seen = HashSet::new();
-    let total = history.iter().filter(|said| seen.insert(said.id.as_str())).count();
     let unique = without_known(session, history).await?;
     let mut new = HashSet::new();
     for batch in unique.chunks(BATCH) {
@@ -61,7 +59,13 @@ pub async fn store(
         let at = latest.timestamp.and_then(moment).unwrap_or(now);
         note(session, chat, &latest.text, at, new.len(), now).await?;
     }
-    Ok((Counts { created: new.len() as u64, updated: 0, total: total as u64 }, new))
+    Ok((Counts { created: new.len() as u64, updated: 0, total: count(history) }, new))
+}
+
+/// How many messages a history has, each counted once.
+pub(crate) fn count(history: &[Remembered]) -> u64 {
+    let mut seen = HashSet::new();
+    history.iter().filter(|said| seen.insert(said.id.as_str())).count() as u64
 }
 
 /// Those that are not here, each once. A webhook may have brought one under its longer name.
@@ -76,6 +80,18 @@ pub(crate) async fn without_known<'h>(session: &mut Session, history: &'h [Remem
     let mut known: HashSet<String> = known.into_iter().map(|(id,)| id).collect();
     let is_new = |said: &&Remembered| !known.contains(&said.written_id) && known.insert(said.id.clone());
     Ok(history.iter().filter(is_new).collect())
+}
+
+/// When something was last said in these chats, by WhatsApp's id, as far as it is known here.
+pub(crate) async fn latest(session: &mut Session, chat_ids: &[&str]) -> Result<HashMap<String, Timestamp>> {
+    let latest: Vec<(String, Option<Timestamp>)> = sql!(
+        all(String, Option<Timestamp>),
+        session,
+        "select c.chat_id, (select max(m.sent_at) from whatsapp_messages m where m.chat = coalesce(c.merged_into, c.id))
+         from whatsapp_chats c where c.chat_id = any($1)",
+        Texts(chat_ids)
+    )?;
+    Ok(latest.into_iter().filter_map(|(chat_id, at)| Some((chat_id, at?))).collect())
 }
 
 /// The chat knows what was said in it last.

@@ -251,6 +251,16 @@ pub struct BridgeSettings {
     pub url: String,
     /// Of questions that have no limit of their own.
     pub timeout: Duration,
+    pub kind: BridgeKind,
+}
+
+/// Which kind of service a bridge is.
+#[derive(Clone, Debug)]
+pub enum BridgeKind {
+    /// The Node service around `whatsapp-web.js`.
+    Node,
+    /// An instance of Evolution API.
+    Evolution { instance: String, api_key: SecretString },
 }
 
 /// What becomes of an event for a customer whom we do not know (d14).

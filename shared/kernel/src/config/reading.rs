@@ -15,8 +15,8 @@ use url::Url;
 
 use super::environment::Environment;
 use super::{
-    Access, BridgeSettings, CommercialSettings, ConversationsSettings, CrmSettings, EmailBackend, EmailSecurity,
-    EmailSettings, Problem, PushSettings, SHORTEST_CREDENTIAL, UnknownCustomer, WhatsappSettings,
+    Access, BridgeKind, BridgeSettings, CommercialSettings, ConversationsSettings, CrmSettings, EmailBackend,
+    EmailSecurity, EmailSettings, Problem, PushSettings, SHORTEST_CREDENTIAL, UnknownCustomer, WhatsappSettings,
 };
 use crate::addresses::{self, Mailbox};
 use crate::host_names::{AllowedHosts, HostError, server_name};
@@ -165,11 +165,13 @@ pub(super) fn conversations(env: &mut Environment) -> ConversationsSettings {
         Ok(_) => Ok(text.trim_end_matches('/').to_owned()),
         Err(remedy) => Err(remedy),
     });
+    let evolution_instances = env.list("WHATSAPP_EVOLUTION_INSTANCES");
+    let node = url.map(|url| BridgeSettings { url, timeout, kind: BridgeKind::Node });
     ConversationsSettings {
-        bridge: url.map(|url| BridgeSettings { url, timeout }),
+        bridge: node.or_else(|| evolution_bridge(env, evolution_instances.first()?, timeout)),
         cache: env.seconds("WHATSAPP_CACHE_SECONDS", 0.0),
         webhook_secrets: env.list("WHATSAPP_WEBHOOK_SECRET").into_iter().map(Into::into).collect(),
-        evolution_instances: env.list("WHATSAPP_EVOLUTION_INSTANCES"),
+        evolution_instances,
         require_registered_codes: env.flag("WHATSAPP_REQUIRE_REGISTERED_CODES"),
         daily_limit: env.number("WHATSAPP_DAILY_LIMIT", 0, 1_000_000),
         warm_up_days: env.number("WHATSAPP_WARM_UP_DAYS", 0, 365),
@@ -180,6 +182,14 @@ pub(super) fn conversations(env: &mut Environment) -> ConversationsSettings {
         message_retention: env.days("WHATSAPP_MESSAGE_RETENTION_DAYS"),
         request_retention: env.days("WHATSAPP_REQUEST_RETENTION_DAYS"),
     }
+}
+
+/// Where there is no Node service, the first instance whose chats are ours is the bridge. Its URL and key are those through which
+/// notifications go, and are checked there.
+fn evolution_bridge(env: &mut Environment, instance: &str, timeout: Duration) -> Option<BridgeSettings> {
+    let url = env.optional("EVOLUTION_API_URL")?.trim_end_matches('/').to_owned();
+    let api_key = env.optional("EVOLUTION_API_KEY")?.into();
+    Some(BridgeSettings { url, timeout, kind: BridgeKind::Evolution { instance: instance.to_owned(), api_key } })
 }
 
 fn crm_secrets(env: &mut Environment) -> Vec<SecretString> {

@@ -232,7 +232,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "WHATSAPP_SERVICE_URL",
         "",
-        "URL of the WhatsApp bridge (the Node service), e.g. http://tuki-whatsapp-service:3001. Unset: no bridge; lists of chats and groups are those of the database, and operators are told by mail.",
+        "URL of the WhatsApp bridge (the Node service), e.g. http://tuki-whatsapp-service:3001. Unset: the first of WHATSAPP_EVOLUTION_INSTANCES; without one there is no bridge, lists are those of the database, and operators are told by mail.",
     ),
     variable(
         "WHATSAPP_SERVICE_TIMEOUT",
@@ -252,7 +252,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "WHATSAPP_EVOLUTION_INSTANCES",
         "",
-        "Instances of Evolution API whose chats are conversations too, by name, separated by commas; their webhooks go to /api/v1/webhooks/evolution/. Unset: none, and nothing of what people write there is stored.",
+        "Instances of Evolution API whose chats are conversations too, by name, separated by commas; their webhooks go to /api/v1/webhooks/evolution/. Without WHATSAPP_SERVICE_URL the first is the bridge, through EVOLUTION_API_URL and EVOLUTION_API_KEY. Unset: none, and nothing of what people write there is stored.",
     ),
     variable(
         "WHATSAPP_REQUIRE_REGISTERED_CODES",
@@ -278,7 +278,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "WHATSAPP_DAILY_LIMIT",
         "0",
-        "Messages that leave through the bridge within 24 hours, so that WhatsApp does not ban the number. 0: no limit.",
+        "Messages that leave through the bridge within 24 hours, so that WhatsApp does not ban the number. A tenth is left to notices to operators. 0: no limit.",
     ),
     variable(
         "WHATSAPP_WARM_UP_DAYS",
@@ -288,7 +288,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "WHATSAPP_ALERT_EMAIL",
         "",
-        "Who is told by mail when the bridge's session is lost, or is connected and nothing leaves, and when it is back.",
+        "Who is told by mail when the bridge's session is lost, is connected and nothing leaves, or is silent, and when it has recovered.",
     ),
     variable("CRM_TIME_ZONE", "America/Lima", "Time zone of the CRM, for times that are written without one."),
     variable(

@@ -97,6 +97,19 @@ async fn decide(session: &mut Session, finishes: &[Finish]) -> Result<Vec<(Id,)>
     .await
 }
 
+/// Says how far a claim is that is still in force; it stands where the result will be.
+pub async fn report(session: &mut Session, id: Id, attempt: i32, progress: &Value) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update tasks set result = $3 where id = $1 and attempt = $2 and state = 'started'",
+        id,
+        attempt,
+        Json(progress)
+    )?;
+    Ok(())
+}
+
 /// Gives unfinished claims back at once: the worker is stopping. It costs no attempt and no lost lease.
 pub async fn hand_back(
     session: &mut Session,

@@ -32,7 +32,7 @@ use crate::ring::Ring;
 
 pub use changes::{cancel, delete_finished, revive, wake};
 pub use claim::{Claimed, begin, claim, claim_waiting, heartbeat};
-pub use finish::{Finish, finish, hand_back};
+pub use finish::{Finish, finish, hand_back, report};
 pub use listing::{
     Count, Listed, MOST_LOOKED_AT, MOST_TOLD, Place, Task, TaskFilter, count, count_unfinished, dead, find, list, page,
     walk,

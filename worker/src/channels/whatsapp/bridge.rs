@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use recado_conversations::bridge::{Bridge, Failure, Target, moment};
-use recado_conversations::pacing::Pacing;
+use recado_conversations::pacing::{Pacing, Purpose};
 use recado_conversations::sends;
 use recado_conversations::sessions::{self, BRIDGE};
 use recado_kernel::clock::{Clock, Timestamp};
@@ -44,12 +44,7 @@ impl ThroughBridge {
         if !sessions::is_used(&mut session, BRIDGE, now).await? {
             return Ok(Some("the WhatsApp session calls itself connected, and nothing leaves; it rests"));
         }
-        if self.pacing.daily_limit == 0 {
-            return Ok(None);
-        }
-        let known_since = sessions::find(&mut session, BRIDGE).await?.map(|known| known.created_at);
-        let lately = sends::lately(&mut session, BRIDGE, now).await?;
-        let is_spent = !self.pacing.wait(known_since, lately, now).is_zero();
+        let is_spent = !sessions::wait(&mut session, BRIDGE, (self.pacing, Purpose::Other), now).await?.is_zero();
         Ok(is_spent.then_some("the number has sent as much as WHATSAPP_DAILY_LIMIT allows in a day"))
     }
 

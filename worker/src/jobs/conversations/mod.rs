@@ -31,6 +31,7 @@ pub(crate) fn register(jobs: &mut Jobs, context: Context) -> Result<(), Provider
     jobs.add(&concierge, sync::chats);
     jobs.add(&concierge, sync::groups);
     jobs.add(&concierge, sync::messages);
+    jobs.add(&concierge, sync::histories);
     jobs.add(&concierge, sync::catch_up);
     jobs.add(&concierge, sessions::watch);
     jobs.add(&concierge, sessions::announce);

@@ -43,8 +43,8 @@ pub(super) async fn tell(
             Ok(Outcome::Done(json!({ "told": false, "reason": "there is no way to the operator" })))
         }
         Errand::InDoubt { way, since, digest } => look_up(&concierge, &task, request_id, &way, (since, digest)).await,
-        Errand::Tell { way, notice, failures } => {
-            let outcome = concierge.send(request_id, &way, &notice).await;
+        Errand::Tell { way, notice, has_mail, failures } => {
+            let outcome = concierge.send(request_id, &way, (&notice, has_mail)).await;
             concierge.settle(&task, request_id, &way, &outcome, failures).await
         }
     }
@@ -74,20 +74,20 @@ impl Concierge {
         };
         Ok(match next {
             Next::Told => Outcome::Done(json!({ "told": true, "means": way.means })),
-            Next::Again(wait) => later(wait, outcome.reason().to_owned()),
+            Next::Again(wait) | Next::Wait(wait) => later(wait, outcome.reason().to_owned()),
             Next::Spent(_) => later(Duration::ZERO, outcome.reason().to_owned()),
             Next::InDoubt => Outcome::Done(json!({ "told": null, "reason": "the echo will tell" })),
         })
     }
 
-    async fn send(&self, request: Id, way: &Way, notice: &Notice) -> notices::Outcome {
+    async fn send(&self, request: Id, way: &Way, (notice, has_mail): (&Notice, bool)) -> notices::Outcome {
         match way.means {
             Means::Email => self.mail(request, &way.to, notice).await,
-            Means::Group | Means::Number | Means::Phone => self.write(&way.to, &notice.text()).await,
+            Means::Group | Means::Number | Means::Phone => self.write(&way.to, &notice.text(), has_mail).await,
         }
     }
 
-    async fn write(&self, chat_id: &str, text: &str) -> notices::Outcome {
+    async fn write(&self, chat_id: &str, text: &str, has_mail: bool) -> notices::Outcome {
         let Some(bridge) = &self.bridge else {
             return notices::Outcome::NoBridge("WHATSAPP_SERVICE_URL is not set".to_owned());
         };
@@ -96,6 +96,11 @@ impl Concierge {
         };
         if !self.is_session_used().await {
             return notices::Outcome::NoBridge("the session is connected, and nothing leaves; it rests".to_owned());
+        }
+        // A database that is away says nothing against the text.
+        let wait = self.wait().await.unwrap_or_default();
+        if !wait.is_zero() {
+            return notices::Outcome::Limited { wait, has_mail };
         }
         let sent = bridge.send(&target, text).await;
         if matches!(sent, Ok(_) | Err(Failure::Unknown)) {

@@ -6,17 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use recado_conversations::bridge::{Bridge, Failure};
-use recado_conversations::jobs::{AnnounceSession, CatchUp, News, WatchSession};
-use recado_conversations::sends;
+use recado_conversations::health::{Announcement, Standing};
+use recado_conversations::jobs::{AnnounceSession, CatchUp, WatchSession};
+use recado_conversations::pacing::{Pacing, Purpose};
 use recado_conversations::sessions::{self, BRIDGE, Status, WhatsappSession};
+use recado_conversations::sync::SyncError;
+use recado_conversations::{sends, sync};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session};
 use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
+use recado_partners::payload::payload;
+use recado_partners::system as partners;
 use recado_queue::context::Context;
 use recado_queue::jobs::Job;
+use recado_queue::ring::Ring;
 use recado_queue::tasks::{self, Claimed, NewTask, State, TaskFilter};
+use recado_webhooks::deliveries::{self, Delivery};
+use recado_webhooks::endpoints;
 use serde_json::json;
 
 use super::Concierge;
@@ -29,6 +37,9 @@ const EVERY: Duration = Duration::from_secs(45);
 /// When the last look was longer ago than this, this program was away: the public bridge posts what is five minutes old again, and no
 /// older.
 const LONG_AGO: Duration = Duration::from_secs(5 * 60);
+
+/// Between two comparisons of the bridge's chats with ours.
+const COMPARE_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// Sees that the session is watched, where there is a bridge. There is one such task, however many workers start.
 pub(crate) async fn begin(context: &Context) -> db::Result<()> {
@@ -78,44 +89,112 @@ async fn look(context: &Context, bridge: &Bridge) -> db::Result<()> {
         Ok(status) => sessions::observe(&mut session, BRIDGE, status, now).await?,
         Err(_) => sessions::miss(&mut session, BRIDGE, now).await?,
     }
-    let Some(after) = sessions::find(&mut session, BRIDGE).await? else { return session.commit().await };
-    let mut work = Vec::new();
-    let news = news(&mut session, before.as_ref(), &after, now).await?;
-    if let Some(news) = news {
-        log(news, &asked.as_ref().err().map(Failure::to_string).unwrap_or_default());
-        if context.config.conversations.alert_email.is_some() {
-            work.push(NewTask::now(Id::new(now), &AnnounceSession { news, at: now }, now));
+    let why = asked.as_ref().err().map(Failure::to_string).unwrap_or_default();
+    let (mut work, mut rings) = (Vec::new(), Vec::new());
+    for known in sessions::all(&mut session).await? {
+        let standing = standing(&mut session, &known, now).await?;
+        let announcement = standing.after(known.announced);
+        if announcement != Announcement::Nothing {
+            sessions::announce(&mut session, &known.name, standing).await?;
+        }
+        if announcement == Announcement::Tell {
+            log(&known.name, standing, &why);
+            rings.extend(tell_endpoints(&mut session, &known, standing, now).await?);
+            if context.config.conversations.alert_email.is_some() {
+                let job = AnnounceSession { session: known.name.clone(), standing, at: now };
+                work.push(NewTask::now(Id::new(now), &job, now));
+            }
         }
     }
-    if let Some(since) = missed_since(before.as_ref(), &after, now) {
+    let after = sessions::find(&mut session, BRIDGE).await?;
+    if let Some(since) = after.as_ref().and_then(|after| missed_since(before.as_ref(), after, now)) {
         sessions::caught_up(&mut session, BRIDGE, now).await?;
         work.push(NewTask::now(Id::new(now), &CatchUp { since }, now));
     }
-    let rings = tasks::insert(&mut session, &work).await?.rings;
+    rings.extend(tasks::insert(&mut session, &work).await?.rings);
     sends::forget(&mut session, now).await?;
+    session.commit().await?;
+    context.ring(&rings).await;
+    match after {
+        Some(after) if after.status == Status::Connected => compare(context, bridge, &after).await,
+        _ => Ok(()),
+    }
+}
+
+/// How a session stands. Only that of the bridge is asked, so only its word is doubted.
+async fn standing(session: &mut Session, known: &WhatsappSession, now: Timestamp) -> db::Result<Standing> {
+    if known.status != Status::Connected {
+        return Ok(Standing::of(None));
+    }
+    if known.name != BRIDGE {
+        return Ok(Standing::Sound);
+    }
+    let opinion = sessions::judge(session, known, now).await?;
+    sessions::keep(session, BRIDGE, &opinion, now).await?;
+    Ok(Standing::of(Some((opinion.verdict, opinion.is_silent))))
+}
+
+/// Now and then the bridge's chats are compared with ours: webhooks that do not arrive are found out so, whatever keeps them away.
+async fn compare(context: &Context, bridge: &Bridge, known: &WhatsappSession) -> db::Result<()> {
+    let now = context.clock.now();
+    if known.compared_at.is_some_and(|compared| now.since(compared) < COMPARE_EVERY) {
+        return Ok(());
+    }
+    // What was said before the session was known here is none of ours.
+    let from = known.caught_up_at.unwrap_or(known.created_at).max(known.created_at);
+    let missed = match sync::behind(context, bridge, from).await {
+        Ok(missed) => missed,
+        Err(SyncError::Database(error)) => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the chats of WhatsApp could not be compared with ours: {error}");
+            None
+        }
+    };
+    let mut session = context.db.begin().await?;
+    sessions::compared(&mut session, BRIDGE, now).await?;
+    let mut rings = Vec::new();
+    if let Some(since) = missed {
+        tracing::warn!("the WhatsApp bridge has messages whose webhooks did not come; they are fetched");
+        sessions::caught_up(&mut session, BRIDGE, now).await?;
+        let task = NewTask::now(Id::new(now), &CatchUp { since }, now);
+        rings = tasks::insert(&mut session, &[task]).await?.rings;
+    }
     session.commit().await?;
     context.ring(&rings).await;
     Ok(())
 }
 
-/// What there is to tell. A session whose texts do not come back is told of once, and so is its return.
-async fn news(
+/// A webhook to every endpoint that names the event's type; a subscription to everything is not meant. It is written with what is
+/// known from now on, so it is told once. What receivers are told are names and states, never numbers.
+async fn tell_endpoints(
     session: &mut Session,
-    before: Option<&WhatsappSession>,
-    after: &WhatsappSession,
+    known: &WhatsappSession,
+    standing: Standing,
     now: Timestamp,
-) -> db::Result<Option<News>> {
-    let was_connected = before.map(|before| before.status == Status::Connected);
-    if after.status != Status::Connected {
-        return Ok((was_connected == Some(true)).then_some(News::Lost));
-    }
-    let opinion = sessions::judge(session, after, now).await?;
-    let changed = sessions::keep(session, BRIDGE, &opinion, now).await?;
-    Ok(match (changed, opinion.verdict.is_used()) {
-        (true, false) => Some(News::Zombie),
-        (true, true) => Some(News::Back),
-        (false, _) => (was_connected == Some(false)).then_some(News::Back),
-    })
+) -> db::Result<Vec<Ring>> {
+    let event_type = standing.event_type();
+    let since = match standing {
+        Standing::Lost => known.lost_at,
+        Standing::Zombie => known.zombie_since.or(Some(now)),
+        Standing::Silent | Standing::Sound => None,
+    };
+    let data = json!({
+        "session": known.name,
+        "standing": standing,
+        "before": known.announced,
+        "status": known.status,
+        "since": since,
+        "at": now,
+    });
+    let body = payload(event_type, &data, now);
+    let listening = endpoints::listening(session, partners::NAME).await?;
+    let made: Vec<Delivery> = listening
+        .iter()
+        .filter(|one| one.events.is_some() && one.wants(event_type))
+        .map(|one| Delivery::of_event(one, event_type, &body, now).map(|made| made.about(known.name.clone())))
+        .collect::<Result<_, _>>()
+        .expect("names and words have a canonical form");
+    deliveries::send(session, &made, now).await
 }
 
 /// Since when messages may have been missed, if any: the session was lost and is back, or it has not been looked at for long.
@@ -128,41 +207,43 @@ fn missed_since(before: Option<&WhatsappSession>, after: &WhatsappSession, now: 
     [lost, unseen].into_iter().flatten().min()
 }
 
-fn log(news: News, why: &str) {
-    match news {
-        News::Lost => tracing::warn!(why, "the WhatsApp session is lost; nothing leaves through the bridge"),
-        News::Zombie => {
+fn log(session: &str, standing: Standing, why: &str) {
+    match standing {
+        Standing::Lost => {
+            tracing::warn!(session, why, "the WhatsApp session is lost; nothing leaves through the bridge");
+        }
+        Standing::Zombie => {
             tracing::error!(
+                session,
                 "the WhatsApp session calls itself connected, and what is sent does not come back; it rests"
             );
         }
-        News::Back => tracing::info!("the WhatsApp session is connected"),
+        Standing::Silent => {
+            tracing::warn!(session, "no message has come through the WhatsApp session for longer than is usual");
+        }
+        Standing::Sound => tracing::info!(session, "the WhatsApp session has recovered"),
     }
-    let word = match news {
-        News::Lost => "lost",
-        News::Zombie => "zombie",
-        News::Back => "back",
-    };
-    metrics::counter!("recado_whatsapp_session_changes_total", "to" => word).increment(1);
+    metrics::counter!("recado_whatsapp_session_changes_total", "to" => standing.as_str()).increment(1);
 }
 
 pub(super) async fn announce(
     concierge: Arc<Concierge>,
     task: Arc<Claimed>,
-    AnnounceSession { news, at }: AnnounceSession,
+    AnnounceSession { session: name, standing, at }: AnnounceSession,
 ) -> Result<Outcome, JobError> {
     let Some(address) = &concierge.context.config.conversations.alert_email else {
         return Ok(Outcome::Done(json!({ "told": false, "reason": "WHATSAPP_ALERT_EMAIL is not set" })));
     };
     let zone = concierge.context.config.time_zone;
     let when = at.to_utc().with_timezone(&zone).format("%d/%m/%Y %H:%M");
-    let (subject, body) = words(news);
+    let (subject, body) = words(standing);
+    let which = if name == BRIDGE { String::new() } else { format!("\n\nSesión: {name}.") };
     let message = Message {
         notification_id: task.id,
         correlation_id: task.id,
         recipient: Recipient::Email(address.clone()),
         subject: subject.to_owned(),
-        body: format!("{body}\n\nVisto el {when} ({zone})."),
+        body: format!("{body}{which}\n\nVisto el {when} ({zone})."),
         is_html: false,
         click_url: None,
         unsubscribe_url: None,
@@ -179,20 +260,26 @@ pub(super) async fn announce(
 }
 
 /// Subject and text of a mail to staff.
-fn words(news: News) -> (&'static str, &'static str) {
-    match news {
-        News::Lost => (
+fn words(standing: Standing) -> (&'static str, &'static str) {
+    match standing {
+        Standing::Lost => (
             "WhatsApp se desconectó",
             "La sesión de WhatsApp ya no está conectada: no entran ni salen mensajes.\n\nSi no vuelve sola en unos minutos, \
              escanee el código QR (recado whatsapp qr). Lo que llegue mientras tanto se recupera al volver.",
         ),
-        News::Zombie => (
+        Standing::Zombie => (
             "WhatsApp dice estar conectado, pero los mensajes no salen",
             "Los últimos mensajes enviados no aparecen en el teléfono. Los avisos van por el siguiente canal, y la sesión se \
              prueba de nuevo cada 15 minutos.\n\nReinicie la sesión (POST …/superadmin/whatsapp/restart/) o el servicio, y \
              revise que el teléfono tenga conexión.",
         ),
-        News::Back => ("WhatsApp está conectado", "La sesión de WhatsApp funciona de nuevo."),
+        Standing::Silent => (
+            "Por WhatsApp no llega ningún mensaje",
+            "La sesión dice estar conectada, pero hace más tiempo de lo habitual que no llega ningún mensaje.\n\nEscriba al \
+             número desde otro teléfono. Si el mensaje no aparece, los webhooks no llegan: revise el registro del servicio de \
+             WhatsApp y reinicie la sesión.",
+        ),
+        Standing::Sound => ("WhatsApp está conectado", "La sesión de WhatsApp funciona de nuevo."),
     }
 }
 
@@ -204,6 +291,13 @@ impl Concierge {
             sessions::is_used(&mut session, BRIDGE, self.context.clock.now()).await
         };
         asked.await.unwrap_or(true)
+    }
+
+    /// How long a notice has to wait, by what the number may send in a day.
+    pub(super) async fn wait(&self) -> db::Result<Duration> {
+        let pacing = (Pacing::of(&self.context.config.conversations), Purpose::Notice);
+        let mut session = self.context.db.read().await?;
+        sessions::wait(&mut session, BRIDGE, pacing, self.context.clock.now()).await
     }
 
     /// Notes that a text was given to the bridge. One that is not noted costs only evidence.

@@ -1,10 +1,12 @@
-//! Queue `sync`: what the bridge has on record is brought here. A run that is cut off begins again, and stores nothing twice.
+//! Queue `sync`: what the bridge has on record is brought here. The task and its row tell how far a run is; one that is cut off goes
+//! on where it was, and stores nothing twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use recado_conversations::bridge::Bridge;
-use recado_conversations::jobs::{CatchUp, SyncChats, SyncGroups, SyncMessages};
-use recado_conversations::sync::{self, SyncError};
+use recado_conversations::jobs::{CatchUp, SyncChats, SyncGroups, SyncHistories, SyncMessages};
+use recado_conversations::sync::{self, Followed, Histories, SyncError};
 use recado_queue::tasks::Claimed;
 use serde::Serialize;
 use serde_json::json;
@@ -12,23 +14,51 @@ use serde_json::json;
 use super::Concierge;
 use crate::registry::{JobError, Outcome};
 
-pub(super) async fn chats(concierge: Arc<Concierge>, _: Arc<Claimed>, _: SyncChats) -> Result<Outcome, JobError> {
+/// How long a run through all chats goes on before it makes room for others; a run has an hour, and a chat may take a minute.
+const WITHIN: Duration = Duration::from_secs(45 * 60);
+
+/// When a run goes on that the bridge stopped.
+const GOES_ON_AFTER: Duration = Duration::from_secs(30);
+
+pub(super) async fn chats(concierge: Arc<Concierge>, task: Arc<Claimed>, _: SyncChats) -> Result<Outcome, JobError> {
     let bridge = concierge.bridge()?;
-    done(sync::chats(&concierge.context, bridge).await)
+    done(sync::follow_chats(&concierge.context, bridge, followed(&task)).await)
 }
 
-pub(super) async fn groups(concierge: Arc<Concierge>, _: Arc<Claimed>, _: SyncGroups) -> Result<Outcome, JobError> {
+pub(super) async fn groups(concierge: Arc<Concierge>, task: Arc<Claimed>, _: SyncGroups) -> Result<Outcome, JobError> {
     let bridge = concierge.bridge()?;
-    done(sync::groups(&concierge.context, bridge).await)
+    done(sync::follow_groups(&concierge.context, bridge, followed(&task)).await)
 }
 
 pub(super) async fn messages(
     concierge: Arc<Concierge>,
-    _: Arc<Claimed>,
+    task: Arc<Claimed>,
     SyncMessages { chat_id, limit }: SyncMessages,
 ) -> Result<Outcome, JobError> {
     let bridge = concierge.bridge()?;
-    done(sync::messages(&concierge.context, bridge, &chat_id, limit).await)
+    done(sync::follow_messages(&concierge.context, bridge, (&chat_id, limit), followed(&task)).await)
+}
+
+pub(super) async fn histories(
+    concierge: Arc<Concierge>,
+    task: Arc<Claimed>,
+    SyncHistories { limit }: SyncHistories,
+) -> Result<Outcome, JobError> {
+    let bridge = concierge.bridge()?;
+    let context = &concierge.context;
+    match sync::histories(context, bridge, limit, (followed(&task), WITHIN)).await {
+        Ok(Histories::Done(progress)) => Ok(Outcome::Done(json!(progress))),
+        Ok(Histories::GoesOn(progress)) => {
+            let (done, total) = (progress.chats_done.unwrap_or_default(), progress.chats_total.unwrap_or_default());
+            let because = Some(format!("{done} of {total} chats are done; it goes on there"));
+            Ok(Outcome::Later { at: context.clock.now() + GOES_ON_AFTER, lane: task.lane, because })
+        }
+        Err(error) => done::<()>(Err(error)),
+    }
+}
+
+fn followed(task: &Claimed) -> Followed {
+    Followed::Task { id: task.id, attempt: task.attempt }
 }
 
 pub(super) async fn catch_up(
