@@ -10,7 +10,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
-use recado_kernel::outbound::check_url;
+use recado_kernel::outbound::{OutboundError, check_url};
 use recado_partners::connections::{self, Connection};
 use recado_partners::partners::{LONGEST_NAME, Status};
 use recado_partners::registration::{self, FINDYOURWORK, FINDYOURWORK_EVENTS, Registered, Registration};
@@ -369,8 +369,11 @@ impl Field for WebhookUrl {
         if url.len() > LONGEST_URL {
             return Err(format!("La URL tiene más de {LONGEST_URL} bytes."));
         }
-        check_url(&url, true).map_err(|error| error.in_spanish())?;
-        Ok(Self(url))
+        // One that is never connected to may be listed by itself, which is asked later too.
+        match check_url(&url, true) {
+            Ok(_) | Err(OutboundError::Forbidden) => Ok(Self(url)),
+            Err(error) => Err(error.in_spanish().to_owned()),
+        }
     }
 }
 

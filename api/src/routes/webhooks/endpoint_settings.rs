@@ -10,7 +10,7 @@ use recado_kernel::addresses::normalise_email;
 use recado_kernel::db::Session;
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
-use recado_kernel::outbound::check_url;
+use recado_kernel::outbound::{OutboundError, Reach};
 use recado_partners::connections::{self, Connection};
 use recado_partners::registration;
 use recado_partners::system;
@@ -45,7 +45,7 @@ pub(crate) fn routes() -> Routes {
         (status = 201, description = "The endpoint, and its secret, shown this once", body = CreatedEndpoint),
         (status = 409, description = "SECRET_KEY is not set, so no secret can be kept")))]
 async fn create(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Json(changes): Json<Changes>,
 ) -> Result<(StatusCode, axum::Json<CreatedEndpoint>), Problem> {
@@ -87,6 +87,8 @@ async fn create(
     };
     let mut session = api.context.db.begin().await?;
     endpoints::insert(&mut session, Sealer(key(&api)?), &new, now).await?;
+    let made = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    endpoints::allow_networks(&mut session, &made, &settings.allowed_networks, &may.actor(), now).await?;
     let endpoint = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     session.commit().await?;
     let secret = secret.text().expose_secret().to_owned();
@@ -99,7 +101,7 @@ async fn create(
     params(("id" = Id, Path, description = "Id of the endpoint")), request_body = EndpointWrite,
     responses((status = 200, description = "The endpoint", body = EndpointView)))]
 async fn change(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<Id>,
     Json(changes): Json<Changes>,
@@ -124,6 +126,8 @@ async fn change(
     written.check(errors);
     let settings = written.finish()?;
     endpoints::change(&mut session, id, &settings.change(), now).await?;
+    let opened =
+        endpoints::allow_networks(&mut session, &before, &settings.allowed_networks, &may.actor(), now).await?;
     if let Some(headers) = &settings.headers {
         endpoints::set_headers(&mut session, Sealer(key(&api)?), id, headers).await?;
     }
@@ -133,7 +137,7 @@ async fn change(
         let tolerance = settings.inbound_tolerance_seconds.map(i64::from);
         connections::set_rules(&mut session, connection.partner.id, settings.inbound_strict_raw, tolerance).await?;
     }
-    let moved = settings.url != before.url && before.status == Status::Active;
+    let moved = (opened || settings.url != before.url) && before.status == Status::Active;
     let rings = if moved { deliveries::resume(&mut session, id, now).await? } else { Vec::new() };
     let changed = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     session.commit().await?;
@@ -270,6 +274,10 @@ struct EndpointWrite {
     /// Who is told when it is disabled; null: no one.
     #[schema(max_length = 254)]
     owner_email: Option<String>,
+    /// Networks in which this endpoint alone may be, besides those of OUTBOUND_ALLOWED_NETWORKS: addresses or networks. A
+    /// link-local address or a metadata service counts only when it is written alone.
+    #[schema(max_items = 20, examples(json!(["10.20.0.0/16"])))]
+    allowed_networks: Option<Vec<String>>,
     /// Of a partner: it may sign only the bytes that it sends, and no other form of the payload.
     inbound_strict_raw: Option<bool>,
     /// Of a partner: how far the time that it signs may lie from our clock, in seconds; 0 for any. Null:
@@ -294,6 +302,7 @@ struct Settings {
     concurrency: i32,
     rate_per_minute: Option<i32>,
     owner_email: Option<String>,
+    allowed_networks: Vec<String>,
     inbound_strict_raw: bool,
     inbound_tolerance_seconds: Option<i32>,
 }
@@ -314,6 +323,7 @@ impl Default for Settings {
             concurrency: USUAL_CONCURRENCY,
             rate_per_minute: None,
             owner_email: None,
+            allowed_networks: Vec::new(),
             inbound_strict_raw: false,
             inbound_tolerance_seconds: None,
         }
@@ -348,6 +358,9 @@ impl Form for Settings {
         fields.set("concurrency", &mut self.concurrency);
         fields.set_nullable("rate_per_minute", &mut self.rate_per_minute);
         fields.set_clearable("owner_email", &mut self.owner_email);
+        if fields.has("allowed_networks") {
+            self.allowed_networks = fields.optional("allowed_networks").unwrap_or_default();
+        }
         fields.set("inbound_strict_raw", &mut self.inbound_strict_raw);
         fields.set_nullable("inbound_tolerance_seconds", &mut self.inbound_tolerance_seconds);
     }
@@ -370,6 +383,7 @@ impl Settings {
             concurrency: endpoint.concurrency,
             rate_per_minute: endpoint.rate_per_minute,
             owner_email: endpoint.owner_email.clone(),
+            allowed_networks: endpoint.allowed_networks().to_vec(),
             inbound_strict_raw: connection.is_some_and(|connection| connection.strict_raw),
             inbound_tolerance_seconds: tolerance.and_then(|seconds| i32::try_from(seconds).ok()),
         }
@@ -385,10 +399,16 @@ impl Settings {
         check_text(&mut errors, "name", Some(&self.name), 255);
         let is_environments = before.is_some_and(|before| before.system != system::NAME);
         let url_changes = before.is_none_or(|before| before.url != self.url);
+        let reach_changes = before.is_some_and(|before| before.allowed_networks() != self.allowed_networks);
+        let reach = self.reach(&mut errors, api.context.config.reach_of_webhooks());
         if url_changes && is_environments {
             errors.push(("url", "La fija COMERCIAL_WEBHOOK_URL en el entorno.".to_owned()));
-        } else if url_changes && let Err(error) = check_url(&self.url, api.context.config.allow_private_networks) {
-            errors.push(("url", error.in_spanish().to_owned()));
+        } else if let Err(error) = reach.check_url(&self.url) {
+            match (url_changes, reach_changes) {
+                (true, _) => errors.push(("url", unreachable_for(&error))),
+                (false, true) => errors.push(("allowed_networks", format!("{} {}", self.url, unreachable_for(&error)))),
+                (false, false) => {}
+            }
         }
         if is_environments && self.headers.is_some() {
             errors.push(("headers", "Los fija COMERCIAL_WEBHOOK_TOKEN en el entorno.".to_owned()));
@@ -407,6 +427,22 @@ impl Settings {
             }
         };
         errors
+    }
+
+    /// How far its requests may go: as far as the installation's, and into its own networks.
+    fn reach(&mut self, errors: &mut Errors, mut installation: Reach) -> Reach {
+        self.allowed_networks = self.allowed_networks.iter().map(|network| network.trim().to_owned()).collect();
+        self.allowed_networks.dedup();
+        if self.allowed_networks.len() > MOST_NETWORKS {
+            errors.push(("allowed_networks", format!("Son más de {MOST_NETWORKS} redes.")));
+        }
+        for network in &self.allowed_networks {
+            match network.parse() {
+                Ok(network) => installation.networks.push(network),
+                Err(_) => errors.push(("allowed_networks", not_a_network(network))),
+            }
+        }
+        installation
     }
 
     fn check_signing(&self, errors: &mut Errors) {
@@ -463,6 +499,26 @@ impl Settings {
             rate_per_minute: self.rate_per_minute,
             owner_email: self.owner_email.clone(),
         }
+    }
+}
+
+/// Networks that one endpoint may have.
+const MOST_NETWORKS: usize = 20;
+
+fn not_a_network(text: &str) -> String {
+    let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    format!("\"{shown}\" no es una red; escriba una dirección o una red, p. ej. 10.20.0.0/16.")
+}
+
+/// Why a URL is not reached, with the remedy that this place has.
+fn unreachable_for(error: &OutboundError) -> String {
+    let words = error.in_spanish();
+    match error {
+        OutboundError::NotPublic | OutboundError::NotHttps => {
+            format!("{words} Para este endpoint solo, permita su red en allowed_networks.")
+        }
+        OutboundError::Forbidden => format!("{words} Solo si esa misma dirección está en allowed_networks."),
+        OutboundError::NotAUrl | OutboundError::Credentials => words.to_owned(),
     }
 }
 
