@@ -158,7 +158,7 @@ story!(
         let paths: Vec<String> = app.webhooks().into_iter().map(|webhook| webhook.path).collect();
         assert_eq!(paths, ["/inside/"], "the network of one is closed to the other");
         let page = app.get(&format!("/api/v1/webhooks/deliveries/?endpoint_id={other}")).await.must_be(200);
-        assert!(page["results"][0]["reason"].as_str().is_some_and(|why| why.contains("not on the public internet")), "{page}");
+        assert!(page["results"][0]["reason"].as_str().is_some_and(|why| why.contains("https://")), "{page}");
 
         // Allowed now, and what waited goes out at once.
         app.patch(&format!("{ENDPOINTS}{other}/"), &json!({"allowed_networks": [" 127.0.0.1 "]})).await.must_be(200);
@@ -219,6 +219,40 @@ story!(the_command_line_replays_and_rotates, [SECRET_KEY], async |app: &App| {
     tell(app, "{}").await;
     let last = app.webhooks().pop().expect("it is sent");
     assert!(last.verdict.raw && last.verdict.standard, "{last:?}");
+    assert!(run(&["partners", "show", "findyourwork"]).await.contains("FindyourWork"));
+});
+
+// d26: a network for one endpoint, on the command line.
+story!(the_command_line_allows_a_network, [SECRET_KEY], async |app: &App| {
+    app.live_now();
+    register(app).await;
+    let run = async |arguments: &[&str]| {
+        app.program("recado", &[SECRET_KEY]).args(arguments).output().await.expect("the program runs")
+    };
+    let allow = ["webhooks", "allow", "--partner", "findyourwork"];
+    for (rest, word) in [
+        (&["10.0.0.0/33"][..], "10.0.0.0/33 is no network"),
+        (&[][..], "NETWORK"),
+        (&["10.0.0.0/8", "--none"][..], "--none"),
+        (&["10.0.0.0/8", "--endpoint", "019bdbcf-fe40-75dd-bbba-d47b565d92a4"][..], "--endpoint"),
+    ] {
+        let output = run(&[&allow[..], rest].concat()).await;
+        assert!(!output.status.success() && errors(&output).contains(word), "{rest:?}: {}", errors(&output));
+    }
+    let unknown = run(&["webhooks", "allow", "--partner", "nobody", "10.0.0.0/8"]).await;
+    assert!(errors(&unknown).contains("recado partners list"), "{}", errors(&unknown));
+    let allowed = run(&[&allow[..], &["10.20.0.0/16", "10.30.0.7"]].concat()).await;
+    assert!(words(&allowed).contains("10.20.0.0/16 10.30.0.7"), "{}{}", words(&allowed), errors(&allowed));
+    let listed = words(&run(&["--json", "webhooks", "endpoints"]).await);
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed[0]["allowed_networks"], json!(["10.20.0.0/16", "10.30.0.7"]));
+    assert!(words(&run(&["webhooks", "endpoints", "--search", "findyour"]).await).contains("10.30.0.7"));
+    let none = run(&[&allow[..], &["--none"]].concat()).await;
+    assert!(none.status.success(), "{}", errors(&none));
+    let filter = AuditFilter { action: Some("allow_networks".to_owned()), ..AuditFilter::default() };
+    let log = audit::page(&mut app.begin().await, &filter, None, 100).await.expect("the log is read");
+    assert!(log.len() == 2 && log.iter().all(|entry| entry.actor == "recado webhooks allow"), "{log:?}");
+    app.leave_work();
 });
 
 // What the operator watches: outcomes, durations and circuits by name, without URLs and secrets.

@@ -10,7 +10,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
-use recado_kernel::outbound::{OutboundError, check_url};
+use recado_kernel::outbound::check_url;
 use recado_partners::connections::{self, Connection};
 use recado_partners::partners::{LONGEST_NAME, Status};
 use recado_partners::registration::{self, FINDYOURWORK, FINDYOURWORK_EVENTS, Registered, Registration};
@@ -38,7 +38,7 @@ const FINDYOURWORK_URL: &str = "http://localhost:8000/webhooks/partner/";
 const FINDYOURWORK_EMAIL: &str = "dev@findyourwork.com";
 
 /// The longest URL, in bytes; the most events, and the longest name of one, in characters.
-const LONGEST_URL: usize = 2_048;
+pub(crate) const LONGEST_URL: usize = 2_048;
 const MOST_EVENTS: usize = 100;
 pub(super) const LONGEST_EVENT: usize = 100;
 
@@ -369,11 +369,8 @@ impl Field for WebhookUrl {
         if url.len() > LONGEST_URL {
             return Err(format!("La URL tiene más de {LONGEST_URL} bytes."));
         }
-        // One that is never connected to may be listed by itself, which is asked later too.
-        match check_url(&url, true) {
-            Ok(_) | Err(OutboundError::Forbidden) => Ok(Self(url)),
-            Err(error) => Err(error.in_spanish().to_owned()),
-        }
+        check_url(&url, true).map_err(|error| error.in_spanish())?;
+        Ok(Self(url))
     }
 }
 

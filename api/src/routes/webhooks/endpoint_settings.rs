@@ -31,7 +31,7 @@ use crate::extract::body::{Changes, Form, Json};
 use crate::extract::fields::{Field, Fields, Verbatim, choice};
 use crate::extract::path::Segment;
 use crate::problem::{Conflict, Problem};
-use crate::routes::partners::registrations::{Errors, WebhookUrl, check_events, check_secret, key};
+use crate::routes::partners::registrations::{Errors, LONGEST_URL, check_events, check_secret, key};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
@@ -336,7 +336,7 @@ impl Form for Settings {
     fn fill(&mut self, fields: &mut Fields) {
         fields.set("name", &mut self.name);
         if fields.has("url") {
-            self.url = fields.required::<WebhookUrl>("url").0;
+            self.url = fields.required::<String>("url").trim().to_owned();
         }
         if fields.has("events") {
             self.events = fields.mandatory("events").or(self.events.take());
@@ -403,6 +403,8 @@ impl Settings {
         let reach = self.reach(&mut errors, api.context.config.reach_of_webhooks());
         if url_changes && is_environments {
             errors.push(("url", "La fija COMERCIAL_WEBHOOK_URL en el entorno.".to_owned()));
+        } else if self.url.len() > LONGEST_URL {
+            errors.push(("url", format!("La URL tiene más de {LONGEST_URL} bytes.")));
         } else if let Err(error) = reach.check_url(&self.url) {
             match (url_changes, reach_changes) {
                 (true, _) => errors.push(("url", unreachable_for(&error))),
