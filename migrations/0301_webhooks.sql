@@ -40,6 +40,8 @@ create table webhook_endpoints (
     rate_per_minute integer,
     -- Who is told when it is disabled.
     owner_email text,
+    -- Networks in which it may be besides those of OUTBOUND_ALLOWED_NETWORKS, a JSON array; null: none.
+    allowed_networks jsonb,
     -- Webhooks that arrived, and attempts that failed.
     sent_count bigint not null,
     failed_count bigint not null,

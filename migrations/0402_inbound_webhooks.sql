@@ -4,8 +4,11 @@ create table partner_inbound_events (
     -- Also the id of its task; one of a type that we do not know has no task.
     id uuid primary key,
     partner uuid not null,
-    -- The sender's `webhook-id` where that is signed, else the SHA-256 of the body: the same webhook is taken once.
-    dedupe_key text not null,
+    -- The sender's `webhook-id`, where that is signed: the same one is taken once.
+    message_id text,
+    -- SHA-256 of the payload in one form: without a signed id, the same one is taken once. Null when an earlier webhook with
+    -- another id had the same payload.
+    payload_sha256 text,
     event_type text not null,
     -- The bytes that were verified; null after their retention.
     body text,
@@ -16,7 +19,8 @@ create table partner_inbound_events (
     processed_at timestamptz
 );
 
-create unique index partner_inbound_events_dedupe_key on partner_inbound_events (partner, dedupe_key);
+create unique index partner_inbound_events_message on partner_inbound_events (partner, message_id);
+create unique index partner_inbound_events_payload on partner_inbound_events (partner, payload_sha256);
 
 -- Webhooks that were refused: the newest of each partner, so that it can be told what its sender does wrong.
 create table partner_rejected_webhooks (

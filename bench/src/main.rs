@@ -61,7 +61,8 @@ struct Cli {
     #[arg(long, default_value_t = 10_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     events: usize,
 
-    /// Print PostgreSQL's time by statement in the last run over HTTP (pg_stat_statements). Counting slows it down a little.
+    /// Print PostgreSQL's time by statement in the last run over HTTP, and in the last of webhooks (pg_stat_statements). Counting
+    /// slows it down a little.
     #[arg(long)]
     statements: bool,
 }
@@ -141,7 +142,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         dispatch::measure_delivery(&stage, runs).await?;
     }
     if wanted(What::Webhooks) {
-        webhooks::measure(&stage, runs).await?;
+        webhooks::measure(&stage, runs, statements).await?;
     }
     if wanted(What::Analytics) {
         analytics::measure(&stage, runs).await?;
@@ -188,6 +189,13 @@ impl Series {
 fn report(name: &str, unit: &str, mut figures: Vec<f64>) {
     figures.sort_by(f64::total_cmp);
     println!("{}", line(name, unit, &figures));
+}
+
+/// The same for how many of one there are for each of another.
+fn report_ratios(name: &str, mut ratios: Vec<f64>) {
+    ratios.sort_by(f64::total_cmp);
+    let (lowest, median, highest) = (ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
+    println!("{name:<52} {median:>12.2}        ({lowest:.2} to {highest:.2}, {} runs)", ratios.len());
 }
 
 /// The figures are sorted. Another version's program reads this line, so its form stays.

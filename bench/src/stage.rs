@@ -12,6 +12,8 @@ use recado_sandbox::Sandbox;
 
 pub(crate) struct Stage {
     pub(crate) context: Context,
+    /// Its database.
+    pub(crate) url: String,
     pub(crate) sandbox: Sandbox,
 }
 
@@ -28,8 +30,9 @@ impl Stage {
         let sandbox = Sandbox::start().await?;
         let smtp = sandbox.smtp.addr();
         let (host, port) = (smtp.ip().to_string(), smtp.port().to_string());
+        let url = fresh_database(&database, &format!("bench_{}", std::process::id())).await?;
         let config = Config::from_pairs([
-            ("DATABASE_URL", &fresh_database(&database, &format!("bench_{}", std::process::id())).await?),
+            ("DATABASE_URL", &url),
             ("REDIS_URL", &redis),
             ("EMAIL_HOST", &host),
             ("EMAIL_PORT", &port),
@@ -53,7 +56,7 @@ impl Stage {
             customers::sync(&mut session, &customer, now).await?;
         }
         session.commit().await?;
-        Ok(Self { context, sandbox })
+        Ok(Self { context, url, sandbox })
     }
 }
 

@@ -12,10 +12,13 @@ use recado_webhooks::deliveries::{self, Delivery};
 use recado_webhooks::endpoints::{self, Endpoint, NewEndpoint, Sealer};
 use recado_webhooks::signature::Secret;
 use serde_json::json;
+use sqlx::PgPool;
 
 use crate::dispatch::{deliver_mails, forget, start_worker};
-use crate::report;
+use crate::processes::processor_time;
+use crate::servers::Servers;
 use crate::stage::Stage;
+use crate::{report, report_ratios, statements};
 
 /// As many as mails.
 const WEBHOOKS: usize = 5_000;
@@ -38,33 +41,66 @@ const LIMIT: Duration = Duration::from_secs(300);
 type Failure = Box<dyn Error + Send + Sync>;
 
 /// Mails and webhooks in turn, because only figures of one moment can be compared.
-pub(crate) async fn measure(stage: &Stage, runs: usize) -> Result<(), Failure> {
+pub(crate) async fn measure(stage: &Stage, runs: usize, with_statements: bool) -> Result<(), Failure> {
     let endpoint = &endpoints(stage, 1).await?[0];
+    let servers = Servers::open().await?;
     let (mut mails, mut webhooks, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..runs {
-        mails.push(deliver_mails(stage).await?);
-        webhooks.push(deliver(stage, endpoint).await?);
-        ratios.push(webhooks[webhooks.len() - 1] / mails[mails.len() - 1]);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for run in 1..=runs {
+        let rate = deliver_mails(stage).await?;
+        let statements = if with_statements && run == runs { Some(PgPool::connect(&stage.url).await?) } else { None };
+        let delivered = deliver(stage, endpoint, &servers, statements).await?;
+        ratios.push(delivered.rate / rate);
+        mails.push(rate);
+        webhooks.push(delivered.rate);
+        ours.push(delivered.our_time);
+        theirs.push(delivered.servers_time);
     }
     report("mails delivered by one worker", "/s", mails);
     report("webhooks signed and delivered by one worker", "/s", webhooks);
-    report("webhooks for each mail", "", ratios);
+    report_ratios("webhooks for each mail", ratios);
+    report("webhooks: our and the partner's CPU per 1,000", "ms", ours);
+    report("webhooks: servers' CPU per 1,000", "ms", theirs);
     measure_beside_one_that_hangs(stage).await
 }
 
+/// How webhooks were delivered.
+struct Delivered {
+    /// Per second.
+    rate: f64,
+    /// Processor time in milliseconds per 1,000 webhooks, until all are recorded: of this process, in which worker and partner are.
+    our_time: f64,
+    /// The same of PostgreSQL and Redis.
+    servers_time: f64,
+}
+
 /// To one partner, with the usual settings. Counted from the worker's start to the last arrival.
-async fn deliver(stage: &Stage, endpoint: &Endpoint) -> Result<f64, Failure> {
+async fn deliver(
+    stage: &Stage,
+    endpoint: &Endpoint,
+    servers: &Servers,
+    statements: Option<PgPool>,
+) -> Result<Delivered, Failure> {
     stage.sandbox.partner.clear();
     for first in (0..WEBHOOKS).step_by(BATCH) {
         let numbers = first..first + BATCH;
         send(stage, numbers.map(|number| webhook(endpoint, number, stage.context.clock.now())).collect()).await?;
     }
+    if let Some(pool) = &statements {
+        statements::reset(pool).await?;
+    }
+    let before = (processor_time(std::process::id())?, servers.processor_time()?);
     let started = Instant::now();
     let (stop, working) = start_worker(stage)?;
     let arrived = stage.sandbox.partner.wait_for(WEBHOOKS, LIMIT).await;
     let took = started.elapsed();
     stop.cancel();
     working.await?;
+    let after = (processor_time(std::process::id())?, servers.processor_time()?);
+    if let Some(pool) = statements {
+        statements::print(&pool, "webhooks").await?;
+        pool.close().await;
+    }
     if arrived.len() != WEBHOOKS || !arrived.iter().all(|one| one.verdict.raw && one.verdict.standard) {
         return Err(format!("{} of {WEBHOOKS} webhooks arrived, or a signature was wrong", arrived.len()).into());
     }
@@ -77,7 +113,12 @@ async fn deliver(stage: &Stage, endpoint: &Endpoint) -> Result<f64, Failure> {
         return Err(format!("{delivered:?} of {WEBHOOKS} deliveries are recorded").into());
     }
     forget_webhooks(stage).await?;
-    Ok(WEBHOOKS as f64 / took.as_secs_f64())
+    let per_thousand = |time: Duration| time.as_secs_f64() * 1_000_000.0 / WEBHOOKS as f64;
+    Ok(Delivered {
+        rate: WEBHOOKS as f64 / took.as_secs_f64(),
+        our_time: per_thousand(after.0 - before.0),
+        servers_time: per_thousand(after.1 - before.1),
+    })
 }
 
 /// The time from the commit to the arrival, of all partners but the first; while that one answers, and while it hangs.

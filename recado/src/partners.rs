@@ -42,10 +42,10 @@ pub(crate) enum Command {
     )]
     List(List),
     /// Show a partner with its integrations and who decided what about its verification
-    #[command(after_help = "Example:\n  recado partners show 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a")]
+    #[command(after_help = "Examples:\n  recado partners show findyourwork\n  recado partners show 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a")]
     Show {
-        /// The partner's id, as the list shows it
-        id: Id,
+        /// Its id in the registry, its slug, or its partner_id
+        partner: String,
     },
     /// Give a partner with webhooks a new secret, shown this once; the one before it counts for another 24 hours
     #[command(
@@ -114,7 +114,7 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
     let context = ledger::open().await?;
     match command {
         Command::List(options) => list(&context, options, json).await,
-        Command::Show { id } => show(&context, id, json).await,
+        Command::Show { partner } => show(&context, &partner, json).await,
         Command::Rotate { partner } => rotate(&context, &partner, json).await,
         Command::Replay(options) => replay(&context, options, json).await,
         Command::Portal(options) => portal_link(&context, options, json).await,
@@ -161,11 +161,16 @@ async fn list(context: &Context, options: List, json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show(context: &Context, id: Id, json: bool) -> Outcome {
+async fn show(context: &Context, named: &str, json: bool) -> Outcome {
     let mut session = context.db.read().await?;
-    let Some(partner) = partners::find(&mut session, id).await? else {
-        return Err(format!("there is no partner {id}; see `recado partners list`").into());
+    let found = match named.parse::<Id>() {
+        Ok(id) => partners::find(&mut session, id).await?,
+        Err(_) => connections::find(&mut session, named).await?.map(|connection| connection.partner),
     };
+    let Some(partner) = found else {
+        return Err(format!("there is no partner {named}; see `recado partners list`").into());
+    };
+    let id = partner.id;
     let integrations = integrations::of_partner(&mut session, id).await?;
     let (history, decisions) = kyc::history(&mut session, id, HISTORY, 0).await?;
     if json {

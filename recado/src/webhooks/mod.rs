@@ -1,5 +1,6 @@
 //! `recado webhooks`: what was sent to partners, sending it again, and why a signature is not believed.
 
+mod endpoints;
 mod verify;
 
 use std::process::ExitCode;
@@ -16,11 +17,12 @@ use recado_partners::connections;
 use recado_queue::context::Context;
 use recado_webhooks::deliveries::attempts::{self, Attempt};
 use recado_webhooks::deliveries::{self, Delivery, DeliveryFilter, Status};
-use recado_webhooks::endpoints::{self, DisabledReason, Endpoint, Status as EndpointStatus};
+use recado_webhooks::endpoints::{self as stored, DisabledReason, Endpoint, Status as EndpointStatus};
 use recado_webhooks::operations;
 use recado_webhooks::replays::{self, Conditions};
 use serde_json::{Value, json};
 
+use self::endpoints::{Allow, Endpoints};
 use crate::ledger;
 use crate::output::{Outcome, count, print, print_json, say};
 use crate::table::{Table, shorten};
@@ -52,6 +54,16 @@ pub(crate) enum Command {
         after_help = "Examples:\n  recado webhooks replay 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a         one\n  recado webhooks replay --partner findyourwork --failed --since 6h   what never arrived since this morning\n  recado webhooks replay --partner findyourwork --since 2026-01-20T08:00:00Z --yes --wait\n\nWithout --yes it says how many there are, and sends none. A replay runs as a task, in steps; --wait shows how far it is."
     )]
     Replay(Replay),
+    /// List where webhooks go, and how each endpoint took them
+    #[command(
+        after_help = "Examples:\n  recado webhooks endpoints --status disabled\n  recado webhooks endpoints --search findyourwork"
+    )]
+    Endpoints(Endpoints),
+    /// Let the webhooks of one endpoint go into private networks that are closed to all others
+    #[command(
+        after_help = "Examples:\n  recado webhooks allow --partner findyourwork 10.20.0.0/16\n  recado webhooks allow --endpoint 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a 10.20.0.7 10.30.0.0/24\n  recado webhooks allow --partner findyourwork --none\n\nOUTBOUND_ALLOWED_NETWORKS opens networks to all endpoints. A link-local address or a metadata service counts only when it is\nwritten alone. The audit log keeps who allowed what."
+    )]
+    Allow(Allow),
     /// Say why the signature of a webhook is believed or not, and what its sender should change
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Verify),
@@ -149,6 +161,8 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
     match command {
         Command::Verify(options) => verify::run(options, json).await,
         Command::List(options) => list(&ledger::open().await?, options, json).await,
+        Command::Endpoints(options) => endpoints::list(&ledger::open().await?, options, json).await,
+        Command::Allow(options) => endpoints::allow(&ledger::open().await?, options, json).await,
         Command::Show { id } => show(&ledger::open().await?, id, json).await,
         Command::Replay(options) => replay(&ledger::open().await?, options, json).await,
     }
@@ -198,7 +212,7 @@ async fn list(context: &Context, List { status, which, limit }: List, json: bool
     let mut needed: Vec<Id> = found.iter().map(|delivery| delivery.endpoint_id).collect();
     needed.sort_unstable();
     needed.dedup();
-    let endpoints = endpoints::all(&mut session, &needed).await?;
+    let endpoints = stored::all(&mut session, &needed).await?;
     if json {
         print_json(&found.iter().map(|delivery| as_json(delivery, &endpoints)).collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
@@ -260,7 +274,7 @@ async fn show(context: &Context, id: Id, json: bool) -> Outcome {
     let Some(delivery) = deliveries::find(&mut session, id).await? else {
         return Err(format!("there is no webhook {id}; see `recado webhooks list`").into());
     };
-    let endpoints = endpoints::all(&mut session, &[delivery.endpoint_id]).await?;
+    let endpoints = stored::all(&mut session, &[delivery.endpoint_id]).await?;
     let attempts = attempts::of(&mut session, id).await?;
     if json {
         let mut shown = as_json(&delivery, &endpoints);
@@ -365,7 +379,7 @@ pub(crate) async fn replay_many(
     json: bool,
 ) -> Outcome {
     let mut session = context.db.begin().await?;
-    let endpoint = endpoints::find(&mut session, endpoint_id).await?;
+    let endpoint = stored::find(&mut session, endpoint_id).await?;
     let endpoint = endpoint.ok_or_else(|| format!("there is no endpoint {endpoint_id}"))?;
     let number = replays::count(&mut session, endpoint_id, &conditions).await?;
     let noun = count(usize::try_from(number).unwrap_or(usize::MAX), "webhook");
@@ -420,7 +434,7 @@ async fn replay_one(context: &Context, id: Id, json: bool) -> Outcome {
     let Some(delivery) = deliveries::find(&mut session, id).await? else {
         return Err(format!("there is no webhook {id}; see `recado webhooks list`").into());
     };
-    let endpoint = endpoints::find(&mut session, delivery.endpoint_id).await?;
+    let endpoint = stored::find(&mut session, delivery.endpoint_id).await?;
     let endpoint = endpoint.ok_or("its endpoint was deleted")?;
     check_active(&endpoint)?;
     if delivery.body.is_none() {

@@ -28,12 +28,15 @@ impl Verdict {
         let signed = |bytes: &[u8]| {
             hex.is_some_and(|hex| secrets.iter().any(|secret| is_same(hex, &to_hex(&mac(secret.as_bytes(), bytes)))))
         };
+        let raw = signed(body);
+        // What is written as it came is signed as it came.
+        let signed_again = |written: &[u8]| if written == body { raw } else { signed(written) };
         // Objects are sorted already: `serde_json` keeps them in a tree.
         let payload = serde_json::from_slice::<Value>(body).ok();
         Self {
-            raw: signed(body),
-            rewritten: payload.as_ref().is_some_and(|payload| signed(&dumps(payload))),
-            compact: payload.as_ref().is_some_and(|payload| signed(payload.to_string().as_bytes())),
+            raw,
+            rewritten: payload.as_ref().is_some_and(|payload| signed_again(&dumps(payload))),
+            compact: payload.as_ref().is_some_and(|payload| signed_again(payload.to_string().as_bytes())),
             standard: is_standard(
                 secrets,
                 header("webhook-id"),

@@ -7,7 +7,8 @@ use recado_kernel::ids::Id;
 use recado_kernel::sql;
 use recado_queue::ring::Ring;
 use recado_queue::tasks::{self, NewTask};
-use recado_webhooks::dialect::{Dialect, Signed};
+use recado_webhooks::canonical::{Document, PYTHON_DEFAULT};
+use recado_webhooks::dialect::Dialect;
 use sha2::{Digest, Sha256};
 
 use crate::jobs::ProcessInboundEvent;
@@ -19,22 +20,20 @@ pub struct NewInboundEvent {
     pub event_type: String,
     pub body: String,
     pub dialect: Dialect,
-    /// The header `webhook-id`.
-    pub webhook_id: Option<String>,
 }
 
 impl NewInboundEvent {
-    /// What makes two webhooks the same one. An id that the sender did not sign could be changed to get past.
-    fn dedupe_key(&self) -> String {
-        match &self.webhook_id {
-            Some(id) if self.dialect.signed == Signed::Standard => format!("id:{id}"),
-            _ => format!("sha256:{}", hex::encode(Sha256::digest(self.body.as_bytes()))),
-        }
-    }
-
     /// Whether its type means something to us; others are kept and acknowledged (S000-21).
     fn has_meaning(&self) -> bool {
         self.event_type.starts_with("service.") || self.event_type.starts_with("provider.")
+    }
+
+    /// Of the payload in one form, because a signature may fit the payload in another form than the bytes that came: with other
+    /// blanks between its parts it is the same webhook.
+    fn payload_digest(&self) -> String {
+        let document = Document::read(&self.body).ok();
+        let payload = document.map_or_else(|| self.body.clone(), |document| document.write(PYTHON_DEFAULT));
+        hex::encode(Sha256::digest(payload))
     }
 }
 
@@ -51,26 +50,70 @@ pub struct Kept {
 /// kept.
 pub async fn keep(session: &mut Session, new: &NewInboundEvent, now: Timestamp) -> Result<Kept> {
     let id = Id::new(now);
-    let kept = sql!(
-        run,
-        session,
-        "insert into partner_inbound_events (id, partner, dedupe_key, event_type, body, dialect, received_at)
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict (partner, dedupe_key) do nothing",
-        id,
-        new.partner,
-        new.dedupe_key(),
-        new.event_type.as_str(),
-        new.body.as_str(),
-        new.dialect.to_string(),
-        now
-    )?;
-    let is_duplicate = kept == 0;
+    let is_duplicate = !insert_once(session, id, new, now).await?;
     let rings = if is_duplicate || !new.has_meaning() {
         Vec::new()
     } else {
         tasks::insert(session, &[NewTask::now(id, &ProcessInboundEvent {}, now)]).await?.rings
     };
     Ok(Kept { is_duplicate, rings })
+}
+
+/// Writes a webhook, unless it was here before. Returns whether it is written.
+///
+/// An id that the sender signed makes two webhooks the same one, or two different ones. Without it the payload does (d5): who
+/// strips the id and its signature from a request that carries another signature too has no second webhook, whichever of the two
+/// comes first.
+async fn insert_once(session: &mut Session, id: Id, new: &NewInboundEvent, now: Timestamp) -> Result<bool> {
+    let digest = new.payload_digest();
+    if insert(session, id, new, Some(&digest), now).await? {
+        return Ok(true);
+    }
+    let Some(message_id) = new.dialect.message_id.as_deref() else { return Ok(false) };
+    // Its id is known, or its payload. The row holds the id from here on: another request with it waits for our commit.
+    if !insert(session, id, new, None, now).await? {
+        return Ok(false);
+    }
+    let nameless = sql!(
+        one(Id,),
+        session,
+        "select id from partner_inbound_events
+         where partner = $1 and payload_sha256 = $2 and message_id is null for update",
+        new.partner,
+        digest.as_str()
+    )?;
+    // The same payload under two ids, as its sender means it.
+    let Some((nameless,)) = nameless else { return Ok(true) };
+    // It came without its id before, and has one now.
+    sql!(run, session, "delete from partner_inbound_events where id = $1", id)?;
+    sql!(run, session, "update partner_inbound_events set message_id = $2 where id = $1", nameless, message_id)?;
+    Ok(false)
+}
+
+/// Whether neither id nor payload were there.
+async fn insert(
+    session: &mut Session,
+    id: Id,
+    new: &NewInboundEvent,
+    payload_digest: Option<&str>,
+    now: Timestamp,
+) -> Result<bool> {
+    let written = sql!(
+        run,
+        session,
+        "insert into partner_inbound_events
+             (id, partner, message_id, payload_sha256, event_type, body, dialect, received_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
+        id,
+        new.partner,
+        new.dialect.message_id.as_deref(),
+        payload_digest,
+        new.event_type.as_str(),
+        new.body.as_str(),
+        new.dialect.to_string(),
+        now
+    )?;
+    Ok(written > 0)
 }
 
 /// A webhook as it is kept.

@@ -54,6 +54,8 @@ pub struct Dialect {
     pub prefixed: bool,
     /// Which of the secrets it was; 0 is the one in force.
     pub secret: usize,
+    /// The id that was signed with the body; only Standard Webhooks signs one.
+    pub message_id: Option<String>,
 }
 
 /// What was signed.
@@ -142,7 +144,8 @@ pub fn verify(secrets: &[Secret], rules: &Rules, received: Received<'_>, now: Ti
     candidates(received.body, rules.strict_raw)
         .find_map(|(signed, bytes)| {
             let secret = secrets.iter().position(|secret| same(&secret.hex(&bytes), &signatures.hex))?;
-            Some(Dialect { header: signatures.header, signed, prefixed: signatures.prefixed, secret })
+            let Legacy { header, prefixed, .. } = *signatures;
+            Some(Dialect { header, signed, prefixed, secret, message_id: None })
         })
         .ok_or(Refusal::Wrong)
 }
@@ -190,17 +193,26 @@ pub(crate) struct Standard<'r> {
 
 impl<'r> Standard<'r> {
     /// # Errors
-    /// When one of the headers stands twice, or the others are missing beside a signature.
+    /// When one of the headers stands twice, the others are missing beside a signature, or the two sets carry different ids: a
+    /// webhook has one.
     pub(crate) fn of(received: Received<'r>) -> Result<Option<Self>, Refusal> {
-        for [id, timestamp, header] in STANDARD_HEADERS {
-            let Some(signatures) = received.one(header)? else { continue };
-            let (Some(id), Some(timestamp)) = (received.one(id)?, received.one(timestamp)?) else {
-                return Err(Refusal::Wrong);
-            };
-            let timestamp = timestamp.trim().parse().map_err(|_| Refusal::Wrong)?;
-            return Ok(Some(Self { header, id, timestamp, signatures }));
+        let [ours, svix] = STANDARD_HEADERS;
+        match (Self::in_headers(received, ours)?, Self::in_headers(received, svix)?) {
+            (Some(one), Some(other)) if one.id != other.id => Err(Refusal::Differing),
+            (one, other) => Ok(one.or(other)),
         }
-        Ok(None)
+    }
+
+    fn in_headers(
+        received: Received<'r>,
+        [id, timestamp, header]: [&'static str; 3],
+    ) -> Result<Option<Self>, Refusal> {
+        let Some(signatures) = received.one(header)? else { return Ok(None) };
+        let (Some(id), Some(timestamp)) = (received.one(id)?, received.one(timestamp)?) else {
+            return Err(Refusal::Wrong);
+        };
+        let timestamp = timestamp.trim().parse().map_err(|_| Refusal::Wrong)?;
+        Ok(Some(Self { header, id, timestamp, signatures }))
     }
 
     fn verify(&self, secrets: &[Secret], body: &[u8]) -> Option<Dialect> {
@@ -209,7 +221,8 @@ impl<'r> Standard<'r> {
             self.signatures.split_ascii_whitespace().any(|signature| same(signature, &expected)).then_some(())
         };
         let secret = secrets.iter().position(|secret| fits(secret).is_some())?;
-        Some(Dialect { header: self.header, signed: Signed::Standard, prefixed: false, secret })
+        let message_id = Some(self.id.to_owned());
+        Some(Dialect { header: self.header, signed: Signed::Standard, prefixed: false, secret, message_id })
     }
 
     fn is_fresh(&self, rules: &Rules, now: Timestamp) -> bool {

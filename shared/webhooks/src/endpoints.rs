@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Ids, Result, Session, columns, contains};
 use recado_kernel::ids::Id;
+use recado_kernel::networks::Network;
+use recado_kernel::outbound::Reach;
 use recado_kernel::sealed::{self, SealError};
 use recado_kernel::{columns, sql, word_enum};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
@@ -52,6 +56,7 @@ pub struct Endpoint {
     /// Requests per minute, per worker.
     pub rate_per_minute: Option<i32>,
     pub owner_email: Option<String>,
+    allowed_networks: Option<Json<Vec<String>>>,
     #[sqlx(flatten)]
     pub health: Health,
     pub created_at: Timestamp,
@@ -225,6 +230,18 @@ impl Endpoint {
         Profile { prefix: self.signature_prefix.clone(), extra_headers: self.signature_headers.0.clone() }
     }
 
+    /// Networks in which it may be though those of the installation do not hold them, as they were written.
+    pub fn allowed_networks(&self) -> &[String] {
+        self.allowed_networks.as_ref().map_or(&[], |Json(networks)| networks)
+    }
+
+    /// How far its requests may go: as far as the installation's, and into the networks that are allowed to it alone.
+    pub fn reach(&self, installation: &Reach) -> Reach {
+        let mut reach = installation.clone();
+        reach.networks.extend(self.allowed_networks().iter().filter_map(|network| network.parse::<Network>().ok()));
+        reach
+    }
+
     /// Whether requests carry headers of their own, whose values are secret.
     pub fn has_headers(&self) -> bool {
         self.headers.is_some()
@@ -240,7 +257,7 @@ impl Endpoint {
 const COLUMNS: &str =
     "id, system, name, url, events, status, disabled_reason, status_changed_at, disabled_at, secret, former_secret,
     former_secret_until, canonical, signature_prefix, signature_headers, headers, timeout_seconds, retry_schedule,
-    concurrency, rate_per_minute, owner_email, sent_count, failed_count, last_attempt_at, last_success_at,
+    concurrency, rate_per_minute, owner_email, allowed_networks, sent_count, failed_count, last_attempt_at, last_success_at,
     consecutive_failures, failing_since, open_until, times_opened, warned_at, created_at, updated_at";
 
 /// Writes an active endpoint. One that is there stays as it is.
@@ -333,6 +350,33 @@ pub async fn set_headers(session: &mut Session, sealer: Sealer<'_>, id: Id, head
     let sealed = sealed_headers(sealer, id, headers)?;
     sql!(run, session, "update webhook_endpoints set headers = $2 where id = $1", id, sealed)?;
     Ok(())
+}
+
+/// Lets webhooks go into these networks too, which must be readable, and into no others that the installation does not hold. Its
+/// partner never decides this. Whether it is a change, which is then written down with who made it.
+pub async fn allow_networks(
+    session: &mut Session,
+    endpoint: &Endpoint,
+    networks: &[String],
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<bool> {
+    let before = endpoint.allowed_networks();
+    if before == networks {
+        return Ok(false);
+    }
+    sql!(
+        run,
+        session,
+        "update webhook_endpoints set allowed_networks = $2, updated_at = $3 where id = $1",
+        endpoint.id,
+        Some(networks).filter(|networks| !networks.is_empty()).map(Json),
+        now
+    )?;
+    let fields = |networks: &[String]| json!({ "allowed_networks": networks });
+    let act = Act::new("allow_networks", "webhook_endpoint", endpoint.id).changed(fields(before), fields(networks));
+    audit::write(session, actor, &act, now).await?;
+    Ok(true)
 }
 
 /// Puts a new secret in force; the one before it is listed for another [`OVERLAP`] (d4).

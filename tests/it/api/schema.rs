@@ -16,7 +16,7 @@ use sqlx::types::Json;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::app::{App, DISPATCH, SECRET, SECRET_KEY, until};
+use crate::harness::app::{App, CRM_TOKEN, DISPATCH, SECRET, SECRET_KEY, until};
 use crate::harness::pair::Pair;
 use crate::harness::program::{errors, words};
 use crate::harness::sample;
@@ -33,20 +33,44 @@ const RUNS: [(&str, &str); 2] = [("examples,coverage,fuzzing", "8"), ("stateful"
 
 /// Each request comes from an address of its own. It tries a wrong key on every operation, and many wrong keys of one address are
 /// guesses, which are told to slow down (429) whatever they ask for.
+///
+/// What partners send us is signed with their secret, in the header that is in turn; every eighth stays without a signature.
 const HOOKS: &str = r#"
+import hashlib
+import hmac
 import itertools
+import os
 import requests
 
 NUMBERS = itertools.count()
 SEND = requests.Session.send
+SECRET = os.environ["PARTNER_SECRET"].encode()
+HEADERS = ["X-Partner-Signature", "X-HMAC-Signature", "X-Hub-Signature-256"]
+
+def sign(request, number):
+    body = request.body or b""
+    body = body.encode() if isinstance(body, str) else body
+    if isinstance(body, bytes):
+        request.headers["X-Partner-ID"] = "findyourwork"
+        request.headers[HEADERS[number % len(HEADERS)]] = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
 
 def send(self, request, **options):
     number = next(NUMBERS)
     request.headers["X-Forwarded-For"] = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    if "/webhooks/partner" in request.url and request.method == "POST" and number % 8:
+        sign(request, number)
     return SEND(self, request, **options)
 
 requests.Session.send = send
 "#;
+
+/// Operations with credentials of their own, a signature or a token, which the run has: each does what it is for at least once.
+const WITH_CREDENTIALS: [&str; 4] = [
+    "POST /webhooks/partner/",
+    "POST /webhooks/partner/{reference}",
+    "POST /api/webhook-presencia-crm/",
+    "POST /api/gestion/webhook-presencia-crm/",
+];
 
 /// On 2 cores a run takes a minute or two.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -78,7 +102,7 @@ async fn every_operation_keeps_to_the_document(pair: Pair) {
         tokio::spawn(recado_scheduler::run(app.context.clone(), stop.clone())),
     ];
     let task = deliver_the_sample(&app).await;
-    let integrations = know_partners(&app).await;
+    let (integrations, secret) = know_partners(&app).await;
     let idle = app.context.db.write().await.expect("a session");
     start_idle_worker(idle, app.context.clock.now()).await;
 
@@ -88,6 +112,7 @@ async fn every_operation_keeps_to_the_document(pair: Pair) {
     for (phases, examples) in RUNS {
         let hints = if phases == "stateful" { "" } else { &hints };
         let mut run = schemathesis(&app, phases, examples, hints).await;
+        run.env("PARTNER_SECRET", &secret);
         let output = tokio::time::timeout(LIMIT, run.output()).await.expect("it ends in time").expect("it runs");
         assert!(output.status.success(), "{}", explain(&app, phases, &output));
         answers.read(&app.folder().join(phases));
@@ -95,6 +120,7 @@ async fn every_operation_keeps_to_the_document(pair: Pair) {
     answers.keep_only(&operations(&document));
     println!("{}", answers.table());
     assert!(answers.untouched().is_empty(), "never called: {:#?}", answers.untouched());
+    assert!(answers.outside().is_empty(), "met from outside only: {:#?}", answers.outside());
 
     stop.cancel();
     for service in services {
@@ -137,8 +163,8 @@ async fn deliver_the_sample(app: &App) -> String {
 }
 
 /// Two partners with webhooks, one that was told of something and sold something for it; an appointment; a partner of the
-/// registry. Returns the integrations of the last.
-async fn know_partners(app: &App) -> Vec<Value> {
+/// registry. Returns the integrations of the last, and the secret of the first.
+async fn know_partners(app: &App) -> (Vec<Value>, String) {
     let post = async |path: &str, body: Value| {
         let answer = app.send(app.request(Method::POST, path).bearer_auth(KEY).json(&body)).await;
         assert!((200..300).contains(&answer.status), "{path}: {}", answer.text);
@@ -148,7 +174,7 @@ async fn know_partners(app: &App) -> Vec<Value> {
     let url = format!("{}/webhooks/partner/", partner.url());
     let secret = partner.make_secret();
     partner.answer_to(&format!("{}/webhooks/partner/findyourwork", app.url));
-    post("/partners/register/findyourwork", json!({"webhook_url": url, "shared_secret": secret})).await;
+    post("/partners/register/findyourwork", json!({"webhook_url": url, "shared_secret": &secret})).await;
     let other = json!({"partner_name": "other", "webhook_url": url, "events": ["event.updated"]});
     post("/partners/register", other).await;
     let reservation = json!({
@@ -169,7 +195,7 @@ async fn know_partners(app: &App) -> Vec<Value> {
         let integration = post(&format!("/api/v1/partners/{id}/integraciones"), body).await;
         integrations.push(integration["integracion"]["id"].clone());
     }
-    integrations
+    (integrations, secret)
 }
 
 /// The row of a worker that is there to be drained.
@@ -204,6 +230,7 @@ async fn schemathesis(app: &App, phases: &str, examples: &str, hints: &str) -> C
     command.args(["--phases", phases, "--exclude-checks", &exclude]);
     command.args(["--header", &format!("Authorization: Bearer {KEY}")]);
     command.args(["--header", &format!("X-Internal-Secret: {SECRET}")]);
+    command.args(["--header", &format!("X-CRM-Webhook-Token: {CRM_TOKEN}")]);
     command.args(["--request-timeout", "30", "--max-failures", "20", "--warnings", "off", "--no-color"]);
     command.args(["--report", "ndjson", "--report-dir", phases]);
     command.env("SCHEMATHESIS_HOOKS", "hooks").env("PYTHONPATH", app.folder());
@@ -221,6 +248,7 @@ async fn hints(app: &App, document: &Value, task: &str, integrations: &[Value]) 
         let ids = match parameter {
             "task_id" => vec![json!(task)],
             "ref" => vec![json!("findyourwork"), json!("other")],
+            "reference" => vec![json!("findyourwork")],
             "lead_id" => vec![json!("7")],
             "id" if collection == "/api/v1/partners/" => ids_of(app, "/api/v1/partners", parameter).await,
             "id" if collection == "/api/v1/partners/integraciones/" => integrations.to_vec(),
@@ -352,6 +380,12 @@ impl Answers {
     fn untouched(&self) -> Vec<&String> {
         let silent = self.0.iter().filter(|(_, statuses)| statuses.is_empty());
         silent.map(|(operation, _)| operation).filter(|operation| *operation != "GET /api/schema/").collect()
+    }
+
+    /// Those of [`WITH_CREDENTIALS`] that never got in.
+    fn outside(&self) -> Vec<&str> {
+        let is_inside = |operation: &str| self.0.get(operation).is_some_and(|found| found.range(200..300).next().is_some());
+        WITH_CREDENTIALS.into_iter().filter(|operation| !is_inside(operation)).collect()
     }
 
     /// One line for each operation; those that never did what they are for are marked.

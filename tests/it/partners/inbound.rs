@@ -162,6 +162,102 @@ story!(twenty_at_once_are_one, [SECRET_KEY], async |app: &App| {
     assert_eq!(app.webhooks().len(), 1);
 });
 
+type Headers = Vec<(&'static str, String)>;
+
+/// The headers of Standard Webhooks.
+fn standard(app: &App, id: &str, body: &str) -> Headers {
+    let seconds = app.clock.now().to_utc().timestamp();
+    let signature = Secret::stated(SECRET).expect("a secret").standard(id, seconds, body.as_bytes());
+    let signature = signature.expect("base64");
+    vec![("webhook-id", id.to_owned()), ("webhook-timestamp", seconds.to_string()), ("webhook-signature", signature)]
+}
+
+fn legacy(body: &str) -> Headers {
+    vec![("X-Partner-Signature", hex(body))]
+}
+
+/// Whether it is taken as a webhook that was not there before.
+async fn is_new(app: &App, headers: &Headers, body: &str) -> bool {
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    send(app, "/webhooks/partner/findyourwork", &headers, body).await.must_be(200).get("duplicate").is_none()
+}
+
+fn booked(reservation: &str) -> String {
+    WIRE.replace("RES-2026-001", reservation)
+}
+
+// d5, d2: a request that bears both kinds of signatures is one webhook, whichever of them it comes with first or again.
+story!(a_request_without_some_of_its_signatures_is_the_same_webhook, [SECRET_KEY], async |app: &App| {
+    register(app).await;
+    for (number, order) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].into_iter().enumerate() {
+        let (id, body) = (format!("msg_{number}"), booked(&format!("RES-{number}")));
+        let both = [standard(app, &id, &body), legacy(&body)].concat();
+        let forms = [both, standard(app, &id, &body), legacy(&body)];
+        let mut new = Vec::new();
+        for form in order.into_iter().chain(order) {
+            new.push(is_new(app, &forms[form], &body).await);
+        }
+        assert_eq!(new, [true, false, false, false, false, false], "{order:?}");
+    }
+    assert_eq!(app.get("/api/v1/webhooks/inbound/").await.must_be(200)["count"], 6);
+    app.drain().await;
+    assert_eq!(app.webhooks().len(), 6, "each takes effect once");
+});
+
+// d5: what is not signed makes no other webhook of it: blanks between the parts, an id beside the one that is signed.
+story!(what_is_not_signed_makes_no_other_webhook, [SECRET_KEY], async |app: &App| {
+    register(app).await;
+    let signed = vec![("X-HMAC-Signature", SORTED_HEX.to_owned())];
+    assert!(is_new(app, &signed, WIRE).await);
+    assert!(!is_new(app, &signed, &WIRE.replace(", \"", ",\n  \"")).await);
+    let body = booked("RES-SVIX");
+    let svix = |(name, value): (&'static str, String)| match name {
+        "webhook-id" => ("svix-id", value),
+        "webhook-timestamp" => ("svix-timestamp", value),
+        _ => ("svix-signature", value),
+    };
+    let svix: Headers = standard(app, "msg_svix", &body).into_iter().map(svix).collect();
+    assert!(is_new(app, &svix, &body).await);
+    for other in ["1", "2"] {
+        assert!(!is_new(app, &[svix.clone(), vec![("webhook-id", other.to_owned())]].concat(), &body).await);
+    }
+    let two = [svix, standard(app, "msg_other", &body)].concat();
+    let two: Vec<(&str, &str)> = two.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    send(app, "/webhooks/partner/findyourwork", &two, &body).await.must_be(401);
+    app.drain().await;
+});
+
+// d5: an id that is signed says what is one webhook: the same payload under two ids is two, another payload under the same id is one.
+story!(a_signed_id_tells_webhooks_apart, [SECRET_KEY], async |app: &App| {
+    register(app).await;
+    let body = booked("RES-TWICE");
+    for (id, is_expected) in [("a", true), ("b", true), ("a", false), ("b", false)] {
+        assert_eq!(is_new(app, &standard(app, id, &body), &body).await, is_expected, "{id}");
+    }
+    assert!(!is_new(app, &standard(app, "a", &booked("RES-ELSE")), &booked("RES-ELSE")).await);
+    assert!(!is_new(app, &legacy(&body), &body).await);
+    app.drain().await;
+});
+
+// d5: twenty at once, each with other headers of the same request; and the same payload under two ids.
+story!(twenty_at_once_with_mixed_headers_are_one, [SECRET_KEY], async |app: &App| {
+    register(app).await;
+    let (body, twice) = (&booked("RES-MIXED"), &booked("RES-MIXED-TWICE"));
+    let forms = |id: &str, body: &str| {
+        [[standard(app, id, body), legacy(body)].concat(), standard(app, id, body), legacy(body)]
+    };
+    let one = forms("msg_1", body);
+    let sending = (0..20).map(|number| is_new(app, &one[number % 3], body));
+    let new = futures::future::join_all(sending).await;
+    assert_eq!(new.into_iter().filter(|is_new| *is_new).count(), 1);
+    let two = [forms("msg_2", twice), forms("msg_3", twice)].concat();
+    let sending = (0..20).map(|number| is_new(app, &two[number % 6], twice));
+    let new = futures::future::join_all(sending).await;
+    assert_eq!(new.into_iter().filter(|is_new| *is_new).count(), 2);
+    app.drain().await;
+    assert_eq!(app.webhooks().len(), 3);
+});
+
 // d22: a good signature of a partner that is not active is a 403; a bad one stays a 401.
 story!(a_suspended_partner_is_not_heard, [SECRET_KEY], async |app: &App| {
     register(app).await;

@@ -1,5 +1,7 @@
 //! Endpoints: what staff change of them, and those that belong to no partner.
 
+use recado_kernel::audit::{self, AuditFilter};
+use recado_kernel::sql;
 use recado_sandbox::PartnerFault;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -123,6 +125,63 @@ story!(numbers_keep_their_digits, [SECRET_KEY], async |app: &App| {
     assert!(last.verdict.raw && last.verdict.standard, "{last:?}");
 });
 
+// d26: networks that are allowed to one endpoint are open to that one alone, whoever else is called there; who allowed them is on record.
+story!(
+    a_network_is_allowed_to_one_endpoint,
+    [SECRET_KEY, ("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "false"), ("WEBHOOK_RETRY_SCHEDULE", "60")],
+    async |app: &App| {
+        let url = |path: &str| format!("{}/{path}/", app.sandbox.partner.url());
+        let events = json!(["PartnerCreado"]);
+        let make = async |name: &str, url: String, networks: Value| {
+            let wish = json!({"name": name, "url": url, "events": events, "allowed_networks": networks});
+            app.post(ENDPOINTS, &wish).await
+        };
+        let refused = make("inside", url("inside"), json!([])).await.must_be(400);
+        assert!(refused["url"][0].as_str().is_some_and(|error| error.contains("allowed_networks")), "{refused}");
+        let many: Vec<String> = (0..21).map(|number| format!("10.{number}.0.0/16")).collect();
+        for wrong in [json!(["10.0.0.0/33"]), json!(["ñ"]), json!([1]), json!("10.0.0.0/8"), json!(many), json!([""])] {
+            let refused = make("inside", "https://example.com/".to_owned(), wrong.clone()).await.must_be(400);
+            assert!(refused.to_string().contains("allowed_networks"), "{wrong}: {refused}");
+        }
+        let made = make("inside", url("inside"), json!(["127.0.0.0/8"])).await.must_be(201);
+        assert_eq!(made["allowed_networks"], json!(["127.0.0.0/8"]));
+        let inside = made["id"].as_str().expect("an id");
+        let other = make("other", "https://example.com/".to_owned(), json!([])).await.must_be(201);
+        let other = other["id"].as_str().expect("an id");
+        // As if its name led there by now.
+        let mut session = app.begin().await;
+        sql!(run, &mut session, "update webhook_endpoints set url = $1 where name = 'other'", url("other"))
+            .expect("another URL");
+        session.commit().await.expect("it is committed");
+        app.post("/api/v1/partners", &json!({"nombre": "ABC", "email": "abc@example.com"})).await.must_be(201);
+        app.drain().await;
+        let paths: Vec<String> = app.webhooks().into_iter().map(|webhook| webhook.path).collect();
+        assert_eq!(paths, ["/inside/"], "the network of one is closed to the other");
+        let page = app.get(&format!("/api/v1/webhooks/deliveries/?endpoint_id={other}")).await.must_be(200);
+        assert!(page["results"][0]["reason"].as_str().is_some_and(|why| why.contains("https://")), "{page}");
+
+        // Allowed now, and what waited goes out at once.
+        app.patch(&format!("{ENDPOINTS}{other}/"), &json!({"allowed_networks": [" 127.0.0.1 "]})).await.must_be(200);
+        app.drain().await;
+        assert_eq!(app.webhooks().len(), 2);
+        let closed = app.patch(&format!("{ENDPOINTS}{other}/"), &json!({"allowed_networks": []})).await.must_be(400);
+        assert!(closed["allowed_networks"].is_array(), "its URL would lead nowhere: {closed}");
+        let metadata = json!({"url": "http://169.254.169.254/", "allowed_networks": ["169.254.0.0/16"]});
+        assert!(app.patch(&format!("{ENDPOINTS}{other}/"), &metadata).await.must_be(400)["url"].is_array());
+        let exact = json!({"url": "http://169.254.10.7/", "allowed_networks": ["169.254.10.7"]});
+        app.patch(&format!("{ENDPOINTS}{other}/"), &exact).await.must_be(200);
+        let back = json!({"url": "https://example.com/", "allowed_networks": null});
+        assert_eq!(app.patch(&format!("{ENDPOINTS}{other}/"), &back).await.must_be(200)["allowed_networks"], json!([]));
+
+        let filter = AuditFilter { action: Some("allow_networks".to_owned()), ..AuditFilter::default() };
+        let log = audit::page(&mut app.begin().await, &filter, None, 100).await.expect("the log is read");
+        assert_eq!(log.iter().filter(|entry| entry.subject == other).count(), 3, "{log:?}");
+        let first = log.iter().find(|entry| entry.subject == inside).expect("it is on record");
+        assert_eq!(first.after.as_ref().map(|after| &after.0), Some(&json!({"allowed_networks": ["127.0.0.0/8"]})));
+        app.leave_work();
+    }
+);
+
 // What an operator does without HTTP: count first, then send again; a new secret, shown once.
 story!(the_command_line_replays_and_rotates, [SECRET_KEY], async |app: &App| {
     app.live_now();
@@ -160,6 +219,40 @@ story!(the_command_line_replays_and_rotates, [SECRET_KEY], async |app: &App| {
     tell(app, "{}").await;
     let last = app.webhooks().pop().expect("it is sent");
     assert!(last.verdict.raw && last.verdict.standard, "{last:?}");
+    assert!(run(&["partners", "show", "findyourwork"]).await.contains("FindyourWork"));
+});
+
+// d26: a network for one endpoint, on the command line.
+story!(the_command_line_allows_a_network, [SECRET_KEY], async |app: &App| {
+    app.live_now();
+    register(app).await;
+    let run = async |arguments: &[&str]| {
+        app.program("recado", &[SECRET_KEY]).args(arguments).output().await.expect("the program runs")
+    };
+    let allow = ["webhooks", "allow", "--partner", "findyourwork"];
+    for (rest, word) in [
+        (&["10.0.0.0/33"][..], "10.0.0.0/33 is no network"),
+        (&[][..], "NETWORK"),
+        (&["10.0.0.0/8", "--none"][..], "--none"),
+        (&["10.0.0.0/8", "--endpoint", "019bdbcf-fe40-75dd-bbba-d47b565d92a4"][..], "--endpoint"),
+    ] {
+        let output = run(&[&allow[..], rest].concat()).await;
+        assert!(!output.status.success() && errors(&output).contains(word), "{rest:?}: {}", errors(&output));
+    }
+    let unknown = run(&["webhooks", "allow", "--partner", "nobody", "10.0.0.0/8"]).await;
+    assert!(errors(&unknown).contains("recado partners list"), "{}", errors(&unknown));
+    let allowed = run(&[&allow[..], &["10.20.0.0/16", "10.30.0.7"]].concat()).await;
+    assert!(words(&allowed).contains("10.20.0.0/16 10.30.0.7"), "{}{}", words(&allowed), errors(&allowed));
+    let listed = words(&run(&["--json", "webhooks", "endpoints"]).await);
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed[0]["allowed_networks"], json!(["10.20.0.0/16", "10.30.0.7"]));
+    assert!(words(&run(&["webhooks", "endpoints", "--search", "findyour"]).await).contains("10.30.0.7"));
+    let none = run(&[&allow[..], &["--none"]].concat()).await;
+    assert!(none.status.success(), "{}", errors(&none));
+    let filter = AuditFilter { action: Some("allow_networks".to_owned()), ..AuditFilter::default() };
+    let log = audit::page(&mut app.begin().await, &filter, None, 100).await.expect("the log is read");
+    assert!(log.len() == 2 && log.iter().all(|entry| entry.actor == "recado webhooks allow"), "{log:?}");
+    app.leave_work();
 });
 
 // What the operator watches: outcomes, durations and circuits by name, without URLs and secrets.

@@ -102,7 +102,6 @@ async fn take(api: &Api, reference: Option<String>, body: &RawBody) -> Result<ax
         event_type: event_type.clone(),
         body: text,
         dialect,
-        webhook_id: body.headers.get("webhook-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
     };
     let mut session = api.context.db.begin().await?;
     let kept = inbound::keep(&mut session, &event, now).await?;

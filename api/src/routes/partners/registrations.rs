@@ -39,7 +39,7 @@ const FINDYOURWORK_URL: &str = "http://localhost:8000/webhooks/partner/";
 const FINDYOURWORK_EMAIL: &str = "dev@findyourwork.com";
 
 /// The longest URL, in bytes; the most events, and the longest name of one, in characters.
-const LONGEST_URL: usize = 2_048;
+pub(crate) const LONGEST_URL: usize = 2_048;
 const MOST_EVENTS: usize = 100;
 pub(super) const LONGEST_EVENT: usize = 100;
 

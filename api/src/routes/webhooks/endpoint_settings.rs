@@ -11,7 +11,7 @@ use recado_kernel::audit::{self, Act};
 use recado_kernel::db::Session;
 use recado_kernel::fields::check_text;
 use recado_kernel::ids::Id;
-use recado_kernel::outbound::check_url;
+use recado_kernel::outbound::{OutboundError, Reach};
 use recado_partners::connections::{self, Connection};
 use recado_partners::registration;
 use recado_partners::system;
@@ -33,7 +33,7 @@ use crate::extract::body::{Changes, Form, Json};
 use crate::extract::fields::{Field, Fields, Verbatim, choice};
 use crate::extract::path::Segment;
 use crate::problem::{Conflict, Problem};
-use crate::routes::partners::registrations::{Errors, WebhookUrl, check_events, check_secret, key};
+use crate::routes::partners::registrations::{Errors, LONGEST_URL, check_events, check_secret, key};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
@@ -89,6 +89,8 @@ async fn create(
     };
     let mut session = api.context.db.begin().await?;
     endpoints::insert(&mut session, Sealer(key(&api)?), &new, now).await?;
+    let made = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
+    endpoints::allow_networks(&mut session, &made, &settings.allowed_networks, &may.actor(), now).await?;
     let endpoint = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let act = Act::new("create", ENDPOINT, id).made(json!({ "name": endpoint.name, "site": operations::site(&endpoint.url) }));
     audit::write(&mut session, &may.actor(), &act, now).await?;
@@ -128,6 +130,8 @@ async fn change(
     written.check(errors);
     let settings = written.finish()?;
     operations::change(&mut session, &before, &settings.change(), &may.actor(), now).await?;
+    let opened =
+        endpoints::allow_networks(&mut session, &before, &settings.allowed_networks, &may.actor(), now).await?;
     if let Some(headers) = &settings.headers {
         endpoints::set_headers(&mut session, Sealer(key(&api)?), id, headers).await?;
     }
@@ -137,7 +141,7 @@ async fn change(
         let tolerance = settings.inbound_tolerance_seconds.map(i64::from);
         connections::set_rules(&mut session, connection.partner.id, settings.inbound_strict_raw, tolerance).await?;
     }
-    let moved = settings.url != before.url && before.status == Status::Active;
+    let moved = (opened || settings.url != before.url) && before.status == Status::Active;
     let rings = if moved { deliveries::resume(&mut session, id, now).await? } else { Vec::new() };
     let changed = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     session.commit().await?;
@@ -278,6 +282,10 @@ struct EndpointWrite {
     /// Who is told when it is disabled; null: no one.
     #[schema(max_length = 254)]
     owner_email: Option<String>,
+    /// Networks in which this endpoint alone may be, besides those of OUTBOUND_ALLOWED_NETWORKS: addresses or networks. A
+    /// link-local address or a metadata service counts only when it is written alone.
+    #[schema(max_items = 20, examples(json!(["10.20.0.0/16"])))]
+    allowed_networks: Option<Vec<String>>,
     /// Of a partner: it may sign only the bytes that it sends, and no other form of the payload.
     inbound_strict_raw: Option<bool>,
     /// Of a partner: how far the time that it signs may lie from our clock, in seconds; 0 for any. Null:
@@ -302,6 +310,7 @@ struct Settings {
     concurrency: i32,
     rate_per_minute: Option<i32>,
     owner_email: Option<String>,
+    allowed_networks: Vec<String>,
     inbound_strict_raw: bool,
     inbound_tolerance_seconds: Option<i32>,
 }
@@ -322,6 +331,7 @@ impl Default for Settings {
             concurrency: USUAL_CONCURRENCY,
             rate_per_minute: None,
             owner_email: None,
+            allowed_networks: Vec::new(),
             inbound_strict_raw: false,
             inbound_tolerance_seconds: None,
         }
@@ -334,7 +344,7 @@ impl Form for Settings {
     fn fill(&mut self, fields: &mut Fields) {
         fields.set("name", &mut self.name);
         if fields.has("url") {
-            self.url = fields.required::<WebhookUrl>("url").0;
+            self.url = fields.required::<String>("url").trim().to_owned();
         }
         if fields.has("events") {
             self.events = fields.mandatory("events").or(self.events.take());
@@ -356,6 +366,9 @@ impl Form for Settings {
         fields.set("concurrency", &mut self.concurrency);
         fields.set_nullable("rate_per_minute", &mut self.rate_per_minute);
         fields.set_clearable("owner_email", &mut self.owner_email);
+        if fields.has("allowed_networks") {
+            self.allowed_networks = fields.optional("allowed_networks").unwrap_or_default();
+        }
         fields.set("inbound_strict_raw", &mut self.inbound_strict_raw);
         fields.set_nullable("inbound_tolerance_seconds", &mut self.inbound_tolerance_seconds);
     }
@@ -378,6 +391,7 @@ impl Settings {
             concurrency: endpoint.concurrency,
             rate_per_minute: endpoint.rate_per_minute,
             owner_email: endpoint.owner_email.clone(),
+            allowed_networks: endpoint.allowed_networks().to_vec(),
             inbound_strict_raw: connection.is_some_and(|connection| connection.strict_raw),
             inbound_tolerance_seconds: tolerance.and_then(|seconds| i32::try_from(seconds).ok()),
         }
@@ -393,10 +407,18 @@ impl Settings {
         check_text(&mut errors, "name", Some(&self.name), 255);
         let is_environments = before.is_some_and(|before| before.system != system::NAME);
         let url_changes = before.is_none_or(|before| before.url != self.url);
+        let reach_changes = before.is_some_and(|before| before.allowed_networks() != self.allowed_networks);
+        let reach = self.reach(&mut errors, api.context.config.reach_of_webhooks());
         if url_changes && is_environments {
             errors.push(("url", "La fija COMERCIAL_WEBHOOK_URL en el entorno.".to_owned()));
-        } else if url_changes && let Err(error) = check_url(&self.url, api.context.config.allow_private_networks) {
-            errors.push(("url", error.in_spanish().to_owned()));
+        } else if self.url.len() > LONGEST_URL {
+            errors.push(("url", format!("La URL tiene más de {LONGEST_URL} bytes.")));
+        } else if let Err(error) = reach.check_url(&self.url) {
+            match (url_changes, reach_changes) {
+                (true, _) => errors.push(("url", unreachable_for(&error))),
+                (false, true) => errors.push(("allowed_networks", format!("{} {}", self.url, unreachable_for(&error)))),
+                (false, false) => {}
+            }
         }
         if is_environments && self.headers.is_some() {
             errors.push(("headers", "Los fija COMERCIAL_WEBHOOK_TOKEN en el entorno.".to_owned()));
@@ -415,6 +437,22 @@ impl Settings {
             }
         };
         errors
+    }
+
+    /// How far its requests may go: as far as the installation's, and into its own networks.
+    fn reach(&mut self, errors: &mut Errors, mut installation: Reach) -> Reach {
+        self.allowed_networks = self.allowed_networks.iter().map(|network| network.trim().to_owned()).collect();
+        self.allowed_networks.dedup();
+        if self.allowed_networks.len() > MOST_NETWORKS {
+            errors.push(("allowed_networks", format!("Son más de {MOST_NETWORKS} redes.")));
+        }
+        for network in &self.allowed_networks {
+            match network.parse() {
+                Ok(network) => installation.networks.push(network),
+                Err(_) => errors.push(("allowed_networks", not_a_network(network))),
+            }
+        }
+        installation
     }
 
     fn check_signing(&self, errors: &mut Errors) {
@@ -471,6 +509,26 @@ impl Settings {
             rate_per_minute: self.rate_per_minute,
             owner_email: self.owner_email.clone(),
         }
+    }
+}
+
+/// Networks that one endpoint may have.
+const MOST_NETWORKS: usize = 20;
+
+fn not_a_network(text: &str) -> String {
+    let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    format!("\"{shown}\" no es una red; escriba una dirección o una red, p. ej. 10.20.0.0/16.")
+}
+
+/// Why a URL is not reached, with the remedy that this place has.
+fn unreachable_for(error: &OutboundError) -> String {
+    let words = error.in_spanish();
+    match error {
+        OutboundError::NotPublic | OutboundError::NotHttps => {
+            format!("{words} Para este endpoint solo, permita su red en allowed_networks.")
+        }
+        OutboundError::Forbidden => format!("{words} Solo si esa misma dirección está en allowed_networks."),
+        OutboundError::NotAUrl | OutboundError::Credentials => words.to_owned(),
     }
 }
 

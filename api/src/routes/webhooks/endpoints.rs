@@ -215,6 +215,8 @@ pub(crate) struct EndpointView {
     has_headers: bool,
     /// Who is told when it is disabled.
     owner_email: Option<String>,
+    /// Networks in which it may be besides those of the installation.
+    allowed_networks: Vec<String>,
     /// How it took them.
     health: HealthView,
     /// When it was registered.
@@ -245,10 +247,11 @@ struct HealthView {
 
 impl From<Endpoint> for EndpointView {
     fn from(endpoint: Endpoint) -> Self {
-        let has_headers = endpoint.has_headers();
+        let (has_headers, allowed_networks) = (endpoint.has_headers(), endpoint.allowed_networks().to_vec());
         let health = endpoint.health;
         Self {
             has_headers,
+            allowed_networks,
             owner_email: endpoint.owner_email,
             id: endpoint.id,
             system: endpoint.system,

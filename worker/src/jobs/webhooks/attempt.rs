@@ -7,13 +7,13 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_webhooks::deliveries::Delivery;
 use recado_webhooks::deliveries::attempts::Attempt;
-use recado_webhooks::endpoints::{Endpoint, Sealer};
+use recado_webhooks::endpoints::Endpoint;
 use recado_webhooks::retry::Reception;
 use recado_webhooks::signature;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 
-use super::Sender;
+use super::target::{Means, Target};
 use crate::outbound;
 
 /// How much of an answer is read and kept, in bytes.
@@ -26,20 +26,19 @@ pub(super) struct Tried {
 }
 
 /// A request, ready to be sent.
-struct Request {
+struct Request<'t> {
+    means: &'t Means,
     headers: Vec<(String, String)>,
-    /// Names of headers whose values are secret.
-    secret: Vec<String>,
     body: String,
 }
 
 /// Calls the endpoint once.
-pub(super) async fn make(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, now: Timestamp) -> Tried {
+pub(super) async fn make(delivery: &Delivery, target: &Target, now: Timestamp) -> Tried {
     let began = Instant::now();
-    let (reception, response, headers) = match prepare(sender, delivery, endpoint, now) {
+    let (reception, response, headers) = match prepare(delivery, target, now) {
         Ok(request) => {
             let headers = request.shown();
-            let (reception, response) = call(sender, endpoint, request, now).await;
+            let (reception, response) = call(&target.endpoint, request, now).await;
             (reception, response, headers)
         }
         Err(reason) => (Reception::Impossible(reason), None, Value::Object(Map::new())),
@@ -62,20 +61,14 @@ pub(super) async fn make(sender: &Sender, delivery: &Delivery, endpoint: &Endpoi
     Tried { reception, attempt }
 }
 
-/// Signs. What is wrong here is ours or the partner's to mend, and said so.
-fn prepare(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, now: Timestamp) -> Result<Request, String> {
-    let config = &sender.context.config;
-    sender.outside.check_url(&endpoint.url).map_err(|error| error.to_string())?;
-    let key = config.secret_key.as_ref().ok_or("SECRET_KEY is not set, so its secret cannot be read")?;
-    let sealer = Sealer(key);
-    let secrets = endpoint.secrets(sealer, now).map_err(|error| format!("its secret cannot be read: {error}"))?;
-    let own = endpoint.headers(sealer).map_err(|error| format!("its headers cannot be read: {error}"))?;
+/// Signs.
+fn prepare<'t>(delivery: &Delivery, target: &'t Target, now: Timestamp) -> Result<Request<'t>, String> {
+    let means = target.means.as_ref().map_err(Clone::clone)?;
     let body = delivery.body.clone().ok_or("its body was deleted after its retention")?;
     let id = delivery.message_id.to_string();
-    let mut headers = signature::headers(&secrets, &endpoint.profile(), &id, now, body.as_bytes());
-    let secret = own.keys().filter(|name| is_secret(name)).cloned().collect();
-    headers.extend(own);
-    Ok(Request { headers, secret, body })
+    let mut headers = signature::headers(&means.secrets, &means.profile, &id, now, body.as_bytes());
+    headers.extend(means.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    Ok(Request { means, headers, body })
 }
 
 /// Whether the value of a header of this name is not shown.
@@ -84,20 +77,21 @@ fn is_secret(name: &str) -> bool {
     ["token", "secret", "key", "password", "authorization", "cookie"].iter().any(|word| name.contains(word))
 }
 
-impl Request {
+impl Request<'_> {
     /// The headers as they are recorded.
     fn shown(&self) -> Value {
         let shown = |(name, value): &(String, String)| {
-            let value = if self.secret.contains(name) { "***" } else { value.as_str() };
-            (name.clone(), Value::from(value))
+            let is_masked = is_secret(name) && self.means.headers.contains_key(name);
+            (name.clone(), Value::from(if is_masked { "***" } else { value.as_str() }))
         };
         Value::Object(self.headers.iter().map(shown).collect::<Map<_, _>>())
     }
 }
 
-async fn call(sender: &Sender, endpoint: &Endpoint, request: Request, now: Timestamp) -> (Reception, Option<String>) {
+async fn call(endpoint: &Endpoint, request: Request<'_>, now: Timestamp) -> (Reception, Option<String>) {
+    let Means { caller, url, .. } = request.means;
     let mut call =
-        sender.client.post(&endpoint.url).timeout(endpoint.timeout()).header(CONTENT_TYPE, "application/json");
+        caller.client.post(url.clone()).timeout(endpoint.timeout()).header(CONTENT_TYPE, "application/json");
     for (name, value) in &request.headers {
         call = call.header(name, value);
     }

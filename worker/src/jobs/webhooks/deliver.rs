@@ -27,12 +27,14 @@ use serde_json::json;
 
 use super::Sender;
 use super::attempt::{self, Tried};
+use super::callers::Callers;
 use super::effects::{Sent, WebhookRows};
 use super::gate::Entered;
+use super::target::Target;
 use crate::registry::{Effects, JobError, Outcome};
 
 /// Loads deliveries with their endpoints; claims that run at the same time share the statements.
-pub(super) type Loaded = Group<Id, Result<Option<(Delivery, Arc<Endpoint>)>, Arc<db::Error>>>;
+pub(super) type Loaded = Group<Id, Result<Option<(Delivery, Arc<Target>)>, Arc<db::Error>>>;
 
 /// The most deliveries that share the statements.
 const LARGEST_BATCH: usize = 500;
@@ -40,11 +42,12 @@ const LARGEST_BATCH: usize = 500;
 /// A paused endpoint is looked at again after this long; resuming it wakes its deliveries at once.
 const PAUSED_WAIT: Duration = Duration::from_secs(60 * 60);
 
-pub(super) fn load_together(context: Context) -> Loaded {
+pub(super) fn load_together(context: Context, callers: Callers) -> Loaded {
+    let callers = Arc::new(callers);
     Group::spawn(LARGEST_BATCH, move |ids: Arc<Vec<Id>>| {
-        let context = context.clone();
+        let (context, callers) = (context.clone(), callers.clone());
         async move {
-            match load(&context, &ids).await {
+            match load(&context, &callers, &ids).await {
                 Ok(mut found) => ids.iter().map(|id| Ok(found.remove(id))).collect(),
                 Err(error) => {
                     let error = Arc::new(error);
@@ -55,39 +58,45 @@ pub(super) fn load_together(context: Context) -> Loaded {
     })
 }
 
-async fn load(context: &Context, ids: &[Id]) -> db::Result<HashMap<Id, (Delivery, Arc<Endpoint>)>> {
+async fn load(
+    context: &Context,
+    callers: &Callers,
+    ids: &[Id],
+) -> db::Result<HashMap<Id, (Delivery, Arc<Target>)>> {
     let mut session = context.db.read().await?;
     let deliveries = deliveries::all(&mut session, ids).await?;
     let mut needed: Vec<Id> = deliveries.iter().map(|delivery| delivery.endpoint_id).collect();
     needed.sort_unstable();
     needed.dedup();
     let endpoints = endpoints::all(&mut session, &needed).await?;
-    let endpoints: HashMap<Id, Arc<Endpoint>> = endpoints.into_iter().map(|one| (one.id, Arc::new(one))).collect();
+    let (key, now) = (context.config.secret_key.as_ref(), context.clock.now());
+    let target = |endpoint: Endpoint| (endpoint.id, Arc::new(Target::new(endpoint, callers, key, now)));
+    let targets: HashMap<Id, Arc<Target>> = endpoints.into_iter().map(target).collect();
     let pairs = deliveries.into_iter().filter_map(|delivery| {
-        let endpoint = endpoints.get(&delivery.endpoint_id)?.clone();
-        Some((delivery.id, (delivery, endpoint)))
+        let target = targets.get(&delivery.endpoint_id)?.clone();
+        Some((delivery.id, (delivery, target)))
     });
     Ok(pairs.collect())
 }
 
 pub(super) async fn deliver(sender: Arc<Sender>, task: Arc<Claimed>, _: DeliverWebhook) -> Result<Effects, JobError> {
-    let Some((delivery, endpoint)) = sender.loaded.call(task.id).await?? else {
+    let Some((delivery, target)) = sender.loaded.call(task.id).await?? else {
         return Err(JobError::fail("its delivery or its endpoint no longer exists"));
     };
     if delivery.status != Status::Pending {
         return Ok(Outcome::Done(json!({ "status": delivery.status })).into());
     }
-    let now = sender.context.clock.now();
-    let entered = match may_go(&sender, &delivery, &endpoint, now).await {
+    let (now, endpoint) = (sender.context.clock.now(), &target.endpoint);
+    let entered = match may_go(&sender, &delivery, endpoint, now).await {
         Ok(entered) => entered,
         Err(Wait { until, because }) => return Ok(later(&delivery, until, because).into()),
     };
     if endpoint.status == endpoints::Status::Disabled {
         return Ok(stopped(&delivery, now).into());
     }
-    let tried = attempt::make(&sender, &delivery, &endpoint, now).await;
+    let tried = attempt::make(&delivery, &target, now).await;
     drop(entered);
-    Ok(follow(&sender, &delivery, &endpoint, tried).into())
+    Ok(follow(&sender, &delivery, endpoint, tried).into())
 }
 
 /// It does not go yet.
