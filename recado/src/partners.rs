@@ -42,7 +42,9 @@ pub(crate) enum Command {
     )]
     List(List),
     /// Show a partner with its integrations and who decided what about its verification
-    #[command(after_help = "Examples:\n  recado partners show findyourwork\n  recado partners show 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a")]
+    #[command(
+        after_help = "Examples:\n  recado partners show findyourwork\n  recado partners show 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a"
+    )]
     Show {
         /// Its id in the registry, its slug, or its partner_id
         partner: String,
@@ -208,7 +210,8 @@ async fn rotate(context: &Context, partner: &str, json: bool) -> Outcome {
     if connection.partner.status == Status::Deleted {
         return Err(format!("{} was deleted", connection.partner.name).into());
     }
-    let secret = registration::rotate(&mut session, &connection, key, &Actor::command("recado partners rotate"), now).await?;
+    let secret =
+        registration::rotate(&mut session, &connection, key, &Actor::command("recado partners rotate"), now).await?;
     session.commit().await?;
     let secret = secret.text().expose_secret();
     if json {

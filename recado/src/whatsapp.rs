@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use recado_conversations::bridge::{Bridge, Failure, Target};
 use recado_conversations::chats::listing::{self, Counts};
 use recado_conversations::operations;
+use recado_conversations::pacing::Pacing;
 use recado_conversations::sessions::{self, BRIDGE, Opinion, Status, WhatsappSession};
 use recado_conversations::sync::runs::{self, Run, What};
 use recado_conversations::sync::{Followed, Histories};

@@ -102,15 +102,15 @@ mod console {
     mod access;
     mod browser;
     mod codes;
-    mod failures;
-    mod notifications;
     mod dry_run;
+    mod failures;
     mod inbox;
     mod matrix;
+    mod notifications;
     mod queues;
     mod schedules;
-    mod settings;
     mod search;
+    mod settings;
     mod tasks;
     mod templates;
     mod today;

@@ -395,7 +395,8 @@ pub(crate) async fn replay_many(
     }
     check_active(&endpoint)?;
     let actor = Actor::command("recado webhooks replay");
-    let (id, rings) = operations::replay_many(&mut session, endpoint_id, &conditions, &actor, context.clock.now()).await?;
+    let (id, rings) =
+        operations::replay_many(&mut session, endpoint_id, &conditions, &actor, context.clock.now()).await?;
     session.commit().await?;
     context.ring(&rings).await;
     if !json {

@@ -1,8 +1,8 @@
 //! The systems of this program, on one page: all its processes agree on them. What looks at all of them at once stands here too.
 
 pub mod diagnosis;
-pub mod search;
 pub mod erasure;
+pub mod search;
 
 use recado_conversations::system::CONVERSATIONS;
 use recado_crm::system::CRM;

@@ -139,7 +139,8 @@ story!(
         let refused = make("inside", url("inside"), json!([])).await.must_be(400);
         assert!(refused["url"][0].as_str().is_some_and(|error| error.contains("allowed_networks")), "{refused}");
         let many: Vec<String> = (0..21).map(|number| format!("10.{number}.0.0/16")).collect();
-        for wrong in [json!(["10.0.0.0/33"]), json!(["ñ"]), json!([1]), json!("10.0.0.0/8"), json!(many), json!([""])] {
+        for wrong in [json!(["10.0.0.0/33"]), json!(["ñ"]), json!([1]), json!("10.0.0.0/8"), json!(many), json!([""])]
+        {
             let refused = make("inside", "https://example.com/".to_owned(), wrong.clone()).await.must_be(400);
             assert!(refused.to_string().contains("allowed_networks"), "{wrong}: {refused}");
         }

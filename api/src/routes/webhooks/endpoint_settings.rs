@@ -92,7 +92,8 @@ async fn create(
     let made = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     endpoints::allow_networks(&mut session, &made, &settings.allowed_networks, &may.actor(), now).await?;
     let endpoint = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let act = Act::new("create", ENDPOINT, id).made(json!({ "name": endpoint.name, "site": operations::site(&endpoint.url) }));
+    let act = Act::new("create", ENDPOINT, id)
+        .made(json!({ "name": endpoint.name, "site": operations::site(&endpoint.url) }));
     audit::write(&mut session, &may.actor(), &act, now).await?;
     session.commit().await?;
     let secret = secret.text().expose_secret().to_owned();
