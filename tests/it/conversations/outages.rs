@@ -43,7 +43,7 @@ struct Product {
 }
 
 impl Product {
-    async fn start(app: &App, pair: Pair) -> Self {
+    fn start(app: &App, pair: Pair) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
         let mut settings: Vec<(String, String)> =
             QUICK.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -134,7 +134,7 @@ async fn storm(pair: Pair) {
         codes.push(issue(&app).await);
     }
     let told = told(&app, &codes);
-    let mut product = Product::start(&app, pair).await;
+    let mut product = Product::start(&app, pair);
     // Each once, twice or three times, in rounds; the second and the third come while the first is under way.
     let rounds = |from: usize, to: usize| {
         let part = told[from..to].iter().enumerate();
@@ -193,12 +193,12 @@ mod a_storm_takes_effect_once {
 
     #[tokio::test]
     async fn postgres_redis() {
-        storm(Pair::PostgresRedis).await;
+        Box::pin(storm(Pair::PostgresRedis)).await;
     }
 
     #[tokio::test]
     async fn embedded() {
-        storm(Pair::Embedded).await;
+        Box::pin(storm(Pair::Embedded)).await;
     }
 }
 
