@@ -126,7 +126,9 @@ async fn count(app: &App, text: &'static str) -> i64 {
     count.expect("a count").0
 }
 
-async fn storm(pair: Pair) {
+// S003-24: a storm of 2,000 messages with duplicates while Redis is flushed and a worker is killed: every message once, every code one
+// request, every operator told once.
+async fn storm_takes_effect_once(pair: Pair) {
     let app = App::start_at(pair, &QUICK, Clock::system()).await;
     know_told_experience(&app).await;
     let mut codes = Vec::new();
@@ -186,19 +188,17 @@ async fn storm(pair: Pair) {
     app.finish().await;
 }
 
-// S003-24: a storm of 2,000 messages with duplicates while Redis is flushed and a worker is killed: every message once, every code one
-// request, every operator told once.
 mod a_storm_takes_effect_once {
     use super::*;
 
     #[tokio::test]
     async fn postgres_redis() {
-        Box::pin(storm(Pair::PostgresRedis)).await;
+        Box::pin(storm_takes_effect_once(Pair::PostgresRedis)).await;
     }
 
     #[tokio::test]
     async fn embedded() {
-        Box::pin(storm(Pair::Embedded)).await;
+        Box::pin(storm_takes_effect_once(Pair::Embedded)).await;
     }
 }
 
