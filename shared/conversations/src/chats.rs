@@ -127,25 +127,32 @@ struct Held {
 /// messages between chats or counts them holds the chats first, all in the order of our ids: so nothing is counted in a chat that
 /// becomes another's at the same moment, and two who hold the same chats do not wait for each other.
 pub(crate) async fn hold(session: &mut Session, chat_ids: &[&str]) -> Result<HashMap<String, Place>> {
-    loop {
-        let held: Vec<Held> = sql!(all Held, session,
-            "select id, chat_id, merged_into from whatsapp_chats
-             where id in (select id from whatsapp_chats where chat_id = any($1)
-                          union all
-                          select merged_into from whatsapp_chats where chat_id = any($1) and merged_into is not null)
-             order by id for update",
-            Texts(chat_ids)
-        )?;
-        let by_id: HashMap<Id, &str> = held.iter().map(|chat| (chat.id, chat.chat_id.as_str())).collect();
-        // A chat that became another's while we waited for it leads to one that is not held yet; the next look finds both.
-        if held.iter().all(|chat| chat.merged_into.is_none_or(|into| by_id.contains_key(&into))) {
-            let place = |chat: &Held| Place {
-                id: chat.merged_into.unwrap_or(chat.id),
-                merged_chat_id: chat.merged_into.and_then(|into| by_id.get(&into)).map(|id| (*id).to_owned()),
-            };
-            return Ok(held.iter().map(|chat| (chat.chat_id.clone(), place(chat))).collect());
-        }
+    let mut held = look_and_hold(session, chat_ids).await?;
+    // A chat that became another's while we waited for it leads to one that is not held yet; the next look finds both.
+    if held.iter().any(|chat| chat.merged_into.is_some_and(|into| !held.iter().any(|other| other.id == into))) {
+        held = look_and_hold(session, chat_ids).await?;
     }
+    let by_id: HashMap<Id, &str> = held.iter().map(|chat| (chat.id, chat.chat_id.as_str())).collect();
+    let place = |chat: &Held| {
+        // One that leads to a chat that was deleted stands for itself.
+        let into = chat.merged_into.filter(|into| by_id.contains_key(into));
+        Place {
+            id: into.unwrap_or(chat.id),
+            merged_chat_id: into.and_then(|into| by_id.get(&into)).map(|id| (*id).to_owned()),
+        }
+    };
+    Ok(held.iter().map(|chat| (chat.chat_id.clone(), place(chat))).collect())
+}
+
+async fn look_and_hold(session: &mut Session, chat_ids: &[&str]) -> Result<Vec<Held>> {
+    sql!(all Held, session,
+        "select id, chat_id, merged_into from whatsapp_chats
+         where id in (select id from whatsapp_chats where chat_id = any($1)
+                      union all
+                      select merged_into from whatsapp_chats where chat_id = any($1) and merged_into is not null)
+         order by id for update",
+        Texts(chat_ids)
+    )
 }
 
 /// What new messages change in their chat.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use recado_conversations::jobs::WatchSession;
 use recado_kernel::telemetry;
-use recado_sandbox::BridgeFault;
+use recado_sandbox::{BridgeFault, Webhook};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -180,11 +180,8 @@ story!(what_becomes_of_a_session_is_told_to_endpoints, [SECRET_KEY, ALERT], asyn
         let body = json!({"partner_name": name, "webhook_url": url(path), "events": events, "contact_email": "dev@example.com"});
         app.post("/partners/register", &body).await.must_be(201);
     }
-    let told = || {
-        let told: Vec<Value> =
-            app.webhooks().iter().filter(|one| one.path == "/turno/").map(|one| one.json()).collect();
-        told
-    };
+    let told =
+        || -> Vec<Value> { app.webhooks().iter().filter(|one| one.path == "/turno/").map(Webhook::json).collect() };
     let types =
         || told().iter().map(|event| event["event_type"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
     let health = async || app.get(HEALTH).await;

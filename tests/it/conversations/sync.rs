@@ -76,7 +76,7 @@ story!(a_long_history_is_fetched_as_far_as_it_is_asked_for, async |app| {
     assert_eq!(app.synced(&chat, json!({})).await["result"], json!({"created": 990, "updated": 0, "total": 1000}));
 });
 
-// The histories of all chats: how far they are is seen while they run, and what was cut off goes on where it was.
+// S003-21: the histories of all chats: how far they are is seen while they run, and what was cut off goes on where it was.
 story!(histories_go_on_where_they_were_cut_off, async |app| {
     app.sandbox.bridge.fill(6, 30);
     app.sandbox.bridge.misbehave_for("593970000003@c.us", BridgeFault::status(500));
@@ -103,7 +103,7 @@ story!(histories_go_on_where_they_were_cut_off, async |app| {
     app.post(HISTORIES, &json!({"limit": 0})).await.must_be(400);
 });
 
-// A command that is killed in the midst of it: its progress was seen, and the next one goes on there.
+// S003-21: a command that is killed in the midst of it: its progress was seen, and the next one goes on there.
 story!(a_command_that_is_killed_goes_on, async |app| {
     app.live_now();
     app.sandbox.bridge.fill(8, 10);
