@@ -340,7 +340,8 @@ fn event_of(form: &mut Form, wrong_json: &str) -> Event {
     }
     if let Some(text) = form.optional("context") {
         match serde_json::from_str(&text) {
-            Ok(Value::Object(more)) => context.extend(more),
+            // No database keeps a NUL, however it is written.
+            Ok(Value::Object(more)) if !text.contains("\\u0000") => context.extend(more),
             _ => form.add_error("context", wrong_json),
         }
     }
