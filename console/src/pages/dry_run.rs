@@ -116,8 +116,13 @@ struct Message {
 pub(crate) async fn show(may: May<Look>, State(console): State<Arc<Console>>, form: Form) -> Result<Response, Failure> {
     let is_empty = form.value("event_type").is_empty();
     let form = if is_empty { sample_form(&console) } else { form };
-    let runs = !is_empty && form.optional("customer_id").is_some();
+    let runs = form.optional("customer_id").is_some();
     let (page, _) = decide(&console, &may, form, runs).await?;
+    if is_empty && page.result.is_none() {
+        // The example's customer is not known here: that is no mistake of the person who opens the page.
+        let (page, _) = decide(&console, &may, sample_form(&console), false).await?;
+        return html(&page);
+    }
     html(&page)
 }
 
@@ -335,7 +340,8 @@ fn event_of(form: &mut Form, wrong_json: &str) -> Event {
     }
     if let Some(text) = form.optional("context") {
         match serde_json::from_str(&text) {
-            Ok(Value::Object(more)) => context.extend(more),
+            // No database keeps a NUL, however it is written.
+            Ok(Value::Object(more)) if !text.contains("\\u0000") => context.extend(more),
             _ => form.add_error("context", wrong_json),
         }
     }

@@ -82,7 +82,8 @@ impl FromStr for Group {
     type Err = NoGroup;
 
     fn from_str(text: &str) -> Result<Self, NoGroup> {
-        let (channel, rest) = text.split_once(':').ok_or(NoGroup)?;
+        // No database keeps a NUL in a text, so nothing has one.
+        let (channel, rest) = text.split_once(':').filter(|_| !text.contains('\0')).ok_or(NoGroup)?;
         let (account, code) = rest.rsplit_once(':').ok_or(NoGroup)?;
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         Ok(Self { channel: channel.parse().map_err(|_| NoGroup)?, account: some(account), code: some(code) })
@@ -367,7 +368,7 @@ mod tests {
             let group = Group { channel, account: account.map(str::to_owned), code: code.map(str::to_owned) };
             assert_eq!(group.to_string().parse(), Ok(group));
         }
-        for bad in ["", "email", "email:env", "fax:env:X"] {
+        for bad in ["", "email", "email:env", "fax:env:X", "email:\0:X"] {
             assert_eq!(bad.parse::<Group>(), Err(NoGroup), "{bad}");
         }
     }

@@ -108,9 +108,10 @@ def remember_links(page):
     for link in page.eval_on_selector_all("a[href]", "all => all.map((one) => one.getAttribute('href'))"):
         for wanted in WANTED:
             pattern = re.sub(r"\\\{[a-z_]+\\\}", r"[^/?]+", re.escape(wanted)) + "/?$"
-            is_itself_one = link.rstrip("/") in PLAIN
-            if wanted not in LINKS and not is_itself_one and re.match(pattern, link):
-                LINKS[wanted] = link.rstrip("/")
+            # What a link asks for besides is left out: a page can be opened without it.
+            there = link.split("?")[0].rstrip("/")
+            if wanted not in LINKS and there not in PLAIN and re.match(pattern, there):
+                LINKS[wanted] = there
 
 
 if __name__ == "__main__":
