@@ -41,7 +41,9 @@ pub(crate) enum Command {
     )]
     List(List),
     /// Show a partner with its integrations and who decided what about its verification
-    #[command(after_help = "Examples:\n  recado partners show findyourwork\n  recado partners show 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a")]
+    #[command(
+        after_help = "Examples:\n  recado partners show findyourwork\n  recado partners show 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a"
+    )]
     Show {
         /// Its id in the registry, its slug, or its partner_id
         partner: String,

@@ -203,10 +203,7 @@ impl<'r> Standard<'r> {
         }
     }
 
-    fn in_headers(
-        received: Received<'r>,
-        [id, timestamp, header]: [&'static str; 3],
-    ) -> Result<Option<Self>, Refusal> {
+    fn in_headers(received: Received<'r>, [id, timestamp, header]: [&'static str; 3]) -> Result<Option<Self>, Refusal> {
         let Some(signatures) = received.one(header)? else { return Ok(None) };
         let (Some(id), Some(timestamp)) = (received.one(id)?, received.one(timestamp)?) else {
             return Err(Refusal::Wrong);

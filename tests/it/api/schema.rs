@@ -384,7 +384,8 @@ impl Answers {
 
     /// Those of [`WITH_CREDENTIALS`] that never got in.
     fn outside(&self) -> Vec<&str> {
-        let is_inside = |operation: &str| self.0.get(operation).is_some_and(|found| found.range(200..300).next().is_some());
+        let is_inside =
+            |operation: &str| self.0.get(operation).is_some_and(|found| found.range(200..300).next().is_some());
         WITH_CREDENTIALS.into_iter().filter(|operation| !is_inside(operation)).collect()
     }
 

@@ -97,12 +97,7 @@ async fn take(api: &Api, reference: Option<String>, body: &RawBody) -> Result<ax
         return Err(refused(api, &connection, Refusal::Stale, received, now).await);
     }
     let signed = dialect.signed;
-    let event = NewInboundEvent {
-        partner: connection.partner.id,
-        event_type: event_type.clone(),
-        body: text,
-        dialect,
-    };
+    let event = NewInboundEvent { partner: connection.partner.id, event_type: event_type.clone(), body: text, dialect };
     let mut session = api.context.db.begin().await?;
     let kept = inbound::keep(&mut session, &event, now).await?;
     session.commit().await?;

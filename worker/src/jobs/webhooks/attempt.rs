@@ -90,8 +90,7 @@ impl Request<'_> {
 
 async fn call(endpoint: &Endpoint, request: Request<'_>, now: Timestamp) -> (Reception, Option<String>) {
     let Means { caller, url, .. } = request.means;
-    let mut call =
-        caller.client.post(url.clone()).timeout(endpoint.timeout()).header(CONTENT_TYPE, "application/json");
+    let mut call = caller.client.post(url.clone()).timeout(endpoint.timeout()).header(CONTENT_TYPE, "application/json");
     for (name, value) in &request.headers {
         call = call.header(name, value);
     }

@@ -58,11 +58,7 @@ pub(super) fn load_together(context: Context, callers: Callers) -> Loaded {
     })
 }
 
-async fn load(
-    context: &Context,
-    callers: &Callers,
-    ids: &[Id],
-) -> db::Result<HashMap<Id, (Delivery, Arc<Target>)>> {
+async fn load(context: &Context, callers: &Callers, ids: &[Id]) -> db::Result<HashMap<Id, (Delivery, Arc<Target>)>> {
     let mut session = context.db.read().await?;
     let deliveries = deliveries::all(&mut session, ids).await?;
     let mut needed: Vec<Id> = deliveries.iter().map(|delivery| delivery.endpoint_id).collect();

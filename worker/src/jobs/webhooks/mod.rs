@@ -27,13 +27,9 @@ pub(crate) struct Sender {
 }
 
 pub(crate) fn register(jobs: &mut Jobs, context: Context) -> Result<(), ProviderError> {
-    let callers =
-        Callers::new(context.config.reach_of_webhooks()).map_err(|error| ProviderError::Tls(error.into()))?;
-    let sender = Arc::new(Sender {
-        loaded: deliver::load_together(context.clone(), callers),
-        gates: Gates::default(),
-        context,
-    });
+    let callers = Callers::new(context.config.reach_of_webhooks()).map_err(|error| ProviderError::Tls(error.into()))?;
+    let sender =
+        Arc::new(Sender { loaded: deliver::load_together(context.clone(), callers), gates: Gates::default(), context });
     jobs.add(&sender, deliver::deliver);
     jobs.add(&sender, replay::run);
     jobs.add(&sender, notices::announce);

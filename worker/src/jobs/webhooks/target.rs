@@ -34,12 +34,7 @@ impl Target {
     }
 }
 
-fn means(
-    endpoint: &Endpoint,
-    callers: &Callers,
-    key: Option<&SecretString>,
-    now: Timestamp,
-) -> Result<Means, String> {
+fn means(endpoint: &Endpoint, callers: &Callers, key: Option<&SecretString>, now: Timestamp) -> Result<Means, String> {
     let caller = callers.of(endpoint).map_err(|error| format!("no client for it: {}", outbound::explain(&error)))?;
     let url = caller.reach.check_url(&endpoint.url).map_err(|error| error.to_string())?;
     let sealer = Sealer(key.ok_or("SECRET_KEY is not set, so its secret cannot be read")?);
