@@ -1,11 +1,13 @@
 //! How the operator's commands reach the ledger.
 
 use recado_systems::SYSTEMS;
+use std::io;
 use std::path::PathBuf;
 
 use recado_kernel::clock::Clock;
 use recado_kernel::config::{Config, ConfigError};
 use recado_kernel::process;
+use recado_kernel::secret_key;
 use recado_kernel::server_urls::DatabaseUrl;
 use recado_queue::context::{Context, StartError};
 use recado_queue::ring::Queue;
@@ -17,6 +19,8 @@ pub(crate) enum OpenError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("the key that `recado up` made cannot be read: {0}")]
+    SecretKey(#[source] io::Error),
     #[error("there is no database at {}; `recado up` and `recado migrate` make one, DATABASE_URL and RECADO_HOME say where", .0.display())]
     NoDatabase(PathBuf),
 }
@@ -28,9 +32,13 @@ pub(crate) fn configure() -> Result<Config, ConfigError> {
 
 /// Opens a ledger that exists already, so that a mistyped path is an error and not an empty ledger.
 pub(crate) async fn open() -> Result<Context, OpenError> {
-    let config = configure()?;
+    let mut config = configure()?;
     if let Some(path) = embedded_file(&config).filter(|path| !path.exists()) {
         return Err(OpenError::NoDatabase(path));
+    }
+    // What the programs sealed is read with the key that they use. A command makes none: another host may have it.
+    if config.home.join("secret.key").exists() {
+        secret_key::ensure(&mut config).map_err(OpenError::SecretKey)?;
     }
     Ok(Context::open(config, Clock::system(), SYSTEMS).await?)
 }

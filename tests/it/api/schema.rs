@@ -64,13 +64,8 @@ def send(self, request, **options):
 requests.Session.send = send
 "#;
 
-/// Operations with credentials of their own, a signature or a token, which the run has: each does what it is for at least once.
-const WITH_CREDENTIALS: [&str; 4] = [
-    "POST /webhooks/partner/",
-    "POST /webhooks/partner/{reference}",
-    "POST /api/webhook-presencia-crm/",
-    "POST /api/gestion/webhook-presencia-crm/",
-];
+/// Operations with a token of their own, which the run has: each does what it is for at least once.
+const WITH_CREDENTIALS: [&str; 2] = ["POST /api/webhook-presencia-crm/", "POST /api/gestion/webhook-presencia-crm/"];
 
 /// On 2 cores a run takes a minute or two.
 const LIMIT: Duration = Duration::from_secs(600);
