@@ -33,7 +33,7 @@ use crate::auth::{Look, May};
 use crate::bubble::bubble;
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::page::{Markup, Page, html};
+use crate::page::{Markup, Page};
 use recado_kernel::users::Role;
 
 /// Of a mail: nothing is loaded, nothing runs, and its styles stand in it.
