@@ -100,11 +100,16 @@ mod conversations {
 mod console {
     mod access;
     mod browser;
+    mod crm;
+    mod deliveries;
     mod failures;
+    mod partners;
     mod queues;
     mod schedules;
+    mod signatures;
     mod tasks;
     mod today;
+    mod whatsapp;
     mod workers;
     mod workshops;
 }

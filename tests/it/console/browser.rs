@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::harness::app::App;
+use crate::harness::app::{App, SECRET_KEY};
 use crate::harness::pair::Pair;
 use crate::harness::program::{errors, words};
 use crate::harness::sample;
@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn every_page_is_sound_for_everyone() {
-    let app = App::start(Pair::Embedded, &[("ENVIRONMENT_NAME", "Pruebas"), ("ENVIRONMENT_COLOR", "amber")]).await;
+    let app = App::start(Pair::Embedded, &[("ENVIRONMENT_NAME", "Pruebas"), ("ENVIRONMENT_COLOR", "amber"), SECRET_KEY]).await;
     app.leave_work();
     fill(&app).await;
     let mut looks = Vec::new();
@@ -77,7 +77,33 @@ async fn fill(app: &App) {
          select 'sync', 'cambio', 'ana', created_at from schedules where name = 'cleanup'",
     )
     .await;
+    fill_partners(app).await;
+    fill_whatsapp(app).await;
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
+}
+
+/// A partner with an endpoint that failed and came back, webhooks both ways, and a CRM.
+async fn fill_partners(app: &App) {
+    app.partner_page("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").await;
+    let data = json!({"event_type": "event.updated", "data": {"reservation_id": "RES-2026-001", "name": "Ana"}});
+    app.sandbox.partner.misbehave_times(recado_sandbox::PartnerFault::status(500), 1);
+    app.working(app.post("/partners/findyourwork/events", &data)).await;
+    app.drain().await;
+    let request = app.request(reqwest::Method::POST, "/webhooks/partner/findyourwork");
+    let request = request.header("X-Partner-Signature", "00ff").header("Content-Type", "application/json");
+    let body = r#"{"event_type": "service.confirmed", "data": {"external_event_id": "RES-2026-001", "service_name": "DJ"}}"#;
+    app.send(request.body(body)).await;
+    let appointment = json!({"estado": "Pendiente", "lead": {"nombre": "Juan Pérez", "celular": "999888777"},
+        "appointment": {"fecha_hora": "2026-01-21T14:30:00"}});
+    app.post("/api/v1/crm/appointments/123/status/", &appointment).await;
+}
+
+/// A session, a chat, a request of which an operator was told.
+async fn fill_whatsapp(app: &App) {
+    app.know_a_tour().await;
+    app.ask_for_a_tour().await;
+    app.drain().await;
+    app.get("/api/v1/superadmin/whatsapp/status/").await;
 }
 
 /// A person who sees all, in this language and theme; what her cookie holds.
