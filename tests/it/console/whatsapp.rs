@@ -48,7 +48,7 @@ impl App {
         format!("{REQUESTS}{}/", heard["reservation_id"].as_str().expect("a request"))
     }
 
-    async fn whatsapp_status(&self) -> Value {
+    async fn ask_the_bridge(&self) -> Value {
         self.get(&format!("{API}status/")).await.must_be(200)
     }
 }
@@ -93,7 +93,7 @@ story!(a_session_says_whether_a_message_would_leave, [("WHATSAPP_DAILY_LIMIT", "
 // S003-22, S003-23: who was told when and by which means, the answer, and staff's decision.
 story!(a_request_tells_its_story_and_staff_decide, async |app: &App| {
     app.know_a_tour().await;
-    app.whatsapp_status().await;
+    app.ask_the_bridge().await;
     let there = app.ask_for_a_tour().await;
     app.drain().await;
     let operator = app.operator("operator").await;
@@ -150,7 +150,7 @@ story!(it_is_said_why_a_group_is_told, async |app: &App| {
 });
 
 story!(a_chat_is_read_masked_and_written_into, async |app: &App| {
-    app.whatsapp_status().await;
+    app.ask_the_bridge().await;
     let text = format!("<script>alert(1)</script>\u{202e}{}", "x".repeat(100_000));
     app.post(WEBHOOK, &app.sandbox.bridge.message(CUSTOMER, &text)).await.must_be(200);
     let operator = app.operator("operator").await;
@@ -174,7 +174,7 @@ story!(a_chat_is_read_masked_and_written_into, async |app: &App| {
     assert_eq!(log.iter().map(|entry| entry.action.as_str()).collect::<Vec<_>>(), ["send", "reveal"]);
     assert!(!format!("{log:?}").contains("reserva"), "what was said stands nowhere in the log");
     app.sandbox.bridge.disconnects();
-    app.whatsapp_status().await;
+    app.ask_the_bridge().await;
     assert!(operator.page(&there).await.contains("This may be old"));
     let refused = operator.post(&format!("{there}send/"), &[("text", "Hola")]).await;
     assert!(refused.status == 422 && refused.text.contains("It did not leave"), "{}", refused.text);
