@@ -203,7 +203,8 @@ async fn rotate(context: &Context, partner: &str, json: bool) -> Outcome {
     if connection.partner.status == Status::Deleted {
         return Err(format!("{} was deleted", connection.partner.name).into());
     }
-    let secret = registration::rotate(&mut session, &connection, key, &Actor::command("recado partners rotate"), now).await?;
+    let secret =
+        registration::rotate(&mut session, &connection, key, &Actor::command("recado partners rotate"), now).await?;
     session.commit().await?;
     let secret = secret.text().expose_secret();
     if json {

@@ -330,3 +330,4 @@ notice-replay-ordered = { $count ->
     [one] 1 delivery is sent again.
    *[other] { $count } deliveries are sent again.
 }
+partner-decisions = The latest 10 of { $count } decisions. The API has all of them.

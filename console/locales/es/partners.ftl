@@ -330,3 +330,4 @@ notice-replay-ordered = { $count ->
     [one] Se reenvía 1 entrega.
    *[other] Se reenvían { $count } entregas.
 }
+partner-decisions = Las últimas 10 de { $count } decisiones. La API las tiene todas.

@@ -169,9 +169,9 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     };
     let replay = wanted.filter.endpoint_id.filter(|id| *id != Id::default()).map(|id| {
         let since = wanted.filter.created_from.map(|at| at.as_micros().to_string()).unwrap_or_default();
-        let kept = wanted.asked.with(&[PLACE[0], PLACE[1], "endpoint", "partner", "window", "subject"], &[
-            ("since_us", &since),
-        ]);
+        let kept = wanted
+            .asked
+            .with(&[PLACE[0], PLACE[1], "endpoint", "partner", "window", "subject"], &[("since_us", &since)]);
         format!("/admin/webhooks/endpoints/{id}/replay/?{kept}")
     });
     html(&ListPage {
@@ -269,9 +269,11 @@ impl Facts {
 impl From<Attempt> for Try {
     fn from(attempt: Attempt) -> Self {
         let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let headers = attempt.request_headers.0.as_object().map(|headers| {
-            headers.iter().map(|(name, one)| (name.clone(), value(one))).collect::<Vec<_>>()
-        });
+        let headers = attempt
+            .request_headers
+            .0
+            .as_object()
+            .map(|headers| headers.iter().map(|(name, one)| (name.clone(), value(one))).collect::<Vec<_>>());
         Self {
             number: attempt.number.into(),
             started_us: attempt.started_at.as_micros(),

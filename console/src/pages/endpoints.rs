@@ -406,10 +406,13 @@ pub(crate) async fn resume(
     }
     let rings = operations::resume(&mut session, &endpoint, &may.visit.actor(), may.visit.now).await?;
     commit(&console, session, &rings).await?;
-    Ok(then(&there, &match endpoint.status {
-        Status::Disabled => Notice::new("endpoint-enabled", 1),
-        _ => Notice::new("endpoint-resumed", 1).undone_by(format!("{there}pause/")),
-    }))
+    Ok(then(
+        &there,
+        &match endpoint.status {
+            Status::Disabled => Notice::new("endpoint-enabled", 1),
+            _ => Notice::new("endpoint-resumed", 1).undone_by(format!("{there}pause/")),
+        },
+    ))
 }
 
 /// Sends a test event of a type.
@@ -533,8 +536,7 @@ pub(crate) async fn replay(
         form.add_error("typed", page.t("replay-mistyped"));
         return refused(&replay_page(&console, &may, &mut session, endpoint, form, &conditions).await?);
     }
-    let (_, rings) =
-        operations::replay_many(&mut session, id, &conditions, &may.visit.actor(), may.visit.now).await?;
+    let (_, rings) = operations::replay_many(&mut session, id, &conditions, &may.visit.actor(), may.visit.now).await?;
     commit(&console, session, &rings).await?;
     Ok(then(&there, &Notice::new("replay-ordered", usize::try_from(total).unwrap_or_default())))
 }

@@ -151,9 +151,19 @@ pub(crate) fn all() -> Routes {
 }
 
 /// What pages can watch.
-pub(crate) const TOPICS: &[Topic] =
-    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE,
-    deliveries::ONE, endpoints::ONE, whatsapp::SESSIONS, requests::ONE,
+pub(crate) const TOPICS: &[Topic] = &[
+    today::FINDINGS,
+    today::FIGURES,
+    tasks::COUNTS,
+    tasks::ONE,
+    tasks::NEW,
+    queues::LANES,
+    workers::FLEET,
+    bulk::ONE,
+    deliveries::ONE,
+    endpoints::ONE,
+    whatsapp::SESSIONS,
+    requests::ONE,
 ];
 
 async fn nothing_here(_: May<Enter>) -> Failure {

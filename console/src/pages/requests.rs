@@ -140,10 +140,12 @@ impl Facts {
             id,
             status: one.status,
             told_by: one.told_by,
-            told_to: one.told_to.map(|to| if to.contains('.') && !to.ends_with("@c.us") && !to.ends_with("@g.us") {
-                masking::text(&to)
-            } else {
-                masking::chat(&to)
+            told_to: one.told_to.map(|to| {
+                if to.contains('.') && !to.ends_with("@c.us") && !to.ends_with("@g.us") {
+                    masking::text(&to)
+                } else {
+                    masking::chat(&to)
+                }
             }),
             notified_us: one.notified_at.map(Timestamp::as_micros),
             answered_us: one.answered_at.map(Timestamp::as_micros),
@@ -280,12 +282,7 @@ pub(crate) async fn reject(
     decide(&console, &may, id, Step::Reject).await
 }
 
-async fn decide(
-    console: &Console,
-    may: &May<Operate>,
-    id: Id,
-    step: Step,
-) -> Result<Response, Failure> {
+async fn decide(console: &Console, may: &May<Operate>, id: Id, step: Step) -> Result<Response, Failure> {
     let mut session = console.context.db.begin().await?;
     let status = requests::lock(&mut session, id).await?.ok_or(Failure::NotFound)?;
     let decided = operations::decide(&mut session, id, status, step, &may.visit.actor(), may.visit.now).await?;

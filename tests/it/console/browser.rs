@@ -11,6 +11,7 @@ use recado_kernel::{ids::Id, sessions};
 use recado_queue::bulk::{self, Action, Selection};
 use recado_queue::jobs::Ping;
 use recado_queue::tasks::TaskFilter;
+use recado_webhooks::signature::Secret;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -21,12 +22,17 @@ use crate::harness::pair::Pair;
 use crate::harness::program::{errors, words};
 use crate::harness::sample;
 
+/// What a partner signs with.
+const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
 /// Starting a browser takes seconds on a busy machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn every_page_is_sound_for_everyone() {
-    let app = App::start(Pair::Embedded, &[("ENVIRONMENT_NAME", "Pruebas"), ("ENVIRONMENT_COLOR", "amber"), SECRET_KEY]).await;
+    let app =
+        App::start(Pair::Embedded, &[("ENVIRONMENT_NAME", "Pruebas"), ("ENVIRONMENT_COLOR", "amber"), SECRET_KEY])
+            .await;
     app.leave_work();
     fill(&app).await;
     let mut looks = Vec::new();
@@ -84,15 +90,20 @@ async fn fill(app: &App) {
 
 /// A partner with an endpoint that failed and came back, webhooks both ways, and a CRM.
 async fn fill_partners(app: &App) {
-    app.partner_page("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").await;
+    app.partner_page(SECRET).await;
     let data = json!({"event_type": "event.updated", "data": {"reservation_id": "RES-2026-001", "name": "Ana"}});
     app.sandbox.partner.misbehave_times(recado_sandbox::PartnerFault::status(500), 1);
     app.working(app.post("/partners/findyourwork/events", &data)).await;
     app.drain().await;
-    let request = app.request(reqwest::Method::POST, "/webhooks/partner/findyourwork");
-    let request = request.header("X-Partner-Signature", "00ff").header("Content-Type", "application/json");
-    let body = r#"{"event_type": "service.confirmed", "data": {"external_event_id": "RES-2026-001", "service_name": "DJ"}}"#;
-    app.send(request.body(body)).await;
+    let body =
+        r#"{"event_type": "service.confirmed", "data": {"external_event_id": "RES-2026-001", "service_name": "DJ"}}"#;
+    let good = Secret::stated(SECRET).expect("a secret").hex(body.as_bytes());
+    for signature in [&*good, "00ff"] {
+        let request = app.request(reqwest::Method::POST, "/webhooks/partner/findyourwork");
+        let request = request.header("X-Partner-Signature", signature).header("Content-Type", "application/json");
+        app.send(request.body(body)).await;
+    }
+    app.drain().await;
     let appointment = json!({"estado": "Pendiente", "lead": {"nombre": "Juan Pérez", "celular": "999888777"},
         "appointment": {"fecha_hora": "2026-01-21T14:30:00"}});
     app.post("/api/v1/crm/appointments/123/status/", &appointment).await;

@@ -41,9 +41,9 @@ story!(a_delivery_is_shown_with_its_attempts_and_replayed, [SECRET_KEY], async |
     assert!(operator.page(&format!("{DELIVERIES}count/")).await.contains('2'));
     let viewer = app.operator("viewer").await;
     let seen = viewer.page(&link(&list, DELIVERIES)).await;
-    assert!(!seen.contains("Ana") && !seen.contains("/replay/\""), "{seen}");
+    assert!(!seen.contains("Ana") && !seen.contains("data-retry"), "{seen}");
     assert_eq!(viewer.post(&format!("{DELIVERIES}{replay}/replay/"), &[]).await.status, 403);
-    assert_eq!(app.audited("webhook_delivery").await[0].action, "replay");
+    assert_eq!(app.acts("webhook_delivery").await, ["replay"]);
 });
 
 // Appendix 2: what was cancelled while it was disabled goes out when it is enabled and replayed.
@@ -61,7 +61,10 @@ story!(an_endpoint_is_enabled_again_and_gets_what_it_missed, [SECRET_KEY], async
     app.sandbox.partner.behave();
     let before = app.webhooks().len();
     let page = operator.post_and_follow(&format!("{there}resume/"), &[]).await;
-    assert!(page.contains("The endpoint is enabled") && page.contains("Replay everything since it was disabled"), "{page}");
+    assert!(
+        page.contains("The endpoint is enabled") && page.contains("Replay everything since it was disabled"),
+        "{page}"
+    );
     let confirm = operator.page(&format!("{there}replay/?since_disabled=on")).await;
     assert!(confirm.contains("1 delivery"), "{confirm}");
     let frozen = between(&confirm, "name=\"frozen\" value=\"", "\"").replace("&#34;", "\"").replace("&quot;", "\"");
@@ -71,9 +74,7 @@ story!(an_endpoint_is_enabled_again_and_gets_what_it_missed, [SECRET_KEY], async
     app.drain().await;
     assert_eq!(app.webhooks().len(), before + 1, "what was cancelled, and not what had failed");
     assert!(operator.page(&there).await.contains("1 sent again"));
-    let mut actions: Vec<String> = app.audited("webhook_endpoint").await.into_iter().map(|entry| entry.action).collect();
-    actions.sort_unstable();
-    assert_eq!(actions, ["replay", "resume"]);
+    assert_eq!(app.acts("webhook_endpoint").await, ["replay", "resume"]);
 });
 
 story!(an_endpoint_is_paused_changed_and_its_url_guarded, [SECRET_KEY], async |app: &App| {
@@ -89,8 +90,14 @@ story!(an_endpoint_is_paused_changed_and_its_url_guarded, [SECRET_KEY], async |a
     assert_eq!(app.webhooks().len(), 1);
     let url = app.partner_url();
     let form = |url: &str, rate: &str| -> Vec<(&'static str, String)> {
-        vec![("name", "F".into()), ("url", url.into()), ("events", "event.updated".into()),
-             ("timeout_seconds", "30".into()), ("concurrency", "4".into()), ("rate_per_minute", rate.into())]
+        vec![
+            ("name", "F".into()),
+            ("url", url.into()),
+            ("events", "event.updated".into()),
+            ("timeout_seconds", "30".into()),
+            ("concurrency", "4".into()),
+            ("rate_per_minute", rate.into()),
+        ]
     };
     let post = async |fields: Vec<(&'static str, String)>| {
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();

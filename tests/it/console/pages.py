@@ -38,6 +38,7 @@ FIND_SHIFT = """() => new Promise((resolve) => {
 def main():
     task = json.load(sys.stdin)
     WANTED.extend(path for path in task["pages"] if "{" in path)
+    PLAIN.update(path for path in task["pages"] if "{" not in path)
     axe = gzip.decompress(Path(task["axe"]).read_bytes()).decode()
     pictures = Path(task["pictures"])
     pictures.mkdir(parents=True, exist_ok=True)
@@ -74,6 +75,7 @@ def watch(page, url):
 
 # Where pages with {names} in their path are, as far as links have told.
 WANTED = []
+PLAIN = set()
 LINKS = {}
 
 
@@ -106,7 +108,7 @@ def remember_links(page):
     for link in page.eval_on_selector_all("a[href]", "all => all.map((one) => one.getAttribute('href'))"):
         for wanted in WANTED:
             pattern = re.sub(r"\\\{[a-z_]+\\\}", r"[^/?]+", re.escape(wanted)) + "/?$"
-            if wanted not in LINKS and re.match(pattern, link):
+            if wanted not in LINKS and link.rstrip("/") not in PLAIN and re.match(pattern, link):
                 LINKS[wanted] = link.rstrip("/")
 
 

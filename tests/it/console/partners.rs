@@ -17,17 +17,26 @@ impl App {
 
     /// A partner with webhooks, who takes them with this secret. Returns the path of its page.
     pub(super) async fn partner_page(&self, secret: &str) -> String {
-        let body = json!({"webhook_url": self.partner_url(), "contact_email": "dev@example.com", "shared_secret": secret});
+        let body =
+            json!({"webhook_url": self.partner_url(), "contact_email": "dev@example.com", "shared_secret": secret});
         self.post("/partners/register/findyourwork", &body).await.must_be(201);
         self.sandbox.partner.set_secret(secret);
         let list = self.get("/api/v1/partners/").await.must_be(200);
         format!("{PATH}{}/", list["partners"][0]["id"].as_str().expect("an id"))
     }
 
-    /// What the audit log says of things of this kind, the newest first.
+    /// What the audit log says was done to things of this kind, sorted by what it was.
     pub(super) async fn audited(&self, kind: &str) -> Vec<audit::Entry> {
         let filter = AuditFilter { subject_kind: Some(kind.to_owned()), ..AuditFilter::default() };
-        audit::page(&mut self.begin().await, &filter, None, 100).await.expect("the log is read")
+        let log = audit::page(&mut self.begin().await, &filter, None, 100).await;
+        let mut log = log.expect("the log is read");
+        log.sort_by(|one, other| one.action.cmp(&other.action));
+        log
+    }
+
+    /// The same, as words.
+    pub(super) async fn acts(&self, kind: &str) -> Vec<String> {
+        self.audited(kind).await.into_iter().map(|entry| entry.action).collect()
     }
 }
 
@@ -47,7 +56,8 @@ pub(super) fn link(page: &str, start: &str) -> String {
 /// Registers a partner as the form does; the page that shows its secret.
 async fn register(app: &App, browser: &Browser) -> String {
     let (url, events) = (app.partner_url(), "event.updated payment.success");
-    let fields = [("nombre", "Empresa ABC"), ("contact_email", "dev@example.com"), ("webhook_url", &*url), ("events", events)];
+    let fields =
+        [("nombre", "Empresa ABC"), ("contact_email", "dev@example.com"), ("webhook_url", &*url), ("events", events)];
     let answer = browser.post(PATH, &fields).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.text
@@ -87,9 +97,7 @@ story!(
         let page = operator.post_and_follow(&format!("{there}state/"), &[("status", "SUSPENDIDO")]).await;
         assert!(page.contains("Nothing goes out to it and nothing of it is taken"), "{page}");
         assert!(operator.undo(&page).await.contains("takes part"));
-        let mut actions: Vec<String> = app.audited("partner").await.into_iter().map(|entry| entry.action).collect();
-        actions.sort_unstable();
-        assert_eq!(actions, ["change", "change", "change", "register", "verify", "verify"]);
+        assert_eq!(app.acts("partner").await, ["change", "change", "register", "verify", "verify"]);
     }
 );
 
@@ -106,7 +114,7 @@ story!(a_rotated_secret_is_shown_once, [SECRET_KEY], async |app: &App| {
     for path in [&*there, PATH, "/admin/audit/", "/admin/webhooks/endpoints/"] {
         assert!(!admin.page(path).await.contains(&secret), "{path}");
     }
-    assert_eq!(app.audited("partner").await[0].action, "rotate_secret");
+    assert_eq!(app.acts("partner").await, ["register", "rotate_secret"]);
 });
 
 story!(
@@ -121,9 +129,9 @@ story!(
         let answer = browser.send(request(&format!("{there}link/"))).await;
         assert!(answer.status == 200 && answer.text.contains("https://example.com/portal/enter/"), "{}", answer.text);
         let path = between(&answer.text, "https://example.com", "<").to_owned();
-        assert_eq!(app.get(&path).await.status, 303);
+        assert_eq!(app.get(&path).await.status, 200);
         assert_eq!(browser.send(request(&format!("{there}revoke-links/"))).await.status, 303);
-        assert_ne!(app.get(&path).await.status, 303);
+        assert_ne!(app.get(&path).await.status, 200);
     }
 );
 
@@ -135,7 +143,8 @@ story!(an_integration_keeps_its_secrets, [SECRET_KEY], async |app: &App| {
     let fields = |configuration| [("tipo", "API"), ("nombre", "Pedidos"), ("configuracion", configuration)];
     let wrong = operator.post(&path, &fields("{\"token\": \"s3cret-word\"")).await;
     assert!(wrong.status == 422 && wrong.text.contains("not a JSON object") && !wrong.text.contains("s3cret-word"));
-    let page = operator.post_and_follow(&path, &fields(r#"{"token": "s3cret-word", "site": "https://a.example"}"#)).await;
+    let page =
+        operator.post_and_follow(&path, &fields(r#"{"token": "s3cret-word", "site": "https://a.example"}"#)).await;
     assert!(page.contains("Pedidos") && page.contains("https://a.example") && !page.contains("s3cret-word"), "{page}");
     let revoke = between(&page, "/integrations/", "/revoke/");
     let page = operator.post_and_follow(&format!("{path}{revoke}/revoke/"), &[]).await;
@@ -147,7 +156,7 @@ story!(who_only_looks_changes_nothing_and_sees_no_address, [SECRET_KEY], async |
     let viewer = app.operator("viewer").await;
     let page = viewer.page(&there).await;
     assert!(!page.contains("dev@example.com") && page.contains("d***@example.com"), "{page}");
-    assert!(!page.contains("/state/") && !page.contains("/rotate/") && !page.contains("/kyc/"), "{page}");
+    assert!(!page.contains("action=\"/admin/partners/"), "{page}");
     for act in ["", "state/", "kyc/", "integrations/", "rotate/", "link/", "revoke-links/", "test/", "delete/"] {
         assert_eq!(viewer.post(&format!("{there}{act}"), &[("status", "SUSPENDIDO")]).await.status, 403, "{act}");
     }

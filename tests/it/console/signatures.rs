@@ -37,7 +37,9 @@ story!(the_debugger_names_the_dialect_and_the_byte, [SECRET_KEY], async |app: &A
     };
     let taken = look(&hex(SORTED), "").await;
     assert_eq!(taken.status, 200);
-    for said in ["The signature is right:", "sorted keys, default separators, ASCII in x-partner-signature", "byte 2", "✓"] {
+    for said in
+        ["The signature is right:", "sorted keys, default separators, ASCII in x-partner-signature", "byte 2", "✓"]
+    {
         assert!(taken.text.contains(said), "{said} in {}", taken.text);
     }
     assert!(!taken.text.contains("<script>x"), "{}", taken.text);
@@ -74,5 +76,8 @@ story!(what_came_is_listed_with_its_verdict_and_explained, [SECRET_KEY], async |
     assert!(debugger.contains("would be refused") && debugger.contains("service.confirmed"), "{debugger}");
     let viewer = app.operator("viewer").await;
     let seen = viewer.page(&there).await;
-    assert!(seen.contains("wrong signature") && !seen.contains("script&#62;x") && seen.contains("•••"), "words are hidden");
+    assert!(
+        seen.contains("wrong signature") && !seen.contains("script&#62;x") && seen.contains("•••"),
+        "words are hidden"
+    );
 });

@@ -39,12 +39,13 @@ async fn send(
 ) -> Result<(StatusCode, axum::Json<SentAnswer>), Problem> {
     let target = Target::of(&chat_id).ok_or_else(|| FieldErrors::one("chat_id", super::NO_CHAT_ID))?;
     let bridge = bridge_of(&api)?;
-    let given = operations::send(&api.context, bridge, &target, &text, &may.actor()).await.map_err(|error| match error {
-        operations::Error::Bridge(Failure::Refused(why)) => {
-            FieldErrors::one("chat_id", format!("El servicio de WhatsApp lo rechaza: {why}")).into()
-        }
-        error => operation_problem(error),
-    })?;
+    let given =
+        operations::send(&api.context, bridge, &target, &text, &may.actor()).await.map_err(|error| match error {
+            operations::Error::Bridge(Failure::Refused(why)) => {
+                FieldErrors::one("chat_id", format!("El servicio de WhatsApp lo rechaza: {why}")).into()
+            }
+            error => operation_problem(error),
+        })?;
     let status = if given.is_certain { StatusCode::OK } else { StatusCode::ACCEPTED };
     let message_id = given.whatsapp_id.unwrap_or_else(|| given.message.to_string());
     Ok((status, axum::Json(SentAnswer { success: true, message_id })))

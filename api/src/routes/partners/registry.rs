@@ -153,7 +153,8 @@ async fn verify(
     let verification = body.verification()?;
     let mut session = api.context.db.begin().await?;
     let now = api.context.clock.now();
-    let done = registry::verify(&mut session, id, &verification, &may.caller.name, policy(&api), &may.actor(), now).await?;
+    let done =
+        registry::verify(&mut session, id, &verification, &may.caller.name, policy(&api), &may.actor(), now).await?;
     let documents = partners::documents(&mut session, id).await?;
     let partner = settle(&api, session, done).await?;
     Ok(axum::Json(PartnerAnswer::of("KYC del partner actualizado exitosamente", partner, documents)))

@@ -90,7 +90,8 @@ async fn create(
     let mut session = api.context.db.begin().await?;
     endpoints::insert(&mut session, Sealer(key(&api)?), &new, now).await?;
     let endpoint = endpoints::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
-    let act = Act::new("create", ENDPOINT, id).made(json!({ "name": endpoint.name, "site": operations::site(&endpoint.url) }));
+    let act = Act::new("create", ENDPOINT, id)
+        .made(json!({ "name": endpoint.name, "site": operations::site(&endpoint.url) }));
     audit::write(&mut session, &may.actor(), &act, now).await?;
     session.commit().await?;
     let secret = secret.text().expose_secret().to_owned();

@@ -138,7 +138,8 @@ async fn replay(
         return Err(disabled(&endpoint));
     }
     let (replay, rings) =
-        operations::replay_many(&mut session, id, &asked.conditions(&endpoint), &may.actor(), api.context.clock.now()).await?;
+        operations::replay_many(&mut session, id, &asked.conditions(&endpoint), &may.actor(), api.context.clock.now())
+            .await?;
     let ordered = replays::find(&mut session, replay).await?.ok_or(Problem::NotFound)?;
     session.commit().await?;
     api.context.ring(&rings).await;

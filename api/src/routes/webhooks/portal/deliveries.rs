@@ -99,7 +99,10 @@ pub(super) async fn replay_delivery(
         let again = delivery.again(now);
         let mut rings = deliveries::send(&mut session, std::slice::from_ref(&again), now).await?;
         let partner = visitor.connection.partner.id;
-        rings.extend(portal::record(&mut session, partner, PortalAction::EntregaReenviada, Some(again.id), &visitor.by(), now).await?);
+        rings.extend(
+            portal::record(&mut session, partner, PortalAction::EntregaReenviada, Some(again.id), &visitor.by(), now)
+                .await?,
+        );
         session.commit().await?;
         api.context.ring(&rings).await;
         Ok::<_, Problem>(Some(again.id))

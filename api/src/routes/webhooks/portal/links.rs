@@ -57,7 +57,9 @@ async fn create_link(
         }));
     }
     let pass = portal::pass(&connection, asked.lifetime(), now);
-    let rings = portal::record(&mut session, connection.partner.id, PortalAction::EnlaceCreado, None, &may.actor(), now).await?;
+    let rings =
+        portal::record(&mut session, connection.partner.id, PortalAction::EnlaceCreado, None, &may.actor(), now)
+            .await?;
     session.commit().await?;
     api.context.ring(&rings).await;
     Ok((StatusCode::CREATED, axum::Json(PortalLink { url: pass.url(public_url, key), expires_at: pass.expires_at })))

@@ -127,7 +127,10 @@ pub(super) async fn replay_many(
         let mut session = api.context.db.begin().await?;
         let (replay, mut rings) = replays::order(&mut session, visitor.endpoint.id, &conditions, now).await?;
         let partner = visitor.connection.partner.id;
-        rings.extend(portal::record(&mut session, partner, PortalAction::ReenvioOrdenado, Some(replay), &visitor.by(), now).await?);
+        rings.extend(
+            portal::record(&mut session, partner, PortalAction::ReenvioOrdenado, Some(replay), &visitor.by(), now)
+                .await?,
+        );
         session.commit().await?;
         api.context.ring(&rings).await;
         Ok::<_, Problem>(())
@@ -163,7 +166,10 @@ pub(super) async fn send_test(
         let mut session = api.context.db.begin().await?;
         let mut rings = deliveries::send(&mut session, std::slice::from_ref(&delivery), now).await?;
         let partner = visitor.connection.partner.id;
-        rings.extend(portal::record(&mut session, partner, PortalAction::PruebaEnviada, Some(delivery.id), &visitor.by(), now).await?);
+        rings.extend(
+            portal::record(&mut session, partner, PortalAction::PruebaEnviada, Some(delivery.id), &visitor.by(), now)
+                .await?,
+        );
         session.commit().await?;
         api.context.ring(&rings).await;
         outcome::of_first_attempt(&api, delivery.id, TEST_PATIENCE).await?;
@@ -189,7 +195,8 @@ pub(super) async fn resume(State(api): State<Arc<Api>>, Actor(visitor): Actor) -
         let mut rings = deliveries::resume(&mut session, visitor.endpoint.id, now).await?;
         let (partner, endpoint) = (visitor.connection.partner.id, visitor.endpoint.id);
         rings.extend(
-            portal::record(&mut session, partner, PortalAction::EndpointReactivado, Some(endpoint), &visitor.by(), now).await?,
+            portal::record(&mut session, partner, PortalAction::EndpointReactivado, Some(endpoint), &visitor.by(), now)
+                .await?,
         );
         session.commit().await?;
         api.context.ring(&rings).await;
@@ -215,7 +222,8 @@ pub(super) async fn rotate_secret(State(api): State<Arc<Api>>, Actor(visitor): A
         let mut session = api.context.db.begin().await?;
         partners::lock(&mut session, partner).await?.ok_or(Problem::NotFound)?;
         let secret = registration::rotate(&mut session, &visitor.connection, key, &visitor.by(), now).await?;
-        let rings = portal::record(&mut session, partner, PortalAction::SecretoRotado, None, &visitor.by(), now).await?;
+        let rings =
+            portal::record(&mut session, partner, PortalAction::SecretoRotado, None, &visitor.by(), now).await?;
         session.commit().await?;
         api.context.ring(&rings).await;
         Ok::<_, Problem>(secret)
