@@ -111,9 +111,14 @@ mod console {
     mod schedules;
     mod search;
     mod settings;
+    mod crm;
+    mod deliveries;
+    mod partners;
+    mod signatures;
     mod tasks;
     mod templates;
     mod today;
+    mod whatsapp;
     mod workers;
     mod workshops;
 }

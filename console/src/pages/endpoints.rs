@@ -244,6 +244,7 @@ struct ShowPage {
     /// Its URL is fixed by the environment.
     is_environments: bool,
     disabled_at: Option<Timestamp>,
+    test_event: &'static str,
     form: Form,
 }
 
@@ -273,6 +274,7 @@ async fn load<P>(console: &Console, may: &May<P>, id: Id) -> Result<ShowPage, Fa
         headers: endpoint.signature_headers.0.clone(),
         is_environments: endpoint.system != system::NAME,
         disabled_at: endpoint.disabled_at,
+        test_event: TEST_EVENT,
         events: endpoint.events.map(|events| events.0).unwrap_or_default(),
         name: endpoint.name,
     })

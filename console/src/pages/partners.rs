@@ -290,7 +290,6 @@ struct Connected {
     endpoint: EndpointFacts,
     standing: Standing,
     standing_tone: &'static str,
-    slug: String,
 }
 
 struct IntegrationRow {
@@ -374,7 +373,6 @@ async fn load<P>(console: &Console, may: &May<P>, id: Id) -> Result<ShowPage, Fa
             endpoint: EndpointFacts::of(&mut session, &endpoint, may.visit.now).await?,
             standing,
             standing_tone: if standing.is_active() { "success" } else { "warning" },
-            slug: connection.partner.slug.clone().unwrap_or_default(),
         });
     }
     drop(session);

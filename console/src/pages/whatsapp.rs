@@ -142,13 +142,11 @@ fn sample<'a>(context: &'a Context, _: &'a str) -> BoxFuture<'a, db::Result<Valu
 struct SessionsPart<'a> {
     page: &'a Page,
     sessions: Vec<Facts>,
-    has_bridge: bool,
 }
 
 fn draw(value: &Value, page: &Page) -> Vec<(String, String)> {
     let Ok(sessions) = Vec::<Facts>::deserialize(value) else { return Vec::new() };
-    let has_bridge = sessions.iter().any(|one| one.is_bridge);
-    let part = SessionsPart { page, sessions, has_bridge };
+    let part = SessionsPart { page, sessions };
     part.render().map(|html| vec![("sessions".to_owned(), html)]).unwrap_or_default()
 }
 

@@ -12,22 +12,28 @@ use recado_notifications::retry::{self, Group, How};
 use recado_queue::bulk::{self, Action, Selection};
 use recado_queue::jobs::Ping;
 use recado_queue::tasks::TaskFilter;
+use recado_webhooks::signature::Secret;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::harness::app::{App, operator};
+use crate::harness::app::{App, SECRET_KEY, operator};
 use crate::harness::pair::Pair;
 use crate::harness::program::{errors, words};
 use crate::harness::sample;
+
+/// What a partner signs with.
+const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// Starting a browser takes seconds on a busy machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn every_page_is_sound_for_everyone() {
-    let app = App::start(Pair::Embedded, &[("ENVIRONMENT_NAME", "Pruebas"), ("ENVIRONMENT_COLOR", "amber")]).await;
+    let app =
+        App::start(Pair::Embedded, &[("ENVIRONMENT_NAME", "Pruebas"), ("ENVIRONMENT_COLOR", "amber"), SECRET_KEY])
+            .await;
     app.leave_work();
     fill(&app).await;
     let mut looks = Vec::new();
@@ -84,6 +90,8 @@ async fn fill(app: &App) {
          select 'sync', 'cambio', 'ana', created_at from schedules where name = 'cleanup'",
     )
     .await;
+    fill_partners(app).await;
+    fill_whatsapp(app).await;
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
     fill_developers(app).await;
     fill_texts(app).await;
@@ -149,6 +157,35 @@ async fn fill_texts(app: &App) {
     form.retain(|(name, _)| name != "phase-schedule.push.on");
     let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     editor.post_and_follow(path, &form).await;
+}
+
+/// A partner with an endpoint that failed and came back, webhooks both ways, and a CRM.
+async fn fill_partners(app: &App) {
+    app.partner_page(SECRET).await;
+    let data = json!({"event_type": "event.updated", "data": {"reservation_id": "RES-2026-001", "name": "Ana"}});
+    app.sandbox.partner.misbehave_times(recado_sandbox::PartnerFault::status(500), 1);
+    app.working(app.post("/partners/findyourwork/events", &data)).await;
+    app.drain().await;
+    let body =
+        r#"{"event_type": "service.confirmed", "data": {"external_event_id": "RES-2026-001", "service_name": "DJ"}}"#;
+    let good = Secret::stated(SECRET).expect("a secret").hex(body.as_bytes());
+    for signature in [&*good, "00ff"] {
+        let request = app.request(reqwest::Method::POST, "/webhooks/partner/findyourwork");
+        let request = request.header("X-Partner-Signature", signature).header("Content-Type", "application/json");
+        app.send(request.body(body)).await;
+    }
+    app.drain().await;
+    let appointment = json!({"estado": "Pendiente", "lead": {"nombre": "Juan Pérez", "celular": "999888777"},
+        "appointment": {"fecha_hora": "2026-01-21T14:30:00"}});
+    app.post("/api/v1/crm/appointments/123/status/", &appointment).await;
+}
+
+/// A session, a chat, a request of which an operator was told.
+async fn fill_whatsapp(app: &App) {
+    app.know_a_tour().await;
+    app.ask_for_a_tour().await;
+    app.drain().await;
+    app.get("/api/v1/superadmin/whatsapp/status/").await;
 }
 
 /// A person who sees all, in this language and theme; what her cookie holds.
