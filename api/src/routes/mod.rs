@@ -20,7 +20,8 @@ use self::notifications::{
     reminders, suppressions, sync, template_versions, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{
-    api_keys, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, search, tasks, workers,
+    api_keys, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, search, tasks,
+    workers,
 };
 use self::partners::{inbound, integrations, outbound, registrations, registry, rejected};
 use crate::openapi;

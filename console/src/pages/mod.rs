@@ -94,8 +94,19 @@ pub(crate) fn all() -> Routes {
 }
 
 /// What pages can watch.
-pub(crate) const TOPICS: &[Topic] =
-    &[today::FINDINGS, today::FIGURES, tasks::COUNTS, tasks::ONE, tasks::NEW, queues::LANES, workers::FLEET, bulk::ONE, notifications::NEW, notifications::ONE, events::ONE];
+pub(crate) const TOPICS: &[Topic] = &[
+    today::FINDINGS,
+    today::FIGURES,
+    tasks::COUNTS,
+    tasks::ONE,
+    tasks::NEW,
+    queues::LANES,
+    workers::FLEET,
+    bulk::ONE,
+    notifications::NEW,
+    notifications::ONE,
+    events::ONE,
+];
 
 async fn nothing_here(_: May<Enter>) -> Failure {
     Failure::NotFound

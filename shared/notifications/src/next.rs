@@ -8,8 +8,8 @@ use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
 use recado_kernel::word_enum;
-use recado_queue::pauses::{self, Pause};
 use recado_queue::context::Context;
+use recado_queue::pauses::{self, Pause};
 use recado_queue::tasks::{self, Place, State, TaskFilter};
 use recado_queue::workers;
 use serde::{Deserialize, Serialize};
@@ -205,7 +205,8 @@ impl Known<'_> {
         if current.unknown_until.is_some() {
             return What::LooksUp;
         }
-        if current.next_retry_at.is_some() && self.attempts.iter().any(|attempt| attempt.notification_id == current.id) {
+        if current.next_retry_at.is_some() && self.attempts.iter().any(|attempt| attempt.notification_id == current.id)
+        {
             return What::Retries;
         }
         let decided = self.journal.iter().rev().find_map(|line| match line.fact()? {
@@ -278,10 +279,11 @@ impl Next {
         let then = self.then.filter(|_| self.at.is_some() || !self.is_over()).map(|then| {
             let then = then.display_name();
             match self.what {
-                What::AwaitsDelivered | What::AwaitsRead => language
-                    .pick(format!(" Si no llega a tiempo, sigue {then}."), format!(" If it does not come in time, {then} is next.")),
-                _ => language
-                    .pick(format!(" Si falla, sigue {then}."), format!(" If it fails, {then} is next.")),
+                What::AwaitsDelivered | What::AwaitsRead => language.pick(
+                    format!(" Si no llega a tiempo, sigue {then}."),
+                    format!(" If it does not come in time, {then} is next."),
+                ),
+                _ => language.pick(format!(" Si falla, sigue {then}."), format!(" If it fails, {then} is next.")),
             }
         });
         let held = self.held.map(|held| format!(" {}", held.sentence(language)));
@@ -294,20 +296,33 @@ impl What {
         let (spanish, english) = match self {
             Self::Sends => ("{} sale en cuanto lo tome un worker.", "{} goes out as soon as a worker takes it."),
             Self::IsSending => ("Un worker lo está entregando por {}.", "A worker is handing it over by {}."),
-            Self::LeavesAsWished => ("{} sale a la hora que pidió quien envió el evento.", "{} goes out at the time that the sender of the event asked for."),
-            Self::LeavesAfterQuietHours => ("{} sale cuando terminen las horas de silencio.", "{} goes out when the quiet hours end."),
+            Self::LeavesAsWished => (
+                "{} sale a la hora que pidió quien envió el evento.",
+                "{} goes out at the time that the sender of the event asked for.",
+            ),
+            Self::LeavesAfterQuietHours => {
+                ("{} sale cuando terminen las horas de silencio.", "{} goes out when the quiet hours end.")
+            }
             Self::LeavesAfterThrottle => (
                 "La persona ya recibió muchos mensajes en una hora: {} sale después.",
                 "The person got many messages within an hour: {} goes out afterwards.",
             ),
-            Self::LeavesInPace => ("{} espera su turno en el ritmo del proveedor.", "{} waits for its turn in the provider's pace."),
+            Self::LeavesInPace => {
+                ("{} espera su turno en el ritmo del proveedor.", "{} waits for its turn in the provider's pace.")
+            }
             Self::Retries => ("Se intenta de nuevo por {}.", "It is tried again by {}."),
             Self::LooksUp => (
                 "Un intento por {} quedó sin respuesta: se pregunta al proveedor si salió, para no enviarlo dos veces.",
                 "An attempt by {} had no answer: the provider is asked whether it left, so that it is not sent twice.",
             ),
-            Self::AwaitsDelivered => ("{} se envió y espera la confirmación de entrega.", "{} was sent and waits for the receipt of delivery."),
-            Self::AwaitsRead => ("{} se envió y espera la confirmación de lectura.", "{} was sent and waits for the receipt of reading."),
+            Self::AwaitsDelivered => (
+                "{} se envió y espera la confirmación de entrega.",
+                "{} was sent and waits for the receipt of delivery.",
+            ),
+            Self::AwaitsRead => (
+                "{} se envió y espera la confirmación de lectura.",
+                "{} was sent and waits for the receipt of reading.",
+            ),
             Self::IsSwept => (
                 "Falló por un motivo pasajero: el repaso de fallidos lo intenta otra vez por {}.",
                 "It failed for a passing reason: the sweep of failed messages tries it again by {}.",

@@ -234,7 +234,9 @@ impl Known<'_> {
             masked_address: message.and_then(|record| channels::mask(channel, &record.recipient_address)),
             devices,
             template_id: message.and_then(|record| record.template_id),
-            template_name: message.filter(|record| record.template_id.is_some()).map(|record| record.template_name.clone()),
+            template_name: message
+                .filter(|record| record.template_id.is_some())
+                .map(|record| record.template_name.clone()),
             template_version: message.and_then(|record| record.template_version),
             is_named,
             beats,
@@ -255,8 +257,8 @@ impl Known<'_> {
     }
 
     fn matrix(&self, channel: Channel, course: Course) -> Rule {
-        let is_on = self.config().is_some_and(|config| config.is_active)
-            && self.cell(channel).is_some_and(|cell| cell.enabled);
+        let is_on =
+            self.config().is_some_and(|config| config.is_active) && self.cell(channel).is_some_and(|cell| cell.enabled);
         course.rule(MATRIX, self.decided.is_some(), Some(is_on), self.is_other_matrix())
     }
 
@@ -320,7 +322,8 @@ impl Known<'_> {
         let used = self.catalogue.words(cell, &key).map(|(template, _)| template);
         let is_named = used.is_some_and(|used| cell.is_some_and(|cell| cell.template_id == Some(used.id)));
         let usable = self.catalogue.templates.iter().filter(|template| self.catalogue.compiled(template.id).is_some());
-        let others = templates::fitting(usable, &key).into_iter().filter(|one| Some(one.id) != used.map(|used| used.id));
+        let others =
+            templates::fitting(usable, &key).into_iter().filter(|one| Some(one.id) != used.map(|used| used.id));
         let rivals = others.map(|one| Rival { id: one.id, name: one.name.clone() });
         (used, is_named, rivals.collect())
     }

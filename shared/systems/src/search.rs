@@ -166,7 +166,9 @@ async fn by_id(session: &mut Session, catalogue: &Catalogue, id: Id, into: &mut 
     if let Some(request) = requests::find(session, id).await? {
         into.push(found(Kind::Request, id, request.code, request.status.as_str()));
     }
-    into.extend(catalogue.template(id).map(|template| found(Kind::Template, id, &template.name, template.channel.as_str())));
+    into.extend(
+        catalogue.template(id).map(|template| found(Kind::Template, id, &template.name, template.channel.as_str())),
+    );
     let workshop = workshops::all(session).await?.into_iter().find(|workshop| workshop.id == id);
     into.extend(workshop.map(|one| found(Kind::Workshop, &one.taller_id, one.name, &*one.taller_id)));
     Ok(())

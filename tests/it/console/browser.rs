@@ -84,7 +84,10 @@ async fn fill(app: &App) {
 /// A chain that waits for a receipt, one that leaves tomorrow, and one that reached no one on a channel.
 async fn fill_messages(app: &App) {
     app.sandbox.evolution.behave();
-    app.sql("update phase_channel_configs set await_receipt = 'delivered', await_seconds = 600 where channel = 'whatsapp'").await;
+    app.sql(
+        "update phase_channel_configs set await_receipt = 'delivered', await_seconds = 600 where channel = 'whatsapp'",
+    )
+    .await;
     app.subscribe("customer-001").await;
     app.accepted(&sample::event_with(json!({"event_type": "vehicle_ready", "send_at": "2026-01-21T14:30:00Z"}))).await;
     app.accepted(&sample::event_with(json!({"context": {"placa": "PBA-0042"}}))).await;

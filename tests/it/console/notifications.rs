@@ -158,7 +158,8 @@ story!(the_next_step_is_told_with_its_moment, async |app: &App| {
 fn row<'p>(page: &'p str, channel: &str) -> &'p str {
     let table = page.split("<table class=\"why\">").nth(1).expect("the table of reasons");
     let rows = table.split("<th scope=\"row\">").skip(1);
-    let is_of = |row: &&str| row.trim_start_matches(|one: char| one.is_ascii_digit() || one == ' ').starts_with(channel);
+    let is_of =
+        |row: &&str| row.trim_start_matches(|one: char| one.is_ascii_digit() || one == ' ').starts_with(channel);
     rows.into_iter().find(is_of).and_then(|row| row.split("</tr>").next()).expect("a row for the channel")
 }
 
@@ -273,7 +274,8 @@ story!(a_message_is_cancelled_and_sent_again_from_its_page, async |app: &App| {
     assert_eq!(again.status, 303);
     app.drain().await;
     assert_eq!(app.mails().len(), 2);
-    let copy: Id = again.header("location").trim_end_matches('/').rsplit('/').next().expect("an id").parse().expect("one");
+    let copy: Id =
+        again.header("location").trim_end_matches('/').rsplit('/').next().expect("an id").parse().expect("one");
     assert!(operator.page(&there(copy)).await.contains(&there(id)), "it names the one that it repeats");
     assert_eq!(app.audited(id).await, ["operator-1 resend", "operator-1 cancel"]);
 

@@ -17,7 +17,8 @@ async fn leads(browser: &Browser, query: &str) -> String {
 
 story!(everything_is_found_by_what_one_knows, async |app: &App| {
     app.know_carlos().await;
-    app.sync_vehicle(&json!({"customer_id": "customer-001", "plate": "ABC-1234", "brand": "Haval", "model": "H6"})).await;
+    app.sync_vehicle(&json!({"customer_id": "customer-001", "plate": "ABC-1234", "brand": "Haval", "model": "H6"}))
+        .await;
     app.sql(
         "insert into workshops (id, taller_id, name, is_active, email_enabled, whatsapp_enabled, push_enabled, created_at, updated_at)
          select id, 'norte 1', 'Taller del Norte', true, true, true, true, created_at, created_at from schedules where name = 'cleanup'",

@@ -13,9 +13,9 @@ use recado_notifications::cancellation::{self, Cancellation};
 use recado_notifications::channels::{self, Channel};
 use recado_notifications::dispatch::{Receipt, Rejection};
 use recado_notifications::journal::{self, Line};
+use recado_notifications::next::{Around, Next};
 use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_notifications::notifications::records::{self, NotificationFilter, Record};
-use recado_notifications::next::{Around, Next};
 use recado_notifications::notifications::{self, Notification, Status};
 use recado_notifications::resend::{self, ResendError};
 use recado_notifications::targets::Target;
@@ -469,8 +469,32 @@ request! {
 
 impl From<NotificationQuery> for NotificationFilter {
     fn from(
-        NotificationQuery { customer_id, status, channel, event_type, correlation_id, task_id, taller_id, error_code, provider, from, to }: NotificationQuery,
+        NotificationQuery {
+            customer_id,
+            status,
+            channel,
+            event_type,
+            correlation_id,
+            task_id,
+            taller_id,
+            error_code,
+            provider,
+            from,
+            to,
+        }: NotificationQuery,
     ) -> Self {
-        Self { customer_id, status, channel, event_type, correlation_id, task_id, taller_id, error_code, provider, from, to }
+        Self {
+            customer_id,
+            status,
+            channel,
+            event_type,
+            correlation_id,
+            task_id,
+            taller_id,
+            error_code,
+            provider,
+            from,
+            to,
+        }
     }
 }

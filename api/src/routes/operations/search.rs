@@ -35,10 +35,7 @@ async fn find(
     let sought = Sought { text: &q, country, sees_addresses: caller.sees_contacts() };
     let Answer { found, more } = search::find(&mut session, &catalogue, sought).await?;
     let view = |one: search::Found| FoundView { kind: one.kind, key: one.key, name: one.name, detail: one.detail };
-    Ok(axum::Json(SearchView {
-        results: found.into_iter().map(view).collect(),
-        more_of: more.into_iter().collect(),
-    }))
+    Ok(axum::Json(SearchView { results: found.into_iter().map(view).collect(), more_of: more.into_iter().collect() }))
 }
 
 request! {

@@ -32,9 +32,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Failure> {
     let notice = match cancellation::cancel_delivery(&console.context, id, &may.visit.actor()).await? {
         Cancellation::Unknown => return Err(Failure::NotFound),
-        Cancellation::Cancelled => {
-            Notice::new("message-cancelled", 1).undone_by(format!("{PATH}{id}/retry/"))
-        }
+        Cancellation::Cancelled => Notice::new("message-cancelled", 1).undone_by(format!("{PATH}{id}/retry/")),
         Cancellation::Leaving => Notice::new("message-leaving", 0),
         Cancellation::TooLate(chain) => match chain.iter().any(|record| record.status.is_sent()) {
             true => Notice::new("message-has-left", 0),

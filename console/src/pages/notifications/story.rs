@@ -62,8 +62,7 @@ impl Story {
                 messages.iter().filter(|message| message.task_id == *task_id).cloned().collect();
             let of_chain = |attempt: &&Attempt| chain.iter().any(|message| message.id == attempt.notification_id);
             let attempts: Vec<Attempt> = attempts.iter().filter(of_chain).cloned().collect();
-            let journal: Vec<Line> =
-                journal.iter().filter(|line| line.task_id == Some(*task_id)).cloned().collect();
+            let journal: Vec<Line> = journal.iter().filter(|line| line.task_id == Some(*task_id)).cloned().collect();
             let next = around.next(&chain, &attempts, &journal);
             let state = around.state(*task_id);
             let chain: Vec<Record> = chain.iter().map(Record::from).collect();
@@ -421,8 +420,7 @@ async fn alike(session: &mut Session, record: &Record, visit: &Visit) -> db::Res
     };
     let is_counted = filter.from.is_some_and(|from| record.created_at >= from);
     let count = records::count_up_to(session, &filter, MOST_ALIKE).await?;
-    let query = Asked::default()
-        .with(&[], &[("channel", record.channel.as_str()), ("error_code", code.as_str())]);
+    let query = Asked::default().with(&[], &[("channel", record.channel.as_str()), ("error_code", code.as_str())]);
     Ok(Some(Alike {
         is_more: count > MOST_ALIKE,
         count: (count.min(MOST_ALIKE) - i64::from(is_counted && count <= MOST_ALIKE)).max(0),

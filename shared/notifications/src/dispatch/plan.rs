@@ -6,7 +6,9 @@ use super::event::{Event, MINIMUM_FIELDS};
 use super::rejection::Rejection;
 use crate::catalogue::{Catalogue, Phase, ServiceType};
 use crate::channels::Channel;
-use crate::orchestration::{self, Awaited, Cell, Decided, DeliveryMode, Orchestration, Person, SkipReason, SkippedChannel};
+use crate::orchestration::{
+    self, Awaited, Cell, Decided, DeliveryMode, Orchestration, Person, SkipReason, SkippedChannel,
+};
 use crate::templates::rendering::{CompiledTemplate, Context, Rendered, TemplateError};
 use crate::templates::{TemplateKey, flaws};
 use recado_kernel::ids::Id;

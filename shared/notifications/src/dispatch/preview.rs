@@ -120,7 +120,12 @@ impl Preview {
     /// The event would wait for its customer.
     fn waiting(customer_id: &str, now: Timestamp) -> Self {
         let nobody = Customer::default();
-        let plan = super::Plan { delivery_mode: DeliveryMode::Fallback, decided: None, messages: Vec::new(), skipped: Vec::new() };
+        let plan = super::Plan {
+            delivery_mode: DeliveryMode::Fallback,
+            decided: None,
+            messages: Vec::new(),
+            skipped: Vec::new(),
+        };
         let send_time = super::SendTime { at: now, reason: None };
         Self {
             customer_id: customer_id.to_owned(),

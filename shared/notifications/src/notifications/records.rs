@@ -188,7 +188,8 @@ impl NotificationFilter {
     fn may_be_in_reserve(&self) -> bool {
         // None of them was tried yet.
         let was_tried = self.error_code.is_some() || self.provider.is_some();
-        !was_tried && self.status.is_none_or(|status| matches!(status, Status::Pending | Status::Cancelled | Status::Failed))
+        !was_tried
+            && self.status.is_none_or(|status| matches!(status, Status::Pending | Status::Cancelled | Status::Failed))
     }
 }
 
@@ -310,7 +311,8 @@ pub async fn keyset(
     if let Some(id) = end {
         let (at, id) = (filter.value(accepted_at(session, id).await?), filter.value(id));
         // The first condition is for the index, which knows no ids.
-        let beyond = |own: &str| format!(" and n.created_at {sign}= {at} and (n.created_at, {own}) {sign} ({at}, {id})");
+        let beyond =
+            |own: &str| format!(" and n.created_at {sign}= {at} and (n.created_at, {own}) {sign} ({at}, {id})");
         rows.push_str(&beyond("n.id"));
         reserve.push_str(&beyond("(e.value ->> 'id')::uuid"));
     }
