@@ -80,7 +80,7 @@ story!(messages_are_listed_filtered_and_turned_by_page, async |app: &App| {
     let count = viewer.page(&format!("{PATH}count?channel=email&status=failed")).await;
     assert!(count.contains("60 messages"), "{count}");
     app.clock.advance(Duration::from_secs(2 * 24 * 60 * 60));
-    assert!(viewer.page(PATH).await.contains("No message fits"), "the window is a day");
+    assert!(app.operator("operator").await.page(PATH).await.contains("No message fits"), "the window is a day");
     assert_eq!(app.browser().get(PATH).await.status, 303, "nobody looks without a login");
 });
 
@@ -312,7 +312,7 @@ story!(a_failed_message_is_explained_and_tried_again, async |app: &App| {
 story!(hostile_words_are_harmless, async |app: &App| {
     app.know_carlos().await;
     let script = "<script>alert(1)</script>";
-    let body = format!("<p>Hola {script}</p>{}", "\u{202e}x".repeat(5_000));
+    let body = format!("<p>Hola {script}</p>{}", "\u{202e}x".repeat(4_000));
     let event = json!({
         "event_type": "custom", "customer_id": "customer-001",
         "context": {"subject": format!("\u{202e}{script}"), "body": body}
