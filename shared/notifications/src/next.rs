@@ -25,6 +25,7 @@ use crate::orchestration::AwaitedReceipt;
 
 /// The next thing that happens to a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = NextStep)]
 pub struct Next {
     /// What it is.
     pub what: What,
@@ -43,7 +44,7 @@ pub struct Next {
 /// What may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
 #[strum(serialize_all = "snake_case", const_into_str)]
-#[schema(as = NextStep, rename_all = "snake_case")]
+#[schema(as = NextKind, rename_all = "snake_case")]
 pub enum What {
     /// It goes out as soon as a worker takes it.
     Sends,

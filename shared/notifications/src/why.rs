@@ -48,6 +48,7 @@ pub struct Rule {
 
 /// A template that fits as well, and less.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = TemplateRival)]
 pub struct Rival {
     /// Its id.
     pub id: Id,

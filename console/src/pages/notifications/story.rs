@@ -359,15 +359,16 @@ pub(super) async fn draw(
     // The addresses as they are, which are compared with the customer's.
     let records: Vec<Record> = messages.iter().map(Record::from).collect();
     let reasons = why::of_chain(&mut session, &catalogue, &records, &story.journal).await?;
-    let alike = alike(&mut session, story.decisive(), visit).await?;
     let customer = customers::find(&mut session, &story.first().customer_id).await?;
-    drop(session);
-
     let record = story.chain.iter().find(|record| record.id == id).ok_or(Failure::NotFound)?;
+    // Its own failure, or that of its chain.
+    let failed = if record.error_code.is_some() { record } else { story.decisive() };
+    let alike = alike(&mut session, failed, visit).await?;
+    drop(session);
     let may_read_words = may_read_words(visit);
     let page = Page::new(console, visit, "notifications", "message-title").about(&record.customer_id);
     let page = page.watching(format!("story:{task_id}"));
-    let code = record.error_code.as_deref().or(story.decisive().error_code.as_deref()).and_then(Code::find);
+    let code = failed.error_code.as_deref().and_then(Code::find);
     let language = visit.words.language;
     html(&ShowPage {
         id,

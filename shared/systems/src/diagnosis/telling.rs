@@ -37,190 +37,209 @@ pub fn summary(findings: &[Finding], language: Language, zone: Tz, now: Timestam
 /// What a finding says.
 pub fn tell(finding: &Finding, language: Language, zone: Tz, now: Timestamp) -> Told {
     let since = finding.since.map(|since| since_when(since, language, zone, now)).unwrap_or_default();
-    let hits = finding.hits;
-    let tasks = tasks(hits, language);
-    let (spanish, english): ((String, String), (String, String)) = match &finding.what {
-        What::PendingMigrations { migrations } => {
-            let names = migrations.join(", ");
-            (
-                (format!("A la base de datos le faltan {hits} migraciones: {names}."), "Ejecute `recado migrate`.".into()),
-                (format!("The database lacks {hits} migrations: {names}."), "Run `recado migrate`.".into()),
-            )
-        }
-        What::QueueDown { error } => (
-            (
-                format!("Redis no responde ({error}); los workers buscan su trabajo en la base de datos, más despacio. {tasks} en espera."),
-                "Compruebe que Redis funciona y que REDIS_URL lleva a él. No se pierde nada.".into(),
+    let said = Said { since, hits: finding.hits, tasks: tasks(finding.hits, language), language, zone, now };
+    let (spanish, english) = remedy(&finding.what);
+    Told { sentence: said.sentence(&finding.what), remedy: language.pick(spanish, english) }
+}
+
+/// What sentences are made of besides what was found.
+struct Said {
+    /// With a blank before it; empty where no beginning is known.
+    since: String,
+    hits: i64,
+    /// How many tasks that are, in words.
+    tasks: String,
+    language: Language,
+    zone: Tz,
+    now: Timestamp,
+}
+
+impl Said {
+    /// A sentence for each finding, in Spanish and English.
+    fn sentence(&self, what: &What) -> String {
+        let Self { since, hits, tasks, language, .. } = self;
+        let (spanish, english) = match what {
+            What::LanePaused { queue, reason, by, until } => self.lane_paused(queue, reason, by, *until),
+            What::ClockOff { worker, ahead_ms } => self.clock_off(worker, *ahead_ms),
+            What::EndpointDisabled { endpoint, gone } => self.endpoint_disabled(endpoint, *gone),
+            What::PendingMigrations { migrations } => (
+                format!("A la base de datos le faltan {hits} migraciones: {}.", migrations.join(", ")),
+                format!("The database lacks {hits} migrations: {}.", migrations.join(", ")),
             ),
-            (
-                format!("Redis does not answer ({error}); workers look for their work in the database, which is slower. {tasks} waiting."),
-                "See that Redis runs and that REDIS_URL leads to it. Nothing is lost.".into(),
+            What::QueueDown { error } => (
+                format!(
+                    "Redis no responde ({error}); los workers buscan su trabajo en la base de datos, más despacio. {tasks} en espera."
+                ),
+                format!(
+                    "Redis does not answer ({error}); workers look for their work in the database, which is slower. {tasks} waiting."
+                ),
             ),
-        ),
-        What::SchedulerSilent => (
-            (
+            What::SchedulerSilent => (
                 format!("Ningún programador trabaja{since}: {tasks} cuya hora llegó no salen."),
-                "Inicie `recado scheduler`, o lea su registro.".into(),
-            ),
-            (
                 format!("No scheduler works{since}: {tasks} whose time has come do not go out."),
-                "Start `recado scheduler`, or read its log.".into(),
             ),
-        ),
-        What::LaneUnread { lane } => (
-            (format!("Ningún worker lee {lane}{since}: {tasks} en espera."), format!("Inicie `recado worker -Q {lane}`.")),
-            (format!("No worker reads {lane}{since}: {tasks} waiting."), format!("Start `recado worker -Q {lane}`.")),
-        ),
-        What::LaneSlow { lane, waits_s } => {
-            let waits = span(Duration::from_secs(*waits_s), language);
-            (
+            What::LaneUnread { lane } => (
+                format!("Ningún worker lee {lane}{since}: {tasks} en espera."),
+                format!("No worker reads {lane}{since}: {tasks} waiting."),
+            ),
+            What::LaneSlow { lane, waits_s } => {
+                let waits = span(Duration::from_secs(*waits_s), *language);
                 (
                     format!("En {lane} la tarea más antigua espera {waits}; {tasks} en cola."),
-                    "Mire si el proveedor responde (`recado doctor` lo dice por cuenta); si responde, añada workers o súbales --concurrency.".into(),
-                ),
-                (
                     format!("In {lane} the oldest task has waited {waits}; {tasks} queued."),
-                    "See whether the provider answers (`recado doctor` says so by account); if it does, add workers or raise their --concurrency.".into(),
+                )
+            }
+            What::AccountFailing { lane, account, percent } => (
+                format!(
+                    "La cuenta {account} de {lane} falla{since}: el {percent} % de los intentos, {hits} en 15 minutos."
                 ),
-            )
-        }
-        What::LanePaused { queue, reason, by, until } => {
-            let until_es = until.map_or_else(|| "hasta que alguien la reanude".to_owned(), |until| format!("hasta {}", moment(until, zone, now)));
-            let until_en = until.map_or_else(|| "until somebody resumes it".to_owned(), |until| format!("until {}", moment(until, zone, now)));
-            (
-                (
-                    format!("{by} pausó {queue}{since}, {until_es}: {reason}. {tasks} en espera."),
-                    format!("Para reanudarla: `recado queues resume {queue}`."),
+                format!(
+                    "The account {account} of {lane} fails{since}: {percent} % of the attempts, {hits} in 15 minutes."
                 ),
-                (
-                    format!("{by} paused {queue}{since}, {until_en}: {reason}. {tasks} waiting."),
-                    format!("To resume it: `recado queues resume {queue}`."),
+            ),
+            What::ReceiptsStopped { lane, account } => (
+                format!(
+                    "La cuenta {account} de {lane} acepta mensajes y ya no confirma entregas{since}: {hits} en la última hora."
                 ),
-            )
-        }
-        What::AccountFailing { lane, account, percent } => (
-            (
-                format!("La cuenta {account} de {lane} falla{since}: el {percent} % de los intentos, {hits} en 15 minutos."),
-                "Mire los fallos por causa (`GET /api/v1/operations/failures/`); cada código dice su remedio. Si dura, pause la cola.".into(),
+                format!(
+                    "The account {account} of {lane} takes messages and confirms no deliveries any more{since}: {hits} in the last hour."
+                ),
             ),
-            (
-                format!("The account {account} of {lane} fails{since}: {percent} % of the attempts, {hits} in 15 minutes."),
-                "Look at the failures by cause (`GET /api/v1/operations/failures/`); each code has its remedy. If it lasts, pause the queue.".into(),
-            ),
-        ),
-        What::ReceiptsStopped { lane, account } => (
-            (
-                format!("La cuenta {account} de {lane} acepta mensajes y ya no confirma entregas{since}: {hits} en la última hora."),
-                "La sesión puede estar muerta aunque diga que está conectada: conecte la instancia de nuevo y compruebe el webhook de Evolution API.".into(),
-            ),
-            (
-                format!("The account {account} of {lane} takes messages and confirms no deliveries any more{since}: {hits} in the last hour."),
-                "The session may be dead although it says that it is connected: connect the instance again, and check Evolution API's webhook.".into(),
-            ),
-        ),
-        What::WorkerSilent { worker } => (
-            (
+            What::WorkerSilent { worker } => (
                 format!("El worker {worker} no da señales{since}; tenía {tasks}, que pasan a otros."),
-                "Si no volvió a iniciarse, inícielo. Su fila se olvida en una hora.".into(),
-            ),
-            (
                 format!("The worker {worker} has been silent{since}; it held {tasks}, which others take over."),
-                "If it was not started again, start it. Its row is forgotten within an hour or so.".into(),
             ),
-        ),
-        What::WorkerDraining { worker } => (
-            (
+            What::WorkerDraining { worker } => (
                 format!("El worker {worker} no toma nada más{since}; le quedan {tasks}."),
-                "Deténgalo cuando no le quede ninguna, o quite el drenaje.".into(),
-            ),
-            (
                 format!("The worker {worker} takes nothing more{since}; {tasks} left."),
-                "Stop it when none is left, or take the wish back.".into(),
             ),
-        ),
-        What::MixedVersions { versions } => {
-            let versions = versions.join(", ");
-            (
-                (
-                    format!("Trabajan {hits} workers de versiones distintas: {versions}."),
-                    "Es normal durante un despliegue; si dura, reinicie los antiguos.".into(),
-                ),
-                (
-                    format!("{hits} workers of different versions work: {versions}."),
-                    "That is usual during a deploy; if it lasts, restart the old ones.".into(),
-                ),
-            )
-        }
-        What::ClockOff { worker, ahead_ms } => {
-            let off = span(Duration::from_millis(ahead_ms.unsigned_abs()), language);
-            let (es, en) = if *ahead_ms > 0 { ("adelantado", "ahead") } else { ("atrasado", "behind") };
-            (
-                (
-                    format!("El reloj del host de {worker} va {off} {es} respecto al de la base de datos."),
-                    "Active la sincronización (NTP) en ese host: los certificados y las firmas dependen de su reloj.".into(),
-                ),
-                (
-                    format!("The clock of the host of {worker} is {off} {en} of the database's."),
-                    "Switch time synchronisation (NTP) on there: certificates and signatures depend on that clock.".into(),
-                ),
-            )
-        }
-        What::DeadGrowing { last_hour, usual } => (
-            (
+            What::MixedVersions { versions } => (
+                format!("Trabajan {hits} workers de versiones distintas: {}.", versions.join(", ")),
+                format!("{hits} workers of different versions work: {}.", versions.join(", ")),
+            ),
+            What::DeadGrowing { last_hour, usual } => (
                 format!("Se abandonaron {last_hour} tareas en la última hora; lo usual son {usual}."),
-                "Mire `recado tasks list --state dead`; tras corregir la causa, `recado tasks retry --all-dead`.".into(),
-            ),
-            (
                 format!("{last_hour} tasks were given up in the last hour; {usual} are usual."),
-                "Look at `recado tasks list --state dead`; when the cause is mended, `recado tasks retry --all-dead`.".into(),
             ),
+            What::DeadTasks => {
+                (format!("Hay {tasks} que se abandonaron."), format!("There are {tasks} that were given up."))
+            }
+            What::SuppressionsSpike { last_day, usual } => (
+                format!("Se suprimieron {last_day} direcciones en un día; lo usual son {usual}."),
+                format!("{last_day} addresses were suppressed in a day; {usual} are usual."),
+            ),
+            What::OpenToStrangers => (
+                "La API está abierta sin clave (ALLOW_ANONYMOUS_API) y otras máquinas llegan a ella.".to_owned(),
+                "The API is open without a key (ALLOW_ANONYMOUS_API), and other machines reach it.".to_owned(),
+            ),
+        };
+        language.pick(spanish, english)
+    }
+
+    fn lane_paused(&self, queue: &str, reason: &str, by: &str, until: Option<Timestamp>) -> (String, String) {
+        let Self { since, tasks, zone, now, .. } = self;
+        let end = until.map(|until| moment(until, *zone, *now));
+        let spanish =
+            end.as_ref().map_or_else(|| "hasta que alguien la reanude".to_owned(), |end| format!("hasta {end}"));
+        let english = end.as_ref().map_or_else(|| "until somebody resumes it".to_owned(), |end| format!("until {end}"));
+        (
+            format!("{by} pausó {queue}{since}, {spanish}: {reason}. {tasks} en espera."),
+            format!("{by} paused {queue}{since}, {english}: {reason}. {tasks} waiting."),
+        )
+    }
+
+    fn clock_off(&self, worker: &str, ahead_ms: i64) -> (String, String) {
+        let off = span(Duration::from_millis(ahead_ms.unsigned_abs()), self.language);
+        let (spanish, english) = if ahead_ms > 0 { ("adelantado", "ahead") } else { ("atrasado", "behind") };
+        (
+            format!("El reloj del host de {worker} va {off} {spanish} respecto al de la base de datos."),
+            format!("The clock of the host of {worker} is {off} {english} of the database's."),
+        )
+    }
+
+    fn endpoint_disabled(&self, endpoint: &str, gone: bool) -> (String, String) {
+        let since = &self.since;
+        let (spanish, english) = match gone {
+            true => ("respondió 410", "it answered 410"),
+            false => ("no aceptó nada durante días", "it took nothing for days"),
+        };
+        (
+            format!("El endpoint {endpoint} está desactivado{since}: {spanish}."),
+            format!("The endpoint {endpoint} has been disabled{since}: {english}."),
+        )
+    }
+}
+
+/// What helps, in Spanish and English.
+fn remedy(what: &What) -> (String, String) {
+    let (spanish, english) = match what {
+        What::LaneUnread { lane } => {
+            return (format!("Inicie `recado worker -Q {lane}`."), format!("Start `recado worker -Q {lane}`."));
+        }
+        What::LanePaused { queue, .. } => {
+            return (
+                format!("Para reanudarla: `recado queues resume {queue}`."),
+                format!("To resume it: `recado queues resume {queue}`."),
+            );
+        }
+        What::PendingMigrations { .. } => ("Ejecute `recado migrate`.", "Run `recado migrate`."),
+        What::QueueDown { .. } => (
+            "Compruebe que Redis funciona y que REDIS_URL lleva a él. No se pierde nada.",
+            "See that Redis runs and that REDIS_URL leads to it. Nothing is lost.",
+        ),
+        What::SchedulerSilent => {
+            ("Inicie `recado scheduler`, o lea su registro.", "Start `recado scheduler`, or read its log.")
+        }
+        What::LaneSlow { .. } => (
+            "Mire si el proveedor responde (`recado doctor` lo dice por cuenta); si responde, añada workers o súbales --concurrency.",
+            "See whether the provider answers (`recado doctor` says so by account); if it does, add workers or raise their --concurrency.",
+        ),
+        What::AccountFailing { .. } => (
+            "Mire los fallos por causa (`GET /api/v1/operations/failures/`); cada código dice su remedio. Si dura, pause la cola.",
+            "Look at the failures by cause (`GET /api/v1/operations/failures/`); each code has its remedy. If it lasts, pause the queue.",
+        ),
+        What::ReceiptsStopped { .. } => (
+            "La sesión puede estar muerta aunque diga que está conectada: conecte la instancia de nuevo y compruebe el webhook de Evolution API.",
+            "The session may be dead although it says that it is connected: connect the instance again, and check Evolution API's webhook.",
+        ),
+        What::WorkerSilent { .. } => (
+            "Si no volvió a iniciarse, inícielo. Su fila se olvida en una hora.",
+            "If it was not started again, start it. Its row is forgotten within an hour or so.",
+        ),
+        What::WorkerDraining { .. } => (
+            "Deténgalo cuando no le quede ninguna, o quite el drenaje.",
+            "Stop it when none is left, or take the wish back.",
+        ),
+        What::MixedVersions { .. } => (
+            "Es normal durante un despliegue; si dura, reinicie los antiguos.",
+            "That is usual during a deploy; if it lasts, restart the old ones.",
+        ),
+        What::ClockOff { .. } => (
+            "Active la sincronización (NTP) en ese host: los certificados y las firmas dependen de su reloj.",
+            "Switch time synchronisation (NTP) on there: certificates and signatures depend on that clock.",
+        ),
+        What::DeadGrowing { .. } => (
+            "Mire `recado tasks list --state dead`; tras corregir la causa, `recado tasks retry --all-dead`.",
+            "Look at `recado tasks list --state dead`; when the cause is mended, `recado tasks retry --all-dead`.",
         ),
         What::DeadTasks => (
-            (
-                format!("Hay {tasks} que se abandonaron."),
-                "Mire `recado tasks list --state dead`; reintente o cancele cada una.".into(),
-            ),
-            (
-                format!("There are {tasks} that were given up."),
-                "Look at `recado tasks list --state dead`; retry or leave each of them.".into(),
-            ),
+            "Mire `recado tasks list --state dead`; reintente o cancele cada una.",
+            "Look at `recado tasks list --state dead`; retry or leave each of them.",
         ),
-        What::SuppressionsSpike { last_day, usual } => (
-            (
-                format!("Se suprimieron {last_day} direcciones en un día; lo usual son {usual}."),
-                "Lea sus detalles: una lista mala, o un servidor de correo que rechaza a todos. Levante las que no lo merecen.".into(),
-            ),
-            (
-                format!("{last_day} addresses were suppressed in a day; {usual} are usual."),
-                "Read their details: a bad list, or a mail server that refuses everybody. Lift those that do not deserve it.".into(),
-            ),
+        What::SuppressionsSpike { .. } => (
+            "Lea sus detalles: una lista mala, o un servidor de correo que rechaza a todos. Levante las que no lo merecen.",
+            "Read their details: a bad list, or a mail server that refuses everybody. Lift those that do not deserve it.",
         ),
-        What::EndpointDisabled { endpoint, gone } => {
-            let (es, en) = if *gone { ("respondió 410", "it answered 410") } else { ("no aceptó nada durante días", "it took nothing for days") };
-            (
-                (
-                    format!("El endpoint {endpoint} está desactivado{since}: {es}."),
-                    "Hable con el partner; después POST /api/v1/webhooks/endpoints/{id}/resume/ y reenvíe lo perdido.".into(),
-                ),
-                (
-                    format!("The endpoint {endpoint} has been disabled{since}: {en}."),
-                    "Talk to the partner; then POST /api/v1/webhooks/endpoints/{id}/resume/, and send again what was missed.".into(),
-                ),
-            )
-        }
+        What::EndpointDisabled { .. } => (
+            "Hable con el partner; después POST /api/v1/webhooks/endpoints/{id}/resume/ y reenvíe lo perdido.",
+            "Talk to the partner; then POST /api/v1/webhooks/endpoints/{id}/resume/, and send again what was missed.",
+        ),
         What::OpenToStrangers => (
-            (
-                "La API está abierta sin clave (ALLOW_ANONYMOUS_API) y otras máquinas llegan a ella.".into(),
-                "Cree claves con `recado api-key create` y quite ALLOW_ANONYMOUS_API, o escuche solo en 127.0.0.1.".into(),
-            ),
-            (
-                "The API is open without a key (ALLOW_ANONYMOUS_API), and other machines reach it.".into(),
-                "Make keys with `recado api-key create` and remove ALLOW_ANONYMOUS_API, or listen on 127.0.0.1 alone.".into(),
-            ),
+            "Cree claves con `recado api-key create` y quite ALLOW_ANONYMOUS_API, o escuche solo en 127.0.0.1.",
+            "Make keys with `recado api-key create` and remove ALLOW_ANONYMOUS_API, or listen on 127.0.0.1 alone.",
         ),
     };
-    let (sentence, remedy) = language.pick(spanish, english);
-    Told { sentence, remedy }
+    (spanish.to_owned(), english.to_owned())
 }
 
 fn tasks(count: i64, language: Language) -> String {
