@@ -108,7 +108,7 @@ async fn fill_developers(app: &App) {
     let now = app.clock.now();
     let how = How { trial: 5, pace: 60 };
     let actor = Actor::command("ana");
-    let since = now - std::time::Duration::from_secs(3_600);
+    let since = now - Duration::from_secs(3_600);
     retry::start(&app.context, &group, since, now, how, &actor).await.expect("an operation");
 }
 
