@@ -118,6 +118,7 @@ fn sorted(mut found: Vec<Found>) -> Answer {
     answer
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "ids are given as they are, and texts borrowed")]
 fn found(kind: Kind, key: impl ToString, name: impl Into<String>, detail: impl Into<String>) -> Found {
     Found { kind, key: key.to_string(), name: name.into(), detail: detail.into() }
 }

@@ -32,8 +32,7 @@ impl App {
             ..AuditFilter::default()
         };
         let log = audit::page(&mut self.begin().await, &filter, None, 10).await.expect("the log is read");
-        let mut told: Vec<String> =
-            log.into_iter().map(|entry| format!("{} {}", entry.actor, entry.action)).collect();
+        let mut told: Vec<String> = log.into_iter().map(|entry| format!("{} {}", entry.actor, entry.action)).collect();
         told.sort_unstable();
         told
     }
@@ -151,10 +150,7 @@ story!(the_next_step_is_told_with_its_moment, async |app: &App| {
     let page = viewer.page(&there(wished.notifications[0].id)).await;
     assert!(page.contains("But its queue is paused."), "{page}");
     let told = app.get(&format!("/api/v1/notifications/{}/?lang=en", wished.notifications[0].id)).await.must_be(200);
-    assert_eq!(
-        (&told["next"]["what"], &told["next"]["held"]),
-        (&json!("leaves_as_wished"), &json!("paused"))
-    );
+    assert_eq!((&told["next"]["what"], &told["next"]["held"]), (&json!("leaves_as_wished"), &json!("paused")));
     assert!(told["next"]["at"].as_str().is_some_and(|at| at.starts_with("2026-01-21T14:30:00")), "{told}");
 });
 
