@@ -141,7 +141,11 @@ story!(a_workshop_sees_what_it_inherits_and_may_inherit_again, async |app: &App|
     assert!(undone.contains("uses the inherited matrix again"), "{undone}");
     assert_eq!(app.matrix_cell("norte", "Agendar Cita", "push").await, Value::Null);
     editor.undo(&undone).await;
-    assert_eq!(app.matrix_cell("norte", "Agendar Cita", "push").await["enabled"], false, "what was deleted is given back");
+    assert_eq!(
+        app.matrix_cell("norte", "Agendar Cita", "push").await["enabled"],
+        false,
+        "what was deleted is given back"
+    );
     assert_eq!(app.matrix_cell("norte", "Recepción", "email").await["enabled"], true);
 });
 
