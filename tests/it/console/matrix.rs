@@ -94,24 +94,24 @@ story!(changes_of_a_matrix_are_staged_reviewed_saved_and_taken_back, async |app:
         "{}",
         review.text
     );
-    assert_eq!(app.matrix_cell("null", "Agendar", "push").await["enabled"], true, "nothing is saved yet");
+    assert_eq!(app.matrix_cell("null", "Agendar Cita", "push").await["enabled"], true, "nothing is saved yet");
     let back = post(&editor, &format!("{PATH}review/"), &changed(&form, &[("back", "1")])).await;
     assert!(!fields(&back.text).iter().any(|(name, _)| name == "phase-schedule.push.on"), "what was staged stays");
 
     app.clock.advance(seconds(1));
     let saved = save(&editor, &form).await;
     assert!(saved.contains("The matrix is saved."), "{saved}");
-    assert_eq!(app.matrix_cell("null", "Agendar", "push").await["enabled"], false);
+    assert_eq!(app.matrix_cell("null", "Agendar Cita", "push").await["enabled"], false);
     let waits = app.matrix_cell("null", "Recepción", "whatsapp").await;
     assert_eq!((&waits["await_receipt"], &waits["await_seconds"]), (&json!("read"), &json!(600)));
 
     app.clock.advance(seconds(1));
     let undone = editor.undo(&saved).await;
     assert!(undone.contains("The matrix is as it was before."), "{undone}");
-    assert_eq!(app.matrix_cell("null", "Agendar", "push").await["enabled"], true);
+    assert_eq!(app.matrix_cell("null", "Agendar Cita", "push").await["enabled"], true);
     assert_eq!(app.matrix_cell("null", "Recepción", "whatsapp").await["await_receipt"], Value::Null);
     editor.undo(&undone).await;
-    assert_eq!(app.matrix_cell("null", "Agendar", "push").await["enabled"], false);
+    assert_eq!(app.matrix_cell("null", "Agendar Cita", "push").await["enabled"], false);
 
     let same = save(&editor, &fields(&editor.page(PATH).await)).await;
     assert!(same.contains("nothing has changed"), "{same}");
@@ -133,15 +133,19 @@ story!(a_workshop_sees_what_it_inherits_and_may_inherit_again, async |app: &App|
     let made = save(&editor, &form).await;
     assert!(made.contains("It has a matrix of its own now.") && made.contains("1 cell differs"), "{made}");
     assert!(made.contains("would inherit: on"), "{made}");
-    assert_eq!(app.matrix_cell("norte", "Agendar", "push").await["enabled"], false);
-    assert_eq!(app.matrix_cell("null", "Agendar", "push").await["enabled"], true);
+    assert_eq!(app.matrix_cell("norte", "Agendar Cita", "push").await["enabled"], false);
+    assert_eq!(app.matrix_cell("null", "Agendar Cita", "push").await["enabled"], true);
     assert!(editor.page("/admin/matrix/").await.contains("norte: 1 difference"));
 
     let undone = editor.undo(&made).await;
     assert!(undone.contains("uses the inherited matrix again"), "{undone}");
-    assert_eq!(app.matrix_cell("norte", "Agendar", "push").await, Value::Null);
+    assert_eq!(app.matrix_cell("norte", "Agendar Cita", "push").await, Value::Null);
     editor.undo(&undone).await;
-    assert_eq!(app.matrix_cell("norte", "Agendar", "push").await["enabled"], false, "what was deleted is given back");
+    assert_eq!(
+        app.matrix_cell("norte", "Agendar Cita", "push").await["enabled"],
+        false,
+        "what was deleted is given back"
+    );
     assert_eq!(app.matrix_cell("norte", "Recepción", "email").await["enabled"], true);
 });
 
@@ -162,7 +166,7 @@ story!(what_is_wrong_in_a_cell_is_told_there_and_nothing_is_saved, async |app: &
     let push = template["results"][0]["id"].as_str().expect("a template").to_owned();
     let refused = post(&editor, PATH, &changed(&form, &[("phase-schedule.email.template", &push)])).await;
     assert!(refused.status == 422 && refused.text.contains("canal push"), "{}", refused.text);
-    assert_eq!(app.matrix_cell("null", "Agendar", "push").await["enabled"], true);
+    assert_eq!(app.matrix_cell("null", "Agendar Cita", "push").await["enabled"], true);
     let gone = editor.get("/admin/matrix/nada/").await;
     assert_eq!(gone.status, 404);
 });
