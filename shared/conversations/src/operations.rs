@@ -97,9 +97,7 @@ pub async fn change_operator(
     now: Timestamp,
 ) -> Result<()> {
     operators::write(session, operator, now).await?;
-    let facts = |one: &Operator| {
-        json!({ "name": one.name, "organizer_id": one.organizer_id, "default_group": one.default_group })
-    };
+    let facts = |one: &Operator| json!({ "name": one.name, "organizer_id": one.organizer_id, "default_group": one.default_group });
     let mut after = facts(operator);
     if before.contact != operator.contact || before.whatsapp_number != operator.whatsapp_number {
         // Addresses of people are not written down, but that they changed is.

@@ -241,17 +241,17 @@ fn listed() -> String {
 impl PartnerFilter {
     fn asked(&self) -> Filter {
         let filter = self;
-    let mut asked = Filter::default();
-    asked.equal("status", filter.status.map(Status::as_str));
-    asked.equal("kyc_status", filter.kyc_status.map(KycStatus::as_str));
-    asked.equal("name", filter.name.as_deref());
-    if let Some(search) = &filter.search {
-        let text = asked.value(contains(search.trim()));
-        let columns =
-            ["name", "email", "contact_email", "slug"].map(|column| format!("{column} ilike {text} escape '\\'"));
-        asked.require(format!("({})", columns.join(" or ")));
-    }
-    asked
+        let mut asked = Filter::default();
+        asked.equal("status", filter.status.map(Status::as_str));
+        asked.equal("kyc_status", filter.kyc_status.map(KycStatus::as_str));
+        asked.equal("name", filter.name.as_deref());
+        if let Some(search) = &filter.search {
+            let text = asked.value(contains(search.trim()));
+            let columns =
+                ["name", "email", "contact_email", "slug"].map(|column| format!("{column} ilike {text} escape '\\'"));
+            asked.require(format!("({})", columns.join(" or ")));
+        }
+        asked
     }
 }
 

@@ -228,7 +228,8 @@ pub async fn verify(
         decided_by: decided_by.to_owned(),
     };
     kyc::record(session, &entry).await?;
-    let (was, is) = (json!({ "kyc": before.kyc_status }), json!({ "kyc": verified.status, "documents": entry.documents }));
+    let (was, is) =
+        (json!({ "kyc": before.kyc_status }), json!({ "kyc": verified.status, "documents": entry.documents }));
     write_down(session, actor, "verify", id, Some(was), is, now).await?;
     let event = Event::kyc_verified(id, before.kyc_status, verified.status);
     let mut rings = events::publish(session, &[event], now).await?;
