@@ -25,7 +25,7 @@ use crate::lists::{Around, Asked, ROWS};
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
-use crate::pages::partners::commit;
+use crate::pages::endpoints::commit;
 
 const PATH: &str = "/admin/conversations/chats/";
 

@@ -12,10 +12,14 @@ use recado_kernel::addresses::normalise_email;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
+use recado_kernel::outbound::check_url;
+use recado_partners::payload::payload;
+use recado_partners::standing::Policy;
 use recado_partners::{connections, registration, system};
 use recado_queue::context::Context;
+use recado_queue::ring::Ring;
 use recado_webhooks::answers;
-use recado_webhooks::deliveries::{self, Status as DeliveryStatus};
+use recado_webhooks::deliveries::{self, Delivery, Status as DeliveryStatus};
 use recado_webhooks::endpoints::{self, Change, DisabledReason, Endpoint, EndpointFilter, Status};
 use recado_webhooks::operations;
 use recado_webhooks::replays::{self, Conditions, Replay};
@@ -30,7 +34,6 @@ use crate::lists::Asked;
 use crate::live::Topic;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
-use crate::pages::partners::{TEST_EVENT, check_endpoint_url, commit, policy, read_events, test_of};
 
 const PATH: &str = "/admin/webhooks/endpoints/";
 
@@ -42,6 +45,13 @@ const REPLAYS: i64 = 10;
 
 /// More than so many are sent again only when their number was typed.
 const TYPED_FROM: i64 = 20;
+
+/// The most types of events that an endpoint subscribes, and the longest, in characters.
+const MOST_EVENTS: usize = 100;
+const LONGEST_EVENT: usize = 100;
+
+/// The type of an event that is a test.
+pub(crate) const TEST_EVENT: &str = "webhook.test";
 
 fn tone(status: Status) -> &'static str {
     match status {
@@ -539,4 +549,48 @@ pub(crate) async fn replay(
     let (_, rings) = operations::replay_many(&mut session, id, &conditions, &may.visit.actor(), may.visit.now).await?;
     commit(&console, session, &rings).await?;
     Ok(then(&there, &Notice::new("replay-ordered", usize::try_from(total).unwrap_or_default())))
+}
+
+// --- What pages of partners use too ---
+
+/// What the operator demands of partners.
+pub(crate) fn policy(console: &Console) -> Policy {
+    Policy { require_kyc: console.context.config.partner_require_kyc }
+}
+
+/// What is wrong with a URL that webhooks go to.
+pub(crate) fn check_endpoint_url(console: &Console, form: &mut Form, page: &Page, field: &str, url: &str) {
+    if let Err(error) = check_url(url, console.context.config.allow_private_networks) {
+        let words = page.visit.words.language.pick(error.in_spanish().to_owned(), error.to_string());
+        form.add_error(field, words);
+    }
+}
+
+/// Types of events, one a line or with blanks between them.
+pub(crate) fn read_events(form: &mut Form, page: &Page) -> Vec<String> {
+    let text = form.value("events").to_owned();
+    let mut events: Vec<String> = Vec::new();
+    for event in text.split([' ', '\n', ',', '\t']).map(str::trim).filter(|event| !event.is_empty()) {
+        if !events.iter().any(|known| known == event) {
+            events.push(event.to_owned());
+        }
+    }
+    let is_long = events.iter().any(|event| event.chars().count() > LONGEST_EVENT || event.contains(char::is_control));
+    if events.len() > MOST_EVENTS || is_long {
+        form.add_error("events", page.t("partner-wrong-events"));
+    }
+    events
+}
+
+/// Makes it last, and rings for those who go on with it.
+pub(crate) async fn commit(console: &Console, session: Session, rings: &[Ring]) -> db::Result<()> {
+    session.commit().await?;
+    console.context.ring(rings).await;
+    Ok(())
+}
+
+/// A webhook that is a test, for an endpoint that gets something.
+pub(crate) fn test_of(endpoint: &Endpoint, event_type: &str, now: Timestamp) -> Option<Delivery> {
+    let body = payload(event_type, &json!({ "test": true }), now);
+    Delivery::of_test(endpoint, event_type, &body, now).ok()
 }

@@ -7,25 +7,22 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{self, Session};
+use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
-use recado_kernel::outbound::check_url;
 use recado_partners::connections::{self, Connection};
 use recado_partners::events::PortalAction;
 use recado_partners::integrations::{self, Integration, IntegrationDraft, Kind};
 use recado_partners::kyc::{self, Entry, KycStatus, Verification};
 use recado_partners::partners::{self, Listed, Partner, PartnerDraft, PartnerFilter, Status};
-use recado_partners::payload::payload;
 use recado_partners::portal;
 use recado_partners::registration::{self, FINDYOURWORK_EVENTS, Registration};
 use recado_partners::registry::{self, Done, Refusal};
-use recado_partners::standing::{Policy, Standing};
-use recado_queue::ring::Ring;
-use recado_webhooks::deliveries::{self, Delivery, DeliveryFilter};
+use recado_partners::standing::Standing;
+use recado_webhooks::deliveries::{self, DeliveryFilter};
 use recado_webhooks::endpoints;
 use recado_webhooks::operations;
 use secrecy::ExposeSecret;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::Console;
 use crate::auth::{Administer, Look, May, Operate};
@@ -36,19 +33,14 @@ use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::pages::deliveries::Row as DeliveryRow;
-use crate::pages::endpoints::Facts as EndpointFacts;
+use crate::pages::endpoints::{
+    Facts as EndpointFacts, TEST_EVENT, check_endpoint_url, commit, policy, read_events, test_of,
+};
 
 const PATH: &str = "/admin/partners/";
 
 /// Lines of a history, and deliveries, on the page of a partner.
 const FEW: i64 = 10;
-
-/// The most types of events that an endpoint subscribes, and the longest, in characters.
-const MOST_EVENTS: usize = 100;
-const LONGEST_EVENT: usize = 100;
-
-/// The type of an event that is a test.
-pub(crate) const TEST_EVENT: &str = "webhook.test";
 
 /// How a state is coloured.
 pub(crate) fn tone(status: Status) -> &'static str {
@@ -67,10 +59,6 @@ fn kyc_tone(status: KycStatus) -> &'static str {
         KycStatus::Pending => "started",
         KycStatus::DocumentsRequired => "warning",
     }
-}
-
-pub(crate) fn policy(console: &Console) -> Policy {
-    Policy { require_kyc: console.context.config.partner_require_kyc }
 }
 
 // --- The list ---
@@ -237,30 +225,6 @@ fn read_facts(form: &mut Form, draft: &mut PartnerDraft) {
     form.add_errors(draft.tidy());
 }
 
-/// What is wrong with a URL that webhooks go to.
-pub(crate) fn check_endpoint_url(console: &Console, form: &mut Form, page: &Page, field: &str, url: &str) {
-    if let Err(error) = check_url(url, console.context.config.allow_private_networks) {
-        let words = page.visit.words.language.pick(error.in_spanish().to_owned(), error.to_string());
-        form.add_error(field, words);
-    }
-}
-
-/// Types of events, one a line or with blanks between them.
-pub(crate) fn read_events(form: &mut Form, page: &Page) -> Vec<String> {
-    let text = form.value("events").to_owned();
-    let mut events: Vec<String> = Vec::new();
-    for event in text.split([' ', '\n', ',', '\t']).map(str::trim).filter(|event| !event.is_empty()) {
-        if !events.iter().any(|known| known == event) {
-            events.push(event.to_owned());
-        }
-    }
-    let is_long = events.iter().any(|event| event.chars().count() > LONGEST_EVENT || event.contains(char::is_control));
-    if events.len() > MOST_EVENTS || is_long {
-        form.add_error("events", page.t("partner-wrong-events"));
-    }
-    events
-}
-
 /// What was refused, in the words of the registry. All else is a failure.
 fn explain(error: registry::Error) -> Result<String, Failure> {
     match error {
@@ -275,12 +239,6 @@ fn explain(error: registry::Error) -> Result<String, Failure> {
 async fn settle<T>(console: &Console, session: Session, Done { value, rings }: Done<T>) -> Result<T, Failure> {
     commit(console, session, &rings).await?;
     Ok(value)
-}
-
-pub(crate) async fn commit(console: &Console, session: Session, rings: &[Ring]) -> db::Result<()> {
-    session.commit().await?;
-    console.context.ring(rings).await;
-    Ok(())
 }
 
 // --- One ---
@@ -712,12 +670,6 @@ pub(crate) async fn revoke_links(
     let rings = portal::revoke(&mut session, id, &may.visit.actor(), may.visit.now).await?;
     commit(&console, session, &rings).await?;
     Ok(then(&format!("{PATH}{id}/"), &Notice::new("portal-revoked", 1)))
-}
-
-/// A webhook that is a test, for an endpoint that gets something.
-pub(crate) fn test_of(endpoint: &endpoints::Endpoint, event_type: &str, now: Timestamp) -> Option<Delivery> {
-    let body = payload(event_type, &json!({ "test": true }), now);
-    Delivery::of_test(endpoint, event_type, &body, now).ok()
 }
 
 /// Sends a test event, and shows how it is taken.

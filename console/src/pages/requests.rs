@@ -25,8 +25,8 @@ use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
+use crate::pages::endpoints::commit;
 use crate::pages::experiences::path_of;
-use crate::pages::partners::commit;
 
 const PATH: &str = "/admin/conversations/requests/";
 

@@ -27,7 +27,7 @@ use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Markup, Page, html};
-use crate::pages::partners::commit;
+use crate::pages::endpoints::commit;
 
 const PATH: &str = "/admin/whatsapp/";
 
