@@ -100,11 +100,15 @@ mod conversations {
 mod console {
     mod access;
     mod browser;
+    mod customers;
     mod failures;
     mod queues;
+    mod reminders;
     mod schedules;
+    mod suppressions;
     mod tasks;
     mod today;
+    mod vehicles;
     mod workers;
     mod workshops;
 }

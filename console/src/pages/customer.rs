@@ -101,7 +101,6 @@ struct PreferenceRow {
     is_on: bool,
     /// The customer has an opinion about it; otherwise it has its usual place.
     is_stated: bool,
-    place: i64,
     is_first: bool,
     is_last: bool,
     off: Option<Off>,
@@ -292,7 +291,6 @@ async fn preference_rows(session: &mut Session, customer_id: &str) -> Result<Vec
         channel: *channel,
         is_on: *is_on,
         is_stated: preferences.iter().any(|one| one.channel == *channel),
-        place: i64::try_from(place + 1).unwrap_or(i64::MAX),
         is_first: place == 0,
         is_last: place == last,
         off: if *is_on { None } else { switched_off(*channel, &links, &decisions) },
