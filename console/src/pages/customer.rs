@@ -411,8 +411,7 @@ pub(crate) async fn remove_device(
         return Ok(then(&there, &Notice::new("device-unsure", 0)));
     }
     let mut session = console.context.db.begin().await?;
-    let is_removed =
-        push::remove_device(&mut session, &customer_id, id, &may.visit.actor(), may.visit.now).await?;
+    let is_removed = push::remove_device(&mut session, &customer_id, id, &may.visit.actor(), may.visit.now).await?;
     session.commit().await?;
     let word = if is_removed { "device-removed" } else { "nothing-to-do" };
     Ok(then(&there, &Notice::new(word, 1)))

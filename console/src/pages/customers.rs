@@ -171,17 +171,14 @@ fn page_of(console: &Console, may: &May<Edit>, customer: Option<Customer>, form:
         Some(customer) => EditPage {
             page: page("customer-edit").about(&customer.customer_id),
             path: path_of(&customer.customer_id),
-            addresses: ADDRESSES.into_iter().filter_map(|(field, _)| Some((field, masked(&customer, field)?))).collect(),
+            addresses: ADDRESSES
+                .into_iter()
+                .filter_map(|(field, _)| Some((field, masked(&customer, field)?)))
+                .collect(),
             customer: Some(customer),
             form,
         },
-        None => EditPage {
-            page: page("customer-new"),
-            path: PATH.to_owned(),
-            addresses: Vec::new(),
-            customer,
-            form,
-        },
+        None => EditPage { page: page("customer-new"), path: PATH.to_owned(), addresses: Vec::new(), customer, form },
     }
 }
 

@@ -126,7 +126,8 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     dated.truncate(ROWS as usize);
     let last = dated.last().and_then(|one| Some(format!("{}.{}", one.due_on?, one.reminder.id)));
     planned.extend(dated);
-    let mut days: Vec<Day> = mornings.runs.iter().map(|(at, day)| Day { day: *day, at: *at, rows: Vec::new() }).collect();
+    let mut days: Vec<Day> =
+        mornings.runs.iter().map(|(at, day)| Day { day: *day, at: *at, rows: Vec::new() }).collect();
     for one in planned {
         let morning = reminders::morning(one.due_on, &runs);
         if let Some(day) = days.iter_mut().find(|day| Some(day.day) == morning) {
@@ -166,8 +167,7 @@ async fn by_status(
         (None, Some(id)) => reminders::Place::Before(id),
         (None, None) => reminders::Place::First,
     };
-    let (rows, has_more) =
-        reminders::page(&mut console.context.db.read().await?, &filter, place, ROWS).await?;
+    let (rows, has_more) = reminders::page(&mut console.context.db.read().await?, &filter, place, ROWS).await?;
     let ends = (rows.first().map(|one| one.id), rows.last().map(|one| one.id));
     html(&ListPage {
         page: Page::new(console, &may.visit, "reminders", "reminders-title"),
@@ -247,8 +247,7 @@ impl Outcome {
             reason.parse::<SkipReason>().map_or(detail, |reason| reason.explanation(language).to_owned())
         };
         self.deferred_until = preview.deferred.map(|_| preview.send_at);
-        self.skipped =
-            preview.skipped.into_iter().map(|one| (one.channel, why(&one.reason, one.detail))).collect();
+        self.skipped = preview.skipped.into_iter().map(|one| (one.channel, why(&one.reason, one.detail))).collect();
         let message = |one: recado_notifications::dispatch::PreviewMessage| Message {
             channel: one.channel,
             address: one.recipient_address,

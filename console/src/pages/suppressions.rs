@@ -119,7 +119,8 @@ struct NewPage {
 impl NewPage {
     fn of(console: &Console, may: &May<Operate>, form: Form) -> Self {
         let page = Page::new(console, &may.visit, "suppressions", "suppression-new");
-        let options = CHANNELS.into_iter().map(|channel| (channel.to_string(), page.word("channel", channel))).collect();
+        let options =
+            CHANNELS.into_iter().map(|channel| (channel.to_string(), page.word("channel", channel))).collect();
         Self { page, form, options }
     }
 }

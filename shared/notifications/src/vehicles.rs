@@ -217,8 +217,10 @@ pub async fn page(
             " desc"
         }
     };
-    let text =
-        format!("select {COLUMNS} from vehicles where {asked} order by plate{direction} limit {}", limit.saturating_add(1));
+    let text = format!(
+        "select {COLUMNS} from vehicles where {asked} order by plate{direction} limit {}",
+        limit.saturating_add(1)
+    );
     let mut found: Vec<Vehicle> = asked.all(session, &text).await?;
     let has_more = found.len() > limit as usize;
     found.truncate(limit as usize);

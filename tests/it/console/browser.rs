@@ -87,10 +87,13 @@ async fn fill_people(app: &App) {
     let car = app.know_the_car(24_500).await;
     app.subscribe("customer-001").await;
     app.prefer("customer-001", &[sample::likes(Channel::Whatsapp, 1), sample::refuses(Channel::Push)]).await;
-    app.sql("update customers set quiet_from = '22:00', quiet_until = '07:00' where customer_id = 'customer-001'").await;
-    app.sync_customer(&json!({"customer_id": "customer-002", "name": "Ana de la Torre", "email": "ana@example.com"})).await;
+    app.sql("update customers set quiet_from = '22:00', quiet_until = '07:00' where customer_id = 'customer-001'")
+        .await;
+    app.sync_customer(&json!({"customer_id": "customer-002", "name": "Ana de la Torre", "email": "ana@example.com"}))
+        .await;
     app.sync_customer(&json!({"customer_id": "customer-003", "name": "Luis Paz"})).await;
-    app.sync_vehicle(&json!({"customer_id": "customer-003", "plate": "PBX4410", "brand": "Jetour", "model": "X70"})).await;
+    app.sync_vehicle(&json!({"customer_id": "customer-003", "plate": "PBX4410", "brand": "Jetour", "model": "X70"}))
+        .await;
     let found = app.get("/api/v1/notifications/vehicles/?plate=PBX4410").await.must_be(200);
     for (vehicle, day, what) in [
         (json!(car), "2026-01-26", "Cambio de aceite"),
@@ -100,7 +103,8 @@ async fn fill_people(app: &App) {
         app.add_reminder(&json!({"vehicle": vehicle, "type": "date", "description": what, "target_date": day})).await;
     }
     for (channel, address) in [("email", "carlos@example.com"), ("whatsapp", "+593991230000")] {
-        let body = json!({"channel": channel, "address": address, "detail": "Pidió por teléfono que no le escribamos."});
+        let body =
+            json!({"channel": channel, "address": address, "detail": "Pidió por teléfono que no le escribamos."});
         let answer = app.post("/api/v1/notifications/suppressions/", &body).await;
         assert!([201, 400].contains(&answer.status), "{}", answer.text);
     }

@@ -171,16 +171,22 @@ story!(why_a_customer_is_not_reached_stands_beside_what_mends_it, async |app: &A
     let lift = reach.split("action=\"/admin/suppressions/").nth(1).and_then(|rest| rest.split('"').next());
     let lift = format!("/admin/suppressions/{}", lift.expect("the button"));
     let page = admin.post_and_follow(&lift, &[("back", CARLOS)]).await;
-    assert!(page.contains("The address is written to again.") && section(&page, "Reachable now?").contains(">yes</span>"));
+    assert!(
+        page.contains("The address is written to again.") && section(&page, "Reachable now?").contains(">yes</span>")
+    );
     let again = admin.undo(&page).await;
     assert!(section(&again, "Reachable now?").contains("The address is suppressed"), "{again}");
 
-    let page = admin.post_and_follow(&format!("{CARLOS}preferences/"), &[("channel", "whatsapp"), ("move", "on")]).await;
+    let page =
+        admin.post_and_follow(&format!("{CARLOS}preferences/"), &[("channel", "whatsapp"), ("move", "on")]).await;
     assert!(section(&page, "Reachable now?").contains(">yes</span>"), "{page}");
     app.sql("update customers set quiet_from = '09:00', quiet_until = '10:00'").await;
     let page = admin.page(CARLOS).await;
     assert!(section(&page, "Reachable now?").contains("These are their quiet hours"), "{page}");
-    assert!(page.contains("Quiet from 09:00 until 10:00.") && page.contains("class=\"hush\" x=\"540\" width=\"60\""), "{page}");
+    assert!(
+        page.contains("Quiet from 09:00 until 10:00.") && page.contains("class=\"hush\" x=\"540\" width=\"60\""),
+        "{page}"
+    );
     let viewer = app.operator("viewer").await.page(CARLOS).await;
     assert!(!viewer.contains("method=\"post\" action=\"/admin/suppressions/") && !viewer.contains("name=\"move\""));
 });
@@ -191,7 +197,8 @@ story!(channels_move_and_come_back, async |app: &App| {
     app.prefer("customer-001", &[likes(Channel::Whatsapp, 1), refuses(Channel::Email)]).await;
     let editor = app.operator("editor").await;
     let order = async || {
-        let all = customers::preferences(&mut app.begin().await, &["customer-001".to_owned()]).await.expect("they are read");
+        let all =
+            customers::preferences(&mut app.begin().await, &["customer-001".to_owned()]).await.expect("they are read");
         let order = customers::order(&all);
         order.into_iter().map(|(channel, on)| format!("{channel}{}", if on { "" } else { " off" })).collect::<Vec<_>>()
     };
@@ -218,11 +225,17 @@ story!(an_address_is_revealed_and_that_is_kept, async |app: &App| {
     app.know_carlos().await;
     let operator = app.operator("operator").await;
     let page = operator.page(CARLOS).await;
-    assert!(page.contains("c***@example.com") && !page.contains("carlos@example.com") && !page.contains("991234567"), "{page}");
+    assert!(
+        page.contains("c***@example.com") && !page.contains("carlos@example.com") && !page.contains("991234567"),
+        "{page}"
+    );
     let shown = operator.post(&format!("{CARLOS}reveal/"), &[]).await;
     assert!(shown.status == 200 && shown.text.contains("carlos@example.com") && shown.text.contains("+593991234567"));
     let [entry] = app.history("customer").await.try_into().expect("one entry");
-    assert_eq!((entry.action.as_str(), entry.subject.as_str(), entry.actor.as_str()), ("reveal", "customer-001", "operator-1"));
+    assert_eq!(
+        (entry.action.as_str(), entry.subject.as_str(), entry.actor.as_str()),
+        ("reveal", "customer-001", "operator-1")
+    );
     assert!(!operator.page(CARLOS).await.contains("carlos@example.com"), "the next page hides them again");
     let viewer = app.operator("viewer").await;
     assert!(!viewer.page(CARLOS).await.contains("/reveal/"));
@@ -233,18 +246,27 @@ story!(an_address_is_revealed_and_that_is_kept, async |app: &App| {
 // A form changes what is kept of a person without showing an address, and its undo brings one back that was replaced.
 story!(a_customer_is_written_changed_and_restored, async |app: &App| {
     let editor = app.operator("editor").await;
-    let ana = [("customer_id", "ana/1"), ("first_name", "Ana"), ("email", "ana@example.com"), ("phone", "099 123 4567")];
+    let ana =
+        [("customer_id", "ana/1"), ("first_name", "Ana"), ("email", "ana@example.com"), ("phone", "099 123 4567")];
     let page = editor.post_and_follow(PATH, &ana).await;
     assert!(page.contains("The customer is written.") && page.contains("a***@example.com"), "{page}");
     let there = format!("{PATH}ana%2F1/");
     let form = editor.page(&format!("{there}edit/")).await;
     assert!(!form.contains("ana@example.com") && form.contains("Now a***@example.com."), "{form}");
     app.clock.advance(seconds(1));
-    let changed =
-        [("first_name", "Ana"), ("last_name", "Paz"), ("email", "paz@example.com"), ("remove_phone", "on"), ("time_zone", "Europe/Madrid")];
+    let changed = [
+        ("first_name", "Ana"),
+        ("last_name", "Paz"),
+        ("email", "paz@example.com"),
+        ("remove_phone", "on"),
+        ("time_zone", "Europe/Madrid"),
+    ];
     let page = editor.post_and_follow(&there, &changed).await;
     let now = app.customer("ana/1").await.expect("she is there");
-    assert_eq!((now.email.as_deref(), now.phone.as_deref(), now.last_name.as_str()), (Some("paz@example.com"), None, "Paz"));
+    assert_eq!(
+        (now.email.as_deref(), now.phone.as_deref(), now.last_name.as_str()),
+        (Some("paz@example.com"), None, "Paz")
+    );
     editor.undo(&page).await;
     let back = app.customer("ana/1").await.expect("she is there");
     assert_eq!((back.email.as_deref(), back.phone.as_deref()), (Some("ana@example.com"), Some("+593991234567")));
@@ -253,8 +275,12 @@ story!(a_customer_is_written_changed_and_restored, async |app: &App| {
         let said = format!("{:?} {:?}", entry.before, entry.after);
         assert!(!said.contains("example.com") && !said.contains("9912") && !said.contains("Paz"), "{said}");
     }
-    let wrong = editor.post(PATH, &[("customer_id", "ana/1"), ("first_name", ""), ("email", "no"), ("quiet_from", "25:00")]).await;
-    assert!(wrong.status == 422 && wrong.text.contains("aria-invalid=\"true\"") && wrong.text.contains("Not a time of day"));
+    let wrong = editor
+        .post(PATH, &[("customer_id", "ana/1"), ("first_name", ""), ("email", "no"), ("quiet_from", "25:00")])
+        .await;
+    assert!(
+        wrong.status == 422 && wrong.text.contains("aria-invalid=\"true\"") && wrong.text.contains("Not a time of day")
+    );
     let taken = editor.post(PATH, &[("customer_id", "ana/1"), ("first_name", "A")]).await;
     assert!(taken.text.contains("There is a customer with this identifier already."), "{}", taken.text);
     let page = editor.post_and_follow(PATH, &[("customer_id", "new"), ("first_name", "N")]).await;

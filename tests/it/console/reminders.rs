@@ -52,8 +52,14 @@ story!(the_agenda_keeps_its_mornings_when_clocks_change, [("TIME_ZONE", "Europe/
         app.due_on(&car, day, what).await;
         app.clock.advance(seconds(1));
     }
-    app.add_reminder(&json!({"vehicle": car, "type": "kilometers", "description": "odómetro", "target_kilometers": 9_100})).await;
-    app.add_reminder(&json!({"vehicle": car, "type": "kilometers", "description": "luego", "target_kilometers": 90_000})).await;
+    app.add_reminder(
+        &json!({"vehicle": car, "type": "kilometers", "description": "odómetro", "target_kilometers": 9_100}),
+    )
+    .await;
+    app.add_reminder(
+        &json!({"vehicle": car, "type": "kilometers", "description": "luego", "target_kilometers": 90_000}),
+    )
+    .await;
     let page = app.operator("viewer").await.page(PATH).await;
     assert_eq!(
         mornings(&page),
@@ -81,7 +87,14 @@ story!(the_rehearsal_is_what_is_sent, async |app: &App| {
     app.due_on(&unreachable, "2026-01-21", "nadie").await;
     let page = app.operator("operator").await.page(&format!("{PATH}rehearsal/")).await;
     assert!(page.contains("Wed 21 Jan 2026") && page.contains("2 due, 1 would be sent."), "{page}");
-    for said in ["mañana", "nadie", "reaches no one", "c***@example.com", "<b>push</b>: ", "/admin/schedules/check_maintenance_reminders/"] {
+    for said in [
+        "mañana",
+        "nadie",
+        "reaches no one",
+        "c***@example.com",
+        "<b>push</b>: ",
+        "/admin/schedules/check_maintenance_reminders/",
+    ] {
         assert!(page.contains(said), "{said} in {page}");
     }
     assert!(!page.contains("pasado") && !page.contains("carlos@example.com"), "{page}");
@@ -93,7 +106,10 @@ story!(the_rehearsal_is_what_is_sent, async |app: &App| {
         .map(|one| one["preview"]["messages"].as_array().map_or(0, Vec::len).to_string())
         .collect();
     assert_eq!(channels.iter().filter(|count| *count == "2").count(), 1, "{told}");
-    assert!(app.mails().is_empty() && app.statuses().await.iter().all(|one| one.ends_with("pending")), "nothing is sent");
+    assert!(
+        app.mails().is_empty() && app.statuses().await.iter().all(|one| one.ends_with("pending")),
+        "nothing is sent"
+    );
 
     let wait = at("2026-01-21T13:00:00Z").since(app.clock.now());
     app.clock.advance(wait);
@@ -102,7 +118,11 @@ story!(the_rehearsal_is_what_is_sent, async |app: &App| {
     assert_eq!(app.statuses().await, ["mañana notified", "nadie pending", "pasado pending"]);
     let mails = app.mails();
     assert_eq!(mails.len(), 1);
-    let subject = &told["reminders"].as_array().expect("reminders").iter().find_map(|one| one["preview"]["messages"][0]["subject"].as_str().map(str::to_owned));
+    let subject = &told["reminders"]
+        .as_array()
+        .expect("reminders")
+        .iter()
+        .find_map(|one| one["preview"]["messages"][0]["subject"].as_str().map(str::to_owned));
     assert_eq!(mails[0].header("Subject").map(str::to_owned), *subject, "its words too");
 });
 
@@ -110,8 +130,15 @@ story!(the_rehearsal_is_what_is_sent, async |app: &App| {
 story!(a_reminder_is_written_changed_done_and_skipped, async |app: &App| {
     let car = app.know_the_car(9_000).await;
     let editor = app.operator("editor").await;
-    let form = [("vehicle", car.as_str()), ("kind", "date"), ("description", "aceite"), ("target_date", "2026-02-10"),
-        ("notify_before_days", "7"), ("notify_before_km", "500"), ("notify_via", "email")];
+    let form = [
+        ("vehicle", car.as_str()),
+        ("kind", "date"),
+        ("description", "aceite"),
+        ("target_date", "2026-02-10"),
+        ("notify_before_days", "7"),
+        ("notify_before_km", "500"),
+        ("notify_via", "email"),
+    ];
     let page = editor.post_and_follow(PATH, &form).await;
     assert!(page.contains("The reminder is written.") && page.contains("Tue 3 Feb 2026"), "{page}");
     let there = page.split("action=\"/admin/reminders/").nth(1).and_then(|rest| rest.split("complete").next());

@@ -35,15 +35,30 @@ story!(an_address_is_suppressed_and_lifted_and_each_can_be_undone, async |app: &
              where fallback_order = 0 on conflict do nothing").await;
     let _ = task;
     let page = operator.page(&format!("{PATH}?search=Carlos@example.com")).await;
-    assert!(page.contains("bounced") && page.contains("/admin/notifications/") && !page.contains("carlos@example.com"), "{page}");
-    for (query, is_found) in [("search=carlos", false), ("reason=manual", false), ("channel=email&reason=bounced", true), ("search=0991234567", false)] {
+    assert!(
+        page.contains("bounced") && page.contains("/admin/notifications/") && !page.contains("carlos@example.com"),
+        "{page}"
+    );
+    for (query, is_found) in [
+        ("search=carlos", false),
+        ("reason=manual", false),
+        ("channel=email&reason=bounced", true),
+        ("search=0991234567", false),
+    ] {
         assert_eq!(operator.page(&format!("{PATH}?{query}")).await.contains("c***@example.com"), is_found, "{query}");
     }
-    let lift = page.split("action=\"/admin/suppressions/").nth(2).and_then(|rest| rest.split('"').next()).expect("a button");
+    let lift =
+        page.split("action=\"/admin/suppressions/").nth(2).and_then(|rest| rest.split('"').next()).expect("a button");
     let page = operator.post_and_follow(&format!("{PATH}{lift}"), &[]).await;
-    assert!(page.contains("The address is written to again.") && !app.is_suppressed(Channel::Email, "carlos@example.com").await);
+    assert!(
+        page.contains("The address is written to again.")
+            && !app.is_suppressed(Channel::Email, "carlos@example.com").await
+    );
     let page = operator.undo(&page).await;
-    assert!(page.contains("bounced") && page.contains("/admin/notifications/"), "its reason and its message are back: {page}");
+    assert!(
+        page.contains("bounced") && page.contains("/admin/notifications/"),
+        "its reason and its message are back: {page}"
+    );
     assert!(app.is_suppressed(Channel::Email, "carlos@example.com").await);
     for entry in app.history("suppression").await {
         let said = format!("{:?} {:?}", entry.before, entry.after);

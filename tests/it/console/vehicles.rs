@@ -11,13 +11,21 @@ story!(a_vehicle_is_found_changed_and_deleted, async |app: &App| {
     let car = app.know_the_car(9_000).await;
     app.sql("update vehicles set vehicle_id = 'v-1001'").await;
     let editor = app.operator("editor").await;
-    for (search, is_found) in [("bc12", true), ("ABC123", true), ("v-1", true), ("a", true), ("xyz", false), ("%", false)] {
+    for (search, is_found) in
+        [("bc12", true), ("ABC123", true), ("v-1", true), ("a", true), ("xyz", false), ("%", false)]
+    {
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("search", search).finish();
         assert_eq!(editor.page(&format!("{PATH}?{query}")).await.contains(&car), is_found, "{search}");
     }
     let there = format!("{PATH}{car}/");
     app.clock.advance(seconds(1));
-    let form = [("customer_id", "customer-001"), ("plate", "xyz999"), ("brand", "Haval"), ("model", "H6"), ("current_kilometers", "12000")];
+    let form = [
+        ("customer_id", "customer-001"),
+        ("plate", "xyz999"),
+        ("brand", "Haval"),
+        ("model", "H6"),
+        ("current_kilometers", "12000"),
+    ];
     let page = editor.post_and_follow(&there, &form).await;
     let found = async |plate: &str| vehicles::find_by_plate(&mut app.begin().await, plate).await.expect("it is read");
     assert_eq!(found("XYZ999").await.and_then(|car| car.current_kilometers), Some(12_000));

@@ -285,8 +285,7 @@ async fn write(
         written.check(vec![("customer_id", error.to_owned())]);
     }
     let draft = written.checked(|draft| draft.checked(&api.context.config.default_country)).finish()?;
-    let written =
-        customers::replace(&mut session, &customer, &draft, &may.actor(), api.context.clock.now()).await?;
+    let written = customers::replace(&mut session, &customer, &draft, &may.actor(), api.context.clock.now()).await?;
     let preferences = customers::preferences(&mut session, &[draft.customer_id]).await?;
     session.commit().await?;
     Ok(axum::Json(CustomerView::new(written, preferences)))

@@ -180,7 +180,10 @@ mod tests {
         };
         assert_eq!(condition(false), "(plate ilike $1 escape '\\' or vehicle_id ilike $2 escape '\\')");
         let embedded = condition(true);
-        assert!(embedded.contains("vehicles_search match $1))") && embedded.contains("vehicle_id ilike $2"), "{embedded}");
+        assert!(
+            embedded.contains("vehicles_search match $1))") && embedded.contains("vehicle_id ilike $2"),
+            "{embedded}"
+        );
         assert_eq!(phrase(&asked[0]), "{plate} : \"AB\"\"C\"");
     }
 

@@ -119,9 +119,7 @@ pub async fn set_preferences(
 
 /// What the audit log keeps: by channel, its place and whether it is on.
 fn facts(preferences: &[Preference]) -> Value {
-    let fact = |one: &Preference| {
-        (one.channel.to_string(), json!({"enabled": one.enabled, "priority": one.priority}))
-    };
+    let fact = |one: &Preference| (one.channel.to_string(), json!({"enabled": one.enabled, "priority": one.priority}));
     Value::Object(preferences.iter().map(fact).collect::<Map<_, _>>())
 }
 
@@ -196,7 +194,9 @@ mod tests {
         let kept: Vec<Preference> = up.iter().map(|one| preference(one.channel, one.enabled, one.priority)).collect();
         assert_eq!(shown(&moved(&kept, Channel::Push, Move::Down))[0], "whatsapp false 1");
         assert_eq!(shown(&moved(&[], Channel::Email, Move::Off)), ["email false 1", "whatsapp true 2", "push true 3"]);
-        for (channel, nothing) in [(Channel::Whatsapp, Move::Up), (Channel::Email, Move::Down), (Channel::Push, Move::On)] {
+        for (channel, nothing) in
+            [(Channel::Whatsapp, Move::Up), (Channel::Email, Move::Down), (Channel::Push, Move::On)]
+        {
             assert!(moved(&stated, channel, nothing).is_empty(), "{channel} {nothing}");
         }
     }

@@ -6,8 +6,8 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::Filter;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
-use recado_queue::schedules::cron::CronExpression;
 use recado_queue::schedules;
+use recado_queue::schedules::cron::CronExpression;
 
 use super::{OPEN, OpenReminder, Standing, due};
 use crate::dispatch::{self, Preview, Rejection, Request};
@@ -27,12 +27,7 @@ pub type Reached = Option<(NaiveDate, Id)>;
 
 /// Pending reminders that their date makes due until a day, in the order of these days. Those that kilometres have made due come with
 /// [`due_by_distance`].
-pub async fn agenda(
-    session: &mut Session,
-    until: NaiveDate,
-    after: Reached,
-    limit: i64,
-) -> Result<Vec<Planned>> {
+pub async fn agenda(session: &mut Session, until: NaiveDate, after: Reached, limit: i64) -> Result<Vec<Planned>> {
     let mut asked = Filter::default();
     asked.require("r.status = 'pending'");
     asked.when("r.due_on <= ?", Some(until));
@@ -117,7 +112,13 @@ pub async fn mornings(session: &mut Session, zone: Tz, now: Timestamp, days: u64
     Ok(Mornings { runs: runs(&expression, own_zone, zone, now, last), is_enabled: schedule.enabled })
 }
 
-fn runs(expression: &CronExpression, own_zone: Tz, zone: Tz, now: Timestamp, last: NaiveDate) -> Vec<(Timestamp, NaiveDate)> {
+fn runs(
+    expression: &CronExpression,
+    own_zone: Tz,
+    zone: Tz,
+    now: Timestamp,
+    last: NaiveDate,
+) -> Vec<(Timestamp, NaiveDate)> {
     let mut runs: Vec<(Timestamp, NaiveDate)> = Vec::new();
     let mut after = now.to_utc();
     while let Some(tick) = expression.next_after(after, own_zone) {
@@ -185,6 +186,9 @@ mod tests {
         assert_eq!(found("2026-10-24T00:00:00Z", "2026-10-26"), autumn);
         let often: CronExpression = "*/5 * * * *".parse().expect("a cron expression");
         let runs = runs(&often, zone, zone, at("2026-10-24T09:02:00Z"), day("2026-10-26"));
-        assert_eq!(runs.iter().map(|(_, day)| day.to_string()).collect::<Vec<_>>(), ["2026-10-24", "2026-10-25", "2026-10-26"]);
+        assert_eq!(
+            runs.iter().map(|(_, day)| day.to_string()).collect::<Vec<_>>(),
+            ["2026-10-24", "2026-10-25", "2026-10-26"]
+        );
     }
 }
