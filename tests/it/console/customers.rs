@@ -14,7 +14,7 @@ const PATH: &str = "/admin/customers/";
 const CARLOS: &str = "/admin/customers/customer-001/";
 
 impl App {
-    pub(crate) async fn customer(&self, customer_id: &str) -> Option<Customer> {
+    pub(crate) async fn known_customer(&self, customer_id: &str) -> Option<Customer> {
         customers::find(&mut self.begin().await, customer_id).await.expect("it is read")
     }
 
@@ -262,13 +262,13 @@ story!(a_customer_is_written_changed_and_restored, async |app: &App| {
         ("time_zone", "Europe/Madrid"),
     ];
     let page = editor.post_and_follow(&there, &changed).await;
-    let now = app.customer("ana/1").await.expect("she is there");
+    let now = app.known_customer("ana/1").await.expect("she is there");
     assert_eq!(
         (now.email.as_deref(), now.phone.as_deref(), now.last_name.as_str()),
         (Some("paz@example.com"), None, "Paz")
     );
     editor.undo(&page).await;
-    let back = app.customer("ana/1").await.expect("she is there");
+    let back = app.known_customer("ana/1").await.expect("she is there");
     assert_eq!((back.email.as_deref(), back.phone.as_deref()), (Some("ana@example.com"), Some("+593991234567")));
     assert_eq!((back.last_name.as_str(), back.time_zone), ("", None));
     for entry in app.history("customer").await {
@@ -285,7 +285,7 @@ story!(a_customer_is_written_changed_and_restored, async |app: &App| {
     assert!(taken.text.contains("There is a customer with this identifier already."), "{}", taken.text);
     let page = editor.post_and_follow(PATH, &[("customer_id", "new"), ("first_name", "N")]).await;
     editor.undo(&page).await;
-    assert!(app.customer("new").await.is_none(), "a customer who was just made is unmade");
+    assert!(app.known_customer("new").await.is_none(), "a customer who was just made is unmade");
     assert_eq!(app.operator("viewer").await.post(PATH, &ana).await.status, 403);
 });
 
@@ -298,12 +298,12 @@ story!(a_person_is_erased_when_the_identifier_is_typed, async |app: &App| {
     let erase = format!("{CARLOS}erase/");
     let refused = admin.post(&erase, &[("typed", "customer-1")]).await;
     assert!(refused.status == 422 && refused.text.contains("That is not what stands above."), "{}", refused.text);
-    assert!(app.customer("customer-001").await.is_some());
+    assert!(app.known_customer("customer-001").await.is_some());
     assert_eq!(app.operator("editor").await.post(&erase, &[("typed", "customer-001")]).await.status, 403);
     let page = admin.post_and_follow(&erase, &[("typed", "customer-001")]).await;
     assert!(page.contains("The person is forgotten") && page.contains("asked to be forgotten"), "{page}");
     assert!(!page.contains("Mendoza") && !page.contains(&format!("action=\"{CARLOS}")), "{page}");
-    assert!(app.customer("customer-001").await.is_none());
+    assert!(app.known_customer("customer-001").await.is_none());
     assert!(app.acts("customer").await.contains(&"erase".to_owned()));
     assert_eq!(admin.get(&format!("{PATH}nobody/")).await.status, 404);
     app.drain().await;
