@@ -87,19 +87,10 @@ pub(crate) struct Around {
 impl Around {
     /// Of a page with these rows, as it was asked for.
     pub(crate) fn of(asked: &Asked, path: &str, first: Option<Id>, last: Option<Id>, has_more: bool) -> Self {
-        let (is_after, is_before) = (asked.text("after").is_some(), asked.text("before").is_some());
-        let link =
-            |name: &str, id: Option<Id>| Some(format!("{path}?{}", asked.with(&PLACE, &[(name, &id?.to_string())])));
-        let has_newer = is_after || (is_before && has_more);
-        let has_older = is_before || has_more;
-        Self {
-            newer: if has_newer { link("before", first) } else { None },
-            older: if has_older { link("after", last) } else { None },
-        }
+        let text = |id: Option<Id>| id.map(|id| id.to_string());
+        Self::of_texts(asked, path, text(first), text(last), has_more)
     }
-}
 
-impl Around {
     /// As [`of`](Self::of), of rows whose place is a text of ours.
     pub(crate) fn of_texts(
         asked: &Asked,

@@ -249,6 +249,7 @@ mod tests {
             }
         }
         begun.insert("month".to_owned());
+        begun.insert("people-weekday".to_owned());
         (whole, begun)
     }
 

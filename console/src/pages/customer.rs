@@ -101,7 +101,6 @@ struct PreferenceRow {
     is_on: bool,
     /// The customer has an opinion about it; otherwise it has its usual place.
     is_stated: bool,
-    place: i64,
     is_first: bool,
     is_last: bool,
     off: Option<Off>,
@@ -292,7 +291,6 @@ async fn preference_rows(session: &mut Session, customer_id: &str) -> Result<Vec
         channel: *channel,
         is_on: *is_on,
         is_stated: preferences.iter().any(|one| one.channel == *channel),
-        place: i64::try_from(place + 1).unwrap_or(i64::MAX),
         is_first: place == 0,
         is_last: place == last,
         off: if *is_on { None } else { switched_off(*channel, &links, &decisions) },
@@ -361,14 +359,14 @@ pub(crate) async fn arrange(
     }
     customers::set_preferences(&mut session, &customer_id, &choices, &may.visit.actor(), may.visit.now).await?;
     session.commit().await?;
-    let (word, back) = match by {
-        Move::Up => ("preference-moved", Move::Down),
-        Move::Down => ("preference-moved", Move::Up),
-        Move::On => ("preference-on", Move::Off),
-        Move::Off => ("preference-off", Move::On),
+    let (notice, back) = match by {
+        Move::Up => (Notice::new("preference-moved", 1), Move::Down),
+        Move::Down => (Notice::new("preference-moved", 1), Move::Up),
+        Move::On => (Notice::new("preference-on", 1), Move::Off),
+        Move::Off => (Notice::new("preference-off", 1), Move::On),
     };
     let undo = format!("{there}preferences/?channel={channel}&move={back}");
-    Ok(then(&there, &Notice::new(word, 1).undone_by(undo)))
+    Ok(then(&there, &notice.undone_by(undo)))
 }
 
 /// Suppresses the address of a channel.
@@ -415,8 +413,8 @@ pub(crate) async fn remove_device(
     let mut session = console.context.db.begin().await?;
     let is_removed = push::remove_device(&mut session, &customer_id, id, &may.visit.actor(), may.visit.now).await?;
     session.commit().await?;
-    let word = if is_removed { "device-removed" } else { "nothing-to-do" };
-    Ok(then(&there, &Notice::new(word, 1)))
+    let notice = if is_removed { Notice::new("device-removed", 1) } else { Notice::new("nothing-to-do", 0) };
+    Ok(then(&there, &notice))
 }
 
 /// Deletes the customer and what is theirs; what was sent stays in the log. Its identifier is typed.

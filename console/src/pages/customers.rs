@@ -166,10 +166,9 @@ pub(crate) async fn edit(
 }
 
 fn page_of(console: &Console, may: &May<Edit>, customer: Option<Customer>, form: Form) -> EditPage {
-    let page = |title| Page::new(console, &may.visit, "customers", title);
     match customer {
         Some(customer) => EditPage {
-            page: page("customer-edit").about(&customer.customer_id),
+            page: Page::new(console, &may.visit, "customers", "customer-edit").about(&customer.customer_id),
             path: path_of(&customer.customer_id),
             addresses: ADDRESSES
                 .into_iter()
@@ -178,7 +177,13 @@ fn page_of(console: &Console, may: &May<Edit>, customer: Option<Customer>, form:
             customer: Some(customer),
             form,
         },
-        None => EditPage { page: page("customer-new"), path: PATH.to_owned(), addresses: Vec::new(), customer, form },
+        None => EditPage {
+            page: Page::new(console, &may.visit, "customers", "customer-new"),
+            path: PATH.to_owned(),
+            addresses: Vec::new(),
+            customer,
+            form,
+        },
     }
 }
 

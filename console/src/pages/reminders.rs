@@ -334,15 +334,13 @@ pub(crate) async fn show(
 }
 
 fn page_of<P>(console: &Console, may: &May<P>, reminder: Option<Reminder>, form: Form) -> ShowPage {
-    let title = if reminder.is_some() { "reminder-title" } else { "reminder-new" };
-    let page = Page::new(console, &may.visit, "reminders", title);
+    let page = match &reminder {
+        Some(reminder) => Page::new(console, &may.visit, "reminders", "reminder-title").about(&reminder.plate),
+        None => Page::new(console, &may.visit, "reminders", "reminder-new"),
+    };
     let kinds = Kind::ALL.into_iter().map(|kind| (kind.to_string(), page.word("reminder-kind", kind))).collect();
     let path = reminder.as_ref().map_or_else(|| PATH.to_owned(), |one| format!("{PATH}{}/", one.id));
     let customer_path = reminder.as_ref().map(|one| customers::path_of(&one.customer_id)).unwrap_or_default();
-    let page = match &reminder {
-        Some(reminder) => page.about(&reminder.plate),
-        None => page,
-    };
     ShowPage { page, form, path, reminder, customer_path, morning: None, kinds, channels: CHANNELS }
 }
 
@@ -456,13 +454,18 @@ async fn end(console: &Console, may: &May<Edit>, id: Id, status: Status) -> Resu
     let (actor, now) = (may.visit.actor(), may.visit.now);
     let mut session = console.context.db.begin().await?;
     let before = reminders::lock(&mut session, id).await?.ok_or(Failure::NotFound)?;
-    let (word, _) = match status {
-        Status::Completed => ("reminder-completed", reminders::complete(&mut session, id, &actor, now).await?),
-        _ => ("reminder-cancelled", reminders::cancel(&mut session, id, &actor, now).await?),
+    let notice = match status {
+        Status::Completed => {
+            reminders::complete(&mut session, id, &actor, now).await?;
+            Notice::new("reminder-completed", 1)
+        }
+        _ => {
+            reminders::cancel(&mut session, id, &actor, now).await?;
+            Notice::new("reminder-cancelled", 1)
+        }
     };
     session.commit().await?;
     let there = format!("{PATH}{id}/");
-    let notice = Notice::new(word, 1);
     // What had ended before has nothing to go back to.
     let notice = if before.status.is_open() {
         notice.undone_by(format!("{there}reopen/?status={}", before.status))

@@ -123,10 +123,9 @@ fn page_of<P>(
     form: Form,
     reminders: Vec<Reminder>,
 ) -> ShowPage {
-    let page = |title| Page::new(console, &may.visit, "vehicles", title);
     match vehicle {
         Some(vehicle) => ShowPage {
-            page: page("vehicle-title").about(&vehicle.plate),
+            page: Page::new(console, &may.visit, "vehicles", "vehicle-title").about(&vehicle.plate),
             path: format!("{PATH}{}/", vehicle.id),
             customer_path: customers::path_of(&vehicle.customer_id),
             vehicle: Some(vehicle),
@@ -134,7 +133,7 @@ fn page_of<P>(
             reminders,
         },
         None => ShowPage {
-            page: page("vehicle-new"),
+            page: Page::new(console, &may.visit, "vehicles", "vehicle-new"),
             path: PATH.to_owned(),
             customer_path: String::new(),
             vehicle,

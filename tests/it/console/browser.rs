@@ -8,6 +8,7 @@ use recado_console::Sort;
 use recado_kernel::audit::Actor;
 use recado_kernel::users::{self, Roles};
 use recado_kernel::{ids::Id, sessions};
+use recado_notifications::channels::Channel;
 use recado_notifications::retry::{self, Group, How};
 use recado_queue::bulk::{self, Action, Selection};
 use recado_queue::jobs::Ping;
@@ -95,6 +96,7 @@ async fn fill(app: &App) {
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
     fill_developers(app).await;
     fill_texts(app).await;
+    fill_people(app).await;
 }
 
 /// A cause that is retried, whose trial failed, and messages in the inbox.
@@ -186,6 +188,34 @@ async fn fill_whatsapp(app: &App) {
     app.ask_for_a_tour().await;
     app.drain().await;
     app.get("/api/v1/superadmin/whatsapp/status/").await;
+}
+
+/// A customer with all that a card shows: a device, a suppression, an opt-out, quiet hours, a car and what is due on it.
+async fn fill_people(app: &App) {
+    let car = app.know_the_car(24_500).await;
+    app.subscribe("customer-001").await;
+    app.prefer("customer-001", &[sample::likes(Channel::Whatsapp, 1), sample::refuses(Channel::Push)]).await;
+    app.sql("update customers set quiet_from = '22:00', quiet_until = '07:00' where customer_id = 'customer-001'")
+        .await;
+    app.sync_customer(&json!({"customer_id": "customer-002", "name": "Ana de la Torre", "email": "ana@example.com"}))
+        .await;
+    app.sync_customer(&json!({"customer_id": "customer-003", "name": "Luis Paz"})).await;
+    app.sync_vehicle(&json!({"customer_id": "customer-003", "plate": "PBX4410", "brand": "Jetour", "model": "X70"}))
+        .await;
+    let found = app.get("/api/v1/notifications/vehicles/?plate=PBX4410").await.must_be(200);
+    for (vehicle, day, what) in [
+        (json!(car), "2026-01-26", "Cambio de aceite"),
+        (found["results"][0]["id"].clone(), "2026-01-27", "Alineación y balanceo"),
+        (json!(car), "2026-02-14", "Revisión de frenos"),
+    ] {
+        app.add_reminder(&json!({"vehicle": vehicle, "type": "date", "description": what, "target_date": day})).await;
+    }
+    for (channel, address) in [("email", "carlos@example.com"), ("whatsapp", "+593991230000")] {
+        let body =
+            json!({"channel": channel, "address": address, "detail": "Pidió por teléfono que no le escribamos."});
+        let answer = app.post("/api/v1/notifications/suppressions/", &body).await;
+        assert!([201, 400].contains(&answer.status), "{}", answer.text);
+    }
 }
 
 /// A person who sees all, in this language and theme; what her cookie holds.
