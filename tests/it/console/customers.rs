@@ -26,12 +26,6 @@ impl App {
         log
     }
 
-    pub(crate) async fn acts(&self, kind: &str) -> Vec<String> {
-        let mut acts: Vec<String> = self.history(kind).await.into_iter().map(|entry| entry.action).collect();
-        acts.sort_unstable();
-        acts
-    }
-
     async fn suppress(&self, channel: &str, address: &str) {
         let body = json!({"channel": channel, "address": address, "detail": "a mano"});
         self.post("/api/v1/notifications/suppressions/", &body).await.must_be(201);

@@ -25,7 +25,7 @@ impl App {
     }
 
     /// What the audit log says of a message: who did what.
-    async fn audited(&self, id: Id) -> Vec<String> {
+    async fn told_of(&self, id: Id) -> Vec<String> {
         let filter = AuditFilter {
             subject_kind: Some("notification".to_owned()),
             subject: Some(id.to_string()),
@@ -234,12 +234,12 @@ story!(a_reveal_is_written_down_and_a_viewer_is_refused, async |app: &App| {
     assert!(page.contains("c***@example.com") && !page.contains("/reveal/") && !page.contains("carlos@"), "{page}");
     assert!(page.contains("What is written to people is for operators and editors."), "{page}");
     assert_eq!(viewer.post(&format!("{}reveal/", there(id)), &[]).await.status, 403);
-    assert!(app.audited(id).await.is_empty());
+    assert!(app.told_of(id).await.is_empty());
     let shown = operator.post(&format!("{}reveal/", there(id)), &[]).await;
     assert_eq!(shown.status, 200);
     assert!(shown.text.contains("carlos@example.com") && shown.text.contains("+593991234567"), "{}", shown.text);
     assert!(!operator.page(&there(id)).await.contains("carlos@example.com"), "it is shown once");
-    assert_eq!(app.audited(id).await, ["operator-1 reveal"]);
+    assert_eq!(app.told_of(id).await, ["operator-1 reveal"]);
     let filter = AuditFilter { action: Some("reveal".to_owned()), ..AuditFilter::default() };
     let log = audit::page(&mut app.begin().await, &filter, None, 10).await.expect("the log is read");
     assert!(!format!("{log:?}").contains("carlos"), "the log holds no address");
@@ -277,7 +277,7 @@ story!(a_message_is_cancelled_and_sent_again_from_its_page, async |app: &App| {
     let copy: Id =
         again.header("location").trim_end_matches('/').rsplit('/').next().expect("an id").parse().expect("one");
     assert!(operator.page(&there(copy)).await.contains(&there(id)), "it names the one that it repeats");
-    assert_eq!(app.audited(id).await, ["operator-1 cancel", "operator-1 resend"]);
+    assert_eq!(app.told_of(id).await, ["operator-1 cancel", "operator-1 resend"]);
 
     app.prefer("customer-001", &[refuses(Channel::Email)]).await;
     let page = operator.post_and_follow(&format!("{}resend/", there(id)), &[]).await;
@@ -360,6 +360,6 @@ story!(a_cancellation_over_the_api_is_written_down, async |app: &App| {
     let id: Id = receipt["notifications"][0]["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
     app.post(&format!("/api/v1/notifications/{id}/cancel/"), &json!({})).await.must_be(200);
     app.post(&format!("/api/v1/notifications/{id}/cancel/"), &json!({})).await.must_be(200);
-    assert_eq!(app.audited(id).await.len(), 1, "the second changed nothing");
+    assert_eq!(app.told_of(id).await.len(), 1, "the second changed nothing");
     app.clock.advance(seconds(1));
 });

@@ -1,6 +1,5 @@
 //! Partners in the console: from the registration to what goes out, by buttons.
 
-use recado_kernel::audit::{self, AuditFilter};
 use serde_json::json;
 
 use crate::harness::app::{App, SECRET_KEY};
@@ -23,20 +22,6 @@ impl App {
         self.sandbox.partner.set_secret(secret);
         let list = self.get("/api/v1/partners/").await.must_be(200);
         format!("{PATH}{}/", list["partners"][0]["id"].as_str().expect("an id"))
-    }
-
-    /// What the audit log says was done to things of this kind, sorted by what it was.
-    pub(super) async fn audited(&self, kind: &str) -> Vec<audit::Entry> {
-        let filter = AuditFilter { subject_kind: Some(kind.to_owned()), ..AuditFilter::default() };
-        let log = audit::page(&mut self.begin().await, &filter, None, 100).await;
-        let mut log = log.expect("the log is read");
-        log.sort_by(|one, other| one.action.cmp(&other.action));
-        log
-    }
-
-    /// The same, as words.
-    pub(super) async fn acts(&self, kind: &str) -> Vec<String> {
-        self.audited(kind).await.into_iter().map(|entry| entry.action).collect()
     }
 }
 

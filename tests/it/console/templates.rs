@@ -1,6 +1,5 @@
 //! Texts in the console: what an editor sees while writing, what was there before, and how a text arrives.
 
-use recado_kernel::audit::{self, AuditFilter};
 use recado_kernel::ids::Id;
 use recado_notifications::templates::{self, Template};
 use recado_notifications::test_sends;
@@ -48,14 +47,6 @@ impl App {
         assert!(page.contains("The template is written."), "{page}");
         between(&page, "name=\"id\" value=\"", "\"").to_owned()
     }
-
-    async fn audited(&self, kind: &str) -> Vec<String> {
-        let filter = AuditFilter { subject_kind: Some(kind.to_owned()), ..AuditFilter::default() };
-        let log = audit::page(&mut self.begin().await, &filter, None, 100).await.expect("the log is read");
-        let mut actions: Vec<String> = log.iter().map(|entry| entry.action.clone()).collect();
-        actions.sort_unstable();
-        actions
-    }
 }
 
 story!(a_text_is_written_changed_compared_restored_and_deleted, async |app: &App| {
@@ -95,7 +86,7 @@ story!(a_text_is_written_changed_compared_restored_and_deleted, async |app: &App
     editor.undo(&page).await;
     assert!(app.text(&id).await.expect("it is back").body.contains("lo esperamos"));
     let actions = ["change", "change", "change", "create", "delete", "restore", "restore", "restore"];
-    assert_eq!(app.audited("template").await, actions);
+    assert_eq!(app.acts("template").await, actions);
     assert!(editor.page(&format!("/admin/audit/of/template/{id}")).await.contains("restore"));
 });
 
@@ -211,7 +202,7 @@ story!(a_test_arrives_and_is_counted_nowhere, async |app: &App| {
     assert!(page.contains(">sent<") && !page.contains("ana@"), "{page}");
     let counted = app.get("/api/v1/notifications/").await.must_be(200);
     assert_eq!(counted["count"], 0, "{counted}");
-    let log = app.audited("template").await;
+    let log = app.acts("template").await;
     assert_eq!(log, ["create", "test"]);
     for word in ["ana@", "Nuevo"] {
         let left = app.get(&format!("/api/v1/notifications/templates/tests/{there}/")).await.must_be(200);

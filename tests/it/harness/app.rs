@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use recado_kernel::audit::Actor;
+use recado_kernel::audit::{self, Actor, AuditFilter};
 use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::config::Config;
 use recado_kernel::db::Session;
@@ -325,6 +325,19 @@ impl App {
 
     pub(crate) async fn begin(&self) -> Session {
         self.context.db.begin().await.expect("a transaction")
+    }
+
+    /// What the audit log says was done to things of this kind, sorted by what it was.
+    pub(crate) async fn audited(&self, kind: &str) -> Vec<audit::Entry> {
+        let filter = AuditFilter { subject_kind: Some(kind.to_owned()), ..AuditFilter::default() };
+        let mut log = audit::page(&mut self.begin().await, &filter, None, 100).await.expect("the log is read");
+        log.sort_by(|one, other| one.action.cmp(&other.action));
+        log
+    }
+
+    /// The same, as words.
+    pub(crate) async fn acts(&self, kind: &str) -> Vec<String> {
+        self.audited(kind).await.into_iter().map(|entry| entry.action).collect()
     }
 
     /// Changes rows by hand, where the product has no endpoint or a story wants what no endpoint would do.
