@@ -51,6 +51,7 @@ chats-empty = No chat fits
 chats-empty-help = Chats stand here as soon as somebody writes, or when they are fetched from the bridge:
 chats-stale = This may be old: the session is not connected, so nothing new comes.
 chat-group = Group
+chat-lid = LID
 chat-lid-says = only a LID is known of this person, and no number
 chat-last = Said last
 chat-unread = Unread

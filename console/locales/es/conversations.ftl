@@ -51,6 +51,7 @@ chats-empty = Ningún chat coincide
 chats-empty-help = Aquí aparecen los chats en cuanto alguien escribe, o cuando se traen del puente:
 chats-stale = Esto puede estar desactualizado: la sesión no está conectada, así que no llega nada nuevo.
 chat-group = Grupo
+chat-lid = LID
 chat-lid-says = de esta persona solo se conoce un LID, y ningún número
 chat-last = Lo último
 chat-unread = Sin leer
