@@ -42,8 +42,7 @@ fn lines(text: &str, shown: &mut String) {
 /// `depth` bounds how often marks stand in each other: each of them once.
 fn marked(text: &str, shown: &mut String, depth: usize) {
     let mut rest = text;
-    while depth > 0 {
-        let Some((start, end, element)) = first_pair(rest) else { break };
+    while let Some((start, end, element)) = first_pair(rest).filter(|_| depth > 0) {
         escape(&rest[..start], shown);
         shown.push_str(&format!("<{element}>"));
         marked(&rest[start + 1..end], shown, depth - 1);

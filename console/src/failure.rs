@@ -51,6 +51,7 @@ impl Failure {
             Self::Forbidden(_) | Self::Forged => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Secret(CodeError::NoKey) => StatusCode::CONFLICT,
             Self::TooSlow | Self::Database(_) | Self::Secret(_) | Self::Sandbox(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Drawing(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -19,7 +19,7 @@ people-mistyped = That is not what stands above. Nothing was done.
 
 customers-title = Customers
 customers-search = Name, identifier, address, number or plate
-customers-search-help = Any part of it, in any spelling: 099 123-4567 finds +593991234567.
+customers-search-help = Any part of it, in any spelling: 099 876-5432 finds +593998765432.
 customers-search-whole = Any part of a name, identifier or plate. A mail address or a number only as a whole.
 customers-empty = No customer fits
 customers-empty-help = Your core system syncs customers, or you add one here. The first one comes with:

@@ -19,7 +19,7 @@ people-mistyped = No coincide con lo indicado arriba. No se hizo nada.
 
 customers-title = Clientes
 customers-search = Nombre, identificador, dirección, número o placa
-customers-search-help = Cualquier parte, escrita como sea: 099 123-4567 encuentra +593991234567.
+customers-search-help = Cualquier parte, escrita como sea: 099 876-5432 encuentra +593998765432.
 customers-search-whole = Cualquier parte de un nombre, identificador o placa. Un correo o un número, solo completo.
 customers-empty = Ningún cliente coincide
 customers-empty-help = Su sistema central sincroniza los clientes, o usted añade uno aquí. El primero llega con:

@@ -234,7 +234,7 @@ async fn card<P>(
         is_revealed,
         addresses: ADDRESSES.into_iter().map(|(field, _)| (field, shown(field))).collect(),
         is_reachable: reach.iter().any(|one| one.obstacle.is_none()),
-        reach: reach.into_iter().map(|one| reach_row(may, &customer, &suppressed, one)).collect(),
+        reach: reach.into_iter().map(|one| reach_row(may, &customer, &suppressed, &one)).collect(),
         preferences,
         quiet: Quiet::of(&customer, console.context.config.time_zone, now),
         devices: devices.into_iter().map(DeviceRow::from).collect(),
@@ -247,7 +247,7 @@ async fn card<P>(
     })
 }
 
-fn reach_row<P>(may: &May<P>, customer: &Customer, suppressed: &[Suppression], reach: Reach) -> ReachRow {
+fn reach_row<P>(may: &May<P>, customer: &Customer, suppressed: &[Suppression], reach: &Reach) -> ReachRow {
     let suppression = suppressed.iter().find(|one| one.channel == reach.channel);
     let visit = &may.visit;
     let remedy = match reach.obstacle {

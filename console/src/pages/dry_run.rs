@@ -100,6 +100,7 @@ struct Outcome {
 
 struct Message {
     channel: &'static str,
+    is_push: bool,
     place: i64,
     reason: String,
     to: Option<String>,
@@ -434,6 +435,7 @@ impl Message {
         let is_mail = message.channel == Channel::Email && message.is_html;
         Self {
             channel: message.channel.as_str(),
+            is_push: message.channel == Channel::Push,
             place: i64::from(message.fallback_order) + 1,
             reason: orchestration::reason(message.preferred, language),
             to: message.recipient_address,

@@ -68,7 +68,7 @@ impl Facts {
         let limit = if is_bridge { pacing.limit_at(Some(known.created_at), now) } else { None };
         let age_days = i64::try_from(now.since(known.created_at).as_secs() / 86_400).unwrap_or(i64::MAX);
         let mut warnings: Vec<String> =
-            opinion.iter().flat_map(|opinion| opinion.warnings()).map(str::to_owned).collect();
+            opinion.iter().flat_map(sessions::Opinion::warnings).map(str::to_owned).collect();
         if !is_connected {
             warnings.push(format!("not_connected_{}", known.status));
         }

@@ -97,11 +97,14 @@ pub async fn change_operator(
     now: Timestamp,
 ) -> Result<()> {
     operators::write(session, operator, now).await?;
-    let facts = |one: &Operator| json!({ "name": one.name, "organizer_id": one.organizer_id, "default_group": one.default_group });
+    let facts = |one: &Operator| json!({ "organizer_id": one.organizer_id, "default_group": one.default_group });
     let mut after = facts(operator);
     if before.contact != operator.contact || before.whatsapp_number != operator.whatsapp_number {
-        // Addresses of people are not written down, but that they changed is.
+        // Names and addresses of people are not written down, but that they changed is.
         after["contact_changed"] = json!(true);
+    }
+    if before.name != operator.name {
+        after["name_changed"] = json!(true);
     }
     let act = Act::new("change", OPERATOR, operator.id).changed(facts(before), after);
     audit::write(session, actor, &act, now).await
@@ -126,7 +129,10 @@ pub enum Error {
     #[error(transparent)]
     Bridge(#[from] Failure),
     /// The number has sent as much as it may.
-    #[error("the limit of a day is reached; the next text may leave in {} s", .0.as_secs().max(1))]
+    #[error(
+        "the number has sent as much as WHATSAPP_DAILY_LIMIT allows in a day; the next text may leave in {} minutes",
+        .0.as_secs().div_ceil(60)
+    )]
     Paced(Duration),
     #[error("the database did not do its part")]
     Database(#[from] db::Error),

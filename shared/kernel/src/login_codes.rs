@@ -205,7 +205,7 @@ fn random_code() -> SecretString {
 
 /// A code without what people put between its characters.
 fn plain(code: &str) -> String {
-    code.chars().filter(|one| one.is_ascii_alphanumeric()).map(|one| one.to_ascii_lowercase()).collect()
+    code.chars().filter(char::is_ascii_alphanumeric).map(|one| one.to_ascii_lowercase()).collect()
 }
 
 /// Kept in a code's place. It has 80 random bits, so no guess is cheap, and the person's id in it, so no table is.

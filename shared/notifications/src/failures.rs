@@ -162,7 +162,7 @@ const fn code(code: &'static str, meaning: (&'static str, &'static str), remedy:
 }
 
 /// Every code that the product gives a message that failed.
-pub const CODES: [Code; 16] = [
+pub const CODES: [Code; 17] = [
     code(
         "EMAIL_SEND_FAILED",
         (
@@ -172,6 +172,17 @@ pub const CODES: [Code; 16] = [
         (
             "Lea la respuesta del servidor en un ejemplo: si rechaza el buzón, corrija la dirección; si rechaza la cuenta, revise EMAIL_HOST_USER y EMAIL_HOST_PASSWORD. Después reintente.",
             "Read the server's answer in an example: if it refuses the mailbox, correct the address; if it refuses the account, look at EMAIL_HOST_USER and EMAIL_HOST_PASSWORD. Then retry.",
+        ),
+    ),
+    code(
+        "TEST_TOO_LATE",
+        (
+            "La prueba de un texto esperó demasiado antes de que un worker la tomara.",
+            "The test of a text waited too long before a worker took it.",
+        ),
+        (
+            "Compruebe que haya workers y que la cola no esté en pausa. Después envíe otra prueba.",
+            "See that workers run and that the queue is not paused. Then send another test.",
         ),
     ),
     code(

@@ -407,7 +407,8 @@ mod tests {
     #[test]
     fn each_state_of_a_chain_has_its_next_step() {
         use Status::{Bounced, Cancelled, Delivered, Failed, Pending, Queued, Read, Sent};
-        let table: [(&[Status], Option<(State, i64)>, What, Option<i64>, Option<Channel>); 11] = [
+        type Row<'s> = (&'s [Status], Option<(State, i64)>, What, Option<i64>, Option<Channel>);
+        let table: [Row<'_>; 11] = [
             (&[Queued, Pending], Some((State::Queued, 0)), What::Sends, None, Some(Channel::Whatsapp)),
             (&[Queued], Some((State::Started, 0)), What::IsSending, None, None),
             (&[Failed, Queued, Pending], Some((State::Queued, 0)), What::Sends, None, Some(Channel::Push)),

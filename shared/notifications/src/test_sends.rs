@@ -113,7 +113,7 @@ pub struct TestSend {
     #[schema(examples("env"))]
     pub account: Option<String>,
     /// The code of what went wrong.
-    #[schema(examples("SMTP_TIMEOUT"))]
+    #[schema(examples("EMAIL_SEND_FAILED"))]
     pub code: Option<String>,
     /// What went wrong, in words.
     pub reason: Option<String>,

@@ -275,7 +275,7 @@ pub async fn integrate(
         revocation_reason: None,
     };
     integrations::insert(session, &integration).await?;
-    let is = json!({ "integration": id, "kind": integration.kind, "name": integration.name });
+    let is = json!({ "integration": id, "kind": integration.kind });
     write_down(session, actor, "integrate", partner, None, is, now).await?;
     let rings = events::publish(session, &[Event::integration_created(partner, id)], now).await?;
     Ok(Done { value: integration, rings })
@@ -298,7 +298,7 @@ pub async fn revoke(
     }
     integrations::revoke(session, integration, reason, now).await?;
     gate::follow_integration(session, integration, now).await?;
-    let was = json!({ "integration": integration, "kind": before.kind, "name": before.name });
+    let was = json!({ "integration": integration, "kind": before.kind });
     write_down(session, actor, "revoke", before.partner_id, Some(was), json!({}), now).await?;
     let event = Event::integration_revoked(before.partner_id, integration, reason);
     Ok(Done { value: (), rings: events::publish(session, &[event], now).await? })
@@ -307,12 +307,9 @@ pub async fn revoke(
 /// What the audit log calls a partner.
 pub const PARTNER: &str = "partner";
 
-/// What it keeps of one: its addresses may be a person's.
+/// What it keeps of one: neither its name nor its addresses, which may be a person's and are forgotten with them.
 fn facts(partner: &Partner) -> Value {
-    json!({
-        "name": partner.name, "status": partner.status, "kyc": partner.kyc_status, "partner_id": partner.partner_id,
-        "slug": partner.slug,
-    })
+    json!({ "status": partner.status, "kyc": partner.kyc_status })
 }
 
 pub(crate) async fn write_down(

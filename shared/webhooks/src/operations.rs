@@ -8,7 +8,7 @@ use recado_queue::ring::Ring;
 use serde_json::{Value, json};
 
 use crate::deliveries::{self, Delivery};
-use crate::endpoints::{self, Change, Endpoint};
+use crate::endpoints::{self, Change, DisabledReason, Endpoint};
 use crate::replays::{self, Conditions};
 
 /// What the audit log calls an endpoint.
@@ -38,7 +38,7 @@ pub async fn resume(session: &mut Session, endpoint: &Endpoint, actor: &Actor, n
 }
 
 fn status(endpoint: &Endpoint) -> Value {
-    json!({ "status": endpoint.status.as_str(), "reason": endpoint.disabled_reason.map(|reason| reason.as_str()) })
+    json!({ "status": endpoint.status.as_str(), "reason": endpoint.disabled_reason.map(DisabledReason::as_str) })
 }
 
 /// Sends a delivery again: the same bytes under the same `webhook-id`, as a new delivery.

@@ -83,20 +83,21 @@ async fn fill(app: &App) {
     .await;
     app.sql(
         "insert into provider_accounts (id, channel, name, priority, is_enabled, settings, created_at, updated_at)
-         select id, 'email', 'norte', 1, true, '{\"host\": \"smtp.example.com\"}', created_at, created_at from schedules where name = 'cleanup'",
+         select id, 'email', 'norte', 1, false, '{\"host\": \"smtp.example.com\"}', created_at, created_at from schedules where name = 'cleanup'",
     )
     .await;
+    fill_partners(app).await;
+    fill_whatsapp(app).await;
+    fill_developers(app).await;
+    fill_texts(app).await;
+    fill_people(app).await;
+    // From now on nothing is taken from this queue.
     app.sql(
         "insert into pauses (queue, reason, paused_by, paused_at)
          select 'sync', 'cambio', 'ana', created_at from schedules where name = 'cleanup'",
     )
     .await;
-    fill_partners(app).await;
-    fill_whatsapp(app).await;
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
-    fill_developers(app).await;
-    fill_texts(app).await;
-    fill_people(app).await;
 }
 
 /// A cause that is retried, whose trial failed, and messages in the inbox.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use totp_rs::{Builder, Secret};
 
-use crate::harness::app::App;
+use crate::harness::app::{App, SECRET_KEY};
 use crate::harness::browser::{Browser, PASSWORD};
 use crate::harness::pair::story;
 
@@ -46,7 +46,7 @@ async fn is_let_in(browser: &mut Browser, code: &str) -> bool {
     answer.status == 303
 }
 
-story!(a_login_wants_a_code_and_none_is_good_twice, async |app: &App| {
+story!(a_login_wants_a_code_and_none_is_good_twice, [SECRET_KEY], async |app: &App| {
     let (_, secret, codes) = app.with_codes().await;
     let mut browser = app.browser();
     assert!(!is_let_in(&mut browser, "").await, "the password alone");
@@ -61,7 +61,7 @@ story!(a_login_wants_a_code_and_none_is_good_twice, async |app: &App| {
     assert!(!is_let_in(&mut browser, &code).await, "an old one");
 });
 
-story!(codes_are_given_up_with_a_code_or_by_an_administrator, async |app: &App| {
+story!(codes_are_given_up_with_a_code_or_by_an_administrator, [SECRET_KEY], async |app: &App| {
     let (ana, secret, codes) = app.with_codes().await;
     let page = ana.post_and_follow("/admin/me/codes/forget/", &[("code", "123456")]).await;
     assert!(page.contains("Nothing was changed") && page.contains("10 codes on paper"), "{page}");
@@ -73,7 +73,7 @@ story!(codes_are_given_up_with_a_code_or_by_an_administrator, async |app: &App| 
     assert!(is_let_in(&mut browser, &app.phone(&secret)).await, "nor does it mind one");
 });
 
-story!(guessing_codes_is_slowed_down, async |app: &App| {
+story!(guessing_codes_is_slowed_down, [SECRET_KEY], async |app: &App| {
     let (_, secret, _) = app.with_codes().await;
     let mut browser = app.browser();
     for _ in 0..10 {

@@ -56,6 +56,7 @@ story!(an_endpoint_is_enabled_again_and_gets_what_it_missed, [SECRET_KEY], async
     app.sandbox.partner.misbehave_times(PartnerFault::status(410), 1);
     send(app, 2).await;
     app.drain().await;
+    app.clock.advance(seconds(1));
     let page = operator.page(&there).await;
     assert!(page.contains("It answered 410") && page.contains("Enable"), "{page}");
     app.sandbox.partner.behave();

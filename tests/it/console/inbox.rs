@@ -15,7 +15,7 @@ story!(what_arrived_is_shown_with_its_story, async |app: &App| {
     app.accepted(&sample::event()).await;
     app.drain().await;
     let list = operator.page("/admin/inbox/?channel=email").await;
-    assert!(list.contains("carlos@example.com") && list.contains("Haval H6 2024"), "{list}");
+    assert!(list.contains("carlos@example.com") && list.contains("Mantenimiento agendado"), "{list}");
     assert!(list.contains("/admin/notifications/"), "by its Message-ID: {list}");
     let path = list
         .split("href=\"/admin/inbox/")

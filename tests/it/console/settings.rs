@@ -5,7 +5,7 @@ use recado_kernel::audit::{self, AuditFilter};
 use recado_kernel::users::{self, User};
 use recado_sandbox::EvolutionFault;
 
-use crate::harness::app::App;
+use crate::harness::app::{App, SECRET_KEY};
 use crate::harness::pair::story;
 
 impl App {
@@ -35,8 +35,9 @@ story!(a_key_is_shown_once_and_refused_as_soon_as_it_is_revoked, async |app: &Ap
     assert_eq!(answer.status, 200, "{}", answer.text);
     let key = between(&answer.text, "<pre tabindex=\"0\">", "</pre>").to_owned();
     let ask = async |key: &str| {
-        let request = app.request(reqwest::Method::GET, "/api/v1/notifications/catalog/").bearer_auth(key);
-        app.send(request).await.status
+        let caller = app.browser();
+        let request = caller.request(reqwest::Method::GET, "/api/v1/notifications/catalog/").bearer_auth(key);
+        caller.send(request).await.status
     };
     assert_eq!(ask(&key).await, 200);
     let list = admin.page("/admin/keys/").await;
@@ -106,7 +107,7 @@ const NORTH: [(&str, &str); 6] = [
     ("secret", "cuatro palabras"),
 ];
 
-story!(an_account_is_written_and_its_secret_never_shown, async |app: &App| {
+story!(an_account_is_written_and_its_secret_never_shown, [SECRET_KEY], async |app: &App| {
     let admin = app.operator("admin").await;
     let page = admin.post_and_follow("/admin/providers/new/email/", &NORTH).await;
     assert!(page.contains("The account is written.") && page.contains("smtp.example.com"), "{page}");
@@ -136,7 +137,8 @@ story!(a_worker_tests_an_account_and_the_page_tells, async |app: &App| {
     let admin = app.operator("admin").await;
     let page = admin.post_and_follow("/admin/providers/email/env/check/", &[]).await;
     assert!(page.contains("a worker is testing it"), "{page}");
-    let there = format!("/admin/providers/checks/{}/", between(&page, "/admin/tasks/", "/\">The task"));
+    let there =
+        format!("/admin/providers/checks/{}/", between(&page, "<p class=\"after\"><a href=\"/admin/tasks/", "/"));
     app.drain().await;
     let page = admin.page(&there).await;
     assert!(page.contains("is-success") && page.contains("the SMTP server was reached"), "{page}");
@@ -144,7 +146,8 @@ story!(a_worker_tests_an_account_and_the_page_tells, async |app: &App| {
 
     app.sandbox.evolution.misbehave(EvolutionFault::ConnectionClosed);
     let page = admin.post_and_follow("/admin/providers/whatsapp/env/check/", &[]).await;
-    let there = format!("/admin/providers/checks/{}/", between(&page, "/admin/tasks/", "/\">The task"));
+    let there =
+        format!("/admin/providers/checks/{}/", between(&page, "<p class=\"after\"><a href=\"/admin/tasks/", "/"));
     app.drain().await;
     let page = admin.page(&there).await;
     assert!(page.contains("is-error") && page.contains("QR code"), "{page}");

@@ -33,7 +33,7 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(groups))
         .routes(routes!(messages))
         .routes(routes!(histories))
-        .routes(routes!(list))
+        .routes(routes!(list_syncs))
         .routes(routes!(show))
 }
 
@@ -87,7 +87,7 @@ async fn histories(
 /// The newest syncs, those of commands among them, and how far each is.
 #[utoipa::path(get, path = "/syncs", tag = "conversations",
     responses((status = 200, description = "At most 50, the newest first", body = SyncList)))]
-async fn list(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<axum::Json<SyncList>, Problem> {
+async fn list_syncs(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<axum::Json<SyncList>, Problem> {
     let runs = runs::newest(&mut api.context.db.read().await?, runs::SHOWN).await?;
     Ok(axum::Json(SyncList { syncs: runs.into_iter().map(SyncView::from).collect() }))
 }

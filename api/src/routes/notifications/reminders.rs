@@ -175,7 +175,7 @@ async fn show_agenda(
 ) -> Result<axum::Json<AgendaView>, Problem> {
     let days = days.unwrap_or(DAYS);
     if !(0..=MOST_DAYS).contains(&days) {
-        return Err(FieldErrors::one("days", &format!("Debe estar entre 0 y {MOST_DAYS}.")).into());
+        return Err(FieldErrors::one("days", format!("Debe estar entre 0 y {MOST_DAYS}.")).into());
     }
     let (now, zone) = (api.context.clock.now(), api.context.config.time_zone);
     let mut session = api.context.db.read().await?;

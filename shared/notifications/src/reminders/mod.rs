@@ -645,12 +645,12 @@ pub async fn mark(session: &mut Session, id: Id, standing: Standing, announced: 
     Ok(())
 }
 
+/// Reminders that are due, each with why.
+pub type Due<'r> = Vec<(&'r OpenReminder, Standing)>;
+
 /// Of these reminders those that are due on a day: first those that would be announced, then those that have been and whose target
 /// may have passed since. What is announced and what a dry run tells are this.
-pub fn due(
-    reminders: &[OpenReminder],
-    today: NaiveDate,
-) -> (Vec<(&OpenReminder, Standing)>, Vec<(&OpenReminder, Standing)>) {
+pub fn due(reminders: &[OpenReminder], today: NaiveDate) -> (Due<'_>, Due<'_>) {
     let standing = reminders.iter().map(|reminder| (reminder, reminder.standing(today)));
     standing
         .filter(|(_, standing)| *standing != Standing::NotYet)
