@@ -206,7 +206,7 @@ pub(crate) async fn show(
         body_bytes: one.body_bytes.into(),
         itinerary: Vec::new(),
         external_event_id: String::new(),
-        report,
+        report: report.filter(|_| is_shown),
     })
 }
 
@@ -224,7 +224,12 @@ fn taken(page: Page, event: InboundEvent, partner: Option<String>) -> ShowPage {
         (told.external_event_id, vec![step])
     });
     ShowPage {
-        report: event.body.as_deref().map(|body| debugger::remember(&event.dialect, body.as_bytes())),
+        // A difference shows bytes of the body.
+        report: event
+            .body
+            .as_deref()
+            .filter(|_| is_shown)
+            .map(|body| debugger::remember(&event.dialect, body.as_bytes())),
         page: page.about(&event.event_type),
         id: event.id,
         refusal: None,

@@ -93,7 +93,9 @@ pub(crate) async fn show(may: May<Look>, State(console): State<Arc<Console>>) ->
             let body = one.body().unwrap_or_default();
             if let Some(held) = connection.and_then(|connection| of_partner(&console, &connection, may.visit.now)) {
                 let (headers, reveal) = (one.headers.0.clone(), revealed_to(&may.visit));
-                report = Some(examine(held, reveal, headers, body.clone(), one.received_at).await?);
+                // A difference shows bytes of the body, which not everybody may see.
+                let examined = examine(held, reveal, headers, body.clone(), one.received_at).await?;
+                report = Some(examined).filter(|_| page.may_operate());
             }
             let lines = one.headers.0.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
             let mut fields = vec![("partner", one.partner.to_string()), ("headers", lines)];

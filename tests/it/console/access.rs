@@ -113,6 +113,7 @@ fn filled(entry: &Entry) -> String {
 
 // Every URL with every role: who may not gets 403, and who is not logged in is sent to the login.
 story!(each_role_may_what_it_may, async |app: &App| {
+    app.leave_work();
     let mut people = Vec::new();
     for role in Role::ALL {
         people.push((role, app.operator(role.as_str()).await));

@@ -55,6 +55,7 @@ story!(
     a_partner_is_registered_verified_and_active_by_buttons,
     [SECRET_KEY, ("PARTNER_REQUIRE_KYC", "true")],
     async |app: &App| {
+        app.leave_work();
         let operator = app.operator("operator").await;
         let shown = register(app, &operator).await;
         assert!(shown.contains("The partner is registered") && shown.contains("shown this once"), "{shown}");
@@ -150,6 +151,7 @@ story!(who_only_looks_changes_nothing_and_sees_no_address, [SECRET_KEY], async |
 });
 
 story!(a_hostile_name_is_harmless, [SECRET_KEY], async |app: &App| {
+    app.leave_work();
     let admin = app.operator("admin").await;
     let name = format!("<script>alert(1)</script>\u{202e}{}", "x".repeat(200));
     let page = admin.post_and_follow(PATH, &[("nombre", &name), ("email", "ana@example.com")]).await;

@@ -34,7 +34,7 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(messages))
         .routes(routes!(histories))
         .routes(routes!(list_syncs))
-        .routes(routes!(show))
+        .routes(routes!(show_sync))
 }
 
 /// Fetches all chats from the bridge. The task's result has `created`, `updated` and `total`.
@@ -97,7 +97,7 @@ async fn list_syncs(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<axum::
     params(("task_id" = Id, Path, description = "Id of the task that does it")), responses(
     (status = 200, description = "How far it is", body = SyncView),
     (status = 404, description = "There is no such sync, or it has not begun")))]
-async fn show(
+async fn show_sync(
     _: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(task_id): Segment<Id>,
