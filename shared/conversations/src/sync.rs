@@ -145,10 +145,10 @@ pub async fn chats(context: &Context, bridge: &Bridge) -> Result<Counts, SyncErr
     follow_chats(context, bridge, Followed::Not).await.map(|progress| progress.counts)
 }
 
-/// [`chats`], which tells how far it is.
+/// [`chats()`], which tells how far it is.
 ///
 /// # Errors
-/// As [`chats`].
+/// As [`chats()`].
 pub async fn follow_chats(context: &Context, bridge: &Bridge, followed: Followed) -> Result<Progress, SyncError> {
     followed.begin(context, What::Chats, None).await?;
     let synced = async { store(context, &bridge.chats().await?, followed).await }.await;
@@ -158,7 +158,7 @@ pub async fn follow_chats(context: &Context, bridge: &Bridge, followed: Followed
 /// Brings all groups up to date.
 ///
 /// # Errors
-/// As [`chats`].
+/// As [`chats()`].
 pub async fn groups(context: &Context, bridge: &Bridge) -> Result<Counts, SyncError> {
     follow_groups(context, bridge, Followed::Not).await.map(|progress| progress.counts)
 }
@@ -166,7 +166,7 @@ pub async fn groups(context: &Context, bridge: &Bridge) -> Result<Counts, SyncEr
 /// [`groups`], which tells how far it is.
 ///
 /// # Errors
-/// As [`chats`].
+/// As [`chats()`].
 pub async fn follow_groups(context: &Context, bridge: &Bridge, followed: Followed) -> Result<Progress, SyncError> {
     followed.begin(context, What::Groups, None).await?;
     let synced = async { store(context, &bridge.groups().await?, followed).await }.await;
@@ -176,7 +176,7 @@ pub async fn follow_groups(context: &Context, bridge: &Bridge, followed: Followe
 /// Brings one group up to date.
 ///
 /// # Errors
-/// As [`chats`].
+/// As [`chats()`].
 pub async fn group(context: &Context, bridge: &Bridge, chat_id: &str) -> Result<Counts, SyncError> {
     store(context, &[bridge.group_info(chat_id).await?], Followed::Not).await
 }
