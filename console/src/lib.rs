@@ -23,6 +23,7 @@ mod pages;
 mod routes;
 mod sandbox;
 mod throttle;
+mod urls;
 mod words;
 
 use std::net::IpAddr;

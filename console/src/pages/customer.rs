@@ -23,13 +23,14 @@ use recado_notifications::suppressions::{self, Suppression, SuppressionDraft};
 use recado_notifications::vehicles::{self, Vehicle};
 use recado_systems::erasure;
 
-use super::customers::{ADDRESSES, PATH, address, encoded, masked, path_of, segment};
+use super::customers::{ADDRESSES, PATH, address, masked, path_of};
 use crate::Console;
 use crate::auth::{Administer, Edit, Look, May, Operate};
 use crate::failure::Failure;
 use crate::form::Form;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::urls::encoded;
 
 /// So many of the newest messages stand on the card.
 const MESSAGES: i64 = 20;
@@ -46,8 +47,7 @@ struct ShowPage {
     page: Page,
     customer: Customer,
     path: String,
-    /// Its identifier in a query, and as part of a path.
-    query: String,
+    /// Its identifier as a part of a URL.
     segment: String,
     /// Addresses stand there as they are.
     is_revealed: bool,
@@ -186,7 +186,7 @@ pub(crate) async fn show(
             };
             let entry = audit::page(&mut session, &filter, None, 1).await?.pop().ok_or(Failure::NotFound)?;
             let page = Page::new(&console, &may.visit, "customers", "customer-erased").about(&customer_id);
-            html(&ErasedPage { page, segment: segment(&customer_id), customer_id, entry })
+            html(&ErasedPage { page, segment: encoded(&customer_id), customer_id, entry })
         }
     }
 }
@@ -229,8 +229,7 @@ async fn card<P>(
     Ok(ShowPage {
         page: Page::new(console, &may.visit, "customers", "customer-title").about(&id),
         path: path_of(&id),
-        query: encoded(&id),
-        segment: segment(&id),
+        segment: encoded(&id),
         is_revealed,
         addresses: ADDRESSES.into_iter().map(|(field, _)| (field, shown(field))).collect(),
         is_reachable: reach.iter().any(|one| one.obstacle.is_none()),

@@ -9,11 +9,12 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
+use recado_kernel::sealed;
 use recado_kernel::time_of_day::TimeOfDay;
 use recado_kernel::users::Role;
 use recado_notifications::channels::{self, Channel};
 use recado_notifications::customers::{self, Customer, CustomerDraft, Place, SearchIn};
-use url::form_urlencoded::byte_serialize;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::Console;
 use crate::auth::{Edit, Look, May};
@@ -22,6 +23,7 @@ use crate::form::Form;
 use crate::lists::{Around, Asked, ROWS};
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::urls::encoded;
 
 pub(super) const PATH: &str = "/admin/customers/";
 
@@ -93,17 +95,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
 
 /// Where a customer is: a `customer_id` may hold anything.
 pub(super) fn path_of(customer_id: &str) -> String {
-    format!("{PATH}{}/", segment(customer_id))
-}
-
-/// A text as part of a path.
-pub(super) fn segment(text: &str) -> String {
-    encoded(text).replace('+', "%20").replace("..", "%2E%2E")
-}
-
-/// A text as it stands in a query.
-pub(super) fn encoded(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect()
+    format!("{PATH}{}/", encoded(customer_id))
 }
 
 /// One of the addresses, by its field.
@@ -200,21 +192,42 @@ fn form_of(draft: &CustomerDraft) -> Form {
     ])
 }
 
-/// The fields that make a customer what it was. Those addresses are among them that a form has changed, and no others.
-fn undo_of(before: &Customer, after: &Customer) -> Form {
-    let kept = form_of(&CustomerDraft::from(before.clone()));
-    let mut fields: Vec<(&str, String)> = ["first_name", "last_name", "quiet_from", "quiet_until", "time_zone"]
-        .into_iter()
-        .map(|field| (field, kept.value(field).to_owned()))
-        .collect();
+/// The fields of a customer without addresses: those in which two editors can differ.
+fn fields_of(customer: &Customer) -> Vec<(&'static str, String)> {
+    let kept = form_of(&CustomerDraft::from(customer.clone()));
+    let fields = ["first_name", "last_name", "quiet_from", "quiet_until", "time_zone"];
+    fields.map(|field| (field, kept.value(field).to_owned())).into()
+}
+
+/// The fields that make a customer what it was. Those addresses are among them that a form has changed, sealed, because an undo
+/// stands in a cookie and in a page. `None`: an address was changed, and there is no key to seal it with.
+fn undo_of(before: &Customer, after: &Customer, key: Option<&SecretString>) -> Option<Form> {
+    let mut fields = fields_of(before);
     for (field, _) in ADDRESSES {
         match (address(before, field), address(after, field)) {
             (was, is) if was == is => {}
-            (Some(was), _) => fields.push((field, was.to_owned())),
+            (Some(was), _) => {
+                let was = SecretString::from(was.to_owned());
+                fields.push((sealed_of(field), sealed::seal(key?, &owner_of(before, field), &was).ok()?));
+            }
             (None, _) => fields.push((remove_of(field), "on".to_owned())),
         }
     }
-    Form::of(fields)
+    Some(Form::of(fields))
+}
+
+/// To whom a sealed address belongs: it can be brought back in this place, and nowhere else.
+fn owner_of(customer: &Customer, field: &str) -> String {
+    format!("{field} of the customer {}", customer.id)
+}
+
+/// The field of an undo that holds a sealed address.
+fn sealed_of(field: &str) -> &'static str {
+    match field {
+        "email" => "sealed_email",
+        "phone" => "sealed_phone",
+        _ => "sealed_whatsapp",
+    }
 }
 
 /// The box that takes an address away.
@@ -228,9 +241,14 @@ fn remove_of(field: &str) -> &'static str {
 
 /// What a form says over what is there, with what is wrong in it added to the form.
 fn draft_of(form: &mut Form, page: &Page, console: &Console, known: Option<&Customer>) -> Option<CustomerDraft> {
+    let key = console.context.config.secret_key.as_ref();
+    let brought_back = |form: &Form, field: &str| {
+        let opened = sealed::open(key?, &owner_of(known?, field), &form.optional(sealed_of(field))?).ok()?;
+        Some(opened.expose_secret().to_owned())
+    };
     let new_address = |form: &Form, field: &str| {
         let kept = known.filter(|_| !form.is_ticked(remove_of(field))).and_then(|known| address(known, field));
-        form.optional(field).or_else(|| kept.map(str::to_owned))
+        form.optional(field).or_else(|| brought_back(form, field)).or_else(|| kept.map(str::to_owned))
     };
     let draft = CustomerDraft {
         customer_id: known.map_or_else(|| form.text("customer_id"), |known| known.customer_id.clone()),
@@ -293,13 +311,14 @@ pub(crate) async fn save(
     let mut shown = page_of(&console, &may, Some(customer.clone()), Form::default());
     let draft = draft_of(&mut form, &shown.page, &console, Some(&customer));
     // Neither the identifier nor addresses are compared: the one never changes, and the others are not shown.
-    let there_is = undo_of(&customer, &customer);
-    form.find_conflicts(customer.updated_at.as_micros(), &there_is);
+    form.find_conflicts(customer.updated_at.as_micros(), &Form::of(fields_of(&customer)));
     if let Some(draft) = draft.filter(|_| !form.is_wrong()) {
         let written = customers::replace(&mut session, &customer, &draft, &may.visit.actor(), may.visit.now).await?;
         session.commit().await?;
         let there = path_of(&customer_id);
-        return Ok(then(&there, &undo_of(&customer, &written).undo(Notice::new("saved", 1), &there)));
+        let undo = undo_of(&customer, &written, console.context.config.secret_key.as_ref());
+        let saved = Notice::new("saved", 1);
+        return Ok(then(&there, &undo.map_or(saved.clone(), |undo| undo.undo(saved, &there))));
     }
     shown.form = form;
     refused(&shown)

@@ -9,7 +9,6 @@ use recado_conversations::bindings::{self, Candidates, Group};
 use recado_conversations::experiences::{self, Experience, ExperienceFilter};
 use recado_conversations::operations;
 use recado_kernel::ids::Id;
-use url::form_urlencoded::byte_serialize;
 
 use crate::Console;
 use crate::auth::{Edit, Look, May};
@@ -19,6 +18,7 @@ use crate::lists::Asked;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::pages::operators::offered;
+use crate::urls::encoded;
 
 const PATH: &str = "/admin/conversations/experiences/";
 
@@ -28,11 +28,6 @@ const ROWS: i64 = 200;
 /// Where an experience is.
 pub(crate) fn path_of(id: &str) -> String {
     format!("{PATH}{}/", encoded(id))
-}
-
-/// An id of another system, as a part of a path.
-fn encoded(id: &str) -> String {
-    byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 struct Row {

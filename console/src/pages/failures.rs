@@ -12,7 +12,6 @@ use recado_kernel::language::Language;
 use recado_notifications::failures::{self, Cause, Code, Sign};
 use recado_notifications::retry::{self, Group, How, Refusal, USUAL_TRIAL};
 use recado_queue::pauses::{self, Pause};
-use url::form_urlencoded::byte_serialize;
 
 use crate::Console;
 use crate::auth::{Look, May, Operate};
@@ -23,6 +22,7 @@ use crate::lists::Asked;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::urls::encoded;
 
 /// How far back a person may look, in hours: the messages `failures-hours-…`.
 const HOURS: [u64; 4] = [1, 24, 168, 720];
@@ -95,8 +95,7 @@ fn window_of(hours: u64) -> Duration {
 
 /// Where the page of a cause is: an account and a code may hold anything.
 fn path_of(group: &Group) -> String {
-    let encoded: String = byte_serialize(group.to_string().as_bytes()).collect();
-    format!("/admin/failures/{}/", encoded.replace('+', "%20"))
+    format!("/admin/failures/{}/", encoded(&group.to_string()))
 }
 
 /// `/admin/failures/`

@@ -22,7 +22,6 @@ use recado_queue::operations;
 use recado_queue::tasks::{self, State as TaskState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use url::form_urlencoded::byte_serialize;
 
 use crate::Console;
 use crate::auth::{Administer, May};
@@ -32,6 +31,7 @@ use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::urls::encoded;
 
 const PATH: &str = "/admin/providers/";
 
@@ -344,10 +344,6 @@ fn unsealed(error: &SecretError, page: &Page) -> String {
 
 fn is_taken(error: &db::Error) -> bool {
     error.violates("provider_accounts_name_key", "provider_accounts.name")
-}
-
-fn encoded(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 fn check_path(channel: Channel, account: &str) -> String {

@@ -13,7 +13,7 @@ use crate::auth::{Look, May};
 use crate::failure::Failure;
 use crate::lists::Asked;
 use crate::page::{Page, html};
-use crate::pages::notifications::in_path;
+use crate::urls::encoded;
 
 /// What was found of one kind.
 struct Group {
@@ -70,5 +70,5 @@ fn path_of(found: &Found) -> String {
         Kind::Request => "conversations/requests",
         Kind::Template => "templates",
     };
-    format!("/admin/{room}/{}/", in_path(&found.key))
+    format!("/admin/{room}/{}/", encoded(&found.key))
 }

@@ -12,7 +12,6 @@ use recado_kernel::ids::Id;
 use recado_notifications::channels::{self, Channel};
 use recado_notifications::suppressions::{self, Place, Reason, Suppression, SuppressionDraft, SuppressionFilter};
 
-use super::customers;
 use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
@@ -20,6 +19,7 @@ use crate::form::Form;
 use crate::lists::{Around, Asked, ROWS};
 use crate::notice::{Notice, is_local, then};
 use crate::page::{Page, html, refused};
+use crate::urls::encoded;
 
 const PATH: &str = "/admin/suppressions/";
 
@@ -175,7 +175,7 @@ pub(crate) async fn lift(
     let there = back(&form);
     let notice = match lifted {
         Some(_) => {
-            let undo = format!("{PATH}{id}/restore/?back={}", customers::encoded(&there));
+            let undo = format!("{PATH}{id}/restore/?back={}", encoded(&there));
             Notice::new("suppression-lifted", 1).undone_by(undo)
         }
         None => Notice::new("nothing-to-do", 0),

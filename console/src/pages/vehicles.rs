@@ -19,6 +19,7 @@ use crate::form::Form;
 use crate::lists::{Around, Asked, ROWS};
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::urls::encoded;
 
 const PATH: &str = "/admin/vehicles/";
 
@@ -190,7 +191,7 @@ pub(crate) async fn create(
             Ok(Some(made)) => {
                 session.commit().await?;
                 let there = format!("{PATH}{}/", made.id);
-                let undo = format!("{there}delete/?typed={}", customers::encoded(&made.plate));
+                let undo = format!("{there}delete/?typed={}", encoded(&made.plate));
                 return Ok(then(&there, &Notice::new("vehicle-made", 1).undone_by(undo)));
             }
             Ok(None) => form.add_error("customer_id", vehicles::UNKNOWN_CUSTOMER),

@@ -15,7 +15,6 @@ use recado_queue::lanes::Lane;
 use recado_queue::workers::{self, RunningTask, WorkerRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use url::form_urlencoded;
 
 use crate::Console;
 use crate::auth::{Look, May, Operate};
@@ -23,6 +22,7 @@ use crate::failure::Failure;
 use crate::live::Topic;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
+use crate::urls::encoded;
 
 const PATH: &str = "/admin/workers/";
 
@@ -104,7 +104,7 @@ impl Process {
 
     /// Its id as a part of a URL: a host may be called anything.
     fn in_url(&self) -> String {
-        form_urlencoded::byte_serialize(self.id.as_bytes()).collect()
+        encoded(&self.id)
     }
 }
 
@@ -175,7 +175,7 @@ async fn wish(console: &Console, may: &May<Operate>, id: &str, shall_drain: bool
     let act = Act::new(if shall_drain { "drain" } else { "take_back" }, "worker", id);
     audit::write(&mut session, &actor, &act, now).await?;
     session.commit().await?;
-    let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
+    let id = encoded(id);
     let notice = match shall_drain {
         true => Notice::new("draining", 1).undone_by(format!("{PATH}{id}/take-back/")),
         false => Notice::new("taking-again", 1).undone_by(format!("{PATH}{id}/drain/")),

@@ -11,7 +11,6 @@ use axum::response::Response;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Violation};
 use recado_notifications::workshops::{self, Workshop, WorkshopDraft, WorkshopFilter};
-use url::form_urlencoded::byte_serialize;
 
 use crate::Console;
 use crate::auth::{Administer, Look, May};
@@ -20,6 +19,7 @@ use crate::form::Form;
 use crate::lists::Asked;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::urls::encoded;
 
 const PATH: &str = "/admin/workshops/";
 
@@ -128,8 +128,7 @@ fn page_of<P>(console: &Console, may: &May<P>, workshop: Option<Workshop>, form:
 
 /// Where a workshop is: its `taller_id` may hold anything but a slash.
 fn path_of(taller_id: &str) -> String {
-    let encoded: String = byte_serialize(taller_id.as_bytes()).collect();
-    format!("{PATH}{}/", encoded.replace('+', "%20"))
+    format!("{PATH}{}/", encoded(taller_id))
 }
 
 // --- What is written ---

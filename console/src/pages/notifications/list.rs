@@ -18,7 +18,6 @@ use recado_notifications::notifications::records::{self, NotificationFilter, Rec
 use recado_queue::context::Context;
 use recado_queue::tasks::{MOST_TOLD, Place};
 use serde_json::{Value, json};
-use url::form_urlencoded::byte_serialize;
 
 use super::PATH;
 use crate::Console;
@@ -94,12 +93,6 @@ impl From<Record> for Row {
 /// Whether a type of event is one of ours, which has a word; others are the program's own notices.
 pub(crate) fn is_known_event(event_type: &str) -> bool {
     EVENT_TYPES.contains(&event_type)
-}
-
-/// An identifier of a caller's as a part of a URL.
-pub(crate) fn in_path(text: &str) -> String {
-    let encoded: String = byte_serialize(text.as_bytes()).collect();
-    encoded.replace('+', "%20")
 }
 
 #[derive(Template)]

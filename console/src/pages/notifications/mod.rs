@@ -6,7 +6,7 @@ pub(crate) mod story;
 mod words;
 
 pub(crate) use self::acts::{cancel, resend, retry, reveal};
-pub(crate) use self::list::{NEW, count, in_path, list};
+pub(crate) use self::list::{NEW, count, list};
 pub(crate) use self::story::{ONE, show};
 pub(crate) use self::words::html_of;
 

@@ -27,7 +27,7 @@ use recado_queue::tasks::State as TaskState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::list::{in_path, is_known_event};
+use super::list::is_known_event;
 use crate::Console;
 use crate::auth::{Look, May, Visit};
 use crate::failure::Failure;
@@ -35,6 +35,7 @@ use crate::lists::{Asked, Window};
 use crate::live::Topic;
 use crate::masking;
 use crate::page::{Page, html};
+use crate::urls::encoded;
 
 /// More of the same failure are not counted.
 const MOST_ALIKE: i64 = 1_000;
@@ -376,10 +377,10 @@ pub(super) async fn draw(
         record,
         is_known_event: is_known_event(&record.event_type),
         name: customer.map(|customer| customer.full_name()).filter(|name| !name.is_empty()),
-        customer_path: format!("/admin/customers/{}/", in_path(&record.customer_id)),
+        customer_path: format!("/admin/customers/{}/", encoded(&record.customer_id)),
         person_query: Asked::default().with(&[], &[("customer_id", record.customer_id.as_str()), ("window", "all")]),
-        workshop_path: record.taller_id.as_deref().map(|taller| format!("/admin/workshops/{}/", in_path(taller))),
-        matrix_path: reasons.service.as_deref().map(|service| format!("/admin/matrix/{}/", in_path(service))),
+        workshop_path: record.taller_id.as_deref().map(|taller| format!("/admin/workshops/{}/", encoded(taller))),
+        matrix_path: reasons.service.as_deref().map(|service| format!("/admin/matrix/{}/", encoded(service))),
         reasons: told(reasons, language),
         texts: if may_read_words { messages.into_iter().map(text).collect() } else { Vec::new() },
         may_read_words,
