@@ -13,7 +13,7 @@ use crate::sandbox::SandboxError;
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("nobody is logged in")]
+    #[error("no one is logged in")]
     Login,
     #[error("it needs the role {0}")]
     Forbidden(Role),

@@ -174,10 +174,21 @@ pub(crate) async fn reveal(
     Path(id): Path<Id>,
 ) -> Result<Response, Failure> {
     let shown = load(&console, &may, id, true).await?;
-    let mut session = console.context.db.begin().await?;
-    operations::reveal(&mut session, CHAT, id, &may.visit.actor(), may.visit.now).await?;
-    session.commit().await?;
+    note_reveal(&console, &may, CHAT, id).await?;
     html(&shown)
+}
+
+/// Writes down that somebody looks at what is hidden from others. Only then the page is sent.
+pub(super) async fn note_reveal(
+    console: &Console,
+    may: &May<Operate>,
+    kind: &'static str,
+    id: Id,
+) -> Result<(), Failure> {
+    let mut session = console.context.db.begin().await?;
+    operations::reveal(&mut session, kind, id, &may.visit.actor(), may.visit.now).await?;
+    session.commit().await?;
+    Ok(())
 }
 
 async fn load<P>(console: &Console, may: &May<P>, id: Id, is_revealed: bool) -> Result<ShowPage, Failure> {

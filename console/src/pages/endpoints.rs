@@ -397,7 +397,7 @@ pub(crate) async fn pause(
     Ok(then(&there, &Notice::new("endpoint-paused", 1).undone_by(format!("{there}resume/"))))
 }
 
-/// Lets its webhooks go out again; one that was given up begins anew, and what it missed can be sent again.
+/// Lets its webhooks go out again; one that was given up begins again, and what it missed can be sent again.
 pub(crate) async fn resume(
     may: May<Operate>,
     State(console): State<Arc<Console>>,

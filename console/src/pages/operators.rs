@@ -120,9 +120,7 @@ pub(crate) async fn reveal(
     Path(id): Path<Id>,
 ) -> Result<Response, Failure> {
     let shown = load(&console, &may, id, true).await?;
-    let mut session = console.context.db.begin().await?;
-    operations::reveal(&mut session, OPERATOR, id, &may.visit.actor(), may.visit.now).await?;
-    session.commit().await?;
+    super::chats::note_reveal(&console, &may, OPERATOR, id).await?;
     html(&shown)
 }
 

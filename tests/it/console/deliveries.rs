@@ -3,8 +3,9 @@
 use recado_sandbox::PartnerFault;
 use serde_json::json;
 
-use crate::console::partners::{between, link};
+use crate::console::partners::link;
 use crate::harness::app::{App, SECRET_KEY, seconds};
+use crate::harness::browser::between;
 use crate::harness::pair::story;
 
 const DELIVERIES: &str = "/admin/webhooks/deliveries/";

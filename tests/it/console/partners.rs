@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::app::{App, SECRET_KEY};
-use crate::harness::browser::Browser;
+use crate::harness::browser::{Browser, between};
 use crate::harness::pair::story;
 
 const PATH: &str = "/admin/partners/";
@@ -25,12 +25,6 @@ impl App {
         let list = self.get("/api/v1/partners/").await.must_be(200);
         format!("{PATH}{}/", list["partners"][0]["id"].as_str().expect("an id"))
     }
-}
-
-/// What stands between two texts of a page.
-pub(super) fn between<'p>(page: &'p str, start: &str, end: &str) -> &'p str {
-    let rest = page.split(start).nth(1).unwrap_or_else(|| panic!("no {start} in {page}"));
-    rest.split(end).next().expect("an end")
 }
 
 /// The path of the first link on a page that begins so.

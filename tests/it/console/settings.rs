@@ -6,6 +6,7 @@ use recado_kernel::users::{self, User};
 use recado_sandbox::EvolutionFault;
 
 use crate::harness::app::{App, SECRET_KEY};
+use crate::harness::browser::between;
 use crate::harness::pair::story;
 
 impl App {
@@ -22,11 +23,6 @@ impl App {
         acts.sort_unstable();
         acts
     }
-}
-
-/// What stands between two texts of a page.
-fn between<'a>(page: &'a str, before: &str, after: &str) -> &'a str {
-    page.split(before).nth(1).and_then(|rest| rest.split(after).next()).unwrap_or_else(|| panic!("{before} in {page}"))
 }
 
 story!(

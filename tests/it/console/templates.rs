@@ -6,7 +6,7 @@ use recado_notifications::test_sends;
 use serde_json::json;
 
 use crate::harness::app::{App, seconds};
-use crate::harness::browser::Browser;
+use crate::harness::browser::{Browser, between};
 use crate::harness::pair::story;
 use crate::harness::sample;
 
@@ -27,12 +27,6 @@ fn with<'f>(changes: &[(&'f str, &'f str)]) -> Vec<(&'f str, &'f str)> {
         OWN.iter().copied().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name)).collect();
     form.extend(changes);
     form
-}
-
-/// What stands between two marks.
-fn between<'p>(page: &'p str, before: &str, after: &str) -> &'p str {
-    let rest = page.split(before).nth(1).unwrap_or_else(|| panic!("no {before} in {page}"));
-    rest.split(after).next().expect("a text")
 }
 
 impl App {

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::console::partners::{between, link};
+use crate::console::partners::link;
 use crate::harness::app::{App, seconds};
+use crate::harness::browser::between;
 use crate::harness::pair::story;
 
 const SESSIONS: &str = "/admin/whatsapp/";

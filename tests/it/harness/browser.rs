@@ -110,3 +110,9 @@ impl Browser {
         true
     }
 }
+
+/// What stands between two texts of a page.
+pub(crate) fn between<'p>(page: &'p str, before: &str, after: &str) -> &'p str {
+    let rest = page.split(before).nth(1).unwrap_or_else(|| panic!("no {before} in {page}"));
+    rest.split(after).next().expect("a text has a beginning")
+}

@@ -85,7 +85,7 @@ async fn show(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<axum::Json<S
 /// where none has for five minutes, nothing is known.
 #[utoipa::path(get, path = "/health", tag = "conversations", responses(
     (status = 200, description = "It would, as far as anybody knows", body = HealthView),
-    (status = 503, description = "It would not, or nobody has looked lately", body = HealthView)))]
+    (status = 503, description = "It would not, or no worker has looked lately", body = HealthView)))]
 async fn health(_: May<Admin>, State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     let now = api.context.clock.now();
     let mut session = api.context.db.read().await?;
