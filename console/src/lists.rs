@@ -38,9 +38,9 @@ impl Window {
 
 /// The fields of a query, in the order in which they came. What a page does not know is left alone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
-impl Asked {
+impl Query {
     pub(crate) fn read(query: &str) -> Self {
         let pairs = form_urlencoded::parse(query.as_bytes());
         let pairs = pairs.map(|(name, value)| (name.into_owned(), value.trim().to_owned()));
@@ -86,14 +86,14 @@ pub(crate) struct Around {
 
 impl Around {
     /// Of a page with these rows, as it was asked for.
-    pub(crate) fn of(asked: &Asked, path: &str, first: Option<Id>, last: Option<Id>, has_more: bool) -> Self {
+    pub(crate) fn of(asked: &Query, path: &str, first: Option<Id>, last: Option<Id>, has_more: bool) -> Self {
         let text = |id: Option<Id>| id.map(|id| id.to_string());
         Self::of_texts(asked, path, text(first), text(last), has_more)
     }
 
     /// As [`of`](Self::of), of rows whose place is a text of ours.
     pub(crate) fn of_texts(
-        asked: &Asked,
+        asked: &Query,
         path: &str,
         first: Option<String>,
         last: Option<String>,
@@ -118,11 +118,11 @@ mod tests {
 
     #[test]
     fn filters_are_kept_from_page_to_page() {
-        let asked = Asked::read("state=dead&error=a%26b&after=x&empty=&nul=%00");
+        let asked = Query::read("state=dead&error=a%26b&after=x&empty=&nul=%00");
         assert_eq!(asked.with(&PLACE, &[("before", "y")]), "state=dead&error=a%26b&before=y");
         let around = Around::of(&asked, "/admin/tasks/", Some(Id::default()), Some(Id::default()), false);
         assert!(around.newer.is_some_and(|url| url.contains("error=a%26b&before=")) && around.older.is_none());
-        let first = Around::of(&Asked::default(), "/", Some(Id::default()), Some(Id::default()), true);
+        let first = Around::of(&Query::default(), "/", Some(Id::default()), Some(Id::default()), true);
         assert!(first.newer.is_none() && first.older.is_some());
     }
 
@@ -131,6 +131,6 @@ mod tests {
         let now = Timestamp::from_micros(90_000_000_000);
         assert_eq!(Window::default().since(now), Some(Timestamp::from_micros(3_600_000_000)));
         assert_eq!(Window::All.since(now), None);
-        assert_eq!(Asked::read("window=year").get::<Window>("window"), None);
+        assert_eq!(Query::read("window=year").get::<Window>("window"), None);
     }
 }

@@ -184,16 +184,16 @@ agenda-late = waits since before
 agenda-later = Later
 agenda-start = From the beginning
 
-rehearsal-title = Next morning, rehearsed
-rehearsal-run = Run it now…
-rehearsal-counts = { $due } due, { $sent } would be sent.
-rehearsal-says = Decided as the schedule will decide it, with customers, settings and odometers as they are now. Nothing is sent here.
-rehearsal-becomes = Would be tried on
-rehearsal-not = Not on
-rehearsal-empty = Nothing is due on the next morning
-rehearsal-no-one = reaches no one
-rehearsal-deferred = leaves after the quiet hours:
-rehearsal-more = More are due than are shown.
+reminders-run-title = Dry run of the next morning
+reminders-run-run = Run it now…
+reminders-run-counts = { $due } due, { $sent } would be sent.
+reminders-run-says = Decided as the schedule will decide it, with customers, settings and odometers as they are now. Nothing is sent here.
+reminders-run-becomes = Would be tried on
+reminders-run-not = Not on
+reminders-run-empty = Nothing is due on the next morning
+reminders-run-no-one = reaches no one
+reminders-run-deferred = leaves after the quiet hours:
+reminders-run-more = More are due than are shown.
 
 suppressions-title = Suppressions
 suppressions-search = Whole address or number

@@ -184,16 +184,16 @@ agenda-late = espera desde antes
 agenda-later = Más adelante
 agenda-start = Desde el principio
 
-rehearsal-title = Ensayo de la próxima mañana
-rehearsal-run = Ejecutar ahora…
-rehearsal-counts = { $due } por avisar, { $sent } se enviarían.
-rehearsal-says = Decidido como lo decidirá el horario, con clientes, ajustes y odómetros como están ahora. Aquí no se envía nada.
-rehearsal-becomes = Se intentaría por
-rehearsal-not = No por
-rehearsal-empty = Nada se avisa la próxima mañana
-rehearsal-no-one = no alcanza a nadie
-rehearsal-deferred = sale tras las horas de silencio:
-rehearsal-more = Hay más por avisar de los que se muestran.
+reminders-run-title = Ensayo de la próxima mañana
+reminders-run-run = Ejecutar ahora…
+reminders-run-counts = { $due } por avisar, { $sent } se enviarían.
+reminders-run-says = Decidido como lo decidirá el horario, con clientes, ajustes y odómetros como están ahora. Aquí no se envía nada.
+reminders-run-becomes = Se intentaría por
+reminders-run-not = No por
+reminders-run-empty = Nada se avisa la próxima mañana
+reminders-run-no-one = no alcanza a nadie
+reminders-run-deferred = sale tras las horas de silencio:
+reminders-run-more = Hay más por avisar de los que se muestran.
 
 suppressions-title = Supresiones
 suppressions-search = Dirección o número completo

@@ -10,7 +10,7 @@ use recado_kernel::audit::{self, AuditFilter, Entry};
 use crate::Console;
 use crate::auth::{Administer, Look, May};
 use crate::failure::Failure;
-use crate::lists::{Around, Asked, ROWS, Window};
+use crate::lists::{Around, Query, ROWS, Window};
 use crate::page::{Page, html};
 
 /// Entries of a history.
@@ -31,7 +31,7 @@ struct AuditPage {
 
 /// `/admin/audit/`
 pub(crate) async fn list(may: May<Administer>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let window: Window = asked.get("window").unwrap_or_default();
     let filter = AuditFilter {
         actor: asked.text("actor"),

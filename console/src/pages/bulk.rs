@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
-use crate::lists::{Around, Asked, ROWS};
+use crate::lists::{Around, Query, ROWS};
 use crate::live::Topic;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
@@ -35,7 +35,7 @@ struct ListPage {
 
 /// `/admin/bulk/`
 pub(crate) async fn list(may: May<Look>, Shared(console): Shared<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let after = asked.get("after");
     let mut operations = bulk::page(&mut console.context.db.read().await?, after, ROWS + 1).await?;
     let has_more = operations.len() > ROWS as usize;

@@ -21,7 +21,7 @@ use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{Around, Asked, ROWS};
+use crate::lists::{Around, Query, ROWS};
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
@@ -83,7 +83,7 @@ struct ListPage {
 
 /// `/admin/conversations/chats/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let (search, only_groups) = (asked.text("search"), asked.text("kind").as_deref() == Some("group"));
     let behind = asked.text("behind").and_then(|place| {
         let (at, id) = place.split_once('_')?;

@@ -16,7 +16,7 @@ use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{Around, Asked, ROWS, Window};
+use crate::lists::{Around, Query, ROWS, Window};
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
@@ -173,7 +173,7 @@ struct AppointmentsPage {
 
 /// `/admin/crm/appointments/`
 pub(crate) async fn appointments(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let (search, before) = (asked.text("id"), asked.get("before_us").map(Timestamp::from_micros));
     let mut session = console.context.db.read().await?;
     let mut found = appointments::latest(&mut session, search.as_deref(), before, ROWS + 1).await?;
@@ -228,7 +228,7 @@ struct PresencesPage {
 
 /// `/admin/crm/presences/`
 pub(crate) async fn presences(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let search = asked.text("id");
     let window: Window = asked.get("window").unwrap_or(Window::All);
     let filter = PresenceFilter {

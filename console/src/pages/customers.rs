@@ -20,7 +20,7 @@ use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{Around, Asked, ROWS};
+use crate::lists::{Around, Query, ROWS};
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::urls::encoded;
@@ -68,7 +68,7 @@ impl From<Customer> for Row {
 
 /// `/admin/customers/`. By `customer_id`, and not by time: it is a card index.
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let search = asked.text("search");
     // Who does not see addresses finds them only as a whole.
     let is_everywhere = may.visit.may(Role::Operator);

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
-use crate::lists::{Around, Asked, PLACE, ROWS, Window};
+use crate::lists::{Around, PLACE, Query, ROWS, Window};
 use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
@@ -96,7 +96,7 @@ impl Row {
 // --- The list ---
 
 struct Wanted {
-    asked: Asked,
+    asked: Query,
     window: Window,
     filter: DeliveryFilter,
 }
@@ -104,7 +104,7 @@ struct Wanted {
 impl Wanted {
     /// Reads a query. A partner stands for its endpoint.
     async fn read(session: &mut Session, query: &str, now: Timestamp) -> db::Result<Self> {
-        let asked = Asked::read(query);
+        let asked = Query::read(query);
         let window: Window = asked.get("window").unwrap_or_default();
         let mut endpoint_id = asked.get("endpoint");
         if let Some(partner) = asked.get("partner") {

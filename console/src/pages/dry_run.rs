@@ -196,7 +196,7 @@ async fn accept(console: &Console, may: &May<Operate>, request: Request) -> Resu
 pub(crate) async fn mail(may: May<Look>, State(console): State<Arc<Console>>, form: Form) -> Result<Response, Failure> {
     let mut form = form;
     let zone = may.visit.zone;
-    let at = moment(form.value("at"), zone).ok().flatten();
+    let at = read_time(form.value("at"), zone).ok().flatten();
     let event = event_of(&mut form, "");
     let only = only(&form);
     let previews = dispatch::preview(&console.notifications, &[request_of(&console, event, only)], at).await?;
@@ -222,7 +222,7 @@ async fn decide<P>(
     let mut shown = blank(console, page).await?;
     let event = event_of(&mut form, &shown.page.t("try-wrong-json"));
     shown.body = body_of(&event);
-    let at = match moment(form.value("at"), may.visit.zone) {
+    let at = match read_time(form.value("at"), may.visit.zone) {
         Ok(at) => at,
         Err(()) => {
             form.add_error("at", shown.page.t("try-wrong-moment"));
@@ -371,7 +371,7 @@ fn request_of(console: &Console, event: Event, only: Vec<Channel>) -> Request {
 }
 
 /// A moment as a browser writes it, by the clocks of this zone; `None` where there is none.
-fn moment(text: &str, zone: Tz) -> Result<Option<Timestamp>, ()> {
+fn read_time(text: &str, zone: Tz) -> Result<Option<Timestamp>, ()> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -456,12 +456,12 @@ mod tests {
     #[test]
     fn a_moment_is_read_by_the_clocks_of_its_zone() {
         let zone = Tz::America__Guayaquil;
-        let read = |text: &str| moment(text, zone).map(|at| at.map(|at| at.to_utc().to_rfc3339()));
+        let read = |text: &str| read_time(text, zone).map(|at| at.map(|at| at.to_utc().to_rfc3339()));
         assert_eq!(read("2026-01-18T23:30"), Ok(Some("2026-01-19T04:30:00+00:00".to_owned())));
         assert_eq!(read(" "), Ok(None));
         assert_eq!((read("Sunday"), read("2026-02-30T10:00")), (Err(()), Err(())));
         // The clocks of Berlin skip this hour.
-        assert_eq!(moment("2026-03-29T02:30", Tz::Europe__Berlin), Err(()));
+        assert_eq!(read_time("2026-03-29T02:30", Tz::Europe__Berlin), Err(()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::Console;
 use crate::auth::{Administer, Look, May, Operate};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::live::Topic;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
@@ -89,7 +89,7 @@ struct Row {
 
 /// `/admin/webhooks/endpoints/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let filter = EndpointFilter { system: None, status: asked.get("status"), search: asked.text("search") };
     let (found, count) = endpoints::list(&mut console.context.db.read().await?, &filter, ROWS, 0).await?;
     let now = may.visit.now;

@@ -14,7 +14,7 @@ use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::pages::operators::offered;
@@ -51,7 +51,7 @@ struct ListPage {
 
 /// `/admin/conversations/experiences/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let search = Asked::read(&may.visit.query).text("search");
+    let search = Query::read(&may.visit.query).text("search");
     let filter = ExperienceFilter { search: search.clone(), organizer_id: None };
     let mut session = console.context.db.read().await?;
     let (found, count) = experiences::list(&mut session, &filter, ROWS, 0).await?;

@@ -18,7 +18,7 @@ use crate::auth::{Look, May, Operate};
 use crate::chart::Spark;
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
@@ -85,7 +85,7 @@ impl Row {
 }
 
 /// How far back a query asks for.
-fn hours_of(asked: &Asked) -> u64 {
+fn hours_of(asked: &Query) -> u64 {
     asked.get("hours").filter(|hours| HOURS.contains(hours)).unwrap_or(USUAL_HOURS)
 }
 
@@ -101,7 +101,7 @@ fn path_of(group: &Group) -> String {
 /// `/admin/failures/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let visit = &may.visit;
-    let hours = hours_of(&Asked::read(&visit.query));
+    let hours = hours_of(&Query::read(&visit.query));
     let causes = failures::causes(&mut console.context.db.read().await?, window_of(hours), visit.now).await?;
     let language = visit.words.language;
     html(&ListPage {
@@ -160,7 +160,7 @@ pub(crate) async fn show(
 ) -> Result<Response, Failure> {
     let visit = &may.visit;
     let group: Group = group.parse().map_err(|_| Failure::NotFound)?;
-    let hours = hours_of(&Asked::read(&visit.query));
+    let hours = hours_of(&Query::read(&visit.query));
     let mut session = console.context.db.read().await?;
     let causes = failures::causes(&mut session, window_of(hours), visit.now).await?;
     let found = causes.into_iter().find(|cause| Group::of(cause) == group);
@@ -235,7 +235,7 @@ pub(crate) async fn confirm(
     Path(group): Path<String>,
 ) -> Result<Response, Failure> {
     let group: Group = group.parse().map_err(|_| Failure::NotFound)?;
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let frozen = Frozen::read(asked.get("hours"), asked.get("asof"), may.visit.now);
     let form = Form::of([("how", "trial".to_owned()), ("pace", "60".to_owned())]);
     html(&retry_page(&console, &may, group, &frozen, form).await?)

@@ -18,7 +18,7 @@ use recado_webhooks::debugger::{self, Report};
 use crate::Console;
 use crate::auth::{Look, May};
 use crate::failure::Failure;
-use crate::lists::{Around, Asked, ROWS, Window};
+use crate::lists::{Around, Query, ROWS, Window};
 use crate::masking;
 use crate::page::{Page, html};
 use crate::pages::deliveries::body_shown;
@@ -58,7 +58,7 @@ struct Row {
 /// `/admin/webhooks/inbound/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let visit = &may.visit;
-    let asked = Asked::read(&visit.query);
+    let asked = Query::read(&visit.query);
     let window: Window = asked.get("window").unwrap_or_default();
     let refused = asked.text("verdict").as_deref() == Some("refused");
     let partner: Option<Id> = asked.get("partner");
@@ -181,12 +181,12 @@ pub(crate) async fn show(
     let body = one.body();
     let report = match (&connection, &body) {
         (Some(connection), Some(body)) => {
-            let held = signatures::of_partner(&console, connection, may.visit.now);
+            let verifier = signatures::of_partner(&console, connection, may.visit.now);
             let reveal = signatures::revealed_to(&may.visit);
-            match held {
-                Some(held) => {
-                    Some(signatures::examine(held, reveal, one.headers.0.clone(), body.clone(), one.received_at).await?)
-                }
+            match verifier {
+                Some(verifier) => Some(
+                    signatures::examine(verifier, reveal, one.headers.0.clone(), body.clone(), one.received_at).await?,
+                ),
                 None => None,
             }
         }

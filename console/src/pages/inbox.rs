@@ -26,7 +26,7 @@ use crate::auth::{Look, May, Operate};
 use crate::bubble;
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
@@ -187,7 +187,7 @@ fn is_the_same(rule: &Value, wanted: &Value) -> bool {
 /// `/admin/inbox/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let sandbox = sandbox(&console)?;
-    let asked = Asked::read(&may.visit.query).text("channel");
+    let asked = Query::read(&may.visit.query).text("channel");
     let channel = asked.filter(|asked| CHANNELS.contains(&asked.as_str()));
     let arrived = sandbox.newest(channel.as_deref(), NEWEST).await?;
     let stories = stories(&console.context, &arrived).await?;

@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use crate::auth::{Enter, May, Own};
 use crate::failure::Failure;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::notice::{Notice, is_local, then};
 use crate::page::{Page, html, refused};
 use crate::{Console, cookies};
@@ -42,7 +42,7 @@ pub(crate) async fn show(
     State(console): State<Arc<Console>>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let back = Asked::read(&may.visit.query).text("back").filter(|back| is_local(back)).unwrap_or_default();
+    let back = Query::read(&may.visit.query).text("back").filter(|back| is_local(back)).unwrap_or_default();
     if may.visit.is_inside() && !back.is_empty() {
         return Ok(Redirect::to(&back).into_response());
     }

@@ -132,7 +132,7 @@ pub(crate) fn all() -> Routes {
         .page("/admin/reminders", reminders::list)
         .action("/admin/reminders", reminders::create)
         .page("/admin/reminders/new", reminders::new)
-        .page("/admin/reminders/rehearsal", reminders::rehearse)
+        .page("/admin/reminders/dry-run", reminders::dry_run)
         .page("/admin/reminders/{id}", reminders::show)
         .action("/admin/reminders/{id}", reminders::save)
         .action("/admin/reminders/{id}/complete", reminders::complete)

@@ -16,7 +16,7 @@ use crate::Console;
 use crate::auth::{Edit, Look, May, Operate};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
@@ -65,7 +65,7 @@ fn means(operator: &Operator) -> Vec<&'static str> {
 
 /// `/admin/conversations/operators/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let search = Asked::read(&may.visit.query).text("search");
+    let search = Query::read(&may.visit.query).text("search");
     let filter = OperatorFilter { search: search.clone(), organizer_id: None };
     let mut session = console.context.db.read().await?;
     let (found, count) = operators::list(&mut session, &filter, ROWS, 0).await?;

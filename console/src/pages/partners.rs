@@ -21,14 +21,14 @@ use recado_partners::standing::Standing;
 use recado_webhooks::deliveries::{self, DeliveryFilter};
 use recado_webhooks::endpoints;
 use recado_webhooks::operations;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use crate::Console;
 use crate::auth::{Administer, Look, May, Operate};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{Around, Asked, ROWS};
+use crate::lists::{Around, Query, ROWS};
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
@@ -107,7 +107,7 @@ impl From<Listed> for Row {
 
 /// `/admin/partners/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let filter = PartnerFilter {
         status: asked.get("status"),
         kyc_status: asked.get("kyc"),
@@ -146,74 +146,99 @@ pub(crate) async fn new(may: May<Operate>, State(console): State<Arc<Console>>) 
     html(&NewPage { page: Page::new(&console, &may.visit, "partners", "partner-new"), form })
 }
 
+/// Where the events of a new partner go, and which.
+struct Webhooks<'k> {
+    url: String,
+    events: Vec<String>,
+    /// With which its secret is sealed.
+    key: &'k SecretString,
+}
+
+/// `None`: there shall be none, or something is wrong with them, which is added to the form.
+fn read_webhooks<'k>(console: &'k Console, form: &mut Form, page: &Page) -> Option<Webhooks<'k>> {
+    let url = form.optional("webhook_url")?;
+    check_endpoint_url(console, form, page, "webhook_url", &url);
+    let events = read_events(form, page);
+    let key = console.context.config.secret_key.as_ref();
+    if key.is_none() {
+        form.add_error("webhook_url", page.t("partner-no-secret-key"));
+    }
+    Some(Webhooks { url, events, key: key? })
+}
+
 /// Registers a partner; with a URL also its webhooks, whose secret is then shown once.
 pub(crate) async fn create(
     may: May<Operate>,
     State(console): State<Arc<Console>>,
     mut form: Form,
 ) -> Result<Response, Failure> {
-    let (visit, now) = (&may.visit, may.visit.now);
-    let page = Page::new(&console, visit, "partners", "partner-new");
+    let page = Page::new(&console, &may.visit, "partners", "partner-new");
     let mut draft = PartnerDraft::default();
     read_facts(&mut form, &mut draft);
-    let url = form.optional("webhook_url");
-    if url.is_none() && draft.email.is_none() {
+    let webhooks = read_webhooks(&console, &mut form, &page);
+    if form.optional("webhook_url").is_none() && draft.email.is_none() {
         form.add_error("email", page.t("partner-email-or-url"));
-    }
-    let events = url.as_ref().map(|url| {
-        check_endpoint_url(&console, &mut form, &page, "webhook_url", url);
-        read_events(&mut form, &page)
-    });
-    let key = console.context.config.secret_key.as_ref();
-    if url.is_some() && key.is_none() {
-        form.add_error("webhook_url", page.t("partner-no-secret-key"));
     }
     if form.is_wrong() {
         return refused(&NewPage { page, form });
     }
-    let mut session = console.context.db.begin().await?;
-    let (Some(webhook_url), Some(events), Some(key)) = (url, events, key) else {
-        let done = match registry::register(&mut session, &draft, &visit.actor(), now).await {
-            Ok(done) => done,
-            Err(error) => {
-                form.add_error("email", explain(error)?);
-                return refused(&NewPage { page, form });
-            }
-        };
-        let partner = settle(&console, session, done).await?;
-        return Ok(then(&format!("{PATH}{}/", partner.id), &Notice::new("partner-made", 1)));
+    let made = match webhooks {
+        Some(webhooks) => register_with_webhooks(&console, &may, draft, webhooks).await?,
+        None => register_alone(&console, &may, &draft).await?,
     };
+    made.or_else(|refusal| {
+        form.add_error("email", refusal);
+        refused(&NewPage { page, form })
+    })
+}
+
+/// What follows a registration, or why the registry refuses it.
+type Made = Result<Response, String>;
+
+async fn register_alone(console: &Console, may: &May<Operate>, draft: &PartnerDraft) -> Result<Made, Failure> {
+    let mut session = console.context.db.begin().await?;
+    let done = match registry::register(&mut session, draft, &may.visit.actor(), may.visit.now).await {
+        Ok(done) => done,
+        Err(error) => return Ok(Err(explain(error)?)),
+    };
+    let partner = settle(console, session, done).await?;
+    Ok(Ok(then(&format!("{PATH}{}/", partner.id), &Notice::new("partner-made", 1))))
+}
+
+async fn register_with_webhooks(
+    console: &Console,
+    may: &May<Operate>,
+    draft: PartnerDraft,
+    Webhooks { url, events, key }: Webhooks<'_>,
+) -> Result<Made, Failure> {
+    let (actor, now) = (may.visit.actor(), may.visit.now);
     let registration = Registration {
         name: draft.name.clone(),
-        webhook_url,
+        webhook_url: url,
         events,
         contact_email: draft.contact_email.clone(),
         shared_secret: None,
         inbound_secret: None,
     };
-    let registered =
-        registration::register(&mut session, &registration, key, policy(&console), &visit.actor(), now).await?;
+    let mut session = console.context.db.begin().await?;
+    let registered = registration::register(&mut session, &registration, key, policy(console), &actor, now).await?;
     let id = registered.connection.partner.id;
     let Some(secret) = registered.secret else {
         session.commit().await?;
         console.context.ring(&registered.rings).await;
-        return Ok(then(&format!("{PATH}{id}/"), &Notice::new("partner-was-there", 1)));
+        return Ok(Ok(then(&format!("{PATH}{id}/"), &Notice::new("partner-was-there", 1))));
     };
     let with_facts = |partner: &Partner| -> registry::Result<PartnerDraft> {
         Ok(PartnerDraft { partner_id: partner.partner_id.clone(), slug: partner.slug.clone(), ..draft })
     };
-    let changed = registry::change(&mut session, id, with_facts, policy(&console), &visit.actor(), now).await;
-    let changed = match changed {
+    let changed = match registry::change(&mut session, id, with_facts, policy(console), &actor, now).await {
         Ok(changed) => changed,
-        Err(error) => {
-            form.add_error("email", explain(error)?);
-            return refused(&NewPage { page, form });
-        }
+        Err(error) => return Ok(Err(explain(error)?)),
     };
-    let partner = settle(&console, session, changed).await?;
+    let partner = settle(console, session, changed).await?;
     console.context.ring(&registered.rings).await;
     let secret = secret.text().expose_secret().to_owned();
-    shown_once(&console, &may, &partner, "secret-made", secret, None)
+    shown_once(console, may, &partner, "secret-made", secret, None).map(Ok)
 }
 
 fn read_facts(form: &mut Form, draft: &mut PartnerDraft) {

@@ -28,7 +28,7 @@ use url::form_urlencoded;
 use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
@@ -76,7 +76,7 @@ impl ListPage {
 /// `/admin/queues/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let page = Page::new(&console, &may.visit, "queues", "queues-title").watching("queues".to_owned());
-    let chosen = Asked::read(&may.visit.query).text("queue");
+    let chosen = Query::read(&may.visit.query).text("queue");
     let list = ListPage::read(&console, page).await?;
     let chosen = chosen.filter(|name| list.names.contains(&name.as_str())).unwrap_or_default();
     html(&ListPage { chosen, ..list })
@@ -214,7 +214,7 @@ pub(crate) async fn pause(
 ) -> Result<Response, Failure> {
     let (context, visit, now) = (&console.context, &may.visit, may.visit.now);
     let Form(mut form) = form.map_err(|_| Failure::Malformed)?;
-    let asked = Asked::read(&visit.query);
+    let asked = Query::read(&visit.query);
     let minutes =
         form.minutes.trim().parse::<u64>().ok().filter(|minutes| (1..=PAUSES[3].unsigned_abs()).contains(minutes));
     let mut until = minutes.map(|minutes| now + Duration::from_secs(60 * minutes));

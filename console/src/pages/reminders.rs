@@ -13,7 +13,7 @@ use recado_notifications::channels::Channel;
 use recado_notifications::dispatch::{Preview, Rejection};
 use recado_notifications::orchestration::SkipReason;
 use recado_notifications::reminders::{
-    self, Kind, Planned, Reached, Rehearsed, Reminder, ReminderDraft, ReminderFilter, SCHEDULE, Standing, Status,
+    self, Kind, Planned, Reached, Reminder, ReminderDraft, ReminderFilter, SCHEDULE, Standing, Status, TriedReminder,
 };
 use recado_notifications::vehicles;
 
@@ -22,7 +22,7 @@ use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{Around, Asked, ROWS};
+use crate::lists::{Around, Query, ROWS};
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 
@@ -31,8 +31,8 @@ const PATH: &str = "/admin/reminders/";
 /// So many days the agenda looks ahead.
 const DAYS: u64 = 30;
 
-/// So many reminders are rehearsed.
-const REHEARSED: i64 = 100;
+/// So many reminders are tried.
+const MOST_TRIED: i64 = 100;
 
 // --- The agenda, and lists by status ---
 
@@ -103,7 +103,7 @@ struct ListPage {
 
 /// `/admin/reminders/`: the agenda; with `status`, or `view=all`, a list.
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let status: Option<Status> = asked.get("status");
     if status.is_some() || asked.text("view").is_some() || asked.text("customer_id").is_some() {
         return by_status(&console, &may, &asked, status).await;
@@ -158,7 +158,7 @@ fn read(place: &str) -> Reached {
 async fn by_status(
     console: &Console,
     may: &May<Look>,
-    asked: &Asked,
+    asked: &Query,
     status: Option<Status>,
 ) -> Result<Response, Failure> {
     let filter = ReminderFilter { status, customer_id: asked.text("customer_id"), ..ReminderFilter::default() };
@@ -182,8 +182,8 @@ async fn by_status(
 // --- What would be sent ---
 
 #[derive(Template)]
-#[template(path = "reminders/rehearsal.html")]
-struct RehearsalPage {
+#[template(path = "reminders/dry_run.html")]
+struct DryRunPage {
     page: Page,
     /// When the schedule runs next; `None`: it never does.
     at: Option<Timestamp>,
@@ -220,7 +220,7 @@ struct Message {
 }
 
 impl Outcome {
-    fn of(one: Rehearsed, language: recado_kernel::language::Language) -> Self {
+    fn of(one: TriedReminder, language: recado_kernel::language::Language) -> Self {
         let reminder = one.reminder;
         let mut outcome = Self {
             id: reminder.id,
@@ -257,21 +257,21 @@ impl Outcome {
     }
 }
 
-/// `/admin/reminders/rehearsal/`: what the schedule would send at its next run. Nothing is sent.
-pub(crate) async fn rehearse(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
+/// `/admin/reminders/dry-run/`: what the schedule would send at its next run. Nothing is sent.
+pub(crate) async fn dry_run(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let (now, zone) = (may.visit.now, console.context.config.time_zone);
     let mut session = console.context.db.read().await?;
     let mornings = reminders::mornings(&mut session, zone, now, YEAR).await?;
     drop(session);
     let next = mornings.runs.first().copied();
-    let (rehearsed, has_more) = match next {
-        Some((at, _)) => reminders::rehearse(&console.notifications, at, REHEARSED).await?,
+    let (tried, has_more) = match next {
+        Some((at, _)) => reminders::dry_run(&console.notifications, at, MOST_TRIED).await?,
         None => (Vec::new(), false),
     };
     let language = may.visit.words.language;
-    let rows: Vec<Outcome> = rehearsed.into_iter().map(|one| Outcome::of(one, language)).collect();
-    html(&RehearsalPage {
-        page: Page::new(&console, &may.visit, "reminders", "rehearsal-title"),
+    let rows: Vec<Outcome> = tried.into_iter().map(|one| Outcome::of(one, language)).collect();
+    html(&DryRunPage {
+        page: Page::new(&console, &may.visit, "reminders", "reminders-run-title"),
         at: next.map(|(at, _)| at),
         day: next.map_or_else(|| now.date_in(zone), |(_, day)| day),
         is_enabled: mornings.is_enabled,
@@ -310,7 +310,7 @@ impl ShowPage {
 
 /// `/admin/reminders/new/?vehicle=`
 pub(crate) async fn new(may: May<Edit>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let draft = ReminderDraft { vehicle: Asked::read(&may.visit.query).get("vehicle"), ..ReminderDraft::default() };
+    let draft = ReminderDraft { vehicle: Query::read(&may.visit.query).get("vehicle"), ..ReminderDraft::default() };
     html(&page_of(&console, &may, None, form_of(&draft)))
 }
 

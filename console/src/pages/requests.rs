@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
-use crate::lists::{Around, Asked, ROWS};
+use crate::lists::{Around, Query, ROWS};
 use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
@@ -82,7 +82,7 @@ struct ListPage {
 
 /// `/admin/conversations/requests/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let filter = RequestFilter {
         code: asked.text("code").map(|code| code.to_ascii_uppercase()),
         status: asked.get("status"),

@@ -21,7 +21,7 @@ use crate::Console;
 use crate::auth::{Look, May, Visit};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::page::{Page, html, refused};
 
 /// Partners that are offered; others are named by their slug.
@@ -42,8 +42,8 @@ struct ShowPage {
     report: Option<Report>,
 }
 
-/// What a signature is held against.
-pub(crate) struct Held {
+/// What a signature is verified with.
+pub(crate) struct Verifier {
     secrets: Vec<Secret>,
     rules: Rules,
 }
@@ -54,15 +54,15 @@ pub(crate) fn revealed_to(visit: &Visit) -> Reveal {
 }
 
 /// The secrets and the rules of a partner; `None` where they cannot be read.
-pub(crate) fn of_partner(console: &Console, connection: &Connection, now: Timestamp) -> Option<Held> {
+pub(crate) fn of_partner(console: &Console, connection: &Connection, now: Timestamp) -> Option<Verifier> {
     let config = &console.context.config;
     let secrets = connection.inbound_secrets(config.secret_key.as_ref()?, now).ok()?;
-    Some(Held { secrets, rules: connection.rules(config.webhook_tolerance_seconds) })
+    Some(Verifier { secrets, rules: connection.rules(config.webhook_tolerance_seconds) })
 }
 
 /// On a thread of its own kind: a large body is hashed a hundred times.
 pub(crate) async fn examine(
-    Held { secrets, rules }: Held,
+    Verifier { secrets, rules }: Verifier,
     reveal: Reveal,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
@@ -80,7 +80,7 @@ pub(crate) async fn show(may: May<Look>, State(console): State<Arc<Console>>) ->
     let page = Page::new(&console, &may.visit, "signatures", "signatures-title");
     let mut form = Form::default();
     let mut report = None;
-    if let Some(id) = Asked::read(&may.visit.query).get("inbound") {
+    if let Some(id) = Query::read(&may.visit.query).get("inbound") {
         let mut session = console.context.db.read().await?;
         if let Some(event) = inbound::find(&mut session, id).await? {
             let body = event.body.unwrap_or_default();
@@ -91,10 +91,10 @@ pub(crate) async fn show(may: May<Look>, State(console): State<Arc<Console>>) ->
             let connection = connections::of_partner(&mut session, one.partner).await?;
             drop(session);
             let body = one.body().unwrap_or_default();
-            if let Some(held) = connection.and_then(|connection| of_partner(&console, &connection, may.visit.now)) {
+            if let Some(verifier) = connection.and_then(|connection| of_partner(&console, &connection, may.visit.now)) {
                 let (headers, reveal) = (one.headers.0.clone(), revealed_to(&may.visit));
                 // A difference shows bytes of the body, which not everybody may see.
-                let examined = examine(held, reveal, headers, body.clone(), one.received_at).await?;
+                let examined = examine(verifier, reveal, headers, body.clone(), one.received_at).await?;
                 report = Some(examined).filter(|_| page.may_operate());
             }
             let lines = one.headers.0.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -147,21 +147,21 @@ pub(crate) async fn look(
     if body.is_none() {
         form.add_error("body", page.t("signatures-wrong-base64"));
     }
-    let held = held_against(&console, &may.visit, &mut form, &page, pasted).await?;
-    let (Some((held, reveal)), Some(body), false) = (held, body, form.is_wrong()) else {
+    let verifier = verifier_of(&console, &may.visit, &mut form, &page, pasted).await?;
+    let (Some((verifier, reveal)), Some(body), false) = (verifier, body, form.is_wrong()) else {
         return refused(&ShowPage { page, form, partners, report: None });
     };
-    let report = examine(held, reveal, headers, body, may.visit.now).await?;
+    let report = examine(verifier, reveal, headers, body, may.visit.now).await?;
     html(&ShowPage { page, form, partners, report: Some(report) })
 }
 
-async fn held_against(
+async fn verifier_of(
     console: &Console,
     visit: &Visit,
     form: &mut Form,
     page: &Page,
     pasted: String,
-) -> Result<Option<(Held, Reveal)>, Failure> {
+) -> Result<Option<(Verifier, Reveal)>, Failure> {
     let connection = match form.text("partner").parse() {
         Ok(id) => connections::of_partner(&mut console.context.db.read().await?, id).await?,
         Err(_) => None,
@@ -175,17 +175,17 @@ async fn held_against(
         let rules = Rules { strict_raw: false, tolerance_seconds: usual, payload_tolerance_seconds: 0 };
         let rules = connection.map_or(rules, |connection| connection.rules(usual));
         let secrets = vec![Secret::from(SecretString::from(pasted))];
-        return Ok(Some((Held { secrets, rules }, Reveal::All)));
+        return Ok(Some((Verifier { secrets, rules }, Reveal::All)));
     }
     let Some(connection) = connection else {
         form.add_error("partner", page.t("signatures-no-secret"));
         return Ok(None);
     };
-    let held = of_partner(console, &connection, visit.now);
-    if held.is_none() {
+    let verifier = of_partner(console, &connection, visit.now);
+    if verifier.is_none() {
         form.add_error("partner", page.t("partner-no-secret-key"));
     }
-    Ok(held.map(|held| (held, revealed_to(visit))))
+    Ok(verifier.map(|verifier| (verifier, revealed_to(visit))))
 }
 
 /// `Name: value`, one a line.

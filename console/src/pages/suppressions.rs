@@ -16,7 +16,7 @@ use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{Around, Asked, ROWS};
+use crate::lists::{Around, Query, ROWS};
 use crate::notice::{Notice, is_local, then};
 use crate::page::{Page, html, refused};
 use crate::urls::encoded;
@@ -66,7 +66,7 @@ impl From<Suppression> for Row {
 
 /// `/admin/suppressions/`. The newest first, of all time: they hold until somebody lifts them.
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let search = asked.text("search");
     let filter = SuppressionFilter {
         channel: asked.get("channel"),

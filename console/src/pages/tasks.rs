@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
-use crate::lists::{Around, Asked, PLACE, ROWS, Window};
+use crate::lists::{Around, PLACE, Query, ROWS, Window};
 use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
@@ -41,14 +41,14 @@ const TYPED_FROM: i64 = 20;
 
 /// What a query of the list asks for. The same words stand in the URL of the page, of its count and of its topic.
 struct Wanted {
-    asked: Asked,
+    asked: Query,
     window: Window,
     filter: TaskFilter,
 }
 
 impl Wanted {
     fn read(context: &Context, query: &str, now: Timestamp) -> Self {
-        let asked = Asked::read(query);
+        let asked = Query::read(query);
         let window: Window = asked.get("window").unwrap_or_default();
         let lanes = asked.text("lane").map(|word| context.systems.lanes_named(&word)).unwrap_or_default();
         let filter = TaskFilter {

@@ -17,7 +17,7 @@ use super::texts::{phase_name, service_name, template_path};
 use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
 
@@ -73,7 +73,7 @@ pub(crate) async fn list(
     State(console): State<Arc<Console>>,
     Path(id): Path<Id>,
 ) -> Result<Response, Failure> {
-    let before = Asked::read(&may.visit.query).get::<i32>("before");
+    let before = Query::read(&may.visit.query).get::<i32>("before");
     let mut session = console.context.db.read().await?;
     let mut found = versions::before(&mut session, id, before, ROWS + 1).await?;
     let is_there = templates::find(&mut session, id).await?.is_some();
@@ -121,7 +121,7 @@ pub(crate) async fn show(
     State(console): State<Arc<Console>>,
     Path((id, number)): Path<(Id, i32)>,
 ) -> Result<Response, Failure> {
-    let against = Asked::read(&may.visit.query).get::<i32>("against");
+    let against = Query::read(&may.visit.query).get::<i32>("against");
     let wanted = against.unwrap_or(number.saturating_sub(1));
     let mut session = console.context.db.read().await?;
     let found = versions::find_many(&mut session, id, &[wanted, number]).await?;

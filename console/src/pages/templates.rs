@@ -23,7 +23,7 @@ use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{Around, Asked, ROWS};
+use crate::lists::{Around, Query, ROWS};
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 
@@ -120,7 +120,7 @@ impl Choices {
 
 /// `/admin/templates/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let (asked, catalogue) = (Asked::read(&may.visit.query), console.catalogue().await?);
+    let (asked, catalogue) = (Query::read(&may.visit.query), console.catalogue().await?);
     let page = Page::new(&console, &may.visit, "templates", "templates-title");
     let is_active = match asked.text("state").as_deref() {
         Some("active") => Some(true),
@@ -223,7 +223,7 @@ impl UseRow {
 
 /// `/admin/templates/new/`: empty, or for the place that a link names.
 pub(crate) async fn new(may: May<Edit>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let draft = TemplateDraft {
         channel: asked.get("channel").or(Some(Channel::Email)),
         target: asked.get("target").unwrap_or_default(),

@@ -21,7 +21,7 @@ use crate::Console;
 use crate::auth::{Look, May};
 use crate::chart::Spark;
 use crate::failure::Failure;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::live::Topic;
 use crate::masking;
 use crate::page::{Markup, Page, html};
@@ -49,7 +49,7 @@ struct Span {
 /// `/admin/`
 pub(crate) async fn show(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let (visit, context) = (&may.visit, &console.context);
-    let window = Asked::read(&visit.query).get("window").unwrap_or(Window::Hour);
+    let window = Query::read(&visit.query).get("window").unwrap_or(Window::Hour);
     let mut page = Page::new(&console, visit, "today", "today-title").watching("findings".to_owned());
     page = page.watching("queues".to_owned());
     if window == Window::Hour {

@@ -16,7 +16,7 @@ use crate::Console;
 use crate::auth::{Edit, Look, May};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{Around, Asked, ROWS};
+use crate::lists::{Around, Query, ROWS};
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::urls::encoded;
@@ -63,7 +63,7 @@ impl From<Vehicle> for Row {
 
 /// `/admin/vehicles/`. By plate.
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let (search, customer_id) = (asked.text("search"), asked.text("customer_id"));
     let (after, before) = (asked.text("after"), asked.text("before"));
     let place = match (&after, &before) {
@@ -97,7 +97,7 @@ struct ShowPage {
 
 /// `/admin/vehicles/new/?customer_id=`
 pub(crate) async fn new(may: May<Edit>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let customer_id = Asked::read(&may.visit.query).text("customer_id").unwrap_or_default();
+    let customer_id = Query::read(&may.visit.query).text("customer_id").unwrap_or_default();
     let draft = VehicleDraft { customer_id, ..VehicleDraft::default() };
     html(&page_of(&console, &may, None, form_of(&draft), Vec::new()))
 }

@@ -12,7 +12,7 @@ use crate::Console;
 use crate::auth::{May, Own};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{Asked, PLACE};
+use crate::lists::{PLACE, Query};
 use crate::notice::{Notice, is_local, then};
 use crate::page::{Page, html};
 
@@ -35,7 +35,7 @@ struct ViewsPart {
 /// The views of one list, with a form to keep what is shown. It comes after the list, which does not wait for it.
 pub(crate) async fn of_page(may: May<Own>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let user = may.visit.user.as_ref().ok_or(Failure::NotFound)?;
-    let asked = Asked::read(&may.visit.query);
+    let asked = Query::read(&may.visit.query);
     let path = asked.text("of").filter(|path| is_local(path)).ok_or(Failure::NotFound)?;
     let query = asked.with(&["of", PLACE[0], PLACE[1]], &[]);
     let views = saved_views::of_page(&mut console.context.db.read().await?, user.id, &path).await?;

@@ -16,7 +16,7 @@ use crate::Console;
 use crate::auth::{Administer, Look, May};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::urls::encoded;
@@ -69,7 +69,7 @@ impl From<Workshop> for Row {
 
 /// `/admin/workshops/`
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let search = Asked::read(&may.visit.query).text("search");
+    let search = Query::read(&may.visit.query).text("search");
     let filter = WorkshopFilter { search: search.clone(), ..WorkshopFilter::default() };
     let (found, count) = workshops::list(&mut console.context.db.read().await?, &filter, ROWS, 0).await?;
     html(&ListPage {

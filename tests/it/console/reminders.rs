@@ -1,4 +1,4 @@
-//! Reminders in the console: the agenda, the rehearsal, and what is done about one.
+//! Reminders in the console: the agenda, the dry run, and what is done about one.
 
 use recado_notifications::jobs::CheckMaintenanceReminders;
 use recado_notifications::reminders::{self, Status};
@@ -75,8 +75,8 @@ story!(the_agenda_keeps_its_mornings_when_clocks_change, [("TIME_ZONE", "Europe/
     assert_eq!(days, ["2026-03-28", "2026-03-29"], "of today's eight o'clock nothing is left: {agenda}");
 });
 
-// What the rehearsal says of the next morning is what is sent then.
-story!(the_rehearsal_is_what_is_sent, async |app: &App| {
+// What the dry run says of the next morning is what is sent then.
+story!(the_dry_run_is_what_is_sent, async |app: &App| {
     let car = app.know_the_car(9_000).await;
     app.sync_customer(&json!({"customer_id": "nobody", "name": "Sin Nada"})).await;
     app.sync_vehicle(&json!({"customer_id": "nobody", "plate": "NADA", "brand": "Haval", "model": "H6"})).await;
@@ -85,7 +85,7 @@ story!(the_rehearsal_is_what_is_sent, async |app: &App| {
     app.due_on(&car, "2026-01-21", "mañana").await;
     app.due_on(&car, "2026-01-22", "pasado").await;
     app.due_on(&unreachable, "2026-01-21", "nadie").await;
-    let page = app.operator("operator").await.page(&format!("{PATH}rehearsal/")).await;
+    let page = app.operator("operator").await.page(&format!("{PATH}dry-run/")).await;
     assert!(page.contains("Wed 21 Jan 2026") && page.contains("2 due, 1 would be sent."), "{page}");
     for said in [
         "mañana",
@@ -98,7 +98,7 @@ story!(the_rehearsal_is_what_is_sent, async |app: &App| {
         assert!(page.contains(said), "{said} in {page}");
     }
     assert!(!page.contains("pasado") && !page.contains("carlos@example.com"), "{page}");
-    let told = app.get("/api/v1/notifications/reminders/rehearsal/").await.must_be(200);
+    let told = app.get("/api/v1/notifications/reminders/dry-run/").await.must_be(200);
     let channels: Vec<String> = told["reminders"]
         .as_array()
         .expect("reminders")

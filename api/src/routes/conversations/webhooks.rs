@@ -137,7 +137,7 @@ fn read_message(fields: &Value) -> Result<Message, Problem> {
             .filter(|url| url.starts_with("http") && url.len() <= LONGEST_URL),
         phone: digits(&fields["phone"]),
         text: words(fields),
-        sent_at: moment(&fields["timestamp"]),
+        sent_at: timestamp(&fields["timestamp"]),
         is_ours: is_true(&fields["from_me"]),
         sender_name: name(&fields["sender_name"]),
         sender_phone: digits(&fields["sender_phone"]),
@@ -204,7 +204,7 @@ fn digits(value: &Value) -> Option<String> {
 }
 
 /// Seconds or milliseconds since 1970, as a number or a text, with or without a fraction; or RFC 3339.
-fn moment(value: &Value) -> Option<Timestamp> {
+fn timestamp(value: &Value) -> Option<Timestamp> {
     let number = match value {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => match text.trim().parse() {
@@ -353,7 +353,7 @@ mod tests {
     /// d31: seconds and milliseconds, and what is none.
     #[test]
     fn moments_come_in_many_forms() {
-        let told = |value: Value| moment(&value).map(|time| time.to_string());
+        let told = |value: Value| timestamp(&value).map(|time| time.to_string());
         let noon = Some("2026-01-20T14:30:00.000000Z".to_owned());
         for good in [
             json!(1_768_919_400),

@@ -11,7 +11,7 @@ use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::dispatch::Preview;
 use recado_notifications::reminders::{
-    self, Kind, Planned, Rehearsed, Reminder, ReminderDraft, ReminderFilter, Standing, Status,
+    self, Kind, Planned, Reminder, ReminderDraft, ReminderFilter, Standing, Status, TriedReminder,
 };
 use recado_notifications::vehicles;
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub(crate) fn routes() -> Routes {
     Routes::new()
         .routes(routes!(list, create))
         .routes(routes!(show_agenda))
-        .routes(routes!(rehearse))
+        .routes(routes!(dry_run))
         .routes(routes!(show, replace, change, delete))
         .routes(routes!(complete))
         .routes(routes!(cancel))
@@ -203,13 +203,13 @@ async fn show_agenda(
 /// What the schedule would announce at its next run, or at a moment: to whom, on which channels, and why not on others. Nothing is sent.
 ///
 /// It is decided as it will be decided then, with customers, settings and odometers as they are now. At most 200 reminders.
-#[utoipa::path(get, path = "/rehearsal", tag = "reminders", params(RehearsalQuery),
-    responses((status = 200, description = "What would be sent", body = RehearsalView)))]
-async fn rehearse(
+#[utoipa::path(get, path = "/dry-run", tag = "reminders", params(ReminderDryRunQuery),
+    responses((status = 200, description = "What would be sent", body = ReminderDryRunView)))]
+async fn dry_run(
     May { caller, .. }: May<Read>,
     State(api): State<Arc<Api>>,
-    Query(RehearsalQuery { at }): Query<RehearsalQuery>,
-) -> Result<axum::Json<RehearsalView>, Problem> {
+    Query(ReminderDryRunQuery { at }): Query<ReminderDryRunQuery>,
+) -> Result<axum::Json<ReminderDryRunView>, Problem> {
     let now = api.context.clock.now();
     let next = match at {
         Some(at) => Some(at),
@@ -220,15 +220,15 @@ async fn rehearse(
         }
     };
     let at = next.unwrap_or(now);
-    let (rehearsed, has_more) = reminders::rehearse(&api.notifications, at, MOST_REHEARSED).await?;
-    let view = |one: Rehearsed| {
+    let (tried, has_more) = reminders::dry_run(&api.notifications, at, MOST_TRIED).await?;
+    let view = |one: TriedReminder| {
         let (preview, error) = match one.outcome {
             Ok(preview) => (Some(if caller.sees_contacts() { preview } else { preview.masked() }), None),
             Err(rejection) => (None, Some(rejection.to_string())),
         };
-        RehearsedView { id: one.reminder.id, is_overdue: one.standing == Standing::Overdue, preview, error }
+        TriedReminderView { id: one.reminder.id, is_overdue: one.standing == Standing::Overdue, preview, error }
     };
-    Ok(axum::Json(RehearsalView { at, reminders: rehearsed.into_iter().map(view).collect(), has_more }))
+    Ok(axum::Json(ReminderDryRunView { at, reminders: tried.into_iter().map(view).collect(), has_more }))
 }
 
 /// Days that the agenda shows unless others are asked for.
@@ -238,7 +238,7 @@ const MOST_DAYS: i64 = 366;
 
 const MOST_PLANNED: i64 = 1_000;
 
-const MOST_REHEARSED: i64 = 200;
+const MOST_TRIED: i64 = 200;
 
 async fn write(
     api: &Api,
@@ -396,20 +396,20 @@ impl From<&Planned> for PlannedView {
 
 /// What would be announced.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ReminderRehearsal)]
-struct RehearsalView {
+#[schema(as = ReminderDryRun)]
+struct ReminderDryRunView {
     /// The moment for which it was decided.
     at: Timestamp,
     /// What is due then.
-    reminders: Vec<RehearsedView>,
+    reminders: Vec<TriedReminderView>,
     /// More are due than are told.
     has_more: bool,
 }
 
 /// What would become of a reminder.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RehearsedReminder)]
-struct RehearsedView {
+#[schema(as = TriedReminder)]
+struct TriedReminderView {
     /// Id of the reminder.
     id: Id,
     /// Its target will have passed.
@@ -484,7 +484,7 @@ request! {
     /// For which moment it is decided.
     #[derive(IntoParams)]
     #[into_params(parameter_in = Query)]
-    struct RehearsalQuery {
+    struct ReminderDryRunQuery {
         /// Left out, the next run of the schedule.
         at: Option<Timestamp>,
     }

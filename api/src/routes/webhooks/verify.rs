@@ -51,12 +51,12 @@ async fn verify(
 ) -> Result<axum::Json<Report>, Problem> {
     let now = api.context.clock.now();
     let mut session = api.context.db.read().await?;
-    let held = held_against(&api, &mut session, &asked, now).await?;
+    let verifier = verifier_of(&api, &mut session, &asked, now).await?;
     drop(session);
     let reveal = if asked.secret.is_some() { Reveal::All } else { revealed_to(&may.caller) };
     let body = asked.body.map_or_else(Vec::new, |Bytes(body)| body);
     let body = asked.body_base64.map_or(body, |Base64(body)| body);
-    examine(held, reveal, asked.headers.0, body, asked.at.unwrap_or(now)).await.map(axum::Json)
+    examine(verifier, reveal, asked.headers.0, body, asked.at.unwrap_or(now)).await.map(axum::Json)
 }
 
 /// What was right or wrong with a webhook that came, by its id among those that were taken or refused.
@@ -80,8 +80,8 @@ async fn explain_inbound(
     let connection = connections::of_partner(&mut session, rejected.partner).await?.ok_or(Problem::NotFound)?;
     drop(session);
     // With the secrets of now: those of then may have been rotated, and a sender is helped with those that count.
-    let held = of_partner(&api, &connection, api.context.clock.now())?;
-    let report = examine(held, revealed_to(&may.caller), rejected.headers.0, body, rejected.received_at).await?;
+    let verifier = of_partner(&api, &connection, api.context.clock.now())?;
+    let report = examine(verifier, revealed_to(&may.caller), rejected.headers.0, body, rejected.received_at).await?;
     Ok(axum::Json(report))
 }
 
@@ -99,17 +99,17 @@ fn revealed_to(caller: &Caller) -> Reveal {
 }
 
 /// Secrets and rules.
-struct Held {
+struct Verifier {
     secrets: Vec<Secret>,
     rules: Rules,
 }
 
-async fn held_against(
+async fn verifier_of(
     api: &Api,
     session: &mut Session,
     asked: &VerifyRequest,
     now: Timestamp,
-) -> Result<Held, Problem> {
+) -> Result<Verifier, Problem> {
     let unknown = |field: &str| Problem::from(FieldErrors::one(field, "No existe."));
     let partner = match &asked.partner {
         Some(reference) => Some(known_partner(session, reference).await?.ok_or_else(|| unknown("partner"))?),
@@ -122,7 +122,7 @@ async fn held_against(
     };
     if let Some(StatedSecret(secret)) = &asked.secret {
         let rules = partner.map_or(usual, |partner| partner.rules(api.context.config.webhook_tolerance_seconds));
-        return Ok(Held { secrets: vec![secret.clone()], rules });
+        return Ok(Verifier { secrets: vec![secret.clone()], rules });
     }
     if let Some(partner) = partner {
         return of_partner(api, &partner, now);
@@ -136,12 +136,12 @@ async fn held_against(
         tracing::error!(endpoint.id = %id, "the secret of endpoint {id} cannot be read: {error}");
         Problem::Unavailable
     })?;
-    Ok(Held { secrets, rules: usual })
+    Ok(Verifier { secrets, rules: usual })
 }
 
-fn of_partner(api: &Api, connection: &Connection, now: Timestamp) -> Result<Held, Problem> {
+fn of_partner(api: &Api, connection: &Connection, now: Timestamp) -> Result<Verifier, Problem> {
     let rules = connection.rules(api.context.config.webhook_tolerance_seconds);
-    Ok(Held { secrets: secrets(api, connection, now)?, rules })
+    Ok(Verifier { secrets: secrets(api, connection, now)?, rules })
 }
 
 /// By slug, by `partner_id`, or by its id in the registry.
@@ -155,7 +155,7 @@ async fn known_partner(session: &mut Session, reference: &str) -> Result<Option<
 
 /// On a thread of its own kind: a large body is hashed a hundred times.
 async fn examine(
-    Held { secrets, rules }: Held,
+    Verifier { secrets, rules }: Verifier,
     reveal: Reveal,
     headers: Vec<(String, String)>,
     body: Vec<u8>,

@@ -23,20 +23,20 @@ use super::PATH;
 use crate::Console;
 use crate::auth::{Look, May};
 use crate::failure::Failure;
-use crate::lists::{Around, Asked, PLACE, ROWS, Window};
+use crate::lists::{Around, PLACE, Query, ROWS, Window};
 use crate::live::Topic;
 use crate::page::{Page, html};
 
 /// What a query of the list asks for. The same words stand in the URL of the page, of its count and of its topic.
 struct Wanted {
-    asked: Asked,
+    asked: Query,
     window: Window,
     filter: NotificationFilter,
 }
 
 impl Wanted {
     fn read(query: &str, now: Timestamp) -> Self {
-        let asked = Asked::read(query);
+        let asked = Query::read(query);
         let window: Window = asked.get("window").unwrap_or_default();
         let filter = NotificationFilter {
             channel: asked.get("channel"),

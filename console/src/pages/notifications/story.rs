@@ -31,7 +31,7 @@ use super::list::is_known_event;
 use crate::Console;
 use crate::auth::{Look, May, Visit};
 use crate::failure::Failure;
-use crate::lists::{Asked, Window};
+use crate::lists::{Query, Window};
 use crate::live::Topic;
 use crate::masking;
 use crate::page::{Page, html};
@@ -378,7 +378,7 @@ pub(super) async fn draw(
         is_known_event: is_known_event(&record.event_type),
         name: customer.map(|customer| customer.full_name()).filter(|name| !name.is_empty()),
         customer_path: format!("/admin/customers/{}/", encoded(&record.customer_id)),
-        person_query: Asked::default().with(&[], &[("customer_id", record.customer_id.as_str()), ("window", "all")]),
+        person_query: Query::default().with(&[], &[("customer_id", record.customer_id.as_str()), ("window", "all")]),
         workshop_path: record.taller_id.as_deref().map(|taller| format!("/admin/workshops/{}/", encoded(taller))),
         matrix_path: reasons.service.as_deref().map(|service| format!("/admin/matrix/{}/", encoded(service))),
         reasons: told(reasons, language),
@@ -422,7 +422,7 @@ async fn alike(session: &mut Session, record: &Record, visit: &Visit) -> db::Res
     };
     let is_counted = filter.from.is_some_and(|from| record.created_at >= from);
     let count = records::count_up_to(session, &filter, MOST_ALIKE).await?;
-    let query = Asked::default().with(&[], &[("channel", record.channel.as_str()), ("error_code", code.as_str())]);
+    let query = Query::default().with(&[], &[("channel", record.channel.as_str()), ("error_code", code.as_str())]);
     Ok(Some(Alike {
         is_more: count > MOST_ALIKE,
         count: (count.min(MOST_ALIKE) - i64::from(is_counted && count <= MOST_ALIKE)).max(0),

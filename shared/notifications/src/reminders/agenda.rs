@@ -56,7 +56,7 @@ fn planned() -> String {
 
 /// What would become of a reminder that is due on a day.
 #[derive(Clone, Debug)]
-pub struct Rehearsed {
+pub struct TriedReminder {
     pub reminder: OpenReminder,
     pub standing: Standing,
     pub outcome: std::result::Result<Preview, Rejection>,
@@ -67,7 +67,7 @@ pub struct Rehearsed {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn rehearse(system: &Notifications, at: Timestamp, limit: i64) -> Result<(Vec<Rehearsed>, bool)> {
+pub async fn dry_run(system: &Notifications, at: Timestamp, limit: i64) -> Result<(Vec<TriedReminder>, bool)> {
     let day = at.date_in(system.context.config.time_zone);
     let mut session = system.context.db.read().await?;
     let mut planned = agenda(&mut session, day, None, limit + 1).await?;
@@ -79,12 +79,12 @@ pub async fn rehearse(system: &Notifications, at: Timestamp, limit: i64) -> Resu
     let (fresh, _) = due(&reminders, day);
     let requests: Vec<Request> = fresh.iter().map(|(reminder, standing)| reminder.request(*standing)).collect();
     let outcomes = dispatch::preview(system, &requests, Some(at)).await?;
-    let rehearsed = |((reminder, standing), outcome): (&(&OpenReminder, Standing), _)| Rehearsed {
+    let tried = |((reminder, standing), outcome): (&(&OpenReminder, Standing), _)| TriedReminder {
         reminder: (*reminder).clone(),
         standing: *standing,
         outcome,
     };
-    Ok((fresh.iter().zip(outcomes).map(rehearsed).collect(), has_more))
+    Ok((fresh.iter().zip(outcomes).map(tried).collect(), has_more))
 }
 
 /// When reminders are announced.

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 pub use self::agenda::{
-    Mornings, Planned, Reached, Rehearsed, SCHEDULE, agenda, due_by_distance, morning, mornings, rehearse,
+    Mornings, Planned, Reached, SCHEDULE, TriedReminder, agenda, dry_run, due_by_distance, morning, mornings,
 };
 use crate::channels::Channel;
 use crate::dispatch::{Event, Request};

@@ -18,7 +18,7 @@ use recado_webhooks::endpoints::Endpoint;
 
 use super::form::Form;
 
-use super::moments::moment;
+use super::times::time_of;
 use super::visitor::{Actor, Frame, Refused, Visitor, go, page};
 use super::words::{delivery_status, done, stopped};
 use crate::extract::path::Segment;
@@ -60,7 +60,7 @@ pub(super) async fn show_one(
         done,
         error,
         reason: delivery.reason.clone().unwrap_or_default(),
-        next_attempt: delivery.next_attempt_at.map(|at| moment(api, at)).unwrap_or_default(),
+        next_attempt: delivery.next_attempt_at.map(|at| time_of(api, at)).unwrap_or_default(),
         message_id: delivery.message_id.to_string(),
         can_replay: delivery.body.is_some() && delivery.status != DeliveryStatus::Pending,
         attempts: attempts.into_iter().map(|attempt| AttemptView::of(api, attempt)).collect(),
@@ -139,7 +139,7 @@ impl DeliveryRow {
         let (status, tone) = delivery_status(language, delivery.status);
         Self {
             id: delivery.id.to_string(),
-            created: moment(api, delivery.created_at),
+            created: time_of(api, delivery.created_at),
             created_iso: delivery.created_at.to_string(),
             event_type: delivery.event_type.clone(),
             subject: delivery.subject.clone().unwrap_or_else(|| "–".to_owned()),
@@ -187,7 +187,7 @@ impl AttemptView {
         });
         Self {
             number: attempt.number,
-            started: moment(api, attempt.started_at),
+            started: time_of(api, attempt.started_at),
             duration_ms: attempt.duration_ms,
             outcome: code.or(attempt.error).unwrap_or_default(),
             headers: headers.unwrap_or_default(),

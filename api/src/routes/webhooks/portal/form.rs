@@ -1,4 +1,4 @@
-//! The fields of a form, and moments as people read and write them.
+//! The fields of a form, and times as people read and write them.
 
 use url::form_urlencoded;
 

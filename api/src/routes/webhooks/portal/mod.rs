@@ -7,9 +7,9 @@
 mod deliveries;
 mod form;
 mod links;
-mod moments;
 mod overview;
 mod signature;
+mod times;
 mod visitor;
 mod words;
 

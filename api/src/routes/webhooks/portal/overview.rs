@@ -25,7 +25,7 @@ use url::form_urlencoded;
 use super::super::outcome::{self, TEST_PATIENCE};
 use super::deliveries::DeliveryRow;
 use super::form::{Form, form};
-use super::moments::{local, moment, read_local};
+use super::times::{local, read_local, time_of};
 use super::visitor::{Actor, Frame, Refused, Visitor, go, key, page};
 use super::words::{delivery_status, done, explanation, policy, stopped};
 use crate::extract::body::RawBody;
@@ -57,7 +57,7 @@ pub(super) async fn show_overview(
     mut error: String,
 ) -> Result<Response, Refused> {
     let Visitor { frame, connection, endpoint } = visitor;
-    let asked = Asked::read(api, &frame, query, endpoint.id);
+    let asked = DeliveryQuery::read(api, &frame, query, endpoint.id);
     error.extend(asked.errors.iter().map(|error| format!("{error} ")));
     let found = async {
         let mut session = api.context.db.read().await?;
@@ -238,7 +238,7 @@ pub(super) async fn rotate_secret(State(api): State<Arc<Api>>, Actor(visitor): A
 }
 
 /// Which deliveries are asked for.
-pub(super) struct Asked {
+pub(super) struct DeliveryQuery {
     pub(super) filter: DeliveryFilter,
     pub(super) shown: ShownFilter,
     pub(super) page: i64,
@@ -254,7 +254,7 @@ pub(super) struct ShownFilter {
     pub(super) until: String,
 }
 
-impl Asked {
+impl DeliveryQuery {
     pub(super) fn read(api: &Api, frame: &Frame, query: &Form, endpoint: Id) -> Self {
         let text = |name: &str| query.get(name).trim().replace(char::is_control, "");
         let shown = ShownFilter {
@@ -357,7 +357,7 @@ pub(super) struct EndpointView {
 impl EndpointView {
     pub(super) fn of(api: &Api, language: Language, endpoint: &Endpoint, standing: Standing) -> Self {
         let health = &endpoint.health;
-        let time = |at: Option<Timestamp>| at.map(|at| moment(api, at)).unwrap_or_default();
+        let time = |at: Option<Timestamp>| at.map(|at| time_of(api, at)).unwrap_or_default();
         let is_failing = health.consecutive_failures > 0;
         let (status, tone) = match endpoint.status {
             Status::Active if is_failing => (language.pick("Activo, con fallos.", "Active, failing."), "wait"),
@@ -375,7 +375,7 @@ impl EndpointView {
             sent: health.sent_count,
             failed: health.failed_count,
             consecutive: health.consecutive_failures,
-            last_success: health.last_success_at.map_or_else(|| "–".to_owned(), |at| moment(api, at)),
+            last_success: health.last_success_at.map_or_else(|| "–".to_owned(), |at| time_of(api, at)),
             failing_since: time(health.failing_since),
             open_until: time(health.open_until.filter(|until| api.context.clock.now() < *until)),
             can_resume: can_resume(endpoint),
@@ -391,6 +391,6 @@ pub(super) struct ReplayRow {
 
 impl ReplayRow {
     pub(super) fn of(api: &Api, replay: &Replay) -> Self {
-        Self { created: moment(api, replay.created_at), replayed: replay.replayed, runs: replay.finished_at.is_none() }
+        Self { created: time_of(api, replay.created_at), replayed: replay.replayed, runs: replay.finished_at.is_none() }
     }
 }

@@ -20,7 +20,7 @@ use recado_webhooks::portal::{PATH, Pass};
 use secrecy::SecretString;
 use url::Url;
 
-use super::moments::moment;
+use super::times::time_of;
 use crate::client;
 use crate::extract::path::Segment;
 use crate::observe;
@@ -99,7 +99,7 @@ pub(super) async fn visitor(parts: &Parts, api: &Api, language: Language) -> Res
     let mut session = api.context.db.read().await?;
     let Some(connection) = portal::admit(&mut session, pass).await? else { return Ok(None) };
     let endpoint = endpoints::find(&mut session, connection.endpoint_id).await?.ok_or(Problem::NotFound)?;
-    let until = moment(api, pass.expires_at);
+    let until = time_of(api, pass.expires_at);
     let frame = Frame { language, base: base(api), name: connection.partner.name.clone(), until };
     Ok(Some(Visitor { frame, connection, endpoint }))
 }

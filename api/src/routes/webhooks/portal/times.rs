@@ -1,12 +1,12 @@
-//! Moments as people of a partner read and write them.
+//! Times as people of a partner read and write them.
 
 use chrono::NaiveDateTime;
 use recado_kernel::clock::Timestamp;
 
 use crate::state::Api;
 
-/// A moment as people of this installation read it.
-pub(super) fn moment(api: &Api, at: Timestamp) -> String {
+/// A time as people of this installation read it.
+pub(super) fn time_of(api: &Api, at: Timestamp) -> String {
     at.to_utc().with_timezone(&api.context.config.time_zone).format("%d/%m/%Y %H:%M:%S").to_string()
 }
 
