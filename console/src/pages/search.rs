@@ -11,7 +11,7 @@ use recado_systems::search::{self, Answer, Found, Kind, Sought};
 use crate::Console;
 use crate::auth::{Look, May};
 use crate::failure::Failure;
-use crate::lists::Asked;
+use crate::lists::Query;
 use crate::page::{Page, html};
 use crate::urls::encoded;
 
@@ -32,12 +32,11 @@ struct SearchPage {
 
 /// `/admin/search/?q=`. What was looked for stands in no log.
 pub(crate) async fn find(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
-    let query = Asked::read(&may.visit.query).text("q").unwrap_or_default();
+    let query = Query::read(&may.visit.query).text("q").unwrap_or_default();
     let catalogue = console.catalogue().await?;
     let mut session = console.context.db.read().await?;
-    let country = &console.context.config.default_country;
     // Addresses are masked for all, so that parts of them are for those who may look at them.
-    let sought = Sought { text: &query, country, sees_addresses: may.visit.may(Role::Operator) };
+    let sought = Sought { text: &query, sees_addresses: may.visit.may(Role::Operator) };
     let Answer { found, more } = search::find(&mut session, &catalogue, sought).await?;
     drop(session);
     if let ([only], true) = (found.as_slice(), more.is_empty()) {

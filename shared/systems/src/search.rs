@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 
 use recado_conversations::requests;
-use recado_kernel::addresses::{mask_email, mask_phone, normalise_phone};
+use recado_kernel::addresses::{mask_email, mask_phone};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::word_enum;
 use recado_notifications::catalogue::Catalogue;
-use recado_notifications::customers::{self, Customer, SearchIn};
+use recado_notifications::customers::{self, Customer, Place, SearchIn};
 use recado_notifications::notifications::attempts;
 use recado_notifications::notifications::records::{self, Record};
 use recado_notifications::{journal, notifications, vehicles, workshops};
@@ -77,8 +77,6 @@ pub const LONGEST: usize = 200;
 #[derive(Clone, Copy, Debug)]
 pub struct Sought<'s> {
     pub text: &'s str,
-    /// Where numbers without a country code are dialled.
-    pub country: &'s str,
     /// Who does not see addresses finds them as a whole only: else one could be found out, letter by letter.
     pub sees_addresses: bool,
 }
@@ -186,23 +184,11 @@ async fn people(session: &mut Session, sought: Sought<'_>, into: &mut Vec<Found>
     if sought.text.chars().count() < SHORTEST_PART {
         return Ok(());
     }
+    let place = if sought.sees_addresses { SearchIn::All } else { SearchIn::Whole };
     let most = MOST_OF_A_KIND as i64 + 1;
-    let place = if sought.sees_addresses { SearchIn::All } else { SearchIn::Names };
-    let (named, _) = customers::list(session, Some((sought.text, place)), most, 0).await?;
-    into.extend(named.iter().map(customer));
-    // As a whole, however it is written.
-    let number = normalise_phone(sought.text, sought.country).ok();
-    let whole = number.as_deref().or(Some(sought.text).filter(|text| text.contains('@')));
-    if let Some(whole) = whole {
-        let (alike, _) = customers::list(session, Some((whole, SearchIn::All)), most, 0).await?;
-        into.extend(alike.iter().filter(|one| has_address(one, whole)).map(customer));
-    }
+    let (known, _) = customers::page(session, Some((sought.text, place)), Place::First, most).await?;
+    into.extend(known.iter().map(customer));
     Ok(())
-}
-
-fn has_address(customer: &Customer, address: &str) -> bool {
-    let has = |own: &Option<String>| own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(address));
-    has(&customer.email) || has(&customer.phone) || has(&customer.whatsapp)
 }
 
 /// The ways in which a plate is written: with a dash between letters and digits, and without.

@@ -31,8 +31,7 @@ async fn find(
 ) -> Result<axum::Json<SearchView>, Problem> {
     let mut session = api.context.db.read().await?;
     let catalogue = api.notifications.catalogue.current(&mut session).await?;
-    let country = &api.context.config.default_country;
-    let sought = Sought { text: &q, country, sees_addresses: caller.sees_contacts() };
+    let sought = Sought { text: &q, sees_addresses: caller.sees_contacts() };
     let Answer { found, more } = search::find(&mut session, &catalogue, sought).await?;
     let view = |one: search::Found| FoundView { kind: one.kind, key: one.key, name: one.name, detail: one.detail };
     Ok(axum::Json(SearchView { results: found.into_iter().map(view).collect(), more_of: more.into_iter().collect() }))

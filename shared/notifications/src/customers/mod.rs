@@ -206,11 +206,11 @@ fn found_in(asked: &mut Filter, is_embedded: bool, search: &str, place: SearchIn
 /// Digits of the shortest number that counts as a whole one: national numbers of Ecuador have eight without their zero.
 const SHORTEST_NUMBER: usize = 8;
 
-/// The digits by which a number is found however it was written: `099 123-4567` is part of `+593991234567`, once its
-/// national zero is gone. `None` for what is no part of a number.
+/// The digits by which a number is found however it was written: `099 123-4567` and `+593 (0)99 123 4567` are parts of
+/// `+593991234567`, once their national zero is gone. `None` for what is no part of a number.
 fn digits_of(search: &str) -> Option<String> {
     let is_number = search.chars().all(|character| character.is_ascii_digit() || " +-().".contains(character));
-    let digits: String = search.chars().filter(char::is_ascii_digit).collect();
+    let digits: String = search.replace("(0)", "").chars().filter(char::is_ascii_digit).collect();
     let digits = digits.trim_start_matches('0');
     (is_number && !digits.is_empty()).then(|| digits.to_owned())
 }
@@ -682,6 +682,7 @@ mod tests {
         for (search, digits) in [
             ("099 123-4567", Some("991234567")),
             ("+593 (99)", Some("59399")),
+            ("+593 (0)99 123 4567", Some("593991234567")),
             ("4567", Some("4567")),
             ("00", None),
             ("customer-001", None),
