@@ -5,11 +5,13 @@
 
 mod against;
 mod analytics;
+mod console;
 mod conversations;
 mod dispatch;
 mod fleet;
 mod http;
 mod load;
+mod million;
 mod processes;
 mod queue;
 mod servers;
@@ -87,6 +89,8 @@ enum What {
     Conversations,
     /// Figures over a million notifications, over HTTP, and the plans of the statements that every day needs.
     Analytics,
+    /// Every page of the console over a million notifications and 200,000 customers, while fifty people look.
+    Console,
 }
 
 impl What {
@@ -101,6 +105,7 @@ impl What {
             Self::Webhooks => "webhooks",
             Self::Conversations => "conversations",
             Self::Analytics => "analytics",
+            Self::Console => "console",
         }
     }
 }
@@ -143,6 +148,12 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     if wanted(What::Webhooks) {
         webhooks::measure(&stage, runs, statements).await?;
+    }
+    if wanted(What::Analytics) || wanted(What::Console) {
+        million::fill(&stage).await?;
+    }
+    if wanted(What::Console) {
+        console::measure(&stage).await?;
     }
     if wanted(What::Analytics) {
         analytics::measure(&stage, runs).await?;
