@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use recado_kernel::config::Config;
+use recado_kernel::tls;
 use reqwest::{Client, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -132,6 +133,5 @@ impl Sandbox {
 
 #[expect(clippy::disallowed_methods, reason = "the sandbox is a part of this installation, on loopback")]
 fn client() -> Result<Client, reqwest::Error> {
-    // Reading the system's certificates takes a tenth of a second, and there is none to read.
-    Client::builder().no_proxy().timeout(TIMEOUT).tls_certs_only([]).build()
+    tls::http_client().no_proxy().timeout(TIMEOUT).build()
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use recado_kernel::tls;
 use url::Url;
 
 use crate::ledger;
@@ -52,7 +53,7 @@ pub(crate) async fn run(options: Health) -> Outcome {
 /// A client for a process of our own, which no proxy of the environment applies to.
 #[expect(clippy::disallowed_methods, reason = "it asks a process of our own, which the SSRF guard would refuse")]
 pub(crate) fn loopback_client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder().no_proxy().connect_timeout(TIMEOUT).build()
+    tls::http_client().no_proxy().connect_timeout(TIMEOUT).build()
 }
 
 /// The address at which to reach a server that listens on this one; a server that listens everywhere is on loopback too.

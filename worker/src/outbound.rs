@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::outbound::{OutboundError, Reach as Outside};
+use recado_kernel::tls;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
@@ -84,8 +85,7 @@ pub(crate) fn trusted_client(url: &Url, timeout: Duration, connections: Connecti
 
 #[expect(clippy::disallowed_methods, reason = "the one place where clients are made")]
 fn builder(timeout: Duration, connections: Connections) -> ClientBuilder {
-    let builder = Client::builder()
-        .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")))
+    let builder = tls::http_client()
         .timeout(timeout)
         // Shorter than the whole, so that a timeout says which it was: before connecting nothing can have been sent.
         .connect_timeout(CONNECT_TIMEOUT.min(timeout / 2))

@@ -30,5 +30,6 @@ pub mod server_urls;
 pub mod sessions;
 pub mod telemetry;
 pub mod time_of_day;
+pub mod tls;
 pub mod users;
 pub mod words;

@@ -14,7 +14,7 @@ use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::config::Config;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
-use recado_kernel::sql;
+use recado_kernel::{sql, tls};
 use recado_notifications::customers::{self, Choice};
 use recado_notifications::dispatch::Receipt;
 use recado_notifications::{catalogue_version, notifications};
@@ -97,8 +97,7 @@ impl App {
         let stop = CancellationToken::new();
         tokio::spawn(recado_api::serve(context.clone(), vec![listener], stop.clone()));
         #[expect(clippy::disallowed_methods, reason = "it speaks to this test's own server on loopback")]
-        // Without certificates, because reading the system's takes a tenth of a second in every test.
-        let http = Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
+        let http = tls::http_client().no_proxy().build().expect("a client");
         let worker = Drain::new(context.clone()).expect("the providers' settings work");
         Self {
             context,

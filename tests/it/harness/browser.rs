@@ -1,7 +1,7 @@
 //! A person with a browser, as far as HTTP goes: a cookie, forms, and what a browser says of where a request comes from.
 
 use recado_kernel::users::{self, Roles};
-use recado_kernel::{passwords, sessions};
+use recado_kernel::{passwords, sessions, tls};
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder};
@@ -23,7 +23,7 @@ impl App {
     /// A browser in which nobody is logged in.
     pub(crate) fn browser(&self) -> Browser {
         #[expect(clippy::disallowed_methods, reason = "it speaks to this test's own server on loopback")]
-        let http = Client::builder().no_proxy().tls_certs_only([]).redirect(Policy::none()).build().expect("a client");
+        let http = tls::http_client().no_proxy().redirect(Policy::none()).build().expect("a client");
         Browser { http, url: self.url.clone(), cookie: String::new() }
     }
 

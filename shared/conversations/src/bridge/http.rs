@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use recado_kernel::tls;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::Value;
@@ -71,11 +72,8 @@ pub(super) fn explain(error: &reqwest::Error) -> String {
     reason = "the bridge is the operator's own; the worker's clients are not within reach here"
 )]
 pub(super) fn client(base: &Url) -> Result<Client, reqwest::Error> {
-    let builder = Client::builder()
-        .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(0)
-        .redirect(Policy::none());
+    let builder =
+        tls::http_client().connect_timeout(CONNECT_TIMEOUT).pool_max_idle_per_host(0).redirect(Policy::none());
     // The name of a container, or this machine: not what a proxy is for.
     let is_near = match base.host() {
         Some(Host::Domain(name)) => !name.contains('.'),
@@ -83,7 +81,5 @@ pub(super) fn client(base: &Url) -> Result<Client, reqwest::Error> {
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         None => true,
     };
-    let builder = if is_near { builder.no_proxy() } else { builder };
-    // Reading the system's certificates takes a tenth of a second.
-    if base.scheme() == "http" { builder.tls_certs_only([]) } else { builder }.build()
+    if is_near { builder.no_proxy() } else { builder }.build()
 }

@@ -19,6 +19,7 @@ use lettre::Address;
 use native_tls::{Certificate, Protocol};
 use recado_kernel::config::{EmailSecurity, EmailSettings};
 use recado_kernel::host_names::HeloName;
+use recado_kernel::tls;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout};
 use tokio_native_tls::TlsConnector;
@@ -467,14 +468,18 @@ fn full_host_name() -> Option<HeloName> {
 }
 
 fn tls(settings: &EmailSettings) -> Result<TlsConnector, ProviderError> {
-    let mut builder = native_tls::TlsConnector::builder();
-    builder.min_protocol_version(Some(Protocol::Tlsv12));
-    if let Some(path) = &settings.ca_file {
-        for certificate in certificates(path)? {
-            builder.add_root_certificate(certificate);
+    let connector = match &settings.ca_file {
+        None => tls::connector(),
+        Some(path) => {
+            let mut builder = native_tls::TlsConnector::builder();
+            builder.min_protocol_version(Some(Protocol::Tlsv12));
+            for certificate in certificates(path)? {
+                builder.add_root_certificate(certificate);
+            }
+            builder.build()
         }
-    }
-    builder.build().map(TlsConnector::from).map_err(|error| ProviderError::Tls(error.into()))
+    };
+    connector.map(TlsConnector::from).map_err(|error| ProviderError::Tls(error.into()))
 }
 
 /// Every certificate of a PEM file; lettre itself would read only the first.
