@@ -133,7 +133,7 @@ async fn create_postgres_database(server: &mut PgConnection, name: &str, now: Ti
     }
     run(server, format!("select pg_advisory_unlock({MAKING_THE_TEMPLATE})")).await;
     run(server, format!("drop database if exists {name} with (force)")).await;
-    run(server, format!("create database {name} template {template}")).await;
+    run(server, format!("create database {name} template {template} strategy file_copy")).await;
 }
 
 /// Tests that were built anew may have other migrations.
