@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::processes::processor_time;
 use crate::servers::Servers;
 use crate::stage::Stage;
-use crate::{line, million};
+use crate::line;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
