@@ -101,8 +101,8 @@ create index webhook_deliveries_finished on webhook_deliveries (finished_at) whe
 
 -- Every request, as it was sent and answered.
 create table webhook_attempts (
-    id uuid primary key,
     delivery_id uuid not null,
+    id uuid not null,
     -- 1 is the first of its delivery.
     number integer not null,
     started_at timestamptz not null,
@@ -114,10 +114,9 @@ create table webhook_attempts (
     -- As sent, a JSON object; secret values are masked.
     request_headers jsonb not null,
     -- The beginning of the answer; null after its retention.
-    response text
+    response text,
+    primary key (delivery_id, id)
 );
-
-create index webhook_attempts_delivery on webhook_attempts (delivery_id, number);
 
 -- What an endpoint's owner is told of it, once each: written together with the change that it tells of.
 create table webhook_notices (

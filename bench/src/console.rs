@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::line;
 use crate::processes::processor_time;
 use crate::servers::Servers;
 use crate::stage::Stage;
-use crate::line;
 
 type Failure = Box<dyn Error + Send + Sync>;
 

@@ -38,21 +38,25 @@ pub(crate) async fn fill(stage: &Stage) -> Result<(), Box<dyn Error + Send + Syn
     Ok(())
 }
 
-/// `bench_at(n)`: when the n-th was written. `bench_id(n, what)`: an id of that moment, as ours are.
+/// `bench_at(n)`: when the n-th was written. `bench_id(n, what)`: an id of that moment, as ours are. Both are nothing but arithmetic,
+/// so that PostgreSQL writes them into the statement.
 async fn make_functions(session: &mut Session, stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
     let now = stage.context.clock.now().as_millis();
-    let text = format!(
-        "create function bench_at(n integer) returns timestamptz language sql immutable parallel safe as
-         'select to_timestamp({now} / 1000.0) - (2592000.0 * n / {NOTIFICATIONS}) * interval ''1 second'''"
-    );
-    sql!(run, session, (Box::leak(text.into_boxed_str())))?;
-    sql!(
-        run,
-        session,
-        "create function bench_id(n integer, what text) returns uuid language sql immutable parallel safe as
-         'select (lpad(to_hex((extract(epoch from bench_at(n)) * 1000)::bigint), 12, ''0'')
-                  || ''7'' || substr(md5(what || n), 1, 3) || ''8'' || substr(md5(what || n), 4, 15))::uuid'"
-    )?;
+    let millis = format!("({now} - 2592000000 / {NOTIFICATIONS} * n)");
+    for text in [
+        "set local statement_timeout = 0".to_owned(),
+        format!(
+            "create function bench_at(n integer) returns timestamptz language sql immutable parallel safe as
+             'select to_timestamp({millis} / 1000.0::float8)'"
+        ),
+        format!(
+            "create function bench_id(n integer, what text) returns uuid language sql immutable parallel safe as
+             'select (lpad(to_hex({millis}), 12, ''0'') || ''7'' || substr(md5(what || n), 1, 3) || ''8'' ||
+                      substr(md5(what || n), 4, 15))::uuid'"
+        ),
+    ] {
+        sql!(run, session, (Box::leak(text.into_boxed_str())))?;
+    }
     Ok(())
 }
 

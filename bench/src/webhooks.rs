@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
-use recado_sandbox::PartnerFault;
+use recado_sandbox::{Partner, PartnerFault, PartnerOptions, Webhook};
 use recado_webhooks::deliveries::{self, Delivery};
 use recado_webhooks::endpoints::{self, Endpoint, NewEndpoint, Sealer};
 use recado_webhooks::signature::Secret;
@@ -42,14 +42,15 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// Mails and webhooks in turn, because only figures of one moment can be compared.
 pub(crate) async fn measure(stage: &Stage, runs: usize, with_statements: bool) -> Result<(), Failure> {
-    let endpoint = &endpoints(stage, 1).await?[0];
+    let counterpart = Counterpart::start().await?;
+    let endpoint = &counterpart.endpoints(stage, 1).await?[0];
     let servers = Servers::open().await?;
     let (mut mails, mut webhooks, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for run in 1..=runs {
         let rate = deliver_mails(stage).await?;
         let statements = if with_statements && run == runs { Some(PgPool::connect(&stage.url).await?) } else { None };
-        let delivered = deliver(stage, endpoint, &servers, statements).await?;
+        let delivered = deliver(stage, (&counterpart, endpoint), &servers, statements).await?;
         ratios.push(delivered.rate / rate);
         mails.push(rate);
         webhooks.push(delivered.rate);
@@ -61,7 +62,49 @@ pub(crate) async fn measure(stage: &Stage, runs: usize, with_statements: bool) -
     report_ratios("webhooks for each mail", ratios);
     report("webhooks: our and the partner's CPU per 1,000", "ms", ours);
     report("webhooks: servers' CPU per 1,000", "ms", theirs);
-    measure_beside_one_that_hangs(stage).await
+    measure_beside_one_that_hangs(stage, &counterpart).await
+}
+
+/// A partner that only takes what comes, as the mail server does: it shares the processors with what is measured, so it verifies
+/// afterwards.
+struct Counterpart {
+    partner: Partner,
+    secret: String,
+}
+
+impl Counterpart {
+    async fn start() -> Result<Self, Failure> {
+        let partner = Partner::start(PartnerOptions { verifies: false, ..PartnerOptions::default() }).await?;
+        Ok(Self { secret: partner.make_secret(), partner })
+    }
+
+    fn is_signed(&self, webhook: &Webhook) -> bool {
+        let verdict = webhook.verified_with(&self.secret);
+        verdict.raw && verdict.rewritten && verdict.standard
+    }
+
+    /// Endpoints, each with a path of its own.
+    async fn endpoints(&self, stage: &Stage, count: usize) -> Result<Vec<Endpoint>, Failure> {
+        let key = stage.context.config.secret_key.as_ref().ok_or("the stage has a secret key")?;
+        let now = stage.context.clock.now();
+        let mut session = stage.context.db.begin().await?;
+        let mut ids = Vec::new();
+        for number in 0..count {
+            let url = format!("{}{}", self.partner.url(), path(number));
+            let id = Id::new(now);
+            let secret = Secret::stated(&self.secret)?;
+            let new = NewEndpoint {
+                timeout: TIMEOUT,
+                ..NewEndpoint::new(id, "partners", &format!("partner {number}"), &url, secret)
+            };
+            endpoints::insert(&mut session, Sealer(key), &new, now).await?;
+            ids.push(id);
+        }
+        let mut made = endpoints::all(&mut session, &ids).await?;
+        session.commit().await?;
+        made.sort_by_key(|endpoint| ids.iter().position(|id| *id == endpoint.id));
+        Ok(made)
+    }
 }
 
 /// How webhooks were delivered.
@@ -77,11 +120,11 @@ struct Delivered {
 /// To one partner, with the usual settings. Counted from the worker's start to the last arrival.
 async fn deliver(
     stage: &Stage,
-    endpoint: &Endpoint,
+    (counterpart, endpoint): (&Counterpart, &Endpoint),
     servers: &Servers,
     statements: Option<PgPool>,
 ) -> Result<Delivered, Failure> {
-    stage.sandbox.partner.clear();
+    counterpart.partner.clear();
     for first in (0..WEBHOOKS).step_by(BATCH) {
         let numbers = first..first + BATCH;
         send(stage, numbers.map(|number| webhook(endpoint, number, stage.context.clock.now())).collect()).await?;
@@ -92,7 +135,7 @@ async fn deliver(
     let before = (processor_time(std::process::id())?, servers.processor_time()?);
     let started = Instant::now();
     let (stop, working) = start_worker(stage)?;
-    let arrived = stage.sandbox.partner.wait_for(WEBHOOKS, LIMIT).await;
+    let arrived = counterpart.partner.wait_for(WEBHOOKS, LIMIT).await;
     let took = started.elapsed();
     stop.cancel();
     working.await?;
@@ -101,7 +144,7 @@ async fn deliver(
         statements::print(&pool, "webhooks").await?;
         pool.close().await;
     }
-    if arrived.len() != WEBHOOKS || !arrived.iter().all(|one| one.verdict.raw && one.verdict.standard) {
+    if arrived.len() != WEBHOOKS || !arrived.iter().all(|one| counterpart.is_signed(one)) {
         return Err(format!("{} of {WEBHOOKS} webhooks arrived, or a signature was wrong", arrived.len()).into());
     }
     let delivered: Option<(i64,)> = sql!(
@@ -122,24 +165,25 @@ async fn deliver(
 }
 
 /// The time from the commit to the arrival, of all partners but the first; while that one answers, and while it hangs.
-async fn measure_beside_one_that_hangs(stage: &Stage) -> Result<(), Failure> {
-    let endpoints = endpoints(stage, PARTNERS).await?;
+async fn measure_beside_one_that_hangs(stage: &Stage, counterpart: &Counterpart) -> Result<(), Failure> {
+    let partner = &counterpart.partner;
+    let endpoints = counterpart.endpoints(stage, PARTNERS).await?;
     for what in ["all of 100 partners answer", "one of 100 partners hangs"] {
-        stage.sandbox.partner.clear();
+        partner.clear();
         if what.starts_with("one") {
-            stage.sandbox.partner.misbehave_for(&path(0), PartnerFault::Hang);
+            partner.misbehave_for(&path(0), PartnerFault::Hang);
         }
-        let times = times_of_others(stage, &endpoints).await?;
+        let times = times_of_others(stage, partner, &endpoints).await?;
         let at = |part: usize| times[(times.len() - 1) * part / 100];
         println!("from the commit to the arrival at a partner, {what}: median {:.1} ms, p99 {:.1} ms", at(50), at(99));
-        stage.sandbox.partner.behave();
+        partner.behave();
         forget_webhooks(stage).await?;
     }
     Ok(())
 }
 
 /// In milliseconds, sorted.
-async fn times_of_others(stage: &Stage, endpoints: &[Endpoint]) -> Result<Vec<f64>, Failure> {
+async fn times_of_others(stage: &Stage, partner: &Partner, endpoints: &[Endpoint]) -> Result<Vec<f64>, Failure> {
     let (stop, working) = start_worker(stage)?;
     let mut made = HashMap::new();
     let mut ticks = tokio::time::interval(TICK);
@@ -156,7 +200,7 @@ async fn times_of_others(stage: &Stage, endpoints: &[Endpoint]) -> Result<Vec<f6
     let first = path(0);
     let deadline = Instant::now() + LIMIT;
     let arrived = loop {
-        let mut arrived = stage.sandbox.partner.messages();
+        let mut arrived = partner.messages();
         arrived.retain(|webhook| webhook.path != first);
         if arrived.len() >= others || Instant::now() > deadline {
             break arrived;
@@ -179,30 +223,6 @@ async fn times_of_others(stage: &Stage, endpoints: &[Endpoint]) -> Result<Vec<f6
 
 fn path(number: usize) -> String {
     format!("/hooks/{number}")
-}
-
-/// Endpoints of the sandbox's partner, each with a path of its own.
-async fn endpoints(stage: &Stage, count: usize) -> Result<Vec<Endpoint>, Failure> {
-    let key = stage.context.config.secret_key.as_ref().ok_or("the stage has a secret key")?;
-    let now = stage.context.clock.now();
-    let secret = stage.sandbox.partner.make_secret();
-    let mut session = stage.context.db.begin().await?;
-    let mut ids = Vec::new();
-    for number in 0..count {
-        let url = format!("{}{}", stage.sandbox.partner.url(), path(number));
-        let id = Id::new(now);
-        let secret = Secret::stated(&secret)?;
-        let new = NewEndpoint {
-            timeout: TIMEOUT,
-            ..NewEndpoint::new(id, "partners", &format!("partner {number}"), &url, secret)
-        };
-        endpoints::insert(&mut session, Sealer(key), &new, now).await?;
-        ids.push(id);
-    }
-    let mut made = endpoints::all(&mut session, &ids).await?;
-    session.commit().await?;
-    made.sort_by_key(|endpoint| ids.iter().position(|id| *id == endpoint.id));
-    Ok(made)
 }
 
 /// The document's reservation.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, ser::Formatter};
 
 /// Which verifiers accept a webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// One that signs the bytes that it got: the receiver in seed 000.
     pub raw: bool,
