@@ -102,7 +102,7 @@ async fn paths(stage: &Stage) -> Result<Vec<String>, Failure> {
     let one: Option<(String, String, String)> = sql!(
         one(String, String, String),
         &mut stage.context.db.read().await?,
-        "select bench_id(200, 'notification')::text, md5('event100')::uuid::text, bench_id(200, 'task')::text"
+        "select bench_message(200)::text, md5('event100')::uuid::text, bench_id(200, 'task')::text"
     )?;
     let (notification, event, task) = one.ok_or("the benchmark's functions are there")?;
     paths.extend([
