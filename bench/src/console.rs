@@ -9,14 +9,15 @@ use recado_kernel::{sessions, sql, tls};
 use reqwest::Client;
 use reqwest::header::{ACCEPT_LANGUAGE, COOKIE};
 use secrecy::ExposeSecret;
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::line;
 use crate::processes::processor_time;
 use crate::servers::Servers;
 use crate::stage::Stage;
+use crate::{line, statements};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -27,14 +28,17 @@ const WATCHED: [&str; 5] = ["/admin/", "/admin/notifications/", "/admin/tasks/",
 /// Each page is asked so often, one request after the other.
 const REQUESTS: usize = 100;
 
-/// What docs/benchmarks.md promises for each page in its usual window.
+/// What docs/benchmarks.md promises for each page in its usual window, which is a day.
 const P50_MS: f64 = 20.0;
 const P99_MS: f64 = 150.0;
+
+/// All thirty days, which the promise leaves out.
+const WHOLE: &str = "window=all";
 
 /// How long the cost of looking is counted.
 const LOOKING: Duration = Duration::from_secs(10);
 
-pub(crate) async fn measure(stage: &Stage) -> Result<(), Failure> {
+pub(crate) async fn measure(stage: &Stage, with_statements: bool) -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let stop = CancellationToken::new();
@@ -51,7 +55,14 @@ pub(crate) async fn measure(stage: &Stage) -> Result<(), Failure> {
         let (ours, theirs) = (share(after.0 - before.0), share(after.1 - before.1));
         println!("{viewers} who look: {ours:.1} % of a processor for us, {theirs:.1} % for the servers");
         if viewers == VIEWERS {
+            let pool = if with_statements { Some(PgPool::connect(&stage.url).await?) } else { None };
+            if let Some(pool) = &pool {
+                statements::reset(pool).await?;
+            }
             time_pages(stage, &browser).await?;
+            if let Some(pool) = &pool {
+                statements::print(pool, "pages").await?;
+            }
         }
         drop(watching);
     }
@@ -83,11 +94,12 @@ async fn time_pages(stage: &Stage, browser: &Browser) -> Result<(), Failure> {
     let mut slow = Vec::new();
     for (p50, p99, path, times) in &timed {
         println!("{} p99 {p99:.1} ms", line(path, "ms", times));
-        if *p50 >= P50_MS || *p99 >= P99_MS {
+        if (*p50 >= P50_MS || *p99 >= P99_MS) && !path.contains(WHOLE) {
             slow.push(path.as_str());
         }
     }
-    println!("{} of {} pages exceed p50 {P50_MS} ms or p99 {P99_MS} ms: {}", slow.len(), timed.len(), slow.join(" "));
+    let asked = timed.iter().filter(|(.., path, _)| !path.contains(WHOLE)).count();
+    println!("{} of {asked} pages exceed p50 {P50_MS} ms or p99 {P99_MS} ms {}", slow.len(), slow.join(" "));
     Ok(())
 }
 

@@ -63,8 +63,8 @@ struct Cli {
     #[arg(long, default_value_t = 10_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     events: usize,
 
-    /// Print PostgreSQL's time by statement in the last run over HTTP, and in the last of webhooks (pg_stat_statements). Counting
-    /// slows it down a little.
+    /// Print PostgreSQL's time by statement in the last run over HTTP, in the last of webhooks, and under the console's pages
+    /// (pg_stat_statements). Counting slows it down a little.
     #[arg(long)]
     statements: bool,
 }
@@ -153,7 +153,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         million::fill(&stage).await?;
     }
     if wanted(What::Console) {
-        console::measure(&stage).await?;
+        console::measure(&stage, statements).await?;
     }
     if wanted(What::Analytics) {
         analytics::measure(&stage, runs).await?;

@@ -86,7 +86,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
 
 /// A lane at a glance, as plain data.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct LaneRow {
+pub(super) struct LaneRow {
     lane: String,
     queued: i64,
     /// Since when the oldest queued task is due.
@@ -150,7 +150,7 @@ fn empty_in_ms(queued: i64, accepted: i64, runs: i64) -> Option<f64> {
 }
 
 /// All lanes.
-async fn lanes(context: &Context) -> db::Result<Vec<LaneRow>> {
+pub(super) async fn lanes(context: &Context) -> db::Result<Vec<LaneRow>> {
     let (now, lease, lanes) = (context.clock.now(), context.config.worker.lease, context.systems.lanes());
     let mut session = context.db.read().await?;
     let counts = tasks::count_unfinished(&mut session, &lanes).await?;
@@ -172,8 +172,8 @@ async fn lanes(context: &Context) -> db::Result<Vec<LaneRow>> {
 }
 
 /// The table of lanes, for a page that shows more than it. Such a page watches `queues`.
-pub(crate) async fn table(context: &Context, page: &Page) -> Result<Markup, Failure> {
-    let part = LanesPart { page, lanes: lanes(context).await? };
+pub(super) fn table(lanes: Vec<LaneRow>, page: &Page) -> Result<Markup, Failure> {
+    let part = LanesPart { page, lanes };
     Ok(Markup(part.render().map_err(Failure::Drawing)?))
 }
 

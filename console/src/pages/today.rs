@@ -55,9 +55,10 @@ pub(crate) async fn show(may: May<Look>, State(console): State<Arc<Console>>) ->
     if window == Window::Hour {
         page = page.watching("figures".to_owned());
     }
-    let found = Found::gather(context).await?;
-    let points = points(context, window).await?;
-    let lanes = queues::table(context, &page).await?;
+    // Each part asks for itself, and none waits for another.
+    let (found, points, lanes) =
+        tokio::try_join!(Found::gather(context), points(context, window), queues::lanes(context))?;
+    let lanes = queues::table(lanes, &page)?;
     html(&TodayPage {
         diagnosis: found.told(visit.words.language, visit.zone),
         window,

@@ -47,19 +47,20 @@ struct Row {
     example: String,
 }
 
-/// The causes of what was accepted in this window and failed or bounced, the most frequent first. Each slot is a range of
-/// `notifications_closed`, so what is read are the failures of the window.
+/// The causes of what was accepted in this window and failed or bounced, the most frequent first. The window is one range of
+/// `notifications_closed`, so what is read are its failures: with the slots alone PostgreSQL reads all that ever failed.
 pub async fn causes(session: &mut Session, window: Duration, now: Timestamp) -> Result<Vec<Cause>> {
     let slots = slots(window, now);
+    let (begin, end) = (slots.first().map_or(now, |slot| slot.0), slots.last().map_or(now, |slot| slot.1));
     let rows: Vec<_> = slots.iter().map(|(from, until)| json!({ "starts_at": from, "ends_at": until })).collect();
     let found = sql!(all Row, session,
         "select d.starts_at as slot, n.channel, n.provider, n.error_code, count(*) as count,
                 min(n.created_at) as first, max(n.created_at) as last, max(cast(n.id as text)) as example
          from rows($1 as analytics_days: starts_at, ends_at) d
          join notifications n on n.created_at >= d.starts_at and n.created_at < d.ends_at and n.closed_at is not null
-         where n.status in ('failed', 'bounced')
+         where n.status in ('failed', 'bounced') and n.created_at >= $2 and n.created_at < $3
          group by d.starts_at, n.channel, n.provider, n.error_code",
-        Rows::new(&rows)
+        Rows::new(&rows), begin, end
     )?;
     Ok(joined(found, &slots))
 }
