@@ -25,6 +25,9 @@ main() {
 against_servers() {
     local status=0
     local -a what=(--workspace ${1:+"$1"})
+    # Half as many again as there are processors: some stories wait, for servers that hang and leases that end.
+    local threads=$(($(nproc) * 3 / 2))
+    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$threads} NEXTEST_TEST_THREADS=${NEXTEST_TEST_THREADS:-$threads}
     shift
     ends servers
     if [ $# -eq 0 ]; then

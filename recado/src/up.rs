@@ -211,6 +211,9 @@ impl Installation {
         let url = &self.url;
         say(&format!("\nConsole  {url}/admin/"));
         say(&format!("API      {url}/api/v1/    health {url}/health    metrics {url}/metrics"));
+        if cfg!(debug_assertions) {
+            say("Build    not optimised, for a first look; production and benchmarks: cargo build --release");
+        }
     }
 }
 
