@@ -62,7 +62,7 @@ pub(crate) async fn measure(stage: &Stage, runs: usize, with_statements: bool) -
     report_ratios("webhooks for each mail", ratios);
     report("webhooks: our and the partner's CPU per 1,000", "ms", ours);
     report("webhooks: servers' CPU per 1,000", "ms", theirs);
-    measure_beside_one_that_hangs(stage, &counterpart).await
+    measure_beside_one(stage, &counterpart).await
 }
 
 /// A partner that only takes what comes, as the mail server does: it shares the processors with what is measured, so it verifies
@@ -164,14 +164,32 @@ async fn deliver(
     })
 }
 
-/// The time from the commit to the arrival, of all partners but the first; while that one answers, and while it hangs.
-async fn measure_beside_one_that_hangs(stage: &Stage, counterpart: &Counterpart) -> Result<(), Failure> {
+/// What the first of a hundred partners does while the others are looked at.
+const BESIDE: [(&str, Option<PartnerFault>); 3] = [
+    ("all of 100 partners answer", None),
+    ("one of 100 partners hangs", Some(PartnerFault::Hang)),
+    (
+        "one of 100 partners takes 100 ms and has a backlog",
+        Some(PartnerFault::Slow { delay: Duration::from_millis(100) }),
+    ),
+];
+
+/// What waits for the slow one when the worker starts.
+const BACKLOG: usize = 1_000;
+
+/// The time from the commit to the arrival, of all partners but the first.
+async fn measure_beside_one(stage: &Stage, counterpart: &Counterpart) -> Result<(), Failure> {
     let partner = &counterpart.partner;
     let endpoints = counterpart.endpoints(stage, PARTNERS).await?;
-    for what in ["all of 100 partners answer", "one of 100 partners hangs"] {
+    for (what, fault) in BESIDE {
         partner.clear();
-        if what.starts_with("one") {
-            partner.misbehave_for(&path(0), PartnerFault::Hang);
+        let is_slow = matches!(fault, Some(PartnerFault::Slow { .. }));
+        if let Some(fault) = fault {
+            partner.misbehave_for(&path(0), fault);
+        }
+        if is_slow {
+            let now = stage.context.clock.now();
+            send(stage, (0..BACKLOG).map(|number| webhook(&endpoints[0], number, now)).collect()).await?;
         }
         let times = times_of_others(stage, partner, &endpoints).await?;
         let at = |part: usize| times[(times.len() - 1) * part / 100];

@@ -51,7 +51,7 @@ def sign(request, number):
     body = request.body or b""
     body = body.encode() if isinstance(body, str) else body
     if isinstance(body, bytes):
-        request.headers["X-Partner-ID"] = "findyourwork"
+        request.headers["X-Partner-ID"] = "sender"
         request.headers[HEADERS[number % len(HEADERS)]] = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
 
 def send(self, request, **options):
@@ -158,7 +158,7 @@ async fn deliver_the_sample(app: &App) -> String {
 }
 
 /// Two partners with webhooks, one that was told of something and sold something for it; an appointment; a partner of the
-/// registry. Returns the integrations of the last, and the secret of the first.
+/// registry. Returns the integrations of the last, and the secret of one that only sends.
 async fn know_partners(app: &App) -> (Vec<Value>, String) {
     let post = async |path: &str, body: Value| {
         let answer = app.send(app.request(Method::POST, path).bearer_auth(KEY).json(&body)).await;
@@ -190,6 +190,10 @@ async fn know_partners(app: &App) -> (Vec<Value>, String) {
         let integration = post(&format!("/api/v1/partners/{id}/integraciones"), body).await;
         integrations.push(integration["integracion"]["id"].clone());
     }
+    // The secrets of the others are changed in the run.
+    let sender =
+        json!({"partner_name": "sender", "webhook_url": url, "events": ["event.updated"], "shared_secret": &secret});
+    post("/partners/register", sender).await;
     (integrations, secret)
 }
 
@@ -243,7 +247,7 @@ async fn hints(app: &App, document: &Value, task: &str, integrations: &[Value]) 
         let ids = match parameter {
             "task_id" => vec![json!(task)],
             "ref" => vec![json!("findyourwork"), json!("other")],
-            "reference" => vec![json!("findyourwork")],
+            "reference" => vec![json!("sender")],
             "lead_id" => vec![json!("7")],
             "id" if collection == "/api/v1/partners/" => ids_of(app, "/api/v1/partners", parameter).await,
             "id" if collection == "/api/v1/partners/integraciones/" => integrations.to_vec(),

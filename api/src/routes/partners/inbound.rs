@@ -47,7 +47,7 @@ const PARTNER_HEADER: &str = "x-partner-id";
 const LONGEST_TYPE: usize = 100;
 
 /// Takes a webhook in. `X-Partner-ID` says whose it is.
-#[utoipa::path(post, path = "/", tag = "partner-webhooks", security(()), request_body = Object, responses(
+#[utoipa::path(post, path = "/", tag = "partner-webhooks", security(()), request_body = WebhookWrite, responses(
     (status = 200, description = "It is kept, now or before", body = Acknowledgement),
     (status = 401, description = "The signature is missing or wrong, or no partner is named"),
     (status = 403, description = "The partner is not active")))]
@@ -57,7 +57,7 @@ async fn receive(State(api): State<Arc<Api>>, body: RawBody) -> Result<axum::Jso
 
 /// Takes a webhook in. The reference is the partner's slug or `partner_id`, or our own slug; then `X-Partner-ID` says whose it
 /// is.
-#[utoipa::path(post, path = "/{reference}", tag = "partner-webhooks", security(()), request_body = Object,
+#[utoipa::path(post, path = "/{reference}", tag = "partner-webhooks", security(()), request_body = WebhookWrite,
     params(("reference" = String, Path, description = "Slug or `partner_id`; or our own slug")), responses(
     (status = 200, description = "It is kept, now or before", body = Acknowledgement),
     (status = 401, description = "The signature is missing or wrong, or no partner is named"),
@@ -223,6 +223,25 @@ async fn list_inbound(
     let mut session = api.context.db.read().await?;
     let (found, count) = inbound::list(&mut session, &query.into(), paging.limit(), paging.offset()).await?;
     Ok(axum::Json(paging.page(found.into_iter().map(InboundView::from).collect(), count)?))
+}
+
+/// A webhook of a partner. Its bytes are verified before it is read; fields that are not named here are kept too.
+#[derive(ToSchema)]
+#[schema(as = PartnerWebhook)]
+#[expect(dead_code, reason = "it describes what `event_type` and the itinerary read")]
+struct WebhookWrite {
+    /// The type of the event. `service.…` and `provider.…` take effect, others are kept.
+    #[schema(min_length = 1, max_length = 100, examples("service.booked_for_event"))]
+    event_type: String,
+    /// When it happened. It is looked at where the partner has a tolerance.
+    #[schema(examples("2026-01-19T16:00:00Z"))]
+    timestamp: Option<Value>,
+    /// Who sends it.
+    #[schema(examples("findyourwork"))]
+    source: Option<Value>,
+    /// What happened.
+    #[schema(examples(json!({"external_event_id": "RES-2026-001", "service_name": "DJ Profesional", "price": 250.0})))]
+    data: Option<Value>,
 }
 
 /// The answer to a partner.
