@@ -106,11 +106,11 @@ story!(a_text_is_sent_to_oneself, async |app: &App| {
     assert!(format!("{:?}", mails[0]).contains("Ana María"), "{:?}", mails[0]);
     assert_eq!(app.acts("template").await, ["create", "test"]);
 
-    change(app, &id, json!({"body": "Hola, {{Nombre}}: orden {{Orden}}."})).await;
+    change(app, &id, json!({"body": "Hola, {{Nombre}}: orden {{Kilometraje}}."})).await;
     for (arguments, status, word) in [
-        (&["--to", "ana@example.com"][..], 1, "--set 'Orden=…'"),
-        (&["--to", "no-address", "--set", "Orden=7"], 1, "the address is wrong"),
-        (&["--customer", "customer-001", "--set", "Orden=7"], 1, "--to"),
+        (&["--to", "ana@example.com"][..], 1, "--set 'Kilometraje=…'"),
+        (&["--to", "no-address", "--set", "Kilometraje=7"], 1, "the address is wrong"),
+        (&["--customer", "customer-001", "--set", "Kilometraje=7"], 1, "--to"),
         (&[], 2, "--to"),
         (&["--to", "ana@example.com", "--set", "Orden"], 2, "VARIABLE=VALUE"),
     ] {

@@ -53,7 +53,7 @@ story!(a_person_is_made_and_sets_a_password, KEYED, async |app: &App| {
     assert_eq!((&listed.json()["count"], &listed.json()["results"][0]), (&json!(1), &by_name));
 
     let log = app.audited("user").await;
-    assert_eq!((log.len(), log[0].action.as_str(), log[0].subject.as_str()), (1, "create", "ana@example.com"));
+    assert_eq!((log[0].action.as_str(), log[0].subject.as_str()), ("create", "ana@example.com"));
     assert!(log[0].actor.starts_with("env:") && !log[0].request_id.is_empty(), "{log:?}");
     assert!(!format!("{log:?}").contains(page.split('/').nth(3).expect("the token")), "no entry holds a link");
 });
@@ -85,7 +85,7 @@ story!(a_person_is_made_once, KEYED, async |app: &App| {
         app.send(request.json(&body)).await
     };
     make("ana").await.must_be(201);
-    assert_eq!(make("ana").await.must_be(409)["code"], "link-shown-once");
+    assert_eq!(make("ana").await.must_be(409)["code"], "link_shown_once");
     make("luis").await.must_be(422);
     assert_eq!(get(app, USERS).await.must_be(200)["count"], 1);
 });
@@ -107,7 +107,7 @@ story!(a_person_is_let_out_and_in_again, KEYED, async |app: &App| {
     assert_eq!(ana.get("/admin/tasks/").await.status, 303, "her session has ended");
     assert_eq!(ana.get(&second).await.status, 404, "and so has her link");
     assert!(!ana.log_in("ana", PASSWORD).await);
-    assert_eq!(act("reset").await.must_be(409)["code"], "user-disabled");
+    assert_eq!(act("reset").await.must_be(409)["code"], "user_disabled");
     act("disable").await.must_be(200);
     assert_eq!(act("enable").await.must_be(200)["disabled_at"], Value::Null);
     assert!(ana.log_in("ana", PASSWORD).await);
@@ -121,7 +121,7 @@ story!(a_person_is_let_out_and_in_again, KEYED, async |app: &App| {
 story!(the_last_administrator_is_kept, KEYED, async |app: &App| {
     app.person("boss", "admin").await;
     let boss = format!("{USERS}boss/");
-    assert_eq!(post(app, &format!("{boss}disable/"), json!({})).await.must_be(409)["code"], "last-admin");
+    assert_eq!(post(app, &format!("{boss}disable/"), json!({})).await.must_be(409)["code"], "last_admin");
     let demoted = post(app, &format!("{boss}roles/"), json!({"roles": ["viewer"]})).await.must_be(409);
     assert!(demoted["detail"].as_str().is_some_and(|detail| detail.contains("boss")), "{demoted}");
     app.person("second", "admin").await;
