@@ -1,30 +1,39 @@
 //! The one binary: `recado up` runs everything, and the rest are the operator's commands.
 
 mod api_keys;
+mod audit;
 mod bulk;
 #[cfg(feature = "sandbox")]
 mod conversation_sample;
+mod customers;
 mod database;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod doctor;
+mod failures;
 mod health;
 mod ledger;
+mod matrix;
+mod messages;
 mod operators;
 mod output;
 #[cfg(feature = "sandbox")]
 mod partner_sample;
 mod partners;
 mod provider_settings;
+mod providers;
 mod queues;
 #[cfg(feature = "sandbox")]
 mod sample;
 mod schedules;
+mod search;
 mod settings;
 #[cfg(feature = "sandbox")]
 mod stand_ins;
+mod suppressions;
 mod table;
 mod tasks;
+mod templates;
 #[cfg(feature = "sandbox")]
 mod temporary_folder;
 mod times;
@@ -33,6 +42,7 @@ mod users;
 mod vapid;
 mod webhooks;
 mod whatsapp;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -47,8 +57,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXAMPLES: &str = "\
 Examples:
   recado up                          everything in one process, nothing to configure
+  recado doctor                      what is wrong, and what to do about it
+  recado messages show ID            why María did not get her message, and what happens next
   recado tasks list --state dead     what went wrong
-  recado tasks show ID               why María did not get her message
   recado tasks retry --all-dead      try it again
   recado config example > .env       every setting, with its default and meaning
 
@@ -115,6 +126,34 @@ enum Command {
     /// Do nothing: the static files are part of the program
     #[command(name = "collectstatic", hide = true)]
     CollectStatic(database::CollectStatic),
+    /// Find customers, vehicles, messages, tasks, partners and whatever has an id; status 0 when something was found
+    #[command(
+        after_help = "Examples:\n  recado search mendoza\n  recado search '099 123 4567'\n  recado search RES-ABC123\n  recado search 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a"
+    )]
+    Search(search::Search),
+    /// Look at messages and at the story of each, cancel one, send one again
+    #[command(subcommand)]
+    Messages(messages::Command),
+    /// Look at customers, say whether one can be reached now, forget one
+    #[command(subcommand)]
+    Customers(customers::Command),
+    /// Look at templates, compare and restore their versions, send one to yourself
+    #[command(subcommand)]
+    Templates(templates::Command),
+    /// Show on which channels each phase speaks, and in which words
+    #[command(
+        after_help = "Examples:\n  recado matrix\n  recado matrix mantenimiento-preventivo --target clients\n  recado matrix mantenimiento-preventivo --workshop taller-1"
+    )]
+    Matrix(matrix::Matrix),
+    /// Look at addresses to which nothing is sent, suppress one, lift it
+    #[command(subcommand)]
+    Suppressions(suppressions::Command),
+    /// Say why messages did not arrive, by cause, and what to do about each
+    #[command(after_help = "Examples:\n  recado failures\n  recado failures --hours 168 --lang es")]
+    Failures(failures::Failures),
+    /// List provider accounts; have a worker try one
+    #[command(subcommand)]
+    Providers(providers::Command),
     /// Look at tasks, retry them, cancel them
     #[command(subcommand)]
     Tasks(tasks::Command),
@@ -129,6 +168,9 @@ enum Command {
         #[command(subcommand)]
         command: Option<queues::Command>,
     },
+    /// List workers with what each runs; ask one to take nothing more
+    #[command(subcommand)]
+    Workers(workers::Command),
     /// Say what is wrong, since when, whom it hits and what to do; status 0 when nothing is
     #[command(
         after_help = "Examples:\n  recado doctor\n  recado doctor --lang es\n  recado --json doctor | jq .summary"
@@ -173,6 +215,11 @@ enum Command {
     /// Make, list, reset and disable people who use the console
     #[command(subcommand)]
     User(users::Command),
+    /// Say who changed what, when and from where, the newest first
+    #[command(
+        after_help = "Examples:\n  recado audit --since 24h\n  recado audit --kind template --subject 0199c2a4-7f3e-7c10-9d1a-0c8f4e1f2b3a\n  recado audit --action reveal --actor ana@example.com"
+    )]
+    Audit(audit::Audit),
     /// Generate a pair of keys for Web Push
     #[command(after_help = "Example:\n  recado vapid-keys >> .env")]
     VapidKeys,
@@ -222,9 +269,18 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::Migrate => database::migrate().await,
         Command::SeedInitialData(options) => database::seed(options, json).await,
         Command::CollectStatic(_) => database::collect_static(),
+        Command::Search(options) => search::run(options, json).await,
+        Command::Messages(command) => messages::run(command, json).await,
+        Command::Customers(command) => customers::run(command, json).await,
+        Command::Templates(command) => templates::run(command, json).await,
+        Command::Matrix(options) => matrix::run(options, json).await,
+        Command::Suppressions(command) => suppressions::run(command, json).await,
+        Command::Failures(options) => failures::run(options, json).await,
+        Command::Providers(command) => providers::run(command, json).await,
         Command::Tasks(command) => tasks::run(command, json).await,
         Command::Bulk(command) => bulk::run(command, json).await,
         Command::Queues { command } => queues::run(command, json).await,
+        Command::Workers(command) => workers::run(command, json).await,
         Command::Doctor(options) => doctor::run(options, json).await,
         Command::Partners(command) => partners::run(command, json).await,
         Command::MigrateOperators(options) => operators::migrate(options, json).await,
@@ -235,6 +291,7 @@ async fn run(command: Command, json: bool) -> Outcome {
         Command::Schedules(command) => schedules::run(command, json).await,
         Command::ApiKey(command) => api_keys::run(command, json).await,
         Command::User(command) => users::run(command, json).await,
+        Command::Audit(options) => audit::run(options, json).await,
         Command::VapidKeys => vapid::run(json),
         Command::Health(options) => health::run(options).await,
         Command::Config { command } => settings::run(command.as_ref(), json),

@@ -29,6 +29,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), serde_json::Error
     Ok(())
 }
 
+/// A text of others without the control characters that a terminal would obey; its lines stay.
+pub(crate) fn printable(text: &str) -> String {
+    text.replace(|character: char| character.is_control() && character != '\n', " ")
+}
+
 /// `1 task`, `2 tasks`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };

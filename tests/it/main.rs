@@ -127,6 +127,18 @@ mod console {
     mod workshops;
 }
 
+/// What operators look at and do over the API and from the command line, as in the console.
+mod operations {
+    mod audit;
+    mod customers;
+    mod messages;
+    mod providers;
+    mod suppressions;
+    mod templates;
+    mod users;
+    mod workers;
+}
+
 /// Tasks, schedules, workers, and the programs in which they run.
 mod queue {
     mod bulk;

@@ -19,6 +19,7 @@ use axum::http::request::Parts;
 use recado_kernel::api_keys::{self, Scope};
 use recado_kernel::audit::{Actor, ActorKind};
 use recado_kernel::config::Access;
+use recado_kernel::users;
 use recado_notifications::browser_tokens::BrowserToken;
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
@@ -92,6 +93,13 @@ impl<S: Proves> FromRequestParts<Arc<Api>> for May<S> {
             true => Caller::anonymous(),
             false => api.keys.caller(parts, &api.guesses).await?,
         };
+        Self::of(caller, api, parts)
+    }
+}
+
+impl<S: Proves> May<S> {
+    /// A caller who is known, if the caller may.
+    fn of(caller: Caller, api: &Api, parts: &Parts) -> Result<Self, Problem> {
         observe::acts(&caller.label);
         api.limits.admit(caller.known(), parts)?;
         if !caller.may(S::SCOPE) {
@@ -102,16 +110,33 @@ impl<S: Proves> FromRequestParts<Arc<Api>> for May<S> {
 }
 
 /// Proof that the caller has a key with all scopes, also where the API is open to others.
-pub(crate) struct KeyHolder;
+pub(crate) struct KeyHolder(May<Admin>);
 
 impl FromRequestParts<Arc<Api>> for KeyHolder {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let caller = api.keys.caller(parts, &api.guesses).await?;
-        observe::acts(&caller.label);
-        api.limits.admit(caller.known(), parts)?;
-        if caller.may(Scope::Admin) { Ok(Self) } else { Err(Problem::Forbidden { scope: Scope::Admin }) }
+        May::of(caller, api, parts).map(Self)
+    }
+}
+
+/// Proof that the caller may say who logs in to the console: with a key of all scopes, or on this machine as long as its console asks
+/// for no login either.
+///
+/// An API that was opened on purpose lets others do everything but this: they could log in under the name of another.
+pub(crate) struct Doorkeeper(pub(crate) May<Admin>);
+
+impl FromRequestParts<Arc<Api>> for Doorkeeper {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let is_open =
+            openness::is_of_this_machine(api, parts).await? && !users::any(&mut api.context.db.read().await?).await?;
+        if is_open {
+            return May::<Admin>::from_request_parts(parts, api).await.map(Self);
+        }
+        KeyHolder::from_request_parts(parts, api).await.map(|KeyHolder(may)| Self(may))
     }
 }
 

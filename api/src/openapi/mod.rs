@@ -47,6 +47,8 @@ use crate::envelope::Envelope;
         (name = "workshops", description = "Workshops with settings of their own."),
         (name = "provider-accounts", description = "Further SMTP servers and Evolution instances, which take over from each other."),
         (name = "api-keys", description = "Who may call, and what for."),
+        (name = "users", description = "Who logs in to the console, and what each may do there."),
+        (name = "audit", description = "Who changed what: every write by a person, a key, a command or a schedule."),
         (name = "analytics", description = "How much was sent, and how well that went."),
         (name = "sync", description = "For services of the same house: what they know about customers and vehicles."),
         (name = "health", description = "Whether it works, for load balancers, for Prometheus and for people."),

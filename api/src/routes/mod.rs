@@ -20,8 +20,8 @@ use self::notifications::{
     reminders, suppressions, sync, template_versions, templates, unsubscribe, vehicles, workshops,
 };
 use self::operations::{
-    api_keys, bulk, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema, search,
-    tasks, workers,
+    api_keys, audit, bulk, diagnosis, docs, failures, health, ledger, metrics, queues, samples, schedules, schema,
+    search, tasks, users, workers,
 };
 use self::partners::{inbound, integrations, outbound, registrations, registry, rejected};
 use crate::openapi;
@@ -104,6 +104,8 @@ pub(crate) fn all() -> (Router<Arc<Api>>, OpenApi) {
         .nest("/api/v1/operations/queues", queues::routes())
         .nest("/api/v1/operations/workers", workers::routes())
         .nest("/api/v1/operations/schedules", schedules::routes())
+        .nest("/api/v1/operations/users", users::routes())
+        .nest("/api/v1/operations/audit", audit::routes())
         // Services of the same house, with X-Internal-Secret
         .nest("/api/internal/v1/customers", sync::customers())
         .nest("/api/internal/v1/vehicles", sync::vehicles())

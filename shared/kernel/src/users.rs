@@ -9,6 +9,7 @@ use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::api_keys::digest;
 use crate::audit::{self, Act, Actor};
@@ -21,8 +22,9 @@ use crate::{sql, word_enum};
 pub const LINK_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a person may do. She may have several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
 #[strum(serialize_all = "snake_case", const_into_str)]
+#[schema(as = UserRole, rename_all = "snake_case")]
 pub enum Role {
     /// Look. Addresses of people are masked.
     Viewer,

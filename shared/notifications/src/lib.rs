@@ -34,6 +34,7 @@ pub mod reveal;
 pub mod searches;
 pub mod seed;
 pub mod sent_variables;
+pub mod story;
 pub mod suppressions;
 pub mod system;
 pub mod targets;

@@ -98,6 +98,9 @@ async fn every_operation_keeps_to_the_document(pair: Pair) {
     ];
     let task = deliver_the_sample(&app).await;
     let (integrations, secret) = know_partners(&app).await;
+    let ana = json!({"name": "ana@example.com", "roles": ["operator"]});
+    let request = app.request(Method::POST, "/api/v1/operations/users/").bearer_auth(KEY).json(&ana);
+    app.send(request).await.must_be(201);
     let idle = app.context.db.write().await.expect("a session");
     start_idle_worker(idle, app.context.clock.now()).await;
 

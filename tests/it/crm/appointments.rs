@@ -59,6 +59,54 @@ story!(an_appointment_that_took_place_becomes_a_presence, [SECRET_KEY], async |a
     assert!(!attempts.text.contains(COMMERCIAL_TOKEN), "the token is shown nowhere: {}", attempts.text);
 });
 
+// What became of each, the one that was told of last first.
+story!(appointments_are_listed_with_their_presence, [SECRET_KEY], async |app: &App| {
+    let list = async |query: &str| app.get(&format!("/api/v1/crm/appointments/{query}")).await;
+    for (id, estado) in [("1", "Confirmada"), ("2", "Realizada"), ("3", "Pendiente")] {
+        app.post(&status_url(id), &appointment(estado)).await.must_be(202);
+        app.clock.advance(seconds(60));
+    }
+    app.drain().await;
+    let ids = |page: &Value| -> Vec<String> {
+        let found = page["results"].as_array().expect("appointments").iter();
+        found.map(|one| one["id"].as_str().expect("an id").to_owned()).collect()
+    };
+    let page = list("?page_size=2").await.must_be(200);
+    assert_eq!(ids(&page), ["3", "2"]);
+    let realized = &page["results"][1];
+    assert!(realized["realized_at"].is_string() && realized["delivery_id"].is_string(), "{realized}");
+    assert_eq!((&realized["estado"], &realized["celular"]), (&json!("Realizada"), &json!("999888777")));
+    let next = page["next_before"].as_str().expect("there is one more");
+    let rest = list(&format!("?page_size=2&before={next}")).await.must_be(200);
+    assert_eq!((ids(&rest), &rest["next_before"]), (vec!["1".to_owned()], &Value::Null));
+    assert_eq!(ids(&list("?id=2").await.must_be(200)), ["2"]);
+    assert!(list("?page_size=0").await.must_be(400).to_string().contains("page_size"));
+    assert!(list("?before=ayer").await.must_be(400).to_string().contains("before"));
+});
+
+// Who may look sees who came, and not how they are reached.
+story!(
+    the_list_masks_how_people_are_reached,
+    [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", "a-key-of-the-environment"), SECRET_KEY],
+    async |app: &App| {
+        let post = async |path: &str, body: &Value| {
+            app.send(app.request(reqwest::Method::POST, path).bearer_auth("a-key-of-the-environment").json(body)).await
+        };
+        post(&status_url("1"), &appointment("Pendiente")).await.must_be(202);
+        let made = post("/api/v1/notifications/api-keys/", &json!({"name": "panel", "scopes": ["read"]})).await;
+        let made = made.must_be(201);
+        let reader = made["key"].as_str().expect("a key");
+        let request = app.request(reqwest::Method::GET, "/api/v1/crm/appointments/").bearer_auth(reader);
+        let masked = app.send(request).await.must_be(200);
+        assert_eq!(
+            (&masked["results"][0]["nombre"], &masked["results"][0]["email"]),
+            (&json!("Juan Pérez"), &Value::Null)
+        );
+        assert!(!masked.to_string().contains("999888777"), "{masked}");
+        app.get("/api/v1/crm/appointments/").await.must_be(401);
+    }
+);
+
 // S004-6: three triggers, one presence, whichever comes first.
 story!(whatever_comes_later_sends_no_second_presence, [SECRET_KEY], async |app: &App| {
     for estado in ["Realizada", "Realizada", "Reprogramada", "Realizada", "Cancelada"] {

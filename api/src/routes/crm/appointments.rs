@@ -1,31 +1,56 @@
-//! Where a CRM tells of its appointments and leads (S004-6). One that took place becomes a presence, once.
+//! Where a CRM tells of its appointments and leads (S004-6), and the list of them. One that took place becomes a presence, once.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use recado_crm::appointments::{self, ATTENDED, Appointment, Lead, Status};
+use recado_crm::appointments::{self, ATTENDED, Appointment, Lead, Listed, Status};
 use recado_crm::{commercial, mapping, moments};
+use recado_kernel::addresses::{mask_email, mask_phone};
+use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use crate::auth::{Dispatch, May};
+use crate::auth::{Dispatch, May, Read};
 use crate::extract::body::Json;
 use crate::extract::fields::{Field, choice};
 use crate::extract::path::Segment;
+use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {
-    Routes::new().routes(routes!(tell))
+    Routes::new().routes(routes!(list_appointments)).routes(routes!(tell))
 }
 
 pub(crate) fn leads() -> Routes {
     Routes::new().routes(routes!(classify))
+}
+
+/// Appointments, those that were told of last first: whether each became a presence, and the webhook that told of it.
+///
+/// Telephone and mail address are masked unless the key has the scope `contacts` or `admin`.
+#[utoipa::path(get, path = "/", tag = "crm", params(AppointmentQuery),
+    responses((status = 200, description = "The appointments", body = AppointmentsView)))]
+async fn list_appointments(
+    May { caller, .. }: May<Read>,
+    State(api): State<Arc<Api>>,
+    Query(asked): Query<AppointmentQuery>,
+) -> Result<axum::Json<AppointmentsView>, Problem> {
+    let mut session = api.context.db.read().await?;
+    let mut found =
+        appointments::latest(&mut session, asked.id.as_deref(), asked.before, asked.page_size.saturating_add(1))
+            .await?;
+    let size = usize::try_from(asked.page_size).unwrap_or(usize::MAX);
+    let has_more = found.len() > size;
+    found.truncate(size);
+    let next_before = found.last().map(|(_, updated_at)| *updated_at).filter(|_| has_more);
+    let results = found.into_iter().map(|listed| AppointmentView::of(listed, caller.sees_contacts())).collect();
+    Ok(axum::Json(AppointmentsView { next_before, results }))
 }
 
 /// Tells of an appointment, as often as somebody saves it. The first time that it is `Realizada`, its presence is sent to the
@@ -222,6 +247,97 @@ struct Kept {
     id_presencia_crm: String,
     /// The webhook that this call caused; null: none, because it did not become `Realizada` now or sending is off.
     delivery_id: Option<Id>,
+}
+
+request! {
+    /// Which appointments to list.
+    #[derive(Debug, IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct AppointmentQuery {
+        /// Only the one with this id of the CRM.
+        id: Option<String>,
+        /// Only those that were told of before this time (RFC 3339); `next_before` has it.
+        before: Option<Timestamp>,
+        /// How many, at most 100.
+        #[param(value_type = Option<i64>, minimum = 1, maximum = 100, default = 20)]
+        page_size: i64 = 20,
+    }
+
+    fn errors(&self) -> Vec<(&'static str, String)> {
+        let is_wrong = !(1..=MOST_LISTED).contains(&self.page_size);
+        let error = || ("page_size", format!("Asegúrese de que este valor esté entre 1 y {MOST_LISTED}."));
+        is_wrong.then(error).into_iter().collect()
+    }
+}
+
+/// The most appointments in one answer.
+const MOST_LISTED: i64 = 100;
+
+/// Appointments, and where the list goes on.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Appointments)]
+struct AppointmentsView {
+    /// `before` of the next answer; null when there are no more.
+    next_before: Option<Timestamp>,
+    /// Those that were told of last first.
+    results: Vec<AppointmentView>,
+}
+
+/// An appointment, as the CRM told of it last.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Appointment)]
+struct AppointmentView {
+    /// The CRM's id.
+    #[schema(examples("123"))]
+    id: String,
+    /// The CRM's id of the lead.
+    #[schema(examples("7"))]
+    lead_id: Option<String>,
+    /// Where it stands.
+    estado: Status,
+    /// Full name of the person.
+    #[schema(examples("Juan Pérez"))]
+    nombre: String,
+    /// Their telephone.
+    #[schema(examples("*****8777"))]
+    celular: String,
+    /// Their mail address.
+    email: Option<String>,
+    /// When it begins.
+    fecha_hora: Timestamp,
+    /// Where.
+    #[schema(examples("Sala de ventas"))]
+    lugar: Option<String>,
+    /// When it became a presence; null: it did not.
+    realized_at: Option<Timestamp>,
+    /// The webhook that told the commercial application of it.
+    delivery_id: Option<Id>,
+    /// When it was last told of.
+    updated_at: Timestamp,
+}
+
+impl AppointmentView {
+    fn of((listed, updated_at): (Listed, Timestamp), shows_contacts: bool) -> Self {
+        let Listed {
+            appointment: Appointment { id, lead_id, status, lead, starts_at, place },
+            realized_at,
+            delivery_id,
+        } = listed;
+        let shown = |text: String, mask: fn(&str) -> String| if shows_contacts { text } else { mask(&text) };
+        Self {
+            id,
+            lead_id,
+            estado: status,
+            nombre: lead.nombre,
+            celular: shown(lead.celular, mask_phone),
+            email: lead.email.map(|email| shown(email, mask_email)),
+            fecha_hora: starts_at,
+            lugar: place,
+            realized_at,
+            delivery_id,
+            updated_at,
+        }
+    }
 }
 
 impl Field for Status {

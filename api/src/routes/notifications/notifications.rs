@@ -13,14 +13,15 @@ use recado_notifications::cancellation::{self, Cancellation};
 use recado_notifications::channels::{self, Channel};
 use recado_notifications::dispatch::{Receipt, Rejection};
 use recado_notifications::journal::{self, Line};
-use recado_notifications::next::{Around, Next};
+use recado_notifications::next::Next;
 use recado_notifications::notifications::attempts::{self, Attempt};
 use recado_notifications::notifications::records::{self, NotificationFilter, Record};
-use recado_notifications::notifications::{self, Notification, Status};
+use recado_notifications::notifications::{Notification, Status};
 use recado_notifications::resend::{self, ResendError};
+use recado_notifications::story::Story;
 use recado_notifications::targets::Target;
 use recado_notifications::timeline::{Timeline, TimelineEntry};
-use recado_notifications::why::{self, Why};
+use recado_notifications::why::Why;
 use recado_queue::context::Context;
 use serde::Serialize;
 use serde_json::json;
@@ -400,31 +401,21 @@ struct EventStory {
 
 impl NotificationDetail {
     async fn find(api: &Api, id: Id, caller: &Caller, language: Language) -> db::Result<Option<Self>> {
-        let context = &api.context;
-        let mut session = context.db.read().await?;
-        let mut messages = notifications::chain_of(&mut session, id).await?;
-        let Some(position) = messages.iter().position(|message| message.id == id) else { return Ok(None) };
-        let task_id = messages[position].task_id;
-        let attempts = attempts::of_task(&mut session, task_id).await?;
-        let mut journal = journal::of_task(&mut session, task_id).await?;
-        journal.extend(records::skipped(&mut session, &[task_id]).await?);
-        let around = Around::gather(context, &mut session, &[task_id]).await?;
-        let next = around.next(&messages, &attempts, &journal);
-        let chain: Vec<Record> = messages.iter().map(Record::from).collect();
-        let catalogue = api.notifications.catalogue.current(&mut session).await?;
-        let reasons = why::of_chain(&mut session, &catalogue, &chain, &journal).await?;
+        let mut session = api.context.db.read().await?;
+        let Some(mut story) = Story::of(&api.notifications, &mut session, id).await? else { return Ok(None) };
         drop(session);
-        let timeline = tell(&chain, &attempts, &journal, context, (caller, language));
-        let Notification { subject, body, is_html, .. } = messages.swap_remove(position);
+        let Some(position) = story.messages.iter().position(|message| message.id == id) else { return Ok(None) };
+        let timeline = story.timeline(api.context.config.time_zone, language, caller.sees_contacts());
+        let Notification { subject, body, is_html, .. } = story.messages.swap_remove(position);
         Ok(Some(Self {
-            notification: NotificationView::of(chain[position].clone(), caller.sees_contacts()),
+            notification: NotificationView::of(story.chain[position].clone(), caller.sees_contacts()),
             subject,
             body_preview: body.chars().take(PREVIEW_CHARS).collect(),
             is_html,
-            chain: chain.iter().map(Sibling::from).collect(),
+            chain: story.chain.iter().map(Sibling::from).collect(),
             timeline,
-            next: next.map(|next| NextView { text: next.sentence(language), next }),
-            channels: reasons.channels,
+            next: story.next.map(|next| NextView { text: next.sentence(language), next }),
+            channels: story.channels,
         }))
     }
 }
