@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, LOCATION, ORIGIN, REFERER, REFERRER_POLICY, SET_COOKIE,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use url::Url;
 
 use crate::auth::{Seen, Visit};
 use crate::failure::{Failed, Failure};
@@ -25,6 +26,7 @@ pub(crate) async fn pass(State(console): State<Arc<Console>>, mut request: Reque
     let (parts, body) = request.into_parts();
     let unknown = Visit::unknown(&parts, &console);
     let (is_partial, had_notice) = (parts.headers.contains_key("hx-request"), unknown.notice.is_some());
+    let stood = Stood::of(&parts.method, &parts.headers, is_partial);
     let public = console.context.config.public_url.as_deref();
     let response = match is_ours(&parts.method, &parts.headers, &unknown.visitor.host, public) {
         true => next.run(Request::from_parts(parts, body)).await,
@@ -32,7 +34,7 @@ pub(crate) async fn pass(State(console): State<Arc<Console>>, mut request: Reque
     };
     let visit = seen.get().cloned().unwrap_or_else(|| Arc::new(unknown));
     let mut response = match response.extensions().get::<Failed>() {
-        Some(Failed(failure)) => draw(&console, &visit, failure, is_partial),
+        Some(Failed(failure)) => draw(&console, &visit, failure, is_partial, &stood),
         None => response,
     };
     harden(response.headers_mut());
@@ -44,9 +46,31 @@ pub(crate) async fn pass(State(console): State<Arc<Console>>, mut request: Reque
     response
 }
 
-fn draw(console: &Console, visit: &Arc<Visit>, failure: &Failure, is_partial: bool) -> Response {
+/// On which page the person stood who asks, for after the login: a form and a part of a page are no page to go back to.
+enum Stood {
+    /// It is the page that is asked for.
+    Here,
+    On(Url),
+    Unknown,
+}
+
+impl Stood {
+    fn of(method: &Method, headers: &HeaderMap, is_partial: bool) -> Self {
+        if *method == Method::GET && !is_partial {
+            return Self::Here;
+        }
+        let referer = headers.get(REFERER).and_then(|referer| referer.to_str().ok());
+        referer.and_then(|referer| Url::parse(referer).ok()).map_or(Self::Unknown, Self::On)
+    }
+}
+
+fn draw(console: &Console, visit: &Arc<Visit>, failure: &Failure, is_partial: bool, stood: &Stood) -> Response {
     if matches!(failure, Failure::Login) {
-        let there = page::login_url(&visit.path, &visit.query);
+        let there = match stood {
+            Stood::Here => page::login_url(&visit.path, &visit.query),
+            Stood::On(page) => page::login_url(page.path(), page.query().unwrap_or_default()),
+            Stood::Unknown => page::login_url("/admin/", ""),
+        };
         // A script follows a redirect without a word, so it is told where to go.
         let (status, header) = match is_partial {
             true => (StatusCode::UNAUTHORIZED, HeaderName::from_static("hx-redirect")),

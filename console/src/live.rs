@@ -2,7 +2,8 @@
 //!
 //! A page watches topics. While anybody watches, the sampler asks for each topic every 2 s, once for all viewers, and where the
 //! answer is another than before it is sent to those who watch, drawn in their language. So fifty viewers cost what one does.
-//! When the last one leaves, the sampler ends.
+//! With each round it looks whose session has ended, and their streams end before anything more is sent. When the last viewer
+//! leaves, the sampler ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +14,9 @@ use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 use futures::stream;
-use recado_kernel::db;
 use recado_kernel::errors::explain;
+use recado_kernel::ids::Id;
+use recado_kernel::{db, sessions};
 use recado_queue::context::Context;
 use serde_json::Value;
 use std::convert::Infallible;
@@ -60,6 +62,8 @@ pub(crate) struct Live {
 #[derive(Default)]
 struct Watched {
     topics: HashMap<String, Sampled>,
+    /// The sessions of those who watch, with the number of their streams. One that has ended is taken out.
+    sessions: HashMap<Id, usize>,
     is_sampling: bool,
 }
 
@@ -82,7 +86,7 @@ impl Live {
 
     /// The stream of a page. It begins with all that it watches, so that a page which was away has missed nothing.
     pub(crate) fn stream(self: &Arc<Self>, topics: Topics, wanted: Vec<String>, page: Page) -> Response {
-        let watching = Watching::begin(self, topics, wanted);
+        let watching = Watching::begin(self, topics, wanted, page.visit.session);
         let viewer = Viewer { rounds: self.rounds.subscribe(), watching, page, began: Instant::now() };
         let body = Body::from_stream(stream::unfold(viewer, async |mut viewer| {
             let said = viewer.next().await?;
@@ -102,6 +106,7 @@ impl Live {
         let mut wakes = self.rounds.subscribe();
         loop {
             let mut asked: Vec<(String, &'static Topic)> = Vec::new();
+            let seats: Vec<Id>;
             {
                 let mut watched = self.watched();
                 watched.topics.retain(|_, sampled| sampled.watchers > 0);
@@ -110,6 +115,10 @@ impl Live {
                     return;
                 }
                 asked.extend(watched.topics.iter().map(|(name, sampled)| (name.clone(), sampled.topic)));
+                seats = watched.sessions.keys().copied().collect();
+            }
+            if let Err(error) = self.see_who_is_out(&seats).await {
+                tracing::debug!("the console cannot see whose session has ended: {}", explain(&error));
             }
             for (name, topic) in asked {
                 let argument = name.split_once(':').map_or("", |(_, argument)| argument);
@@ -129,6 +138,22 @@ impl Live {
         }
     }
 
+    /// One statement for all viewers.
+    async fn see_who_is_out(&self, seats: &[Id]) -> db::Result<()> {
+        if seats.is_empty() {
+            return Ok(());
+        }
+        let now = self.context.clock.now();
+        let in_force = sessions::in_force(&mut self.context.db.read().await?, seats, now).await?;
+        let mut watched = self.watched();
+        for seat in seats {
+            if !in_force.contains(seat) {
+                watched.sessions.remove(seat);
+            }
+        }
+        Ok(())
+    }
+
     fn keep(&self, name: &str, value: Value) {
         if let Some(sampled) = self.watched().topics.get_mut(name)
             && sampled.value.as_deref() != Some(&value)
@@ -144,12 +169,17 @@ struct Watching {
     live: Arc<Live>,
     /// With the version that was sent last.
     topics: Vec<(String, u64)>,
+    /// `None`: of somebody who needs no login, or whom a proxy names.
+    session: Option<Id>,
 }
 
 impl Watching {
-    fn begin(live: &Arc<Live>, known: Topics, wanted: Vec<String>) -> Self {
+    fn begin(live: &Arc<Live>, known: Topics, wanted: Vec<String>, session: Option<Id>) -> Self {
         let mut topics = Vec::new();
         let mut watched = live.watched();
+        if let Some(session) = session {
+            *watched.sessions.entry(session).or_default() += 1;
+        }
         for name in wanted.into_iter().take(MOST_OF_ONE) {
             let kind = name.split(':').next().unwrap_or_default();
             let Some(topic) = known.iter().find(|topic| topic.name == kind) else { continue };
@@ -167,7 +197,11 @@ impl Watching {
         }
         drop(watched);
         live.rounds.send_modify(|round| *round += 1);
-        Self { live: live.clone(), topics }
+        Self { live: live.clone(), topics, session }
+    }
+
+    fn is_out(&self) -> bool {
+        self.session.is_some_and(|session| !self.live.watched().sessions.contains_key(&session))
     }
 
     /// What has changed since it was last asked.
@@ -195,6 +229,14 @@ impl Drop for Watching {
                 sampled.watchers -= 1;
             }
         }
+        if let Some(session) = self.session
+            && let Some(streams) = watched.sessions.get_mut(&session)
+        {
+            *streams -= 1;
+            if *streams == 0 {
+                watched.sessions.remove(&session);
+            }
+        }
     }
 }
 
@@ -211,6 +253,9 @@ impl Viewer {
     async fn next(&mut self) -> Option<Bytes> {
         let (stop, ends) = (self.watching.live.stop.clone(), self.began + LONGEST);
         loop {
+            if self.watching.is_out() {
+                return None;
+            }
             let parts: Vec<(String, String)> =
                 self.watching.news().iter().flat_map(|(topic, value)| (topic.draw)(value, &self.page)).collect();
             if !parts.is_empty() {

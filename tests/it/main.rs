@@ -101,6 +101,7 @@ mod conversations {
 mod console {
     mod access;
     mod browser;
+    mod browser_stories;
     mod codes;
     mod crm;
     mod customers;

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::api_keys::digest;
 use crate::clock::Timestamp;
 use crate::db::columns::bounded;
-use crate::db::{Result, Session};
+use crate::db::{Ids, Result, Session};
 use crate::ids::Id;
 use crate::sql;
 use crate::users::{COLUMNS, User, random_token};
@@ -97,6 +97,16 @@ impl Sitting {
 pub async fn touch(session: &mut Session, id: Id, now: Timestamp) -> Result<()> {
     sql!(run, session, "update sessions set seen_at = $2 where id = $1", id, now)?;
     Ok(())
+}
+
+/// Those of these sessions that are in force.
+pub async fn in_force(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<Vec<Id>> {
+    let found = sql!(all(Id,), session,
+        "select sessions.id from sessions join users on users.id = sessions.user_id
+         where sessions.id = any($1) and sessions.seen_at > $2 and sessions.created_at > $3 and users.disabled_at is null",
+        Ids(ids), now - IDLE, now - LONGEST
+    )?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
 /// The sessions of a person that are in force, newest first.

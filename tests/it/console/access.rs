@@ -15,6 +15,14 @@ story!(nobody_gets_in_without_a_login, async |app: &App| {
     let stranger = app.browser();
     let answer = stranger.get("/admin/tasks/?state=dead").await;
     assert_eq!((answer.status, answer.header("location")), (303, "/admin/login/?back=%2Fadmin%2Ftasks%3Fstate%3Ddead"));
+    // Of a form, and of a part of a page, the way back is the page on which it stood.
+    let stood = format!("{}/admin/tasks/?state=dead", app.url);
+    let form = stranger.request(Method::POST, "/admin/tasks/bulk/").header("sec-fetch-site", "same-origin");
+    let part = stranger.request(Method::GET, "/admin/tasks/count/").header("hx-request", "true");
+    for (request, header) in [(form, "location"), (part, "hx-redirect")] {
+        let answer = stranger.send(request.header("referer", &stood)).await;
+        assert_eq!(answer.header(header), "/admin/login/?back=%2Fadmin%2Ftasks%2F%3Fstate%3Ddead", "{}", answer.status);
+    }
     let login = stranger.page("/admin/login/?back=%2Fadmin%2Ftasks%2F").await;
     assert!(login.contains("autocomplete=\"current-password\"") && login.contains("autocomplete=\"username\""));
     let answer = stranger.get("/admin/login/?back=https://evil.example.com/").await;

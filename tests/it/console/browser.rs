@@ -1,7 +1,6 @@
 //! Every page of the console in a real browser: both languages, both themes, a desk and a phone.
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use recado_console::Sort;
@@ -15,13 +14,11 @@ use recado_queue::jobs::Ping;
 use recado_queue::tasks::TaskFilter;
 use recado_webhooks::signature::Secret;
 use secrecy::ExposeSecret;
-use serde_json::json;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use serde_json::{Value, json};
 
 use crate::harness::app::{App, SECRET_KEY, operator};
+use crate::harness::chromium;
 use crate::harness::pair::Pair;
-use crate::harness::program::{errors, words};
 use crate::harness::sample;
 
 /// What a partner signs with.
@@ -36,10 +33,33 @@ async fn every_page_is_sound_for_everyone() {
         App::start(Pair::Embedded, &[("ENVIRONMENT_NAME", "Pruebas"), ("ENVIRONMENT_COLOR", "amber"), SECRET_KEY])
             .await;
     app.leave_work();
-    fill(&app).await;
-    let mut looks = Vec::new();
-    for (language, theme) in [("es", "light"), ("es", "dark"), ("en", "light"), ("en", "dark")] {
-        looks.push(json!({"language": language, "theme": theme, "cookie": admin(&app, language, theme).await}));
+    let links = fill(&app).await;
+    let looks = [("es", "light"), ("es", "dark"), ("en", "light"), ("en", "dark")];
+    let mut wants = json!({
+        "links": links,
+        "axe": chromium::folder().join("axe.min.js.gz"),
+        "pictures": Path::new(env!("CARGO_TARGET_TMPDIR")).join("../console"),
+    });
+    if are_pictures_updated() {
+        wants["shown"] = json!(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pictures/console"));
+    }
+    let complaints = look_at_every_page(&app, &looks, wants).await;
+    assert!(complaints.is_empty(), "{complaints}");
+    app.finish().await;
+}
+
+/// `UPDATE_PICTURES=1` takes the pictures that documents show.
+#[expect(clippy::disallowed_methods, reason = "what a test run is for is no setting of the product")]
+fn are_pictures_updated() -> bool {
+    std::env::var_os("UPDATE_PICTURES").is_some_and(|value| !value.is_empty())
+}
+
+/// What is wrong with the pages for an administrator, in each of these languages and themes.
+pub(super) async fn look_at_every_page(app: &App, looks: &[(&str, &str)], wants: Value) -> String {
+    let mut task = wants;
+    let mut seen = Vec::new();
+    for (language, theme) in looks {
+        seen.push(json!({"language": language, "theme": theme, "cookie": admin(app, language, theme).await}));
     }
     let mut pages: Vec<&str> = recado_console::entries()
         .into_iter()
@@ -48,26 +68,22 @@ async fn every_page_is_sound_for_everyone() {
         .collect();
     // Those that only a link leads to come last, when the links are known.
     pages.sort_by_key(|path| path.contains('{'));
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/console");
-    let task = json!({
-        "url": app.url, "pages": pages, "looks": looks,
-        "axe": here.join("axe.min.js.gz"),
-        "pictures": Path::new(env!("CARGO_TARGET_TMPDIR")).join("../console"),
-    });
-    let complaints = look(&here.join("pages.py"), &task.to_string()).await;
-    assert!(complaints.is_empty(), "{complaints}");
-    app.finish().await;
+    task["url"] = json!(app.url);
+    task["now"] = json!(app.clock.now().to_utc().to_rfc3339());
+    task["pages"] = json!(pages);
+    task["looks"] = json!(seen);
+    chromium::run("pages.py", &task, LIMIT).await
 }
 
-/// Something to show on each page.
-async fn fill(app: &App) {
+/// Something to show on each page. Returns where the most telling is, of pages of which there are many.
+pub(super) async fn fill(app: &App) -> Value {
     app.know_carlos().await;
     app.sandbox.smtp.misbehave(recado_sandbox::SmtpFault::reject_data(554));
     app.sandbox.evolution.misbehave(recado_sandbox::EvolutionFault::NotOnWhatsapp);
     app.accepted(&sample::event()).await;
     app.drain().await;
     app.enqueue(&Ping {}).await;
-    fill_messages(app).await;
+    let message = fill_messages(app).await;
     let actor = Actor::command("ana");
     let selection =
         Selection::of(&TaskFilter { ids: vec![Id::new(app.clock.now())], ..TaskFilter::default() }, app.clock.now());
@@ -89,7 +105,7 @@ async fn fill(app: &App) {
     fill_partners(app).await;
     fill_whatsapp(app).await;
     fill_developers(app).await;
-    fill_texts(app).await;
+    let text = fill_texts(app).await;
     fill_people(app).await;
     // From now on nothing is taken from this queue.
     app.sql(
@@ -98,6 +114,11 @@ async fn fill(app: &App) {
     )
     .await;
     bulk::start(&app.context, Action::Retry, &selection, 20, &actor).await.expect("an operation");
+    json!({
+        "/admin/notifications/{id}": format!("/admin/notifications/{message}"),
+        "/admin/templates/{id}": text.trim_end_matches('/'),
+        "/admin/customers/{customer_id}": "/admin/customers/customer-001",
+    })
 }
 
 /// A cause that is retried, whose trial failed, and messages in the inbox.
@@ -116,7 +137,9 @@ async fn fill_developers(app: &App) {
 }
 
 /// A chain that waits for a receipt, one that leaves tomorrow, and one that reached no one on a channel.
-async fn fill_messages(app: &App) {
+///
+/// The message that waits for the receipt.
+async fn fill_messages(app: &App) -> Id {
     app.sandbox.evolution.behave();
     app.sql(
         "update phase_channel_configs set await_receipt = 'delivered', await_seconds = 600 where channel = 'whatsapp'",
@@ -124,12 +147,13 @@ async fn fill_messages(app: &App) {
     .await;
     app.subscribe("customer-001").await;
     app.accepted(&sample::event_with(json!({"event_type": "vehicle_ready", "send_at": "2026-01-21T14:30:00Z"}))).await;
-    app.accepted(&sample::event_with(json!({"context": {"placa": "PBA-0042"}}))).await;
+    let receipt = app.accepted(&sample::event_with(json!({"context": {"placa": "PBA-0042"}}))).await;
     app.drain().await;
+    receipt.notifications[0].id
 }
 
-/// A text with versions, remarks and a test; and a workshop with a matrix of its own.
-async fn fill_texts(app: &App) {
+/// A text with versions, remarks and a test; and a workshop with a matrix of its own. The path of the text.
+async fn fill_texts(app: &App) -> String {
     let editor = app.operator("editor").await;
     let own = [
         ("name", "Cita de mantenimiento"),
@@ -160,6 +184,7 @@ async fn fill_texts(app: &App) {
     form.retain(|(name, _)| name != "phase-schedule.push.on");
     let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     editor.post_and_follow(path, &form).await;
+    there
 }
 
 /// A partner with an endpoint that failed and came back, webhooks both ways, and a CRM.
@@ -232,18 +257,4 @@ async fn admin(app: &App, language: &str, theme: &str) -> String {
     let (_, token) = sessions::begin(&mut session, id, "Chromium", "127.0.0.1", now).await.expect("a session");
     session.commit().await.expect("it is committed");
     token.expose_secret().to_owned()
-}
-
-async fn look(script: &Path, task: &str) -> String {
-    let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/setup-playwright.sh");
-    let setup = Command::new(setup).output().await.expect("the script runs");
-    assert!(setup.status.success(), "Playwright cannot be had: {}", errors(&setup));
-    let mut python = Command::new(words(&setup).trim());
-    python.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut running = python.spawn().expect("Python starts");
-    running.stdin.take().expect("a pipe").write_all(task.as_bytes()).await.expect("it reads");
-    let output = tokio::time::timeout(LIMIT, running.wait_with_output()).await.expect("it ends in time");
-    let output = output.expect("it ends");
-    assert!(output.status.success(), "{}", errors(&output));
-    words(&output)
 }

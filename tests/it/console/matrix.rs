@@ -60,7 +60,7 @@ async fn save(browser: &Browser, form: &[(String, String)]) -> String {
 
 impl App {
     /// A cell as the API tells it, of the general matrix or a workshop's.
-    async fn matrix_cell(&self, taller_id: &str, phase: &str, channel: &str) -> Value {
+    pub(super) async fn matrix_cell(&self, taller_id: &str, phase: &str, channel: &str) -> Value {
         let url = format!(
             "/api/v1/notifications/orchestration/?service_type_id=mantenimiento-preventivo&target=clients&taller_id={taller_id}"
         );

@@ -1,7 +1,8 @@
 """Opens every page of the console in each language and theme, and says what is wrong with it.
 
-Reads a JSON object from standard input: url, pages (paths with {names}), cookies (one per language and theme), axe (a file),
-pictures (a folder), wants_rows. A page with {names} in its path is found through a link to it on another page. Prints one
+Reads a JSON object from standard input: url, now, pages (paths with {names}), looks (language, theme and cookie of each), and, where
+they are wanted, links (where a page with {names} is), expected (texts of what may be heard), axe (a file), pictures (a folder for
+those of every page) and shown (a folder for those that documents show). A page with {names} in its path is otherwise found through a link to it on another page. Prints one
 complaint a line.
 """
 
@@ -11,17 +12,20 @@ import re
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+import chromium
+import small_png
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 FIND_WRONG = """async (tags) => (await axe.run({runOnly: tags, resultTypes: ['violations']})).violations.map(
     (one) => `${one.id}: ${one.help}: ${one.nodes.slice(0, 3).map((node) => node.html).join(' | ')}`)"""
 
-# What sticks out of the window, and targets that are smaller than 24 × 24 and stand in no sentence (WCAG 2.5.8).
+# What sticks out of the window sideways.
 FIND_WIDE = """() => document.documentElement.scrollWidth > innerWidth
     ? [...document.querySelectorAll('main *, header *, nav *, footer *')].filter((one) => one.getBoundingClientRect().right > innerWidth
         && !one.closest('.scroll')).slice(0, 3).map((one) => one.outerHTML.slice(0, 120)) : []"""
+
+# Targets that are smaller than 24 × 24 and stand in no sentence (WCAG 2.5.8).
 FIND_SMALL = """() => [...document.querySelectorAll('button, .button, nav a, input:not([type=hidden]), select, summary')].filter((one) => {
     const box = one.getBoundingClientRect();
     return box.width > 0 && box.height > 0 && (box.width < 18 || box.height < 18)
@@ -34,43 +38,75 @@ FIND_SHIFT = """() => new Promise((resolve) => {
     setTimeout(() => resolve(sum), 50);
 })"""
 
+# What strangers' words would do if they were run; the stories write it into names, texts and answers.
+FIND_HURT = "() => window.hurt !== undefined || document.querySelector('img[src=x]') !== null"
+
+# Which pages documents show, under which name.
+SHOWN = {
+    "/admin": "today",
+    "/admin/notifications/{id}": "story",
+    "/admin/failures": "failures",
+    "/admin/templates/{id}": "template",
+    "/admin/matrix/{service}": "matrix",
+    "/admin/customers/{customer_id}": "customer",
+    "/admin/webhooks/inbound/{id}": "signature",
+    "/admin/inbox": "inbox",
+}
+
 
 def main():
     task = json.load(sys.stdin)
     WANTED.extend(path for path in task["pages"] if "{" in path)
     PLAIN.update(path for path in task["pages"] if "{" not in path)
-    axe = gzip.decompress(Path(task["axe"]).read_bytes()).decode()
-    pictures = Path(task["pictures"])
-    pictures.mkdir(parents=True, exist_ok=True)
-    index = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
-        )
+    LINKS.update(task.get("links", {}))
+    wants = Wants(task)
+    with chromium.launch() as browser:
         for look in task["looks"]:
-            context = browser.new_context(viewport={"width": 1280, "height": 800}, locale=look["language"], reduced_motion="reduce")
-            context.add_cookies([{"name": "recado_session", "value": look["cookie"], "url": task["url"]}])
-            page = context.new_page()
-            watch(page, task["url"])
+            language, theme = look["language"], look["theme"]
+            options = {"viewport": {"width": 1280, "height": 800}, "locale": language, "reduced_motion": "reduce"}
+            window = chromium.come(browser, task["url"], look["cookie"], **options)
+            page = window.new_page()
+            chromium.listen(page, task["url"], heard)
+            if wants.shown:
+                # "4 minutes ago" by the clock of the story. The browser says of each sandboxed frame that its clock was not set.
+                page.clock.set_fixed_time(task["now"])
+                wants.expected.append("the document's frame is sandboxed")
             for path in task["pages"]:
-                name = f"{look['language']}-{look['theme']}-{re.sub(r'[^a-z]+', '-', path.strip('/'))}"
-                for complaint in look_at(page, task["url"], path, axe, pictures / name):
+                name = f"{language}-{theme}-{re.sub(r'[^a-z]+', '-', path.strip('/'))}"
+                for complaint in look_at(page, task["url"], path, wants, name):
                     print(f"{name}: {complaint}")
-                index.append(name)
-            context.close()
-        browser.close()
-    links = "".join(f'<h2>{name}</h2><img src="{name}.png" width="600"> <img src="{name}-phone.png">' for name in index)
-    (pictures / "index.html").write_text(f"<!doctype html><title>Console</title>{links}")
+                if wants.shown and theme == "light" and path in SHOWN:
+                    show(page, wants.shown / f"{SHOWN[path]}-{language}.png")
+            window.close()
+    wants.write_index()
+
+
+class Wants:
+    """What is done on each page besides looking."""
+
+    def __init__(self, task):
+        self.axe = gzip.decompress(Path(task["axe"]).read_bytes()).decode() if "axe" in task else None
+        self.pictures, self.shown = (Path(task[name]) if name in task else None for name in ("pictures", "shown"))
+        self.expected = task.get("expected", [])
+        self.taken = []
+        for folder in filter(None, (self.pictures, self.shown)):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def axe_complaints(self, page):
+        return page.evaluate(FIND_WRONG, TAGS) if self.axe else []
+
+    def take(self, page, name, ending=""):
+        if self.pictures:
+            page.screenshot(path=self.pictures / f"{name}{ending}.png", full_page=True)
+            self.taken.append(name)
+
+    def write_index(self):
+        if self.pictures:
+            pairs = (f'<h2>{name}</h2><img src="{name}.png" width="600"> <img src="{name}-phone.png">' for name in dict.fromkeys(self.taken))
+            (self.pictures / "index.html").write_text(f"<!doctype html><title>Console</title>{''.join(pairs)}")
 
 
 heard = []
-
-
-def watch(page, url):
-    page.on("console", lambda said: heard.append(f"console: {said.text}") if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: heard.append(f"script: {error}"))
-    page.on("request", lambda asked: None if asked.url.startswith((url, "data:")) else heard.append(f"asks a stranger: {asked.url}"))
 
 
 # Where pages with {names} in their path are, as far as links have told.
@@ -79,7 +115,7 @@ PLAIN = set()
 LINKS = {}
 
 
-def look_at(page, url, path, axe, picture):
+def look_at(page, url, path, wants, name):
     heard.clear()
     page.set_viewport_size({"width": 1280, "height": 800})
     there = LINKS.get(path, path)
@@ -93,15 +129,25 @@ def look_at(page, url, path, axe, picture):
     remember_links(page)
     if (shift := page.evaluate(FIND_SHIFT)) > 0.1:
         yield f"it shifts by {shift}"
-    page.evaluate(axe)
-    yield from (f"axe: {wrong}" for wrong in page.evaluate(FIND_WRONG, TAGS))
-    page.screenshot(path=f"{picture}.png", full_page=True)
+    if page.evaluate(FIND_HURT):
+        yield "a stranger's words are no text here"
+    if wants.axe:
+        page.evaluate(wants.axe)
+    yield from (f"axe: {wrong}" for wrong in wants.axe_complaints(page))
+    wants.take(page, name)
     page.set_viewport_size({"width": 360, "height": 700})
     yield from (f"sticks out at 360 px: {wide}" for wide in page.evaluate(FIND_WIDE))
     yield from (f"small target: {small}" for small in page.evaluate(FIND_SMALL))
-    yield from (f"axe at 360 px: {wrong}" for wrong in page.evaluate(FIND_WRONG, TAGS))
-    page.screenshot(path=f"{picture}-phone.png", full_page=True)
-    yield from list(heard)
+    yield from (f"axe at 360 px: {wrong}" for wrong in wants.axe_complaints(page))
+    wants.take(page, name, "-phone")
+    yield from (one for one in list(heard) if not any(text in one for text in wants.expected))
+
+
+def show(page, file):
+    """The upper part of a page, in few colours: a picture of a document is looked at small, and loaded often."""
+    page.set_viewport_size({"width": 1100, "height": 800})
+    page.evaluate("scrollTo(0, 0)")
+    file.write_bytes(small_png.small(page, page.screenshot()))
 
 
 def remember_links(page):

@@ -11,7 +11,7 @@ use crate::harness::pair::story;
 const SYNC: [(&str, &str); 2] = [("queue", "sync"), ("reason", "<b>mantenimiento</b>")];
 
 impl App {
-    async fn pauses(&self) -> Vec<Pause> {
+    pub(super) async fn pauses(&self) -> Vec<Pause> {
         pauses::in_force(&mut self.begin().await, self.clock.now()).await.expect("they are read")
     }
 }

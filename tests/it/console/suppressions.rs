@@ -10,7 +10,7 @@ use crate::harness::sample;
 const PATH: &str = "/admin/suppressions/";
 
 impl App {
-    async fn is_suppressed(&self, channel: Channel, address: &str) -> bool {
+    pub(super) async fn is_suppressed(&self, channel: Channel, address: &str) -> bool {
         suppressions::contains_address(&mut self.begin().await, channel, address).await.expect("it is read")
     }
 }

@@ -30,13 +30,13 @@ fn with<'f>(changes: &[(&'f str, &'f str)]) -> Vec<(&'f str, &'f str)> {
 }
 
 impl App {
-    async fn text(&self, id: &str) -> Option<Template> {
+    pub(super) async fn text(&self, id: &str) -> Option<Template> {
         let id: Id = id.parse().expect("an id");
         templates::find(&mut self.begin().await, id).await.expect("it is read")
     }
 
     /// A text that the editor wrote; its id.
-    async fn written(&self, editor: &Browser, form: &[(&str, &str)]) -> String {
+    pub(super) async fn written(&self, editor: &Browser, form: &[(&str, &str)]) -> String {
         let page = editor.post_and_follow(PATH, form).await;
         assert!(page.contains("The template is written."), "{page}");
         between(&page, "name=\"id\" value=\"", "\"").to_owned()
