@@ -790,11 +790,13 @@ mod tests {
     /// The same facts, the same codes, and other words.
     #[test]
     fn advice_is_told_in_the_language_of_its_reader() {
+        /// Headers, and what is said of them in both languages.
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
         let whole = |bytes: &[u8]| secret().hex(bytes);
         let (sha1, cut) = ("0".repeat(40), whole(BODY.as_bytes())[..10].to_owned());
         let (line_end, plain) = (whole(format!("{BODY}\n").as_bytes()), hex::encode(Sha256::digest(BODY)));
         let unknown = "ab".repeat(32);
-        let cases: [(&[(&str, &str)], &str, &str); 8] = [
+        let cases: [Case<'_>; 8] = [
             (&[], "It carries no signature", "No lleva ninguna firma"),
             (&[("signature", "x")], "which is not read", "que no se lee"),
             (&[("x-partner-signature", "test")], "is no signature", "no es una firma"),
