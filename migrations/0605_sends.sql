@@ -11,6 +11,8 @@ create table whatsapp_sends (
     -- The message that was stored for it, if any.
     message uuid,
     sent_at timestamptz not null,
+    -- The bridge has not answered yet: a place within the daily limit, and no evidence against the session.
+    is_held boolean not null default false,
     -- It came back, or was reported on. Null: not yet.
     confirmed_at timestamptz
 );

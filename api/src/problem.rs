@@ -202,6 +202,7 @@ fn dispatch(rejection: Rejection, minimum_fields: &'static [&'static str]) -> Re
     match rejection {
         Rejection::Fields(errors) => Problem::Fields(errors.into()).into_response(),
         Rejection::Refused(errors) => {
+            let errors: Vec<String> = errors.into_iter().map(String::from).collect();
             let first = errors.first().cloned().unwrap_or_default();
             let refusal = NotAccepted { errors, ..NotAccepted::because(first, minimum_fields) };
             answer(StatusCode::BAD_REQUEST, refusal)
@@ -544,15 +545,9 @@ impl IntoIterator for FieldErrors {
     }
 }
 
-impl From<Vec<(String, String)>> for FieldErrors {
-    fn from(errors: Vec<(String, String)>) -> Self {
-        Self(errors)
-    }
-}
-
-impl From<Vec<(&'static str, String)>> for FieldErrors {
-    fn from(errors: Vec<(&'static str, String)>) -> Self {
-        Self(errors.into_iter().map(|(field, error)| (field.to_owned(), error)).collect())
+impl<N: Into<String>, E: Into<String>> From<Vec<(N, E)>> for FieldErrors {
+    fn from(errors: Vec<(N, E)>) -> Self {
+        Self(errors.into_iter().map(|(field, error)| (field.into(), error.into())).collect())
     }
 }
 
@@ -563,8 +558,8 @@ impl From<FieldErrors> for Problem {
 }
 
 /// The form in which `shared` reports what is wrong with a record.
-impl From<Vec<(&'static str, String)>> for Problem {
-    fn from(errors: Vec<(&'static str, String)>) -> Self {
+impl<N: Into<String>, E: Into<String>> From<Vec<(N, E)>> for Problem {
+    fn from(errors: Vec<(N, E)>) -> Self {
         Self::Fields(errors.into())
     }
 }
@@ -602,23 +597,26 @@ impl From<Unavailable> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use recado_kernel::language::Sentence;
+
     use super::*;
 
     #[test]
     fn every_problem_has_its_status() {
         let rejected = |rejection| Problem::Dispatch { rejection, minimum_fields: &[] };
-        let template = || Rejection::Template { template: "t".into(), reason: "r".into() };
+        let sentence = || Sentence::new("x", "x");
+        let template = || Rejection::Template { template: "t".into(), reason: sentence() };
         let table = [
             (Problem::Fields(FieldErrors::one("a", "b")), 400),
             (Problem::Malformed("x".into()), 400),
             (rejected(Rejection::Fields(vec![])), 400),
-            (rejected(Rejection::Refused(vec!["x".into()])), 400),
+            (rejected(Rejection::Refused(vec![sentence()])), 400),
             (rejected(Rejection::MissingVariables(vec!["hora".into()])), 400),
             (rejected(template()), 500),
             (rejected(Rejection::KeyReused), 422),
             (rejected(Rejection::Unavailable), 503),
             (Refusal::UnknownKycStatus("x".into()).into(), 400),
-            (Refusal::Field { field: "x", error: "x".into() }.into(), 400),
+            (Refusal::Field { field: "x", error: sentence() }.into(), 400),
             (Refusal::PartnerNotFound.into(), 404),
             (Refusal::IntegrationNotFound.into(), 404),
             (Refusal::EmailTaken.into(), 409),
@@ -673,7 +671,7 @@ mod tests {
         let table: [(Problem, u16, &str); 19] = [
             (Problem::Fields(fields), 400, "DATOS_INVALIDOS"),
             (Problem::Malformed("x".into()), 400, "DATOS_INVALIDOS"),
-            (Refusal::Field { field: "x", error: "x".into() }.into(), 400, "DATOS_INVALIDOS"),
+            (Refusal::Field { field: "x", error: Sentence::new("x", "x") }.into(), 400, "DATOS_INVALIDOS"),
             (Refusal::UnknownKycStatus("x".into()).into(), 400, "KYC_INVALIDO"),
             (Problem::Unauthenticated(Credential::ApiKey), 401, "NO_AUTENTICADO"),
             (Problem::Forbidden { scope: Scope::Admin }, 403, "SIN_PERMISO"),

@@ -38,7 +38,14 @@ pub(crate) fn event(number: usize) -> Value {
 
 fn request(number: usize) -> Request {
     let event: Event = serde_json::from_value(event(number)).expect("the sample event is one");
-    Request { event, idempotency: None, unique_key: None, unknown_customer: UnknownCustomer::Reject, only: Vec::new() }
+    Request {
+        event,
+        idempotency: None,
+        unique_key: None,
+        unknown_customer: UnknownCustomer::Reject,
+        only: Vec::new(),
+        by: None,
+    }
 }
 
 async fn accept(intake: &Intake, events: usize) -> f64 {

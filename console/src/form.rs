@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
+use recado_kernel::fields::Wrong;
+use recado_kernel::language::Language;
 use url::form_urlencoded;
 
 use crate::failure::Failure;
@@ -127,12 +129,12 @@ impl Form {
         self.errors.push((name.to_owned(), text.into()));
     }
 
-    /// What the draft of a thing says is wrong with it.
-    pub(crate) fn add_errors(&mut self, errors: impl IntoIterator<Item = (&'static str, String)>) {
-        for (name, text) in errors {
+    /// What the draft of a thing says is wrong with it, in the language of the page.
+    pub(crate) fn add_errors(&mut self, language: Language, errors: Wrong) {
+        for (name, sentence) in errors {
             // A field that could not be read is missing in the draft, which then complains too.
             if self.error(name).is_none() {
-                self.add_error(name, text);
+                self.add_error(name, sentence.told(language));
             }
         }
     }
@@ -210,6 +212,8 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 
 #[cfg(test)]
 mod tests {
+    use recado_kernel::fields;
+
     use super::*;
 
     #[test]
@@ -219,8 +223,8 @@ mod tests {
         assert!(form.is_ticked("on") && !form.is_ticked("off") && form.optional("none").is_none());
         assert_eq!(form.parsed::<i64>("n", String::new), Some(7));
         assert_eq!(form.parsed::<i64>("bad", || "no number".to_owned()), None);
-        form.add_errors([("bad", "is missing".to_owned()), ("name", "is long".to_owned())]);
-        assert_eq!((form.error("bad"), form.error("name")), (Some("no number"), Some("is long")));
+        form.add_errors(Language::English, vec![("bad", fields::required()), ("name", fields::blank())]);
+        assert_eq!((form.error("bad"), form.error("name")), (Some("no number"), Some("This field may not be blank.")));
         assert_eq!(form.all("tag"), ["a", "b"]);
     }
 

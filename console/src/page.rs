@@ -1,5 +1,6 @@
 //! What every page has: its frame, and the verbs with which a template writes words, numbers and times.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,11 +13,13 @@ use chrono::NaiveDate;
 use fluent_bundle::FluentArgs;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::errors::explain;
+use recado_kernel::language::Language;
 use recado_kernel::users::Role;
 use url::form_urlencoded;
 
 use crate::auth::Visit;
 use crate::failure::Failure;
+use crate::lists::{PLACE, Window};
 use crate::navigation::{self, Link};
 use crate::notice::Notice;
 use crate::words::Value;
@@ -140,7 +143,12 @@ impl Page {
     }
 
     pub(crate) fn language(&self) -> &'static str {
-        self.visit.words.language.as_str()
+        self.speaks().as_str()
+    }
+
+    /// In which language its reader is told something that is no message.
+    pub(crate) fn speaks(&self) -> Language {
+        self.visit.words.language
     }
 
     pub(crate) fn theme(&self) -> &str {
@@ -186,6 +194,11 @@ impl Page {
         navigation::groups(may).into_iter().map(group).collect()
     }
 
+    /// How many filters of this list are set. A day is what it looks back by itself.
+    pub(crate) fn filters_set(&self) -> i64 {
+        filters_set(&self.visit.query)
+    }
+
     /// Where the named views of this list are.
     pub(crate) fn views(&self) -> String {
         let path = format!("{}/", self.visit.path.trim_end_matches('/'));
@@ -205,6 +218,18 @@ impl Page {
     pub(crate) fn told(&self, notice: &Notice) -> String {
         self.t1(&format!("notice-{}", notice.word), "count", notice.count)
     }
+}
+
+fn filters_set(query: &str) -> i64 {
+    let is_set = |name: &str, value: &str| {
+        let is_place = PLACE.contains(&name) || (name == "window" && value == Window::default().as_str());
+        !is_place && !value.trim().is_empty()
+    };
+    let names: BTreeSet<_> = form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, value)| is_set(name, value))
+        .map(|(name, _)| name)
+        .collect();
+    names.len() as i64
 }
 
 /// A part of the navigation, for the frame.
@@ -267,4 +292,23 @@ pub(crate) fn login_url(path: &str, query: &str) -> HeaderValue {
     let back = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("back", &back).finish();
     HeaderValue::try_from(format!("/admin/login/?{query}")).unwrap_or(HeaderValue::from_static("/admin/login/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_that_are_set_are_counted() {
+        let table = [
+            ("", 0),
+            ("state=&lane=&kind=&error=&window=day", 0),
+            ("state=dead&lane=&window=day&after=x", 1),
+            ("state=dead&error=a%26b&window=all", 3),
+            ("id=1&id=2", 1),
+        ];
+        for (query, count) in table {
+            assert_eq!(filters_set(query), count, "{query}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Guessing passwords: failed logins are counted for each account and for each address.
 //!
 //! Too many, and a login fails without a look at the password. It takes as long and says the same, so a guesser does not learn
-//! that it was counted.
+//! that it was counted. A login counts from its beginning, and is taken off again when it was right: otherwise a thousand that come at
+//! once would all be looked at before the first has failed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,18 +21,8 @@ const LARGEST: usize = 10_000;
 pub(crate) struct Throttle(Mutex<HashMap<String, Vec<Duration>>>);
 
 impl Throttle {
-    /// Whether a login may be tried. `now` only ever goes forward.
+    /// Counts a login, and says whether it may be tried. `now` only ever goes forward.
     pub(crate) fn admits(&self, account: &str, address: &str, now: Duration) -> bool {
-        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = |key: String| {
-            failures
-                .get(&key)
-                .map_or(0, |times| times.iter().filter(|time| now.saturating_sub(**time) < WITHIN).count())
-        };
-        lately(of_account(account)) < MOST && lately(of_address(address)) < MOST
-    }
-
-    pub(crate) fn failed(&self, account: &str, address: &str, now: Duration) {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= LARGEST {
             failures.retain(|_, times| times.last().is_some_and(|last| now.saturating_sub(*last) < WITHIN / 15));
@@ -40,18 +31,31 @@ impl Throttle {
                 failures.clear();
             }
         }
+        let mut is_admitted = true;
         for key in [of_account(account), of_address(address)] {
             let times = failures.entry(key).or_default();
             times.retain(|time| now.saturating_sub(*time) < WITHIN);
             if times.len() < MOST {
                 times.push(now);
+            } else {
+                is_admitted = false;
             }
         }
+        is_admitted
     }
 
-    /// A person who got in has forgotten nothing.
-    pub(crate) fn succeeded(&self, account: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&of_account(account));
+    /// The login that was counted at `then` was right: a person who got in has forgotten nothing, and does not count against others at
+    /// the same address.
+    pub(crate) fn succeeded(&self, account: &str, address: &str, then: Duration) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(&of_account(account));
+        let Some(times) = failures.get_mut(&of_address(address)) else { return };
+        if let Some(place) = times.iter().position(|time| *time == then) {
+            times.remove(place);
+        }
+        if times.is_empty() {
+            failures.remove(&of_address(address));
+        }
     }
 }
 
@@ -71,23 +75,34 @@ mod tests {
     fn ten_failures_in_a_quarter_of_an_hour() {
         let throttle = Throttle::default();
         let at = Duration::from_secs;
+        // None of them has ended when the next begins.
         for second in 0..10 {
             assert!(throttle.admits("ana", "192.0.2.1", at(second)));
-            throttle.failed("ana", "192.0.2.1", at(second));
         }
         assert!(!throttle.admits("ana", "198.51.100.7", at(10)), "the account");
         assert!(!throttle.admits("luis", "192.0.2.1", at(10)), "the address");
         assert!(throttle.admits("luis", "198.51.100.7", at(10)));
         assert!(throttle.admits("ana", "192.0.2.1", at(15 * 60)), "the first is forgotten");
-        throttle.succeeded("ana");
-        assert!(throttle.admits("ana", "198.51.100.7", at(10)));
+        throttle.succeeded("ana", "192.0.2.1", at(15 * 60));
+        assert!(throttle.admits("ana", "198.51.100.7", at(15 * 60)));
+    }
+
+    #[test]
+    fn those_who_get_in_do_not_count_against_their_office() {
+        let throttle = Throttle::default();
+        for second in 0..100 {
+            let (name, at) = (format!("person-{second}"), Duration::from_secs(second));
+            assert!(throttle.admits(&name, "192.0.2.1", at), "{second}");
+            throttle.succeeded(&name, "192.0.2.1", at);
+        }
+        assert!(throttle.0.lock().expect("no panic").is_empty());
     }
 
     #[test]
     fn memory_is_bounded() {
         let throttle = Throttle::default();
         for number in 0..3 * LARGEST {
-            throttle.failed(&number.to_string(), "192.0.2.1", Duration::ZERO);
+            throttle.admits(&number.to_string(), "192.0.2.1", Duration::ZERO);
         }
         assert!(throttle.0.lock().expect("no panic").len() <= LARGEST + 2);
     }

@@ -124,6 +124,7 @@ mod console {
     mod today;
     mod vehicles;
     mod whatsapp;
+    mod words;
     mod workers;
     mod workshops;
 }

@@ -220,7 +220,7 @@ pub(crate) struct Written<T> {
 
 impl<T> Written<T> {
     /// Adds what a later check found. Fields that could not even be read keep that one error.
-    pub(crate) fn check(&mut self, errors: Vec<(&'static str, String)>) {
+    pub(crate) fn check<E: Into<String>>(&mut self, errors: Vec<(&'static str, E)>) {
         self.fields.check(errors);
     }
 
@@ -232,7 +232,11 @@ impl<T> Written<T> {
 
 impl<T: Default> Written<T> {
     /// The record as a check returns it, which may spell its values in another way.
-    pub(crate) fn checked<E: Into<String>>(mut self, check: impl FnOnce(T) -> Result<T, Vec<(E, String)>>) -> Self {
+    pub(crate) fn checked<N, E>(mut self, check: impl FnOnce(T) -> Result<T, Vec<(N, E)>>) -> Self
+    where
+        N: Into<String>,
+        E: Into<String>,
+    {
         match check(std::mem::take(&mut self.record)) {
             Ok(record) => self.record = record,
             Err(errors) => self.fields.check(errors),

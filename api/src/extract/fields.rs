@@ -182,8 +182,8 @@ impl Fields {
     }
 
     /// Adds what a later check found. Fields that could not even be read keep that one error.
-    pub(crate) fn check<N: Into<String>>(&mut self, errors: Vec<(N, String)>) {
-        let errors = errors.into_iter().map(|(field, error)| (field.into(), error));
+    pub(crate) fn check<N: Into<String>, E: Into<String>>(&mut self, errors: Vec<(N, E)>) {
+        let errors = errors.into_iter().map(|(field, error)| (field.into(), error.into()));
         let new = errors.filter(|(field, _)| !self.errors.contains(field)).collect::<Vec<_>>();
         self.errors.extend(new);
     }

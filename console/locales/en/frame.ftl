@@ -34,6 +34,11 @@ window-said-all = of all time
 all = All
 filter = Filter
 no-filter = Without filter
+filters-set = { $count ->
+    [0] Filters
+    [one] Filters: 1 is set
+   *[other] Filters: { $count } are set
+}
 back = Back
 back-to-start = To the start
 you-are-here = You are here

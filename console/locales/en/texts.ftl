@@ -91,7 +91,6 @@ template-test-sent-help = Whether it arrives is now up to the provider.
 template-test-failed = did not leave
 template-test-look = Refresh
 template-test-too-many = You have sent { $count } tests within an hour. Wait a while.
-template-test-wrong-address = Not an address of this channel: write a mail address, or a number with its country code.
 template-test-suppressed = This address is suppressed (for example because it bounced). Lift the suppression or use another.
 template-test-no-device = Choose in the preview a customer who has a subscribed device.
 notice-template-made = The template is written.

@@ -34,6 +34,11 @@ window-said-all = de todo el tiempo
 all = Todos
 filter = Filtrar
 no-filter = Sin filtro
+filters-set = { $count ->
+    [0] Filtros
+    [one] Filtros: hay 1 puesto
+   *[other] Filtros: hay { $count } puestos
+}
 back = Volver
 back-to-start = Al inicio
 you-are-here = Está aquí

@@ -91,7 +91,6 @@ template-test-sent-help = Que llegue depende ahora del proveedor.
 template-test-failed = no salió
 template-test-look = Actualizar
 template-test-too-many = Ya envió { $count } pruebas en una hora. Espere un poco.
-template-test-wrong-address = No es una dirección de este canal: escriba un correo, o un número con su código de país.
 template-test-suppressed = Esta dirección está suprimida (por ejemplo, porque rebotó). Levante la supresión o use otra.
 template-test-no-device = Elija en la vista previa un cliente que tenga un dispositivo suscrito.
 notice-template-made = La plantilla está escrita.

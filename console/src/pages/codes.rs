@@ -91,10 +91,10 @@ pub(crate) async fn confirm(
         let codes = login_codes::confirm(&mut session, key, user, &code, &actor, may.visit.now).await?;
         session.commit().await?;
         if let Some(codes) = codes {
+            console.throttle.succeeded(&user.name, &address, elapsed);
             let codes = codes.iter().map(|code| code.expose_secret().to_owned()).collect();
             return html(&RecoveryPage { page, codes });
         }
-        console.throttle.failed(&user.name, &address, elapsed);
     }
     form.add_error("code", page.t("codes-wrong"));
     form.forget("code");
@@ -117,8 +117,8 @@ pub(crate) async fn forget(
         }
         session.commit().await?;
     }
-    if !forgotten {
-        console.throttle.failed(&user.name, &address, elapsed);
+    if forgotten {
+        console.throttle.succeeded(&user.name, &address, elapsed);
     }
     let notice = if forgotten { Notice::new("codes-forgotten", 1) } else { Notice::new("codes-wrong", 0) };
     Ok(then("/admin/me/", &notice))

@@ -11,6 +11,7 @@ use recado_crm::mapping::{self, FIELDS, Mapping, VALUES, example};
 use recado_crm::presences::{self, Presence, PresenceFilter};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 
 use crate::Console;
 use crate::auth::{Edit, Look, May};
@@ -58,23 +59,18 @@ pub(crate) async fn show(may: May<Look>, State(console): State<Arc<Console>>) ->
 }
 
 fn page_of<P>(console: &Console, may: &May<P>, form: Form, mapping: &Mapping) -> MappingPage {
-    MappingPage {
-        page: Page::new(console, &may.visit, "crm", "crm-title"),
-        form,
-        fields: FIELDS,
-        values: VALUES,
-        preview: preview_of(console, mapping),
-    }
+    let page = Page::new(console, &may.visit, "crm", "crm-title");
+    MappingPage { form, fields: FIELDS, values: VALUES, preview: preview_of(console, mapping, page.speaks()), page }
 }
 
-fn preview_of(console: &Console, mapping: &Mapping) -> Preview {
+fn preview_of(console: &Console, mapping: &Mapping, language: Language) -> Preview {
     let zone = console.context.config.crm.time_zone;
     let appointment = example(zone);
     let lead = serde_json::json!({
         "id": appointment.id, "lead": appointment.lead, "fecha_hora": "2024-01-15T14:30:00",
         "lugar": appointment.place,
     });
-    let wrong: Vec<String> = mapping.errors().into_iter().map(|(_, error)| error).collect();
+    let wrong: Vec<String> = mapping.errors().into_iter().map(|(_, error)| error.told(language).to_owned()).collect();
     let made = if wrong.is_empty() { mapping.presence(&appointment, zone) } else { serde_json::Value::Null };
     Preview {
         given: serde_json::to_string_pretty(&lead).unwrap_or_default(),
@@ -124,8 +120,9 @@ pub(crate) async fn save(
     let mapping = mapping_of(&mut form, &page);
     for (_, error) in mapping.errors() {
         // The draft names all fields together; what is wrong is said beside the one that it names.
-        let field = FIELDS.into_iter().find(|field| error.contains(&format!("\"{field}\"")));
-        form.add_error(field.unwrap_or("media"), error);
+        let said = error.told(page.speaks());
+        let field = FIELDS.into_iter().find(|field| said.contains(&format!("\"{field}\"")));
+        form.add_error(field.unwrap_or("media"), said);
     }
     if form.is_wrong() {
         return refused(&page_of(&console, &may, form, &mapping));
@@ -145,7 +142,7 @@ pub(crate) async fn preview(
 ) -> Result<Response, Failure> {
     let page = Page::new(&console, &may.visit, "crm", "crm-title");
     let mapping = mapping_of(&mut form, &page);
-    let preview = preview_of(&console, &mapping);
+    let preview = preview_of(&console, &mapping, page.speaks());
     html(&PreviewPart { page, preview })
 }
 

@@ -268,7 +268,7 @@ fn draft_of(form: &mut Form, page: &Page, console: &Console, known: Option<&Cust
     match draft.checked(&console.context.config.default_country) {
         Ok(draft) => Some(draft),
         Err(errors) => {
-            form.add_errors(errors);
+            form.add_errors(page.speaks(), errors);
             None
         }
     }

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{LocalResult, NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
-use recado_kernel::audit::{self, Act};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
@@ -18,7 +17,7 @@ use recado_notifications::dispatch::{
 };
 use recado_notifications::orchestration::{self, SkipReason};
 use recado_notifications::targets::Target;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::Console;
@@ -146,7 +145,7 @@ pub(crate) async fn send(
         page.form.add_error("typed", page.page.t("try-mistyped"));
         return refused(&page);
     }
-    match accept(&console, &may, request).await? {
+    match accept(&console, &may, request).await {
         Ok(correlation_id) => Ok(then(&format!("/admin/events/{correlation_id}/"), &Notice::new("event-sent", 1))),
         Err(rejection) => {
             tell(&mut page, &rejection);
@@ -168,28 +167,18 @@ pub(crate) async fn send_sample(
     let mut sample = sample_form(&console);
     let event = event_of(&mut sample, &may.visit.words.say("try-wrong-json", None));
     let request = request_of(&console, event, Vec::new());
-    Ok(match accept(&console, &may, request).await? {
+    Ok(match accept(&console, &may, request).await {
         Ok(_) if form.value("back") == "inbox" => then("/admin/inbox/", &Notice::new("event-sent", 1)),
         Ok(correlation_id) => then(&format!("/admin/events/{correlation_id}/"), &Notice::new("event-sent", 1)),
         Err(_) => then(PATH, &Notice::new("sample-refused", 0)),
     })
 }
 
-/// Takes an event in as the API does, and tells the audit log who sent it.
-async fn accept(console: &Console, may: &May<Operate>, request: Request) -> Result<Result<Id, Rejection>, Failure> {
-    let (event_type, customer_id) = (request.event.event_type.clone(), request.event.customer_id.clone());
+/// Takes an event in as the API does. Who sent it is written to the audit log in the same transaction.
+async fn accept(console: &Console, may: &May<Operate>, request: Request) -> Result<Id, Rejection> {
+    let request = Request { by: Some(may.visit.actor()), ..request };
     let accepted = dispatch::accept(&console.notifications, &[request]).await.pop();
-    let accepted = match accepted.unwrap_or(Err(Rejection::Unavailable)) {
-        Ok(accepted) => accepted,
-        Err(rejection) => return Ok(Err(rejection)),
-    };
-    let correlation_id = accepted.receipt.correlation_id;
-    let told = json!({ "event_type": event_type, "customer_id": customer_id });
-    let mut session = console.context.db.begin().await?;
-    let act = Act::new("send", "event", correlation_id).made(told);
-    audit::write(&mut session, &may.visit.actor(), &act, may.visit.now).await?;
-    session.commit().await?;
-    Ok(Ok(correlation_id))
+    accepted.unwrap_or(Err(Rejection::Unavailable)).map(|accepted| accepted.receipt.correlation_id)
 }
 
 /// The HTML of the mail that would be sent, for the frame of the page.
@@ -284,9 +273,10 @@ fn tell(shown: &mut TryPage, rejection: &Rejection) {
     match rejection {
         Rejection::Fields(errors) => {
             for (field, error) in errors {
+                let error = error.told(shown.page.speaks());
                 match field.strip_prefix("context.") {
-                    Some(variable) => shown.form.add_error(&format!("{VARIABLE}{variable}"), error.clone()),
-                    None if is_field(field) => shown.form.add_error(field, error.clone()),
+                    Some(variable) => shown.form.add_error(&format!("{VARIABLE}{variable}"), error),
+                    None if is_field(field) => shown.form.add_error(field, error),
                     None => shown.wrong.push(format!("{field}: {error}")),
                 }
             }
@@ -298,8 +288,12 @@ fn tell(shown: &mut TryPage, rejection: &Rejection) {
             }
             shown.wrong.push(shown.page.t1("try-missing-all", "names", missing.join(", ")));
         }
-        Rejection::Refused(sentences) => shown.wrong.extend(sentences.iter().cloned()),
+        Rejection::Refused(sentences) => {
+            let language = shown.page.speaks();
+            shown.wrong.extend(sentences.iter().map(|sentence| sentence.told(language).to_owned()));
+        }
         Rejection::Template { template, reason } => {
+            let reason = reason.told(shown.page.speaks());
             shown.wrong.push(shown.page.t2("try-template", "name", template, "reason", reason));
         }
         Rejection::KeyReused | Rejection::Unavailable => shown.wrong.push(shown.page.t("failure-remedy-database")),
@@ -367,7 +361,7 @@ fn only(form: &Form) -> Vec<Channel> {
 
 fn request_of(console: &Console, event: Event, only: Vec<Channel>) -> Request {
     let unknown_customer = console.context.config.unknown_customer;
-    Request { event, idempotency: None, unique_key: None, unknown_customer, only }
+    Request { event, idempotency: None, unique_key: None, unknown_customer, only, by: None }
 }
 
 /// A moment as a browser writes it, by the clocks of this zone; `None` where there is none.
@@ -451,6 +445,8 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -12,6 +12,7 @@ use recado_kernel::addresses::normalise_email;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::outbound::check_url;
 use recado_partners::payload::payload;
 use recado_partners::standing::Policy;
@@ -332,7 +333,7 @@ fn change_of(console: &Console, form: &mut Form, page: &Page, before: &Endpoint)
     let owner_email = match form.optional("owner_email").as_deref().map(normalise_email).transpose() {
         Ok(email) => email,
         Err(error) => {
-            form.add_error("owner_email", error.in_spanish());
+            form.add_error("owner_email", Sentence::from(error).told(page.speaks()));
             None
         }
     };
@@ -561,8 +562,7 @@ pub(crate) fn policy(console: &Console) -> Policy {
 /// What is wrong with a URL that webhooks go to.
 pub(crate) fn check_endpoint_url(console: &Console, form: &mut Form, page: &Page, field: &str, url: &str) {
     if let Err(error) = check_url(url, console.context.config.allow_private_networks) {
-        let words = page.visit.words.language.pick(error.in_spanish().to_owned(), error.to_string());
-        form.add_error(field, words);
+        form.add_error(field, Sentence::from(error).told(page.speaks()));
     }
 }
 

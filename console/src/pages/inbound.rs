@@ -183,10 +183,9 @@ pub(crate) async fn show(
         (Some(connection), Some(body)) => {
             let verifier = signatures::of_partner(&console, connection, may.visit.now);
             let reveal = signatures::revealed_to(&may.visit);
+            let (headers, told) = (one.headers.0.clone(), (one.received_at, page.speaks()));
             match verifier {
-                Some(verifier) => Some(
-                    signatures::examine(verifier, reveal, one.headers.0.clone(), body.clone(), one.received_at).await?,
-                ),
+                Some(verifier) => Some(signatures::examine(verifier, reveal, headers, body.clone(), told).await?),
                 None => None,
             }
         }
@@ -229,7 +228,7 @@ fn taken(page: Page, event: InboundEvent, partner: Option<String>) -> ShowPage {
             .body
             .as_deref()
             .filter(|_| is_shown)
-            .map(|body| debugger::remember(&event.dialect, body.as_bytes())),
+            .map(|body| debugger::remember(&event.dialect, body.as_bytes(), page.speaks())),
         page: page.about(&event.event_type),
         id: event.id,
         refusal: None,

@@ -391,11 +391,12 @@ pub(crate) async fn set_fault(
     }
     let before = Switches::of(channel, sandbox.faults().await?.get(channel));
     let was = before.switches.iter().find(|switch| switch.is_on).map_or("", |switch| switch.word);
-    sandbox.set_fault(channel, found.map(|(_, _, rule)| rule_of(rule))).await?;
     let act = Act::new("set", "sandbox", channel).changed(json!({ "fault": was }), json!({ "fault": word }));
     let mut session = console.context.db.begin().await?;
     audit::write(&mut session, &may.visit.actor(), &act, may.visit.now).await?;
     session.commit().await?;
+    // After its entry: what was done without one could not be found out.
+    sandbox.set_fault(channel, found.map(|(_, _, rule)| rule_of(rule))).await?;
     let notice = if word.is_empty() { Notice::new("fault-off", 1) } else { Notice::new("fault-on", 1) };
     Ok(then(PATH, &notice.undone_by(format!("{PATH}faults/?channel={channel}&fault={was}"))))
 }

@@ -65,7 +65,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Failure> {
     let scopes: Vec<Scope> = Scope::ALL.into_iter().filter(|scope| form.is_ticked(scope.as_str())).collect();
     let draft = KeyDraft { name: form.text("name"), scopes };
-    form.add_errors(draft.errors());
+    form.add_errors(may.visit.words.language, draft.errors());
     if form.is_wrong() {
         return refused(&list_page(&console, &may, form, None).await?);
     }

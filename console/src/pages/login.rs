@@ -90,12 +90,11 @@ pub(crate) async fn log_in(
         is_right = is_code_right(&console, user, &code, visit.now).await?;
     }
     let Some(user) = user.filter(|_| is_right) else {
-        console.throttle.failed(&account, &address, elapsed);
         let page = Page::new(&console, visit, "", "login-title");
         let needs_tls = !is_safe(&headers, &visit.visitor.host);
         return refused(&LoginPage { page, back, name, was_refused: true, needs_tls });
     };
-    console.throttle.succeeded(&account);
+    console.throttle.succeeded(&account, &address, elapsed);
     enter(&console, &may, &headers, &user, &back).await
 }
 

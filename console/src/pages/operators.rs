@@ -201,7 +201,7 @@ pub(crate) async fn save(
         whatsapp_number: field("whatsapp_number"),
         organizer_id: None,
     };
-    form.add_errors(operator.change(changes, &console.context.config.default_country));
+    form.add_errors(page.speaks(), operator.change(changes, &console.context.config.default_country));
     if form.has("group") {
         operator.default_group = match form.optional("group") {
             None => None,

@@ -174,7 +174,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Failure> {
     let page = Page::new(&console, &may.visit, "partners", "partner-new");
     let mut draft = PartnerDraft::default();
-    read_facts(&mut form, &mut draft);
+    read_facts(&mut form, &page, &mut draft);
     let webhooks = read_webhooks(&console, &mut form, &page);
     if form.optional("webhook_url").is_none() && draft.email.is_none() {
         form.add_error("email", page.t("partner-email-or-url"));
@@ -199,7 +199,7 @@ async fn register_alone(console: &Console, may: &May<Operate>, draft: &PartnerDr
     let mut session = console.context.db.begin().await?;
     let done = match registry::register(&mut session, draft, &may.visit.actor(), may.visit.now).await {
         Ok(done) => done,
-        Err(error) => return Ok(Err(explain(error)?)),
+        Err(error) => return Ok(Err(explain(may, error)?)),
     };
     let partner = settle(console, session, done).await?;
     Ok(Ok(then(&format!("{PATH}{}/", partner.id), &Notice::new("partner-made", 1))))
@@ -233,7 +233,7 @@ async fn register_with_webhooks(
     };
     let changed = match registry::change(&mut session, id, with_facts, policy(console), &actor, now).await {
         Ok(changed) => changed,
-        Err(error) => return Ok(Err(explain(error)?)),
+        Err(error) => return Ok(Err(explain(may, error)?)),
     };
     let partner = settle(console, session, changed).await?;
     console.context.ring(&registered.rings).await;
@@ -241,21 +241,20 @@ async fn register_with_webhooks(
     shown_once(console, may, &partner, "secret-made", secret, None).map(Ok)
 }
 
-fn read_facts(form: &mut Form, draft: &mut PartnerDraft) {
+fn read_facts(form: &mut Form, page: &Page, draft: &mut PartnerDraft) {
     draft.name = form.text("nombre");
     draft.email = form.optional("email");
     draft.contact_email = form.optional("contact_email");
     draft.phone = form.optional("telefono");
     draft.address = form.optional("direccion");
-    form.add_errors(draft.tidy());
+    form.add_errors(page.speaks(), draft.tidy());
 }
 
 /// What was refused, in the words of the registry. All else is a failure.
-fn explain(error: registry::Error) -> Result<String, Failure> {
+fn explain<P>(may: &May<P>, error: registry::Error) -> Result<String, Failure> {
     match error {
         registry::Error::Refused(Refusal::PartnerNotFound | Refusal::IntegrationNotFound) => Err(Failure::NotFound),
-        registry::Error::Refused(Refusal::Field { error, .. }) => Ok(error),
-        registry::Error::Refused(refusal) => Ok(refusal.to_string()),
+        registry::Error::Refused(refusal) => Ok(refusal.sentence().told(may.visit.words.language).to_owned()),
         registry::Error::Database(error) => Err(error.into()),
         registry::Error::Unsealable => Err(Failure::Malformed),
     }
@@ -426,7 +425,7 @@ pub(crate) async fn save(
     let partner = partners::lock(&mut session, id).await?.ok_or(Failure::NotFound)?;
     let before = form_of(&partner);
     let mut draft = PartnerDraft::from(&partner);
-    read_facts(&mut form, &mut draft);
+    read_facts(&mut form, &Page::new(&console, &may.visit, "partners", "partner-title"), &mut draft);
     form.find_conflicts(partner.updated_at.as_micros(), &before);
     if !form.is_wrong() {
         let take = |_: &Partner| -> registry::Result<PartnerDraft> { Ok(draft) };
@@ -437,7 +436,7 @@ pub(crate) async fn save(
                 let there = format!("{PATH}{id}/");
                 return Ok(then(&there, &before.undo(Notice::new("saved", 1), &there)));
             }
-            Err(error) => form.add_error("email", explain(error)?),
+            Err(error) => form.add_error("email", explain(&may, error)?),
         }
     }
     drop(session);
@@ -463,7 +462,7 @@ pub(crate) async fn set_state(
     match registry::change(&mut session, id, take, policy(&console), &may.visit.actor(), may.visit.now).await {
         Ok(done) => settle(&console, session, done).await?,
         Err(error) => {
-            explain(error)?;
+            explain(&may, error)?;
             return Ok(then(&there, &Notice::new("nothing-to-do", 0)));
         }
     };
@@ -486,7 +485,7 @@ pub(crate) async fn verify(
     let comments = form.optional("comentarios");
     let mut errors = Vec::new();
     partners::check_paragraph(&mut errors, "comentarios", comments.as_deref());
-    form.add_errors(errors);
+    form.add_errors(page.speaks(), errors);
     let documents = read_documents(&mut form, &page);
     if let (Some(status), false) = (status, form.is_wrong()) {
         let verification = Verification { status, documents, comments };
@@ -499,7 +498,7 @@ pub(crate) async fn verify(
                 settle(&console, session, done).await?;
                 return Ok(then(&format!("{PATH}{id}/"), &Notice::new("partner-verified", 1)));
             }
-            Err(error) => form.add_error("documentos", explain(error)?),
+            Err(error) => form.add_error("documentos", explain(&may, error)?),
         }
     }
     refused(&ShowPage { kyc: form, ..load(&console, &may, id).await? })
@@ -541,7 +540,7 @@ pub(crate) async fn integrate(
             description: form.optional("descripcion"),
             configuration,
         };
-        form.add_errors(draft.errors());
+        form.add_errors(page.speaks(), draft.errors());
         if !form.is_wrong() {
             let (key, now) = (console.context.config.secret_key.as_ref(), may.visit.now);
             let mut session = console.context.db.begin().await?;
@@ -550,7 +549,7 @@ pub(crate) async fn integrate(
                     settle(&console, session, done).await?;
                     return Ok(then(&format!("{PATH}{id}/"), &Notice::new("partner-integrated", 1)));
                 }
-                Err(error) => form.add_error("configuracion", explain(error)?),
+                Err(error) => form.add_error("configuracion", explain(&may, error)?),
             }
         }
     }
@@ -583,7 +582,7 @@ pub(crate) async fn revoke(
     match revoked {
         Ok(done) => settle(&console, session, done).await?,
         Err(error) => {
-            explain(error)?;
+            explain(&may, error)?;
             return Ok(then(&there, &Notice::new("nothing-to-do", 0)));
         }
     }
@@ -608,7 +607,7 @@ pub(crate) async fn delete(
     }
     match registry::delete(&mut session, id, &may.visit.actor(), may.visit.now).await {
         Ok(done) => settle(&console, session, done).await?,
-        Err(error) => drop(explain(error)?),
+        Err(error) => drop(explain(&may, error)?),
     }
     Ok(then(PATH, &Notice::new("partner-deleted", 1)))
 }

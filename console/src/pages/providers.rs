@@ -238,7 +238,7 @@ fn draft_of(
         settings,
         secret,
     };
-    form.add_errors(draft.errors(before, allow_private));
+    form.add_errors(page.speaks(), draft.errors(before, allow_private));
     draft
 }
 

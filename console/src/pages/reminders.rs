@@ -236,7 +236,10 @@ impl Outcome {
         };
         match one.outcome {
             Ok(preview) => outcome.fill(preview.masked(), language),
-            Err(Rejection::Refused(sentences)) => outcome.refused = Some(sentences.join(" ")),
+            Err(Rejection::Refused(sentences)) => {
+                let said: Vec<&str> = sentences.iter().map(|sentence| sentence.told(language)).collect();
+                outcome.refused = Some(said.join(" "));
+            }
             Err(other) => outcome.refused = Some(other.to_string()),
         }
         outcome
@@ -378,7 +381,7 @@ fn draft_of(form: &mut Form, page: &Page) -> ReminderDraft {
         notify_before_days: form.parsed("notify_before_days", wrong).unwrap_or(usual.notify_before_days),
         notify_before_km: form.parsed("notify_before_km", wrong).unwrap_or(usual.notify_before_km),
     };
-    form.add_errors(draft.errors());
+    form.add_errors(page.speaks(), draft.errors());
     draft
 }
 

@@ -9,6 +9,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::language::Language;
 use recado_kernel::users::Role;
 use recado_partners::connections::{self, Connection};
 use recado_partners::{inbound, rejected};
@@ -66,11 +67,11 @@ pub(crate) async fn examine(
     reveal: Reveal,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
-    now: Timestamp,
+    (now, language): (Timestamp, Language),
 ) -> Result<Report, Failure> {
     let examined = tokio::task::spawn_blocking(move || {
         let received = Received { headers: &headers, body: &body };
-        debugger::examine(Question { secrets: &secrets, reveal, rules: &rules, received, now })
+        debugger::examine(Question { secrets: &secrets, reveal, rules: &rules, received, now, language })
     });
     examined.await.map_err(|_| Failure::Malformed)
 }
@@ -84,7 +85,7 @@ pub(crate) async fn show(may: May<Look>, State(console): State<Arc<Console>>) ->
         let mut session = console.context.db.read().await?;
         if let Some(event) = inbound::find(&mut session, id).await? {
             let body = event.body.unwrap_or_default();
-            report = Some(debugger::remember(&event.dialect, body.as_bytes()));
+            report = Some(debugger::remember(&event.dialect, body.as_bytes(), page.speaks()));
             form = Form::of([("partner", event.partner.to_string()), ("body", shown_to(&page, body))]);
         } else {
             let one = rejected::find(&mut session, id).await?.ok_or(Failure::NotFound)?;
@@ -94,7 +95,8 @@ pub(crate) async fn show(may: May<Look>, State(console): State<Arc<Console>>) ->
             if let Some(verifier) = connection.and_then(|connection| of_partner(&console, &connection, may.visit.now)) {
                 let (headers, reveal) = (one.headers.0.clone(), revealed_to(&may.visit));
                 // A difference shows bytes of the body, which not everybody may see.
-                let examined = examine(verifier, reveal, headers, body.clone(), one.received_at).await?;
+                let examined =
+                    examine(verifier, reveal, headers, body.clone(), (one.received_at, page.speaks())).await?;
                 report = Some(examined).filter(|_| page.may_operate());
             }
             let lines = one.headers.0.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -151,7 +153,7 @@ pub(crate) async fn look(
     let (Some((verifier, reveal)), Some(body), false) = (verifier, body, form.is_wrong()) else {
         return refused(&ShowPage { page, form, partners, report: None });
     };
-    let report = examine(verifier, reveal, headers, body, may.visit.now).await?;
+    let report = examine(verifier, reveal, headers, body, (may.visit.now, page.speaks())).await?;
     html(&ShowPage { page, form, partners, report: Some(report) })
 }
 

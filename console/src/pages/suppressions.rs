@@ -143,7 +143,7 @@ pub(crate) async fn create(
         detail: form.text("detail"),
     };
     match draft.checked(&console.context.config.default_country) {
-        Err(errors) => form.add_errors(errors),
+        Err(errors) => form.add_errors(shown.page.speaks(), errors),
         Ok(draft) => {
             let mut session = console.context.db.begin().await?;
             match suppressions::insert(&mut session, &draft, &may.visit.actor(), may.visit.now).await {

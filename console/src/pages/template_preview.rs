@@ -12,6 +12,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
+use recado_kernel::language::{Language, Sentence};
 use recado_notifications::catalogue::Catalogue;
 use recado_notifications::channels::Channel;
 use recado_notifications::customers::{self, Customer, SearchIn};
@@ -153,7 +154,7 @@ pub(super) async fn preview(console: &Console, page: &Page, wanted: Wanted<'_>) 
     let (draft, said, remarks) = off_runtime(work).await;
     let id = found.as_ref().map(|customer| customer.customer_id.clone()).unwrap_or_default();
     Ok(Preview {
-        said: said.into_iter().map(|said| shown(said, &draft, &id)).collect(),
+        said: said.into_iter().map(|said| shown(said, &draft, &id, language)).collect(),
         remarks: remarks.into_iter().map(|remark| told(&remark, language)).collect(),
         customer: found.as_ref().map(offer),
         offered: offered.iter().map(offer).collect(),
@@ -193,7 +194,7 @@ fn rendered(
     (draft.clone(), said, remarks)
 }
 
-fn told(remark: &Remark, language: recado_kernel::language::Language) -> Told {
+fn told(remark: &Remark, language: Language) -> Told {
     Told {
         is_fatal: remark.about.is_fatal(),
         part: match remark.part {
@@ -205,11 +206,14 @@ fn told(remark: &Remark, language: recado_kernel::language::Language) -> Told {
     }
 }
 
-fn shown(said: Said, draft: &TemplateDraft, customer: &str) -> Shown {
+fn shown(said: Said, draft: &TemplateDraft, customer: &str, language: Language) -> Shown {
     let Said { channel, template, words } = said;
     let (words, problem) = match words {
         Ok(words) => (words, None),
-        Err(problem) => (Rendered { subject: String::new(), body: String::new(), html: false }, Some(problem)),
+        Err(problem) => (
+            Rendered { subject: String::new(), body: String::new(), html: false },
+            Some(problem.told(language).to_owned()),
+        ),
     };
     let framed = Framed { customer: customer.to_owned(), ..Framed::default() };
     let framed = match &template {
@@ -342,7 +346,7 @@ pub(super) async fn words_for(
     console: &Console,
     draft: &TemplateDraft,
     customer: &str,
-) -> Result<Result<Rendered, String>, Failure> {
+) -> Result<Result<Rendered, Sentence>, Failure> {
     let (catalogue, mut session) = (console.catalogue().await?, console.context.db.read().await?);
     let customer = if customer.is_empty() { None } else { customers::find(&mut session, customer).await? };
     let strict_case = console.context.config.template_strict_case;

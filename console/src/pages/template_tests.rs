@@ -139,7 +139,7 @@ pub(crate) async fn send(
     let (draft, _) = draft_of(&mut form, &page, &catalogue);
     let strict_case = console.context.config.template_strict_case;
     let texts = draft.clone();
-    form.add_errors(off_runtime(move || texts.flaws(strict_case)).await);
+    form.add_errors(page.speaks(), off_runtime(move || texts.flaws(strict_case)).await);
     if !form.is_wrong() {
         let channel = draft.channel.unwrap_or(template.channel);
         let to = match channel {
@@ -156,7 +156,7 @@ pub(crate) async fn send(
                     Err(refusal) => form.add_error("address", refusal_in(&page, &refusal)),
                 }
             }
-            Err(problem) => form.add_error("body", problem),
+            Err(problem) => form.add_error("body", problem.told(page.speaks())),
         }
     }
     refused(&editor_page(&console, &may, Some(template), form, &draft, None).await?)
@@ -166,7 +166,7 @@ pub(crate) async fn send(
 fn refusal_in(page: &Page, refusal: &Refusal) -> String {
     match refusal {
         Refusal::TooMany => page.t1("template-test-too-many", "count", MOST_IN_AN_HOUR),
-        Refusal::Address(_) => page.t("template-test-wrong-address"),
+        Refusal::Address(problem) => problem.told(page.speaks()).to_owned(),
         Refusal::Suppressed => page.t("template-test-suppressed"),
         Refusal::NoDevice | Refusal::WrongKind => page.t("template-test-no-device"),
     }

@@ -403,9 +403,9 @@ pub(super) fn draft_of(form: &mut Form, page: &Page, catalogue: &Catalogue) -> (
     if draft.event_type.as_ref().is_some_and(|event| !is_known(event)) {
         form.add_error("event_type", page.t("template-wrong-choice"));
     }
-    form.add_errors(draft.errors());
+    form.add_errors(page.speaks(), draft.errors());
     let place = catalogue.place(draft.service_type.as_deref(), draft.subtype.as_deref(), draft.phase.as_deref());
-    (draft, place.map_err(|errors| form.add_errors(errors)).unwrap_or_default())
+    (draft, place.map_err(|errors| form.add_errors(page.speaks(), errors)).unwrap_or_default())
 }
 
 fn place_of(catalogue: &Catalogue, draft: &TemplateDraft) -> TemplateScope {
@@ -418,7 +418,7 @@ async fn checked(form: &mut Form, page: &Page, console: &Console) -> Result<(Tem
     let catalogue = console.catalogue().await?;
     let (draft, place) = draft_of(form, page, &catalogue);
     let (texts, strict_case) = (draft.clone(), console.context.config.template_strict_case);
-    form.add_errors(off_runtime(move || texts.flaws(strict_case)).await);
+    form.add_errors(page.speaks(), off_runtime(move || texts.flaws(strict_case)).await);
     Ok((draft, place))
 }
 

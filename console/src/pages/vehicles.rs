@@ -172,7 +172,7 @@ fn draft_of(form: &mut Form, page: &Page) -> VehicleDraft {
         last_service_date: form.parsed("last_service_date", || page.t("people-wrong-day")),
         image_url: form.optional("image_url"),
     };
-    form.add_errors(draft.errors());
+    form.add_errors(page.speaks(), draft.errors());
     draft
 }
 
@@ -185,7 +185,7 @@ pub(crate) async fn create(
     let mut shown = page_of(&console, &may, None, Form::default(), Vec::new());
     let draft = draft_of(&mut form, &shown.page);
     let mut session = console.context.db.begin().await?;
-    form.add_errors(vehicles::conflicts(&mut session, &draft, None).await?);
+    form.add_errors(shown.page.speaks(), vehicles::conflicts(&mut session, &draft, None).await?);
     if !form.is_wrong() {
         match vehicles::insert(&mut session, &draft, &may.visit.actor(), may.visit.now).await {
             Ok(Some(made)) => {
@@ -194,8 +194,10 @@ pub(crate) async fn create(
                 let undo = format!("{there}delete/?typed={}", encoded(&made.plate));
                 return Ok(then(&there, &Notice::new("vehicle-made", 1).undone_by(undo)));
             }
-            Ok(None) => form.add_error("customer_id", vehicles::UNKNOWN_CUSTOMER),
-            Err(error) if is_taken(&error) => form.add_error("plate", vehicles::PLATE_TAKEN),
+            Ok(None) => form.add_error("customer_id", vehicles::unknown_customer().told(shown.page.speaks())),
+            Err(error) if is_taken(&error) => {
+                form.add_error("plate", vehicles::plate_taken().told(shown.page.speaks()));
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -215,7 +217,7 @@ pub(crate) async fn save(
     let before = form_of(&VehicleDraft::from(vehicle.clone()));
     let mut shown = page_of(&console, &may, Some(vehicle.clone()), Form::default(), Vec::new());
     let draft = draft_of(&mut form, &shown.page);
-    form.add_errors(vehicles::conflicts(&mut session, &draft, Some(id)).await?);
+    form.add_errors(shown.page.speaks(), vehicles::conflicts(&mut session, &draft, Some(id)).await?);
     form.find_conflicts(vehicle.updated_at.as_micros(), &before);
     if !form.is_wrong() {
         match vehicles::replace(&mut session, &vehicle, &draft, &may.visit.actor(), may.visit.now).await {
@@ -224,8 +226,10 @@ pub(crate) async fn save(
                 let there = format!("{PATH}{id}/");
                 return Ok(then(&there, &before.undo(Notice::new("saved", 1), &there)));
             }
-            Ok(None) => form.add_error("customer_id", vehicles::UNKNOWN_CUSTOMER),
-            Err(error) if is_taken(&error) => form.add_error("plate", vehicles::PLATE_TAKEN),
+            Ok(None) => form.add_error("customer_id", vehicles::unknown_customer().told(shown.page.speaks())),
+            Err(error) if is_taken(&error) => {
+                form.add_error("plate", vehicles::plate_taken().told(shown.page.speaks()));
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -165,7 +165,7 @@ fn draft_of(form: &mut Form, page: &Page) -> WorkshopDraft {
         whatsapp_enabled: form.is_ticked("whatsapp_enabled"),
         push_enabled: form.is_ticked("push_enabled"),
     };
-    form.add_errors(draft.errors());
+    form.add_errors(page.speaks(), draft.errors());
     draft
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use recado_kernel::clock::{Clock, Timestamp};
+use recado_kernel::language::Language;
 use recado_partners::connections;
 use recado_webhooks::debugger::{self, Question, Report, Reveal};
 use recado_webhooks::dialect::{Received, Rules};
@@ -88,7 +89,8 @@ pub(super) async fn run(options: Verify, json: bool) -> Outcome {
             let rules = Rules { strict_raw: false, tolerance_seconds: options.tolerance, payload_tolerance_seconds: 0 };
             let received = Received { headers: &input.headers, body: &input.body };
             let now = moment(&options, Clock::system().now());
-            debugger::examine(Question { secrets: &[secret], reveal: Reveal::All, rules: &rules, received, now })
+            let secrets = &[secret];
+            debugger::examine(Question { secrets, reveal: Reveal::All, rules: &rules, received, now, language: SPOKEN })
         }
         (None, None) => return Err("no secret was given".into()),
     };
@@ -99,6 +101,9 @@ pub(super) async fn run(options: Verify, json: bool) -> Outcome {
     }
     Ok(if report.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// The command line speaks English, its tables included.
+const SPOKEN: Language = Language::English;
 
 fn moment(options: &Verify, now: Timestamp) -> Timestamp {
     options.at.map_or(now, |at| at.before(now))
@@ -120,7 +125,8 @@ async fn of_partner(
     let secrets = connection.inbound_secrets(key, context.clock.now())?;
     let rules = connection.rules(context.config.webhook_tolerance_seconds);
     let received = Received { headers, body };
-    Ok(debugger::examine(Question { secrets: &secrets, reveal: Reveal::Beginning, rules: &rules, received, now }))
+    let (secrets, reveal) = (&secrets, Reveal::Beginning);
+    Ok(debugger::examine(Question { secrets, reveal, rules: &rules, received, now, language: SPOKEN }))
 }
 
 /// What the command line names.

@@ -1,7 +1,7 @@
 //! How people of an organizer or an operator are reached.
 
 use recado_kernel::addresses::{normalise_email, normalise_phone};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, blank, check_text};
 
 /// The longest name or title, in characters.
 pub const LONGEST_NAME: usize = 255;
@@ -17,40 +17,30 @@ pub struct Contact {
 
 impl Contact {
     /// Brings the fields into the form in which they are kept.
-    pub(crate) fn tidy(&mut self, country: &str) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub(crate) fn tidy(&mut self, country: &str) -> Wrong {
+        let mut errors = Wrong::new();
         check_text(&mut errors, "contact_name", self.contact_name.as_deref(), LONGEST_NAME);
         tidy_phone(&mut errors, "contact_phone", &mut self.contact_phone, country);
         match self.contact_email.as_deref().map(normalise_email).transpose() {
             Ok(email) => self.contact_email = email,
-            Err(error) => errors.push(("contact_email", error.in_spanish())),
+            Err(error) => errors.push(("contact_email", error.into())),
         }
         errors
     }
 }
 
-pub(crate) fn tidy_phone(
-    errors: &mut Vec<(&'static str, String)>,
-    field: &'static str,
-    phone: &mut Option<String>,
-    country: &str,
-) {
+pub(crate) fn tidy_phone(errors: &mut Wrong, field: &'static str, phone: &mut Option<String>, country: &str) {
     match phone.as_deref().map(|phone| normalise_phone(phone, country)).transpose() {
         Ok(normalised) => *phone = normalised,
-        Err(error) => errors.push((field, error.in_spanish())),
+        Err(error) => errors.push((field, error.into())),
     }
 }
 
 /// A text that must not be blank.
-pub(crate) fn check_name(
-    errors: &mut Vec<(&'static str, String)>,
-    field: &'static str,
-    text: &mut String,
-    longest: usize,
-) {
+pub(crate) fn check_name(errors: &mut Wrong, field: &'static str, text: &mut String, longest: usize) {
     *text = text.trim().to_owned();
     if text.is_empty() {
-        errors.push((field, "Este campo no puede estar en blanco.".to_owned()));
+        errors.push((field, blank()));
     }
     check_text(errors, field, Some(text), longest);
 }

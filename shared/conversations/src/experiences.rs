@@ -3,7 +3,7 @@
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, contains};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, check_text};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
@@ -24,8 +24,8 @@ pub struct Told {
 
 impl Told {
     /// Brings the fields into the form in which they are kept. What is wrong with one names it as it is called on the wire.
-    pub fn tidy(&mut self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn tidy(&mut self) -> Wrong {
+        let mut errors = Wrong::new();
         check_name(&mut errors, "id", &mut self.id, LONGEST_ID);
         check_name(&mut errors, "title", &mut self.title, LONGEST_NAME);
         check_text(&mut errors, "slug", self.slug.as_deref(), LONGEST_NAME);

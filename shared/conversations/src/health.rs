@@ -94,6 +94,11 @@ impl Standing {
         }
     }
 
+    /// Whether it is too early to tell: a session that has just been lost, and whose bridge is connecting it again.
+    pub fn is_early(self, is_connecting: bool, lost_for: Duration, grace: Duration) -> bool {
+        self == Self::Lost && is_connecting && lost_for < grace
+    }
+
     /// What follows from it, by what was told last.
     pub fn after(self, told: Option<Self>) -> Announcement {
         match (told, self) {

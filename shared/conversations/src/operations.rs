@@ -177,20 +177,26 @@ pub async fn send(
 ) -> std::result::Result<Given, Error> {
     // A number that sends too much is banned by WhatsApp.
     let pacing = (Pacing::of(&context.config.conversations), Purpose::Other);
-    let wait = sessions::wait(&mut context.db.read().await?, BRIDGE, pacing, context.clock.now()).await?;
-    if !wait.is_zero() {
-        return Err(Error::Paced(wait));
-    }
+    let chat_id = target.chat_id();
+    let mut session = context.db.begin().await?;
+    let place = sessions::take_place(&mut session, BRIDGE, (&chat_id, text), pacing, context.clock.now()).await?;
+    let place = place.map_err(Error::Paced)?;
+    session.commit().await?;
     let (whatsapp_id, is_certain) = match bridge.send(target, text).await {
         Ok(sent) => (sent.message_id, true),
         Err(Failure::Unknown) => (None, false),
-        Err(failure) => return Err(failure.into()),
+        Err(failure) => {
+            let mut session = context.db.write().await?;
+            sends::give_back(&mut session, place).await?;
+            session.commit().await?;
+            return Err(failure.into());
+        }
     };
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
     let chat = listing::chat_of(&mut session, target, now).await?;
     let message = history::store_sent(&mut session, chat, whatsapp_id.as_deref(), text, now).await?;
-    sends::note(&mut session, BRIDGE, &target.chat_id(), text, Some(message), now).await?;
+    sends::given(&mut session, place, Some(message), now).await?;
     let facts = json!({ "message": message, "characters": text.chars().count() });
     audit::write(&mut session, actor, &Act::new("send", CHAT, chat).made(facts), now).await?;
     session.commit().await?;

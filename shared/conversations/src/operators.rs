@@ -3,6 +3,7 @@
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, contains};
+use recado_kernel::fields::Wrong;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
@@ -117,9 +118,9 @@ pub struct Changes {
 
 impl Operator {
     /// Takes the changes over. What is wrong with one names it as it is called on the wire.
-    pub fn change(&mut self, changes: Changes, country: &str) -> Vec<(&'static str, String)> {
+    pub fn change(&mut self, changes: Changes, country: &str) -> Wrong {
         let Changes { name, contact_name, contact_phone, contact_email, whatsapp_number, organizer_id } = changes;
-        let mut errors = Vec::new();
+        let mut errors = Wrong::new();
         // Only what is sent is looked at: what was there before is no mistake of this request.
         let mut contact = Contact {
             contact_name: contact_name.clone().flatten(),

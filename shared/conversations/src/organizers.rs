@@ -2,6 +2,7 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
+use recado_kernel::fields::Wrong;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 
@@ -21,8 +22,8 @@ pub struct Organizer {
 
 impl Organizer {
     /// Brings the fields into the form in which they are kept. What is wrong with one names it as it is called on the wire.
-    pub fn tidy(&mut self, country: &str) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn tidy(&mut self, country: &str) -> Wrong {
+        let mut errors = Wrong::new();
         check_name(&mut errors, "id", &mut self.id, LONGEST_ID);
         check_name(&mut errors, "name", &mut self.name, LONGEST_NAME);
         errors.extend(self.contact.tidy(country));

@@ -28,26 +28,44 @@ fn digest(chat_id: &str, text: &str) -> Id {
     Id::of_name(&format!("whatsapp-send\n{chat_id}\n{}", text.trim()))
 }
 
-/// Notes that a text was given to the bridge, or may have been. `message` is the row that was stored for it.
-pub async fn note(
+/// Holds a place for a text that is about to be given to the bridge. It counts from now on.
+pub(crate) async fn hold(
     session: &mut Session,
     through: &str,
     chat_id: &str,
     text: &str,
-    message: Option<Id>,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<Id> {
+    let id = Id::new(now);
     sql!(
         run,
         session,
-        "insert into whatsapp_sends (id, session, chat_id, digest, message, sent_at) values ($1, $2, $3, $4, $5, $6)",
-        Id::new(now),
+        "insert into whatsapp_sends (id, session, chat_id, digest, sent_at, is_held) values ($1, $2, $3, $4, $5, true)",
+        id,
         through,
         chat_id,
         digest(chat_id, text),
+        now
+    )?;
+    Ok(id)
+}
+
+/// The text was given to the bridge, or may have been. `message` is the row that was stored for it.
+pub async fn given(session: &mut Session, place: Id, message: Option<Id>, now: Timestamp) -> Result<()> {
+    sql!(
+        run,
+        session,
+        "update whatsapp_sends set is_held = false, message = $2, sent_at = $3 where id = $1",
+        place,
         message,
         now
     )?;
+    Ok(())
+}
+
+/// The bridge refused the text, so nothing left: others may have its place.
+pub async fn give_back(session: &mut Session, place: Id) -> Result<()> {
+    sql!(run, session, "delete from whatsapp_sends where id = $1 and is_held", place)?;
     Ok(())
 }
 
@@ -99,7 +117,7 @@ pub async fn register(session: &mut Session, through: &str, since: Timestamp, un
         one Row,
         session,
         "select count(*), min(sent_at) from whatsapp_sends
-         where session = $1 and sent_at >= $2 and sent_at <= $3 and confirmed_at is null",
+         where session = $1 and sent_at >= $2 and sent_at <= $3 and confirmed_at is null and not is_held",
         through,
         since,
         until

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{Result, Session};
+use recado_kernel::db::{Result, Session, take_turns};
 use recado_kernel::ids::Id;
 use recado_kernel::{sql, word_enum};
 
@@ -279,6 +279,22 @@ pub async fn serve(session: &mut Session, name: &str, now: Timestamp) -> Result<
 pub async fn compared(session: &mut Session, name: &str, now: Timestamp) -> Result<()> {
     sql!(run, session, "update whatsapp_sessions set compared_at = $2 where name = $1", name, now)?;
     Ok(())
+}
+
+/// Takes a place within what a number may send in a day, for a text that is about to be given to the bridge; then [`sends::given`] or
+/// [`sends::give_back`]. `Err` within: how long it has to wait. Of texts that come at once, the second counts the first.
+pub async fn take_place(
+    session: &mut Session,
+    name: &str,
+    (chat_id, text): (&str, &str),
+    (pacing, purpose): (Pacing, Purpose),
+    now: Timestamp,
+) -> Result<std::result::Result<Id, Duration>> {
+    if pacing.daily_limit > 0 {
+        take_turns(session, &format!("sends through {name}")).await?;
+    }
+    let wait = wait(session, name, (pacing, purpose), now).await?;
+    if wait.is_zero() { sends::hold(session, name, chat_id, text, now).await.map(Ok) } else { Ok(Err(wait)) }
 }
 
 /// How long the next text has to wait, by what a number may send in a day; zero when it may leave.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
+use recado_kernel::fields::Wrong;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -111,10 +113,15 @@ impl Default for Mapping {
 
 impl Mapping {
     /// What is wrong with it; every error names its field.
-    pub fn errors(&self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn errors(&self) -> Wrong {
+        let mut errors = Wrong::new();
+        let mut wrong = |spanish: String, english: String| errors.push(("fields", Sentence::new(spanish, english)));
         for field in self.fields.keys().filter(|field| !FIELDS.contains(&field.as_str())) {
-            errors.push(("fields", format!("\"{field}\" no es un campo de la presencia. Use: {}.", FIELDS.join(", "))));
+            let known = FIELDS.join(", ");
+            wrong(
+                format!("\"{field}\" no es un campo de la presencia. Use: {known}."),
+                format!("\"{field}\" is not a field of the presence. Use: {known}."),
+            );
         }
         for required in [
             "id_presencia_crm",
@@ -123,21 +130,34 @@ impl Mapping {
             "fecha_hora_presencia",
         ] {
             if self.fields.get(required).is_none_or(|text| text.trim().is_empty()) {
-                errors.push(("fields", format!("Falta \"{required}\", que la aplicación comercial exige.")));
+                wrong(
+                    format!("Falta \"{required}\", que la aplicación comercial exige."),
+                    format!("\"{required}\" is missing, and the commercial application requires it."),
+                );
             }
         }
         // Otherwise two appointments would be one presence.
         if self.fields.get("id_presencia_crm").is_some_and(|text| !text.contains("{id}")) {
-            errors.push(("fields", "\"id_presencia_crm\" debe contener {id}.".to_owned()));
+            wrong(
+                "\"id_presencia_crm\" debe contener {id}.".to_owned(),
+                "\"id_presencia_crm\" must contain {id}.".to_owned(),
+            );
         }
         for text in self.fields.values() {
             for value in placeholders(text).filter(|value| !VALUES.contains(value)) {
-                errors.push(("fields", format!("{{{value}}} no existe. Use: {}.", VALUES.join(", "))));
+                let known = VALUES.join(", ");
+                wrong(
+                    format!("{{{value}}} no existe. Use: {known}."),
+                    format!("{{{value}}} does not exist. Use: {known}."),
+                );
             }
         }
         let longest = self.fields.values().chain(self.media.keys()).chain(self.media.values()).map(String::len).max();
         if longest.unwrap_or(0) > 500 || self.media.len() > 500 || self.virtual_places.len() > 100 {
-            errors.push(("fields", "Los textos pueden tener 500 caracteres, y las listas 500 entradas.".to_owned()));
+            wrong(
+                "Los textos pueden tener 500 caracteres, y las listas 500 entradas.".to_owned(),
+                "Texts may have 500 characters, and lists 500 entries.".to_owned(),
+            );
         }
         errors
     }
@@ -346,7 +366,7 @@ mod tests {
         let changed = |field: &str, text: &str| {
             let mut mapping = Mapping::default();
             mapping.fields.insert(field.to_owned(), text.to_owned());
-            mapping.errors().into_iter().map(|(_, error)| error).collect::<String>()
+            mapping.errors().into_iter().map(|(_, error)| String::from(error)).collect::<String>()
         };
         assert!(changed("cliente.edad", "x").contains("cliente.edad"));
         assert!(changed("observaciones", "{lead.edad}").contains("{lead.edad}"));

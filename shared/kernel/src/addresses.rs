@@ -12,6 +12,8 @@ use unicode_normalization::UnicodeNormalization;
 
 use url::Host;
 
+use crate::language::Sentence;
+
 /// The longest address that fits into an SMTP path (RFC 5321 §4.5.3.1.3, erratum 1690), in bytes.
 const MAX_EMAIL_LENGTH: usize = 254;
 
@@ -85,6 +87,12 @@ pub enum AddressError {
     EmailDomain(String),
     #[error("email is too long: at most {MAX_LOCAL_LENGTH} bytes before the @ and {MAX_EMAIL_LENGTH} in all")]
     EmailTooLong,
+}
+
+impl From<AddressError> for Sentence {
+    fn from(error: AddressError) -> Self {
+        Self::of_error(error.in_spanish(), &error)
+    }
 }
 
 impl AddressError {

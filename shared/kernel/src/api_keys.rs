@@ -15,8 +15,9 @@ use utoipa::ToSchema;
 use crate::audit::{self, Act, Actor};
 use crate::clock::Timestamp;
 use crate::db::{Result, Session};
-use crate::fields::check_text;
+use crate::fields::{Wrong, blank, check_text};
 use crate::ids::Id;
+use crate::language::Sentence;
 use crate::sql;
 use crate::word_enum;
 
@@ -133,14 +134,19 @@ pub struct KeyDraft {
 
 impl KeyDraft {
     /// What is wrong with it; every error names its field.
-    pub fn errors(&self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn errors(&self) -> Wrong {
+        let mut errors = Wrong::new();
         if self.name.trim().is_empty() {
-            errors.push(("name", "Este campo no puede estar en blanco.".to_owned()));
+            errors.push(("name", blank()));
         }
         check_text(&mut errors, "name", Some(&self.name), 100);
         if self.scopes.is_empty() {
-            errors.push(("scopes", format!("Indique al menos un permiso: {}.", Scope::WORDS.join(", "))));
+            let scopes = Scope::WORDS.join(", ");
+            let none = Sentence::new(
+                format!("Indique al menos un permiso: {scopes}."),
+                format!("Choose at least one permission: {scopes}."),
+            );
+            errors.push(("scopes", none));
         }
         errors
     }

@@ -122,6 +122,16 @@ pub async fn write_each(
     write_rows(session, &rows).await
 }
 
+/// Writes entries of several people and acts, with one statement.
+pub async fn write_all(session: &mut Session, entries: &[(&Actor, Act)], now: Timestamp) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let rows = entries.iter().map(|(actor, act)| Row::of(Id::new(now), actor, act, &act.subject, now));
+    let rows: Vec<Row<'_>> = rows.collect();
+    write_rows(session, &rows).await
+}
+
 async fn write_rows(session: &mut Session, rows: &[Row<'_>]) -> Result<()> {
     sql!(
         run,

@@ -1,25 +1,74 @@
-//! What is asked of every field of a request.
+//! What is asked of every field of a request, and how it is told what is wrong with one.
+
+use std::fmt::Display;
 
 use chrono::{Datelike, NaiveDate};
 use url::{Host, Url};
 
+use crate::language::Sentence;
+
+/// What is wrong with the fields of a record, each under its name on the wire. The API tells it in Spanish, and a page in the language
+/// of its reader.
+pub type Wrong = Vec<(&'static str, Sentence)>;
+
+/// The field was not sent.
+pub fn required() -> Sentence {
+    Sentence::new("Este campo es requerido.", "This field is required.")
+}
+
+/// The field was sent, and there is nothing in it.
+pub fn blank() -> Sentence {
+    Sentence::new("Este campo no puede estar en blanco.", "This field may not be blank.")
+}
+
+/// The field is null.
+pub fn null() -> Sentence {
+    Sentence::new("Este campo no puede ser nulo.", "This field may not be null.")
+}
+
+/// The number is too small or too large.
+pub fn between(least: impl Display, most: impl Display) -> Sentence {
+    Sentence::new(format!("Debe estar entre {least} y {most}."), format!("It must be between {least} and {most}."))
+}
+
 /// Text fields hold no control characters, so that nothing of them ever ends a header or a line.
-pub fn check_text(errors: &mut Vec<(&'static str, String)>, field: &'static str, value: Option<&str>, longest: usize) {
+pub fn check_text<E: From<Sentence>>(
+    errors: &mut Vec<(&'static str, E)>,
+    field: &'static str,
+    value: Option<&str>,
+    longest: usize,
+) {
     let Some(value) = value else { return };
+    let mut wrong = |spanish: String, english: String| errors.push((field, Sentence::new(spanish, english).into()));
     if value.chars().any(char::is_control) {
-        errors.push((field, "No se permiten caracteres de control.".to_owned()));
+        wrong(
+            "No se permiten caracteres de control.".to_owned(),
+            "Control characters are not allowed; remove them.".to_owned(),
+        );
     }
     if value.chars().count() > longest {
-        errors.push((field, format!("Asegúrese de que este campo no tenga más de {longest} caracteres.")));
+        wrong(
+            format!("Asegúrese de que este campo no tenga más de {longest} caracteres."),
+            format!("This field may have {longest} characters at most."),
+        );
     }
 }
 
 /// A URL that a browser can open: `http` or `https`, with a host that is a domain, `localhost` or an address (as Django's
 /// `URLField`, without `ftp`).
-pub fn check_url(errors: &mut Vec<(&'static str, String)>, field: &'static str, value: Option<&str>, longest: usize) {
+pub fn check_url<E: From<Sentence>>(
+    errors: &mut Vec<(&'static str, E)>,
+    field: &'static str,
+    value: Option<&str>,
+    longest: usize,
+) {
     check_text(errors, field, value, longest);
     if value.is_some_and(|value| !is_url(value)) && !errors.iter().any(|(named, _)| *named == field) {
-        errors.push((field, "Introduzca una URL válida, por ejemplo https://example.com/foto.jpg.".to_owned()));
+        let wrong = Sentence::new(
+            "Introduzca una URL válida, por ejemplo https://example.com/foto.jpg.",
+            "Write a valid URL, for example https://example.com/foto.jpg.",
+        );
+        errors.push((field, wrong.into()));
     }
 }
 
@@ -49,9 +98,10 @@ fn is_domain(domain: &str) -> bool {
 }
 
 /// The day of something that happened or will: `null`, or in a year between 1900 and 2200.
-pub fn check_day(errors: &mut Vec<(&'static str, String)>, field: &'static str, day: Option<NaiveDate>) {
+pub fn check_day<E: From<Sentence>>(errors: &mut Vec<(&'static str, E)>, field: &'static str, day: Option<NaiveDate>) {
     if day.is_some_and(|day| !(1900..=2200).contains(&day.year())) {
-        errors.push((field, "El año debe estar entre 1900 y 2200.".to_owned()));
+        let wrong = Sentence::new("El año debe estar entre 1900 y 2200.", "The year must be between 1900 and 2200.");
+        errors.push((field, wrong.into()));
     }
 }
 

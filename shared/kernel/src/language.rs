@@ -1,5 +1,8 @@
 //! In which language a person is told something. Facts are kept, and sentences are made where they are read.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use crate::word_enum;
 
 /// The languages in which Recado speaks to those who run it.
@@ -50,9 +53,68 @@ impl Language {
     }
 }
 
+/// A sentence in both languages, for small facts of which there are many: what is wrong with a field, or with a line of a template.
+/// Callers of the API are told in Spanish, so that is what it becomes as a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentence {
+    spanish: Cow<'static, str>,
+    english: Cow<'static, str>,
+}
+
+impl Sentence {
+    pub fn new(spanish: impl Into<Cow<'static, str>>, english: impl Into<Cow<'static, str>>) -> Self {
+        Self { spanish: spanish.into(), english: english.into() }
+    }
+
+    /// With the English of an error, which begins small and ends without a stop.
+    pub fn of_error(spanish: impl Into<Cow<'static, str>>, error: &impl std::error::Error) -> Self {
+        let said = error.to_string();
+        let mut rest = said.chars();
+        let first = rest.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        Self::new(spanish, format!("{first}{}.", rest.as_str()))
+    }
+
+    /// The sentence in this language.
+    pub fn told(&self, language: Language) -> &str {
+        language.pick(&self.spanish, &self.english)
+    }
+
+    /// The same with other words around it, in each language.
+    #[must_use]
+    pub fn map(&self, around: impl Fn(Language, &str) -> String) -> Self {
+        Self::new(around(Language::Spanish, &self.spanish), around(Language::English, &self.english))
+    }
+}
+
+impl fmt::Display for Sentence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.spanish)
+    }
+}
+
+impl From<Sentence> for String {
+    fn from(sentence: Sentence) -> Self {
+        sentence.spanish.into_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_is_told_in_both_languages() {
+        let sentence = Sentence::new("Falta.", "It is missing.").map(|language, said| {
+            let line = language.pick("Línea", "Line");
+            format!("{line} 2: {said}")
+        });
+        assert_eq!(sentence.told(Language::English), "Line 2: It is missing.");
+        assert_eq!(sentence.told(Language::Spanish), "Línea 2: Falta.");
+        assert_eq!(
+            (sentence.to_string(), String::from(sentence)),
+            ("Línea 2: Falta.".into(), "Línea 2: Falta.".into())
+        );
+    }
 
     #[test]
     fn the_most_wanted_language_of_ours_counts() {

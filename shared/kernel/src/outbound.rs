@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
+use crate::language::Sentence;
 use crate::networks::Network;
 
 /// Why an address that a customer chose is not used. Each names the remedy.
@@ -27,6 +28,12 @@ pub enum OutboundError {
         "this address is never connected to: it is link-local, multicast, unspecified, or a cloud's metadata service"
     )]
     Forbidden,
+}
+
+impl From<OutboundError> for Sentence {
+    fn from(error: OutboundError) -> Self {
+        Self::of_error(error.in_spanish(), &error)
+    }
 }
 
 impl OutboundError {

@@ -1,7 +1,7 @@
 //! Lists as people want to find them again: a name for a page of the console with its filters.
 
 use crate::clock::Timestamp;
-use crate::db::{Result, Session};
+use crate::db::{Result, Session, take_turns};
 use crate::ids::Id;
 use crate::sql;
 
@@ -47,6 +47,7 @@ pub async fn save(
     query: &str,
     now: Timestamp,
 ) -> Result<bool> {
+    take_turns(session, &format!("views of {user}")).await?;
     let kept = sql!(
         run,
         session,

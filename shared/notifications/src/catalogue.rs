@@ -15,7 +15,9 @@ use crate::templates::rendering::CompiledTemplate;
 use crate::templates::{self, Template, TemplateKey, TemplateScope};
 use crate::workshops::{self, Workshop};
 use recado_kernel::db::{Result, Session};
+use recado_kernel::fields::Wrong;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 
 /// A step of a service, e.g. reception (S002-47).
@@ -322,15 +324,19 @@ impl Catalogue {
         service_type: Option<&str>,
         subtype: Option<&str>,
         phase: Option<&str>,
-    ) -> std::result::Result<TemplateScope, Vec<(&'static str, String)>> {
-        let mut errors = Vec::new();
+    ) -> std::result::Result<TemplateScope, Wrong> {
+        let mut errors = Wrong::new();
         let mut note =
-            |field, found: std::result::Result<Id, String>| found.map_err(|error| errors.push((field, error))).ok();
+            |field, found: std::result::Result<Id, Sentence>| found.map_err(|error| errors.push((field, error))).ok();
         let service_type_id =
             service_type.and_then(|reference| note("service_type", self.known_service_type(reference)));
         let subtype_id = subtype.and_then(|reference| match (service_type, service_type_id) {
             (None, _) => {
-                note("subtype", Err("Indique también `service_type`, al que pertenece el subtipo.".to_owned()))
+                let alone = Sentence::new(
+                    "Indique también `service_type`, al que pertenece el subtipo.",
+                    "Say `service_type` as well, to which the subtype belongs.",
+                );
+                note("subtype", Err(alone))
             }
             // What is wrong with the type was said already.
             (Some(_), None) => None,
@@ -341,45 +347,51 @@ impl Catalogue {
     }
 
     /// The phase that a slug or an id means, in use or not.
-    pub fn known_phase(&self, reference: &str) -> std::result::Result<Id, String> {
+    pub fn known_phase(&self, reference: &str) -> std::result::Result<Id, Sentence> {
         let found = self.any_phase(reference).map(|phase| phase.id);
-        found.ok_or_else(|| unknown("la fase", reference, "phases"))
+        found.ok_or_else(|| unknown(("la fase", "phase"), reference, "phases"))
     }
 
     /// The type that a slug or an id means, in use or not; never a subtype (d9).
-    pub fn known_service_type(&self, reference: &str) -> std::result::Result<Id, String> {
+    pub fn known_service_type(&self, reference: &str) -> std::result::Result<Id, Sentence> {
         let found = self.any_service_type(reference).map(|service| service.id);
-        found.ok_or_else(|| unknown("el tipo de servicio", reference, "service-types"))
+        found.ok_or_else(|| unknown(("el tipo de servicio", "type of service"), reference, "service-types"))
     }
 
     /// The subtypes of a slug or an id: those of any type, because different types may have subtypes of one slug (d9).
-    pub fn known_subtypes(&self, reference: &str) -> std::result::Result<Vec<Id>, String> {
+    pub fn known_subtypes(&self, reference: &str) -> std::result::Result<Vec<Id>, Sentence> {
         let meant = meant(reference);
         let subtypes = self.service_types.iter().filter(|service| service.parent_id.is_some());
         let found: Vec<Id> =
             subtypes.filter(|subtype| meant(subtype.id, &subtype.slug)).map(|subtype| subtype.id).collect();
-        if found.is_empty() { Err(unknown("el subtipo", reference, "service-types")) } else { Ok(found) }
+        if found.is_empty() { Err(unknown(("el subtipo", "subtype"), reference, "service-types")) } else { Ok(found) }
     }
 
     /// The type or subtype that a slug or an id means. A slug means the type where both carry it (d9).
-    pub fn known_service(&self, reference: &str) -> std::result::Result<Id, String> {
+    pub fn known_service(&self, reference: &str) -> std::result::Result<Id, Sentence> {
         let service_type = self.known_service_type(reference);
         service_type.or_else(|error| match self.known_subtypes(reference).as_deref() {
             Ok([subtype]) => Ok(*subtype),
-            Ok(_) => Err(format!("Varios tipos tienen un subtipo \"{}\": indique su UUID.", shown(reference))),
+            Ok(_) => {
+                let reference = shown(reference);
+                Err(Sentence::new(
+                    format!("Varios tipos tienen un subtipo \"{reference}\": indique su UUID."),
+                    format!("Several types have a subtype \"{reference}\": say its UUID."),
+                ))
+            }
             Err(_) => Err(error),
         })
     }
 
-    fn known_subtype(&self, parent: Id, reference: &str) -> std::result::Result<Id, String> {
+    fn known_subtype(&self, parent: Id, reference: &str) -> std::result::Result<Id, Sentence> {
         if let Some(subtype) = self.any_subtype(parent, reference) {
             return Ok(subtype.id);
         }
         let parent = self.service(parent).map_or("", |parent| &parent.slug);
-        Err(format!(
-            "El subtipo \"{}\" no pertenece al tipo de servicio \"{parent}\". Consulte \
-             /api/v1/notifications/service-types/.",
-            shown(reference)
+        let (reference, there) = (shown(reference), "/api/v1/notifications/service-types/");
+        Err(Sentence::new(
+            format!("El subtipo \"{reference}\" no pertenece al tipo de servicio \"{parent}\". Consulte {there}."),
+            format!("The subtype \"{reference}\" is not one of the type of service \"{parent}\". See {there}."),
         ))
     }
 }
@@ -409,8 +421,12 @@ fn meant(reference: &str) -> impl Fn(Id, &str) -> bool {
     move |own, slug| slug == reference || Some(own) == id
 }
 
-fn unknown(what: &str, reference: &str, list: &str) -> String {
-    format!("No existe {what} \"{}\". Consulte /api/v1/notifications/{list}/.", shown(reference))
+fn unknown((que, what): (&str, &str), reference: &str, list: &str) -> Sentence {
+    let reference = shown(reference);
+    Sentence::new(
+        format!("No existe {que} \"{reference}\". Consulte /api/v1/notifications/{list}/."),
+        format!("There is no {what} \"{reference}\". See /api/v1/notifications/{list}/."),
+    )
 }
 
 /// What a caller wrote, as it may stand in an error: short, and with nothing that a line cannot hold.

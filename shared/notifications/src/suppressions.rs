@@ -19,8 +19,9 @@ use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Ids, Result, Rows, Session, Texts, contains};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, check_text, null};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 use recado_kernel::word_enum;
 
@@ -76,29 +77,29 @@ impl SuppressionDraft {
     ///
     /// # Errors
     /// The fields that are wrong, each with the remedy.
-    pub fn checked(mut self, country: &str) -> std::result::Result<Self, Vec<(&'static str, String)>> {
-        let mut errors = Vec::new();
+    pub fn checked(mut self, country: &str) -> std::result::Result<Self, Wrong> {
+        let mut errors = Wrong::new();
         let address = match self.channel {
             Some(Channel::Email) => self.address.parse().map(|mailbox: Mailbox| mailbox.address),
             Some(Channel::Whatsapp) => normalise_phone(&self.address, country),
             Some(Channel::Push) => {
-                errors.push((
-                    "channel",
-                    "Las notificaciones push no tienen dirección. Use email o whatsapp, o las preferencias del cliente."
-                        .to_owned(),
-                ));
+                let wrong = Sentence::new(
+                    "Las notificaciones push no tienen dirección. Use email o whatsapp, o las preferencias del cliente.",
+                    "Pushes have no address. Use email or whatsapp, or the customer's preferences.",
+                );
+                errors.push(("channel", wrong));
                 Ok(String::new())
             }
             // Nothing can be said about the address then.
             None => {
-                errors.push(("channel", "Este campo no puede ser nulo.".to_owned()));
+                errors.push(("channel", null()));
                 Ok(String::new())
             }
         };
         match (address, self.channel) {
             (Ok(address), Some(channel)) => self.address = key(channel, &address),
             (Ok(_), None) => {}
-            (Err(error), _) => errors.push(("address", error.in_spanish())),
+            (Err(error), _) => errors.push(("address", error.into())),
         }
         check_text(&mut errors, "detail", Some(&self.detail), 500);
         if errors.is_empty() { Ok(self) } else { Err(errors) }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use recado_kernel::addresses::{Mailbox, normalise_phone};
 use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{Result, Session};
+use recado_kernel::db::{Result, Session, take_turns};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 use recado_queue::context::Context;
 use recado_queue::tasks::{self, NewTask};
@@ -57,7 +58,7 @@ pub enum To {
 pub enum Refusal {
     TooMany,
     /// What the address lacks.
-    Address(String),
+    Address(Sentence),
     Suppressed,
     NoDevice,
     /// A push has no address, and other channels have no devices.
@@ -75,18 +76,25 @@ impl Refusal {
     }
 
     /// A sentence with the remedy, for callers.
-    pub fn sentence(&self) -> String {
+    pub fn sentence(&self) -> Sentence {
         match self {
-            Self::TooMany => format!("Ya envió {MOST_IN_AN_HOUR} pruebas en una hora: espere un poco."),
+            Self::TooMany => Sentence::new(
+                format!("Ya envió {MOST_IN_AN_HOUR} pruebas en una hora: espere un poco."),
+                format!("You sent {MOST_IN_AN_HOUR} tests within an hour: wait a little."),
+            ),
             Self::Address(problem) => problem.clone(),
-            Self::Suppressed => {
-                "Esta dirección está suprimida (por ejemplo, porque rebotó): levante la supresión o use otra.".to_owned()
-            }
-            Self::NoDevice => "Este cliente no tiene dispositivos: elija otro, o suscriba uno.".to_owned(),
-            Self::WrongKind => {
-                "Un email o WhatsApp va a una dirección (`address`); un push, a los dispositivos de un cliente (`customer_id`)."
-                    .to_owned()
-            }
+            Self::Suppressed => Sentence::new(
+                "Esta dirección está suprimida (por ejemplo, porque rebotó): levante la supresión o use otra.",
+                "This address is suppressed (for example because it bounced): lift the suppression, or use another.",
+            ),
+            Self::NoDevice => Sentence::new(
+                "Este cliente no tiene dispositivos: elija otro, o suscriba uno.",
+                "This customer has no devices: choose another, or subscribe one.",
+            ),
+            Self::WrongKind => Sentence::new(
+                "Un email o WhatsApp va a una dirección (`address`); un push, a los dispositivos de un cliente (`customer_id`).",
+                "An email or WhatsApp goes to an address (`address`); a push, to the devices of a customer (`customer_id`).",
+            ),
         }
     }
 }
@@ -167,7 +175,7 @@ pub async fn start(context: &Context, new: NewTest, actor: &Actor) -> Result<std
 
 /// Address and customer, as they are kept.
 fn destination(channel: Channel, to: To, country: &str) -> std::result::Result<(String, Option<String>), Refusal> {
-    let wrong = |error: recado_kernel::addresses::AddressError| Refusal::Address(error.in_spanish());
+    let wrong = |error: recado_kernel::addresses::AddressError| Refusal::Address(error.into());
     match (channel, to) {
         (Channel::Email, To::Address(address)) => {
             let mailbox: Mailbox = address.parse().map_err(wrong)?;
@@ -189,6 +197,8 @@ async fn refusal(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<Option<Refusal>> {
+    // Of those that come at once, the second counts the first.
+    take_turns(session, &format!("test sends of {}", actor.name)).await?;
     let sent: Option<(i64,)> = sql!(
         one(i64),
         session,

@@ -11,8 +11,9 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::search::{self, Extent, Sought};
 use recado_kernel::db::{Result, Session, Texts};
-use recado_kernel::fields::{check_day, check_text, check_url};
+use recado_kernel::fields::{Wrong, between, blank, check_day, check_text, check_url, required};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
@@ -86,8 +87,8 @@ pub struct VehicleDraft {
 
 impl VehicleDraft {
     /// What is wrong with it; every error names its field.
-    pub fn errors(&self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn errors(&self) -> Wrong {
+        let mut errors = Wrong::new();
         let required = [
             ("customer_id", &self.customer_id),
             ("brand", &self.brand),
@@ -96,7 +97,7 @@ impl VehicleDraft {
         ];
         for (field, value) in required {
             if value.trim().is_empty() {
-                errors.push((field, "Este campo no puede estar en blanco.".to_owned()));
+                errors.push((field, blank()));
             }
         }
         check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
@@ -267,26 +268,29 @@ fn facts(vehicle: &Vehicle) -> Value {
 }
 
 /// What other rows say against a draft: its customer is unknown, or its plate belongs to another vehicle than `own`.
-pub async fn conflicts(
-    session: &mut Session,
-    draft: &VehicleDraft,
-    own: Option<Id>,
-) -> Result<Vec<(&'static str, String)>> {
-    let mut errors = Vec::new();
+pub async fn conflicts(session: &mut Session, draft: &VehicleDraft, own: Option<Id>) -> Result<Wrong> {
+    let mut errors = Wrong::new();
     if customers::find(session, &draft.customer_id).await?.is_none() {
-        errors.push(("customer_id", UNKNOWN_CUSTOMER.to_owned()));
+        errors.push(("customer_id", unknown_customer()));
     }
     if find_by_plate(session, &draft.plate).await?.is_some_and(|other| Some(other.id) != own) {
-        errors.push(("plate", PLATE_TAKEN.to_owned()));
+        errors.push(("plate", plate_taken()));
     }
     Ok(errors)
 }
 
 /// Said of the field `customer_id`.
-pub const UNKNOWN_CUSTOMER: &str = "No existe un cliente con este customer_id. Créelo o sincronícelo primero.";
+pub fn unknown_customer() -> Sentence {
+    Sentence::new(
+        "No existe un cliente con este customer_id. Créelo o sincronícelo primero.",
+        "There is no customer with this customer_id. Create or synchronise it first.",
+    )
+}
 
 /// Said of the field `plate`.
-pub const PLATE_TAKEN: &str = "Ya existe un vehículo con esta placa.";
+pub fn plate_taken() -> Sentence {
+    Sentence::new("Ya existe un vehículo con esta placa.", "There is a vehicle with this plate already.")
+}
 
 /// Replaces a vehicle that is locked. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.
 pub async fn replace(
@@ -376,19 +380,19 @@ pub struct VehicleSync {
 
 impl VehicleSync {
     /// Checks what the caller sent; every error names its field. Plates are compared in upper case and without blanks.
-    pub fn checked(mut self) -> std::result::Result<Self, Vec<(&'static str, String)>> {
-        let mut errors = Vec::new();
+    pub fn checked(mut self) -> std::result::Result<Self, Wrong> {
+        let mut errors = Wrong::new();
         self.plate = self.plate.trim().to_uppercase();
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let required = [
+        let needed = [
             ("customer_id", self.customer_id.clone()),
             ("plate", self.plate.clone()),
             ("brand", text(&self.brand)),
             ("model", text(&self.model)),
         ];
-        for (field, value) in required {
+        for (field, value) in needed {
             if value.trim().is_empty() {
-                errors.push((field, "Este campo es requerido.".to_owned()));
+                errors.push((field, required()));
             }
         }
         check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
@@ -404,7 +408,7 @@ impl VehicleSync {
 }
 
 fn check_counts(
-    errors: &mut Vec<(&'static str, String)>,
+    errors: &mut Wrong,
     year: Option<i32>,
     current_kilometers: Option<i32>,
     next_service_kilometers: Option<i32>,
@@ -416,7 +420,7 @@ fn check_counts(
     ];
     for (field, value, range) in counts {
         if value.is_some_and(|value| !range.contains(&value)) {
-            errors.push((field, format!("Debe estar entre {} y {}.", range.start(), range.end())));
+            errors.push((field, between(range.start(), range.end())));
         }
     }
 }

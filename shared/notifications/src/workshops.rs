@@ -13,8 +13,9 @@ use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session, contains};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, blank, check_text};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 use recado_kernel::time_of_day::TimeOfDay;
 
@@ -111,20 +112,28 @@ impl Default for WorkshopDraft {
 
 impl WorkshopDraft {
     /// What is wrong with it; every error names its field.
-    pub fn errors(&self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn errors(&self) -> Wrong {
+        let mut errors = Wrong::new();
         for (field, value) in [("taller_id", &self.taller_id), ("name", &self.name)] {
             if value.trim().is_empty() {
-                errors.push((field, "Este campo no puede estar en blanco.".to_owned()));
+                errors.push((field, blank()));
             }
         }
         check_text(&mut errors, "taller_id", Some(&self.taller_id), LONGEST_CUSTOMER_ID);
         check_text(&mut errors, "name", Some(&self.name), 200);
         if self.taller_id.contains('/') {
-            errors.push(("taller_id", "No puede contener una barra (/), porque es parte de la URL.".to_owned()));
+            let wrong = Sentence::new(
+                "No puede contener una barra (/), porque es parte de la URL.",
+                "It may hold no slash (/), because it is part of the URL.",
+            );
+            errors.push(("taller_id", wrong));
         }
         if self.time_zone.as_deref().is_some_and(|zone| zone.parse::<Tz>().is_err()) {
-            errors.push(("time_zone", "No es una zona horaria de IANA; use por ejemplo America/Guayaquil.".to_owned()));
+            let wrong = Sentence::new(
+                "No es una zona horaria de IANA; use por ejemplo America/Guayaquil.",
+                "This is not a time zone of IANA; use for example America/Guayaquil.",
+            );
+            errors.push(("time_zone", wrong));
         }
         check_sender(&mut errors, "from_email", self.from_email.as_deref());
         check_quiet_hours(&mut errors, self.quiet_from, self.quiet_until);

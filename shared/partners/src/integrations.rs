@@ -6,8 +6,9 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, blank, check_text};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sealed::{self, SealError};
 use recado_kernel::{sql, word_enum};
 use secrecy::{ExposeSecret, SecretString};
@@ -88,15 +89,15 @@ pub struct IntegrationDraft {
 
 impl IntegrationDraft {
     /// What is wrong with it; every error names its field as it is called on the wire.
-    pub fn errors(&self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn errors(&self) -> Wrong {
+        let mut errors = Wrong::new();
         if self.name.trim().is_empty() {
-            errors.push(("nombre", "Este campo no puede estar en blanco.".to_owned()));
+            errors.push(("nombre", blank()));
         }
         check_text(&mut errors, "nombre", Some(&self.name), LONGEST_NAME);
         check_paragraph(&mut errors, "descripcion", self.description.as_deref());
         if serde_json::to_string(&self.configuration).map_or(0, |text| text.len()) > MOST_CONFIGURATION_BYTES {
-            errors.push(("configuracion", "Ocupa más de 64 KiB.".to_owned()));
+            errors.push(("configuracion", Sentence::new("Ocupa más de 64 KiB.", "It takes more than 64 KiB.")));
         }
         errors
     }

@@ -3,6 +3,7 @@
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::{sql, word_enum};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
@@ -93,7 +94,7 @@ pub fn verify(
     before: KycStatus,
     documents: &Map<String, Value>,
     verification: &Verification,
-) -> std::result::Result<Option<Verified>, String> {
+) -> std::result::Result<Option<Verified>, Sentence> {
     let step = step(before, verification.status);
     let mut merged = documents.clone();
     for (name, document) in &verification.documents {
@@ -104,11 +105,16 @@ pub fn verify(
         }
     }
     if merged.len() > MOST_DOCUMENTS {
-        return Err(format!("Un partner tiene como máximo {MOST_DOCUMENTS} documentos."));
+        return Err(Sentence::new(
+            format!("Un partner tiene como máximo {MOST_DOCUMENTS} documentos."),
+            format!("A partner has {MOST_DOCUMENTS} documents at most."),
+        ));
     }
     if merged != *documents && serde_json::to_string(&merged).map_or(0, |text| text.len()) > MOST_DOCUMENT_BYTES {
-        let text = "Los documentos de un partner ocupan más de 64 KiB. Envíe nombres o enlaces, no archivos.";
-        return Err(text.to_owned());
+        return Err(Sentence::new(
+            "Los documentos de un partner ocupan más de 64 KiB. Envíe nombres o enlaces, no archivos.",
+            "The documents of a partner take more than 64 KiB. Send names or links, no files.",
+        ));
     }
     if step == Step::Complemento && merged == *documents && verification.comments.is_none() {
         return Ok(None);
@@ -224,8 +230,8 @@ mod tests {
     fn documents_are_bounded() {
         let says = |documents| Verification { documents, ..Verification::default() };
         let many = (0..=MOST_DOCUMENTS).map(|number| (number.to_string(), json!("x"))).collect();
-        assert!(verify(KycStatus::Pending, &Map::new(), &says(many)).unwrap_err().contains("100"));
+        assert!(verify(KycStatus::Pending, &Map::new(), &says(many)).unwrap_err().to_string().contains("100"));
         let long = object(json!({"archivo": "x".repeat(MOST_DOCUMENT_BYTES)}));
-        assert!(verify(KycStatus::Pending, &Map::new(), &says(long)).unwrap_err().contains("64 KiB"));
+        assert!(verify(KycStatus::Pending, &Map::new(), &says(long)).unwrap_err().to_string().contains("64 KiB"));
     }
 }

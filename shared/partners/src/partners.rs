@@ -4,8 +4,9 @@ use recado_kernel::addresses::normalise_email;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List, Place};
 use recado_kernel::db::{Ids, Result, Session, contains};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, blank, check_text};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::{sql, word_enum};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
@@ -101,17 +102,17 @@ pub struct PartnerDraft {
 
 impl PartnerDraft {
     /// Brings the fields into the form in which they are kept. What is wrong with one names it as it is called on the wire.
-    pub fn tidy(&mut self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn tidy(&mut self) -> Wrong {
+        let mut errors = Wrong::new();
         self.name = self.name.trim().to_owned();
         if self.name.is_empty() {
-            errors.push(("nombre", "Este campo no puede estar en blanco.".to_owned()));
+            errors.push(("nombre", blank()));
         }
         check_text(&mut errors, "nombre", Some(&self.name), LONGEST_NAME);
         for (field, email) in [("email", &mut self.email), ("contact_email", &mut self.contact_email)] {
             match email.as_deref().map(normalise_email).transpose() {
                 Ok(normalised) => *email = normalised,
-                Err(error) => errors.push((field, error.in_spanish())),
+                Err(error) => errors.push((field, error.into())),
             }
         }
         check_text(&mut errors, "telefono", self.phone.as_deref(), LONGEST_PHONE);
@@ -141,7 +142,11 @@ impl From<&Partner> for PartnerDraft {
 }
 
 /// Checks a text that may have several lines; no other control characters.
-pub fn check_paragraph(errors: &mut Vec<(&'static str, String)>, field: &'static str, value: Option<&str>) {
+pub fn check_paragraph<E: From<Sentence>>(
+    errors: &mut Vec<(&'static str, E)>,
+    field: &'static str,
+    value: Option<&str>,
+) {
     let one_line = value.map(|text| text.replace(['\n', '\r', '\t'], " "));
     check_text(errors, field, one_line.as_deref(), LONGEST_TEXT);
 }

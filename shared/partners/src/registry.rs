@@ -5,6 +5,7 @@ use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session, Violation};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_queue::ring::Ring;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ pub enum Refusal {
     UnknownKycStatus(String),
     /// The field, as on the wire, and what is wrong with it.
     #[error("{field}: {error}")]
-    Field { field: &'static str, error: String },
+    Field { field: &'static str, error: Sentence },
 }
 
 impl Refusal {
@@ -55,8 +56,22 @@ impl Refusal {
         }
     }
 
-    fn field(field: &'static str, error: impl Into<String>) -> Self {
-        Self::Field { field, error: error.into() }
+    /// What is said to the person who wanted it, without the name of a field.
+    pub fn sentence(&self) -> Sentence {
+        let english = match self {
+            Self::EmailTaken => "There is a partner with this email already.",
+            Self::PartnerNotFound => "There is no partner with this id.",
+            Self::PartnerDeleted => "The partner is deleted.",
+            Self::IntegrationNotFound => "There is no integration with this id.",
+            Self::IntegrationRevoked => "The integration is revoked already.",
+            Self::UnknownKycStatus(_) => "This is not a state of a verification.",
+            Self::Field { error, .. } => return error.clone(),
+        };
+        Sentence::new(self.to_string(), english)
+    }
+
+    fn field(field: &'static str, error: Sentence) -> Self {
+        Self::Field { field, error }
     }
 }
 
@@ -251,14 +266,20 @@ pub async fn integrate(
 ) -> Result<Done<Integration>> {
     present(session, partner).await?;
     if integrations::count_in_force(session, partner).await? >= MOST_IN_FORCE {
-        let error = format!("El partner ya tiene {MOST_IN_FORCE} integraciones activas; revoque las que no use.");
+        let error = Sentence::new(
+            format!("El partner ya tiene {MOST_IN_FORCE} integraciones activas; revoque las que no use."),
+            format!("The partner has {MOST_IN_FORCE} active integrations already; revoke those that are not used."),
+        );
         return Err(Refusal::field("nombre", error).into());
     }
     let id = Id::new(now);
     let kept = integrations::keep(id, draft.configuration, key).map_err(|error| match error {
         KeepError::NoKey => Error::Refused(Refusal::field(
             "configuracion",
-            "Contiene secretos que no se pueden guardar: falta SECRET_KEY (32 caracteres o más) en el entorno.",
+            Sentence::new(
+                "Contiene secretos que no se pueden guardar: falta SECRET_KEY (32 caracteres o más) en el entorno.",
+                "It holds secrets that cannot be kept: SECRET_KEY (32 characters or more) is missing in the environment.",
+            ),
         )),
         KeepError::Seal(_) => Error::Unsealable,
     })?;

@@ -3,17 +3,21 @@
 //! It says more than [`dialect::verify`](crate::dialect::verify), which tells a stranger nothing. What it says of a secret that
 //! its reader may not know is bounded by [`Reveal`]: a person who sees a whole signature of bytes of their choice can forge.
 
+mod telling;
+
 use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use recado_kernel::clock::Timestamp;
+use recado_kernel::language::Language;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 use utoipa::ToSchema;
 
-use crate::canonical::{Document, Letters, NotCanonical};
+use self::telling::{Finding, Guess, Key, Variant};
+use crate::canonical::{Document, Letters};
 use crate::dialect::{
     Dialect, FORMS, LEGACY_HEADERS, Legacy, Received, Refusal, Rules, STANDARD_HEADERS, Signed, Standard, candidates,
     read_moment, verify,
@@ -46,6 +50,8 @@ pub struct Question<'q> {
     pub received: Received<'q>,
     /// When it came.
     pub now: Timestamp,
+    /// In which what is found is told.
+    pub language: Language,
 }
 
 /// What the debugger found.
@@ -129,11 +135,11 @@ pub struct Difference {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = SignatureFit)]
 pub struct Fit {
-    /// What was signed.
-    #[schema(examples("the body with a line end behind it"))]
+    /// What was signed, in the language of the request.
+    #[schema(examples("el cuerpo con un salto de línea al final"))]
     pub signed: String,
-    /// With which bytes of the secret as the key.
-    #[schema(examples("the whole secret"))]
+    /// With which bytes of the secret as the key, in the language of the request.
+    #[schema(examples("el secreto entero"))]
     pub key: String,
     /// `current` or `previous`.
     pub secret: &'static str,
@@ -178,7 +184,7 @@ pub struct Advice {
     /// For programs.
     #[schema(examples("line-end"))]
     pub code: &'static str,
-    /// For people.
+    /// For people, in the language of the request.
     pub text: String,
 }
 
@@ -214,15 +220,15 @@ pub const STANDARD_CODE: Code = Code {
 
 /// Looks at a request in every way there is.
 pub fn examine(question: Question<'_>) -> Report {
-    let Question { secrets, rules, received, now, .. } = question;
+    let Question { secrets, rules, received, now, language, .. } = question;
     let verdict = verify(secrets, rules, received, now);
-    let clock = drift(rules, received, now, verdict.as_ref().ok());
+    let clock = drift(question, verdict.as_ref().ok());
     // The payload's own time is looked at after the signature, as it is when a request comes in.
     let verdict =
         if clock.as_ref().is_some_and(|clock| !clock.is_fresh) { verdict.and(Err(Refusal::Stale)) } else { verdict };
     let signatures = seen(received);
     let tried = tried(question);
-    let also_fits = match verdict {
+    let guesses = match verdict {
         Err(Refusal::Wrong | Refusal::Differing | Refusal::Missing) => guesses(secrets, received, &signatures, &tried),
         Ok(_) | Err(Refusal::Stale) => Vec::new(),
     };
@@ -233,9 +239,9 @@ pub fn examine(question: Question<'_>) -> Report {
         refusal: verdict.as_ref().err().map(|refusal| refusal.word()),
         signatures,
         tried,
-        also_fits,
+        also_fits: guesses.iter().map(|guess| guess.told(language)).collect(),
         clock,
-        body: body_seen(received.body),
+        body: body_seen(received.body, language),
         advice: Vec::new(),
         code: if uses_standard && secrets.iter().any(Secret::signs_standard_webhooks) {
             STANDARD_CODE
@@ -243,18 +249,22 @@ pub fn examine(question: Question<'_>) -> Report {
             HEX_CODE
         },
     };
-    report.advice = advice(question, &report, &verdict);
+    let mut advice: Vec<Advice> = Vec::new();
+    for one in findings(question, &report, &guesses, &verdict).iter().map(|finding| finding.told(language)) {
+        if !advice.contains(&one) {
+            advice.push(one);
+        }
+    }
+    report.advice = advice;
     report
 }
 
 /// What is known of a request that was believed when it came: its dialect, in words, and its body.
-pub fn remember(dialect: &str, body: &[u8]) -> Report {
+pub fn remember(dialect: &str, body: &[u8], language: Language) -> Report {
     let form = candidates(body, false).find(|(signed, _)| dialect.starts_with(&signed.to_string()));
     let first_difference = form.as_ref().and_then(|(_, bytes)| difference(bytes, body));
     let is_raw = first_difference.is_none();
-    let text = "It was taken, though its signature is of another form of the payload. Sign the bytes that you send: then \
-                nothing depends on how a library writes JSON.";
-    let advice = if is_raw { Vec::new() } else { vec![Advice { code: "sign-the-bytes", text: text.to_owned() }] };
+    let advice = if is_raw { Vec::new() } else { vec![Finding::AnotherForm(None).told(language)] };
     Report {
         accepted: true,
         dialect: Some(dialect.to_owned()),
@@ -273,7 +283,7 @@ pub fn remember(dialect: &str, body: &[u8]) -> Report {
         }),
         also_fits: Vec::new(),
         clock: None,
-        body: body_seen(body),
+        body: body_seen(body, language),
         advice,
         code: if dialect.starts_with("Standard") { STANDARD_CODE } else { HEX_CODE },
     }
@@ -418,7 +428,7 @@ fn parts(value: &str) -> Vec<Part> {
 const LARGEST_GUESSED: usize = 256 * 1024;
 
 /// What a sender may have signed that we do not take.
-fn guesses(secrets: &[Secret], received: Received<'_>, seen: &[Seen], tried: &[Tried]) -> Vec<Fit> {
+fn guesses(secrets: &[Secret], received: Received<'_>, seen: &[Seen], tried: &[Tried]) -> Vec<Guess> {
     let given: Vec<(&Seen, Vec<u8>)> = seen
         .iter()
         .flat_map(|one| parts(&one.value).into_iter().filter_map(move |part| Some((one, part.bytes?))))
@@ -429,7 +439,7 @@ fn guesses(secrets: &[Secret], received: Received<'_>, seen: &[Seen], tried: &[T
         return fits;
     }
     let mut looked_at = BTreeSet::new();
-    each_variant(received, &mut |signed: &str, bytes: &[u8]| {
+    each_variant(received, &mut |variant: Variant, bytes: &[u8]| {
         if !looked_at.insert(<[u8; 32]>::from(Sha256::digest(bytes))) {
             return;
         }
@@ -437,9 +447,9 @@ fn guesses(secrets: &[Secret], received: Received<'_>, seen: &[Seen], tried: &[T
             for form in KeyForm::ALL {
                 let Some(mac) = secret.mac(form, bytes) else { continue };
                 for (one, _) in given.iter().filter(|(_, given)| same_bytes(given, &mac)) {
-                    fits.push(Fit {
-                        signed: signed.to_owned(),
-                        key: form.to_string(),
+                    fits.push(Guess {
+                        variant,
+                        key: Key::Secret(form),
                         secret: secret_word(number),
                         header: one.header.clone(),
                         first_difference: difference(bytes, received.body),
@@ -449,9 +459,9 @@ fn guesses(secrets: &[Secret], received: Received<'_>, seen: &[Seen], tried: &[T
         }
         let plain = Sha256::digest(bytes);
         for (one, _) in given.iter().filter(|(_, given)| same_bytes(given, &plain)) {
-            fits.push(Fit {
-                signed: signed.to_owned(),
-                key: "no secret: a plain SHA-256".to_owned(),
+            fits.push(Guess {
+                variant,
+                key: Key::None,
                 secret: "none",
                 header: one.header.clone(),
                 first_difference: difference(bytes, received.body),
@@ -459,67 +469,71 @@ fn guesses(secrets: &[Secret], received: Received<'_>, seen: &[Seen], tried: &[T
         }
     });
     // What a row of the table says already is no guess.
-    fits.retain(|fit| !tried.iter().any(|one| one.signed == fit.signed && one.matches.contains(&fit.header)));
+    let is_told = |fit: &Guess| match fit.variant {
+        Variant::Taken(signed) => {
+            tried.iter().any(|one| one.signed == signed.to_string() && one.matches.contains(&fit.header))
+        }
+        _ => false,
+    };
+    fits.retain(|fit| !is_told(fit));
     fits
 }
 
 /// Each form of the request that somebody may have signed, the likeliest first.
-fn each_variant(received: Received<'_>, look: &mut impl FnMut(&str, &[u8])) {
+fn each_variant(received: Received<'_>, look: &mut impl FnMut(Variant, &[u8])) {
     let body = received.body;
     for (signed, bytes) in candidates(body, false) {
-        look(&signed.to_string(), &bytes);
+        look(Variant::Taken(signed), &bytes);
     }
-    look("the body with a line end behind it", &[body, b"\n"].concat());
-    look("the body with a line end of Windows behind it", &[body, b"\r\n"].concat());
-    look("the body without the blanks at its ends", body.trim_ascii());
-    look("the body without a byte order mark", body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
-    look("the body with a byte order mark", &[b"\xef\xbb\xbf", body].concat());
-    look("an empty body", b"");
+    look(Variant::WithLineEnd, &[body, b"\n"].concat());
+    look(Variant::WithWindowsLineEnd, &[body, b"\r\n"].concat());
+    look(Variant::Trimmed, body.trim_ascii());
+    look(Variant::WithoutMark, body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+    look(Variant::WithMark, &[b"\xef\xbb\xbf", body].concat());
+    look(Variant::Empty, b"");
     for [id, timestamp, _] in STANDARD_HEADERS {
         let (id, timestamp) = (received.all(id).next(), received.all(timestamp).next());
         if let (Some(id), Some(timestamp)) = (id, timestamp) {
-            look("id.timestamp.body", &[format!("{id}.{timestamp}.").as_bytes(), body].concat());
-            look("timestamp.body", &[format!("{timestamp}.").as_bytes(), body].concat());
+            look(Variant::IdTimestampBody, &[format!("{id}.{timestamp}.").as_bytes(), body].concat());
+            look(Variant::TimestampDotBody, &[format!("{timestamp}.").as_bytes(), body].concat());
         }
     }
     if let Some((_, timestamp)) =
         received.headers.iter().find(|(name, _)| name == "x-timestamp" || name == "x-webhook-timestamp")
     {
-        look("timestamp.body", &[format!("{timestamp}.").as_bytes(), body].concat());
-        look("timestamp and body", &[timestamp.as_bytes(), body].concat());
+        look(Variant::TimestampDotBody, &[format!("{timestamp}.").as_bytes(), body].concat());
+        look(Variant::TimestampAndBody, &[timestamp.as_bytes(), body].concat());
     }
     let Ok(text) = std::str::from_utf8(body) else { return };
-    look("the body with line ends of Windows", text.replace("\r\n", "\n").replace('\n', "\r\n").as_bytes());
-    look("the body with line ends of Unix", text.replace("\r\n", "\n").as_bytes());
-    look("the body with its letters composed (NFC)", text.nfc().collect::<String>().as_bytes());
-    look("the body with its letters decomposed (NFD)", text.nfd().collect::<String>().as_bytes());
+    look(Variant::WindowsLineEnds, text.replace("\r\n", "\n").replace('\n', "\r\n").as_bytes());
+    look(Variant::UnixLineEnds, text.replace("\r\n", "\n").as_bytes());
+    look(Variant::Composed, text.nfc().collect::<String>().as_bytes());
+    look(Variant::Decomposed, text.nfd().collect::<String>().as_bytes());
     if let Some(latin) = text.chars().map(|letter| u8::try_from(letter).ok()).collect::<Option<Vec<u8>>>() {
-        look("the body in ISO 8859-1", &latin);
+        look(Variant::Latin, &latin);
     }
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    look("the body in UTF-16", &utf16);
+    look(Variant::Utf16, &utf16);
     // A library that read the numbers and wrote them again.
     if let Ok(document) = Document::read(text).and_then(Document::with_pythons_numbers) {
         for form in FORMS {
-            let signed = format!("{}, numbers as Python writes them", Signed::Form(form));
-            look(&signed, document.write(form).as_bytes());
+            look(Variant::PythonsNumbers(form), document.write(form).as_bytes());
         }
     }
     if let Ok(document) = Document::read(text).and_then(Document::with_javascripts_numbers) {
         for form in FORMS {
-            let signed = format!("{}, numbers as JavaScript writes them", Signed::Form(form));
-            look(&signed, document.write(form).as_bytes());
+            look(Variant::JavaScriptsNumbers(form), document.write(form).as_bytes());
         }
     }
     if let Ok(document) = Document::read(text) {
         for form in FORMS {
             if let Some(data) = document.write_field("data", form) {
-                look(&format!("`data` alone, {}", Signed::Form(form)), data.as_bytes());
+                look(Variant::Data(form), data.as_bytes());
             }
         }
         for (indent, letters) in [(2, Letters::Escaped), (2, Letters::Utf8), (4, Letters::Escaped), (4, Letters::Utf8)]
         {
-            look(&format!("the payload, indented by {indent}"), document.write_indented(indent, letters).as_bytes());
+            look(Variant::Indented(indent), document.write_indented(indent, letters).as_bytes());
         }
     }
 }
@@ -536,16 +550,16 @@ fn difference(signed: &[u8], sent: &[u8]) -> Option<Difference> {
     Some(Difference { position, signed: shown(signed), sent: shown(sent) })
 }
 
-fn body_seen(body: &[u8]) -> BodySeen {
+fn body_seen(body: &[u8], language: Language) -> BodySeen {
     let no_forms_because = match std::str::from_utf8(body) {
-        Err(error) => Some(format!("it is not UTF-8 from byte {} on", error.valid_up_to())),
-        Ok(text) => Document::read(text).err().map(|error: NotCanonical| error.to_string()),
+        Err(error) => Some(telling::not_utf8(error.valid_up_to(), language)),
+        Ok(text) => Document::read(text).err().map(|error| telling::not_canonical(&error, language)),
     };
     BodySeen { bytes: body.len(), sha256: hex::encode(Sha256::digest(body)), no_forms_because }
 }
 
 /// The time that counts for this request.
-fn drift(rules: &Rules, received: Received<'_>, now: Timestamp, dialect: Option<&Dialect>) -> Option<Drift> {
+fn drift(Question { rules, received, now, language, .. }: Question<'_>, dialect: Option<&Dialect>) -> Option<Drift> {
     let behind = |seconds: i64| now.to_utc().timestamp().saturating_sub(seconds);
     let fresh = |behind: Option<i64>, tolerance: i64| {
         tolerance == 0 || behind.is_some_and(|seconds| seconds.saturating_abs() <= tolerance)
@@ -571,7 +585,7 @@ fn drift(rules: &Rules, received: Received<'_>, now: Timestamp, dialect: Option<
     }
     let seconds_behind = value.and_then(read_moment).map(|time| behind(time.to_utc().timestamp()));
     Some(Drift {
-        place: "timestamp of the body".to_owned(),
+        place: telling::time_of_the_body(language),
         value: value.unwrap_or_default().chars().take(LONGEST_VALUE).collect(),
         seconds_behind,
         tolerance_seconds,
@@ -579,112 +593,51 @@ fn drift(rules: &Rules, received: Received<'_>, now: Timestamp, dialect: Option<
     })
 }
 
-fn advice(question: Question<'_>, report: &Report, verdict: &Result<Dialect, Refusal>) -> Vec<Advice> {
-    let mut advice = Vec::new();
-    let mut say = |code: &'static str, text: String| {
-        if !advice.iter().any(|one: &Advice| one.code == code && one.text == text) {
-            advice.push(Advice { code, text });
-        }
-    };
+/// What the sender should change, the likeliest first.
+fn findings<'f>(
+    question: Question<'_>,
+    report: &'f Report,
+    guesses: &'f [Guess],
+    verdict: &Result<Dialect, Refusal>,
+) -> Vec<Finding<'f>> {
+    let mut found = Vec::new();
     match verdict {
         Ok(dialect) => {
             if let Signed::Form(_) = dialect.signed {
-                let text = format!(
-                    "It is taken, though its signature is of another form of the payload ({}). Sign the bytes that you send: \
-                     then nothing depends on how a library writes JSON.",
-                    dialect.signed
-                );
-                say("sign-the-bytes", text);
+                found.push(Finding::AnotherForm(Some(dialect.signed)));
             }
             if dialect.secret > 0 {
-                let text = "It is signed with the previous secret, which is taken for 24 hours after a rotation. Change to the \
-                            current one.";
-                say("previous-secret", text.to_owned());
+                found.push(Finding::PreviousSecret);
             }
         }
-        Err(Refusal::Missing) => match report.signatures.first() {
-            Some(other) => say(
-                "header",
-                format!(
-                    "The signature stands in `{}`, which is not read. Send it as `X-Partner-Signature` or `X-HMAC-Signature`.",
-                    other.header
-                ),
-            ),
-            None => say(
-                "no-signature",
-                "It carries no signature. Send the hexadecimal HMAC-SHA256 of the bytes of the body in `X-Partner-Signature`."
-                    .to_owned(),
-            ),
-        },
+        Err(Refusal::Missing) => {
+            let other = report.signatures.first();
+            found.push(other.map_or(Finding::NoSignature, |other| Finding::UnreadHeader(&other.header)));
+        }
         Err(Refusal::Differing) => {
-            let names: BTreeSet<&str> = report.signatures.iter().map(|one| one.header.as_str()).collect();
-            let names = names.into_iter().collect::<Vec<_>>().join("`, `");
-            say(
-                "differing",
-                format!("Its headers carry signatures that differ (`{names}`). Send one of them, or the same value in each."),
-            );
+            found.push(Finding::Differing(report.signatures.iter().map(|one| one.header.as_str()).collect()));
         }
-        Err(Refusal::Stale) => say("clock", stale(report.clock.as_ref())),
-        Err(Refusal::Wrong) => wrong(question, report, &mut say),
+        Err(Refusal::Stale) => found.push(Finding::Clock(report.clock.as_ref())),
+        Err(Refusal::Wrong) => found.extend(wrong(question, report)),
     }
-    for fit in &report.also_fits {
-        say(code_of(fit), because(fit));
+    found.extend(guesses.iter().map(Finding::Fits));
+    if matches!(verdict, Err(Refusal::Wrong)) && found.is_empty() {
+        found.push(Finding::Unknown(&report.body));
     }
-    if matches!(verdict, Err(Refusal::Wrong)) && advice.is_empty() {
-        let BodySeen { bytes, sha256, .. } = &report.body;
-        advice.push(Advice {
-            code: "another-secret-or-body",
-            text: format!(
-                "No way of signing that is known fits. Either the secret is another one (its whole text is the key, `whsec_` \
-                 included), or the body was changed on its way. Compare: {bytes} bytes came, and their SHA-256 is {sha256}."
-            ),
-        });
-    }
-    advice
-}
-
-fn stale(clock: Option<&Drift>) -> String {
-    let remedy = "Set the sender's clock by NTP, and sign a new time for each attempt.";
-    match clock.and_then(|clock| Some((clock, clock.seconds_behind?))) {
-        Some((clock, behind)) => {
-            let (seconds, side) = (behind.unsigned_abs(), if behind < 0 { "ahead of" } else { "behind" });
-            let (place, tolerance) = (&clock.place, clock.tolerance_seconds);
-            format!(
-                "The signature is right, but its time ({place}) is {seconds} s {side} our clock; {tolerance} s are allowed. {remedy}"
-            )
-        }
-        None => format!("The signature is right, but its time is missing or cannot be read. {remedy}"),
-    }
+    found
 }
 
 /// What the shape of the signatures tells.
-fn wrong(question: Question<'_>, report: &Report, say: &mut impl FnMut(&'static str, String)) {
+fn wrong<'f>(question: Question<'_>, report: &'f Report) -> Vec<Finding<'f>> {
     let not_allowed = report.tried.iter().find(|one| !one.is_allowed && !one.matches.is_empty());
-    if let Some(form) = not_allowed {
-        let text = format!(
-            "The signature is of another form of the payload ({}), and this partner may sign only the bytes that it sends.",
-            form.signed
-        );
-        say("strict-raw", text);
-    }
+    let mut found: Vec<Finding<'_>> = not_allowed.map(|form| Finding::StrictRaw(&form.signed)).into_iter().collect();
     for one in report.signatures.iter().filter(|one| one.is_read) {
-        let Seen { header, .. } = one;
+        let header = one.header.as_str();
         match (one.spelling, one.length) {
-            ("neither", _) if is_standard(header) => {
-                let text = format!("`{header}` is no signature: it should be `v1,` and the base64 of 32 bytes.");
-                say("not-a-signature", text);
-            }
-            ("neither", _) => {
-                say(
-                    "not-a-signature",
-                    format!("`{header}` is no signature: it should be 64 hexadecimal letters (0-9, a-f)."),
-                );
-            }
-            (_, Some(20)) => say("sha1", format!("`{header}` is as long as a SHA-1. Use HMAC-SHA256.")),
-            (_, Some(64)) => say("sha512", format!("`{header}` is as long as a SHA-512. Use HMAC-SHA256.")),
-            (_, Some(length)) if length != 32 => {
-                say("length", format!("`{header}` has {length} bytes, and an HMAC-SHA256 has 32. Was it cut?"));
-            }
+            ("neither", _) => found.push(Finding::NotASignature(header)),
+            (_, Some(20)) => found.push(Finding::Sha1(header)),
+            (_, Some(64)) => found.push(Finding::Sha512(header)),
+            (_, Some(bytes)) if bytes != 32 => found.push(Finding::Length { header, bytes }),
             _ => {}
         }
     }
@@ -692,56 +645,13 @@ fn wrong(question: Question<'_>, report: &Report, say: &mut impl FnMut(&'static 
         if question.received.all(signature).next().is_none() {
             continue;
         }
-        for name in [id, timestamp] {
-            if question.received.all(name).next().is_none() {
-                say("standard-headers", format!("`{signature}` needs `{name}` beside it (Standard Webhooks)."));
-            }
-        }
+        let lacking = [id, timestamp].into_iter().filter(|name| question.received.all(name).next().is_none());
+        found.extend(lacking.map(|name| Finding::LacksHeader { signature, name }));
         if !question.secrets.iter().any(Secret::signs_standard_webhooks) {
-            let text = "The secret is no base64 behind `whsec_`, so it cannot sign Standard Webhooks. Send `X-Partner-Signature`, or \
-                        have the secret rotated.";
-            say("secret-is-no-base64", text.to_owned());
+            found.push(Finding::SecretIsNoBase64);
         }
     }
-}
-
-fn code_of(fit: &Fit) -> &'static str {
-    match fit.key.as_str() {
-        key if key.starts_with("no secret") => "no-secret",
-        key if key != KeyForm::Whole.to_string() && !is_standard(&fit.header) => "key",
-        _ if fit.signed.contains("line end") || fit.signed.contains("blanks") => "line-end",
-        _ if fit.signed.contains("ISO") || fit.signed.contains("UTF-16") || fit.signed.contains("mark") => "charset",
-        _ if fit.signed.contains("NF") => "normalisation",
-        _ if fit.signed == "raw body" => "spelling",
-        _ => "other-bytes",
-    }
-}
-
-/// One sentence for what fits, and what to do.
-fn because(fit: &Fit) -> String {
-    let Fit { signed, key, header, .. } = fit;
-    let place = fit.first_difference.as_ref().map_or_else(String::new, |difference| {
-        let Difference { position, signed, sent } = difference;
-        format!(" They differ from byte {position} on: signed {signed:?}, sent {sent:?}.")
-    });
-    let remedy = match code_of(fit) {
-        "no-secret" => "That proves nothing: use an HMAC-SHA256 with the secret as its key.",
-        "key" => "For this header the key is the whole text of the secret, `whsec_` included and nothing decoded.",
-        "line-end" => "Sign exactly the bytes that you send: a line end more or less is another body.",
-        "charset" => "Sign the UTF-8 bytes that you send.",
-        "normalisation" => "Sign the bytes that you send, and do not normalise letters in between.",
-        "spelling" if is_standard(header) => {
-            "Standard Webhooks signs `id.timestamp.body` with the bytes behind `whsec_`, as `v1,` and base64."
-        }
-        "spelling" => {
-            "The bytes and the key are right. Write the signature in hexadecimal letters, alone or behind `sha256=`, in `X-Partner-Signature`."
-        }
-        _ if is_standard(header) => {
-            "Standard Webhooks signs `id.timestamp.body` with the bytes behind `whsec_`, as `v1,` and base64."
-        }
-        _ => "Sign exactly the bytes that you send.",
-    };
-    format!("`{header}` is the signature of: {signed}; key: {key}.{place} {remedy}")
+    found
 }
 
 #[cfg(test)]
@@ -765,7 +675,8 @@ mod tests {
     fn with(rules: &Rules, reveal: Reveal, headers: &[(&str, &str)], body: &str) -> Report {
         let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let received = Received { headers: &headers, body: body.as_bytes() };
-        examine(Question { secrets: &[secret()], reveal, rules, received, now: Timestamp::default() })
+        let (now, language) = (Timestamp::default(), Language::English);
+        examine(Question { secrets: &[secret()], reveal, rules, received, now, language })
     }
 
     fn codes(report: &Report) -> Vec<&'static str> {
@@ -876,6 +787,40 @@ mod tests {
         );
     }
 
+    /// The same facts, the same codes, and other words.
+    #[test]
+    fn advice_is_told_in_the_language_of_its_reader() {
+        /// Headers, and what is said of them in both languages.
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+        let whole = |bytes: &[u8]| secret().hex(bytes);
+        let (sha1, cut) = ("0".repeat(40), whole(BODY.as_bytes())[..10].to_owned());
+        let (line_end, plain) = (whole(format!("{BODY}\n").as_bytes()), hex::encode(Sha256::digest(BODY)));
+        let unknown = "ab".repeat(32);
+        let cases: [Case<'_>; 8] = [
+            (&[], "It carries no signature", "No lleva ninguna firma"),
+            (&[("signature", "x")], "which is not read", "que no se lee"),
+            (&[("x-partner-signature", "test")], "is no signature", "no es una firma"),
+            (&[("x-partner-signature", &sha1)], "as long as a SHA-1", "tiene el largo de un SHA-1"),
+            (&[("x-partner-signature", &cut)], "Was it cut?", "¿Se cortó?"),
+            (&[("x-partner-signature", &line_end)], "with a line end behind it", "con un salto de línea al final"),
+            (&[("x-partner-signature", &plain)], "That proves nothing", "Eso no prueba nada"),
+            (&[("x-partner-signature", &unknown)], "No way of signing", "Ninguna forma conocida"),
+        ];
+        for (headers, english, spanish) in cases {
+            let headers: Vec<_> =
+                headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let received = Received { headers: &headers, body: BODY.as_bytes() };
+            let told = |language| {
+                let now = Timestamp::default();
+                examine(Question { secrets: &[secret()], reveal: Reveal::All, rules: &RULES, received, now, language })
+            };
+            let (one, other) = (told(Language::English), told(Language::Spanish));
+            assert_eq!(codes(&one), codes(&other));
+            assert!(one.advice.iter().any(|advice| advice.text.contains(english)), "{:?}", one.advice);
+            assert!(other.advice.iter().any(|advice| advice.text.contains(spanish)), "{:?}", other.advice);
+        }
+    }
+
     /// Who may not know a secret must not learn a signature of bytes that they choose.
     #[test]
     fn a_secret_stays_one() {
@@ -893,9 +838,10 @@ mod tests {
 
     #[test]
     fn a_webhook_that_was_believed_is_explained_by_its_dialect() {
-        let report = remember("sorted keys, default separators, ASCII in x-hmac-signature", BODY.as_bytes());
+        let report =
+            remember("sorted keys, default separators, ASCII in x-hmac-signature", BODY.as_bytes(), Language::Spanish);
         assert_eq!((report.accepted, codes(&report)), (true, vec!["sign-the-bytes"]));
         assert_eq!(report.tried[0].matches, ["x-hmac-signature"]);
-        assert_eq!(codes(&remember("raw body in x-signature", BODY.as_bytes())), Vec::<&str>::new());
+        assert_eq!(codes(&remember("raw body in x-signature", BODY.as_bytes(), Language::Spanish)), Vec::<&str>::new());
     }
 }

@@ -116,17 +116,6 @@ impl KeyForm {
     pub(crate) const ALL: [Self; 4] = [Self::Whole, Self::Decoded, Self::Unprefixed, Self::WithLineEnd];
 }
 
-impl fmt::Display for KeyForm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Whole => "the whole secret",
-            Self::Decoded => "the bytes that stand in base64 behind whsec_",
-            Self::Unprefixed => "the text of the secret without whsec_",
-            Self::WithLineEnd => "the whole secret with a line end behind it",
-        })
-    }
-}
-
 impl From<SecretString> for Secret {
     fn from(text: SecretString) -> Self {
         let key = text.expose_secret().strip_prefix(PREFIX).and_then(|key| STANDARD.decode(key).ok());

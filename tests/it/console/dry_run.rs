@@ -1,6 +1,7 @@
 //! Trying an event in the console, and sending it.
 
 use recado_kernel::audit::{self, AuditFilter};
+use recado_kernel::sql;
 
 use crate::harness::app::App;
 use crate::harness::pair::story;
@@ -109,4 +110,28 @@ story!(an_event_is_sent_in_earnest, async |app: &App| {
     let filter = AuditFilter { action: Some("send".to_owned()), ..AuditFilter::default() };
     let told = audit::page(&mut app.begin().await, &filter, None, 10).await.expect("it is read");
     assert_eq!((told.len(), told[0].subject_kind.as_str()), (2, "event"));
+});
+
+// An event that could not be written down is not sent, and what could not be written down is not switched on.
+story!(nothing_is_done_that_the_audit_log_does_not_know, async |app: &App| {
+    app.know_carlos().await;
+    let operator = app.operator("operator").await;
+    let rename = async |statement: &'static str| {
+        let mut session = app.begin().await;
+        sql!(run, &mut session, (statement)).expect(statement);
+        session.commit().await.expect("it is committed");
+    };
+    rename("alter table audit rename to audit_away").await;
+    let sent = operator.post("/admin/try/send/", &with(&[])).await;
+    assert_eq!(sent.status, 422, "{}", sent.text);
+    let fault = [("channel", "email"), ("fault", "reject-550")];
+    assert_eq!(operator.post("/admin/inbox/faults/", &fault).await.status, 503);
+    rename("alter table audit_away rename to audit").await;
+    app.drain().await;
+    assert!(app.mails().is_empty(), "{:?}", app.mails());
+    let page = operator.page("/admin/inbox/").await;
+    assert!(!page.contains("aria-pressed=\"true\""), "{page}");
+    assert_eq!(operator.post("/admin/try/send/", &with(&[])).await.status, 303);
+    app.drain().await;
+    assert_eq!(app.mails().len(), 1);
 });

@@ -165,7 +165,7 @@ story!(what_is_wrong_in_a_cell_is_told_there_and_nothing_is_saved, async |app: &
     let template = app.get("/api/v1/notifications/templates/?channel=push&target=clients").await.must_be(200);
     let push = template["results"][0]["id"].as_str().expect("a template").to_owned();
     let refused = post(&editor, PATH, &changed(&form, &[("phase-schedule.email.template", &push)])).await;
-    assert!(refused.status == 422 && refused.text.contains("canal push"), "{}", refused.text);
+    assert!(refused.status == 422 && refused.text.contains("for the channel push"), "{}", refused.text);
     assert_eq!(app.matrix_cell("null", "Agendar Cita", "push").await["enabled"], true);
     let gone = editor.get("/admin/matrix/nada/").await;
     assert_eq!(gone.status, 404);

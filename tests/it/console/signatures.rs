@@ -45,6 +45,11 @@ story!(the_debugger_names_the_dialect_and_the_byte, [SECRET_KEY], async |app: &A
     assert!(!taken.text.contains("<script>x"), "{}", taken.text);
     let refused = look(&hex(&format!("{BODY}\n")), "").await;
     assert!(refused.text.contains("would be refused") && refused.text.contains("line-end"), "{}", refused.text);
+    assert!(refused.text.contains("Sign exactly the bytes that you send"), "{}", refused.text);
+    operator.post("/admin/me/", &[("language", "es")]).await;
+    let told = look(&hex(&format!("{BODY}\n")), "").await.text;
+    assert!(told.contains("Firme exactamente los bytes") && told.contains("con un salto de línea al final"), "{told}");
+    operator.post("/admin/me/", &[("language", "en")]).await;
     for said in ["python", "node", "curl", "hmac", "✗"] {
         assert!(refused.text.contains(said), "{said} in {}", refused.text);
     }

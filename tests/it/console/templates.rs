@@ -1,5 +1,6 @@
 //! Texts in the console: what an editor sees while writing, what was there before, and how a text arrives.
 
+use futures::future::join_all;
 use recado_kernel::ids::Id;
 use recado_notifications::templates::{self, Template};
 use recado_notifications::test_sends;
@@ -142,7 +143,11 @@ story!(a_text_that_can_not_be_rendered_is_not_saved, async |app: &App| {
     let refused =
         editor.post(PATH, &with(&[("body", "uno\ndos {% if %}"), ("name", "<script>alert(1)</script>")])).await;
     assert_eq!(refused.status, 422);
-    assert!(refused.text.contains("Línea 2") && !refused.text.contains("<script>alert"), "{}", refused.text);
+    assert!(
+        refused.text.contains("Line 2: `{% if %}` is not closed") && !refused.text.contains("<script>alert"),
+        "{}",
+        refused.text
+    );
     let huge = "x".repeat(100_000);
     let answer = editor.post(PATH, &with(&[("body", &huge), ("name", "\u{202e}")])).await;
     assert!(answer.status == 422 || answer.status == 303, "{}", answer.status);
@@ -217,7 +222,7 @@ story!(a_test_arrives_and_is_counted_nowhere, async |app: &App| {
     assert!(app.whatsapps().iter().any(|sent| format!("{sent:?}").contains("[Prueba] Hola")), "{:?}", app.whatsapps());
 
     let wrong = editor.post(&test, &with(&[("address", "ana")])).await;
-    assert!(wrong.status == 422 && wrong.text.contains("Not an address of this channel"), "{}", wrong.text);
+    assert!(wrong.status == 422 && wrong.text.contains("Email must have exactly one @"), "{}", wrong.text);
     let push = editor.post(&test, &with(&[("channel", "push"), ("customer", "customer-001")])).await;
     assert!(push.status == 422 && push.text.contains("a customer who has a subscribed device"), "{}", push.text);
 });
@@ -245,6 +250,21 @@ story!(tests_are_ten_an_hour_and_go_to_devices_too, async |app: &App| {
     app.clock.advance(seconds(3_601));
     app.post(&test, &json!({"customer_id": "customer-001"})).await.must_be(202);
     app.drain().await;
+});
+
+// Counted and written in one turn: of twenty that come at once, ten are the limit.
+story!(twenty_tests_at_once_are_ten, async |app: &App| {
+    let url = "/api/v1/notifications/templates/";
+    let mail = json!({"name": "Aviso", "subject": "Listo", "body": "Hola, {{Nombre}}", "channel": "email", "target": "clients",
+        "service_type": null, "phase": null});
+    let made = app.post(url, &mail).await.must_be(201);
+    let test = format!("{url}{}/test/", made["id"].as_str().expect("an id"));
+    let address = json!({"address": "ana@example.com"});
+    let answers = join_all((0..20).map(|_| app.post(&test, &address))).await;
+    let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(202), count(400)), (10, 10));
+    app.drain().await;
+    assert_eq!(app.mails().len(), 10);
 });
 
 // Who is to be forgotten gets no test that waits, and a test that waited too long is not sent.

@@ -1,6 +1,7 @@
 //! Evolution API as a bridge: what its webhooks say of chats takes effect as the Node service's does.
 
 use futures::future::join_all;
+use recado_conversations::jobs::WatchSession;
 use recado_kernel::sql;
 use recado_sandbox::{EvolutionFault, EvolutionGroup, EvolutionWrites};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use crate::conversations::codes::{issue, know_experience};
 use crate::conversations::notices::{GROUP, know_told_experience, show};
 use crate::conversations::webhooks::{CUSTOMER, SA, messages, reservations};
-use crate::harness::app::App;
+use crate::harness::app::{App, seconds};
 use crate::harness::pair::story;
 
 const WEBHOOK: &str = "/api/v1/webhooks/evolution/";
@@ -250,5 +251,51 @@ story!(
         let unlinked = json!({"state": "close", "statusReason": 401});
         hear(app, &json!({"event": "connection.update", "instance": "sandbox", "data": unlinked})).await;
         assert_eq!(status().await["session"]["status"], "expired");
+    }
+);
+
+// A telephone that loses its network for a moment is no outage; one that stays away is.
+story!(
+    a_short_reconnect_alerts_nobody,
+    [
+        ("WHATSAPP_SERVICE_URL", ""),
+        ("WHATSAPP_EVOLUTION_INSTANCES", "sandbox"),
+        ("WHATSAPP_ALERT_EMAIL", "turno@example.com"),
+    ],
+    async |app: &App| {
+        let evolution = &app.sandbox.evolution;
+        let look = async || app.later(seconds(45)).await;
+        hear(app, &evolution.connects()).await;
+        app.enqueue(&WatchSession {}).await;
+        app.drain().await;
+
+        evolution.shows_qr("2@abc");
+        look().await;
+        let known = app.get(&format!("{SA}status/")).await.must_be(200);
+        assert_eq!(known["session"]["status"], "qr_pending", "it is known at once that nothing leaves");
+        look().await;
+        evolution.connects();
+        look().await;
+        assert!(app.mails().is_empty(), "{:?}", app.mails());
+
+        evolution.shows_qr("2@def");
+        for _ in 0..3 {
+            look().await;
+        }
+        assert!(app.mails().is_empty(), "90 s after it was seen to be lost: {:?}", app.mails());
+        look().await;
+        assert_eq!(app.mails().len(), 1, "after two minutes people are told");
+        evolution.disconnects();
+        look().await;
+        assert_eq!(app.mails().len(), 1, "once");
+        evolution.connects();
+        look().await;
+        assert_eq!(app.mails().len(), 2, "it is back");
+
+        // A session that ended is told at once.
+        evolution.disconnects();
+        look().await;
+        assert_eq!(app.mails().len(), 3);
+        app.leave_work();
     }
 );

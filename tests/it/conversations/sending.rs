@@ -1,5 +1,6 @@
 //! Staff write into a chat.
 
+use futures::future::join_all;
 use recado_notifications::channels::Channel;
 use recado_sandbox::BridgeFault;
 use serde_json::{Value, json};
@@ -90,6 +91,20 @@ story!(a_number_has_a_daily_limit, [("WHATSAPP_DAILY_LIMIT", "2")], async |app| 
     answer.must_be(429);
     let pacing = app.get("/api/v1/superadmin/whatsapp/status/").await.must_be(200)["pacing"].clone();
     assert_eq!(pacing, json!({"sent_last_24_hours": 2, "limit_24_hours": 2, "reserved_for_operators": 0}));
+});
+
+// Counted and held in one turn, before the bridge is asked; what it refuses gives its place back.
+story!(twenty_texts_at_once_keep_the_daily_limit, [("WHATSAPP_DAILY_LIMIT", "5")], async |app| {
+    app.sandbox.bridge.misbehave(BridgeFault::status(404));
+    for text in ["uno", "dos", "tres"] {
+        assert_ne!(app.writes("593991234567@c.us", text).await.status, 200);
+    }
+    app.sandbox.bridge.behave();
+    let texts: Vec<String> = (0..20).map(|number| format!("texto {number}")).collect();
+    let answers = join_all(texts.iter().map(|text| app.writes("593991234567@c.us", text))).await;
+    let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(200), count(429)), (5, 15));
+    assert_eq!(app.sandbox.bridge.texts().len(), 5);
 });
 
 // The same holds for the command.

@@ -295,6 +295,7 @@ story!(what_was_dispatched_before_is_receipted_as_it_was, async |app: &App| {
         unique_key: Some("deferred:1".into()),
         unknown_customer: UnknownCustomer::Reject,
         only: Vec::new(),
+        by: None,
     };
     let mut receipts = Vec::new();
     for _ in 0..2 {

@@ -207,7 +207,7 @@ story!(a_partner_tests_its_endpoint_and_its_signature_and_rotates_its_secret, SE
     shows(&right, &["La firma es correcta", "x-partner-signature"]);
     let wrong = browser.post("/signature", &[("headers", &headers), ("body", "{\"a\": \"<b>\"}")]).await;
     shows(&wrong, &["no coincide con ninguno", "&#60;b&#62;"]);
-    shows(&browser.post("/signature", &[("body", "{}")]).await, &["No hay firma"]);
+    shows(&browser.post("/signature", &[("body", "{}")]).await, &["No hay firma", "No lleva ninguna firma"]);
     shows(&browser.get("/signature").await, &["Probar una firma"]);
 
     let rotated = browser.post("/secret", &[]).await;

@@ -59,6 +59,25 @@ story!(a_webhook_is_explained, [SECRET_KEY], async |app: &App| {
         assert!(refused["code"][language].as_str().is_some_and(|code| code.contains("SECRET")), "{language}");
     }
 
+    // People are told in their language, programs by a code.
+    let asked =
+        json!({"partner": "findyourwork", "headers": {"X-HMAC-Signature": hex(&format!("{BODY}\n"))}, "body": BODY});
+    let spoken = async |path: &str, header: &str| {
+        let request = app.request(Method::POST, path).header("accept-language", header).json(&asked);
+        let report = app.send(request).await.must_be(200);
+        assert_eq!(codes(&report), ["line-end"]);
+        report["advice"][0]["text"].as_str().unwrap_or_default().to_owned()
+    };
+    for (path, header, words) in [
+        (VERIFY.to_owned(), "en", "Sign exactly the bytes that you send"),
+        (VERIFY.to_owned(), "es-EC, en;q=0.5", "Firme exactamente los bytes que envía"),
+        (VERIFY.to_owned(), "", "Firme exactamente los bytes que envía"),
+        (format!("{VERIFY}?lang=en"), "es", "Sign exactly the bytes that you send"),
+    ] {
+        let text = spoken(&path, header).await;
+        assert!(text.contains(words), "{path} {header}: {text}");
+    }
+
     // After a rotation the one before counts, and the sender is told.
     app.post("/partners/findyourwork/rotate-secret", &json!({})).await.must_be(200);
     let former = ask(&hex(BODY), BODY).await;

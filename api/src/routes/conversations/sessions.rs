@@ -270,7 +270,7 @@ impl From<Result<bridge::Status, Failure>> for ServiceStatus {
             Ok(status) => (status, None),
             Err(failure) => (bridge::Status::default(), Some(failure.to_string())),
         };
-        let bridge::Status { is_ready, push_name, phone_number, has_qr } = status;
+        let bridge::Status { is_ready, push_name, phone_number, has_qr, is_connecting: _ } = status;
         Self { is_ready, number: push_name, phone_number, has_qr, error }
     }
 }

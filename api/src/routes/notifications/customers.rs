@@ -546,7 +546,8 @@ request! {
     }
 
     fn errors(&self) -> Vec<(&'static str, String)> {
-        customers::choice_errors(&self.choices())
+        let errors = customers::choice_errors(&self.choices());
+        errors.into_iter().map(|(field, error)| (field, error.into())).collect()
     }
 }
 

@@ -173,6 +173,7 @@ fn intake_request(api: &Api, event: Event, idempotency: Option<IdempotencyKey>) 
         unique_key: None,
         unknown_customer: api.context.config.unknown_customer,
         only: Vec::new(),
+        by: None,
     }
 }
 

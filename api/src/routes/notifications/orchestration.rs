@@ -519,7 +519,7 @@ impl MatrixChanges {
             let Some(id) = cell.template_id else { continue };
             let error = match templates.get(&id) {
                 None => Some(format!("Clave primaria \"{id}\" inválida - objeto no existe.")),
-                Some(template) => cell.refuses(template, target),
+                Some(template) => cell.refuses(template, target).map(String::from),
             };
             if let Some(error) = error {
                 self.errors.add(format!("configs.{number}.template_id"), error);

@@ -665,7 +665,7 @@ impl TemplateContextQuery {
     fn key(&self, catalogue: &Catalogue) -> Result<TemplateKey<'_>, Problem> {
         let place = catalogue.place(Some(&self.service_type_id), self.subtype_id.as_deref(), Some(&self.phase_id));
         let place = place.map_err(|errors| {
-            let sentences: Vec<String> = errors.into_iter().map(|(_, error)| error).collect();
+            let sentences: Vec<String> = errors.into_iter().map(|(_, error)| error.into()).collect();
             Problem::Nothing(sentences.join(" "))
         })?;
         Ok(TemplateKey {

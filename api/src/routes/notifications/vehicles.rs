@@ -136,13 +136,13 @@ async fn write(
 
 fn plate_taken(error: db::Error) -> Problem {
     if error.violates("vehicles_plate_key", "vehicles.plate") {
-        return FieldErrors::one("plate", vehicles::PLATE_TAKEN).into();
+        return FieldErrors::one("plate", vehicles::plate_taken()).into();
     }
     error.into()
 }
 
 fn unknown_customer() -> Problem {
-    FieldErrors::one("customer_id", vehicles::UNKNOWN_CUSTOMER).into()
+    FieldErrors::one("customer_id", vehicles::unknown_customer()).into()
 }
 
 /// A vehicle.

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Language;
 use recado_partners::connections::{self, Connection};
 use recado_partners::{inbound, rejected};
 use recado_webhooks::debugger::{self, Question, Report, Reveal};
@@ -22,6 +23,7 @@ use crate::auth::keys::Caller;
 use crate::auth::{May, Read};
 use crate::extract::body::Json;
 use crate::extract::fields::{Field, Verbatim};
+use crate::extract::language::{Spoken, SpokenQuery};
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{Conflict, FieldErrors, Problem};
@@ -42,11 +44,13 @@ pub(crate) fn of_inbound() -> Routes {
 /// `partner` says whose secrets count, `endpoint` is for what we sent ourselves, and with `secret` nothing has to be registered.
 /// Signatures that a stored secret gives are never shown in full, and their beginning only with the scope `admin`: who sees
 /// one could forge. With `secret` in the request all is shown. Nothing is kept.
-#[utoipa::path(post, path = "/", tag = "webhooks", operation_id = "verify_webhook", request_body = VerifyRequest,
+#[utoipa::path(post, path = "/", tag = "webhooks", operation_id = "verify_webhook", params(SpokenQuery),
+    request_body = VerifyRequest,
     responses((status = 200, description = "What was found; `accepted` is the verdict", body = Report)))]
 async fn verify(
     may: May<Read>,
     State(api): State<Arc<Api>>,
+    Spoken(language): Spoken,
     Json(asked): Json<VerifyRequest>,
 ) -> Result<axum::Json<Report>, Problem> {
     let now = api.context.clock.now();
@@ -56,24 +60,26 @@ async fn verify(
     let reveal = if asked.secret.is_some() { Reveal::All } else { revealed_to(&may.caller) };
     let body = asked.body.map_or_else(Vec::new, |Bytes(body)| body);
     let body = asked.body_base64.map_or(body, |Base64(body)| body);
-    examine(verifier, reveal, asked.headers.0, body, asked.at.unwrap_or(now)).await.map(axum::Json)
+    let came = Came { headers: asked.headers.0, body, at: asked.at.unwrap_or(now) };
+    examine(verifier, reveal, came, language).await.map(axum::Json)
 }
 
 /// What was right or wrong with a webhook that came, by its id among those that were taken or refused.
 #[utoipa::path(get, path = "/{id}/verification", tag = "webhooks", operation_id = "explain_inbound_webhook",
-    params(("id" = Id, Path, description = "Id of the webhook")),
+    params(("id" = Id, Path, description = "Id of the webhook"), SpokenQuery),
     responses(
         (status = 200, description = "What was found", body = Report),
         (status = 409, description = "Its body is not kept: it was too large, or its retention is over")))]
 async fn explain_inbound(
     may: May<Read>,
     State(api): State<Arc<Api>>,
+    Spoken(language): Spoken,
     Segment(id): Segment<Id>,
 ) -> Result<axum::Json<Report>, Problem> {
     let mut session = api.context.db.read().await?;
     if let Some(event) = inbound::find(&mut session, id).await? {
         let body = event.body.ok_or_else(no_body)?;
-        return Ok(axum::Json(debugger::remember(&event.dialect, body.as_bytes())));
+        return Ok(axum::Json(debugger::remember(&event.dialect, body.as_bytes(), language)));
     }
     let rejected = rejected::find(&mut session, id).await?.ok_or(Problem::NotFound)?;
     let body = rejected.body().ok_or_else(no_body)?;
@@ -81,8 +87,8 @@ async fn explain_inbound(
     drop(session);
     // With the secrets of now: those of then may have been rotated, and a sender is helped with those that count.
     let verifier = of_partner(&api, &connection, api.context.clock.now())?;
-    let report = examine(verifier, revealed_to(&may.caller), rejected.headers.0, body, rejected.received_at).await?;
-    Ok(axum::Json(report))
+    let came = Came { headers: rejected.headers.0, body, at: rejected.received_at };
+    Ok(axum::Json(examine(verifier, revealed_to(&may.caller), came, language).await?))
 }
 
 fn no_body() -> Problem {
@@ -153,17 +159,23 @@ async fn known_partner(session: &mut Session, reference: &str) -> Result<Option<
     }
 }
 
+/// A webhook as it came.
+struct Came {
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    at: Timestamp,
+}
+
 /// On a thread of its own kind: a large body is hashed a hundred times.
 async fn examine(
     Verifier { secrets, rules }: Verifier,
     reveal: Reveal,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    now: Timestamp,
+    Came { headers, body, at: now }: Came,
+    language: Language,
 ) -> Result<Report, Problem> {
     let examined = tokio::task::spawn_blocking(move || {
         let received = Received { headers: &headers, body: &body };
-        debugger::examine(Question { secrets: &secrets, reveal, rules: &rules, received, now })
+        debugger::examine(Question { secrets: &secrets, reveal, rules: &rules, received, now, language })
     });
     examined.await.map_err(|_| Problem::Panicked)
 }

@@ -187,14 +187,14 @@ pub(super) fn read_cell(
         read.await_seconds = wait.filter(|_| read.await_receipt.is_some()).map(|wait| wait.saturating_mul(unit));
     }
     for (_, problem) in read.errors() {
-        form.add_error(&name("wait"), problem);
+        form.add_error(&name("wait"), problem.told(page.speaks()));
     }
     if let Some(id) = read.template_id {
         match catalogue.template(id) {
             None => form.add_error(&name("template"), page.t("matrix-template-gone")),
             Some(template) => {
                 if let Some(problem) = read.refuses(template, target) {
-                    form.add_error(&name("template"), problem);
+                    form.add_error(&name("template"), problem.told(page.speaks()));
                 }
             }
         }

@@ -63,7 +63,8 @@ impl Evolution {
         let state = answer["instance"]["state"].as_str().or_else(|| answer["state"].as_str());
         let state = state.ok_or_else(|| Failure::Nonsense("its answer does not say the state".to_owned()))?;
         if state != "open" {
-            return Ok(Status { has_qr: state == "connecting", ..Status::default() });
+            let is_connecting = state == "connecting";
+            return Ok(Status { has_qr: is_connecting, is_connecting, ..Status::default() });
         }
         // Whose telephone it is stands elsewhere; a version that does not say costs nothing.
         let owner = self.owner().await.unwrap_or_default();

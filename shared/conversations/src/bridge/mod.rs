@@ -125,6 +125,8 @@ pub struct Status {
     /// Digits.
     pub phone_number: Option<String>,
     pub has_qr: bool,
+    /// It is connecting: mostly it is back in a moment, and sometimes it waits for a QR code to be scanned.
+    pub is_connecting: bool,
 }
 
 /// A chat or group as the bridge lists it.

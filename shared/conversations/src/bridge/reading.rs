@@ -117,6 +117,7 @@ pub(super) fn status(value: &Value) -> Option<Status> {
         push_name: words(&value["number"]),
         phone_number: text(&value["phone_number"]).map(|phone| digits(&phone)).filter(|phone| is_phone(phone)),
         has_qr: value["hasQR"].as_bool().unwrap_or_default(),
+        is_connecting: false,
     })
 }
 

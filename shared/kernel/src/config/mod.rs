@@ -238,6 +238,8 @@ pub struct ConversationsSettings {
     pub warm_up_days: u32,
     /// Who is told of sessions that are lost.
     pub alert_email: Option<String>,
+    /// How long a session may be connecting before they are.
+    pub reconnect_grace: Duration,
     /// How long a request waits for the operator's answer.
     pub request_timeout: Duration,
     pub message_retention: Duration,

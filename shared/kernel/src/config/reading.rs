@@ -178,6 +178,7 @@ pub(super) fn conversations(env: &mut Environment) -> ConversationsSettings {
         alert_email: env.checked("WHATSAPP_ALERT_EMAIL", |text| {
             addresses::normalise_email(text).map_err(|_| "write one address, e.g. turno@example.com")
         }),
+        reconnect_grace: env.seconds("WHATSAPP_RECONNECT_SECONDS", 0.0),
         request_timeout: Duration::from_secs(u64::from(env.number("WHATSAPP_REQUEST_TIMEOUT_HOURS", 1, 8_760)) * 3_600),
         message_retention: env.days("WHATSAPP_MESSAGE_RETENTION_DAYS"),
         request_retention: env.days("WHATSAPP_REQUEST_RETENTION_DAYS"),

@@ -290,6 +290,11 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "Who is told by mail when the bridge's session is lost, is connected and nothing leaves, or is silent, and when it has recovered.",
     ),
+    variable(
+        "WHATSAPP_RECONNECT_SECONDS",
+        "120",
+        "How long a session may be connecting again (Evolution API) before it is told that it is lost. 0: at once.",
+    ),
     variable("CRM_TIME_ZONE", "America/Lima", "Time zone of the CRM, for times that are written without one."),
     variable(
         "PARTNER_REQUIRE_KYC",

@@ -376,6 +376,15 @@ macro_rules! sql {
     };
 }
 
+/// Waits until no other transaction has this name, and has it to the end of this one. For a limit that is counted and then written,
+/// where no row stands for it that could be locked. SQLite has one writer, whose transactions come one after the other anyway.
+pub async fn take_turns(session: &mut Session, name: &str) -> Result<()> {
+    if !session.is_embedded() {
+        sql!(run, session, "select pg_advisory_xact_lock(hashtextextended($1, 0))", name)?;
+    }
+    Ok(())
+}
+
 /// A list of ids for `= any($1)`.
 pub struct Ids<'a>(pub &'a [Id]);
 

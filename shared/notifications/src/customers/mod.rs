@@ -3,7 +3,6 @@
 mod preferences;
 mod recipients;
 
-use recado_kernel::fields::check_text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -19,7 +18,9 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::search::{self, Extent, Sought};
 use recado_kernel::db::{Result, Session, Texts};
+use recado_kernel::fields::{Wrong, blank, check_text, required};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 use recado_kernel::time_of_day::TimeOfDay;
 
@@ -358,10 +359,10 @@ pub struct CustomerDraft {
 impl CustomerDraft {
     /// Checks and normalises what was written; every error names its field. `country` is where numbers without a country
     /// code are dialled.
-    pub fn checked(mut self, country: &str) -> std::result::Result<Self, Vec<(&'static str, String)>> {
-        let mut errors = Vec::new();
+    pub fn checked(mut self, country: &str) -> std::result::Result<Self, Wrong> {
+        let mut errors = Wrong::new();
         if self.customer_id.trim().is_empty() {
-            errors.push(("customer_id", "Este campo no puede estar en blanco.".to_owned()));
+            errors.push(("customer_id", blank()));
         }
         check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
         if let Some(name) = self.name.take() {
@@ -380,26 +381,31 @@ impl CustomerDraft {
         check_quiet_hours(&mut errors, self.quiet_from, self.quiet_until);
         normalise(&mut errors, "time_zone", &mut self.time_zone, |zone| {
             let zone = zone.trim().parse::<chrono_tz::Tz>();
-            zone.map(|zone| zone.name().to_owned())
-                .map_err(|_| "No es una zona horaria de la base IANA, por ejemplo America/Guayaquil.".to_owned())
+            zone.map(|zone| zone.name().to_owned()).map_err(|_| {
+                Sentence::new(
+                    "No es una zona horaria de la base IANA, por ejemplo America/Guayaquil.",
+                    "This is not a time zone of the IANA database, for example America/Guayaquil.",
+                )
+            })
         });
         if errors.is_empty() { Ok(self) } else { Err(errors) }
     }
 }
 
 /// Both ends of the quiet hours or neither, and no empty span.
-pub(crate) fn check_quiet_hours(
-    errors: &mut Vec<(&'static str, String)>,
-    from: Option<TimeOfDay>,
-    until: Option<TimeOfDay>,
-) {
+pub(crate) fn check_quiet_hours(errors: &mut Wrong, from: Option<TimeOfDay>, until: Option<TimeOfDay>) {
     for (field, value, other) in [("quiet_from", from, until), ("quiet_until", until, from)] {
         if value.is_none() && other.is_some() {
-            errors.push((field, "Indique ambas horas, quiet_from y quiet_until, o ninguna.".to_owned()));
+            let wrong = Sentence::new(
+                "Indique ambas horas, quiet_from y quiet_until, o ninguna.",
+                "Give both hours, quiet_from and quiet_until, or neither.",
+            );
+            errors.push((field, wrong));
         }
     }
     if from.is_some() && from == until {
-        errors.push(("quiet_until", "Debe ser distinta de quiet_from.".to_owned()));
+        let wrong = Sentence::new("Debe ser distinta de quiet_from.", "It must differ from quiet_from.");
+        errors.push(("quiet_until", wrong));
     }
 }
 
@@ -488,11 +494,11 @@ impl Warning {
 impl CustomerSync {
     /// Checks and normalises what the caller sent; every error names its field. A telephone that is none costs that field and
     /// not the customer: a machine repeats what people typed years ago, and the other channel still works.
-    pub fn checked(mut self, default_country: &str) -> std::result::Result<Self, Vec<(&'static str, String)>> {
-        let mut errors = Vec::new();
+    pub fn checked(mut self, default_country: &str) -> std::result::Result<Self, Wrong> {
+        let mut errors = Wrong::new();
         check_text(&mut errors, "customer_id", Some(&self.customer_id), LONGEST_CUSTOMER_ID);
         if self.customer_id.trim().is_empty() {
-            errors.push(("customer_id", "Este campo es requerido.".to_owned()));
+            errors.push(("customer_id", required()));
         }
         for (field, value) in [("name", &self.name), ("first_name", &self.first_name), ("last_name", &self.last_name)] {
             check_text(&mut errors, field, value.as_deref(), LONGEST_NAME);
@@ -537,10 +543,10 @@ fn divided(name: &str) -> (&str, &str) {
 
 /// Replaces a value by its one good spelling; an empty one is none.
 fn normalise(
-    errors: &mut Vec<(&'static str, String)>,
+    errors: &mut Wrong,
     field: &'static str,
     value: &mut Option<String>,
-    rule: impl Fn(&str) -> std::result::Result<String, String>,
+    rule: impl Fn(&str) -> std::result::Result<String, Sentence>,
 ) {
     let Some(text) = value.take().filter(|text| !text.trim().is_empty()) else { return };
     match rule(&text) {
@@ -550,13 +556,13 @@ fn normalise(
 }
 
 /// Also `Ana <ana@example.com>`, as address books hand it out.
-fn email(text: &str) -> std::result::Result<String, String> {
+fn email(text: &str) -> std::result::Result<String, Sentence> {
     let mailbox: std::result::Result<Mailbox, _> = text.parse();
-    mailbox.map(|mailbox| mailbox.address).map_err(|error| error.in_spanish())
+    mailbox.map(|mailbox| mailbox.address).map_err(Sentence::from)
 }
 
-fn phone(text: &str, country: &str) -> std::result::Result<String, String> {
-    addresses::normalise_phone(text, country).map_err(|error| error.in_spanish())
+fn phone(text: &str, country: &str) -> std::result::Result<String, Sentence> {
+    addresses::normalise_phone(text, country).map_err(Sentence::from)
 }
 
 /// What the service before took for a telephone without a look at it: up to 20 characters of anything. Two numbers in one

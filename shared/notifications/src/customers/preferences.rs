@@ -7,7 +7,9 @@ use crate::channels::Channel;
 use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Rows, Session, Texts};
+use recado_kernel::fields::Wrong;
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 use recado_kernel::word_enum;
 
@@ -41,17 +43,25 @@ pub struct Choice {
 }
 
 /// What is wrong with a set of choices.
-pub fn choice_errors(choices: &[Choice]) -> Vec<(&'static str, String)> {
-    let mut errors = Vec::new();
+pub fn choice_errors(choices: &[Choice]) -> Wrong {
+    let mut errors = Wrong::new();
     if choices.is_empty() {
-        errors.push(("channels", "Esta lista no puede estar vacía.".to_owned()));
+        errors.push(("channels", Sentence::new("Esta lista no puede estar vacía.", "This list may not be empty.")));
     }
     for (number, choice) in choices.iter().enumerate() {
         if choices[..number].iter().any(|earlier| earlier.channel == choice.channel) {
-            errors.push(("channels", format!("Elemento {number}: el canal \"{}\" está repetido.", choice.channel)));
+            let wrong = Sentence::new(
+                format!("Elemento {number}: el canal \"{}\" está repetido.", choice.channel),
+                format!("Element {number}: the channel \"{}\" is there twice.", choice.channel),
+            );
+            errors.push(("channels", wrong));
         }
         if choice.priority < 1 {
-            errors.push(("channels", format!("Elemento {number}: priority: 1 es la más alta; use 1 o más.")));
+            let wrong = Sentence::new(
+                format!("Elemento {number}: priority: 1 es la más alta; use 1 o más."),
+                format!("Element {number}: priority: 1 is the highest; use 1 or more."),
+            );
+            errors.push(("channels", wrong));
         }
     }
     errors

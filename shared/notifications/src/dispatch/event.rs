@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 use crate::customers::LONGEST_CUSTOMER_ID;
 use crate::targets::Target;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, blank, check_text, required};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 
 /// The types of event that callers may send (S002-43).
 pub const EVENT_TYPES: [&str; 8] = [
@@ -93,8 +94,8 @@ impl Event {
     }
 
     /// What is wrong with the fields themselves; every error names its field.
-    pub fn field_errors(&self) -> Vec<(String, String)> {
-        let mut errors = Vec::new();
+    pub fn field_errors(&self) -> Vec<(String, Sentence)> {
+        let mut errors = Wrong::new();
         let texts = [
             ("customer_id", Some(&self.customer_id)),
             ("service_type_id", self.service_type_id.as_ref()),
@@ -106,19 +107,20 @@ impl Event {
             check_text(&mut errors, field, value.map(String::as_str), LONGEST_CUSTOMER_ID);
         }
         if self.customer_id.trim().is_empty() {
-            errors.push(("customer_id", "Este campo no puede estar en blanco.".to_owned()));
+            errors.push(("customer_id", blank()));
         }
         if !EVENT_TYPES.contains(&self.event_type.as_str()) {
-            let known = EVENT_TYPES.join(", ");
-            errors.push((
-                "event_type",
-                format!("\"{}\" no es una elección válida. Use: {known}.", self.event_type.escape_debug()),
-            ));
+            let (written, known) = (self.event_type.escape_debug(), EVENT_TYPES.join(", "));
+            let wrong = Sentence::new(
+                format!("\"{written}\" no es una elección válida. Use: {known}."),
+                format!("\"{written}\" is not a valid choice. Use: {known}."),
+            );
+            errors.push(("event_type", wrong));
         }
         if !self.is_custom() {
             for (field, value) in [("service_type_id", &self.service_type_id), ("phase_id", &self.phase_id)] {
                 if value.is_none() {
-                    errors.push((field, "Este campo es requerido.".to_owned()));
+                    errors.push((field, required()));
                 }
             }
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::db::{self, Session, Trouble};
 use recado_kernel::errors::explain;
 use recado_kernel::group_commit::Group;
@@ -17,8 +18,9 @@ use recado_kernel::ids::Id;
 use recado_queue::idempotency::{self, IdempotencyKey, Known};
 use recado_queue::ring::Ring;
 use recado_queue::tasks::{self, Inserted};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::event::Event;
 use super::facts::Facts;
 use super::receipt::{Accepted, Answer, Planned, Receipt};
 use super::rejection::Rejection;
@@ -195,6 +197,7 @@ async fn write(
         recall(&mut session, requests, &mut batch.answers, &known_tasks).await?;
     }
     idempotency::keep(&mut session, &kept(requests, &batch.answers)).await?;
+    audit::write_all(&mut session, &acts(requests, &batch.answers), now).await?;
     session.commit().await?;
     for task in rows.tasks.iter().filter(|task| inserted.ids.contains(&task.id)) {
         system.context.samples.accepted(task.lane(), 1);
@@ -252,11 +255,23 @@ async fn settle(
 }
 
 /// Tasks and their chains are one statement, which needs no transaction around it. A batch that takes a key or makes a customer
-/// writes before that.
+/// writes before that, and one that a person sends by hand writes that down after it.
 fn needs_transaction(requests: &[&Request]) -> bool {
-    let writes_more =
-        |request: &&Request| request.idempotency.is_some() || request.unknown_customer == UnknownCustomer::Create;
+    let writes_more = |request: &&Request| {
+        request.idempotency.is_some() || request.unknown_customer == UnknownCustomer::Create || request.by.is_some()
+    };
     requests.iter().any(writes_more)
+}
+
+/// Who sent which event by hand, of those that are accepted.
+fn acts<'r>(requests: &[&'r Request], answers: &[Answer]) -> Vec<(&'r Actor, Act)> {
+    let act = |(request, answer): (&&'r Request, &Answer)| {
+        let (actor, accepted) = (request.by.as_ref()?, answer.as_ref().ok().filter(|accepted| !accepted.replayed)?);
+        let Event { event_type, customer_id, .. } = &request.event;
+        let sent = json!({ "event_type": event_type, "customer_id": customer_id });
+        Some((actor, Act::new("send", "event", accepted.receipt.correlation_id).made(sent)))
+    };
+    requests.iter().zip(answers).filter_map(act).collect()
 }
 
 /// An event that brings its own template: that one was not compiled beforehand, which takes up to some milliseconds. Others

@@ -19,6 +19,7 @@ pub use event::{CUSTOM, DEFERRED_BY, EVENT_TYPES, Event, MINIMUM_FIELDS};
 pub use intake::{Intake, accept};
 pub use plan::Plan;
 pub use preview::{Preview, PreviewMessage, preview};
+use recado_kernel::audit::Actor;
 use recado_kernel::config::UnknownCustomer;
 use recado_queue::idempotency::IdempotencyKey;
 pub(crate) use receipt::planned;
@@ -38,4 +39,7 @@ pub struct Request {
     pub unknown_customer: UnknownCustomer,
     /// The only channels that may carry it; empty for all. A reminder names those that announce it.
     pub only: Vec<Channel>,
+    /// The person who sends it by hand: that is written to the audit log, in the transaction of the event. `None` for programs, whose
+    /// events are no changes of anything.
+    pub by: Option<Actor>,
 }

@@ -12,6 +12,7 @@ use crate::orchestration::{
 use crate::templates::rendering::{CompiledTemplate, Context, Rendered, TemplateError};
 use crate::templates::{TemplateKey, flaws};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 
 /// What an event becomes.
 #[derive(Debug)]
@@ -139,10 +140,14 @@ fn lacking(compiled: &CompiledTemplate, words: &Context) -> impl Iterator<Item =
 /// Values that a text cannot take are the caller's to mend; everything else is the template's fault (S002-1).
 fn not_rendered(template: &str, error: &TemplateError) -> Rejection {
     if error.by_values {
-        let problem = format!("Con estos valores no se puede escribir la plantilla \"{template}\": {error}");
+        let problem = error.with_place().map(|language, problem| {
+            let so = language
+                .pick("Con estos valores no se puede escribir la plantilla", "These values do not fit the template");
+            format!("{so} \"{template}\": {problem}")
+        });
         return Rejection::Fields(vec![("context".to_owned(), problem)]);
     }
-    Rejection::Template { template: template.to_owned(), reason: error.to_string() }
+    Rejection::Template { template: template.to_owned(), reason: error.with_place() }
 }
 
 /// The context of an event whose fields are right.
@@ -152,19 +157,20 @@ fn understood(event: &Event, strict_case: bool) -> Result<Context, Rejection> {
         Ok(context) if errors.is_empty() => Ok(context),
         Ok(_) => Err(Rejection::Fields(errors)),
         Err(error) => {
-            errors.push(("context".to_owned(), error.to_string()));
+            errors.push(("context".to_owned(), error.into()));
             Err(Rejection::Fields(errors))
         }
     }
 }
 
 /// A workshop that was switched off sends nothing; one without settings is as good as any.
-fn inactive_workshop(catalogue: &Catalogue, event: &Event) -> Option<String> {
+fn inactive_workshop(catalogue: &Catalogue, event: &Event) -> Option<Sentence> {
     let taller_id = event.taller_id.as_deref();
     catalogue.workshop(taller_id).filter(|workshop| !workshop.is_active)?;
-    Some(format!(
-        "El taller `{}` (taller_id) está inactivo. Actívelo en /api/v1/notifications/workshops/.",
-        taller_id.unwrap_or_default().escape_debug()
+    let (workshop, there) = (taller_id.unwrap_or_default().escape_debug(), "/api/v1/notifications/workshops/");
+    Some(Sentence::new(
+        format!("El taller `{workshop}` (taller_id) está inactivo. Actívelo en {there}."),
+        format!("The workshop `{workshop}` (taller_id) is inactive. Activate it at {there}."),
     ))
 }
 
@@ -174,23 +180,28 @@ impl<'c> Subject<'c> {
     /// # Errors
     /// Every name that leads nowhere, a sentence for each; and when there is nothing else, that no configuration is in force.
     fn of(catalogue: &'c Catalogue, event: &Event) -> Result<Option<Self>, Rejection> {
-        let mut sentences: Vec<String> = inactive_workshop(catalogue, event).into_iter().collect();
+        let mut sentences: Vec<Sentence> = inactive_workshop(catalogue, event).into_iter().collect();
         if event.is_custom() {
             return if sentences.is_empty() { Ok(None) } else { Err(Rejection::Refused(sentences)) };
         }
         let slug = |reference: &Option<String>| reference.clone().unwrap_or_default();
         let service_type = catalogue.service_type(&slug(&event.service_type_id));
         if service_type.is_none() {
-            sentences.push(unknown("tipo de servicio", "service_type_id", &slug(&event.service_type_id)));
+            sentences.push(unknown(
+                ("tipo de servicio", "type of service"),
+                "service_type_id",
+                &slug(&event.service_type_id),
+            ));
         }
         let wanted = event.subtype_id.as_ref();
         let subtype = service_type.zip(wanted).and_then(|(parent, reference)| catalogue.subtype(parent.id, reference));
         if let (Some(parent), Some(reference), None) = (service_type, wanted, subtype) {
-            sentences.push(unknown(&format!("subtipo de `{}`", parent.slug), "subtype_id", reference));
+            let what = (format!("subtipo de `{}`", parent.slug), format!("subtype of `{}`", parent.slug));
+            sentences.push(unknown((&what.0, &what.1), "subtype_id", reference));
         }
         let phase = catalogue.phase(&slug(&event.phase_id));
         if phase.is_none() {
-            sentences.push(unknown("fase", "phase_id", &slug(&event.phase_id)));
+            sentences.push(unknown(("fase", "phase"), "phase_id", &slug(&event.phase_id)));
         }
         match (service_type, phase) {
             (Some(service_type), Some(phase)) if sentences.is_empty() => {
@@ -211,9 +222,12 @@ impl<'c> Subject<'c> {
         let orchestration = catalogue
             .orchestration(service_type.id, subtype_id, event.target, event.taller_id.as_deref())
             .ok_or_else(|| {
-                Rejection::Refused(vec![format!(
-                    "No existe una configuración de orquestación activa para service_type_id `{}` y target `{}`.",
-                    service_type.slug, event.target
+                let (slug, target) = (&service_type.slug, event.target);
+                Rejection::Refused(vec![Sentence::new(
+                    format!(
+                        "No existe una configuración de orquestación activa para service_type_id `{slug}` y target `{target}`."
+                    ),
+                    format!("There is no matrix in use for service_type_id `{slug}` and target `{target}`."),
                 )])
             })?;
         Ok(Self { service_type, subtype, phase, orchestration })
@@ -236,10 +250,11 @@ impl<'c> Subject<'c> {
     }
 }
 
-fn unknown(what: &str, field: &str, reference: &str) -> String {
-    format!(
-        "No existe {what} `{}` ({field}). Consulte los slugs disponibles en /api/v1/notifications/catalog/.",
-        reference.escape_debug()
+fn unknown((que, what): (&str, &str), field: &str, reference: &str) -> Sentence {
+    let (reference, there) = (reference.escape_debug(), "/api/v1/notifications/catalog/");
+    Sentence::new(
+        format!("No existe {que} `{reference}` ({field}). Consulte los slugs disponibles en {there}."),
+        format!("There is no {what} `{reference}` ({field}). The slugs that exist are at {there}."),
     )
 }
 
@@ -276,7 +291,8 @@ fn own_words(words: &Context, strict_case: bool) -> Result<Rendered, Rejection> 
     };
     let wrong = |errors: Vec<TemplateError>| {
         let said = |error: TemplateError| {
-            ("context".to_owned(), format!("`{}`: {}", error.part.as_str(), error.explanation()))
+            let part = error.part.as_str();
+            ("context".to_owned(), error.explanation().map(|_, problem| format!("`{part}`: {problem}")))
         };
         Rejection::Fields(errors.into_iter().map(said).collect())
     };

@@ -10,7 +10,7 @@ use super::event::Event;
 use super::rejection::Rejection;
 use crate::quiet_hours::Rest;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::language::Language;
+use recado_kernel::language::{Language, Sentence};
 
 /// The farthest `send_at`: a year, and the day that a leap year has more.
 pub const FARTHEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -79,13 +79,16 @@ pub(super) fn checked<T>(event: &Event, now: Timestamp, decided: Result<T, Rejec
     if event.send_at.is_none_or(|wished| wished <= now + FARTHEST) {
         return decided;
     }
-    let error = "La fecha no puede estar a más de un año. Programe una más cercana.";
+    let error = Sentence::new(
+        "La fecha no puede estar a más de un año. Programe una más cercana.",
+        "The time may not be more than a year ahead. Choose an earlier one.",
+    );
     let mut errors = match decided {
         Err(Rejection::Fields(errors)) => errors,
         // What is wrong with fields is said before everything else.
         _ => Vec::new(),
     };
-    errors.push(("send_at".to_owned(), error.to_owned()));
+    errors.push(("send_at".to_owned(), error));
     Err(Rejection::Fields(errors))
 }
 
@@ -161,7 +164,8 @@ mod tests {
             Err(Rejection::Fields(errors)) => errors.into_iter().map(|(field, _)| field).collect(),
             other => panic!("too far: {other:?}"),
         };
-        let fields: Vec<String> = refused(Err(Rejection::Fields(vec![("target".into(), "wrong".into())])));
+        let fields: Vec<String> =
+            refused(Err(Rejection::Fields(vec![("target".into(), Sentence::new("mal", "wrong"))])));
         assert_eq!(fields, ["target", "send_at"], "all mistakes at once");
         assert_eq!(refused(Ok(())), ["send_at"]);
     }

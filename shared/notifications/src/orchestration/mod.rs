@@ -15,8 +15,9 @@ use crate::templates::Template;
 use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Rows, Session};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, between, check_text};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 use recado_kernel::word_enum;
 
@@ -116,25 +117,39 @@ impl Cell {
     }
 
     /// What is wrong with it; every error names its field.
-    pub fn errors(&self) -> Vec<(&'static str, String)> {
+    pub fn errors(&self) -> Wrong {
         let error = match (self.await_receipt, self.await_seconds) {
-            (None, None) => return Vec::new(),
-            (Some(_), Some(seconds)) if (1..=LONGEST_AWAIT).contains(&seconds) => return Vec::new(),
-            (Some(_), Some(_)) => format!("Debe estar entre 1 y {LONGEST_AWAIT}."),
-            (Some(_), None) => format!("Indique cuántos segundos esperar `await_receipt`, de 1 a {LONGEST_AWAIT}."),
-            (None, Some(_)) => "Indique también `await_receipt`: delivered o read.".to_owned(),
+            (None, None) => return Wrong::new(),
+            (Some(_), Some(seconds)) if (1..=LONGEST_AWAIT).contains(&seconds) => return Wrong::new(),
+            (Some(_), Some(_)) => between(1, LONGEST_AWAIT),
+            (Some(_), None) => Sentence::new(
+                format!("Indique cuántos segundos esperar `await_receipt`, de 1 a {LONGEST_AWAIT}."),
+                format!("Say how many seconds to wait for `await_receipt`, from 1 to {LONGEST_AWAIT}."),
+            ),
+            (None, Some(_)) => Sentence::new(
+                "Indique también `await_receipt`: delivered o read.",
+                "Say `await_receipt` as well: delivered or read.",
+            ),
         };
         vec![("await_seconds", error)]
     }
 
     /// Why the cell cannot name this template; `None` when it can.
-    pub fn refuses(&self, template: &Template, target: Target) -> Option<String> {
+    pub fn refuses(&self, template: &Template, target: Target) -> Option<Sentence> {
         if template.channel != self.channel {
             let (theirs, ours) = (template.channel, self.channel);
-            return Some(format!("La plantilla es del canal {theirs} y la celda es del canal {ours}."));
+            return Some(Sentence::new(
+                format!("La plantilla es del canal {theirs} y la celda es del canal {ours}."),
+                format!("The template is for the channel {theirs}, and the cell is for the channel {ours}."),
+            ));
         }
         let theirs = template.target;
-        (theirs != target).then(|| format!("La plantilla es para {theirs} y la configuración es para {target}."))
+        (theirs != target).then(|| {
+            Sentence::new(
+                format!("La plantilla es para {theirs} y la configuración es para {target}."),
+                format!("The template is for {theirs}, and the configuration is for {target}."),
+            )
+        })
     }
 }
 
@@ -177,8 +192,8 @@ impl Default for OrchestrationDraft {
 
 impl OrchestrationDraft {
     /// What is wrong with the fields by themselves; every error names its field.
-    pub fn errors(&self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn errors(&self) -> Wrong {
+        let mut errors = Wrong::new();
         check_text(&mut errors, "service_type", Some(&self.service_type), 100);
         check_text(&mut errors, "taller_id", self.taller_id.as_deref(), 100);
         check_text(&mut errors, "description", Some(&self.description), 1_000);

@@ -16,8 +16,9 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::config::Config;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, between, blank, check_text};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sealed::{self, SealError};
 use recado_kernel::sql;
 
@@ -122,29 +123,37 @@ impl Default for ProviderAccountDraft {
 impl ProviderAccountDraft {
     /// What is wrong with it; every error names its field. `before` is the account that it replaces, and `allow_private` is
     /// `OUTBOUND_ALLOW_PRIVATE_NETWORKS`.
-    pub fn errors(&self, before: Option<&ProviderAccount>, allow_private: bool) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn errors(&self, before: Option<&ProviderAccount>, allow_private: bool) -> Wrong {
+        let mut errors = Wrong::new();
         if self.channel == Channel::Push {
-            errors.push(("channel", "Use: email, whatsapp. Las claves VAPID se configuran en el entorno.".to_owned()));
+            let wrong = Sentence::new(
+                "Use: email, whatsapp. Las claves VAPID se configuran en el entorno.",
+                "Use: email, whatsapp. VAPID keys are set in the environment.",
+            );
+            errors.push(("channel", wrong));
             return errors;
         }
         check_text(&mut errors, "taller_id", self.taller_id.as_deref(), LONGEST_CUSTOMER_ID);
         check_text(&mut errors, "name", Some(&self.name), 100);
         if self.name.trim().is_empty() {
-            errors.push(("name", "Este campo no puede estar en blanco.".to_owned()));
+            errors.push(("name", blank()));
         }
         if self.name == ENVIRONMENT {
-            errors.push(("name", format!("`{ENVIRONMENT}` es el nombre de la cuenta del entorno; elija otro.")));
+            let wrong = Sentence::new(
+                format!("`{ENVIRONMENT}` es el nombre de la cuenta del entorno; elija otro."),
+                format!("`{ENVIRONMENT}` is the name of the account of the environment; choose another."),
+            );
+            errors.push(("name", wrong));
         }
         if !(1..=1000).contains(&self.priority) {
-            errors.push(("priority", "Debe estar entre 1 y 1000.".to_owned()));
+            errors.push(("priority", between(1, 1000)));
         }
         errors.extend(self.settings.errors(self.channel, allow_private));
-        errors.extend(self.secret_error(before).map(|error| ("secret", error.to_owned())));
+        errors.extend(self.secret_error(before).map(|error| ("secret", error)));
         errors
     }
 
-    fn secret_error(&self, before: Option<&ProviderAccount>) -> Option<&'static str> {
+    fn secret_error(&self, before: Option<&ProviderAccount>) -> Option<Sentence> {
         let kept = before.is_some_and(|before| before.secret.is_some()) && matches!(self.secret, NewSecret::Keep);
         let moved = before.is_some_and(|before| {
             before.channel != self.channel || before.settings.destination() != self.settings.destination()
@@ -152,13 +161,24 @@ impl ProviderAccountDraft {
         let has_one = kept || matches!(self.secret, NewSecret::Set(_));
         if kept && moved {
             // Otherwise a caller who may write here could have the secret sent to their own server.
-            return Some("Escríbalo de nuevo (o null): cambió el servidor o el usuario al que se envía.");
+            return Some(Sentence::new(
+                "Escríbalo de nuevo (o null): cambió el servidor o el usuario al que se envía.",
+                "Write it again (or null): the server or the user that it is sent to has changed.",
+            ));
         }
         if !has_one && self.channel == Channel::Whatsapp {
-            return Some("Este campo es requerido: la clave (apikey) de Evolution.");
+            return Some(Sentence::new(
+                "Este campo es requerido: la clave (apikey) de Evolution.",
+                "This field is required: the key (apikey) of Evolution.",
+            ));
         }
         let needs_password = self.channel == Channel::Email && self.settings.user.is_some();
-        (!has_one && needs_password).then_some("Este campo es requerido: la contraseña de settings.user.")
+        (!has_one && needs_password).then(|| {
+            Sentence::new(
+                "Este campo es requerido: la contraseña de settings.user.",
+                "This field is required: the password of settings.user.",
+            )
+        })
     }
 }
 

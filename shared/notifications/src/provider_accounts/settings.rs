@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 use crate::channels::Channel;
 use recado_kernel::addresses::Mailbox;
 use recado_kernel::config::{EmailBackend, EmailSecurity, EmailSettings, WhatsappSettings};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, between, blank, check_text, required};
 use recado_kernel::host_names::server_name;
+use recado_kernel::language::Sentence;
 use recado_kernel::outbound::{OutboundError, check_host, check_url};
 use recado_kernel::word_enum;
 
@@ -128,8 +129,8 @@ impl Settings {
     }
 
     /// What is wrong with them for this channel; every error names its field.
-    pub(super) fn errors(&self, channel: Channel, allow_private: bool) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub(super) fn errors(&self, channel: Channel, allow_private: bool) -> Wrong {
+        let mut errors = Wrong::new();
         let email = [
             ("settings.host", self.host.is_some(), true),
             ("settings.port", self.port.is_some(), false),
@@ -145,10 +146,14 @@ impl Settings {
         for (of, fields) in [(Channel::Email, &email[..]), (Channel::Whatsapp, &whatsapp[..])] {
             for (field, is_there, is_needed) in fields {
                 if of == channel && *is_needed && !is_there {
-                    errors.push((*field, "Este campo es requerido.".to_owned()));
+                    errors.push((*field, required()));
                 }
                 if of != channel && *is_there {
-                    errors.push((*field, format!("No se usa en el canal {channel}; quítelo.")));
+                    let wrong = Sentence::new(
+                        format!("No se usa en el canal {channel}; quítelo."),
+                        format!("The channel {channel} does not use it; remove it."),
+                    );
+                    errors.push((*field, wrong));
                 }
             }
         }
@@ -156,7 +161,7 @@ impl Settings {
         errors
     }
 
-    fn check_values(&self, errors: &mut Vec<(&'static str, String)>, allow_private: bool) {
+    fn check_values(&self, errors: &mut Wrong, allow_private: bool) {
         let texts = [
             ("settings.host", &self.host, 253),
             ("settings.user", &self.user, 200),
@@ -167,7 +172,7 @@ impl Settings {
         for (field, value, longest) in texts {
             check_text(errors, field, value.as_deref(), longest);
             if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
-                errors.push((field, "Este campo no puede estar en blanco.".to_owned()));
+                errors.push((field, blank()));
             }
         }
         let numbers = [
@@ -177,7 +182,7 @@ impl Settings {
         ];
         for (field, value, range) in numbers {
             if value.is_some_and(|value| !range.contains(&value)) {
-                errors.push((field, format!("Debe estar entre {} y {}.", range.start(), range.end())));
+                errors.push((field, between(range.start(), range.end())));
             }
         }
         check_sender(errors, "settings.from_email", self.from_email.as_deref());
@@ -185,21 +190,32 @@ impl Settings {
         let url = self.url.as_deref().map(|url| check_url(url, allow_private).map(drop));
         for (field, checked) in [("settings.host", host), ("settings.url", url)] {
             if let Some(Err(error)) = checked {
-                errors.push((field, explain(&error).to_owned()));
+                errors.push((field, explain(&error)));
             }
         }
     }
 }
 
-fn explain(error: &OutboundError) -> &'static str {
+fn explain(error: &OutboundError) -> Sentence {
     match error {
-        OutboundError::NotAUrl => "No es una dirección válida; escriba por ejemplo https://evolution.example.com.",
-        OutboundError::NotHttps => "La URL debe empezar con https://.",
-        OutboundError::Credentials => "La URL no puede llevar usuario ni contraseña; use `secret`.",
-        OutboundError::NotPublic => {
-            "La dirección no es pública; use una que lo sea, o active OUTBOUND_ALLOW_PRIVATE_NETWORKS."
+        OutboundError::NotAUrl => Sentence::new(
+            "No es una dirección válida; escriba por ejemplo https://evolution.example.com.",
+            "This is not a valid address; write for example https://evolution.example.com.",
+        ),
+        OutboundError::NotHttps => {
+            Sentence::new("La URL debe empezar con https://.", "The URL must begin with https://.")
         }
-        OutboundError::Forbidden => "A esta dirección no se conecta nunca.",
+        OutboundError::Credentials => Sentence::new(
+            "La URL no puede llevar usuario ni contraseña; use `secret`.",
+            "The URL may hold no user name and no password; use `secret`.",
+        ),
+        OutboundError::NotPublic => Sentence::new(
+            "La dirección no es pública; use una que lo sea, o active OUTBOUND_ALLOW_PRIVATE_NETWORKS.",
+            "The address is not public; use one that is, or set OUTBOUND_ALLOW_PRIVATE_NETWORKS.",
+        ),
+        OutboundError::Forbidden => {
+            Sentence::new("A esta dirección no se conecta nunca.", "This address is never connected to.")
+        }
     }
 }
 
@@ -209,10 +225,13 @@ pub(crate) fn as_it_travels(sender: &str) -> String {
 }
 
 /// A sender of mails is an address, or a name and an address.
-pub(crate) fn check_sender(errors: &mut Vec<(&'static str, String)>, field: &'static str, sender: Option<&str>) {
+pub(crate) fn check_sender(errors: &mut Wrong, field: &'static str, sender: Option<&str>) {
     if sender.is_some_and(|sender| sender.parse::<Mailbox>().is_err()) {
-        let remedy = "No es un remitente; escriba una dirección, o nombre y dirección: Taller <taller@example.com>.";
-        errors.push((field, remedy.to_owned()));
+        let wrong = Sentence::new(
+            "No es un remitente; escriba una dirección, o nombre y dirección: Taller <taller@example.com>.",
+            "This is no sender; write an address, or a name and an address: Taller <taller@example.com>.",
+        );
+        errors.push((field, wrong));
     }
 }
 

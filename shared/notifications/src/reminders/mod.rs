@@ -19,8 +19,9 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::config::UnknownCustomer;
 use recado_kernel::db::filter::{Filter, List};
 use recado_kernel::db::{Result, Session};
-use recado_kernel::fields::{check_day, check_text};
+use recado_kernel::fields::{Wrong, between, blank, check_day, check_text, required};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 use recado_kernel::word_enum;
 
@@ -161,16 +162,21 @@ impl Default for ReminderDraft {
 
 impl ReminderDraft {
     /// What is wrong with it; every error names its field.
-    pub fn errors(&self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn errors(&self) -> Wrong {
+        let mut errors = Wrong::new();
         if self.vehicle.is_none() {
-            errors.push(("vehicle", "Este campo es requerido.".to_owned()));
+            errors.push(("vehicle", required()));
         }
         if self.description.trim().is_empty() {
-            errors.push(("description", "Este campo no puede estar en blanco.".to_owned()));
+            errors.push(("description", blank()));
         }
         check_text(&mut errors, "description", Some(&self.description), 500);
-        let needed = |field| format!("Con type \"{}\" el campo {field} es requerido.", self.kind);
+        let needed = |field| {
+            Sentence::new(
+                format!("Con type \"{}\" el campo {field} es requerido.", self.kind),
+                format!("With type \"{}\" the field {field} is required.", self.kind),
+            )
+        };
         if self.kind.by_date() && self.target_date.is_none() {
             errors.push(("target_date", needed("target_date")));
         }
@@ -185,7 +191,7 @@ impl ReminderDraft {
         ];
         for (field, value, most) in counts {
             if !(0..=most).contains(&value) {
-                errors.push((field, format!("Debe estar entre 0 y {most}.")));
+                errors.push((field, between(0, most)));
             }
         }
         errors
@@ -541,6 +547,7 @@ impl OpenReminder {
             unique_key: Some(format!("reminder:{}:{}", self.id, self.due_cycle)),
             unknown_customer: UnknownCustomer::Reject,
             only: self.notify_via.0.clone(),
+            by: None,
         }
     }
 

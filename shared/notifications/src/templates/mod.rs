@@ -16,8 +16,9 @@ use crate::targets::Target;
 use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Ids, Result, Session};
-use recado_kernel::fields::check_text;
+use recado_kernel::fields::{Wrong, blank, check_text, null};
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 use recado_kernel::sql;
 
 /// A text for one channel and one audience (S002-44).
@@ -172,15 +173,15 @@ impl Default for TemplateDraft {
 
 impl TemplateDraft {
     /// What is wrong with the fields by themselves; every error names its field.
-    pub fn errors(&self) -> Vec<(&'static str, String)> {
-        let mut errors = Vec::new();
+    pub fn errors(&self) -> Wrong {
+        let mut errors = Wrong::new();
         for (field, value) in [("name", &self.name), ("body", &self.body)] {
             if value.trim().is_empty() {
-                errors.push((field, "Este campo no puede estar en blanco.".to_owned()));
+                errors.push((field, blank()));
             }
         }
         if self.channel.is_none() {
-            errors.push(("channel", "Este campo no puede ser nulo.".to_owned()));
+            errors.push(("channel", null()));
         }
         check_text(&mut errors, "name", Some(&self.name), 200);
         check_text(&mut errors, "subject", Some(&self.subject), 500);
@@ -190,16 +191,17 @@ impl TemplateDraft {
             check_text(&mut errors, field, value.as_deref(), 100);
         }
         if self.body.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            errors.push((
-                "body",
-                "No se permiten caracteres de control, salvo saltos de línea y tabuladores.".to_owned(),
-            ));
+            let wrong = Sentence::new(
+                "No se permiten caracteres de control, salvo saltos de línea y tabuladores.",
+                "Control characters are not allowed, except line breaks and tabs.",
+            );
+            errors.push(("body", wrong));
         }
         errors
     }
 
     /// Why the texts could never be rendered, under `subject` and `body`. Costly: for a thread of its own.
-    pub fn flaws(&self, strict_case: bool) -> Vec<(&'static str, String)> {
+    pub fn flaws(&self, strict_case: bool) -> Wrong {
         let flaws = flaws(&self.subject, &self.body, strict_case).into_iter();
         flaws.map(|error| (error.part.as_str(), error.explanation())).collect()
     }
@@ -557,6 +559,6 @@ mod tests {
         let draft = TemplateDraft { subject: "{{ a".into(), body: "uno\ndos {% if %}".into(), ..Default::default() };
         let flaws = draft.flaws(false);
         assert_eq!(flaws.iter().map(|(field, _)| *field).collect::<Vec<_>>(), ["subject", "body"]);
-        assert!(flaws[1].1.starts_with("Línea 2: "), "{flaws:?}");
+        assert!(flaws[1].1.to_string().starts_with("Línea 2: "), "{flaws:?}");
     }
 }

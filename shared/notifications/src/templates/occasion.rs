@@ -2,6 +2,7 @@
 //! then, by the renderer of the messages themselves. Pure, and costly for long texts: for a thread of its own.
 
 use recado_kernel::ids::Id;
+use recado_kernel::language::Sentence;
 
 use super::rendering::{CompiledTemplate, Context, Rendered};
 use super::{Template, TemplateKey, best, filled};
@@ -20,7 +21,7 @@ pub struct Said {
     /// The template that is sent, and its name; none for the text that is being written.
     pub template: Option<(Id, String)>,
     /// What is said, as the channel carries it.
-    pub words: Result<Rendered, String>,
+    pub words: Result<Rendered, Sentence>,
 }
 
 /// The text that is being written, unless it cannot be compiled, and for each other channel the template that fits the same occasion
@@ -47,7 +48,7 @@ pub fn occasion(
     own.into_iter().chain(others).collect()
 }
 
-fn words(channel: Channel, compiled: &CompiledTemplate, values: &Context) -> Result<Rendered, String> {
+fn words(channel: Channel, compiled: &CompiledTemplate, values: &Context) -> Result<Rendered, Sentence> {
     let rendered = compiled.render(&filled(compiled, values)).map_err(|error| error.explanation())?;
     Ok(as_carried(channel, rendered))
 }

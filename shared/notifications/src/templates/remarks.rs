@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use recado_kernel::language::Language;
+use recado_kernel::language::{Language, Sentence};
 
 use super::rendering::{CompiledTemplate, Part, VARIABLES, normalise};
 use crate::sent_variables::{Gap, Sent, gaps};
@@ -21,7 +21,7 @@ pub struct Remark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
     /// It could never be rendered: the problem with its remedy.
-    Flaw(String),
+    Flaw(Sentence),
     /// Neither the documents nor any caller know this name. `meant`: the known name that is most like it.
     Unknown { variable: String, meant: Option<&'static str> },
     /// Callers leave it out, and their events would be refused. `is_new`: the text that is in use does without it.
@@ -37,7 +37,7 @@ impl About {
     /// A sentence with the remedy.
     pub fn sentence(&self, language: Language) -> String {
         match self {
-            Self::Flaw(problem) => problem.clone(),
+            Self::Flaw(problem) => problem.told(language).to_owned(),
             Self::Unknown { variable, meant } => {
                 let meant = meant.map(|name| {
                     language.pick(format!(" ¿Quiso decir {{{{{name}}}}}?"), format!(" Did you mean {{{{{name}}}}}?"))

@@ -12,6 +12,7 @@ use recado_conversations::sends;
 use recado_conversations::sessions::{self, BRIDGE};
 use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::db::{self, Db};
+use recado_kernel::ids::Id;
 use recado_notifications::fallback::FailureClass;
 
 use super::super::failure::{Fault, SendFailure};
@@ -24,6 +25,9 @@ const LOOK_BACK: u32 = 50;
 
 /// The session is not to be trusted, or the number has sent enough.
 const RESTS: &str = "WHATSAPP_SESSION_RESTS";
+
+const ZOMBIE: &str = "the WhatsApp session calls itself connected, and nothing leaves; it rests";
+const SPENT: &str = "the number has sent as much as WHATSAPP_DAILY_LIMIT allows in a day";
 
 pub(in crate::channels) struct ThroughBridge {
     bridge: Bridge,
@@ -42,15 +46,31 @@ impl ThroughBridge {
         let now = self.clock.now();
         let mut session = self.db.read().await?;
         if !sessions::is_used(&mut session, BRIDGE, now).await? {
-            return Ok(Some("the WhatsApp session calls itself connected, and nothing leaves; it rests"));
+            return Ok(Some(ZOMBIE));
         }
         let is_spent = !sessions::wait(&mut session, BRIDGE, (self.pacing, Purpose::Other), now).await?.is_zero();
-        Ok(is_spent.then_some("the number has sent as much as WHATSAPP_DAILY_LIMIT allows in a day"))
+        Ok(is_spent.then_some(SPENT))
     }
 
-    async fn note(&self, chat_id: &str, text: &str) -> db::Result<()> {
+    /// Takes a place for a text within what the number may send in a day. `Err` within: why nothing is given to the session now.
+    async fn take_place(&self, chat_id: &str, text: &str) -> db::Result<Result<Id, &'static str>> {
+        let now = self.clock.now();
+        let mut session = self.db.begin().await?;
+        if !sessions::is_used(&mut session, BRIDGE, now).await? {
+            return Ok(Err(ZOMBIE));
+        }
+        let pacing = (self.pacing, Purpose::Other);
+        let place = sessions::take_place(&mut session, BRIDGE, (chat_id, text), pacing, now).await?;
+        session.commit().await?;
+        Ok(place.map_err(|_| SPENT))
+    }
+
+    async fn settle_place(&self, place: Id, is_given: bool) -> db::Result<()> {
         let mut session = self.db.write().await?;
-        sends::note(&mut session, BRIDGE, chat_id, text, None, self.clock.now()).await?;
+        match is_given {
+            true => sends::given(&mut session, place, None, self.clock.now()).await?,
+            false => sends::give_back(&mut session, place).await?,
+        }
         session.commit().await
     }
 }
@@ -60,12 +80,15 @@ impl Provider for ThroughBridge {
     async fn send(&self, message: &Message) -> Result<SendReceipt, SendFailure> {
         let target = Target::Phone(number(message)?);
         // A database that is away says nothing against the session.
-        if let Ok(Some(reason)) = self.reason_to_rest().await {
-            return Err(SendFailure::new(FailureClass::Misconfigured, RESTS, reason));
-        }
+        let place = match self.take_place(&target.chat_id(), &message.body).await {
+            Ok(Err(reason)) => return Err(SendFailure::new(FailureClass::Misconfigured, RESTS, reason)),
+            Ok(Ok(place)) => Some(place),
+            Err(_) => None,
+        };
         let sent = self.bridge.send(&target, &message.body).await;
-        if matches!(sent, Ok(_) | Err(Failure::Unknown))
-            && let Err(error) = self.note(&target.chat_id(), &message.body).await
+        let is_given = matches!(sent, Ok(_) | Err(Failure::Unknown));
+        if let Some(place) = place
+            && let Err(error) = self.settle_place(place, is_given).await
         {
             tracing::warn!(%error, notification.id = %message.notification_id, "a text that was sent could not be noted");
         }

@@ -98,13 +98,14 @@ impl Concierge {
             return notices::Outcome::NoBridge("the session is connected, and nothing leaves; it rests".to_owned());
         }
         // A database that is away says nothing against the text.
-        let wait = self.wait().await.unwrap_or_default();
-        if !wait.is_zero() {
-            return notices::Outcome::Limited { wait, has_mail };
-        }
+        let place = match self.take_place(&target.chat_id(), text).await {
+            Ok(Err(wait)) => return notices::Outcome::Limited { wait, has_mail },
+            Ok(Ok(place)) => Some(place),
+            Err(_) => None,
+        };
         let sent = bridge.send(&target, text).await;
-        if matches!(sent, Ok(_) | Err(Failure::Unknown)) {
-            self.note_sent(&target.chat_id(), text).await;
+        if let Some(place) = place {
+            self.settle_place(place, matches!(sent, Ok(_) | Err(Failure::Unknown))).await;
         }
         match sent {
             Ok(sent) => notices::Outcome::Accepted { message_id: sent.message_id },

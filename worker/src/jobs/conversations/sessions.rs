@@ -89,10 +89,16 @@ async fn look(context: &Context, bridge: &Bridge) -> db::Result<()> {
         Ok(status) => sessions::observe(&mut session, BRIDGE, status, now).await?,
         Err(_) => sessions::miss(&mut session, BRIDGE, now).await?,
     }
+    let is_connecting = asked.as_ref().is_ok_and(|status| status.is_connecting);
+    let grace = context.config.conversations.reconnect_grace;
     let why = asked.as_ref().err().map(Failure::to_string).unwrap_or_default();
     let (mut work, mut rings) = (Vec::new(), Vec::new());
     for known in sessions::all(&mut session).await? {
         let standing = standing(&mut session, &known, now).await?;
+        let lost_for = known.lost_at.map(|lost| now.since(lost)).unwrap_or_default();
+        if standing.is_early(is_connecting && known.name == BRIDGE, lost_for, grace) {
+            continue;
+        }
         let announcement = standing.after(known.announced);
         if announcement != Announcement::Nothing {
             sessions::announce(&mut session, &known.name, standing).await?;
@@ -293,18 +299,23 @@ impl Concierge {
         asked.await.unwrap_or(true)
     }
 
-    /// How long a notice has to wait, by what the number may send in a day.
-    pub(super) async fn wait(&self) -> db::Result<Duration> {
+    /// Takes a place for a notice within what the number may send in a day. `Err` within: how long it has to wait.
+    pub(super) async fn take_place(&self, chat_id: &str, text: &str) -> db::Result<Result<Id, Duration>> {
         let pacing = (Pacing::of(&self.context.config.conversations), Purpose::Notice);
-        let mut session = self.context.db.read().await?;
-        sessions::wait(&mut session, BRIDGE, pacing, self.context.clock.now()).await
+        let (mut session, now) = (self.context.db.begin().await?, self.context.clock.now());
+        let place = sessions::take_place(&mut session, BRIDGE, (chat_id, text), pacing, now).await?;
+        session.commit().await?;
+        Ok(place)
     }
 
-    /// Notes that a text was given to the bridge. One that is not noted costs only evidence.
-    pub(super) async fn note_sent(&self, chat_id: &str, text: &str) {
+    /// Notes that a text was given to the bridge, or that it was not. What is not noted costs only evidence.
+    pub(super) async fn settle_place(&self, place: Id, is_given: bool) {
         let note = async {
             let mut session = self.context.db.write().await?;
-            sends::note(&mut session, BRIDGE, chat_id, text, None, self.context.clock.now()).await?;
+            match is_given {
+                true => sends::given(&mut session, place, None, self.context.clock.now()).await?,
+                false => sends::give_back(&mut session, place).await?,
+            }
             session.commit().await
         };
         if let Err(error) = note.await {

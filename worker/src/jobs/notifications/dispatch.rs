@@ -25,6 +25,7 @@ pub(crate) async fn again(
         unique_key: Some(format!("deferred:{}", task.id)),
         unknown_customer: UnknownCustomer::Reject,
         only: Vec::new(),
+        by: None,
     };
     match dispatch::accept(&notifier.system, std::slice::from_ref(&request)).await.pop() {
         Some(Ok(Accepted { receipt, .. })) => Ok(Outcome::Done(json!(receipt))),

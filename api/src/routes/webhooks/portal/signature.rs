@@ -43,10 +43,18 @@ pub(super) async fn test_signature(
         Err(Refusal::Wrong) if judge(&as_pasted).is_ok() => (judge(&as_pasted), as_pasted),
         verdict => (verdict, with_single_ends.clone()),
     };
+    let language = frame.language;
     // On a thread of its own kind: a large body is hashed a hundred times.
     let examined = tokio::task::spawn_blocking(move || {
         let received = Received { headers: &headers, body: body.as_bytes() };
-        debugger::examine(Question { secrets: &secrets, reveal: Reveal::Nothing, rules: &rules, received, now })
+        debugger::examine(Question {
+            secrets: &secrets,
+            reveal: Reveal::Nothing,
+            rules: &rules,
+            received,
+            now,
+            language,
+        })
     });
     let Ok(Report { tried, advice, .. }) = examined.await else {
         return Err(Refused::problem(frame, Problem::Panicked));

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use minijinja::value::{Object, Value};
+use recado_kernel::language::Sentence;
 use serde_json::Map;
 
 use super::variables::{VARIABLES, spell};
@@ -40,6 +41,31 @@ pub enum ContextError {
     ControlCharacter { key: String, character: String },
     #[error("`{first}` y `{second}` son la misma variable, `{name}`: envíe solo una.")]
     SameName { first: String, second: String, name: String },
+}
+
+impl From<ContextError> for Sentence {
+    fn from(error: ContextError) -> Self {
+        let spanish = error.to_string();
+        let english = match error {
+            ContextError::TooManyKeys(count) => format!("It has {count} keys: send {MOST_KEYS} at most."),
+            ContextError::KeyTooLong { key, length } => {
+                format!("A key has {length} characters (`{key}`…): shorten it to {LONGEST_KEY}.")
+            }
+            ContextError::ValueTooLong { key, length } => {
+                format!("`{key}` has {length} characters: shorten it to {LONGEST_VALUE}.")
+            }
+            ContextError::NotAText { key, .. } => {
+                format!("`{key}` is a list or an object: send a text, a number, true, false or null.")
+            }
+            ContextError::ControlCharacter { key, character } => format!(
+                "`{key}` contains the control character {character}: remove it. Only line breaks (\\n) and tabs are allowed."
+            ),
+            ContextError::SameName { first, second, name } => {
+                format!("`{first}` and `{second}` are the same variable, `{name}`: send one of them.")
+            }
+        };
+        Self::new(spanish, english)
+    }
 }
 
 impl Context {

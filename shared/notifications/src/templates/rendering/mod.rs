@@ -19,6 +19,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Object, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+use recado_kernel::language::Sentence;
 
 use self::context::Values;
 pub use self::context::{Context, ContextError, sample_context};
@@ -88,12 +89,19 @@ impl Rendered {
         let length = subject.chars().count();
         let too_long = |part, problem| TemplateError { part, line: None, problem, by_values: true };
         if length > LONGEST_SUBJECT {
-            let problem = format!("El texto terminado tiene {length} caracteres: acórtelo a {LONGEST_SUBJECT}.");
+            let problem = Sentence::new(
+                format!("El texto terminado tiene {length} caracteres: acórtelo a {LONGEST_SUBJECT}."),
+                format!("The finished text has {length} characters: shorten it to {LONGEST_SUBJECT}."),
+            );
             return Err(too_long(Part::Subject, problem));
         }
         let body = without_control_characters(body);
         if body.len() > LONGEST_BODY {
-            let problem = format!("El texto terminado tiene {} bytes: acórtelo a {LONGEST_BODY}.", body.len());
+            let bytes = body.len();
+            let problem = Sentence::new(
+                format!("El texto terminado tiene {bytes} bytes: acórtelo a {LONGEST_BODY}."),
+                format!("The finished text has {bytes} bytes: shorten it to {LONGEST_BODY}."),
+            );
             return Err(too_long(Part::Body, problem));
         }
         let html = looks_like_html(&body);
@@ -185,9 +193,16 @@ impl CompiledTemplate {
             // A text that gets through with ordinary values is in order, and these values are not.
             blamed.by_values = self.gets_through(part);
             if !missing.is_empty() {
-                blamed.problem = format!("Faltan valores en `context`: {}.", self.labels(&missing).join(", "));
+                let names = self.labels(&missing).join(", ");
+                blamed.problem = Sentence::new(
+                    format!("Faltan valores en `context`: {names}."),
+                    format!("Values are missing in `context`: {names}."),
+                );
             } else if blamed.by_values && error.kind() == ErrorKind::OutOfFuel {
-                blamed.problem = "El texto terminado es demasiado largo: acorte los valores.".to_owned();
+                blamed.problem = Sentence::new(
+                    "El texto terminado es demasiado largo: acorte los valores.",
+                    "The finished text is too long: shorten the values.",
+                );
             }
             blamed
         })
@@ -542,7 +557,7 @@ mod tests {
         let error = compile("a\n{{ Nombre - 1 }}").render(&sample_context(false)).unwrap_err();
         assert_eq!((error.part, error.line), (Part::Body, Some(2)));
         let error = compile("{% for x in [1] %}{% endfor %}{{ x }}").render(&sample_context(false)).unwrap_err();
-        assert!(error.problem.starts_with("Usa un valor que no existe"), "{error}");
+        assert!(error.problem.to_string().starts_with("Usa un valor que no existe"), "{error}");
     }
 
     /// Compiles and renders on a stack half the size of a server's: what would overflow one ends the test here.
@@ -612,7 +627,7 @@ mod tests {
         let ones = "1,".repeat(40);
         let loops = nested(&format!("{{% for x in [{ones}] %}}"), "x", "{% endfor %}", 4);
         assert_eq!(
-            refusal(&loops).problem,
+            refusal(&loops).problem.to_string(),
             "Exige más trabajo del que un mensaje puede costar: acorte sus `{% for %}`."
         );
         for bomb in [
@@ -631,7 +646,7 @@ mod tests {
     fn values_that_a_text_cannot_take_are_not_the_templates_fault() {
         let blamed = |text: &str, x: &str| {
             let error = compile(text).render(&Context::empty(false).with("x", x)).expect_err(text);
-            (error.by_values, error.problem)
+            (error.by_values, error.problem.to_string())
         };
         let long = "x".repeat(10_000);
         assert_eq!(
@@ -674,7 +689,7 @@ mod tests {
             let compiled = CompiledTemplate::compile("", text, false);
             let values = sample_context(false).with("vieja", "x");
             let problem = match compiled.map(|compiled| compiled.render(&values)) {
-                Err(error) | Ok(Err(error)) => error.problem,
+                Err(error) | Ok(Err(error)) => error.problem.to_string(),
                 Ok(Ok(_)) => continue,
             };
             let words: Vec<&str> = problem.split(|c: char| !c.is_alphabetic()).collect();

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use recado_kernel::language::Sentence;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::django;
@@ -100,9 +101,13 @@ impl<'s> Reader<'s> {
         }
         let after = line["{#".len()..].chars().next();
         if after.is_none_or(|after| after.is_whitespace() || matches!(after, '-' | '+')) {
-            let problem = "`{#` no se cierra: escriba `#}` en la misma línea, o use `{% comment %}…{% endcomment %}` para un \
-                           comentario de varias líneas.";
-            return Err(Flaw { line: Some(line_at(self.text, start)), problem: problem.to_owned() });
+            let problem = Sentence::new(
+                "`{#` no se cierra: escriba `#}` en la misma línea, o use `{% comment %}…{% endcomment %}` para un \
+                 comentario de varias líneas.",
+                "`{#` is not closed: write `#}` on the same line, or use `{% comment %}…{% endcomment %}` for a comment of \
+                 several lines.",
+            );
+            return Err(Flaw { line: Some(line_at(self.text, start)), problem });
         }
         self.out.push_str("{% raw %}{#{% endraw %}");
         Ok(start + "{#".len())
@@ -170,9 +175,12 @@ impl<'s> Reader<'s> {
         let name = spell(token.text, self.strict_case);
         if KEYWORDS.contains(&name.as_str()) {
             let text = token.text;
-            return tag.flaw(format!(
-                "`{text}` se confunde con la palabra `{name}` del lenguaje: escriba `{name}` o cambie el nombre de la variable."
-            ));
+            return tag.flaw(
+                format!(
+                    "`{text}` se confunde con la palabra `{name}` del lenguaje: escriba `{name}` o cambie el nombre de la variable."
+                ),
+                format!("`{text}` is too like the word `{name}` of the language: write `{name}`, or rename the variable."),
+            );
         }
         Ok(name)
     }
@@ -182,7 +190,10 @@ impl<'s> Reader<'s> {
             return Ok(());
         }
         if self.variables.len() == MOST_VARIABLES {
-            return tag.flaw(format!("Hay más de {MOST_VARIABLES} variables distintas: use menos."));
+            return tag.flaw(
+                format!("Hay más de {MOST_VARIABLES} variables distintas: use menos."),
+                format!("There are more than {MOST_VARIABLES} different variables: use fewer."),
+            );
         }
         self.variables.push((name, written.nfc().collect()));
         Ok(())
@@ -193,17 +204,26 @@ impl<'s> Reader<'s> {
         let Some(keyword) = tag.keyword() else { return Ok(()) };
         if !STATEMENTS.contains(&keyword) {
             if matches!(keyword, "endcomment" | "endverbatim") {
-                return tag.flaw(format!("`{{% {keyword} %}}` no cierra nada: quítelo."));
+                return closes_nothing(tag, keyword);
             }
-            if let Some(remedy) = django::tag_remedy(keyword) {
-                return tag.flaw(format!("`{{% {keyword} %}}` es una etiqueta de Django que aquí no existe: {remedy}"));
+            if let Some((spanish, english)) = django::tag_remedy(keyword) {
+                return tag.flaw(
+                    format!("`{{% {keyword} %}}` es una etiqueta de Django que aquí no existe: {spanish}"),
+                    format!("`{{% {keyword} %}}` is a tag of Django that does not exist here: {english}"),
+                );
             }
             let known = "if, elif, else, for, set, with, filter, raw, comment";
-            return tag.flaw(format!("No existe la etiqueta `{{% {keyword} %}}`: use {known} y sus finales."));
+            return tag.flaw(
+                format!("No existe la etiqueta `{{% {keyword} %}}`: use {known} y sus finales."),
+                format!("There is no tag `{{% {keyword} %}}`: use {known} and their ends."),
+            );
         }
         self.statements += 1;
         if self.statements > MOST_STATEMENTS {
-            return tag.flaw(format!("Hay más de {MOST_STATEMENTS} etiquetas `{{% … %}}`: use menos."));
+            return tag.flaw(
+                format!("Hay más de {MOST_STATEMENTS} etiquetas `{{% … %}}`: use menos."),
+                format!("There are more than {MOST_STATEMENTS} tags `{{% … %}}`: use fewer."),
+            );
         }
         let around = self.open.last().map(|(keyword, _)| *keyword);
         let sets_at_once = || tag.tokens.iter().any(|token| token.text == "=" && token.depth == 0);
@@ -213,12 +233,18 @@ impl<'s> Reader<'s> {
             "elif" if around == Some("if") => {}
             "else" if matches!(around, Some("if" | "for")) => {}
             "elif" | "else" => {
-                return tag.flaw(format!("`{{% {keyword} %}}` no está dentro de un `{{% if %}}`: quítelo."));
+                return tag.flaw(
+                    format!("`{{% {keyword} %}}` no está dentro de un `{{% if %}}`: quítelo."),
+                    format!("`{{% {keyword} %}}` is not within an `{{% if %}}`: remove it."),
+                );
             }
             end => self.close(tag, end)?,
         }
         match self.open.len() > DEEPEST {
-            true => tag.flaw(format!("Hay más de {DEEPEST} etiquetas una dentro de otra: quite algunas.")),
+            true => tag.flaw(
+                format!("Hay más de {DEEPEST} etiquetas una dentro de otra: quite algunas."),
+                format!("There are more than {DEEPEST} tags within each other: remove some."),
+            ),
             false => Ok(()),
         }
     }
@@ -226,31 +252,53 @@ impl<'s> Reader<'s> {
     fn close(&mut self, tag: &Tag, end: &str) -> Result<(), Flaw> {
         match self.open.pop() {
             Some((keyword, _)) if end.strip_prefix("end") == Some(keyword) => Ok(()),
-            Some((keyword, line)) => tag.flaw(format!(
-                "`{{% {end} %}}` no cierra el `{{% {keyword} %}}` de la línea {line}: escriba antes `{{% end{keyword} %}}`."
-            )),
-            None => tag.flaw(format!("`{{% {end} %}}` no cierra nada: quítelo.")),
+            Some((keyword, line)) => tag.flaw(
+                format!(
+                    "`{{% {end} %}}` no cierra el `{{% {keyword} %}}` de la línea {line}: escriba antes `{{% end{keyword} %}}`."
+                ),
+                format!(
+                    "`{{% {end} %}}` does not close the `{{% {keyword} %}}` of line {line}: write `{{% end{keyword} %}}` before it."
+                ),
+            ),
+            None => closes_nothing(tag, end),
         }
     }
 
     fn finish(mut self) -> Result<Source, Flaw> {
         match self.open.pop() {
-            Some((keyword, line)) => {
-                let problem = format!("`{{% {keyword} %}}` no se cierra: escriba después `{{% end{keyword} %}}`.");
-                Err(Flaw { line: Some(line), problem })
-            }
+            Some((keyword, line)) => Err(Flaw { line: Some(line), problem: not_closed(keyword) }),
             None => Ok(Source { text: self.out, variables: self.variables, is_plain: self.is_plain }),
         }
     }
 }
 
+fn closes_nothing<T>(tag: &Tag, end: &str) -> Result<T, Flaw> {
+    tag.flaw(format!("`{{% {end} %}}` no cierra nada: quítelo."), format!("`{{% {end} %}}` closes nothing: remove it."))
+}
+
+fn not_closed(keyword: &str) -> Sentence {
+    Sentence::new(
+        format!("`{{% {keyword} %}}` no se cierra: escriba después `{{% end{keyword} %}}`."),
+        format!("`{{% {keyword} %}}` is not closed: write `{{% end{keyword} %}}` after it."),
+    )
+}
+
 fn check_text(text: &str) -> Result<(), Flaw> {
     if text.len() > LONGEST_SOURCE {
-        return Err(Flaw { line: None, problem: format!("Tiene {} bytes: acórtelo a {LONGEST_SOURCE}.", text.len()) });
+        let bytes = text.len();
+        let problem = Sentence::new(
+            format!("Tiene {bytes} bytes: acórtelo a {LONGEST_SOURCE}."),
+            format!("It has {bytes} bytes: shorten it to {LONGEST_SOURCE}."),
+        );
+        return Err(Flaw { line: None, problem });
     }
     match text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         Some((at, c)) => {
-            let problem = format!("Contiene el carácter de control U+{:04X}: quítelo.", u32::from(c));
+            let code = u32::from(c);
+            let problem = Sentence::new(
+                format!("Contiene el carácter de control U+{code:04X}: quítelo."),
+                format!("It contains the control character U+{code:04X}: remove it."),
+            );
             Err(Flaw { line: Some(line_at(text, at)), problem })
         }
         None => Ok(()),
@@ -283,8 +331,7 @@ fn raw_end(text: &str, start: usize) -> Result<Option<usize>, Flaw> {
             return Ok(Some(at + signed + length));
         }
     }
-    let problem = "`{% raw %}` no se cierra: escriba después `{% endraw %}`.".to_owned();
-    Err(Flaw { line: Some(line_at(text, start)), problem })
+    Err(Flaw { line: Some(line_at(text, start)), problem: not_closed("raw") })
 }
 
 /// A block of Django's that is read as text, or not shown at all.
@@ -303,10 +350,7 @@ fn block_at(text: &str, start: usize) -> Result<Option<Block>, Flaw> {
         "verbatim" => ("verbatim", "endverbatim"),
         _ => return Ok(None),
     };
-    let unclosed = || {
-        let problem = format!("`{{% {word} %}}` no se cierra: escriba después `{{% {end_word} %}}`.");
-        Flaw { line: Some(line_at(text, start)), problem }
-    };
+    let unclosed = || Flaw { line: Some(line_at(text, start)), problem: not_closed(word) };
     // A comment may have a note in its tag.
     let opened = start + text[start..].find("%}").ok_or_else(unclosed)? + "%}".len();
     let mut at = opened;
@@ -326,8 +370,11 @@ fn argument_end(tag: &Tag, at: usize) -> Result<usize, Flaw> {
     let name = tag.tokens[at - 1].text;
     if django::defaulting(name).is_none() {
         return match django::filter_remedy(name) {
-            Some(remedy) => tag.flaw(django::unknown_filter(name, remedy)),
-            None => tag.flaw(format!("`|{name}:…`: los argumentos van entre paréntesis, como en `|{name}(\"…\")`.")),
+            Some(remedy) => tag.django_filter_flaw(name, remedy),
+            None => tag.flaw(
+                format!("`|{name}:…`: los argumentos van entre paréntesis, como en `|{name}(\"…\")`."),
+                format!("`|{name}:…`: arguments go between parentheses, as in `|{name}(\"…\")`."),
+            ),
         };
     }
     let kind = |at: usize| tag.tokens.get(at).map(|token| token.kind);
@@ -337,9 +384,10 @@ fn argument_end(tag: &Tag, at: usize) -> Result<usize, Flaw> {
             Ok(if is_point && kind(at + 3) == Some(Kind::Number) { at + 3 } else { at + 1 })
         }
         Some(Kind::Name | Kind::Text) => Ok(at + 1),
-        Some(Kind::Sign) | None => tag.flaw(format!(
-            "Después de `|{name}:` falta lo que se escribe en lugar del valor: un texto entre comillas."
-        )),
+        Some(Kind::Sign) | None => tag.flaw(
+            format!("Después de `|{name}:` falta lo que se escribe en lugar del valor: un texto entre comillas."),
+            format!("After `|{name}:` there must be what is written in place of the value: a text in quotes."),
+        ),
     }
 }
 
@@ -479,7 +527,7 @@ mod tests {
         for (text, line, problem) in cases {
             let flaw = read(text, false).expect_err(text);
             assert_eq!(flaw.line, Some(*line), "{text}");
-            assert!(flaw.problem.starts_with(problem), "{text}: {}", flaw.problem);
+            assert!(flaw.problem.to_string().starts_with(problem), "{text}: {}", flaw.problem);
         }
     }
 
@@ -531,7 +579,7 @@ mod tests {
             "{% if 1 in (1, 2) %}",
             "{{ x|default([1]) }}",
         ] {
-            assert!(read(text, false).expect_err(text).problem.contains("una lista solo puede estar sola"));
+            assert!(read(text, false).expect_err(text).problem.to_string().contains("una lista solo puede estar sola"));
         }
     }
 
@@ -539,7 +587,7 @@ mod tests {
     fn texts_have_limits() {
         let check = |most: usize, problem: &str, text: &dyn Fn(usize) -> String| {
             assert!(read(&text(most), false).is_ok());
-            assert_eq!(read(&text(most + 1), false).unwrap_err().problem, problem);
+            assert_eq!(read(&text(most + 1), false).unwrap_err().problem.to_string(), problem);
         };
         check(LONGEST_SOURCE, "Tiene 65537 bytes: acórtelo a 65536.", &|count| "x".repeat(count));
         check(100, "Hay más de 100 variables distintas: use menos.", &|count| {

@@ -1,8 +1,11 @@
 //! One tag of a template, `{{ … }}` or `{% … %}`: its tokens, what each is for, and what is refused.
 
+use std::borrow::Cow;
+
+use recado_kernel::language::Sentence;
 use unicode_normalization::char::is_combining_mark;
 
-use super::django;
+use super::django::{self, Remedy};
 use super::error::Flaw;
 
 /// The filters that a template may use. None of them makes a list.
@@ -148,7 +151,10 @@ impl<'s> Tag<'s> {
             depth = tag.depth_after(depth, token)?;
             tag.tokens.push(Token { space, text: token, kind, depth });
             if tag.tokens.len() > MOST_TOKENS {
-                return tag.flaw(format!("La etiqueta tiene más de {MOST_TOKENS} palabras y signos: divídala."));
+                return tag.flaw(
+                    format!("La etiqueta tiene más de {MOST_TOKENS} palabras y signos: divídala."),
+                    format!("The tag has more than {MOST_TOKENS} words and signs: divide it."),
+                );
             }
             at += length;
         }
@@ -158,13 +164,19 @@ impl<'s> Tag<'s> {
     fn token(&self, rest: &str, braces: &str) -> Result<(Kind, usize), Flaw> {
         let opener = self.opener;
         let Some(first) = rest.chars().next() else {
-            return self.flaw(format!("`{opener}` no se cierra: escriba después `{braces}`."));
+            return self.flaw(
+                format!("`{opener}` no se cierra: escriba después `{braces}`."),
+                format!("`{opener}` is not closed: write `{braces}` after it."),
+            );
         };
         let until = |ends: fn(char) -> bool| rest.find(ends).unwrap_or(rest.len());
         match first {
             '"' | '\'' => match string_length(rest, first) {
                 Some(length) => Ok((Kind::Text, length)),
-                None => self.flaw(format!("Un texto entre comillas no se cierra: escriba después `{first}`.")),
+                None => self.flaw(
+                    format!("Un texto entre comillas no se cierra: escriba después `{first}`."),
+                    format!("A text in quotes is not closed: write `{first}` after it."),
+                ),
             },
             '0'..='9' => Ok((Kind::Number, until(|c| !c.is_ascii_digit() && c != '_'))),
             _ if first.is_alphabetic() || first == '_' => Ok((Kind::Name, until(|c| !continues_name(c)))),
@@ -177,17 +189,22 @@ impl<'s> Tag<'s> {
             '+' | '-' | '*' | '/' | '%' | '.' | ',' | '~' | '|' | '=' | '>' | '<' | '(' | ')' | '[' | ']' => {
                 Ok((Kind::Sign, 1))
             }
-            '{' | '}' => self.flaw(format!(
-                "`{opener}` no se cierra antes del siguiente `{first}`: escriba antes `{braces}`."
-            )),
+            '{' | '}' => self.flaw(
+                format!("`{opener}` no se cierra antes del siguiente `{first}`: escriba antes `{braces}`."),
+                format!("`{opener}` is not closed before the next `{first}`: write `{braces}` before it."),
+            ),
             ':' if self.follows_filter() => Ok((Kind::Sign, 1)),
             ':' => self.flaw(
-                "`:` no significa nada en una etiqueta: los argumentos van entre paréntesis, como en `|default(\"…\")`.".to_owned(),
+                "`:` no significa nada en una etiqueta: los argumentos van entre paréntesis, como en `|default(\"…\")`.",
+                "`:` means nothing in a tag: arguments go between parentheses, as in `|default(\"…\")`.",
             ),
-            _ => self.flaw(format!(
-                "El carácter {first:?} (U+{:04X}) no significa nada en una etiqueta: quítelo.",
-                u32::from(first)
-            )),
+            _ => {
+                let code = u32::from(first);
+                self.flaw(
+                    format!("El carácter {first:?} (U+{code:04X}) no significa nada en una etiqueta: quítelo."),
+                    format!("The character {first:?} (U+{code:04X}) means nothing in a tag: remove it."),
+                )
+            }
         }
     }
 
@@ -203,11 +220,13 @@ impl<'s> Tag<'s> {
 
     fn depth_after(&self, depth: usize, token: &str) -> Result<usize, Flaw> {
         match token {
-            "(" | "[" if depth == DEEPEST => {
-                self.flaw(format!("Hay más de {DEEPEST} paréntesis uno dentro de otro: quite algunos."))
-            }
+            "(" | "[" if depth == DEEPEST => self.flaw(
+                format!("Hay más de {DEEPEST} paréntesis uno dentro de otro: quite algunos."),
+                format!("There are more than {DEEPEST} parentheses within each other: remove some."),
+            ),
             "(" | "[" => Ok(depth + 1),
-            ")" | "]" if depth == 0 => self.flaw(format!("`{token}` no cierra nada: quítelo.")),
+            ")" | "]" if depth == 0 => self
+                .flaw(format!("`{token}` no cierra nada: quítelo."), format!("`{token}` closes nothing: remove it.")),
             ")" | "]" => Ok(depth - 1),
             _ => Ok(depth),
         }
@@ -258,8 +277,21 @@ impl<'s> Tag<'s> {
         }
     }
 
-    pub(super) fn flaw<T>(&self, problem: String) -> Result<T, Flaw> {
-        Err(Flaw { line: Some(self.line()), problem })
+    /// A flaw at this tag, in Spanish and in English.
+    pub(super) fn flaw<T>(
+        &self,
+        spanish: impl Into<Cow<'static, str>>,
+        english: impl Into<Cow<'static, str>>,
+    ) -> Result<T, Flaw> {
+        Err(Flaw { line: Some(self.line()), problem: Sentence::new(spanish, english) })
+    }
+
+    /// The same for a filter that only Django has.
+    pub(super) fn django_filter_flaw<T>(&self, name: &str, (spanish, english): Remedy) -> Result<T, Flaw> {
+        self.flaw(
+            format!("`|{name}` es un filtro de Django que aquí no existe: {spanish}"),
+            format!("`|{name}` is a filter of Django that does not exist here: {english}"),
+        )
     }
 }
 
@@ -270,13 +302,21 @@ pub(super) fn check_role(tag: &Tag, at: usize, role: Role) -> Result<(), Flaw> {
     let after = tag.text_at(Some(at + 1));
     match role {
         Role::Filter if !FILTERS.contains(&name) && django::filter_remedy(name).is_some() => {
-            tag.flaw(django::unknown_filter(name, django::filter_remedy(name).unwrap_or_default()))
+            tag.django_filter_flaw(name, django::filter_remedy(name).unwrap_or_default())
         }
         Role::Filter if !FILTERS.contains(&name) || after == "." => {
-            tag.flaw(format!("No existe el filtro `{name}`: use uno de {}.", FILTERS.join(", ")))
+            let known = FILTERS.join(", ");
+            tag.flaw(
+                format!("No existe el filtro `{name}`: use uno de {known}."),
+                format!("There is no filter `{name}`: use one of {known}."),
+            )
         }
         Role::Test if !TESTS.contains(&name) || after == "." => {
-            tag.flaw(format!("No existe la prueba `is {name}`: use una de {}.", TESTS.join(", ")))
+            let known = TESTS.join(", ");
+            tag.flaw(
+                format!("No existe la prueba `is {name}`: use una de {known}."),
+                format!("There is no test `is {name}`: use one of {known}."),
+            )
         }
         Role::Attribute if tag.text_at(at.checked_sub(2)) == "forloop" => {
             let ours = match name {
@@ -286,19 +326,32 @@ pub(super) fn check_role(tag: &Tag, at: usize, role: Role) -> Result<(), Flaw> {
                 "revcounter0" => "loop.revindex0",
                 "first" => "loop.first",
                 "last" => "loop.last",
-                _ => return tag.flaw(format!("`forloop.{name}` es de Django y aquí no existe: quítelo.")),
+                _ => {
+                    return tag.flaw(
+                        format!("`forloop.{name}` es de Django y aquí no existe: quítelo."),
+                        format!("`forloop.{name}` is of Django and does not exist here: remove it."),
+                    );
+                }
             };
-            tag.flaw(format!("`forloop.{name}` es de Django: escriba `{ours}`."))
+            tag.flaw(
+                format!("`forloop.{name}` es de Django: escriba `{ours}`."),
+                format!("`forloop.{name}` is of Django: write `{ours}`."),
+            )
         }
-        Role::Attribute if tag.text_at(at.checked_sub(2)) != "loop" => tag.flaw(format!(
-            "`.{name}`: un valor es un solo texto y no tiene partes. Use otra variable, o un filtro como en `|upper`."
-        )),
-        Role::Variable if after == "(" => {
-            tag.flaw(format!("No existe la función `{name}`: use una variable, o un filtro como en `|upper`."))
-        }
-        Role::Plain if (name == "loop" && after == "(") || name == "recursive" => {
-            tag.flaw("Un `for` no puede llamarse a sí mismo: escriba uno dentro del otro.".to_owned())
-        }
+        Role::Attribute if tag.text_at(at.checked_sub(2)) != "loop" => tag.flaw(
+            format!(
+                "`.{name}`: un valor es un solo texto y no tiene partes. Use otra variable, o un filtro como en `|upper`."
+            ),
+            format!("`.{name}`: a value is one text and has no parts. Use another variable, or a filter as in `|upper`."),
+        ),
+        Role::Variable if after == "(" => tag.flaw(
+            format!("No existe la función `{name}`: use una variable, o un filtro como en `|upper`."),
+            format!("There is no function `{name}`: use a variable, or a filter as in `|upper`."),
+        ),
+        Role::Plain if (name == "loop" && after == "(") || name == "recursive" => tag.flaw(
+            "Un `for` no puede llamarse a sí mismo: escriba uno dentro del otro.",
+            "A `for` cannot call itself: write one within the other.",
+        ),
         _ => Ok(()),
     }
 }
@@ -311,18 +364,30 @@ pub(super) fn check_names(tag: &Tag) -> Result<(), Flaw> {
         let is_variable = tag.opener.starts_with("{{");
         if is_variable && is_name(at - 1) && is_name(at) {
             let (one, other) = (before.text, token.text);
-            return tag.flaw(format!(
-                "`{one} {other}`: el nombre de una variable no lleva espacios. Escriba `{one}_{other}`, y llame así al valor en \
-                 `context`."
-            ));
+            return tag.flaw(
+                format!(
+                    "`{one} {other}`: el nombre de una variable no lleva espacios. Escriba `{one}_{other}`, y llame así al valor en \
+                     `context`."
+                ),
+                format!(
+                    "`{one} {other}`: the name of a variable has no spaces. Write `{one}_{other}`, and give the value in `context` \
+                     that name."
+                ),
+            );
         }
         let next = tag.tokens.get(at + 1).filter(|next| next.kind == Kind::Name && next.space.is_empty());
         if token.text == "-" && token.space.is_empty() && is_name(at - 1) && next.is_some() && is_name(at + 1) {
             let (one, other) = (before.text, tag.text_at(Some(at + 1)));
-            return tag.flaw(format!(
-                "`{one}-{other}`: el nombre de una variable no lleva guion. Escriba `{one}_{other}`, y llame así al valor en \
-                 `context`; si es una resta, `{one} - {other}`."
-            ));
+            return tag.flaw(
+                format!(
+                    "`{one}-{other}`: el nombre de una variable no lleva guion. Escriba `{one}_{other}`, y llame así al valor en \
+                     `context`; si es una resta, `{one} - {other}`."
+                ),
+                format!(
+                    "`{one}-{other}`: the name of a variable has no hyphen. Write `{one}_{other}`, and give the value in `context` \
+                     that name; if it is a subtraction, `{one} - {other}`."
+                ),
+            );
         }
     }
     Ok(())
@@ -347,9 +412,10 @@ pub(super) fn check_lists(tag: &Tag) -> Result<(), Flaw> {
             "," if matches!(open.last(), Some(Bracket::Call | Bracket::List)) => {}
             "," if open.is_empty() && tag.keyword() == Some("with") => {}
             sign @ ("," | "[" | "]") => {
-                return tag.flaw(format!(
-                    "`{sign}`: una lista solo puede estar sola después de `in`, como en `in [\"a\", \"b\"]`."
-                ));
+                return tag.flaw(
+                    format!("`{sign}`: una lista solo puede estar sola después de `in`, como en `in [\"a\", \"b\"]`."),
+                    format!("`{sign}`: a list may only stand alone after `in`, as in `in [\"a\", \"b\"]`."),
+                );
             }
             _ => {}
         }
