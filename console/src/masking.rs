@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use recado_kernel::addresses::{mask_email, mask_phone};
+use recado_kernel::addresses::{mask_email, mask_in_text, mask_phone};
 use recado_kernel::ids::Id;
 
 /// The longest error that is drawn.
@@ -56,25 +56,10 @@ pub(crate) fn chat(chat_id: &str) -> String {
     }
 }
 
-/// A text in which addresses are hidden: mail addresses, and numbers that are long enough to be a telephone's.
+/// A text in which addresses are hidden, as far as it is drawn.
 pub(crate) fn text(text: &str) -> String {
-    let text: String = text.chars().take(LONGEST).collect();
-    let mut shown = String::with_capacity(text.len());
-    for word in text.split_inclusive(|one: char| one.is_whitespace() || "<>()[],;\"'".contains(one)) {
-        let end = word.trim_end_matches(|one: char| one.is_whitespace() || "<>()[],;\"':.".contains(one)).len();
-        let (word, rest) = word.split_at(end);
-        let digits = word.chars().filter(char::is_ascii_digit).count();
-        let is_phone = digits >= 8 && word.chars().all(|one| one.is_ascii_digit() || "+-.".contains(one));
-        if word.contains('@') {
-            shown.push_str(&mask_email(word));
-        } else if is_phone {
-            shown.push_str(&mask_phone(word));
-        } else {
-            shown.push_str(word);
-        }
-        shown.push_str(rest);
-    }
-    shown
+    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
+    mask_in_text(&text[..end])
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::errors::explain;
 use recado_queue::context::Context;
@@ -109,7 +110,7 @@ async fn pause(context: &Context, options: PauseArgs, json: bool) -> Outcome {
     });
     let pause = Pause::new(context.systems, &options.queue, &options.reason, COMMAND_LINE, until, now)?;
     let mut session = context.db.begin().await?;
-    pauses::pause(&mut session, &pause).await?;
+    pauses::pause(&mut session, &pause, &Actor::command(COMMAND_LINE)).await?;
     session.commit().await?;
     if json {
         print_json(&pause)?;
@@ -127,7 +128,7 @@ async fn pause(context: &Context, options: PauseArgs, json: bool) -> Outcome {
 async fn resume(context: &Context, queue: &str) -> Outcome {
     pauses::check_name(context.systems, queue)?;
     let mut session = context.db.begin().await?;
-    let ended = pauses::resume(&mut session, queue, context.clock.now()).await?;
+    let ended = pauses::resume(&mut session, queue, &Actor::command(COMMAND_LINE), context.clock.now()).await?;
     session.commit().await?;
     if ended.is_none() {
         return Err(

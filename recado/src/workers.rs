@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_queue::context::Context;
-use recado_queue::workers::{self, WorkerRow};
+use recado_queue::workers::{self, Wish, WorkerRow};
 
 use crate::ledger;
 use crate::output::{Outcome, print, print_json, say};
@@ -84,8 +85,9 @@ fn describe(found: &[WorkerRow], now: Timestamp, lease: Duration) -> String {
 async fn drain(context: &Context, id: &str, drains: bool, json: bool) -> Outcome {
     let now = context.clock.now();
     let mut session = context.db.begin().await?;
-    let worker = workers::ask_to_drain(&mut session, id, drains.then_some((COMMAND_LINE, now))).await?;
-    let worker = worker.ok_or_else(|| format!("there is no worker {id}; see `recado workers list`"))?;
+    let wish = if drains { Wish::Drain } else { Wish::TakeBack };
+    let wished = workers::wish(&mut session, id, wish, &Actor::command(COMMAND_LINE), now).await?;
+    let (worker, _) = wished.ok_or_else(|| format!("there is no worker {id}; see `recado workers list`"))?;
     session.commit().await?;
     if json {
         print_json(&worker)?;

@@ -10,7 +10,6 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use recado_kernel::audit::{self, Act};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_notifications::channels::Channel;
@@ -233,10 +232,7 @@ pub(crate) async fn pause(
         }
     };
     let mut session = context.db.begin().await?;
-    let before = pauses::in_force(&mut session, now).await?.into_iter().find(|one| one.queue == pause.queue);
-    pauses::pause(&mut session, &pause).await?;
-    let act = Act::new("pause", "queue", &pause.queue).changed(facts(before.as_ref()), facts(Some(&pause)));
-    audit::write(&mut session, &actor, &act, now).await?;
+    let before = pauses::pause(&mut session, &pause, &actor).await?;
     session.commit().await?;
     let undo = match before {
         Some(before) => again(&before),
@@ -254,11 +250,9 @@ pub(crate) async fn resume(
     let (context, now) = (&console.context, may.visit.now);
     pauses::check_name(context.systems, &name).map_err(|_| Failure::NotFound)?;
     let mut session = context.db.begin().await?;
-    let Some(ended) = pauses::resume(&mut session, &name, now).await? else {
+    let Some(ended) = pauses::resume(&mut session, &name, &may.visit.actor(), now).await? else {
         return Ok(then(PATH, &Notice::new("nothing-to-do", 0)));
     };
-    let act = Act::new("resume", "queue", &name).changed(facts(Some(&ended)), facts(None));
-    audit::write(&mut session, &may.visit.actor(), &act, now).await?;
     session.commit().await?;
     Ok(then(PATH, &undone(Notice::new("resumed", 1), again(&ended))))
 }
@@ -278,12 +272,6 @@ fn again(pause: &Pause) -> Option<String> {
         query.append_pair("until", &until.as_micros().to_string());
     }
     Some(format!("{PATH}pause/?{}", query.finish())).filter(|path| path.len() <= LONGEST_UNDO)
-}
-
-/// A pause as the audit log keeps it.
-fn facts(pause: Option<&Pause>) -> Value {
-    let Some(pause) = pause else { return json!({}) };
-    json!({ "reason": masking::text(&pause.reason), "until": pause.until })
 }
 
 /// The message `pause-wrong-…`.

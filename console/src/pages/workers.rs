@@ -7,12 +7,11 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use recado_kernel::audit::{self, Act};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
-use recado_queue::workers::{self, RunningTask, WorkerRow};
+use recado_queue::workers::{self, RunningTask, Wish, WorkerRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -152,7 +151,7 @@ pub(crate) async fn drain(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    wish(&console, &may, &id, true).await
+    wish(&console, &may, &id, Wish::Drain).await
 }
 
 /// Lets a worker that was asked to drain take tasks again.
@@ -161,24 +160,21 @@ pub(crate) async fn take_back(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
-    wish(&console, &may, &id, false).await
+    wish(&console, &may, &id, Wish::TakeBack).await
 }
 
-async fn wish(console: &Console, may: &May<Operate>, id: &str, shall_drain: bool) -> Result<Response, Failure> {
-    let (actor, now) = (may.visit.actor(), may.visit.now);
+async fn wish(console: &Console, may: &May<Operate>, id: &str, wish: Wish) -> Result<Response, Failure> {
     let mut session = console.context.db.begin().await?;
-    let before = workers::find(&mut session, id).await?.ok_or(Failure::NotFound)?;
-    if before.drain_since.is_some() == shall_drain {
+    let wished = workers::wish(&mut session, id, wish, &may.visit.actor(), may.visit.now).await?;
+    let (_, is_new) = wished.ok_or(Failure::NotFound)?;
+    if !is_new {
         return Ok(then(PATH, &Notice::new("nothing-to-do", 0)));
     }
-    workers::ask_to_drain(&mut session, id, shall_drain.then_some((actor.name.as_str(), now))).await?;
-    let act = Act::new(if shall_drain { "drain" } else { "take_back" }, "worker", id);
-    audit::write(&mut session, &actor, &act, now).await?;
     session.commit().await?;
     let id = encoded(id);
-    let notice = match shall_drain {
-        true => Notice::new("draining", 1).undone_by(format!("{PATH}{id}/take-back/")),
-        false => Notice::new("taking-again", 1).undone_by(format!("{PATH}{id}/drain/")),
+    let notice = match wish {
+        Wish::Drain => Notice::new("draining", 1).undone_by(format!("{PATH}{id}/take-back/")),
+        Wish::TakeBack => Notice::new("taking-again", 1).undone_by(format!("{PATH}{id}/drain/")),
     };
     Ok(then(PATH, &notice))
 }

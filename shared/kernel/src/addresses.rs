@@ -276,6 +276,26 @@ pub fn mask_phone(number: &str) -> String {
     format!("{plus}{country_code}{}{tail}", "*".repeat(hidden.len()))
 }
 
+/// A text in which addresses are hidden: mail addresses, and numbers that are long enough to be a telephone's.
+pub fn mask_in_text(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(|one: char| one.is_whitespace() || "<>()[],;\"'".contains(one)) {
+        let end = word.trim_end_matches(|one: char| one.is_whitespace() || "<>()[],;\"':.".contains(one)).len();
+        let (word, rest) = word.split_at(end);
+        let digits = word.chars().filter(char::is_ascii_digit).count();
+        let is_phone = digits >= 8 && word.chars().all(|one| one.is_ascii_digit() || "+-.".contains(one));
+        if word.contains('@') {
+            shown.push_str(&mask_email(word));
+        } else if is_phone {
+            shown.push_str(&mask_phone(word));
+        } else {
+            shown.push_str(word);
+        }
+        shown.push_str(rest);
+    }
+    shown
+}
+
 /// The digits of `input` with a `+` where one was written; what people and their keyboards put between them is dropped.
 fn dialled(input: &str) -> Result<String, AddressError> {
     let mut dialled = String::new();

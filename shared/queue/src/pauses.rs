@@ -4,10 +4,13 @@
 //! Workers read the pauses with each heartbeat, three times in the length of a lease. So a pause holds everywhere after 10 s at the
 //! usual lease, and it ends at its moment by the clock that all follow.
 
+use recado_kernel::addresses::mask_in_text;
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::sql;
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::lanes::Lane;
@@ -99,8 +102,10 @@ pub fn check_name(systems: Systems, name: &str) -> std::result::Result<(), Pause
     if known.contains(&name) { Ok(()) } else { Err(PauseError::Unknown { name: name.to_owned(), known }) }
 }
 
-/// Pauses a queue; one that is paused already gets the new reason and end.
-pub async fn pause(session: &mut Session, pause: &Pause) -> Result<()> {
+/// Pauses a queue; one that is paused already gets the new reason and end. Returns the pause that was in force.
+pub async fn pause(session: &mut Session, pause: &Pause, actor: &Actor) -> Result<Option<Pause>> {
+    let now = pause.paused_at;
+    let before = in_force(session, now).await?.into_iter().find(|one| one.queue == pause.queue);
     sql!(
         run,
         session,
@@ -113,16 +118,29 @@ pub async fn pause(session: &mut Session, pause: &Pause) -> Result<()> {
         pause.paused_at,
         pause.until
     )?;
-    Ok(())
+    let act = Act::new("pause", "queue", &pause.queue).changed(facts(before.as_ref()), facts(Some(pause)));
+    audit::write(session, actor, &act, now).await?;
+    Ok(before)
 }
 
 /// Ends a pause. Returns the one that was in force.
-pub async fn resume(session: &mut Session, queue: &str, now: Timestamp) -> Result<Option<Pause>> {
+pub async fn resume(session: &mut Session, queue: &str, actor: &Actor, now: Timestamp) -> Result<Option<Pause>> {
     let ended = sql!(one Pause, session,
         "delete from pauses where queue = $1 returning queue, reason, paused_by, paused_at, until",
         queue
     )?;
-    Ok(ended.filter(|pause| !pause.is_over(now)))
+    let ended = ended.filter(|pause| !pause.is_over(now));
+    if ended.is_some() {
+        let act = Act::new("resume", "queue", queue).changed(facts(ended.as_ref()), facts(None));
+        audit::write(session, actor, &act, now).await?;
+    }
+    Ok(ended)
+}
+
+/// A pause as the audit log keeps it.
+fn facts(pause: Option<&Pause>) -> Value {
+    let Some(pause) = pause else { return json!({}) };
+    json!({ "reason": mask_in_text(&pause.reason), "until": pause.until })
 }
 
 /// The pauses that are in force, by name.

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::lanes::Lane;
 use crate::systems::Systems;
+use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
@@ -88,27 +89,45 @@ pub async fn upsert(session: &mut Session, worker: &WorkerRow) -> Result<bool> {
     Ok(wish.is_some_and(|(since,)| since.is_some()))
 }
 
-/// Asks a worker to take nothing more, or takes that back. It hears of it with its next heartbeat, finishes what it holds and stays
-/// idle; stopping it is for those who started it. Returns the worker, or nothing when there is none.
-///
-/// Who asked first stays.
-pub async fn ask_to_drain(
+/// What is wished of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To take nothing more. It finishes what it holds and stays idle; stopping it is for those who started it.
+    Drain,
+    /// To take tasks again.
+    TakeBack,
+}
+
+/// Wishes something of a worker, which hears of it with its next heartbeat. Returns the worker, or nothing when there is none, and
+/// whether the wish is a new one: who asked first stays.
+pub async fn wish(
     session: &mut Session,
     id: &str,
-    wish: Option<(&str, Timestamp)>,
-) -> Result<Option<WorkerRow>> {
-    let (by, since) = wish.unzip();
-    sql!(
-        run,
-        session,
-        "update workers set drain_by = case when $3 is null then null else coalesce(drain_by, $2) end,
-                            drain_since = case when $3 is null then null else coalesce(drain_since, $3) end
-         where id = $1",
-        id,
-        by,
-        since
-    )?;
-    find(session, id).await
+    wish: Wish,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<(WorkerRow, bool)>> {
+    let is_new = match wish {
+        Wish::Drain => sql!(
+            run,
+            session,
+            "update workers set drain_by = $2, drain_since = $3 where id = $1 and drain_since is null",
+            id,
+            actor.name.as_str(),
+            now
+        )?,
+        Wish::TakeBack => sql!(
+            run,
+            session,
+            "update workers set drain_by = null, drain_since = null where id = $1 and drain_since is not null",
+            id
+        )?,
+    } > 0;
+    if is_new {
+        let action = if wish == Wish::Drain { "drain" } else { "take_back" };
+        audit::write(session, actor, &Act::new(action, "worker", id), now).await?;
+    }
+    Ok(find(session, id).await?.map(|worker| (worker, is_new)))
 }
 
 const COLUMNS: &str =

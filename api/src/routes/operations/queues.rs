@@ -97,7 +97,7 @@ async fn pause(
     let pause = Pause::new(api.context.systems, &name, &reason, &may.caller.label, until, now);
     let pause = pause.map_err(|error| problem(&error))?;
     let mut session = api.context.db.begin().await?;
-    pauses::pause(&mut session, &pause).await?;
+    pauses::pause(&mut session, &pause, &may.actor()).await?;
     session.commit().await?;
     Ok(axum::Json(pause))
 }
@@ -107,13 +107,13 @@ async fn pause(
     params(("name" = String, Path, description = "A lane, or a queue with all its lanes, as it was paused")),
     responses((status = 204, description = "It is not paused any more")))]
 async fn resume(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(name): Segment<String>,
 ) -> Result<StatusCode, Problem> {
     pauses::check_name(api.context.systems, &name).map_err(|error| problem(&error))?;
     let mut session = api.context.db.begin().await?;
-    let ended = pauses::resume(&mut session, &name, api.context.clock.now()).await?;
+    let ended = pauses::resume(&mut session, &name, &may.actor(), api.context.clock.now()).await?;
     session.commit().await?;
     ended.map(|_| StatusCode::NO_CONTENT).ok_or_else(|| not_paused(&name))
 }

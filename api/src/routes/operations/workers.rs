@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use recado_kernel::clock::Timestamp;
 use recado_queue::lanes::Lane;
-use recado_queue::workers::{self, RunningTask, WorkerRow};
+use recado_queue::workers::{self, RunningTask, Wish, WorkerRow};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -47,8 +47,7 @@ async fn drain(
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<WorkerView>, Problem> {
-    let now = api.context.clock.now();
-    wish(&api, &id, Some((&may.caller.label, now))).await
+    wish(&api, &id, Wish::Drain, &may.actor()).await
 }
 
 /// Lets a worker that was asked to drain take tasks again, from its next heartbeat on.
@@ -56,17 +55,17 @@ async fn drain(
     params(("id" = String, Path, description = "Id of the worker, as the list has it")),
     responses((status = 200, description = "The worker", body = WorkerView)))]
 async fn take_back(
-    _: May<Admin>,
+    may: May<Admin>,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<WorkerView>, Problem> {
-    wish(&api, &id, None).await
+    wish(&api, &id, Wish::TakeBack, &may.actor()).await
 }
 
-async fn wish(api: &Api, id: &str, wish: Option<(&str, Timestamp)>) -> Result<axum::Json<WorkerView>, Problem> {
+async fn wish(api: &Api, id: &str, wish: Wish, actor: &Actor) -> Result<axum::Json<WorkerView>, Problem> {
     let mut session = api.context.db.begin().await?;
-    let worker = workers::ask_to_drain(&mut session, id, wish).await?;
-    let worker = worker.ok_or_else(|| Problem::Nothing("No hay ningún worker con ese id.".to_owned()))?;
+    let wished = workers::wish(&mut session, id, wish, actor, api.context.clock.now()).await?;
+    let (worker, _) = wished.ok_or_else(|| Problem::Nothing("No hay ningún worker con ese id.".to_owned()))?;
     session.commit().await?;
     Ok(axum::Json(WorkerView::of(worker, api)))
 }
