@@ -9,7 +9,7 @@ use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::word_enum;
 use recado_notifications::catalogue::Catalogue;
-use recado_notifications::customers::{self, Customer, Place, SearchIn};
+use recado_notifications::customers::{self, Customer, SearchIn};
 use recado_notifications::notifications::attempts;
 use recado_notifications::notifications::records::{self, Record};
 use recado_notifications::{journal, notifications, vehicles, workshops};
@@ -186,7 +186,8 @@ async fn people(session: &mut Session, sought: Sought<'_>, into: &mut Vec<Found>
     }
     let place = if sought.sees_addresses { SearchIn::All } else { SearchIn::Whole };
     let most = MOST_OF_A_KIND as i64 + 1;
-    let (known, _) = customers::page(session, Some((sought.text, place)), Place::First, most).await?;
+    // Not by their plates: those lead to the vehicles.
+    let known = customers::found(session, sought.text, place, most).await?;
     into.extend(known.iter().map(customer));
     Ok(())
 }

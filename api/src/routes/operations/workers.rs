@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_queue::lanes::Lane;
 use recado_queue::workers::{self, RunningTask, Wish, WorkerRow};

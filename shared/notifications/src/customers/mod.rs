@@ -185,6 +185,15 @@ pub async fn page(
     Ok((found, has_more))
 }
 
+/// The first customers in whom a text is found, by `customer_id`. Unlike [`page`] it does not look at their vehicles.
+pub async fn found(session: &mut Session, text: &str, place: SearchIn, limit: i64) -> Result<Vec<Customer>> {
+    let mut asked = Filter::default();
+    let condition = found_in(&mut asked, session.is_embedded(), text, place);
+    asked.require(condition);
+    let text = format!("select {COLUMNS} from customers c where {asked} order by c.customer_id limit {limit}");
+    asked.all(session, &text).await
+}
+
 /// That this is found in a customer; in their numbers only when it could be part of one.
 fn found_in(asked: &mut Filter, is_embedded: bool, search: &str, place: SearchIn) -> String {
     let word = search.trim();
