@@ -42,6 +42,7 @@ story!(a_worker_is_asked_to_drain_and_to_go_on, async |app: &App| {
     assert_eq!((&api["workers"][0]["id"], &api["workers"][0]["drain_by"]), (&json!(WORKER), &json!("recado workers")));
     assert!(words(&app.recado(&["workers", "list"]).await).contains("drains, asked by recado workers"));
     assert_eq!(app.recado_json(&["workers", "drain", WORKER, "--undo"]).await["drain_since"], Value::Null);
+    assert_eq!(app.acts("worker").await, ["drain", "take_back"]);
     let unknown = app.recado(&["workers", "drain", "nobody"]).await;
     assert!(
         unknown.status.code() == Some(1) && errors(&unknown).contains("recado workers list"),

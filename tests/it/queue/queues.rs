@@ -57,6 +57,10 @@ story!(a_queue_is_paused_with_its_lanes, async |app: &App| {
     assert_eq!(app.delete(queue, &json!({})).await.status, 204);
     app.drain().await;
     assert_eq!((app.mails().len(), app.task(task).await.state), (1, State::Success));
+    let log = app.audited("queue").await;
+    let facts = json!({"reason": "mantenimiento", "until": null});
+    assert_eq!(app.acts("queue").await, ["pause", "resume"]);
+    assert_eq!((log[0].after.as_deref(), log[1].before.as_deref()), (Some(&facts), Some(&facts)), "{log:?}");
 });
 
 story!(a_pause_that_cannot_be_is_refused_with_the_remedy, async |app: &App| {
@@ -89,6 +93,7 @@ story!(queues_are_paused_from_the_command_line, async |app: &App| {
     assert!(app.recado(&["queues", "resume", "sync"]).await.status.success());
     let again = app.recado(&["queues", "resume", "sync"]).await;
     assert!(again.status.code() == Some(1) && errors(&again).contains("no pause of its own"), "{again:?}");
+    assert_eq!(app.acts("queue").await, ["pause", "resume"]);
     for (arguments, status) in [
         (&["queues", "pause", "party", "--reason", "x"][..], 1),
         (&["queues", "pause", "sync"], 2),
