@@ -5,29 +5,23 @@
   const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
   const language = document.documentElement.lang;
 
-  // --- Times: how long ago, for eyes; readers of screens get the absolute time ---
+  // --- Times: how long ago, for eyes; readers of screens get the absolute time. Kept true: pages come with both ---
 
-  const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  const relative = new Intl.RelativeTimeFormat(language);
   const steps = [[60, "second"], [60, "minute"], [24, "hour"], [30, "day"], [12, "month"], [Infinity, "year"]];
   function ago(then) {
     let value = (then - Date.now()) / 1000;
     for (const [size, unit] of steps) {
-      if (Math.abs(value) < size) return relative.format(Math.round(value), unit);
+      // What is now was 0 seconds ago; 0 without a sign would be ahead.
+      if (Math.abs(value) < size) return relative.format(Math.round(value) || -0, unit);
       value /= size;
     }
   }
   function times(within = document) {
     for (const time of $$("time[datetime]", within)) {
-      if (time.closest("[data-countdown]")) continue;
-      const then = Date.parse(time.dateTime);
-      let shown = $("i", time);
-      if (!shown) {
-        shown = document.createElement("i");
-        shown.setAttribute("aria-hidden", "true");
-        time.append(shown);
-        time.classList.add("ago");
-      }
-      const text = ago(then);
+      const shown = $("i", time);
+      if (!shown || time.closest("[data-countdown]")) continue;
+      const text = ago(Date.parse(time.dateTime));
       if (shown.textContent !== text) shown.textContent = text;
     }
   }
@@ -324,13 +318,7 @@
   function countDown() {
     for (const time of $$("[data-countdown] time")) {
       const left = Math.max(0, Math.round((Date.parse(time.dateTime) - Date.now()) / 1000));
-      let shown = $("i", time);
-      if (!shown) {
-        shown = document.createElement("i");
-        shown.setAttribute("aria-hidden", "true");
-        time.append(shown);
-        time.classList.add("ago");
-      }
+      const shown = $("i", time);
       const [hours, minutes, seconds] = [Math.floor(left / 3600), Math.floor(left / 60) % 60, left % 60];
       const parts = hours ? [`${hours} h`, `${minutes} min`] : minutes ? [`${minutes} min`, `${seconds} s`] : [`${seconds} s`];
       shown.textContent = parts.join(" ");

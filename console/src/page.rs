@@ -126,8 +126,9 @@ impl Page {
     /// A moment: the absolute time in the zone of this visit. The script adds how long ago that is.
     pub(crate) fn time(&self, at: &Timestamp) -> Markup {
         let shown = self.visit.words.moment(*at, self.visit.zone);
+        let ago = self.visit.words.ago(*at, self.visit.now);
         Markup(format!(
-            "<time datetime=\"{}\" title=\"{shown} {}\"><span>{shown}</span></time>",
+            "<time class=\"ago\" datetime=\"{}\" title=\"{shown} {}\"><span>{shown}</span><i aria-hidden=\"true\">{ago}</i></time>",
             at.to_utc().format("%Y-%m-%dT%H:%M:%S%.3fZ"),
             self.visit.zone.name(),
         ))

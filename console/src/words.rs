@@ -103,6 +103,27 @@ impl Words {
         self.say("moment", Some(&args))
     }
 
+    /// How long ago it was, or will be: `4 minutes ago`, in the words and with the rounding of `console.js`, which keeps it true.
+    pub(crate) fn ago(&self, at: Timestamp, now: Timestamp) -> String {
+        const STEPS: [(f64, &str); 5] =
+            [(60.0, "second"), (60.0, "minute"), (24.0, "hour"), (30.0, "day"), (12.0, "month")];
+        let mut value = (at.as_millis() - now.as_millis()) as f64 / 1_000.0;
+        let mut unit = "year";
+        for (size, name) in STEPS {
+            if value.abs() < size {
+                unit = name;
+                break;
+            }
+            value /= size;
+        }
+        let count = value.abs().round();
+        let mut args = FluentArgs::new();
+        args.set("unit", unit);
+        args.set("count", count);
+        let is_ahead = value > 0.0 && count > 0.0;
+        if is_ahead { self.say("in-time", Some(&args)) } else { self.say("ago", Some(&args)) }
+    }
+
     /// A day: `Fri 27 Nov 2026`.
     pub(crate) fn date(&self, day: NaiveDate) -> String {
         let mut args = FluentArgs::new();
@@ -186,6 +207,26 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
+
+    /// What `Intl.RelativeTimeFormat` says in both languages.
+    #[test]
+    fn how_long_ago_is_told_as_the_script_does() {
+        let now = Timestamp::from_micros(1_768_919_400_000_000);
+        for (seconds, english, spanish) in [
+            (0, "0 seconds ago", "hace 0 segundos"),
+            (-1, "1 second ago", "hace 1 segundo"),
+            (-59, "59 seconds ago", "hace 59 segundos"),
+            (-90, "2 minutes ago", "hace 2 minutos"),
+            (7_200, "in 2 hours", "dentro de 2 horas"),
+            (-86_400, "1 day ago", "hace 1 día"),
+            (40 * 86_400, "in 1 month", "dentro de 1 mes"),
+            (-800 * 86_400, "2 years ago", "hace 2 años"),
+        ] {
+            let at = Timestamp::from_micros(now.as_micros() + seconds * 1_000_000);
+            assert_eq!(Words::of(Language::English).ago(at, now), english);
+            assert_eq!(Words::of(Language::Spanish).ago(at, now), spanish);
+        }
+    }
 
     /// Messages with the values that each names.
     fn messages(language: Language) -> BTreeMap<String, BTreeSet<String>> {

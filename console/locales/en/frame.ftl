@@ -45,6 +45,59 @@ you-are-here = You are here
 by-hand = From a terminal
 request-id = If you ask for help, name this request:
 moment = { $day } { $month } { $year }, { $time }
+# As the script of the pages says it afterwards (Intl.RelativeTimeFormat).
+ago = { $unit ->
+    [second] { $count ->
+        [one] { $count } second ago
+       *[other] { $count } seconds ago
+    }
+    [minute] { $count ->
+        [one] { $count } minute ago
+       *[other] { $count } minutes ago
+    }
+    [hour] { $count ->
+        [one] { $count } hour ago
+       *[other] { $count } hours ago
+    }
+    [day] { $count ->
+        [one] { $count } day ago
+       *[other] { $count } days ago
+    }
+    [month] { $count ->
+        [one] { $count } month ago
+       *[other] { $count } months ago
+    }
+   *[year] { $count ->
+        [one] { $count } year ago
+       *[other] { $count } years ago
+    }
+}
+in-time = { $unit ->
+    [second] { $count ->
+        [one] in { $count } second
+       *[other] in { $count } seconds
+    }
+    [minute] { $count ->
+        [one] in { $count } minute
+       *[other] in { $count } minutes
+    }
+    [hour] { $count ->
+        [one] in { $count } hour
+       *[other] in { $count } hours
+    }
+    [day] { $count ->
+        [one] in { $count } day
+       *[other] in { $count } days
+    }
+    [month] { $count ->
+        [one] in { $count } month
+       *[other] in { $count } months
+    }
+   *[year] { $count ->
+        [one] in { $count } year
+       *[other] in { $count } years
+    }
+}
 month-1 = Jan
 month-2 = Feb
 month-3 = Mar

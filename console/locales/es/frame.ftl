@@ -45,6 +45,59 @@ you-are-here = Está aquí
 by-hand = Desde una terminal
 request-id = Si pide ayuda, nombre esta solicitud:
 moment = { $day } { $month } { $year }, { $time }
+# As the script of the pages says it afterwards (Intl.RelativeTimeFormat).
+ago = { $unit ->
+    [second] { $count ->
+        [one] hace { $count } segundo
+       *[other] hace { $count } segundos
+    }
+    [minute] { $count ->
+        [one] hace { $count } minuto
+       *[other] hace { $count } minutos
+    }
+    [hour] { $count ->
+        [one] hace { $count } hora
+       *[other] hace { $count } horas
+    }
+    [day] { $count ->
+        [one] hace { $count } día
+       *[other] hace { $count } días
+    }
+    [month] { $count ->
+        [one] hace { $count } mes
+       *[other] hace { $count } meses
+    }
+   *[year] { $count ->
+        [one] hace { $count } año
+       *[other] hace { $count } años
+    }
+}
+in-time = { $unit ->
+    [second] { $count ->
+        [one] dentro de { $count } segundo
+       *[other] dentro de { $count } segundos
+    }
+    [minute] { $count ->
+        [one] dentro de { $count } minuto
+       *[other] dentro de { $count } minutos
+    }
+    [hour] { $count ->
+        [one] dentro de { $count } hora
+       *[other] dentro de { $count } horas
+    }
+    [day] { $count ->
+        [one] dentro de { $count } día
+       *[other] dentro de { $count } días
+    }
+    [month] { $count ->
+        [one] dentro de { $count } mes
+       *[other] dentro de { $count } meses
+    }
+   *[year] { $count ->
+        [one] dentro de { $count } año
+       *[other] dentro de { $count } años
+    }
+}
 month-1 = ene
 month-2 = feb
 month-3 = mar

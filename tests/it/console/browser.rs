@@ -24,8 +24,8 @@ use crate::harness::sample;
 /// What a partner signs with.
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-/// Starting a browser takes seconds on a busy machine.
-const LIMIT: Duration = Duration::from_secs(300);
+/// Only a browser that hangs takes so long: some four minutes are usual on two processors.
+const LIMIT: Duration = Duration::from_secs(900);
 
 #[tokio::test]
 async fn every_page_is_sound_for_everyone() {
