@@ -13,7 +13,7 @@ recado=$target/debug/recado
 if [ -x "$recado" ]; then
     echo "Bringing Recado up to date…" >&2
 else
-    echo "Building Recado (first time: about 5 minutes on 2 cores)…" >&2
+    echo "Building Recado (first time: about 4 minutes on 2 cores)…" >&2
 fi
 cargo build --bin recado ${features:+"$features"}
 exec "$recado" "$@"

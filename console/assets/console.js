@@ -8,12 +8,12 @@
   // --- Times: how long ago, for eyes; readers of screens get the absolute time. Kept true: pages come with both ---
 
   const relative = new Intl.RelativeTimeFormat(language);
+  const now = new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(0, "second");
   const steps = [[60, "second"], [60, "minute"], [24, "hour"], [30, "day"], [12, "month"], [Infinity, "year"]];
   function ago(then) {
     let value = (then - Date.now()) / 1000;
     for (const [size, unit] of steps) {
-      // What is now was 0 seconds ago; 0 without a sign would be ahead.
-      if (Math.abs(value) < size) return relative.format(Math.round(value) || -0, unit);
+      if (Math.abs(value) < size) return Math.round(value) === 0 ? now : relative.format(Math.round(value), unit);
       value /= size;
     }
   }

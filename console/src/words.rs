@@ -117,11 +117,13 @@ impl Words {
             value /= size;
         }
         let count = value.abs().round();
+        if count == 0.0 {
+            return self.say("this-moment", None);
+        }
         let mut args = FluentArgs::new();
         args.set("unit", unit);
         args.set("count", count);
-        let is_ahead = value > 0.0 && count > 0.0;
-        if is_ahead { self.say("in-time", Some(&args)) } else { self.say("ago", Some(&args)) }
+        if value > 0.0 { self.say("in-time", Some(&args)) } else { self.say("ago", Some(&args)) }
     }
 
     /// A day: `Fri 27 Nov 2026`.
@@ -213,7 +215,7 @@ mod tests {
     fn how_long_ago_is_told_as_the_script_does() {
         let now = Timestamp::from_micros(1_768_919_400_000_000);
         for (seconds, english, spanish) in [
-            (0, "0 seconds ago", "hace 0 segundos"),
+            (0, "now", "ahora"),
             (-1, "1 second ago", "hace 1 segundo"),
             (-59, "59 seconds ago", "hace 59 segundos"),
             (-90, "2 minutes ago", "hace 2 minutos"),

@@ -46,6 +46,7 @@ by-hand = From a terminal
 request-id = If you ask for help, name this request:
 moment = { $day } { $month } { $year }, { $time }
 # As the script of the pages says it afterwards (Intl.RelativeTimeFormat).
+this-moment = now
 ago = { $unit ->
     [second] { $count ->
         [one] { $count } second ago

@@ -46,6 +46,7 @@ by-hand = Desde una terminal
 request-id = Si pide ayuda, nombre esta solicitud:
 moment = { $day } { $month } { $year }, { $time }
 # As the script of the pages says it afterwards (Intl.RelativeTimeFormat).
+this-moment = ahora
 ago = { $unit ->
     [second] { $count ->
         [one] hace { $count } segundo
