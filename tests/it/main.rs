@@ -109,6 +109,7 @@ mod console {
     mod dry_run;
     mod failures;
     mod inbox;
+    mod logs;
     mod matrix;
     mod notifications;
     mod partners;

@@ -5,9 +5,9 @@ use std::process::{Output, Stdio};
 
 use recado_kernel::clock::Clock;
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
-use crate::harness::app::{App, seconds};
+use crate::harness::app::{App, WAIT_TIMEOUT, seconds};
 
 impl App {
     /// A program of the product that joins this telling, with further settings.
@@ -57,4 +57,15 @@ pub(crate) fn built(name: &str) -> PathBuf {
     let path = folder.join(name);
     assert!(path.exists(), "{} is not built; run `make test`, which builds it", path.display());
     path
+}
+
+/// Asks a process to stop, and waits until it has: well, and in time.
+pub(crate) async fn terminate(mut process: Child) {
+    let id = process.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs").success());
+    let status = tokio::time::timeout(WAIT_TIMEOUT, process.wait())
+        .await
+        .expect("it stops in time")
+        .expect("it can be waited for");
+    assert!(status.success(), "{status}");
 }

@@ -5,11 +5,10 @@ use std::process::Stdio;
 use recado_kernel::clock::Clock;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
 
 use crate::harness::app::{App, DISPATCH, SYNC_CUSTOMER, WAIT_TIMEOUT, until};
 use crate::harness::pair::Pair;
-use crate::harness::program::{errors, words};
+use crate::harness::program::{errors, terminate, words};
 use crate::harness::sample;
 
 /// Reads the log of a process until a line has this word, and returns what follows the word. The log is closed then, which
@@ -25,16 +24,6 @@ pub(super) async fn until_it_says(word: &str, log: impl AsyncRead + Unpin) -> St
         panic!("it ended without saying: {word}");
     };
     tokio::time::timeout(WAIT_TIMEOUT, reading).await.unwrap_or_else(|_| panic!("it never said: {word}"))
-}
-
-pub(super) async fn terminate(mut process: Child) {
-    let id = process.id().expect("it runs").to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs").success());
-    let status = tokio::time::timeout(WAIT_TIMEOUT, process.wait())
-        .await
-        .expect("it stops in time")
-        .expect("it can be waited for");
-    assert!(status.success(), "{status}");
 }
 
 // S002-P1 to S002-P3: api, worker and scheduler, each a process; events go in by HTTP and mails come out, and a signal

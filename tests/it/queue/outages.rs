@@ -15,9 +15,10 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-use super::fleet::{terminate, until_it_says};
+use super::fleet::until_it_says;
 use crate::harness::app::{App, DISPATCH, SYNC_CUSTOMER, seconds, until};
 use crate::harness::pair::Pair;
+use crate::harness::program::terminate;
 use crate::harness::sample;
 
 /// As late as a first message may be.
@@ -326,5 +327,7 @@ async fn a_worker_that_cannot_beat_says_so() {
     sql("alter table hidden rename to workers").await;
     until("it is well again", async || status().await == 200).await;
     terminate(worker).await;
+    // What the worker plans by itself may wait when it is stopped.
+    app.leave_work();
     app.finish().await;
 }
