@@ -13,8 +13,8 @@ use crate::harness::pair::Pair;
 use crate::harness::program::terminate;
 use crate::harness::sample;
 
-/// Whoever looks for a person by name, address or number, mistypes a password or follows a link with a secret, leaves none of it in the
-/// log, however much it tells.
+/// A search for a person, an address in a body, a mistyped password, a link with a secret: none of it is in the log, however much
+/// the log tells.
 #[tokio::test]
 async fn no_address_no_search_and_no_secret_stand_in_it() {
     let settings = [("RUST_LOG", "debug"), ("LISTEN", "127.0.0.1:0"), SECRET_KEY];

@@ -77,7 +77,7 @@ story!(what_is_wrong_with_a_person_is_named, KEYED, async |app: &App| {
     assert_eq!(app.acts("user").await, ["create"]);
 });
 
-// A link is shown once, whoever repeats the request.
+// A link is shown once, also when the request is repeated.
 story!(a_person_is_made_once, KEYED, async |app: &App| {
     let make = async |name: &str| {
         let body = json!({"name": name, "roles": ["viewer"]});
