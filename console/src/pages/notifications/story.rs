@@ -14,12 +14,13 @@ use recado_kernel::users::Role;
 use recado_notifications::channels::{self, Channel};
 use recado_notifications::customers;
 use recado_notifications::failures::Code;
-use recado_notifications::journal::{self, Line};
-use recado_notifications::next::{Around, Next, What};
-use recado_notifications::notifications::attempts::{self, Attempt};
+use recado_notifications::journal::Line;
+use recado_notifications::next::{Next, What};
+use recado_notifications::notifications::attempts::Attempt;
 use recado_notifications::notifications::records::{self, NotificationFilter, Record};
 use recado_notifications::notifications::{self, Notification, Status};
 use recado_notifications::orchestration::SkipReason;
+use recado_notifications::story::Known;
 use recado_notifications::timeline::{Timeline, TimelineEntry};
 use recado_notifications::why::{self, Reasons, Why};
 use recado_queue::context::Context;
@@ -53,23 +54,13 @@ pub(crate) struct Story {
 impl Story {
     /// The chains of these tasks, each table asked once.
     pub(crate) async fn load(context: &Context, session: &mut Session, task_ids: &[Id]) -> db::Result<Vec<Self>> {
-        let messages = notifications::chains(session, task_ids).await?;
-        let attempts = attempts::of_tasks(session, task_ids).await?;
-        let mut journal = journal::of_tasks(session, task_ids).await?;
-        journal.extend(records::skipped(session, task_ids).await?);
-        let around = Around::gather(context, session, task_ids).await?;
-        let story = |task_id: &Id| {
-            let chain: Vec<Notification> =
-                messages.iter().filter(|message| message.task_id == *task_id).cloned().collect();
-            let of_chain = |attempt: &&Attempt| chain.iter().any(|message| message.id == attempt.notification_id);
-            let attempts: Vec<Attempt> = attempts.iter().filter(of_chain).cloned().collect();
-            let journal: Vec<Line> = journal.iter().filter(|line| line.task_id == Some(*task_id)).cloned().collect();
-            let next = around.next(&chain, &attempts, &journal);
-            let state = around.state(*task_id);
-            let chain: Vec<Record> = chain.iter().map(Record::from).collect();
-            Self { chain, attempts, journal, next, state }.masked()
-        };
-        Ok(task_ids.iter().map(story).filter(|story| !story.chain.is_empty()).collect())
+        let known = Known::of_tasks(context, session, task_ids).await?;
+        Ok(known.into_iter().map(Self::of).collect())
+    }
+
+    fn of(known: Known) -> Self {
+        let Known { messages, attempts, journal, next, state } = known;
+        Self { chain: messages.iter().map(Record::from).collect(), attempts, journal, next, state }.masked()
     }
 
     fn masked(mut self) -> Self {
@@ -118,7 +109,7 @@ impl Story {
     }
 
     /// Moments, told in the language of a page.
-    fn told(&self, page: &Page) -> Vec<Moment> {
+    fn told(&self, page: &Page) -> Vec<Entry> {
         let timeline = Timeline {
             chain: &self.chain,
             attempts: &self.attempts,
@@ -127,7 +118,7 @@ impl Story {
             language: page.visit.words.language,
             shows_answers: true,
         };
-        timeline.tell().into_iter().map(Moment::from).collect()
+        timeline.tell().into_iter().map(Entry::from).collect()
     }
 }
 
@@ -147,8 +138,8 @@ fn hide_texts(value: &mut Value) {
     }
 }
 
-/// A moment of a timeline.
-pub(crate) struct Moment {
+/// A line of a timeline.
+pub(crate) struct Entry {
     pub(crate) at: Timestamp,
     kind: String,
     pub(crate) text: String,
@@ -158,7 +149,7 @@ pub(crate) struct Moment {
     pub(crate) message: Option<Id>,
 }
 
-impl Moment {
+impl Entry {
     pub(crate) fn is_bad(&self) -> bool {
         matches!(self.kind.as_str(), "failed" | "suppressed")
     }
@@ -172,7 +163,7 @@ impl Moment {
     }
 }
 
-impl From<TimelineEntry> for Moment {
+impl From<TimelineEntry> for Entry {
     fn from(entry: TimelineEntry) -> Self {
         let text = |name: &str| entry.facts.get(name).and_then(Value::as_str);
         Self {
@@ -214,7 +205,7 @@ pub(crate) struct Moving<'a> {
     story: &'a Story,
     stops: Vec<Stop<'a>>,
     next: Option<Step>,
-    moments: Vec<Moment>,
+    timeline: Vec<Entry>,
     /// Makes a form that is sent twice do its work once.
     once: Id,
 }
@@ -226,7 +217,7 @@ impl<'a> Moving<'a> {
             story,
             stops: stops(story),
             next: story.next.as_ref().map(|next| Step::of(next, page)),
-            moments: story.told(page),
+            timeline: story.told(page),
             once: Id::new(page.visit.now),
         }
     }
