@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
+use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
@@ -158,10 +159,7 @@ async fn disable_user(
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<UserView>, Problem> {
-    let mut session = api.context.db.begin().await?;
-    let user = find(&mut session, &id).await?;
-    let changed = users::set_disabled(&mut session, &user, true, &may.actor(), api.context.clock.now()).await?;
-    saved(session, &user, changed).await
+    set_disabled(&api, &id, true, &may.actor()).await
 }
 
 /// Lets a person in again, with the password that they had.
@@ -172,10 +170,7 @@ async fn enable_user(
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<UserView>, Problem> {
-    let mut session = api.context.db.begin().await?;
-    let user = find(&mut session, &id).await?;
-    let changed = users::set_disabled(&mut session, &user, false, &may.actor(), api.context.clock.now()).await?;
-    saved(session, &user, changed).await
+    set_disabled(&api, &id, false, &may.actor()).await
 }
 
 /// Lets a person whose phone is lost log in with the password alone, until they set up codes again.
@@ -190,6 +185,13 @@ async fn forget_codes(
     let user = find(&mut session, &id).await?;
     login_codes::forget(&mut session, &user, &may.actor(), api.context.clock.now()).await?;
     saved(session, &user, Changed::Done).await
+}
+
+async fn set_disabled(api: &Api, id: &str, is_disabled: bool, actor: &Actor) -> Result<axum::Json<UserView>, Problem> {
+    let mut session = api.context.db.begin().await?;
+    let user = find(&mut session, id).await?;
+    let changed = users::set_disabled(&mut session, &user, is_disabled, actor, api.context.clock.now()).await?;
+    saved(session, &user, changed).await
 }
 
 /// A person by id or name: a name may look like an id.
