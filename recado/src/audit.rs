@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use crate::ledger;
 use crate::output::{Outcome, print, print_json, say};
 use crate::table::{Table, shorten};
-use crate::times::relative;
-use crate::webhooks::{Moment, parse_moment};
+use crate::times::{When, parse_when, relative};
 
 /// Characters of a change that fit into a row; `--json` has all of it.
 const CHANGE_WIDTH: usize = 80;
@@ -31,8 +30,8 @@ pub(crate) struct Audit {
     #[arg(long)]
     subject: Option<String>,
     /// Only what was done since then: a time (2026-01-20T08:00:00Z), or how long ago (90s, 30m, 6h, 2d)
-    #[arg(long, value_parser = parse_moment)]
-    since: Option<Moment>,
+    #[arg(long, value_parser = parse_when)]
+    since: Option<When>,
     /// Only entries that are older than this one
     #[arg(long, value_name = "ID")]
     before: Option<Id>,

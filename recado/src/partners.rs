@@ -25,8 +25,8 @@ use serde_json::json;
 use crate::ledger;
 use crate::output::{Outcome, count, print, print_json, say};
 use crate::table::{Table, shorten};
-use crate::times::{relative, relative_or_dash};
-use crate::webhooks::{self, Moment, parse_moment};
+use crate::times::{When, parse_when, relative, relative_or_dash};
+use crate::webhooks;
 
 /// Lines of the history that are shown.
 const HISTORY: i64 = 20;
@@ -74,8 +74,8 @@ pub(crate) struct Replay {
     /// Its slug, its partner_id, or its id in the registry
     partner: String,
     /// Everything since then, in place of what it missed: a time (2026-01-20T08:00:00Z), or how long ago (90s, 30m, 6h, 2d)
-    #[arg(long, value_parser = parse_moment)]
-    since: Option<Moment>,
+    #[arg(long, value_parser = parse_when)]
+    since: Option<When>,
     /// Send them; without it they are only counted
     #[arg(long)]
     yes: bool,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
 use recado_kernel::clock::Timestamp;
 
 /// `3 min ago`, `in 2 h`, `now`.
@@ -35,6 +36,41 @@ pub(crate) fn span(duration: Duration) -> String {
 /// `2026-01-20 08:00` in the workshop's own zone.
 pub(crate) fn local(time: Timestamp, zone: &impl chrono::TimeZone<Offset: std::fmt::Display>) -> String {
     time.to_utc().with_timezone(zone).format("%Y-%m-%d %H:%M").to_string()
+}
+
+/// A time, or how long ago.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+impl When {
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(ago) => now - ago,
+        }
+    }
+}
+
+pub(crate) fn parse_when(text: &str) -> Result<When, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(When::At(time.to_utc().into()));
+    }
+    let wrong = || "write a time with its zone (2026-01-20T08:00:00Z), or how long ago (90s, 30m, 6h, 2d)".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    // A hundred years are enough, and cannot overflow.
+    let ago = number.checked_mul(seconds).filter(|ago| *ago <= 36_500 * 86_400).ok_or_else(wrong)?;
+    Ok(When::Ago(Duration::from_secs(ago)))
 }
 
 #[cfg(test)]

@@ -27,8 +27,7 @@ use serde_json::{Value, json};
 use crate::ledger;
 use crate::output::{Outcome, print, print_json, say};
 use crate::table::{Table, shorten};
-use crate::times::{local, relative};
-use crate::webhooks::{Moment, parse_moment};
+use crate::times::{When, local, parse_when, relative};
 
 /// Characters of an error that fit into a row.
 const ERROR_WIDTH: usize = 48;
@@ -95,11 +94,11 @@ pub(crate) struct List {
     #[arg(long)]
     account: Option<String>,
     /// Accepted since then: a time (2026-01-20T08:00:00Z), or how long ago (90s, 30m, 6h, 2d)
-    #[arg(long, value_parser = parse_moment)]
-    since: Option<Moment>,
+    #[arg(long, value_parser = parse_when)]
+    since: Option<When>,
     /// Accepted before then
-    #[arg(long, value_parser = parse_moment)]
-    until: Option<Moment>,
+    #[arg(long, value_parser = parse_when)]
+    until: Option<When>,
     /// Only messages that are older than this one
     #[arg(long, value_name = "ID")]
     before: Option<Id>,

@@ -6,7 +6,6 @@ mod verify;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chrono::DateTime;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use recado_kernel::audit::Actor;
@@ -26,7 +25,7 @@ use self::endpoints::{Allow, Endpoints};
 use crate::ledger;
 use crate::output::{Outcome, count, print, print_json, say};
 use crate::table::{Table, shorten};
-use crate::times::{relative, relative_or_dash, span};
+use crate::times::{When, parse_when, relative, relative_or_dash, span};
 
 /// Characters of a reason or of a type that fit into a row.
 const TEXT_WIDTH: usize = 60;
@@ -82,11 +81,11 @@ struct Which {
     #[arg(long)]
     event_type: Option<String>,
     /// Only those that were made since then: a time (2026-01-20T08:00:00Z), or how long ago (90s, 30m, 6h, 2d)
-    #[arg(long, value_parser = parse_moment)]
-    since: Option<Moment>,
+    #[arg(long, value_parser = parse_when)]
+    since: Option<When>,
     /// Only those that were made before then
-    #[arg(long, value_parser = parse_moment)]
-    until: Option<Moment>,
+    #[arg(long, value_parser = parse_when)]
+    until: Option<When>,
 }
 
 #[derive(Args, Debug)]
@@ -120,41 +119,6 @@ pub(crate) struct Replay {
     /// Wait until all have been handed over, and show how far it is
     #[arg(long)]
     wait: bool,
-}
-
-/// A time, or how long ago.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Moment {
-    At(Timestamp),
-    Ago(Duration),
-}
-
-impl Moment {
-    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(time) => time,
-            Self::Ago(ago) => now - ago,
-        }
-    }
-}
-
-pub(crate) fn parse_moment(text: &str) -> Result<Moment, String> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(Moment::At(time.to_utc().into()));
-    }
-    let wrong = || "write a time with its zone (2026-01-20T08:00:00Z), or how long ago (90s, 30m, 6h, 2d)".to_owned();
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let seconds: u64 = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    // A hundred years are enough, and cannot overflow.
-    let ago = number.checked_mul(seconds).filter(|ago| *ago <= 36_500 * 86_400).ok_or_else(wrong)?;
-    Ok(Moment::Ago(Duration::from_secs(ago)))
 }
 
 pub(crate) async fn run(command: Command, json: bool) -> Outcome {
@@ -479,13 +443,13 @@ mod tests {
     #[test]
     fn moments_are_times_or_spans() {
         let now = Timestamp::from_micros(1_000_000_000_000);
-        let before = |text: &str| parse_moment(text).map(|moment| now.since(moment.before(now)).as_secs());
+        let before = |text: &str| parse_when(text).map(|moment| now.since(moment.before(now)).as_secs());
         for (text, seconds) in [("90s", 90), ("30m", 1_800), ("6h", 21_600), ("2d", 172_800)] {
             assert_eq!(before(text), Ok(seconds), "{text}");
         }
-        assert!(matches!(parse_moment("2026-01-20T08:00:00-05:00"), Ok(Moment::At(_))));
+        assert!(matches!(parse_when("2026-01-20T08:00:00-05:00"), Ok(When::At(_))));
         for text in ["", "h", "6", "6w", "-6h", "2026-01-20", "99999999999999999999d", "6ñ"] {
-            assert!(parse_moment(text).is_err(), "{text}");
+            assert!(parse_when(text).is_err(), "{text}");
         }
     }
 }

@@ -14,10 +14,11 @@ use recado_webhooks::dialect::{Received, Rules};
 use recado_webhooks::signature::Secret;
 use secrecy::SecretString;
 
-use super::{Error, Moment, parse_moment};
+use super::Error;
 use crate::ledger;
 use crate::output::{Outcome, print, print_json};
 use crate::table::{Table, shorten};
+use crate::times::{When, parse_when};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -60,8 +61,8 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE")]
     body: PathBuf,
     /// When it came: a time (2026-01-20T08:00:00Z), or how long ago (90s, 30m, 6h, 2d); now, if it is left out
-    #[arg(long, value_parser = parse_moment)]
-    at: Option<Moment>,
+    #[arg(long, value_parser = parse_when)]
+    at: Option<When>,
     /// How far the signed time may lie from --at, in seconds; 0: any
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(i64).range(0..=604_800))]
     tolerance: i64,
