@@ -125,7 +125,7 @@ impl Page {
 
     /// A moment: the absolute time in the zone of this visit. The script adds how long ago that is.
     pub(crate) fn time(&self, at: &Timestamp) -> Markup {
-        let shown = self.visit.words.moment(*at, self.visit.zone);
+        let shown = self.visit.words.timestamp(*at, self.visit.zone);
         let ago = self.visit.words.ago(*at, self.visit.now);
         Markup(format!(
             "<time class=\"ago\" datetime=\"{}\" title=\"{shown} {}\"><span>{shown}</span><i aria-hidden=\"true\">{ago}</i></time>",

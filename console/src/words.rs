@@ -92,15 +92,15 @@ impl Words {
         written(self.language, number, decimals)
     }
 
-    /// A moment: `27 nov 2026, 11:06:02`.
-    pub(crate) fn moment(&self, at: Timestamp, zone: Tz) -> String {
+    /// A time with its day: `27 nov 2026, 11:06:02`.
+    pub(crate) fn timestamp(&self, at: Timestamp, zone: Tz) -> String {
         let local = at.to_utc().with_timezone(&zone);
         let mut args = FluentArgs::new();
         args.set("day", local.day().to_string());
         args.set("month", self.say(&format!("month-{}", local.month()), None));
         args.set("year", local.year().to_string());
         args.set("time", format!("{:02}:{:02}:{:02}", local.hour(), local.minute(), local.second()));
-        self.say("moment", Some(&args))
+        self.say("timestamp", Some(&args))
     }
 
     /// How long ago it was, or will be: `4 minutes ago`, in the words and with the rounding of `console.js`, which keeps it true.
@@ -118,7 +118,7 @@ impl Words {
         }
         let count = value.abs().round();
         if count == 0.0 {
-            return self.say("this-moment", None);
+            return self.say("now", None);
         }
         let mut args = FluentArgs::new();
         args.set("unit", unit);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     /// What templates and code ask for: whole names, and beginnings of names whose end is a word of an enum.
-    fn asked() -> (BTreeSet<String>, BTreeSet<String>) {
+    fn messages_in_use() -> (BTreeSet<String>, BTreeSet<String>) {
         let (mut whole, mut begun) = (BTreeSet::new(), BTreeSet::new());
         for (_, text) in files("templates", "html").into_iter().chain(files("src", "rs")) {
             let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn no_message_is_missing_and_none_is_idle() {
-        let (there, (whole, begun)) = (messages(Language::Spanish), asked());
+        let (there, (whole, begun)) = (messages(Language::Spanish), messages_in_use());
         let missing: Vec<&String> = whole.iter().filter(|name| !there.contains_key(*name)).collect();
         assert!(missing.is_empty(), "asked for, and not in the files: {missing:?}");
         let is_asked = |name: &String| {
@@ -387,7 +387,7 @@ mod tests {
         );
         assert_eq!(english.number(-1_000_000.0, 0), "−1,000,000");
         let at = Timestamp::from_micros(0);
-        assert_eq!(spanish.moment(at, Tz::UTC), "1 ene 1970, 00:00:00");
-        assert_eq!(english.moment(at, Tz::America__Guayaquil), "31 Dec 1969, 19:00:00");
+        assert_eq!(spanish.timestamp(at, Tz::UTC), "1 ene 1970, 00:00:00");
+        assert_eq!(english.timestamp(at, Tz::America__Guayaquil), "31 Dec 1969, 19:00:00");
     }
 }

@@ -44,9 +44,9 @@ back-to-start = To the start
 you-are-here = You are here
 by-hand = From a terminal
 request-id = If you ask for help, name this request:
-moment = { $day } { $month } { $year }, { $time }
+timestamp = { $day } { $month } { $year }, { $time }
 # As the script of the pages says it afterwards (Intl.RelativeTimeFormat).
-this-moment = now
+now = now
 ago = { $unit ->
     [second] { $count ->
         [one] { $count } second ago

@@ -44,9 +44,9 @@ back-to-start = Al inicio
 you-are-here = Está aquí
 by-hand = Desde una terminal
 request-id = Si pide ayuda, nombre esta solicitud:
-moment = { $day } { $month } { $year }, { $time }
+timestamp = { $day } { $month } { $year }, { $time }
 # As the script of the pages says it afterwards (Intl.RelativeTimeFormat).
-this-moment = ahora
+now = ahora
 ago = { $unit ->
     [second] { $count ->
         [one] hace { $count } segundo
