@@ -7,6 +7,8 @@ use reqwest::Method;
 use reqwest::header::COOKIE;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+use tokio::task::JoinHandle;
 
 use crate::harness::app::{App, SECRET_KEY, WAIT_TIMEOUT};
 use crate::harness::pair::Pair;
@@ -21,30 +23,11 @@ async fn no_address_no_search_and_no_secret_stand_in_it() {
     let app = App::start_at(Pair::PostgresRedis, &settings, Clock::system()).await;
     app.know_carlos().await;
     let browser = app.operator("admin").await;
-    let mut api = app.program("recado-api", &settings).stderr(Stdio::piped()).spawn().expect("it starts");
-    let mut lines = BufReader::new(api.stderr.take().expect("a pipe")).lines();
-    let mut log = String::new();
-    let starting = async {
-        loop {
-            let line = lines.next_line().await.expect("the log is text").expect("it goes on");
-            log.push_str(&line);
-            if let Some((_, url)) = line.split_once("listening on ") {
-                return url.trim().to_owned();
-            }
-        }
-    };
-    let url = tokio::time::timeout(WAIT_TIMEOUT, starting).await.expect("it starts in time");
-    let reading = tokio::spawn(async move {
-        while let Ok(Some(line)) = lines.next_line().await {
-            log.push_str(&line);
-        }
-        log
-    });
-
+    let api = Api::start(&app, &settings).await;
     let ask = async |request: reqwest::RequestBuilder, path: &str| {
         let mut request = request.header(COOKIE, &browser.cookie).header("sec-fetch-site", "same-origin").build();
         let request = request.as_mut().expect("a request");
-        *request.url_mut() = format!("{url}{path}").parse().expect("a URL");
+        *request.url_mut() = format!("{}{path}", api.url).parse().expect("a URL");
         let copy = request.try_clone().expect("its body is in memory");
         app.execute(copy).await
     };
@@ -70,8 +53,7 @@ async fn no_address_no_search_and_no_secret_stand_in_it() {
     ask(app.request(Method::POST, "/").json(&wrong), "/api/v1/notifications/customers/").await;
     ask(app.request(Method::POST, "/").json(&sample::event()), "/api/v1/notifications/events/dispatch/").await;
 
-    terminate(api).await;
-    let log = reading.await.expect("the log is read");
+    let log = api.stop().await;
     assert!(log.contains("/admin/search") && log.contains("/api/v1/notifications/suppressions"), "{log}");
     let token = browser.cookie.split('=').nth(1).expect("a cookie");
     for hidden in ["carlos@", "991234567", "123%204567", "Mendoza", "a-token-that", "mistyped", token, SECRET_KEY.1] {
@@ -81,4 +63,41 @@ async fn no_address_no_search_and_no_secret_stand_in_it() {
     // The event waits: no worker runs.
     app.leave_work();
     app.finish().await;
+}
+
+/// The API as a process, and what it logs.
+struct Api {
+    process: Child,
+    url: String,
+    log: JoinHandle<String>,
+}
+
+impl Api {
+    async fn start(app: &App, settings: &[(&str, &str)]) -> Self {
+        let mut process = app.program("recado-api", settings).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let mut log = String::new();
+        let starting = async {
+            loop {
+                let line = lines.next_line().await.expect("the log is text").expect("it goes on");
+                log.push_str(&line);
+                if let Some((_, url)) = line.split_once("listening on ") {
+                    return url.trim().to_owned();
+                }
+            }
+        };
+        let url = tokio::time::timeout(WAIT_TIMEOUT, starting).await.expect("it starts in time");
+        let log = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.push_str(&line);
+            }
+            log
+        });
+        Self { process, url, log }
+    }
+
+    async fn stop(self) -> String {
+        terminate(self.process).await;
+        self.log.await.expect("the log is read")
+    }
 }
