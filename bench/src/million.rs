@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::stage::Stage;
 
-pub(crate) const NOTIFICATIONS: i32 = 1_000_000;
+const NOTIFICATIONS: i32 = 1_000_000;
 const TASKS: i32 = 1_000_000;
 const CUSTOMERS: i32 = 200_000;
 
