@@ -5,10 +5,19 @@ create table tasks (
     -- What its system calls the kind of job, and its content.
     kind text not null,
     payload jsonb not null,
-    -- `notifications.email`, `sync`, …: the stream that it is rung into. What stands before the dot is the queue.
-    lane text not null,
     -- 0 high, 1 default, 2 low.
     priority smallint not null,
+    -- At most one task ever carries this key: the tick of a schedule, the due cycle of a reminder.
+    unique_key text,
+    correlation_id uuid,
+    -- The schedule whose run it is, by its tick or by hand.
+    schedule_id uuid,
+    created_at timestamptz not null,
+
+    -- From here on what changes. It stands behind the rest, because PostgreSQL writes of an update only what lies between the first
+    -- and the last column that differ.
+    -- `notifications.email`, `sync`, …: the lane that it is rung in. What stands before the dot is the queue.
+    lane text not null,
     state text not null,
     -- Not before this moment.
     run_at timestamptz not null,
@@ -32,12 +41,6 @@ create table tasks (
     started_at timestamptz,
     error text,
     result jsonb,
-    -- At most one task ever carries this key: the tick of a schedule, the due cycle of a reminder.
-    unique_key text,
-    correlation_id uuid,
-    -- The schedule whose run it is, by its tick or by hand.
-    schedule_id uuid,
-    created_at timestamptz not null,
     finished_at timestamptz,
     constraint tasks_state check (state in ('scheduled', 'queued', 'started', 'success', 'dead', 'cancelled'))
 );

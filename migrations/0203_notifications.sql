@@ -19,7 +19,6 @@ create table notifications (
     channel text not null,
     -- Its place in the chain; 0 is tried first.
     fallback_order integer not null,
-    status text not null,
     recipient_address text not null,
     -- The template, and its number in `template_versions`; null where the caller brought the words.
     template_id uuid,
@@ -29,11 +28,36 @@ create table notifications (
     body text not null,
     -- The words are HTML: variables were escaped, and an email sends them as such.
     is_html boolean not null,
+    max_retries integer not null,
+    -- Without this receipt so many seconds after it was sent, the next channel is tried. Both or none.
+    await_receipt text,
+    await_seconds integer,
+    -- The priority that the customer gave the channel; null: none, and the order is the matrix's own.
+    preferred integer,
+    -- Passes quiet hours and throttles.
+    critical boolean not null,
+    -- When the caller wanted it to leave; null: at once.
+    send_at timestamptz,
+    -- The notification that this one repeats on request.
+    resend_of uuid,
+    -- Of a chain's own row: the messages in reserve, in their order, as JSON; null: none. Those that had their turn stay.
+    reserve text,
+    -- Of a chain's own row: channels that are not used, each with the code of its reason, as JSON; null: none.
+    skipped text,
+    -- Of a chain's own row: the matrix and the phase whose cells chose its channels, and the event's subtype. Null where none did:
+    -- the caller brought the words, or it repeats another message.
+    config_id uuid,
+    phase_id uuid,
+    subtype_id uuid,
+    created_at timestamptz not null,
+
+    -- From here on what changes. It stands behind the rest, because PostgreSQL writes of an update only what lies between the first
+    -- and the last column that differ: not the words again.
+    status text not null,
     error_code text,
     error_reason text,
     -- Failed attempts on this channel.
     retry_count integer not null,
-    max_retries integer not null,
     next_retry_at timestamptz,
     -- Since when an attempt without an answer is being looked up at the provider.
     unknown_since timestamptz,
@@ -48,29 +72,9 @@ create table notifications (
     provider text,
     -- How often the sweep of failed notifications has tried it again.
     redrives integer not null,
-    -- Without this receipt so many seconds after it was sent, the next channel is tried. Both or none.
-    await_receipt text,
-    await_seconds integer,
-    -- The priority that the customer gave the channel; null: none, and the order is the matrix's own.
-    preferred integer,
-    -- Passes quiet hours and throttles.
-    critical boolean not null,
-    -- When the caller wanted it to leave; null: at once.
-    send_at timestamptz,
-    -- The notification that this one repeats on request.
-    resend_of uuid,
-    -- Of a chain's own row: the messages in reserve, in their order, as JSON; null: none. Those that had their turn stay.
-    reserve text,
     -- What became of all that still wait there: pending, cancelled or failed, and why.
     reserve_status text not null,
     reserve_reason text,
-    -- Of a chain's own row: channels that are not used, each with the code of its reason, as JSON; null: none.
-    skipped text,
-    -- Of a chain's own row: the matrix and the phase whose cells chose its channels, and the event's subtype. Null where none did:
-    -- the caller brought the words, or it repeats another message.
-    config_id uuid,
-    phase_id uuid,
-    subtype_id uuid,
     -- Its place among the messages of its customer, where RECIPIENT_THROTTLE_PER_HOUR counts them; it may lie ahead.
     admitted_at timestamptz,
     sent_at timestamptz,
@@ -81,7 +85,6 @@ create table notifications (
     closed_at timestamptz,
     -- When its words, address and the providers' answers were erased; null: they are there. An erased message is never sent.
     erased_at timestamptz,
-    created_at timestamptz not null,
     updated_at timestamptz not null,
     constraint notifications_status check (status in ('pending', 'queued', 'sent', 'delivered', 'read', 'bounced', 'failed', 'cancelled')),
     constraint notifications_await check (await_receipt in ('delivered', 'read'))

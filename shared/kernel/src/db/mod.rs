@@ -59,13 +59,13 @@ const ACQUIRE_WITHIN: Duration = Duration::from_secs(10);
 /// What PostgreSQL is told of every connection of ours: our statements are short, and compiling one costs more than running
 /// it; what takes too long ends there, before a caller is told that it was refused; and a backend whose client has vanished
 /// gives its locks back. One round trip for each connection.
-const SETTINGS: &str = "set jit = off; set lock_timeout = '5s'; set statement_timeout = '10s'; \
+const SETTINGS: &str = "set jit = off; set random_page_cost = 1.1; set lock_timeout = '5s'; set statement_timeout = '10s'; \
     set idle_in_transaction_session_timeout = '15s'; set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; \
     set tcp_keepalives_count = 3; set tcp_user_timeout = 20000";
 
 /// The same for a transaction behind a transaction pooler, where a setting of a session would stay with a connection of
 /// others. It is one message, so it costs no round trip more than a plain `begin`.
-const BEGIN_POOLED: &str = "begin; set local jit = off; set local lock_timeout = '5s'; set local statement_timeout = '10s'; \
+const BEGIN_POOLED: &str = "begin; set local jit = off; set local random_page_cost = 1.1; set local lock_timeout = '5s'; set local statement_timeout = '10s'; \
     set local idle_in_transaction_session_timeout = '15s'";
 
 /// The database: pools of connections to PostgreSQL, or the embedded SQLite.

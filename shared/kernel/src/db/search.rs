@@ -15,7 +15,8 @@ pub struct Searched {
     pub table: &'static str,
     /// The column that tells rows apart; it never changes.
     pub key: &'static str,
-    /// What is searched: a name, and the expression, with `@` before each column.
+    /// What is searched: a name, and the expression, with `@` before each column. The same expressions are indexed in
+    /// `dialect::POSTGRES_SEARCH`, which says why none is a bare column.
     pub texts: &'static [(&'static str, &'static str)],
 }
 
@@ -25,16 +26,16 @@ pub const CUSTOMERS: Searched = Searched {
     key: "customer_id",
     texts: &[
         ("name", "@first_name || ' ' || @last_name"),
-        ("customer_id", "@customer_id"),
-        ("email", "@email"),
-        ("phone", "@phone"),
-        ("whatsapp", "@whatsapp"),
+        ("customer_id", "@customer_id || ''"),
+        ("email", "@email || ''"),
+        ("phone", "@phone || ''"),
+        ("whatsapp", "@whatsapp || ''"),
     ],
 };
 
 /// What is searched by plate, and by the identifier that the Core service gave it.
 pub const VEHICLES: Searched =
-    Searched { table: "vehicles", key: "id", texts: &[("plate", "@plate"), ("vehicle_id", "@vehicle_id")] };
+    Searched { table: "vehicles", key: "id", texts: &[("plate", "@plate || ''"), ("vehicle_id", "@vehicle_id || ''")] };
 
 /// A trigram needs as many characters.
 const TRIGRAM: usize = 3;
@@ -178,10 +179,10 @@ mod tests {
             let mut filter = Filter::default();
             VEHICLES.condition(&mut filter, is_embedded, &asked)
         };
-        assert_eq!(condition(false), "(plate ilike $1 escape '\\' or vehicle_id ilike $2 escape '\\')");
+        assert_eq!(condition(false), "(plate || '' ilike $1 escape '\\' or vehicle_id || '' ilike $2 escape '\\')");
         let embedded = condition(true);
         assert!(
-            embedded.contains("vehicles_search match $1))") && embedded.contains("vehicle_id ilike $2"),
+            embedded.contains("vehicles_search match $1))") && embedded.contains("vehicle_id || '' ilike $2"),
             "{embedded}"
         );
         assert_eq!(phrase(&asked[0]), "{plate} : \"AB\"\"C\"");
@@ -191,6 +192,6 @@ mod tests {
     fn what_is_shorter_than_a_trigram_is_compared() {
         let mut filter = Filter::default();
         let condition = VEHICLES.condition(&mut filter, true, &[sought(&["plate"], "ñ", Extent::Part)]);
-        assert_eq!(condition, "(plate ilike $1 escape '\\' or plate ilike $2 escape '\\')");
+        assert_eq!(condition, "(plate || '' ilike $1 escape '\\' or plate || '' ilike $2 escape '\\')");
     }
 }
