@@ -223,14 +223,11 @@ impl Sweeper {
         Ok(rung)
     }
 
-    /// Rows and readers of workers that died without removing them.
+    /// Rows of workers that died without removing them.
     async fn forget_workers(&mut self) -> Result<()> {
         let mut session = self.context.db.begin().await?;
         workers::forget_gone(&mut session, self.context.clock.now() - FORGET_WORKER_AFTER).await?;
         session.commit().await?;
-        if let Err(error) = self.context.queue.forget_idle_consumers().await {
-            self.warn_of_queue(&error);
-        }
         Ok(())
     }
 

@@ -118,8 +118,7 @@ impl Ledger {
 
     /// What waits in the ring; reading takes it out.
     async fn rung(&self, lane: Lane) -> Vec<Id> {
-        let mut listener = self.context.queue.listen(lane, WORKER).await.expect("a listener");
-        listener.read(100, Duration::ZERO).await.expect("read").ids
+        self.context.queue.listen(lane).read(100, Duration::ZERO).await.expect("read")
     }
 
     async fn state(&self, id: Id) -> State {

@@ -58,15 +58,11 @@ impl Drain {
 
     /// One batch of a lane. Returns how many rings there were, and how many of them could be claimed.
     async fn lane(&self, lane: Lane) -> Result<(usize, usize), DrainError> {
-        let mut listener = self.context.queue.listen(lane, "drain").await?;
-        let batch = listener.read(LARGEST_BATCH, Duration::ZERO).await?;
-        let rings = batch.ids.len();
-        let claimed = claim(&self.context, lane, &batch.ids, "drain").await?;
-        listener.release(batch);
-        listener.close().await?;
+        let rung = self.context.queue.listen(lane).read(LARGEST_BATCH, Duration::ZERO).await?;
+        let claimed = claim(&self.context, lane, &rung, "drain").await?;
         let completions = join_all(claimed.into_iter().map(|task| self.runner.run(task))).await;
         let again = complete(&self.context, &completions).await?;
         self.context.ring(&again).await;
-        Ok((rings, completions.len()))
+        Ok((rung.len(), completions.len()))
     }
 }

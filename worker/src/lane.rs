@@ -17,7 +17,7 @@ use recado_kernel::errors::explain;
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
 use recado_queue::lanes::{Lane, Priority};
-use recado_queue::ring::{Batch, Listener, QueueError, Ring};
+use recado_queue::ring::{Listener, QueueError, Ring};
 use recado_queue::tasks::{self, Claimed};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -143,12 +143,11 @@ impl BackendConfig for ClaimedTasks {
 struct Reader {
     lane: Arc<LaneWorker>,
     listener: Option<Listener>,
-    /// Each answers with its batch, whose entries have then done their work.
-    claims: JoinSet<db::Result<Batch>>,
+    claims: JoinSet<db::Result<()>>,
     claimed: mpsc::Sender<Claimed>,
     bell: Bell,
     looked_at: Option<Instant>,
-    /// The last look found as much as there was room for.
+    /// There is more in the ledger: the last look found as much as there was room for, or what was read could not be claimed.
     is_behind: bool,
 }
 
@@ -244,41 +243,36 @@ impl Reader {
     async fn read_once(&mut self, room: usize, stop: &CancellationToken) -> Result<usize, ReadError> {
         let listener = match &mut self.listener {
             Some(listener) => listener,
-            none => none.insert(self.lane.context.queue.listen(self.lane.lane, &self.lane.worker).await?),
+            none => none.insert(self.lane.context.queue.listen(self.lane.lane)),
         };
         // A stop does not interrupt the read: Redis may have answered already, and what it gave would stay with a reader
         // that is gone until another looks into the ledger.
         let timeout = if self.is_behind { Duration::ZERO } else { READ_TIMEOUT };
-        let batch = listener.read(room, timeout).await?;
-        let rung = batch.ids.len();
+        let ids = listener.read(room, timeout).await?;
+        let rung = ids.len();
         if rung == 0 {
-            listener.release(batch);
             self.settle(0).await?;
             return Ok(0);
         }
         // What was rung while it waited is left to others, or to later.
         if stop.is_cancelled() || !self.lane.gate.is_open(self.lane.lane) {
-            self.give_back(batch).await?;
+            self.give_back(&ids).await?;
             return Ok(rung);
         }
-        // The next read may wait for a ring, and takes what is released with it: so nothing is left unsettled before that.
+        // The next read may wait for a ring: so nothing is left unsettled before that.
         let most_under_way = if rung < room { 0 } else { MAX_CONCURRENT_CLAIMS - 1 };
         let reserved = self.lane.engine.in_flight.reserve(self.lane.lane, rung);
         // From here on a stop does not interrupt: what is claimed must reach the registry.
-        self.claims.spawn(self.lane.clone().claim(batch, reserved, self.claimed.clone()));
+        self.claims.spawn(self.lane.clone().claim(ids, reserved, self.claimed.clone()));
         self.settle(most_under_way).await?;
         Ok(rung)
     }
 
     /// Rings again for what was read while the worker was told to stop, or to take nothing from the lane. Which priority each had is no longer known.
-    async fn give_back(&mut self, batch: Batch) -> Result<(), ReadError> {
+    async fn give_back(&self, ids: &[Id]) -> Result<(), ReadError> {
         let ring = |id: &Id| Ring { id: *id, lane: self.lane.lane, priority: Priority::Default };
-        let rings: Vec<Ring> = batch.ids.iter().map(ring).collect();
-        self.lane.context.queue.ring(&rings).await?;
-        if let Some(listener) = &mut self.listener {
-            listener.release(batch);
-        }
-        Ok(())
+        let rings: Vec<Ring> = ids.iter().map(ring).collect();
+        Ok(self.lane.context.queue.ring(&rings).await?)
     }
 
     /// Looks after the claims that have ended, and waits until no more than `most` are under way.
@@ -286,11 +280,10 @@ impl Reader {
         while let Some(ended) =
             if self.claims.len() > most { self.claims.join_next().await } else { self.claims.try_join_next() }
         {
-            // What could not be claimed is not released, and so comes back.
-            let batch = ended??;
-            if let Some(listener) = &mut self.listener {
-                listener.release(batch);
-            }
+            // What could not be claimed waits in the ledger, and its ring is gone.
+            let claimed = ended.map_err(ReadError::from).and_then(|claimed| Ok(claimed?));
+            self.is_behind |= claimed.is_err();
+            claimed?;
         }
         Ok(())
     }
@@ -300,10 +293,6 @@ impl Reader {
         while let Err(error) = self.settle(0).await {
             let reason = explain(&error);
             tracing::warn!(lane = self.lane.lane.as_str(), error = %reason, "a last batch could not be claimed: {reason}");
-        }
-        if let Some(listener) = &mut self.listener {
-            // What is left behind here, other readers take over and find done.
-            let _ = listener.close().await;
         }
     }
 }
@@ -349,16 +338,16 @@ impl Bell {
 }
 
 impl LaneWorker {
-    /// Claims the rows of a batch and hands them over.
+    /// Claims rows and hands them over.
     async fn claim(
         self: Arc<Self>,
-        batch: Batch,
+        ids: Vec<Id>,
         reserved: Reserved,
         claimed: mpsc::Sender<Claimed>,
-    ) -> db::Result<Batch> {
-        let tasks = claim(&self.context, self.lane, &batch.ids, &self.worker).await?;
+    ) -> db::Result<()> {
+        let tasks = claim(&self.context, self.lane, &ids, &self.worker).await?;
         self.hand_over(tasks, Some(reserved), &claimed).await;
-        Ok(batch)
+        Ok(())
     }
 
     /// Claims rows without their rings and hands them over. Returns how many.

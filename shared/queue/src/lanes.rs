@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// A stream of its own with its own concurrency, so that a slow provider does not hold the others up.
+/// Tasks with lists and a concurrency of their own, so that a slow provider does not hold the others up.
 ///
 /// What stands before the dot is the queue, the word that users say (`-Q notifications,sync,maintenance`). Systems
 /// [declare](crate::systems::System) their lanes; [`SYNC`] and [`MAINTENANCE`] are there for all of them.
@@ -53,7 +53,7 @@ impl From<String> for Lane {
     }
 }
 
-/// Which tasks of a lane are read first. Rows hold its number, because they are sorted by it; names of streams hold its word.
+/// Which tasks of a lane are read first. Rows hold its number, because they are sorted by it; names of lists hold its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Priority {

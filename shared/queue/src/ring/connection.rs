@@ -2,7 +2,7 @@
 //!
 //! A connection may work and yet be useless: its server was demoted to a replica, loads its data, has a full disk or memory,
 //! wants a password, lost its cluster, or is not the one that the name leads to any more. Which of them it is does not matter.
-//! An error that answers no question ends the connection; the next one resolves the name again.
+//! Our commands are refused for such reasons alone, so every error ends the connection; the next one resolves the name again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
-    RedisResult, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, RedisResult, TlsCertificates,
+    Value,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
@@ -89,7 +89,7 @@ impl Connection {
     pub(super) async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
         match self.try_to_ask(commands).await {
             // A new connection may lead to another server, or to the same one, which has started again.
-            Err(error) if is_useless(&error) && !error.is_timeout() => self.try_to_ask(commands).await,
+            Err(error) if !error.is_timeout() => self.try_to_ask(commands).await,
             answer => answer,
         }
     }
@@ -98,7 +98,7 @@ impl Connection {
     pub(super) async fn ask_each(&self, commands: &Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
         let mut commands = commands.clone();
         let answers: Vec<RedisResult<Value>> = self.try_to_ask(commands.ignore_errors()).await?;
-        if answers.iter().any(|answer| answer.as_ref().is_err_and(is_useless)) {
+        if answers.iter().any(Result::is_err) {
             self.forget();
         }
         Ok(answers)
@@ -107,7 +107,7 @@ impl Connection {
     async fn try_to_ask<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
         let Kept { mut connection, number, .. } = self.current().await?;
         let answer = commands.query_async(&mut connection).await;
-        if answer.as_ref().is_err_and(is_useless) {
+        if answer.is_err() {
             // Unless another question has found that out before.
             let _ = self.latest.compare_exchange(number, number + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
@@ -137,55 +137,4 @@ async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
         .set_connection_timeout(Some(CONNECT_WITHIN))
         .set_response_timeout(Some(ANSWER_WITHIN));
     client.get_multiplexed_async_connection_with_config(&config).await
-}
-
-/// The codes of a server's refusals, also of those inside of a pipeline's, a transaction's or a script's error.
-fn codes(error: &RedisError) -> Vec<String> {
-    let errors = error.clone().into_server_errors();
-    errors.iter().flat_map(|errors| errors.iter()).map(|(_, error)| error.code().to_owned()).collect()
-}
-
-/// Whether the server says this code, in whatever it is wrapped.
-pub(super) fn has_code(error: &RedisError, code: &str) -> bool {
-    codes(error).iter().any(|said| said == code) || is_wrapped(error, code)
-}
-
-/// A script's error carries the code of the command that it ran in its text alone: `ERR … -NOGROUP …`.
-fn is_wrapped(error: &RedisError, code: &str) -> bool {
-    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
-        && error.to_string().split(|letter: char| !letter.is_ascii_uppercase()).any(|word| word == code)
-}
-
-/// The stream or its group does not exist (yet, or since a `FLUSHALL`).
-pub(super) fn is_missing(error: &RedisError) -> bool {
-    has_code(error, "NOGROUP") || has_code(error, "ERR") && error.to_string().contains("no such key")
-}
-
-/// Whether the connection is to be given up: whatever it says that is no answer to what it was asked.
-fn is_useless(error: &RedisError) -> bool {
-    !(is_missing(error) || has_code(error, "BUSYGROUP"))
-}
-
-#[cfg(test)]
-mod tests {
-    use redis::{ServerErrorKind, make_extension_error};
-
-    use super::*;
-
-    #[test]
-    fn a_missing_group_is_an_answer_and_a_refusal_is_none() {
-        let said = |code: &str| make_extension_error(code.to_owned(), Some("words".to_owned()));
-        assert!(is_missing(&said("NOGROUP")) && !is_useless(&said("NOGROUP")));
-        assert!(!is_useless(&said("BUSYGROUP")));
-        for code in ["READONLY", "LOADING", "MISCONF", "CLUSTERDOWN", "NOAUTH", "OOM", "WRONGTYPE", "UNBLOCKED"] {
-            assert!(is_useless(&said(code)), "{code}");
-        }
-        let script = "user_script:1: -NOGROUP No such key 'x' or consumer group";
-        let kind = ErrorKind::Server(ServerErrorKind::ResponseError);
-        assert!(has_code(
-            &RedisError::from((kind, "An error was signalled by the server", script.to_owned())),
-            "NOGROUP"
-        ));
-        assert!(is_useless(&std::io::Error::other("gone").into()));
-    }
 }

@@ -61,7 +61,7 @@ impl Queue {
         Ok(match &config.redis_url {
             Some(url) => {
                 let authorities = config.redis_authorities.as_deref();
-                Self::Redis(Box::new(RedisQueue::connect(url, authorities, lanes).await?))
+                Self::Redis(Box::new(RedisQueue::connect(url, authorities, clock, lanes).await?))
             }
             None => Self::Local(LocalQueue::new(clock.clone(), lanes)),
         })
@@ -79,16 +79,15 @@ impl Queue {
         }
     }
 
-    /// A reader of one lane. `consumer` names the incarnation of the worker.
-    pub async fn listen(&self, lane: Lane, consumer: &str) -> Result<Listener, QueueError> {
-        Ok(match self {
-            Self::Redis(queue) => Listener::Redis(Box::new(queue.listen(lane, consumer).await?)),
+    /// A reader of one lane.
+    pub fn listen(&self, lane: Lane) -> Listener {
+        match self {
+            Self::Redis(queue) => Listener::Redis(Box::new(queue.listen(lane))),
             Self::Local(queue) => Listener::Local(queue.listen(lane)),
-        })
+        }
     }
 
-    /// The time of the oldest ring in the lane that is not read yet; `None` when all are read. By the clock of the
-    /// process or server that holds the queue.
+    /// The time of the oldest ring in the lane that is not read yet; `None` when all are read. By the clock of the process that rang.
     pub async fn oldest_waiting(&self, lane: Lane) -> Result<Option<Timestamp>, QueueError> {
         match self {
             Self::Redis(queue) => queue.oldest_waiting(lane).await,
@@ -104,14 +103,6 @@ impl Queue {
         }
     }
 
-    /// Forgets readers that have been gone for a while and hold nothing.
-    pub async fn forget_idle_consumers(&self) -> Result<(), QueueError> {
-        match self {
-            Self::Redis(queue) => queue.forget_idle_consumers().await,
-            Self::Local(_) => Ok(()),
-        }
-    }
-
     /// Whether the transport takes rings, and how fast: something is written, for a replica answers too.
     ///
     /// # Errors
@@ -124,17 +115,7 @@ impl Queue {
     }
 }
 
-/// The rings of one read.
-///
-/// Redis keeps their entries until the batch is [released](Listener::release). One that is dropped, because its rows could not
-/// be claimed, comes back: another reader takes its entries over.
-#[derive(Debug, Default)]
-pub struct Batch {
-    pub ids: Vec<Id>,
-    entries: redis::Entries,
-}
-
-/// Reads the rings of one lane.
+/// Reads the rings of one lane. What it has read is in no list any more: if its row is not claimed, it is found in the ledger.
 pub enum Listener {
     Redis(Box<redis::Listener>),
     Local(local::Listener),
@@ -142,27 +123,10 @@ pub enum Listener {
 
 impl Listener {
     /// At most `room` ids; waits up to `timeout` for the first.
-    pub async fn read(&mut self, room: usize, timeout: Duration) -> Result<Batch, QueueError> {
+    pub async fn read(&mut self, room: usize, timeout: Duration) -> Result<Vec<Id>, QueueError> {
         match self {
             Self::Redis(listener) => listener.read(room, timeout).await,
-            Self::Local(listener) => {
-                Ok(Batch { ids: listener.read(room, timeout).await, entries: redis::Entries::default() })
-            }
-        }
-    }
-
-    /// The ids of the batch are claimed, or need not be: their entries have done their work.
-    pub fn release(&mut self, batch: Batch) {
-        if let Self::Redis(listener) = self {
-            listener.release(batch.entries);
-        }
-    }
-
-    /// The last word of a reader that reads no more.
-    pub async fn close(&mut self) -> Result<(), QueueError> {
-        match self {
-            Self::Redis(listener) => listener.close().await,
-            Self::Local(_) => Ok(()),
+            Self::Local(listener) => Ok(listener.read(room, timeout).await),
         }
     }
 }

@@ -1,31 +1,21 @@
-//! The bell on Redis Streams, with plain commands of Redis 7 (Valkey and a Cluster do as well).
+//! The bell on Redis lists, with plain commands of Redis 7 (Valkey and a Cluster do as well).
 //!
-//! A lane has three streams, one per priority, in one hash slot; each has the consumer group [`GROUP`]. An entry carries 16
-//! bytes: the task's id. An entry is deleted as soon as the row is claimed, so Redis holds what is waiting now and no more.
+//! A lane has three lists, one per priority, in one hash slot. An element is a task's id and when it was rung, in 24 bytes. A
+//! reader takes elements out for good: Redis holds what waits now and no more, and what a reader does not live to claim waits in
+//! the ledger (docs/adr/0015-a-ring-is-taken-out-of-a-list.md).
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::streams::{StreamAutoClaimReply, StreamInfoConsumersReply, StreamInfoGroupsReply, StreamRangeReply};
-use redis::{Pipeline, RedisResult, Value, cmd, from_redis_value, pipe};
+use redis::{RedisResult, Value, cmd, from_redis_value, pipe};
 
-use super::connection::{Connection, has_code, is_missing};
-use super::{Batch, QueueError, Ring};
+use super::connection::Connection;
+use super::{QueueError, Ring};
 use crate::lanes::{Lane, Priority, shares};
-use recado_kernel::clock::Timestamp;
+use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::ids::Id;
 use secrecy::SecretString;
-
-const GROUP: &str = "workers";
-
-/// The one field of an entry.
-const TASK: &str = "t";
-
-/// An entry that was read this long ago and is still there belongs to a reader that died between read and claim.
-const ABANDONED_AFTER: Duration = Duration::from_secs(60);
-
-/// How often a reader looks for such entries.
-const TAKE_OVER_EVERY: Duration = Duration::from_secs(30);
 
 /// A ring that takes longer is given up: callers wait for it, and the ledger knows what was to be rung.
 const RING_WITHIN: Duration = Duration::from_millis(250);
@@ -39,23 +29,45 @@ const SPARED_AFTER_REFUSAL: Duration = Duration::from_millis(250);
 /// What [`RedisQueue::can_write`] writes, to be gone after this long, in milliseconds.
 const TRIAL: (&str, u64) = ("recado:health", 60_000);
 
-/// A consumer that has not asked for this long is gone.
-const FORGET_CONSUMER_AFTER: Duration = Duration::from_secs(600);
-
 #[derive(Clone)]
 pub struct RedisQueue {
     connection: Connection,
+    clock: Clock,
     lanes: Arc<[Lane]>,
     /// Rings are spared until then, because Redis did not answer.
     spared_until: Arc<Mutex<Option<Instant>>>,
 }
 
-fn stream(lane: Lane, priority: Priority) -> String {
-    format!("recado:{{{lane}}}:{}", priority.as_str())
+fn list(lane: Lane, priority: Priority) -> String {
+    format!("recado:{{{lane}}}:rings:{}", priority.as_str())
 }
 
-fn streams(lane: Lane) -> [String; 3] {
-    Priority::ALL.map(|priority| stream(lane, priority))
+fn lists(lane: Lane) -> [String; 3] {
+    Priority::ALL.map(|priority| list(lane, priority))
+}
+
+/// What waits in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Element {
+    id: Id,
+    rung_at: Timestamp,
+}
+
+impl Element {
+    /// The id as it is, then microseconds since 1970, the highest byte first.
+    fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(self.id.as_bytes().as_slice());
+        bytes[16..].copy_from_slice(&self.rung_at.as_micros().to_be_bytes());
+        bytes
+    }
+
+    /// `None` for what is none of ours.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (id, rung_at) = bytes.split_at_checked(16)?;
+        let rung_at = i64::from_be_bytes(rung_at.try_into().ok()?);
+        Some(Self { id: Id::from_slice(id)?, rung_at: Timestamp::from_micros(rung_at) })
+    }
 }
 
 impl RedisQueue {
@@ -63,22 +75,28 @@ impl RedisQueue {
     pub(super) async fn connect(
         url: &SecretString,
         authorities: Option<&[u8]>,
+        clock: &Clock,
         lanes: Vec<Lane>,
     ) -> Result<Self, QueueError> {
         let connection = Connection::to(url, authorities)?;
-        Ok(Self { connection, lanes: lanes.into(), spared_until: Arc::default() })
+        Ok(Self { connection, clock: clock.clone(), lanes: lanes.into(), spared_until: Arc::default() })
     }
 
+    /// One command for each list, so that a reader who waits gets all that is rung together.
     pub(super) async fn ring(&self, rings: &[Ring]) -> Result<(), QueueError> {
-        let mut pipeline = pipe();
+        let rung_at = self.clock.now();
+        let mut pushes = BTreeMap::new();
         for ring in rings {
-            pipeline
-                .cmd("XADD")
-                .arg(stream(ring.lane, ring.priority))
-                .arg("*")
-                .arg(TASK)
-                .arg(ring.id.as_bytes().as_slice())
-                .ignore();
+            let push = pushes.entry((ring.lane, ring.priority)).or_insert_with(|| {
+                let mut push = cmd("RPUSH");
+                push.arg(list(ring.lane, ring.priority));
+                push
+            });
+            push.arg(Element { id: ring.id, rung_at }.to_bytes().as_slice());
+        }
+        let mut pipeline = pipe();
+        for push in pushes.into_values() {
+            pipeline.add_command(push).ignore();
         }
         let spared_until = *self.spared_until.lock().unwrap_or_else(PoisonError::into_inner);
         if spared_until.is_some_and(|until| Instant::now() < until) {
@@ -97,74 +115,27 @@ impl RedisQueue {
         Err(rung)
     }
 
-    pub(super) async fn listen(&self, lane: Lane, consumer: &str) -> Result<Listener, QueueError> {
-        Ok(Listener {
-            connection: self.connection.another(),
-            streams: streams(lane),
-            consumer: consumer.to_owned(),
-            turn: 0,
-            released: Entries::default(),
-            took_over: None,
-        })
+    pub(super) fn listen(&self, lane: Lane) -> Listener {
+        Listener { connection: self.connection.another(), lists: lists(lane), turn: 0 }
     }
 
     pub(super) async fn oldest_waiting(&self, lane: Lane) -> Result<Option<Timestamp>, QueueError> {
-        let mut oldest = None;
-        for stream in streams(lane) {
-            let first = match self.last_delivered(&stream).await? {
-                Some(last) => format!("({last}"),
-                None => "-".to_owned(),
-            };
-            let range = cmd("XRANGE").arg(&stream).arg(first).arg("+").arg("COUNT").arg(1).to_owned();
-            let reply: StreamRangeReply = self.connection.ask_one(range).await?;
-            let rung_at = reply.ids.first().and_then(|entry| time_of(&entry.id));
-            oldest = [oldest, rung_at].into_iter().flatten().min();
+        let mut pipeline = pipe();
+        for list in lists(lane) {
+            pipeline.cmd("LINDEX").arg(list).arg(0);
         }
-        Ok(oldest)
-    }
-
-    /// The last entry that the group has handed out; `None` without a stream or a group.
-    async fn last_delivered(&self, stream: &str) -> Result<Option<String>, QueueError> {
-        let groups: RedisResult<StreamInfoGroupsReply> =
-            self.connection.ask_one(cmd("XINFO").arg("GROUPS").arg(stream).to_owned()).await;
-        match groups {
-            Ok(reply) => {
-                Ok(reply.groups.into_iter().find(|group| group.name == GROUP).map(|group| group.last_delivered_id))
-            }
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let first: Vec<Option<Vec<u8>>> = self.connection.ask(&pipeline).await?;
+        let rung_at = |element: Vec<u8>| Some(Element::from_bytes(&element)?.rung_at);
+        Ok(first.into_iter().flatten().filter_map(rung_at).min())
     }
 
     pub(super) async fn depths(&self) -> Result<Vec<(Lane, u64)>, QueueError> {
         let mut pipeline = pipe();
-        for lane in self.lanes.iter() {
-            for stream in streams(*lane) {
-                pipeline.cmd("XLEN").arg(stream);
-            }
+        for list in self.lanes.iter().copied().flat_map(lists) {
+            pipeline.cmd("LLEN").arg(list);
         }
         let lengths: Vec<u64> = self.connection.ask(&pipeline).await?;
         Ok(self.lanes.iter().copied().zip(lengths.chunks(3).map(|three| three.iter().sum())).collect())
-    }
-
-    pub(super) async fn forget_idle_consumers(&self) -> Result<(), QueueError> {
-        for stream in self.lanes.iter().copied().flat_map(streams) {
-            let consumers: RedisResult<StreamInfoConsumersReply> =
-                self.connection.ask_one(cmd("XINFO").arg("CONSUMERS").arg(&stream).arg(GROUP).to_owned()).await;
-            let consumers = match consumers {
-                Ok(reply) => reply.consumers,
-                Err(error) if is_missing(&error) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            let gone = consumers
-                .into_iter()
-                .filter(|consumer| consumer.pending == 0 && consumer.idle as u128 > FORGET_CONSUMER_AFTER.as_millis());
-            for consumer in gone {
-                let delete = cmd("XGROUP").arg("DELCONSUMER").arg(&stream).arg(GROUP).arg(&consumer.name).to_owned();
-                let _: Value = self.connection.ask_one(delete).await?;
-            }
-        }
-        Ok(())
     }
 
     /// A replica and a server whose disk or memory is full answer a PING and take no ring. So something is written.
@@ -176,195 +147,88 @@ impl RedisQueue {
     }
 }
 
-/// The ids of entries, per stream.
-pub(super) type Entries = [Vec<String>; 3];
-
-/// What `XREADGROUP` answers: for each stream that has any, its entries, each with its field and that field's value.
-type Reply = Vec<(String, Vec<(String, Vec<Vec<u8>>)>)>;
-
 /// Reads one lane over a connection of its own, since a blocking read would hold every other command up.
 pub struct Listener {
     connection: Connection,
-    streams: [String; 3],
-    consumer: String,
+    lists: [String; 3],
     /// Counts the places given out, so that the priorities' shares hold over many small reads.
     turn: usize,
-    /// Entries that have done their work and are still in the stream.
-    released: Entries,
-    took_over: Option<Instant>,
 }
 
 impl Listener {
-    pub(super) async fn read(&mut self, room: usize, timeout: Duration) -> Result<Batch, QueueError> {
-        let read = self.read_some(room, timeout).await;
-        match &read {
-            Err(QueueError::Redis(error)) if has_code(error, "NOGROUP") => {
-                self.create_groups().await?;
-                self.read_some(room, timeout).await
-            }
-            _ => read,
-        }
-    }
-
-    async fn read_some(&mut self, room: usize, timeout: Duration) -> Result<Batch, QueueError> {
-        let mut batch = self.take_over_abandoned(room).await?;
-        let room = room - batch.ids.len();
+    pub(super) async fn read(&mut self, room: usize, timeout: Duration) -> Result<Vec<Id>, QueueError> {
+        let mut ids = Vec::new();
         self.turn = self.turn.wrapping_add(room);
         let first = shares(room, self.turn);
-        let found = self.read_now(first, &mut batch).await?;
-        if batch.ids.is_empty() && !timeout.is_zero() {
-            self.read_blocking(room, timeout, &mut batch).await?;
-            return Ok(batch);
+        let found = self.take(first, &mut ids).await?;
+        if ids.is_empty() && !timeout.is_zero() {
+            return self.wait(room, timeout).await;
         }
-        // What the others leave, a stream that has more may take.
-        for stream in (0..3).filter(|stream| found[*stream] == first[*stream]) {
+        // What the others leave, a list that has more may take.
+        for list in (0..3).filter(|list| found[*list] == first[*list]) {
             let mut rest = [0; 3];
-            rest[stream] = room.saturating_sub(batch.ids.len());
-            self.read_now(rest, &mut batch).await?;
+            rest[list] = room.saturating_sub(ids.len());
+            self.take(rest, &mut ids).await?;
         }
-        Ok(batch)
+        Ok(ids)
     }
 
-    /// Reads what is there, so many from each stream; returns how many each had. The same round trip deletes the entries
-    /// whose rows have been claimed.
-    async fn read_now(&mut self, shares: [usize; 3], batch: &mut Batch) -> Result<[usize; 3], QueueError> {
+    /// Takes what is there, so many from each list; returns how many each had.
+    async fn take(&self, shares: [usize; 3], ids: &mut Vec<Id>) -> Result<[usize; 3], QueueError> {
         let mut found = [0; 3];
-        let wanted: Vec<usize> = (0..3).filter(|stream| shares[*stream] > 0).collect();
+        let wanted: Vec<usize> = (0..3).filter(|list| shares[*list] > 0).collect();
         if wanted.is_empty() {
             return Ok(found);
         }
-        let mut pipeline = self.deletion();
-        for stream in &wanted {
-            pipeline.add_command(self.read_group(&[*stream], shares[*stream], None));
+        let mut pipeline = pipe();
+        for list in &wanted {
+            pipeline.cmd("LPOP").arg(&self.lists[*list]).arg(shares[*list]);
         }
-        // Each command's answer counts by itself: where one stream is refused, what another gave must not be forgotten.
+        // Each command's answer counts by itself: where one list is refused, what another gave must not be forgotten.
         let answers: Vec<RedisResult<Value>> = self.connection.ask_each(&pipeline).await?;
         let mut refused = None;
-        for (stream, answer) in wanted.into_iter().zip(answers) {
-            match answer.and_then(|answer| Ok(from_redis_value::<Option<Reply>>(answer)?)) {
-                Ok(reply) => {
-                    let before = batch.ids.len();
-                    self.keep(reply, batch);
-                    found[stream] = batch.ids.len() - before;
+        for (list, answer) in wanted.into_iter().zip(answers) {
+            match answer.and_then(|answer| Ok(from_redis_value::<Option<Vec<Vec<u8>>>>(answer)?)) {
+                Ok(elements) => {
+                    let elements = elements.unwrap_or_default();
+                    found[list] = elements.len();
+                    ids.extend(tasks(&elements));
                 }
                 Err(error) => refused = Some(error),
             }
         }
         match refused {
             None => Ok(found),
-            Some(error) if batch.ids.is_empty() => Err(error.into()),
+            Some(error) if ids.is_empty() => Err(error.into()),
             // The next read is refused again, and has nothing to lose.
             Some(_) => Ok([0; 3]),
         }
     }
 
-    async fn read_blocking(&mut self, room: usize, timeout: Duration, batch: &mut Batch) -> Result<(), QueueError> {
-        let command = self.read_group(&[0, 1, 2], (room / 3).max(1), Some(timeout));
-        let reply: Option<Reply> = self.connection.ask_one(command).await?;
-        self.keep(reply, batch);
-        Ok(())
-    }
-
-    fn read_group(&self, streams: &[usize], count: usize, block: Option<Duration>) -> redis::Cmd {
-        let mut command = cmd("XREADGROUP");
-        command.arg("GROUP").arg(GROUP).arg(&self.consumer).arg("COUNT").arg(count);
-        if let Some(timeout) = block {
-            command.arg("BLOCK").arg(timeout.as_millis().max(1) as u64);
-        }
-        command.arg("STREAMS");
-        for stream in streams {
-            command.arg(&self.streams[*stream]);
-        }
-        for _ in streams {
-            command.arg(">");
-        }
-        command
-    }
-
-    /// Entries of readers that died between read and claim. Their rows may long be done; the claim will tell.
-    async fn take_over_abandoned(&mut self, room: usize) -> Result<Batch, QueueError> {
-        let mut batch = Batch::default();
-        if self.took_over.is_some_and(|at| at.elapsed() < TAKE_OVER_EVERY) {
-            return Ok(batch);
-        }
-        self.took_over = Some(Instant::now());
-        for stream in 0..3 {
-            let left = room - batch.ids.len();
-            if left == 0 {
-                break;
-            }
-            let mut command = cmd("XAUTOCLAIM");
-            command.arg(&self.streams[stream]).arg(GROUP).arg(&self.consumer).arg(ABANDONED_AFTER.as_millis() as u64);
-            command.arg("0").arg("COUNT").arg(left.min(1000));
-            let reply: StreamAutoClaimReply = self.connection.ask_one(command).await?;
-            for entry in reply.claimed {
-                batch.add(stream, entry.get::<Vec<u8>>(TASK).as_deref(), entry.id);
-            }
-        }
-        Ok(batch)
-    }
-
-    fn keep(&self, reply: Option<Reply>, batch: &mut Batch) {
-        for (name, entries) in reply.into_iter().flatten() {
-            let Some(stream) = self.streams.iter().position(|stream| *stream == name) else { continue };
-            for (entry, fields) in entries {
-                batch.add(stream, fields.get(1).map(Vec::as_slice), entry);
-            }
-        }
-    }
-
-    /// The next read deletes these entries.
-    pub(super) fn release(&mut self, entries: Entries) {
-        for (released, mut entries) in self.released.iter_mut().zip(entries) {
-            released.append(&mut entries);
-        }
-    }
-
-    /// For a reader that reads no more: deletes what is released.
-    pub(super) async fn close(&mut self) -> Result<(), QueueError> {
-        let pipeline = self.deletion();
-        if pipeline.is_empty() {
-            return Ok(());
-        }
-        Ok(self.connection.ask(&pipeline).await?)
-    }
-
-    fn deletion(&mut self) -> Pipeline {
-        let mut pipeline = Pipeline::new();
-        for (stream, entries) in self.streams.iter().zip(&mut self.released) {
-            if !entries.is_empty() {
-                pipeline.cmd("XACK").arg(stream).arg(GROUP).arg(&*entries).ignore();
-                pipeline.cmd("XDEL").arg(stream).arg(&*entries).ignore();
-                entries.clear();
-            }
-        }
-        pipeline
-    }
-
-    /// From the beginning of the stream: what was rung before the first worker came is read too.
-    async fn create_groups(&mut self) -> Result<(), QueueError> {
-        for stream in self.streams.clone() {
-            let mut create = cmd("XGROUP");
-            create.arg("CREATE").arg(stream).arg(GROUP).arg("0").arg("MKSTREAM");
-            match self.connection.ask_one::<Value>(create).await {
-                Err(error) if !has_code(&error, "BUSYGROUP") => return Err(error.into()),
-                _ => {}
-            }
-        }
-        Ok(())
+    /// Waits for the first that is rung, and takes it with those that were rung together with it.
+    async fn wait(&self, room: usize, timeout: Duration) -> Result<Vec<Id>, QueueError> {
+        let mut pop = cmd("BLMPOP");
+        pop.arg(timeout.as_secs_f64()).arg(self.lists.len()).arg(&self.lists).arg("LEFT").arg("COUNT").arg(room.max(1));
+        let answer: Option<(String, Vec<Vec<u8>>)> = self.connection.ask_one(pop).await?;
+        Ok(answer.map(|(_, elements)| tasks(&elements).collect()).unwrap_or_default())
     }
 }
 
-impl Batch {
-    /// An entry that holds no id is kept too, so that it is deleted with the others.
-    fn add(&mut self, stream: usize, task: Option<&[u8]>, entry: String) {
-        self.ids.extend(task.and_then(Id::from_slice));
-        self.entries[stream].push(entry);
-    }
+fn tasks(elements: &[Vec<u8>]) -> impl Iterator<Item = Id> {
+    elements.iter().filter_map(|element| Some(Element::from_bytes(element)?.id))
 }
 
-/// The milliseconds in front of an entry's id.
-fn time_of(entry: &str) -> Option<Timestamp> {
-    let millis: i64 = entry.split('-').next()?.parse().ok()?;
-    Some(Timestamp::from_micros(millis.saturating_mul(1000)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_is_an_id_and_a_time() {
+        let element = Element { id: Id::of_name("task"), rung_at: Timestamp::from_micros(1_764_271_204_000_001) };
+        let bytes = element.to_bytes();
+        assert_eq!(Element::from_bytes(&bytes), Some(element));
+        for strange in [&b""[..], &bytes[..16], &bytes[..23], &[bytes.as_slice(), b"x"].concat()] {
+            assert_eq!(Element::from_bytes(strange), None);
+        }
+    }
 }
