@@ -9,12 +9,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use recado_kernel::db;
 use recado_kernel::errors::explain;
+use recado_kernel::group_commit::gather;
 use recado_kernel::ids::Id;
 use recado_queue::context::Context;
 use recado_queue::ring::Ring;
 use recado_queue::systems::End;
 use recado_queue::tasks::{self, Finish, State};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::in_flight::InFlight;
 use crate::registry::AnyRows;
@@ -36,7 +38,14 @@ enum Order {
 
 const LARGEST_BATCH: usize = 2_000;
 
-/// The task that writes. One alone: the batches of two would be half as large each (docs/benchmarks.md).
+/// A batch of so many does not wait for the one before. Of smaller ones two would be half as large each, and cost more than their
+/// overlap wins (docs/benchmarks.md).
+const LARGE_BATCH: usize = 500;
+
+/// So many batches are written at the same time, each by a connection.
+const MAX_CONCURRENT_BATCHES: usize = 2;
+
+/// The task that writes.
 #[derive(Clone)]
 pub(crate) struct Completer {
     writer: mpsc::Sender<Order>,
@@ -44,7 +53,9 @@ pub(crate) struct Completer {
 
 impl Completer {
     pub(crate) fn spawn(context: &Context, in_flight: &Arc<InFlight>) -> Self {
-        Self { writer: spawn_writer(context.clone(), in_flight.clone()) }
+        let (writer, orders) = mpsc::channel(LARGEST_BATCH);
+        tokio::spawn(Writer { context: context.clone(), in_flight: in_flight.clone() }.serve(orders));
+        Self { writer }
     }
 
     /// Hands a completion over; the slot is free for the next task before it is written.
@@ -61,11 +72,17 @@ impl Completer {
     }
 }
 
-fn spawn_writer(context: Context, in_flight: Arc<InFlight>) -> mpsc::Sender<Order> {
-    let (orders, mut waiting) = mpsc::channel(LARGEST_BATCH);
-    tokio::spawn(async move {
+#[derive(Clone)]
+struct Writer {
+    context: Context,
+    in_flight: Arc<InFlight>,
+}
+
+impl Writer {
+    async fn serve(self, mut orders: mpsc::Receiver<Order>) {
         let mut batch = Vec::with_capacity(LARGEST_BATCH);
-        while waiting.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
+        let mut under_way = JoinSet::new();
+        while gather(&mut orders, &mut batch, LARGEST_BATCH).await > 0 {
             let (mut completions, mut flushes) = (Vec::with_capacity(batch.len()), Vec::new());
             for order in batch.drain(..) {
                 match order {
@@ -73,16 +90,26 @@ fn spawn_writer(context: Context, in_flight: Arc<InFlight>) -> mpsc::Sender<Orde
                     Order::Flush(done) => flushes.push(done),
                 }
             }
-            let rings = complete_until_written(&context, &completions).await;
-            // Before they can be claimed again.
-            in_flight.let_go(completions.iter().map(|Completion { finish, .. }| (finish.id, finish.attempt)));
-            context.ring(&rings).await;
+            let is_large = completions.len() >= LARGE_BATCH;
+            under_way.spawn(self.clone().write(completions));
+            let most_under_way = if is_large && flushes.is_empty() { MAX_CONCURRENT_BATCHES - 1 } else { 0 };
+            while under_way.len() > most_under_way {
+                // A panic is caught where the batch is written.
+                let _ = under_way.join_next().await;
+            }
             for done in flushes {
                 let _ = done.send(());
             }
         }
-    });
-    orders
+        under_way.join_all().await;
+    }
+
+    async fn write(self, completions: Vec<Completion>) {
+        let rings = complete_until_written(&self.context, &completions).await;
+        // Before they can be claimed again.
+        self.in_flight.let_go(completions.iter().map(|Completion { finish, .. }| (finish.id, finish.attempt)));
+        self.context.ring(&rings).await;
+    }
 }
 
 /// What a provider took must not be forgotten because the database was away for a while: this tries until it is written.

@@ -9,6 +9,10 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// So many batches are under way at the same time, of large ones.
+const MAX_CONCURRENT_BATCHES: usize = 2;
 
 /// A task that serves requests in batches.
 pub struct Group<Request, Answer> {
@@ -38,24 +42,33 @@ where
     pub fn spawn<Serve, Serving>(largest: usize, serve: Serve) -> Self
     where
         Serve: Fn(Arc<Vec<Request>>) -> Serving + Send + Sync + 'static,
-        Serving: Future<Output = Vec<Answer>> + Send,
+        Serving: Future<Output = Vec<Answer>> + Send + 'static,
+    {
+        Self::spawn_overlapping(largest, usize::MAX, serve)
+    }
+
+    /// The same, where a batch of `large` requests and more does not wait for the one before: the database works on one while this
+    /// process works on the other.
+    pub fn spawn_overlapping<Serve, Serving>(largest: usize, large: usize, serve: Serve) -> Self
+    where
+        Serve: Fn(Arc<Vec<Request>>) -> Serving + Send + Sync + 'static,
+        Serving: Future<Output = Vec<Answer>> + Send + 'static,
     {
         let (sender, mut receiver) = mpsc::channel::<(Request, oneshot::Sender<Answer>)>(largest);
         tokio::spawn(async move {
             let mut waiting = Vec::with_capacity(largest);
-            while receiver.recv_many(&mut waiting, largest).await > 0 {
+            let mut under_way = JoinSet::new();
+            while {
+                wait_for_turn(&mut under_way, &mut receiver, &mut waiting, (largest, large)).await;
+                gather(&mut receiver, &mut waiting, largest).await > 0
+            } {
                 // A caller that no longer waits has hung up, or was told that it took too long: its work is not begun.
                 waiting.retain(|(_, replier)| !replier.is_closed());
                 if waiting.is_empty() {
                     continue;
                 }
                 let (requests, repliers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
-                // A panic costs its own batch and not the service of all that follow.
-                let answers = AssertUnwindSafe(serve(Arc::new(requests))).catch_unwind().await.unwrap_or_default();
-                for (replier, answer) in repliers.into_iter().zip(answers) {
-                    // A caller that hangs up now does so too late.
-                    let _ = replier.send(answer);
-                }
+                under_way.spawn(answer(serve(Arc::new(requests)), repliers));
             }
         });
         Self { sender }
@@ -67,6 +80,53 @@ where
         self.sender.send((request, replier)).await.map_err(|_| Unanswered)?;
         answer.await.map_err(|_| Unanswered)
     }
+}
+
+async fn answer<Answer>(serving: impl Future<Output = Vec<Answer>>, repliers: Vec<oneshot::Sender<Answer>>) {
+    // A panic costs its own batch and not the service of all that follow.
+    let answers = AssertUnwindSafe(serving).catch_unwind().await.unwrap_or_default();
+    for (replier, answer) in repliers.into_iter().zip(answers) {
+        // A caller that hangs up now does so too late.
+        let _ = replier.send(answer);
+    }
+}
+
+/// Until no batch is under way, or one is and `large` requests wait.
+async fn wait_for_turn<T>(
+    under_way: &mut JoinSet<()>,
+    receiver: &mut mpsc::Receiver<T>,
+    waiting: &mut Vec<T>,
+    (largest, large): (usize, usize),
+) {
+    while under_way.len() >= MAX_CONCURRENT_BATCHES || (large > largest && !under_way.is_empty()) {
+        under_way.join_next().await;
+    }
+    while !under_way.is_empty() && waiting.len() < large {
+        let room = largest - waiting.len();
+        tokio::select! {
+            _ = under_way.join_next() => {}
+            received = receiver.recv_many(waiting, room) => if received == 0 { return },
+        }
+    }
+}
+
+/// Waits for the first where none waits yet, and lets all those join that are ready to: they would otherwise make a second batch
+/// while the first is under way. Returns how many there are; none when the last sender is gone.
+pub async fn gather<T>(receiver: &mut mpsc::Receiver<T>, waiting: &mut Vec<T>, largest: usize) -> usize {
+    let mut had = 0;
+    if waiting.is_empty() {
+        receiver.recv_many(waiting, largest).await;
+    }
+    while had < waiting.len() && waiting.len() < largest {
+        had = waiting.len();
+        tokio::task::yield_now().await;
+        while waiting.len() < largest
+            && let Ok(one) = receiver.try_recv()
+        {
+            waiting.push(one);
+        }
+    }
+    waiting.len()
 }
 
 #[cfg(test)]
@@ -142,5 +202,49 @@ mod tests {
         assert_eq!(first.await.expect("answered"), 1);
         assert_eq!(group.call(3).await.expect("answered"), 3);
         assert_eq!(served.load(Ordering::SeqCst), 2);
+    }
+
+    /// Small batches wait for the one before, and a large one does not.
+    #[tokio::test]
+    async fn a_large_batch_does_not_wait() {
+        let (sizes, gate) = (Arc::new(std::sync::Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
+        let group = Group::spawn_overlapping(100, 10, {
+            let (sizes, gate) = (sizes.clone(), gate.clone());
+            move |requests: Arc<Vec<usize>>| {
+                let (sizes, gate) = (sizes.clone(), gate.clone());
+                async move {
+                    sizes.lock().expect("no panic").push(requests.len());
+                    gate.acquire().await.expect("the gate stays").forget();
+                    requests.to_vec()
+                }
+            }
+        });
+        let begun = || sizes.lock().expect("no panic").clone();
+        let mut calls = JoinSet::new();
+        let mut call = |number: usize| {
+            let group = group.clone();
+            calls.spawn(async move { group.call(number).await.expect("answered") });
+        };
+        let settled = async || {
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+        };
+        call(0);
+        settled().await;
+        (1..10).for_each(&mut call);
+        settled().await;
+        assert_eq!(begun(), [1], "nine are not many");
+        call(10);
+        settled().await;
+        assert_eq!(begun(), [1, 10]);
+        (11..40).for_each(&mut call);
+        settled().await;
+        assert_eq!(begun(), [1, 10], "and two are enough");
+        gate.add_permits(3);
+        let mut answers = calls.join_all().await;
+        answers.sort_unstable();
+        assert_eq!(answers, (0..40).collect::<Vec<_>>());
+        assert_eq!(begun(), [1, 10, 29]);
     }
 }

@@ -51,11 +51,11 @@ impl Enqueue {
 }
 
 async fn accept(context: &Context, tasks: &[NewTask]) -> Vec<Result<(), Unavailable>> {
-    let mut written = commit(context, tasks).await;
+    let mut written = commit(context, tasks, false).await;
     // The ids are ours, so what stands already is passed over: where an answer did not come, the same over another connection
     // tells what became of it.
     if written.as_ref().is_err_and(|error| db::may_have_written(error) || db::is_connection_lost(error)) {
-        written = commit(context, tasks).await;
+        written = commit(context, tasks, true).await;
     }
     context.db.note_write(written.as_ref().map(drop));
     match written {
@@ -71,9 +71,13 @@ async fn accept(context: &Context, tasks: &[NewTask]) -> Vec<Result<(), Unavaila
     }
 }
 
-async fn commit(context: &Context, tasks: &[NewTask]) -> db::Result<Vec<Ring>> {
+async fn commit(context: &Context, tasks: &[NewTask], again: bool) -> db::Result<Vec<Ring>> {
     let mut session = context.db.write().await?;
-    let inserted = tasks::insert(&mut session, tasks).await?;
+    let inserted = if again {
+        tasks::insert_again(&mut session, tasks).await?
+    } else {
+        tasks::insert(&mut session, tasks).await?
+    };
     session.commit().await?;
     for task in tasks.iter().filter(|task| inserted.ids.contains(&task.id)) {
         context.samples.accepted(task.lane(), 1);

@@ -33,6 +33,9 @@ use crate::system::Notifications;
 /// The largest number of events that share a transaction.
 const LARGEST_BATCH: usize = 500;
 
+/// So many do not wait for the batch before.
+const LARGE_BATCH: usize = 40;
+
 /// An event that could not be written for so long is refused. The API answers within 60 s: 20 s may pass before the event is
 /// read, a statement ends within 12 s, and then there is time to look what became of it.
 const WRITES_WITHIN: Duration = Duration::from_secs(8);
@@ -55,14 +58,15 @@ impl Intake {
         if !system.context.clock.is_manual() {
             tokio::spawn(system.sent_variables.clone().keep_writing(system.context.db.clone()));
         }
-        let group = Group::spawn(LARGEST_BATCH, move |arrived: Arc<Vec<(Instant, Request)>>| {
-            let system = system.clone();
-            async move {
-                let Some(first) = arrived.iter().map(|(at, _)| *at).min() else { return Vec::new() };
-                let requests: Vec<&Request> = arrived.iter().map(|(_, request)| request).collect();
-                accept_since(&system, &requests, first).await
-            }
-        });
+        let group =
+            Group::spawn_overlapping(LARGEST_BATCH, LARGE_BATCH, move |arrived: Arc<Vec<(Instant, Request)>>| {
+                let system = system.clone();
+                async move {
+                    let Some(first) = arrived.iter().map(|(at, _)| *at).min() else { return Vec::new() };
+                    let requests: Vec<&Request> = arrived.iter().map(|(_, request)| request).collect();
+                    accept_since(&system, &requests, first).await
+                }
+            });
         Self { group }
     }
 
@@ -226,7 +230,7 @@ async fn settle(
     let looking = async {
         let mut session = system.context.db.begin().await?;
         let repeats = can_be_repeated && since.elapsed() < WRITES_WITHIN;
-        let inserted = notifications::insert(&mut session, &batch.rows.tasks, &batch.rows.chains).await?;
+        let inserted = notifications::insert_again(&mut session, &batch.rows.tasks, &batch.rows.chains).await?;
         if inserted.ids.is_empty() {
             let all = batch.rows.tasks.iter().map(|task| (task.id,)).collect();
             return Ok(Some(Inserted::of(&batch.rows.tasks, all).rings));

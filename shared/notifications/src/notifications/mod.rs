@@ -165,9 +165,25 @@ pub async fn insert(session: &mut Session, tasks: &[NewTask], chains: &[NewNotif
     if chains.is_empty() {
         return tasks::insert(session, tasks).await;
     }
+    write(session, (tasks::insertion(tasks), tasks), chains).await
+}
+
+/// The same where an earlier statement may have written them: its answer did not come. What stands is passed over.
+pub async fn insert_again(session: &mut Session, tasks: &[NewTask], chains: &[NewNotification]) -> Result<Inserted> {
+    if chains.is_empty() {
+        return tasks::insert_again(session, tasks).await;
+    }
+    write(session, (tasks::INSERTION_AGAIN, tasks), chains).await
+}
+
+async fn write(
+    session: &mut Session,
+    (statement, tasks): (&str, &[NewTask]),
+    chains: &[NewNotification],
+) -> Result<Inserted> {
     let chains_of_new_tasks = format!("{INSERT} where task_id in {{written}}");
     let written: Vec<(Id,)> =
-        columns::both(session, "tasks", (tasks::INSERT, tasks), (&chains_of_new_tasks, chains)).await?;
+        columns::both(session, "tasks", (statement, tasks), (&chains_of_new_tasks, chains)).await?;
     Ok(Inserted::of(tasks, written))
 }
 

@@ -44,17 +44,42 @@ columns!(Finish {
     finished_at: timestamptz = |finish| finish.finished_at,
 });
 
+/// What is written of a success: four columns, and not eleven.
+struct Success<'f> {
+    id: Id,
+    attempt: i32,
+    result: Option<&'f Value>,
+    finished_at: Option<Timestamp>,
+}
+
+columns!(Success<'f> {
+    id: uuid = |success| success.id,
+    attempt: int4 = |success| success.attempt,
+    result: jsonb = |success| success.result.map(Json),
+    finished_at: timestamptz = |success| success.finished_at,
+});
+
+impl<'f> From<&'f Finish> for Success<'f> {
+    fn from(finish: &'f Finish) -> Self {
+        let Finish { id, attempt, ref result, finished_at, .. } = *finish;
+        Self { id, attempt, result: result.as_ref(), finished_at }
+    }
+}
+
 /// Ends claims. Returns the tasks whose claim was still in force; for the others a later claim decides.
 pub async fn finish(session: &mut Session, finishes: &[Finish]) -> Result<Vec<Id>> {
-    let succeeded: Vec<&Finish> = finishes.iter().filter(|finish| finish.is_plain_success()).collect();
-    let rest: Vec<Finish> = finishes.iter().filter(|finish| !finish.is_plain_success()).cloned().collect();
-    let mut accepted = succeed(session, &succeeded).await?;
+    let (plain, rest): (Vec<&Finish>, Vec<&Finish>) = finishes.iter().partition(|finish| finish.is_plain_success());
+    let (succeeded, rest): (Vec<&Finish>, Vec<&Finish>) =
+        rest.into_iter().partition(|finish| finish.state == State::Success);
+    let rest: Vec<Finish> = rest.into_iter().cloned().collect();
+    let mut accepted = succeed(session, &plain).await?;
+    accepted.extend(succeed_with_results(session, &succeeded).await?);
     accepted.extend(decide(session, &rest).await?);
     Ok(accepted.into_iter().map(|(id,)| id).collect())
 }
 
 impl Finish {
-    /// It went well, and there is nothing more to say: two columns travel, and not eleven.
+    /// It went well, and there is nothing more to say: two columns travel.
     pub fn is_plain_success(&self) -> bool {
         self.state == State::Success && self.result.is_none()
     }
@@ -76,6 +101,23 @@ async fn succeed(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,
         Numbers(&attempts),
         finished_at
     )
+}
+
+async fn succeed_with_results(session: &mut Session, finishes: &[&Finish]) -> Result<Vec<(Id,)>> {
+    if finishes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let successes: Vec<Success<'_>> = finishes.iter().copied().map(Success::from).collect();
+    columns::all(
+        session,
+        "update tasks set state = 'success', result = r.result, error = null, finished_at = r.finished_at, cut_off = false,
+                          suspect_group = 0, lease_until = null, worker = null
+         from {rows} r
+         where tasks.id = r.id and tasks.attempt = r.attempt and tasks.state = 'started'
+         returning tasks.id",
+        &successes,
+    )
+    .await
 }
 
 /// What goes on without a new error keeps the last one: a task that waits for its turn still says why it was tried again.

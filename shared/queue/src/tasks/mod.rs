@@ -140,17 +140,39 @@ impl Inserted {
     }
 }
 
-/// The statement that writes tasks and returns the ids of those that are new. For statements that write more with them.
-pub const INSERT: &str = "insert into tasks ({columns}, attempt, failures, lost_leases, suspect_group, begun, cut_off)
-    select {columns}, 0, 0, 0, 0, false, false from {rows} r where {in_time} on conflict do nothing returning id";
-
 /// Writes tasks. Those whose unique key exists are passed over.
 pub async fn insert(session: &mut Session, tasks: &[NewTask]) -> Result<Inserted> {
+    write(session, tasks, insertion(tasks)).await
+}
+
+/// The same where an earlier statement may have written them: its answer did not come. What stands is passed over.
+pub async fn insert_again(session: &mut Session, tasks: &[NewTask]) -> Result<Inserted> {
+    write(session, tasks, INSERTION_AGAIN).await
+}
+
+async fn write(session: &mut Session, tasks: &[NewTask], statement: &str) -> Result<Inserted> {
     if tasks.is_empty() {
         return Ok(Inserted::default());
     }
-    Ok(Inserted::of(tasks, columns::all(session, INSERT, tasks).await?))
+    Ok(Inserted::of(tasks, columns::all(session, statement, tasks).await?))
 }
+
+/// The statement that writes these tasks and returns the ids of those that are new. For statements that write more with them.
+///
+/// A row that may have to be passed over costs PostgreSQL a third more: it is entered on trial, and then confirmed. So tasks are
+/// written like that only where one of them may meet another: new ids do not.
+pub fn insertion(tasks: &[NewTask]) -> &'static str {
+    let are_new = tasks.iter().all(|task| task.unique_key.is_none());
+    if are_new { INSERTION } else { INSERTION_AGAIN }
+}
+
+const INSERTION: &str = "insert into tasks ({columns}, attempt, failures, lost_leases, suspect_group, begun, cut_off)
+    select {columns}, 0, 0, 0, 0, false, false from {rows} r where {in_time} returning id";
+
+/// Of [`insertion`], for tasks that may stand already.
+pub const INSERTION_AGAIN: &str =
+    "insert into tasks ({columns}, attempt, failures, lost_leases, suspect_group, begun, cut_off)
+    select {columns}, 0, 0, 0, 0, false, false from {rows} r where {in_time} on conflict do nothing returning id";
 
 /// Says of which schedules tasks are runs. Apart from [`insert`], which all tasks go through and few of which are of a schedule.
 pub async fn belong_to(session: &mut Session, runs: &[(Id, Id)]) -> Result<()> {
