@@ -49,7 +49,7 @@ impl Runner {
             Err(JobError::Fail(reason)) => (Outcome::Failed(explain(reason.as_ref())).into(), false),
             Err(JobError::Retry(error)) => (self.try_again(&task, &handler.kind, explain(error.as_ref())), true),
         };
-        let took = self.context.clock.elapsed() - started;
+        let took = self.context.clock.elapsed().saturating_sub(started);
         self.context.samples.ran(task.lane, how(&effects.outcome), wait, took);
         observe(&task, handler.kind.name, &effects.outcome, took);
         self.complete(&task, Some(&handler.kind), effects, our_failure)

@@ -86,7 +86,9 @@ impl Guesses {
         let Some(place) = attempt.place else { return Ok(attempt) };
         let now = self.clock.elapsed();
         let debt = self.failures().get(&place).map(|failures| failures.debt(now)).unwrap_or_default();
-        if debt + GUESS <= MOST || self.good_since(place, attempt.digest).is_some_and(|at| now - at < GOOD_FOR) {
+        if debt + GUESS <= MOST
+            || self.good_since(place, attempt.digest).is_some_and(|at| now.saturating_sub(at) < GOOD_FOR)
+        {
             return Ok(attempt);
         }
         Err(refuse(kind, debt))
@@ -96,7 +98,7 @@ impl Guesses {
     pub(crate) fn succeeded(&self, attempt: Attempt) {
         let Some(place) = attempt.place else { return };
         let now = self.clock.elapsed();
-        if self.good_since(place, attempt.digest).is_some_and(|at| now - at < RENEWED_AFTER) {
+        if self.good_since(place, attempt.digest).is_some_and(|at| now.saturating_sub(at) < RENEWED_AFTER) {
             return;
         }
         let mut good = self.good.write().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +185,7 @@ fn refuse(kind: Credential, debt: Duration) -> Problem {
 }
 
 fn delay(debt: Duration) -> Duration {
-    let (over, range) = (debt.saturating_sub(PATIENCE), MOST - PATIENCE);
+    let (over, range) = (debt.saturating_sub(PATIENCE), MOST.saturating_sub(PATIENCE));
     LONGEST_DELAY.mul_f64((over.as_secs_f64() / range.as_secs_f64()).min(1.0))
 }
 

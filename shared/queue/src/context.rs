@@ -81,7 +81,7 @@ impl Context {
         let asked = self.clock.elapsed();
         let answered = self.db.now().await?;
         // It said so some time between the question and now.
-        let uncertainty = (self.clock.elapsed() - asked) / 2;
+        let uncertainty = self.clock.elapsed().saturating_sub(asked) / 2;
         if let Some(jump) = self.clock.follow(answered + uncertainty, uncertainty) {
             let seconds = jump.as_secs();
             tracing::warn!(jump_s = seconds, "the database's clock has jumped by {seconds} s; ours follows");

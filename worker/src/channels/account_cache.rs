@@ -73,10 +73,11 @@ impl AccountCache {
 
     /// The cached accounts, unless it is time to ask for newer ones. While one caller asks, the others go on with these.
     fn fresh(&self) -> Option<Arc<Accounts>> {
-        let now = self.clock.elapsed();
         let mut cached = self.lock();
         let cached = cached.as_mut()?;
-        if now - cached.checked_at < REFRESH_INTERVAL {
+        let now = self.clock.elapsed();
+        // Another thread may have checked since: what was read before a lock may be the earlier of two.
+        if now.saturating_sub(cached.checked_at) < REFRESH_INTERVAL {
             return Some(cached.accounts.clone());
         }
         cached.checked_at = now;

@@ -116,7 +116,7 @@ impl State {
         if let Some(rate) = endpoint.rate_per_minute {
             let ahead = self.spread_until.unwrap_or(now).since(now);
             if ahead > BURST {
-                return Err(NoRoom::TooFast(ahead - BURST));
+                return Err(NoRoom::TooFast(ahead.saturating_sub(BURST)));
             }
             self.spread_until = Some(now + ahead + Duration::from_secs(60) / rate.max(1).unsigned_abs());
         }
@@ -177,7 +177,7 @@ impl Drop for Entered {
         let mut state = lock(&self.gate.state);
         state.under_way -= 1;
         state.moved_at = Some(now);
-        state.took(now - self.began);
+        state.took(now.saturating_duration_since(self.began));
         drop(state);
         self.gate.left.notify_one();
     }
