@@ -8,10 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::{CONNECTION, EXPECT};
-use axum::middleware::Next;
 use axum::response::Response;
 use futures::StreamExt;
 use hyper::body::{Frame, SizeHint};
@@ -152,17 +151,21 @@ const NODE: usize = 48;
 
 /// Lends the body to whatever answers the request, and takes it back. What was not read is drained, so that the next request
 /// on this connection is understood; where that would take too much, the answer says that the connection closes.
-pub(crate) async fn lend(State(memory): State<Arc<Memory>>, request: Request, next: Next) -> Response {
+pub(crate) async fn lend<F: Future<Output = Response>>(
+    memory: &Arc<Memory>,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return next(request).await;
     }
     let asks_first = request.headers().contains_key(EXPECT);
-    let share = Share::of(&memory);
+    let share = Share::of(memory);
     let (mut parts, body) = request.into_parts();
     let lent = Lent(Arc::new(Mutex::new(Loan { body, was_asked: false, has_ended: false })));
     parts.extensions.insert(share.clone());
     let request = Request::from_parts(parts, Body::new(Lent(lent.0.clone())));
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     drop(share);
     if !lent.is_read(asks_first).await {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,22 +1,17 @@
 //! Pages of other origins (CORS): those of the front end may call everything, as django-cors-headers let them; any page may
 //! call what a PWA asks for by itself.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method};
-use axum::middleware::Next;
 use axum::response::Response;
 use recado_kernel::config::Config;
 use recado_kernel::host_names;
-
-use crate::state::Api;
 
 /// Where browsers of customers subscribe, and what they need for it.
 const FOR_ALL_PAGES: [&str; 2] = ["/api/v1/notifications/push", "/api/v1/notifications/catalog"];
@@ -36,12 +31,16 @@ const EXPOSED: HeaderValue =
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
 /// Answers preflights, and says in each answer, errors included, whether a page may read it.
-pub(crate) async fn allow(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let allowed = allowed(&api.context.config, request.headers(), request.uri().path());
+pub(crate) async fn allow<F: Future<Output = Response>>(
+    config: &Config,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
+    let allowed = allowed(config, request.headers(), request.uri().path());
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     if !is_preflight {
-        let mut response = next.run(request).await;
+        let mut response = next(request).await;
         add(response.headers_mut(), allowed);
         return response;
     }

@@ -1,13 +1,10 @@
 //! What a request says of itself in its head: for which host it is, and in which form its body comes.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Uri, Version};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use recado_kernel::host_names;
 
@@ -18,7 +15,11 @@ use crate::server::OnlyProbes;
 use crate::state::Api;
 
 /// Refuses what cannot be understood, what is not for us, and on the last places what is no probe.
-pub(crate) async fn check(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(crate) async fn check<F: Future<Output = Response>>(
+    api: &Api,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     if let Err(problem) = well_formed(request.version(), request.headers()) {
         return closing(problem.into_response());
     }
@@ -27,12 +28,12 @@ pub(crate) async fn check(State(api): State<Arc<Api>>, request: Request, next: N
             return closing(Problem::Overloaded.into_response());
         }
         let (parts, body) = request.into_parts();
-        return match for_us(&api, &parts).await {
-            Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        return match for_us(api, &parts).await {
+            Ok(()) => next(Request::from_parts(parts, body)).await,
             Err(problem) => problem.into_response(),
         };
     }
-    next.run(request).await
+    next(request).await
 }
 
 /// Paths that are asked by load balancers and monitors, by address and not by name.
@@ -77,7 +78,8 @@ async fn for_us(api: &Api, parts: &Parts) -> Result<(), Problem> {
     let is_ours = if !access.allowed_hosts.is_empty() {
         access.allowed_hosts.allows(host)
     } else {
-        host_names::is_loopback(host) || !openness::stands_open(api).await?
+        // In a box: what asks the database is large, and would lie in the future of every request.
+        host_names::is_loopback(host) || !Box::pin(openness::stands_open(api)).await?
     };
     if is_ours {
         return Ok(());

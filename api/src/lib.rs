@@ -33,18 +33,19 @@ mod wire;
 
 use std::any::Any;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
 use recado_conversations::bridge::Bridge;
 use recado_conversations::incoming::Incoming;
 use recado_conversations::refresh::Refresh;
 use recado_conversations::sync;
-use recado_kernel::addresses;
 use recado_kernel::errors::explain;
 use recado_notifications::dispatch::Intake;
 use recado_notifications::system::Notifications;
@@ -55,7 +56,6 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 
 use crate::auth::guessing::Guesses;
@@ -94,7 +94,6 @@ pub fn router(context: Context) -> App {
 fn router_until(context: Context, stop: CancellationToken) -> App {
     let (routes, document) = routes::all();
     let notifications = Notifications::new(context.clone());
-    let bodies = Memory::new(context.config.api_body_memory);
     let api = Arc::new(Api {
         intake: Intake::open(notifications.clone()),
         notifications,
@@ -106,19 +105,14 @@ fn router_until(context: Context, stop: CancellationToken) -> App {
         guesses: Guesses::new(&context.clock),
         rejections: Rejections::default(),
         checks: Checks::new(context.clone()),
+        bodies: Memory::new(context.config.api_body_memory),
         today: Sampled::when_costly(),
         document: LazyLock::new(Box::new(move || Document::of(&document))),
         context,
     });
     let router = routes
         .merge(console::routes(&api, stop))
-        .layer(middleware::from_fn(limit_time))
-        .layer(middleware::from_fn_with_state(api.clone(), hosts::check))
-        .layer(middleware::from_fn(rate_limit::tell))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(middleware::from_fn_with_state(api.clone(), cors::allow))
-        .layer(middleware::from_fn_with_state(bodies, bodies::lend))
-        .layer(middleware::from_fn_with_state(api.clone(), observe::observe))
+        .layer(middleware::from_fn_with_state(api.clone(), pass))
         .with_state(api);
     NormalizePathLayer::trim_trailing_slash().layer(router)
 }
@@ -141,7 +135,6 @@ pub async fn serve(context: Context, listeners: Vec<TcpListener>, stop: Cancella
     let (setting, proxies) = (context.config.api_max_connections, context.config.trusted_proxies.clone());
     let connections = Arc::new(Connections::new(connections::Limits::new(setting, proxies)));
     let app = router_until(context.clone(), stop.clone());
-    tokio::task::spawn_blocking(addresses::load_numbering_plans);
     if context.config.conversations.bridge.is_some() {
         tokio::spawn(attend(context, stop.clone()));
     }
@@ -179,13 +172,27 @@ async fn attend(context: Context, stop: CancellationToken) {
     }
 }
 
-async fn limit_time(request: Request, next: Next) -> Response {
-    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| Problem::TimedOut.into_response())
+/// What every request passes, from the outside in. It is one layer, for each would be a box and a clone around every route, and for
+/// every request.
+async fn pass(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    // In boxes, because an async function holds what it is given twice, and each step the next.
+    let route = |request| within_time(Box::pin(next.run(request)));
+    let check = |request| rate_limit::tell(Box::pin(hosts::check(&api, request, route)));
+    let allow = |request| cors::allow(&api.context.config, request, |request| Box::pin(unbroken(check(request))));
+    let lend = |request| Box::pin(bodies::lend(&api.bodies, request, allow));
+    observe::observe(&api.context, request, lend).await
+}
+
+async fn within_time(serving: impl Future<Output = Response>) -> Response {
+    tokio::time::timeout(REQUEST_TIMEOUT, serving).await.unwrap_or_else(|_| Problem::TimedOut.into_response())
 }
 
 /// A panic is a bug of ours; it costs one answer and not the process.
-#[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer calls")]
-fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
+async fn unbroken(serving: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(serving).catch_unwind().await.unwrap_or_else(|panic| answer_panic(&*panic))
+}
+
+fn answer_panic(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     tracing::error!("a request handler panicked: {}", text.unwrap_or("without a text"));
     Problem::Panicked.into_response()

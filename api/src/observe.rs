@@ -1,28 +1,30 @@
 //! What is known of every request: its id, one line in the log, and its place in the metrics.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 use recado_kernel::ids::Id;
+use recado_queue::context::Context;
 use tracing::Instrument;
 
 use crate::client::Client;
 use crate::envelope::Envelope;
 use crate::request_id::{self, REQUEST_ID};
-use crate::state::Api;
 
 /// Gives the request an id, and tells of it when it is answered. The id is in every answer, errors included.
 ///
 /// Answers are for their caller alone unless a route says otherwise: most hold data of people, some a key.
-pub(crate) async fn observe(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn observe<F: Future<Output = Response>>(
+    context: &Context,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let id = request_id::sane_id(request.headers()).unwrap_or_else(|| {
-        let id = Id::new(api.context.clock.now()).to_string();
+        let id = Id::new(context.clock.now()).to_string();
         HeaderValue::try_from(id).expect("a UUID is visible ASCII")
     });
     // The template and not the path: what stands in a path may be somebody's identifier.
@@ -32,12 +34,12 @@ pub(crate) async fn observe(State(api): State<Arc<Api>>, mut request: Request, n
     let span = tracing::info_span!("request", request.id = id.to_str().unwrap_or_default());
 
     let envelope = Envelope::of(request.uri().path());
-    let client = Client::of(request.extensions(), request.headers(), &api.context.config.trusted_proxies);
+    let client = Client::of(request.extensions(), request.headers(), &context.config.trusted_proxies);
     request.extensions_mut().insert(client);
 
     let started = Instant::now();
     let serving = KEY.scope(RefCell::default(), async {
-        let response = envelope.scope(next.run(request)).await;
+        let response = envelope.scope(next(request)).await;
         (response, KEY.with(RefCell::take))
     });
     let (mut response, key) = request_id::scope(id.clone(), serving).instrument(span.clone()).await;

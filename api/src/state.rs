@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::guessing::Guesses;
 use crate::auth::keys::KeyRing;
 use crate::auth::rate_limit::Limits;
+use crate::bodies::Memory;
 use crate::checks::Checks;
 use crate::openapi::Document;
 use crate::problem::Problem;
@@ -38,6 +39,8 @@ pub(crate) struct Api {
     pub(crate) guesses: Guesses,
     pub(crate) rejections: Rejections,
     pub(crate) checks: Checks,
+    /// What the bodies of all requests have together.
+    pub(crate) bodies: Arc<Memory>,
     /// The messages of today, counted.
     pub(crate) today: Sampled<(NaiveDate, Arc<Vec<Count>>)>,
     /// Written when it is first asked for.

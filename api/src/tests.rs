@@ -742,7 +742,7 @@ async fn a_request_keeps_its_id() {
 /// A panic costs one answer; what follows is served.
 #[tokio::test]
 async fn a_panic_is_an_answer() {
-    let response = crate::answer_panic(Box::new("boom"));
+    let response = crate::answer_panic(&"boom");
     assert_eq!(response.status().as_u16(), 500);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
 }

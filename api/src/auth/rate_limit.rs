@@ -8,10 +8,8 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use governor::clock::Clock as _;
 use governor::middleware::StateInformationMiddleware;
@@ -100,9 +98,9 @@ fn address_of(parts: &Parts) -> Option<String> {
 }
 
 /// Writes into the answer what is left to the caller.
-pub(crate) async fn tell(request: Request, next: Next) -> Response {
+pub(crate) async fn tell(serving: impl Future<Output = Response>) -> Response {
     LEFT.scope(Cell::new(None), async {
-        let mut response = next.run(request).await;
+        let mut response = serving.await;
         if let Some(Left { limit, remaining }) = LEFT.with(Cell::get) {
             response.headers_mut().insert(LIMIT, HeaderValue::from(limit));
             response.headers_mut().insert(REMAINING, HeaderValue::from(remaining));
