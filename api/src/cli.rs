@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 
+use recado_kernel::addresses;
 use recado_kernel::api_keys;
 use recado_kernel::db;
 use recado_kernel::process;
@@ -29,6 +30,8 @@ pub async fn run(args: ApiArgs) -> Result<(), Box<dyn Error>> {
     if !args.listen.is_empty() {
         config.listen = args.listen;
     }
+    // While it starts, so that the first request with a number does not wait for it.
+    tokio::task::spawn_blocking(addresses::load_numbering_plans);
     let context = Context::open_for_fleet(config, SYSTEMS).await?;
     context.db.migrate().await?;
     check_access(&context).await?;

@@ -13,7 +13,7 @@ use clap::Args;
 use recado_kernel::clock::Clock;
 use recado_kernel::config::Config;
 use recado_kernel::errors;
-use recado_kernel::{api_keys, process, telemetry};
+use recado_kernel::{addresses, api_keys, process, telemetry};
 #[cfg(not(feature = "sandbox"))]
 use recado_notifications::channels::Channel;
 use recado_notifications::{provider_accounts, seed};
@@ -363,6 +363,8 @@ fn start_services(
     step.done("retries, recurring work, lost work");
 
     let step = Step::begin("api");
+    // So that the first request with a number does not wait for it.
+    tokio::task::spawn_blocking(addresses::load_numbering_plans);
     let (served, stopping) = (context.clone(), stop.clone());
     services.spawn(async move {
         let served = recado_api::serve(served, listeners, stopping).await;
