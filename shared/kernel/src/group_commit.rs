@@ -70,6 +70,8 @@ where
                 let (requests, repliers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
                 under_way.spawn(answer(serve(Arc::new(requests)), repliers));
             }
+            // What has begun is done, though its callers are gone.
+            under_way.join_all().await;
         });
         Self { sender }
     }
