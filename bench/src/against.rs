@@ -17,6 +17,9 @@ use crate::{Figure, What, median};
 /// What is compared unless something is named: what a change of the rows and statements should show in.
 const COMPARED: [What; 4] = [What::Http, What::Intake, What::Delivery, What::Queue];
 
+/// The median of so many is one side of a pair: the first of a process pays for what is made once, such as connections.
+const RUNS_IN_PROCESS: &str = "3";
+
 /// Lines that had another name in an older version.
 const RENAMED: [(&str, &str); 1] =
     [("events accepted at the door, 128 callers", "events accepted at intake, 128 callers")];
@@ -78,7 +81,7 @@ async fn run_one(
 async fn run_in_process(programs: &Path, what: &[&str]) -> Result<Vec<Figure>, Box<dyn Error + Send + Sync>> {
     let program = programs.join("recado-bench");
     let mut command = Command::new(&program);
-    command.args(what).args(["--runs", "1"]).stderr(Stdio::inherit()).kill_on_drop(true);
+    command.args(what).args(["--runs", RUNS_IN_PROCESS]).stderr(Stdio::inherit()).kill_on_drop(true);
     let output = command.output().await?;
     if !output.status.success() {
         return Err(format!("{} ended with {}", program.display(), output.status).into());

@@ -52,7 +52,7 @@ pub(crate) async fn measure(stage: &Stage, with_statements: bool) -> Result<(), 
         tokio::time::sleep(LOOKING).await;
         let after = (processor_time(std::process::id())?, servers.processor_time()?);
         let share = |time: Duration| time.as_secs_f64() / LOOKING.as_secs_f64() * 100.0;
-        let (ours, theirs) = (share(after.0 - before.0), share(after.1 - before.1));
+        let (ours, theirs) = (share(after.0.saturating_sub(before.0)), share(after.1.saturating_sub(before.1)));
         println!("{viewers} who look: {ours:.1} % of a processor for us, {theirs:.1} % for the servers");
         if viewers == VIEWERS {
             let pool = if with_statements { Some(PgPool::connect(&stage.url).await?) } else { None };

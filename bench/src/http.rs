@@ -115,7 +115,8 @@ async fn count(
     let after = times()?;
 
     let events = run.events as f64;
-    let per_thousand = |place: usize| (after[place] - before[place]).as_secs_f64() * 1_000.0 / (events / 1_000.0);
+    let per_thousand =
+        |place: usize| after[place].saturating_sub(before[place]).as_secs_f64() * 1_000.0 / (events / 1_000.0);
     let title = title(run.connections);
     let figure = |what: &str, unit, value| Figure { name: format!("{title}: {what}"), unit, value };
     Ok(vec![

@@ -159,8 +159,8 @@ async fn deliver(
     let per_thousand = |time: Duration| time.as_secs_f64() * 1_000_000.0 / WEBHOOKS as f64;
     Ok(Delivered {
         rate: WEBHOOKS as f64 / took.as_secs_f64(),
-        our_time: per_thousand(after.0 - before.0),
-        servers_time: per_thousand(after.1 - before.1),
+        our_time: per_thousand(after.0.saturating_sub(before.0)),
+        servers_time: per_thousand(after.1.saturating_sub(before.1)),
     })
 }
 
