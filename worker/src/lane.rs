@@ -147,7 +147,8 @@ struct Reader {
     claimed: mpsc::Sender<Claimed>,
     bell: Bell,
     looked_at: Option<Instant>,
-    /// There is more in the ledger: the last look found as much as there was room for, or what was read could not be claimed.
+    /// There is more in the ledger: the last look found as much as there was room for, or what was read could neither be claimed nor
+    /// rung again.
     is_behind: bool,
 }
 
@@ -256,8 +257,9 @@ impl Reader {
         }
         // What was rung while it waited is left to others, or to later.
         if stop.is_cancelled() || !self.lane.gate.is_open(self.lane.lane) {
-            self.give_back(&ids).await?;
-            return Ok(rung);
+            let given_back = self.give_back(&ids).await;
+            self.is_behind |= given_back.is_err();
+            return given_back.map(|()| rung);
         }
         // The next read may wait for a ring: so nothing is left unsettled before that.
         let most_under_way = if rung < room { 0 } else { MAX_CONCURRENT_CLAIMS - 1 };

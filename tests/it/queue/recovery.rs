@@ -10,6 +10,7 @@ use recado_kernel::clock::Clock;
 use recado_kernel::config::Config;
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
+use recado_notifications::channels::Channel;
 use recado_queue::context::Context;
 use recado_queue::operations;
 use recado_queue::tasks::{self, Claimed, Finish, State};
@@ -48,6 +49,20 @@ story!(a_lost_ring_is_rung_again, async |app: &App| {
     assert!(app.mails().is_empty(), "whoever committed it may be about to ring");
     app.later(seconds(2)).await;
     assert_eq!(app.mails().len(), 1);
+    assert_eq!(app.chain(task).await[0], "email sent");
+});
+
+// A reader takes a ring out of its list and dies before the claim. The ring behind it still waits, and tells that this one is lost.
+story!(a_ring_that_went_with_its_reader_is_rung_again, async |app: &App| {
+    app.know_carlos().await;
+    let task = app.task_for(&sample::event()).await;
+    let taken = app.context.queue.listen(Channel::Email.lane()).read(1, Duration::ZERO).await.expect("it is read");
+    assert_eq!(taken, [task]);
+    app.clock.advance(seconds(10));
+    app.accepted(&sample::event()).await;
+    assert_eq!(app.sweep().await.rung_again, 1, "the younger ring is in its list");
+    app.drain().await;
+    assert_eq!(app.mails().len(), 2);
     assert_eq!(app.chain(task).await[0], "email sent");
 });
 
