@@ -19,21 +19,6 @@ pub const POSTGRES_STORAGE: &str = "\
     alter table tasks set (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0); \
     alter table notifications set (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1)";
 
-/// The indexes in which people are searched by any part of their name or address, and vehicles by their plate (`search.rs` has
-/// SQLite's). They need the extension `pg_trgm`, which comes with
-/// PostgreSQL and which the owner of a database may create. Where it cannot be had the search reads the whole table, and everything
-/// else is as it was.
-///
-/// Each is of an expression, never of a bare column: such an index answers `=` too, and a planner without statistics took it for
-/// `customer_id = any(…)`, at a hundred times the price of the unique index.
-pub const POSTGRES_SEARCH: &str = "do $$ begin \
-    create extension if not exists pg_trgm; \
-    create index if not exists customers_search on customers using gin ((first_name || ' ' || last_name) gin_trgm_ops, \
-        (customer_id || '') gin_trgm_ops, (email || '') gin_trgm_ops, (phone || '') gin_trgm_ops, (whatsapp || '') gin_trgm_ops); \
-    create index if not exists vehicles_search on vehicles using gin ((plate || '') gin_trgm_ops, (vehicle_id || '') gin_trgm_ops); \
-    exception when others then raise notice 'customers and vehicles are searched without an index: %', sqlerrm; \
-    end $$";
-
 /// The text as PostgreSQL takes it.
 pub fn postgres(text: &str) -> String {
     let text = replace_rows(text, |parameter, table, _| {

@@ -61,7 +61,9 @@ async fn migrate_postgres(pool: &PgPool) -> Result<()> {
     connection.execute(BEGIN).await?;
     run(&mut connection).await?;
     connection.execute(dialect::POSTGRES_STORAGE).await?;
-    connection.execute(dialect::POSTGRES_SEARCH).await?;
+    for searched in [search::CUSTOMERS, search::VEHICLES] {
+        connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(searched.postgres_index()))).await?;
+    }
     connection.execute("commit").await?;
     Ok(())
 }
