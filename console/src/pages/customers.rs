@@ -74,11 +74,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     let is_everywhere = may.visit.may(Role::Operator);
     let place_of_search = if is_everywhere { SearchIn::All } else { SearchIn::Whole };
     let (after, before) = (asked.text("after"), asked.text("before"));
-    let place = match (&after, &before) {
-        (Some(id), _) => Place::After(id),
-        (None, Some(id)) => Place::Before(id),
-        (None, None) => Place::First,
-    };
+    let place = Place::beside(after.as_deref(), before.as_deref());
     let mut session = console.context.db.read().await?;
     let sought = search.as_deref().map(|search| (search, place_of_search));
     let (found, has_more) = customers::page(&mut session, sought, place, ROWS).await?;

@@ -162,11 +162,7 @@ async fn by_status(
     status: Option<Status>,
 ) -> Result<Response, Failure> {
     let filter = ReminderFilter { status, customer_id: asked.text("customer_id"), ..ReminderFilter::default() };
-    let place = match (asked.get("after"), asked.get("before")) {
-        (Some(id), _) => reminders::Place::After(id),
-        (None, Some(id)) => reminders::Place::Before(id),
-        (None, None) => reminders::Place::First,
-    };
+    let place = reminders::Place::beside(asked.get("after"), asked.get("before"));
     let (rows, has_more) = reminders::page(&mut console.context.db.read().await?, &filter, place, ROWS).await?;
     let ends = (rows.first().map(|one| one.id), rows.last().map(|one| one.id));
     html(&ListPage {

@@ -74,11 +74,8 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
         search: search.as_deref().map(|search| whole(search, &console.context.config.default_country)),
         is_whole: true,
     };
-    let place = match (asked.text("after").and_then(|at| read(&at)), asked.text("before").and_then(|at| read(&at))) {
-        (Some((at, id)), _) => Place::After(at, id),
-        (None, Some((at, id))) => Place::Before(at, id),
-        (None, None) => Place::First,
-    };
+    let place =
+        Place::beside(asked.text("after").and_then(|at| read(&at)), asked.text("before").and_then(|at| read(&at)));
     let mut session = console.context.db.read().await?;
     let (found, has_more) = suppressions::page(&mut session, &filter, place, ROWS).await?;
     drop(session);

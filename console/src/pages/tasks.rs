@@ -121,11 +121,7 @@ impl From<Task> for Row {
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let (visit, context) = (&may.visit, &console.context);
     let wanted = Wanted::read(context, &visit.query, visit.now);
-    let place = match (wanted.asked.get("after"), wanted.asked.get("before")) {
-        (Some(id), _) => Place::After(id),
-        (None, Some(id)) => Place::Before(id),
-        (None, None) => Place::First,
-    };
+    let place = Place::beside(wanted.asked.get("after"), wanted.asked.get("before"));
     let mut session = context.db.read().await?;
     let (found, has_more) = tasks::page(&mut session, &wanted.filter, place, ROWS).await?;
     drop(session);

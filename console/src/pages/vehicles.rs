@@ -66,11 +66,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     let asked = Query::read(&may.visit.query);
     let (search, customer_id) = (asked.text("search"), asked.text("customer_id"));
     let (after, before) = (asked.text("after"), asked.text("before"));
-    let place = match (&after, &before) {
-        (Some(plate), _) => Place::After(plate),
-        (None, Some(plate)) => Place::Before(plate),
-        (None, None) => Place::First,
-    };
+    let place = Place::beside(after.as_deref(), before.as_deref());
     let mut session = console.context.db.read().await?;
     let (found, has_more) =
         vehicles::page(&mut session, customer_id.as_deref(), search.as_deref(), place, ROWS).await?;

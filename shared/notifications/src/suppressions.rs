@@ -18,6 +18,7 @@ use recado_kernel::addresses::{Mailbox, normalise_phone};
 use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::keyset::{self, Order};
 use recado_kernel::db::{Ids, Result, Rows, Session, Texts, contains};
 use recado_kernel::fields::{Wrong, check_text, null};
 use recado_kernel::ids::Id;
@@ -263,15 +264,8 @@ impl SuppressionFilter {
     }
 }
 
-/// Where a page of [`page`] begins: the moment and id of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    First,
-    /// Older than it.
-    After(Timestamp, Id),
-    /// Newer than it.
-    Before(Timestamp, Id),
-}
+/// Where a page of [`page`] lies, by the moment and id of a row.
+pub type Place = keyset::Place<(Timestamp, Id)>;
 
 /// Suppressions that fit, the newest first, and whether there are more in the direction in which the page was turned.
 pub async fn page(
@@ -281,32 +275,16 @@ pub async fn page(
     limit: i64,
 ) -> Result<(Vec<Suppression>, bool)> {
     let mut asked = filter.conditions();
-    let mut beyond = |sign, at: Timestamp, id: Id| {
+    if let Some(((at, id), sign)) = place.beyond(Order::Descending) {
         let (at, id) = (asked.value(at), asked.value(id));
         asked.require(format!("(created_at, id) {sign} ({at}, {id})"));
-    };
-    let direction = match place {
-        Place::First => "desc",
-        Place::After(at, id) => {
-            beyond("<", at, id);
-            "desc"
-        }
-        Place::Before(at, id) => {
-            beyond(">", at, id);
-            "asc"
-        }
-    };
+    }
+    let direction = place.direction(Order::Descending);
     let text = format!(
         "select {COLUMNS} from suppressions where {asked} order by created_at {direction}, id {direction} limit {}",
         limit.saturating_add(1)
     );
-    let mut found: Vec<Suppression> = asked.all(session, &text).await?;
-    let has_more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    if matches!(place, Place::Before(..)) {
-        found.reverse();
-    }
-    Ok((found, has_more))
+    Ok(place.cut(asked.all(session, &text).await?, limit))
 }
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Suppression>> {

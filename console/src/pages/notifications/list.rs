@@ -123,11 +123,7 @@ struct ListPage {
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let visit = &may.visit;
     let wanted = Wanted::read(&visit.query, visit.now);
-    let place = match (wanted.asked.get("after"), wanted.asked.get("before")) {
-        (Some(id), _) => Place::After(id),
-        (None, Some(id)) => Place::Before(id),
-        (None, None) => Place::First,
-    };
+    let place = Place::beside(wanted.asked.get("after"), wanted.asked.get("before"));
     let mut session = console.context.db.read().await?;
     let (found, has_more) = records::keyset(&mut session, &wanted.filter, place, ROWS).await?;
     drop(session);

@@ -8,6 +8,7 @@ mod connection;
 pub mod dialect;
 mod errors;
 pub mod filter;
+pub mod keyset;
 mod migrations;
 mod pooler;
 mod probe;

@@ -1,6 +1,7 @@
 //! Lists of customers, and how one is found: by a name, an identifier, a plate, or an address however it is written.
 
 use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::keyset::{self, Order};
 use recado_kernel::db::search::{self, Extent, Sought};
 use recado_kernel::db::{Result, Session};
 
@@ -39,15 +40,8 @@ pub async fn list(
     list.page(session, &asked, limit, offset).await
 }
 
-/// Where a page of [`page`] begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'p> {
-    First,
-    /// Behind this `customer_id`.
-    After(&'p str),
-    /// Before it.
-    Before(&'p str),
-}
+/// Where a page of [`page`] lies, by a `customer_id`.
+pub type Place<'p> = keyset::Place<&'p str>;
 
 /// Customers by `customer_id`, and whether there are more in the direction in which the page was turned. Found by what [`list`]
 /// finds, and by the plates of their vehicles.
@@ -60,13 +54,12 @@ pub async fn page(
     limit: i64,
 ) -> Result<(Vec<Customer>, bool)> {
     let mut asked = Filter::default();
-    let (beyond, direction) = match place {
-        Place::First => ("true".to_owned(), ""),
-        Place::After(id) => (format!("c.customer_id > {}", asked.value(id)), ""),
-        Place::Before(id) => (format!("c.customer_id < {}", asked.value(id)), " desc"),
+    let beyond = match place.beyond(Order::Ascending) {
+        Some((id, sign)) => format!("c.customer_id {sign} {}", asked.value(id)),
+        None => "true".to_owned(),
     };
-    let (reach, is_embedded) = (limit + 1, session.is_embedded());
-    let sorted = format!("order by c.customer_id{direction} limit {reach}");
+    let (direction, reach, is_embedded) = (place.direction(Order::Ascending), limit + 1, session.is_embedded());
+    let sorted = format!("order by c.customer_id {direction} limit {reach}");
     let keys = match search {
         None => format!("select c.customer_id from customers c where {beyond} {sorted}"),
         Some((search, place)) => {
@@ -83,15 +76,9 @@ pub async fn page(
         }
     };
     let text = format!(
-        "select {COLUMNS} from customers where customer_id in ({keys}) order by customer_id{direction} limit {reach}"
+        "select {COLUMNS} from customers where customer_id in ({keys}) order by customer_id {direction} limit {reach}"
     );
-    let mut found: Vec<Customer> = asked.all(session, &text).await?;
-    let has_more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    if matches!(place, Place::Before(_)) {
-        found.reverse();
-    }
-    Ok((found, has_more))
+    Ok(place.cut(asked.all(session, &text).await?, limit))
 }
 
 /// The first customers in whom a text is found, by `customer_id`. Unlike [`page`] it does not look at their vehicles.

@@ -2,6 +2,7 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, MOST_COUNTED, count_of};
+use recado_kernel::db::keyset::Order;
 use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -303,12 +304,8 @@ pub async fn keyset(
     let little = is_little_open(session, asked.status).await?;
     let mut filter = Filter::default();
     let [mut rows, mut reserve] = asked.sources(&mut filter, little);
-    let (end, sign, order) = match place {
-        Place::First => (None, "<", "desc"),
-        Place::After(id) => (Some(id), "<", "desc"),
-        Place::Before(id) => (Some(id), ">", "asc"),
-    };
-    if let Some(id) = end {
+    let order = place.direction(Order::Descending);
+    if let Some((id, sign)) = place.beyond(Order::Descending) {
         let (at, id) = (filter.value(accepted_at(session, id).await?), filter.value(id));
         // The first condition is for the index, which knows no ids.
         let beyond =
@@ -339,14 +336,7 @@ pub async fn keyset(
              where k.waits = 1 and (e.value ->> 'id')::uuid = k.id
          ) message order by created_at {order}, id {order}"
     );
-    let mut found: Vec<Record> = filter.all(session, &text).await?;
-    let rows = usize::try_from(limit).unwrap_or_default();
-    let has_more = found.len() > rows;
-    found.truncate(rows);
-    if order == "asc" {
-        found.reverse();
-    }
-    Ok((found, has_more))
+    Ok(place.cut(filter.all(session, &text).await?, limit))
 }
 
 /// When a message was accepted. Of one that is gone the id tells it, to the millisecond.

@@ -18,6 +18,7 @@ use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::UnknownCustomer;
 use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::keyset::{self, Order};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::fields::{Wrong, between, blank, check_day, check_text, required};
 use recado_kernel::ids::Id;
@@ -292,15 +293,8 @@ impl ReminderFilter {
     }
 }
 
-/// Where a page of [`page`] begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    First,
-    /// Older than this reminder.
-    After(Id),
-    /// Newer than it.
-    Before(Id),
-}
+/// Where a page of [`page`] lies.
+pub type Place = keyset::Place<Id>;
 
 /// Reminders that fit, the newest first, and whether there are more in the direction in which the page was turned.
 pub async fn page(
@@ -317,25 +311,12 @@ pub async fn page(
         let statuses = Status::ALL.into_iter().filter(|status| status.is_open() == open).map(Status::as_str);
         asked.when("r.status = any(?)", Some(statuses.collect::<Vec<_>>()));
     }
-    let direction = match place {
-        Place::First => "desc",
-        Place::After(id) => {
-            asked.when("r.id < ?", Some(id));
-            "desc"
-        }
-        Place::Before(id) => {
-            asked.when("r.id > ?", Some(id));
-            "asc"
-        }
-    };
-    let text = format!("{SELECT} where {asked} order by r.id {direction} limit {}", limit.saturating_add(1));
-    let mut found: Vec<Reminder> = asked.all(session, &text).await?;
-    let has_more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    if matches!(place, Place::Before(_)) {
-        found.reverse();
+    if let Some((id, sign)) = place.beyond(Order::Descending) {
+        asked.when(&format!("r.id {sign} ?"), Some(id));
     }
-    Ok((found, has_more))
+    let direction = place.direction(Order::Descending);
+    let text = format!("{SELECT} where {asked} order by r.id {direction} limit {}", limit.saturating_add(1));
+    Ok(place.cut(asked.all(session, &text).await?, limit))
 }
 
 /// Writes a new reminder. `None` when its vehicle is unknown.

@@ -2,6 +2,7 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{self, MOST_COUNTED};
+use recado_kernel::db::keyset::{self, Order};
 use recado_kernel::db::{Result, Session, contains};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -150,37 +151,18 @@ async fn oldest_looked_at(session: &mut Session, filter: &TaskFilter) -> Result<
     Ok(found.into_iter().next())
 }
 
-/// Where a page of a list lies: it begins after, or ends before, one of its rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Place {
-    #[default]
-    First,
-    After(Id),
-    Before(Id),
-}
+/// Where a page of tasks lies.
+pub type Place = keyset::Place<Id>;
 
 /// A page of tasks, newest first, and whether there are more in its direction. Nothing is counted.
 pub async fn page(session: &mut Session, filter: &TaskFilter, place: Place, limit: i64) -> Result<(Vec<Task>, bool)> {
     let mut asked = filter.conditions();
-    let order = match place {
-        Place::First => "desc",
-        Place::After(id) => {
-            asked.when("id < ?", Some(id));
-            "desc"
-        }
-        Place::Before(id) => {
-            asked.when("id > ?", Some(id));
-            "asc"
-        }
-    };
-    let text = format!("{SELECT} where {asked} order by id {order} limit {}", limit + 1);
-    let mut found: Vec<Task> = asked.all(session, &text).await?;
-    let has_more = found.len() > usize::try_from(limit).unwrap_or_default();
-    found.truncate(usize::try_from(limit).unwrap_or_default());
-    if matches!(place, Place::Before(_)) {
-        found.reverse();
+    if let Some((id, sign)) = place.beyond(Order::Descending) {
+        asked.when(&format!("id {sign} ?"), Some(id));
     }
-    Ok((found, has_more))
+    let order = place.direction(Order::Descending);
+    let text = format!("{SELECT} where {asked} order by id {order} limit {}", limit + 1);
+    Ok(place.cut(asked.all(session, &text).await?, limit))
 }
 
 /// How many tasks a filter finds, up to one more than [`MOST_TOLD`].
