@@ -38,8 +38,8 @@ enum Order {
 
 const LARGEST_BATCH: usize = 2_000;
 
-/// A batch of so many does not wait for the one before. Of smaller ones two would be half as large each, and cost more than their
-/// overlap wins (docs/benchmarks.md).
+/// After a batch of so many the next begins before it has ended. Of smaller ones two would be half as large each, and cost more than
+/// their overlap wins (docs/benchmarks.md).
 const LARGE_BATCH: usize = 500;
 
 /// So many batches are written at the same time, each by a connection.

@@ -58,10 +58,11 @@ where
         tokio::spawn(async move {
             let mut waiting = Vec::with_capacity(largest);
             let mut under_way = JoinSet::new();
-            while {
+            loop {
                 wait_for_turn(&mut under_way, &mut receiver, &mut waiting, (largest, large)).await;
-                gather(&mut receiver, &mut waiting, largest).await > 0
-            } {
+                if gather(&mut receiver, &mut waiting, largest).await == 0 {
+                    break;
+                }
                 // A caller that no longer waits has hung up, or was told that it took too long: its work is not begun.
                 waiting.retain(|(_, replier)| !replier.is_closed());
                 if waiting.is_empty() {
@@ -105,6 +106,7 @@ async fn wait_for_turn<T>(
     }
     while !under_way.is_empty() && waiting.len() < large {
         let room = largest - waiting.len();
+        // Both keep what they have when the other is ready first: nothing is taken out and dropped.
         tokio::select! {
             _ = under_way.join_next() => {}
             received = receiver.recv_many(waiting, room) => if received == 0 { return },
@@ -179,7 +181,7 @@ mod tests {
 
     /// What a caller was told is refused is not done later: it was told so by the time limit of its request, which drops the call.
     #[tokio::test]
-    async fn what_nobody_waits_for_any_more_is_not_begun() {
+    async fn what_is_not_waited_for_any_more_is_not_begun() {
         let (served, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let group = Group::spawn(100, {
             let (served, gate) = (served.clone(), gate.clone());

@@ -166,13 +166,21 @@ pub fn insertion(tasks: &[NewTask]) -> &'static str {
     if are_new { INSERTION } else { INSERTION_AGAIN }
 }
 
-const INSERTION: &str = "insert into tasks ({columns}, attempt, failures, lost_leases, suspect_group, begun, cut_off)
-    select {columns}, 0, 0, 0, 0, false, false from {rows} r where {in_time} returning id";
+macro_rules! insertion {
+    ($on_conflict:literal) => {
+        concat!(
+            "insert into tasks ({columns}, attempt, failures, lost_leases, suspect_group, begun, cut_off)
+             select {columns}, 0, 0, 0, 0, false, false from {rows} r where {in_time} ",
+            $on_conflict,
+            " returning id"
+        )
+    };
+}
+
+const INSERTION: &str = insertion!("");
 
 /// Of [`insertion`], for tasks that may stand already.
-pub const INSERTION_AGAIN: &str =
-    "insert into tasks ({columns}, attempt, failures, lost_leases, suspect_group, begun, cut_off)
-    select {columns}, 0, 0, 0, 0, false, false from {rows} r where {in_time} on conflict do nothing returning id";
+pub const INSERTION_AGAIN: &str = insertion!("on conflict do nothing");
 
 /// Says of which schedules tasks are runs. Apart from [`insert`], which all tasks go through and few of which are of a schedule.
 pub async fn belong_to(session: &mut Session, runs: &[(Id, Id)]) -> Result<()> {
