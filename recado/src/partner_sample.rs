@@ -125,8 +125,9 @@ async fn watch(ours: &Ours<'_>, partner: &Partner) -> Result<Result<String, Stri
         let mut seen = told_by_us(&deliveries);
         seen.extend(received_by_us(&ours.get(RECEIVED).await?));
         seen.extend(seen_by(partner));
-        seen.sort_by_key(|moment| moment.at);
-        for Moment { at, text } in seen.into_iter().filter(|moment| !printed.contains(&moment.text)).collect::<Vec<_>>()
+        seen.sort_by_key(|entry| entry.at);
+        for TimelineEntry { at, text } in
+            seen.into_iter().filter(|entry| !printed.contains(&entry.text)).collect::<Vec<_>>()
         {
             let began = *began.get_or_insert(at);
             say(&format!("  {:>7.3} s  {text}", (at - began).as_seconds_f64()));
@@ -172,27 +173,27 @@ fn is_right(verdict: Verdict) -> bool {
 }
 
 /// Something that happened. Every text occurs once.
-struct Moment {
+struct TimelineEntry {
     at: DateTime<Utc>,
     text: String,
 }
 
-/// A moment of our end; what has no time of its own is left out.
-fn here(at: &Value, text: &str) -> Option<Moment> {
+/// An entry of our end; what has no time of its own is left out.
+fn here(at: &Value, text: &str) -> Option<TimelineEntry> {
     let at = at.as_str()?.parse().ok()?;
-    Some(Moment { at, text: format!("restaurant   {text}") })
+    Some(TimelineEntry { at, text: format!("restaurant   {text}") })
 }
 
-fn there(at: DateTime<Utc>, text: &str) -> Moment {
-    Moment { at, text: format!("marketplace  {text}") }
+fn there(at: DateTime<Utc>, text: &str) -> TimelineEntry {
+    TimelineEntry { at, text: format!("marketplace  {text}") }
 }
 
 /// What we keep of the webhooks that we send: each attempt, as it was answered.
-fn told_by_us(deliveries: &[Value]) -> Vec<Moment> {
-    let mut moments = Vec::new();
+fn told_by_us(deliveries: &[Value]) -> Vec<TimelineEntry> {
+    let mut entries = Vec::new();
     for delivery in deliveries {
         let event_type = delivery["event_type"].as_str().unwrap_or_default();
-        moments.extend(here(&delivery["created_at"], &format!("{event_type} is kept, and goes out")));
+        entries.extend(here(&delivery["created_at"], &format!("{event_type} is kept, and goes out")));
         for attempt in delivery["attempts"].as_array().into_iter().flatten() {
             let answer = match (attempt["status_code"].as_i64(), attempt["error"].as_str()) {
                 (Some(status), None) => format!("HTTP {status}, delivered"),
@@ -200,18 +201,18 @@ fn told_by_us(deliveries: &[Value]) -> Vec<Moment> {
             };
             let text =
                 format!("{event_type}: attempt {} after {} ms: {answer}", attempt["number"], attempt["duration_ms"]);
-            let ended = here(&attempt["started_at"], &text).map(|moment| {
+            let ended = here(&attempt["started_at"], &text).map(|entry| {
                 let took = attempt["duration_ms"].as_u64().map(Duration::from_millis).unwrap_or_default();
-                Moment { at: moment.at + took, ..moment }
+                TimelineEntry { at: entry.at + took, ..entry }
             });
-            moments.extend(ended);
+            entries.extend(ended);
         }
     }
-    moments
+    entries
 }
 
 /// What we keep of the webhooks that come in.
-fn received_by_us(page: &Value) -> Vec<Moment> {
+fn received_by_us(page: &Value) -> Vec<TimelineEntry> {
     let of = |event: &Value| {
         let event_type = event["event_type"].as_str().unwrap_or_default();
         let dialect = event["dialect"].as_str().unwrap_or_default();
@@ -223,9 +224,9 @@ fn received_by_us(page: &Value) -> Vec<Moment> {
 }
 
 /// What the partner saw and did.
-fn seen_by(partner: &Partner) -> Vec<Moment> {
+fn seen_by(partner: &Partner) -> Vec<TimelineEntry> {
     let mut counts = std::collections::HashMap::new();
-    let mut moments = Vec::new();
+    let mut entries = Vec::new();
     for webhook in partner.messages() {
         let payload = webhook.json();
         let event_type = payload["event_type"].as_str().unwrap_or_default().to_owned();
@@ -235,15 +236,15 @@ fn seen_by(partner: &Partner) -> Vec<Moment> {
         if let Some(services) = payload["data"]["updates"]["services"].as_array() {
             text += &format!("; the itinerary is {}", services.iter().map(service).collect::<Vec<_>>().join(", "));
         }
-        moments.push(there(webhook.at, &text));
+        entries.push(there(webhook.at, &text));
     }
     for told in partner.told().messages() {
         let status = told.status.map_or("no answer".to_owned(), |status| format!("HTTP {status}"));
         let answer: String = told.answer.chars().take(SHOWN).collect();
         let text = format!("service.booked_for_event was sent, signed in X-HMAC-Signature: {status} {answer}");
-        moments.push(there(told.at, &text));
+        entries.push(there(told.at, &text));
     }
-    moments
+    entries
 }
 
 fn again(number: usize) -> String {

@@ -200,11 +200,11 @@ async fn show(context: &Context, Show { id, reveal, lang }: Show, json: bool) ->
         reveal::addresses(&mut session, id, &actor(), context.clock.now()).await?;
         session.commit().await?;
     }
-    let telling = story::Telling { story: &story, id, language: lang, reveals: reveal, context };
+    let view = story::StoryView { story: &story, id, language: lang, reveals: reveal, context };
     if json {
-        print_json(&telling.as_json())?;
+        print_json(&view.as_json())?;
     } else {
-        print(&telling.describe());
+        print(&view.describe());
     }
     Ok(ExitCode::SUCCESS)
 }

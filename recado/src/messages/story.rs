@@ -27,7 +27,7 @@ const PREVIEW: usize = 500;
 const MOST_ENTRIES: i64 = 500;
 
 /// A story, and for whom it is told.
-pub(super) struct Telling<'t> {
+pub(super) struct StoryView<'t> {
     pub(super) story: &'t Story,
     /// The message that was asked for.
     pub(super) id: Id,
@@ -37,7 +37,7 @@ pub(super) struct Telling<'t> {
     pub(super) context: &'t Context,
 }
 
-impl Telling<'_> {
+impl StoryView<'_> {
     pub(super) fn describe(&self) -> String {
         let mut text = String::new();
         for record in self.story.chain.iter().filter(|record| record.id == self.id) {

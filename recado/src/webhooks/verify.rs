@@ -89,7 +89,7 @@ pub(super) async fn run(options: Verify, json: bool) -> Outcome {
         (None, Some(secret)) => {
             let rules = Rules { strict_raw: false, tolerance_seconds: options.tolerance, payload_tolerance_seconds: 0 };
             let received = Received { headers: &input.headers, body: &input.body };
-            let now = moment(&options, Clock::system().now());
+            let now = judged_at(&options, Clock::system().now());
             let secrets = &[secret];
             debugger::examine(Question { secrets, reveal: Reveal::All, rules: &rules, received, now, language: SPOKEN })
         }
@@ -106,7 +106,7 @@ pub(super) async fn run(options: Verify, json: bool) -> Outcome {
 /// The command line speaks English, its tables included.
 const SPOKEN: Language = Language::English;
 
-fn moment(options: &Verify, now: Timestamp) -> Timestamp {
+fn judged_at(options: &Verify, now: Timestamp) -> Timestamp {
     options.at.map_or(now, |at| at.before(now))
 }
 
@@ -122,7 +122,7 @@ async fn of_partner(
     let connection = connections::of_endpoint(&mut session, endpoint).await?;
     let connection = connection.ok_or("its partner was deleted")?;
     let key = context.config.secret_key.as_ref().ok_or("SECRET_KEY is not set, so its secret cannot be read")?;
-    let now = moment(options, context.clock.now());
+    let now = judged_at(options, context.clock.now());
     let secrets = connection.inbound_secrets(key, context.clock.now())?;
     let rules = connection.rules(context.config.webhook_tolerance_seconds);
     let received = Received { headers, body };
