@@ -179,7 +179,7 @@ macro_rules! insertion {
 
 const INSERTION: &str = insertion!("");
 
-/// Of [`insertion`], for tasks that may stand already.
+/// Of [`insertion()`], for tasks that may stand already.
 pub const INSERTION_AGAIN: &str = insertion!("on conflict do nothing");
 
 /// Says of which schedules tasks are runs. Apart from [`insert`], which all tasks go through and few of which are of a schedule.
