@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// So many batches are under way at the same time, of large ones.
-const MAX_CONCURRENT_BATCHES: usize = 2;
+const MAX_CONCURRENT_BATCHES: usize = 3;
 
 /// A task that serves requests in batches.
 pub struct Group<Request, Answer> {
@@ -48,7 +48,8 @@ where
     }
 
     /// The same, where a batch of `large` requests and more does not wait for the one before: the database works on one while this
-    /// process works on the other.
+    /// process works on the other. What waits is shared among the batches that may be under way: callers that are all answered at once
+    /// all ask again at once, and meanwhile the database has nothing to do.
     pub fn spawn_overlapping<Serve, Serving>(largest: usize, large: usize, serve: Serve) -> Self
     where
         Serve: Fn(Arc<Vec<Request>>) -> Serving + Send + Sync + 'static,
@@ -68,7 +69,8 @@ where
                 if waiting.is_empty() {
                     continue;
                 }
-                let (requests, repliers): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+                let count = share(waiting.len(), under_way.len(), large);
+                let (requests, repliers): (Vec<_>, Vec<_>) = waiting.drain(..count).unzip();
                 under_way.spawn(answer(serve(Arc::new(requests)), repliers));
             }
             // What has begun is done, though its callers are gone.
@@ -83,6 +85,11 @@ where
         self.sender.send((request, replier)).await.map_err(|_| Unanswered)?;
         answer.await.map_err(|_| Unanswered)
     }
+}
+
+/// How many of those that wait make the next batch: an equal share for each that may still begin, but none is smaller than `large`.
+fn share(waiting: usize, under_way: usize, large: usize) -> usize {
+    waiting.div_ceil(MAX_CONCURRENT_BATCHES.saturating_sub(under_way).max(1)).max(large).min(waiting)
 }
 
 async fn answer<Answer>(serving: impl Future<Output = Vec<Answer>>, repliers: Vec<oneshot::Sender<Answer>>) {
@@ -101,6 +108,7 @@ async fn wait_for_turn<T>(
     waiting: &mut Vec<T>,
     (largest, large): (usize, usize),
 ) {
+    while under_way.try_join_next().is_some() {}
     while under_way.len() >= MAX_CONCURRENT_BATCHES || (large > largest && !under_way.is_empty()) {
         under_way.join_next().await;
     }
@@ -208,6 +216,21 @@ mod tests {
         assert_eq!(served.load(Ordering::SeqCst), 2);
     }
 
+    #[test]
+    fn a_large_batch_is_shared_and_a_small_one_is_not() {
+        for ((waiting, under_way, large), expected) in [
+            ((1, 0, 20), 1),
+            ((39, 0, 20), 20),
+            ((60, 0, 20), 20),
+            ((128, 0, 20), 43),
+            ((85, 1, 20), 43),
+            ((42, 2, 20), 42),
+            ((500, 0, usize::MAX), 500),
+        ] {
+            assert_eq!(share(waiting, under_way, large), expected, "{waiting} wait, {under_way} under way");
+        }
+    }
+
     /// Small batches wait for the one before, and a large one does not.
     #[tokio::test]
     async fn a_large_batch_does_not_wait() {
@@ -244,11 +267,14 @@ mod tests {
         assert_eq!(begun(), [1, 10]);
         (11..40).for_each(&mut call);
         settled().await;
-        assert_eq!(begun(), [1, 10], "and two are enough");
-        gate.add_permits(3);
+        assert_eq!(begun(), [1, 10, 29]);
+        (40..60).for_each(&mut call);
+        settled().await;
+        assert_eq!(begun(), [1, 10, 29], "and three are enough");
+        gate.add_permits(60);
         let mut answers = calls.join_all().await;
         answers.sort_unstable();
-        assert_eq!(answers, (0..40).collect::<Vec<_>>());
-        assert_eq!(begun(), [1, 10, 29]);
+        assert_eq!(answers, (0..60).collect::<Vec<_>>());
+        assert_eq!(begun()[3..].iter().sum::<usize>(), 20);
     }
 }

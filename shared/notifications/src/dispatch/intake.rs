@@ -34,7 +34,7 @@ use crate::system::Notifications;
 const LARGEST_BATCH: usize = 500;
 
 /// So many do not wait for the batch before.
-const LARGE_BATCH: usize = 40;
+const LARGE_BATCH: usize = 20;
 
 /// An event that could not be written for so long is refused. The API answers within 60 s: 20 s may pass before the event is
 /// read, a statement ends within 12 s, and then there is time to look what became of it.
