@@ -410,8 +410,11 @@ struct Pace {
     since: Option<Instant>,
 }
 
-/// The rate is measured over at least this long.
+/// The rate is measured over at least this long, but for the first time.
 const RATE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A worker that begins, and has finished so many jobs for each slot before that time, knows that they are fast.
+const ENOUGH_TO_KNOW: usize = 4;
 
 impl Pace {
     fn new(slots: usize) -> Self {
@@ -423,8 +426,9 @@ impl Pace {
         self.finished += finished;
         let since = *self.since.get_or_insert(now);
         let elapsed = now.saturating_duration_since(since);
-        if elapsed >= RATE_INTERVAL {
-            let measured = self.finished as f64 / elapsed.as_secs_f64();
+        let is_known = self.rate == 0.0 && self.finished >= ENOUGH_TO_KNOW * self.slots;
+        if elapsed >= RATE_INTERVAL || is_known {
+            let measured = self.finished as f64 / elapsed.max(RATE_INTERVAL).as_secs_f64();
             self.rate = if measured > self.rate { measured } else { 0.5 * (self.rate + measured) };
             self.finished = 0;
             self.since = Some(now);
@@ -456,6 +460,16 @@ mod tests {
         assert_eq!(pace.room(0, 5_000, start + Duration::from_secs(1)), 5_000);
         assert_eq!(pace.room(4_000, 0, start + Duration::from_secs(1)), 0, "a small room waits");
         assert_eq!(pace.room(1_000, 900, start + Duration::from_millis(1_200)), 3_750);
+    }
+
+    #[test]
+    fn a_worker_that_begins_with_fast_jobs_notices_early() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10);
+        pace.room(0, 0, start);
+        assert_eq!(pace.room(0, 39, start + Duration::from_millis(5)), 10);
+        assert_eq!(pace.room(0, 1, start + Duration::from_millis(6)), 800, "as if it had taken them 50 ms");
+        assert_eq!(pace.room(0, 100, start + Duration::from_millis(12)), 800);
     }
 
     #[test]
