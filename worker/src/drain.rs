@@ -59,6 +59,9 @@ impl Drain {
     /// One batch of a lane. Returns how many rings there were, and how many of them could be claimed.
     async fn lane(&self, lane: Lane) -> Result<(usize, usize), DrainError> {
         let rung = self.context.queue.listen(lane).read(LARGEST_BATCH, Duration::ZERO).await?;
+        if rung.is_empty() {
+            return Ok((0, 0));
+        }
         let claimed = claim(&self.context, lane, &rung, "drain").await?;
         let completions = join_all(claimed.into_iter().map(|task| self.runner.run(task))).await;
         let again = complete(&self.context, &completions).await?;
