@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::Place;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::ids::Id;
 use recado_kernel::word_enum;
 use url::form_urlencoded;
@@ -60,9 +60,9 @@ impl Query {
         self.0.iter().filter(|(found, _)| found == name).filter_map(|(_, value)| value.parse().ok()).collect()
     }
 
-    /// Where the page begins.
-    pub(crate) fn place(&self) -> Place {
-        Place { after: self.get("after"), before: self.get("before") }
+    /// Where the page lies.
+    pub(crate) fn cursor<K: std::str::FromStr>(&self) -> Cursor<K> {
+        Cursor::of_link(self.get("after"), self.get("before"))
     }
 
     /// The query without some fields, and with others.

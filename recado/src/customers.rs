@@ -9,8 +9,9 @@ use clap::{Args, Subcommand};
 use recado_kernel::addresses::{mask_email, mask_phone};
 use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::language::Language;
-use recado_notifications::customers::{self, Customer, Place, Preference, SearchIn};
+use recado_notifications::customers::{self, Customer, Preference, SearchIn};
 use recado_notifications::push::{self, Device};
 use recado_notifications::reachability::{self, Reach};
 use recado_notifications::system::Notifications;
@@ -110,8 +111,8 @@ fn unknown(customer_id: &str) -> String {
 async fn list(context: &Context, options: List, json: bool) -> Outcome {
     let mut session = context.db.read().await?;
     let search = options.search.as_deref().map(|search| (search, SearchIn::Whole));
-    let place = options.after.as_deref().map_or(Place::First, Place::After);
-    let (found, has_more) = customers::page(&mut session, search, place, options.limit).await?;
+    let cursor = options.after.as_deref().map_or(Cursor::Start, Cursor::After);
+    let (found, has_more) = customers::page(&mut session, search, cursor, options.limit).await?;
     if json {
         let ids: Vec<String> = found.iter().map(|customer| customer.customer_id.clone()).collect();
         let mut preferences: HashMap<String, Vec<Preference>> = HashMap::new();

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use recado_kernel::addresses::normalise_phone;
 use recado_kernel::audit::Actor;
 use recado_kernel::db::Violation;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::{self, Channel};
 use recado_notifications::suppressions::{self, Reason, Suppression, SuppressionDraft, SuppressionFilter};
@@ -93,8 +94,7 @@ async fn list(context: &Context, List { channel, reason, search, limit }: List, 
     let country = &context.config.default_country;
     let search = search.map(|address| normalise_phone(&address, country).unwrap_or(address));
     let filter = SuppressionFilter { channel, reason, search, is_whole: true };
-    let place = suppressions::Place::First;
-    let (found, has_more) = suppressions::page(&mut context.db.read().await?, &filter, place, limit).await?;
+    let (found, has_more) = suppressions::page(&mut context.db.read().await?, &filter, Cursor::Start, limit).await?;
     if json {
         print_json(&found.iter().map(as_json).collect::<Vec<_>>())?;
     } else if found.is_empty() {

@@ -234,7 +234,7 @@ pub(crate) async fn presences(may: May<Look>, State(console): State<Arc<Console>
         ..PresenceFilter::default()
     };
     let mut session = console.context.db.read().await?;
-    let (found, has_more) = presences::page(&mut session, &filter, asked.place(), ROWS).await?;
+    let (found, has_more) = presences::page(&mut session, &filter, asked.cursor(), ROWS).await?;
     drop(session);
     let page = Page::new(&console, &may.visit, "crm", "presences-title");
     let is_shown = page.may_operate();

@@ -9,6 +9,7 @@ use axum::response::Response;
 use chrono::{NaiveTime, Timelike};
 use recado_kernel::audit::{self, AuditFilter, Entry};
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::db::{Session, Violation};
 use recado_kernel::ids::Id;
 use recado_kernel::users::Role;
@@ -217,9 +218,9 @@ async fn card<P>(
     let reach = reachability::of_customer(&console.notifications, session, &id, None, now).await?.unwrap_or_default();
     let preferences = preference_rows(session, &id).await?;
     let devices = push::devices(session, &id).await?;
-    let (vehicles, _) = vehicles::page(session, Some(&id), None, vehicles::Place::First, ENTRIES).await?;
+    let (vehicles, _) = vehicles::page(session, Some(&id), None, Cursor::Start, ENTRIES).await?;
     let filter = ReminderFilter { customer_id: Some(id.clone()), ..ReminderFilter::default() };
-    let (reminders, _) = reminders::page(session, &filter, reminders::Place::First, ENTRIES).await?;
+    let (reminders, _) = reminders::page(session, &filter, Cursor::Start, ENTRIES).await?;
     let filter = NotificationFilter { customer_id: Some(id.clone()), ..NotificationFilter::default() };
     let (messages, _) = records::list(session, &filter, MESSAGES, 0).await?;
     let shown = |field| match is_revealed {

@@ -8,12 +8,13 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::sealed;
 use recado_kernel::time_of_day::TimeOfDay;
 use recado_kernel::users::Role;
 use recado_notifications::channels::{self, Channel};
-use recado_notifications::customers::{self, Customer, CustomerDraft, Place, SearchIn};
+use recado_notifications::customers::{self, Customer, CustomerDraft, SearchIn};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::Console;
@@ -74,10 +75,10 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     let is_everywhere = may.visit.may(Role::Operator);
     let place_of_search = if is_everywhere { SearchIn::All } else { SearchIn::Whole };
     let (after, before) = (asked.text("after"), asked.text("before"));
-    let place = Place::beside(after.as_deref(), before.as_deref());
+    let cursor = Cursor::of_link(after.as_deref(), before.as_deref());
     let mut session = console.context.db.read().await?;
     let sought = search.as_deref().map(|search| (search, place_of_search));
-    let (found, has_more) = customers::page(&mut session, sought, place, ROWS).await?;
+    let (found, has_more) = customers::page(&mut session, sought, cursor, ROWS).await?;
     drop(session);
     let end = |customer: Option<&Customer>| customer.map(|customer| customer.customer_id.clone());
     html(&ListPage {

@@ -153,7 +153,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     let visit = &may.visit;
     let mut session = console.context.db.read().await?;
     let wanted = Wanted::read(&mut session, &visit.query, visit.now).await?;
-    let (found, has_more) = deliveries::page(&mut session, &wanted.filter, wanted.asked.place(), ROWS).await?;
+    let (found, has_more) = deliveries::page(&mut session, &wanted.filter, wanted.asked.cursor(), ROWS).await?;
     let mut ids: Vec<Id> = found.iter().map(|delivery| delivery.endpoint_id).collect();
     ids.dedup();
     let names: HashMap<Id, String> =

@@ -63,15 +63,15 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     let refused = asked.text("verdict").as_deref() == Some("refused");
     let partner: Option<Id> = asked.get("partner");
     let event_type = asked.text("event_type").filter(|_| !refused);
-    let (since, place) = (window.since(visit.now), asked.place());
+    let (since, cursor) = (window.since(visit.now), asked.cursor());
     let mut session = console.context.db.read().await?;
     let (mut rows, has_more, of) = if refused {
-        let (found, has_more) = rejected::page(&mut session, partner, since, place, ROWS).await?;
+        let (found, has_more) = rejected::page(&mut session, partner, since, cursor, ROWS).await?;
         let of: Vec<Id> = found.iter().map(|one| one.partner).collect();
         (found.into_iter().map(Row::from).collect::<Vec<_>>(), has_more, of)
     } else {
         let filter = InboundFilter { partner, event_type: event_type.clone() };
-        let (found, has_more) = inbound::page(&mut session, &filter, since, place, ROWS).await?;
+        let (found, has_more) = inbound::page(&mut session, &filter, since, cursor, ROWS).await?;
         let of: Vec<Id> = found.iter().map(|one| one.partner).collect();
         (found.into_iter().map(Row::from).collect(), has_more, of)
     };

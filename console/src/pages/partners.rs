@@ -115,7 +115,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
         ..PartnerFilter::default()
     };
     let mut session = console.context.db.read().await?;
-    let (found, has_more) = partners::page(&mut session, &filter, asked.place(), ROWS).await?;
+    let (found, has_more) = partners::page(&mut session, &filter, asked.cursor(), ROWS).await?;
     drop(session);
     let ends = (found.first().map(|one| one.partner.id), found.last().map(|one| one.partner.id));
     html(&ListPage {

@@ -162,8 +162,8 @@ async fn by_status(
     status: Option<Status>,
 ) -> Result<Response, Failure> {
     let filter = ReminderFilter { status, customer_id: asked.text("customer_id"), ..ReminderFilter::default() };
-    let place = reminders::Place::beside(asked.get("after"), asked.get("before"));
-    let (rows, has_more) = reminders::page(&mut console.context.db.read().await?, &filter, place, ROWS).await?;
+    let cursor = asked.cursor();
+    let (rows, has_more) = reminders::page(&mut console.context.db.read().await?, &filter, cursor, ROWS).await?;
     let ends = (rows.first().map(|one| one.id), rows.last().map(|one| one.id));
     html(&ListPage {
         page: Page::new(console, &may.visit, "reminders", "reminders-title"),

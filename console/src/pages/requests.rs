@@ -89,7 +89,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
         operator: asked.get("operator"),
     };
     let mut session = console.context.db.read().await?;
-    let (found, has_more) = requests::page(&mut session, &filter, asked.place(), ROWS).await?;
+    let (found, has_more) = requests::page(&mut session, &filter, asked.cursor(), ROWS).await?;
     drop(session);
     let ends = (found.first().map(|one| one.id), found.last().map(|one| one.id));
     html(&ListPage {

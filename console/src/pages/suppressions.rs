@@ -8,9 +8,10 @@ use axum::response::Response;
 use recado_kernel::addresses::normalise_phone;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Violation;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::{self, Channel};
-use recado_notifications::suppressions::{self, Place, Reason, Suppression, SuppressionDraft, SuppressionFilter};
+use recado_notifications::suppressions::{self, Reason, Suppression, SuppressionDraft, SuppressionFilter};
 
 use crate::Console;
 use crate::auth::{Look, May, Operate};
@@ -74,10 +75,10 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
         search: search.as_deref().map(|search| whole(search, &console.context.config.default_country)),
         is_whole: true,
     };
-    let place =
-        Place::beside(asked.text("after").and_then(|at| read(&at)), asked.text("before").and_then(|at| read(&at)));
+    let cursor =
+        Cursor::of_link(asked.text("after").and_then(|at| read(&at)), asked.text("before").and_then(|at| read(&at)));
     let mut session = console.context.db.read().await?;
-    let (found, has_more) = suppressions::page(&mut session, &filter, place, ROWS).await?;
+    let (found, has_more) = suppressions::page(&mut session, &filter, cursor, ROWS).await?;
     drop(session);
     let end = |one: Option<&Suppression>| one.map(|one| format!("{}.{}", one.created_at.as_micros(), one.id));
     html(&ListPage {

@@ -14,11 +14,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::ids::Id;
 use recado_queue::bulk::{self, Action, MOST_NAMED, Selection};
 use recado_queue::context::Context;
 use recado_queue::operations;
-use recado_queue::tasks::{self, MOST_TOLD, Place, State as TaskState, Task, TaskFilter};
+use recado_queue::tasks::{self, MOST_TOLD, State as TaskState, Task, TaskFilter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -121,14 +122,14 @@ impl From<Task> for Row {
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let (visit, context) = (&may.visit, &console.context);
     let wanted = Wanted::read(context, &visit.query, visit.now);
-    let place = Place::beside(wanted.asked.get("after"), wanted.asked.get("before"));
+    let cursor = wanted.asked.cursor();
     let mut session = context.db.read().await?;
-    let (found, has_more) = tasks::page(&mut session, &wanted.filter, place, ROWS).await?;
+    let (found, has_more) = tasks::page(&mut session, &wanted.filter, cursor, ROWS).await?;
     drop(session);
     let ends = (found.first().map(|task| task.id), found.last().map(|task| task.id));
     let newest = ends.0.unwrap_or_else(|| Id::earliest(visit.now));
     let mut page = Page::new(&console, visit, "tasks", "tasks-title").watching("tasks".to_owned());
-    if place == Place::First {
+    if cursor == Cursor::Start {
         page = page.watching(format!("tasks-new:{newest}&{}", wanted.query()));
     }
     html(&ListPage {
@@ -215,7 +216,8 @@ fn sample_new<'a>(context: &'a Context, argument: &'a str) -> BoxFuture<'a, db::
         let (first, query) = argument.split_once('&').unwrap_or((argument, ""));
         let Ok(first) = first.parse() else { return Ok(Value::Null) };
         let filter = Wanted::read(context, query, context.clock.now()).filter;
-        let (found, has_more) = tasks::page(&mut context.db.read().await?, &filter, Place::Before(first), ROWS).await?;
+        let (found, has_more) =
+            tasks::page(&mut context.db.read().await?, &filter, Cursor::Before(first), ROWS).await?;
         Ok(json!({ "count": found.len(), "is_more": has_more, "query": query }))
     }
     .boxed()

@@ -6,10 +6,11 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::db::{self, Violation};
 use recado_kernel::ids::Id;
 use recado_notifications::reminders::{self, Reminder, ReminderFilter};
-use recado_notifications::vehicles::{self, Place, Vehicle, VehicleDraft};
+use recado_notifications::vehicles::{self, Vehicle, VehicleDraft};
 
 use super::customers;
 use crate::Console;
@@ -66,10 +67,10 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
     let asked = Query::read(&may.visit.query);
     let (search, customer_id) = (asked.text("search"), asked.text("customer_id"));
     let (after, before) = (asked.text("after"), asked.text("before"));
-    let place = Place::beside(after.as_deref(), before.as_deref());
+    let cursor = Cursor::of_link(after.as_deref(), before.as_deref());
     let mut session = console.context.db.read().await?;
     let (found, has_more) =
-        vehicles::page(&mut session, customer_id.as_deref(), search.as_deref(), place, ROWS).await?;
+        vehicles::page(&mut session, customer_id.as_deref(), search.as_deref(), cursor, ROWS).await?;
     drop(session);
     let end = |vehicle: Option<&Vehicle>| vehicle.map(|vehicle| vehicle.plate.clone());
     html(&ListPage {
@@ -107,7 +108,7 @@ pub(crate) async fn show(
     let mut session = console.context.db.read().await?;
     let found = vehicles::find(&mut session, id).await?.ok_or(Failure::NotFound)?;
     let filter = ReminderFilter { vehicle_id: Some(id), ..ReminderFilter::default() };
-    let (reminders, _) = reminders::page(&mut session, &filter, reminders::Place::First, REMINDERS).await?;
+    let (reminders, _) = reminders::page(&mut session, &filter, Cursor::Start, REMINDERS).await?;
     drop(session);
     let form = form_of(&VehicleDraft::from(found.clone())).read_at(found.updated_at.as_micros());
     html(&page_of(&console, &may, Some(found), form, reminders))

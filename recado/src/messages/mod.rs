@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use recado_kernel::audit::Actor;
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::db::{self, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
@@ -21,7 +22,6 @@ use recado_notifications::reveal;
 use recado_notifications::story::Story;
 use recado_notifications::system::Notifications;
 use recado_queue::context::Context;
-use recado_queue::tasks::Place;
 use serde_json::{Value, json};
 
 use crate::ledger;
@@ -154,9 +154,9 @@ impl List {
 
 async fn list(context: &Context, options: List, json: bool) -> Outcome {
     let now = context.clock.now();
-    let place = options.before.map_or(Place::First, Place::After);
+    let cursor = options.before.map_or(Cursor::Start, Cursor::After);
     let mut session = context.db.read().await?;
-    let (found, has_more) = records::keyset(&mut session, &options.filter(now), place, options.limit).await?;
+    let (found, has_more) = records::keyset(&mut session, &options.filter(now), cursor, options.limit).await?;
     if json {
         print_json(&found.iter().map(|record| as_json(record, false)).collect::<Vec<_>>())?;
     } else if found.is_empty() {

@@ -2,7 +2,8 @@
 //! on is decided here, pure; what happened to it is kept as facts, and told in sentences where it is read.
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List, Place};
+use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Ids, Result, Session, Texts, columns};
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
@@ -372,10 +373,10 @@ pub async fn list(
 pub async fn page(
     session: &mut Session,
     filter: &RequestFilter,
-    place: Place,
+    cursor: Cursor<Id>,
     limit: i64,
 ) -> Result<(Vec<Request>, bool)> {
-    filter.asked().newest(session, SELECT, "q.id", place, limit).await
+    filter.asked().page(session, SELECT, ("q.id", Order::Descending), cursor, limit).await
 }
 
 /// One request.

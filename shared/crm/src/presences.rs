@@ -1,7 +1,8 @@
 //! The commercial application's end: presences and sales, each once per id of the CRM.
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List, Place};
+use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -138,10 +139,10 @@ pub struct PresenceFilter {
 pub async fn page(
     session: &mut Session,
     filter: &PresenceFilter,
-    place: Place,
+    cursor: Cursor<Id>,
     limit: i64,
 ) -> Result<(Vec<Presence>, bool)> {
-    filter.asked().newest(session, SELECT, "id", place, limit).await
+    filter.asked().page(session, SELECT, ("id", Order::Descending), cursor, limit).await
 }
 
 const SELECT: &str =

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use recado_kernel::clock::Timestamp;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
 use recado_kernel::word_enum;
 use recado_queue::context::Context;
 use recado_queue::pauses::{self, Pause};
-use recado_queue::tasks::{self, Place, State, TaskFilter};
+use recado_queue::tasks::{self, State, TaskFilter};
 use recado_queue::workers;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -114,7 +115,7 @@ impl Around {
         let most = i64::try_from(task_ids.len()).unwrap_or(i64::MAX - 1);
         let found = match task_ids {
             [] => Vec::new(),
-            _ => tasks::page(session, &filter, Place::First, most).await?.0,
+            _ => tasks::page(session, &filter, Cursor::Start, most).await?.0,
         };
         let fleet = workers::list(session).await?;
         let unattended = workers::unattended(context.systems, &fleet, now, context.config.worker.lease);

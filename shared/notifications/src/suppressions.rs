@@ -18,7 +18,7 @@ use recado_kernel::addresses::{Mailbox, normalise_phone};
 use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::keyset::{self, Order};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Ids, Result, Rows, Session, Texts, contains};
 use recado_kernel::fields::{Wrong, check_text, null};
 use recado_kernel::ids::Id;
@@ -264,27 +264,24 @@ impl SuppressionFilter {
     }
 }
 
-/// Where a page of [`page`] lies, by the moment and id of a row.
-pub type Place = keyset::Place<(Timestamp, Id)>;
-
 /// Suppressions that fit, the newest first, and whether there are more in the direction in which the page was turned.
 pub async fn page(
     session: &mut Session,
     filter: &SuppressionFilter,
-    place: Place,
+    cursor: Cursor<(Timestamp, Id)>,
     limit: i64,
 ) -> Result<(Vec<Suppression>, bool)> {
     let mut asked = filter.conditions();
-    if let Some(((at, id), sign)) = place.beyond(Order::Descending) {
+    if let Some(((at, id), sign)) = cursor.beyond(Order::Descending) {
         let (at, id) = (asked.value(at), asked.value(id));
         asked.require(format!("(created_at, id) {sign} ({at}, {id})"));
     }
-    let direction = place.direction(Order::Descending);
+    let direction = cursor.direction(Order::Descending);
     let text = format!(
         "select {COLUMNS} from suppressions where {asked} order by created_at {direction}, id {direction} limit {}",
         limit.saturating_add(1)
     );
-    Ok(place.cut(asked.all(session, &text).await?, limit))
+    Ok(cursor.cut(asked.all(session, &text).await?, limit))
 }
 
 pub async fn find(session: &mut Session, id: Id) -> Result<Option<Suppression>> {

@@ -9,7 +9,7 @@ use crate::customers::{self, LONGEST_CUSTOMER_ID, Synced};
 use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::keyset::{self, Order};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::search::{self, Extent, Sought};
 use recado_kernel::db::{Result, Session, Texts};
 use recado_kernel::fields::{Wrong, between, blank, check_day, check_text, check_url, required};
@@ -188,16 +188,13 @@ fn found_in(asked: &mut Filter, is_embedded: bool, texts: &[&str], search: &str)
     search::VEHICLES.condition(asked, is_embedded, &[sought])
 }
 
-/// Where a page of [`page`] lies, by a plate.
-pub type Place<'p> = keyset::Place<&'p str>;
-
 /// Vehicles by plate, and whether there are more in the direction in which the page was turned. `search` is part of a plate, or of
 /// the Core service's identifier.
 pub async fn page(
     session: &mut Session,
     customer_id: Option<&str>,
     search: Option<&str>,
-    place: Place<'_>,
+    cursor: Cursor<&str>,
     limit: i64,
 ) -> Result<(Vec<Vehicle>, bool)> {
     let mut asked = Filter::default();
@@ -206,15 +203,8 @@ pub async fn page(
         let condition = found_in(&mut asked, session.is_embedded(), &["plate", "vehicle_id"], search.trim());
         asked.require(condition);
     }
-    if let Some((plate, sign)) = place.beyond(Order::Ascending) {
-        asked.when(&format!("plate {sign} ?"), Some(plate));
-    }
-    let direction = place.direction(Order::Ascending);
-    let text = format!(
-        "select {COLUMNS} from vehicles where {asked} order by plate {direction} limit {}",
-        limit.saturating_add(1)
-    );
-    Ok(place.cut(asked.all(session, &text).await?, limit))
+    let select = format!("select {COLUMNS} from vehicles");
+    asked.page(session, &select, ("plate", Order::Ascending), cursor, limit).await
 }
 
 /// Writes a new vehicle. `None` when its customer is unknown; a plate that is taken violates `vehicles_plate_key`.

@@ -1,7 +1,8 @@
 //! Webhooks that partners send us: each is kept once, and takes effect afterwards (d5).
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List, Place};
+use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -180,7 +181,7 @@ pub async fn page(
     session: &mut Session,
     filter: &InboundFilter,
     since: Option<Timestamp>,
-    place: Place,
+    cursor: Cursor<Id>,
     limit: i64,
 ) -> Result<(Vec<InboundEvent>, bool)> {
     let mut asked = Filter::default();
@@ -188,7 +189,7 @@ pub async fn page(
     asked.equal("event_type", filter.event_type.as_deref());
     asked.when("id >= ?", since.map(Id::earliest));
     let select = format!("select {COLUMNS} from partner_inbound_events");
-    asked.newest(session, &select, "id", place, limit).await
+    asked.page(session, &select, ("id", Order::Descending), cursor, limit).await
 }
 
 /// Deletes a batch of what was received before this moment. Returns how many there were.

@@ -2,7 +2,8 @@
 
 use recado_kernel::addresses::normalise_email;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List, Place};
+use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Ids, Result, Session, contains};
 use recado_kernel::fields::{Wrong, blank, check_text};
 use recado_kernel::ids::Id;
@@ -233,10 +234,10 @@ pub async fn list(
 pub async fn page(
     session: &mut Session,
     filter: &PartnerFilter,
-    place: Place,
+    cursor: Cursor<Id>,
     limit: i64,
 ) -> Result<(Vec<Listed>, bool)> {
-    filter.asked().newest(session, &format!("{} from partners", listed()), "id", place, limit).await
+    filter.asked().page(session, &format!("{} from partners", listed()), ("id", Order::Descending), cursor, limit).await
 }
 
 fn listed() -> String {

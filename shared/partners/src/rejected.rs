@@ -9,7 +9,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List, Place};
+use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::person::Person;
@@ -150,14 +151,14 @@ pub async fn page(
     session: &mut Session,
     partner: Option<Id>,
     since: Option<Timestamp>,
-    place: Place,
+    cursor: Cursor<Id>,
     limit: i64,
 ) -> Result<(Vec<Rejected>, bool)> {
     let mut asked = Filter::default();
     asked.equal("partner", partner);
     asked.when("id >= ?", since.map(Id::earliest));
     let select = format!("select {COLUMNS} from partner_rejected_webhooks");
-    asked.newest(session, &select, "id", place, limit).await
+    asked.page(session, &select, ("id", Order::Descending), cursor, limit).await
 }
 
 /// Deletes a batch of what was refused before this moment. Returns how many there were.

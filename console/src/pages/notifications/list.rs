@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
+use recado_kernel::db::keyset::Cursor;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::{self, Channel};
 use recado_notifications::dispatch::EVENT_TYPES;
@@ -16,7 +17,7 @@ use recado_notifications::failures::CODES;
 use recado_notifications::notifications::Status;
 use recado_notifications::notifications::records::{self, NotificationFilter, Record};
 use recado_queue::context::Context;
-use recado_queue::tasks::{MOST_TOLD, Place};
+use recado_queue::tasks::MOST_TOLD;
 use serde_json::{Value, json};
 
 use super::PATH;
@@ -123,13 +124,13 @@ struct ListPage {
 pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let visit = &may.visit;
     let wanted = Wanted::read(&visit.query, visit.now);
-    let place = Place::beside(wanted.asked.get("after"), wanted.asked.get("before"));
+    let cursor = wanted.asked.cursor();
     let mut session = console.context.db.read().await?;
-    let (found, has_more) = records::keyset(&mut session, &wanted.filter, place, ROWS).await?;
+    let (found, has_more) = records::keyset(&mut session, &wanted.filter, cursor, ROWS).await?;
     drop(session);
     let ends = (found.first().map(|record| record.id), found.last().map(|record| record.id));
     let mut page = Page::new(&console, visit, "notifications", "messages-title");
-    if place == Place::First {
+    if cursor == Cursor::Start {
         let newest = ends.0.unwrap_or_else(|| Id::earliest(visit.now));
         page = page.watching(format!("notifications-new:{newest}&{}", wanted.query()));
     }
@@ -183,7 +184,7 @@ fn sample_new<'a>(context: &'a Context, argument: &'a str) -> BoxFuture<'a, db::
         let Ok(first) = first.parse() else { return Ok(Value::Null) };
         let filter = Wanted::read(query, context.clock.now()).filter;
         let mut session = context.db.read().await?;
-        let (found, has_more) = records::keyset(&mut session, &filter, Place::Before(first), ROWS).await?;
+        let (found, has_more) = records::keyset(&mut session, &filter, Cursor::Before(first), ROWS).await?;
         Ok(json!({ "count": found.len(), "is_more": has_more, "query": query }))
     }
     .boxed()

@@ -10,6 +10,7 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
 
+use super::keyset::{Cursor, Order};
 use super::{Connection, Result, Session, dialect};
 use crate::clock::Timestamp;
 use crate::ids::Id;
@@ -154,46 +155,31 @@ impl Filter {
     }
 }
 
-/// Where a page of a list begins: behind a row, before one, or at its beginning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    pub after: Option<Id>,
-    pub before: Option<Id>,
-}
-
 impl Filter {
-    /// A page of rows, those with the largest ids first, and whether there are more in its direction. Nothing is counted, and a
-    /// deep page costs what the first one does. `select` has no conditions; `key` is the column of the ids.
+    /// A page of rows by their key, and whether there are more in its direction. Nothing is counted, and a deep page costs what the
+    /// first one does. `select` has no conditions; `key` is a column in which no two rows are alike.
     ///
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn newest<R>(
+    pub async fn page<R, K>(
         mut self,
         session: &mut Session,
         select: &str,
-        key: &str,
-        place: Place,
+        (key, order): (&str, Order),
+        cursor: Cursor<K>,
         limit: i64,
     ) -> Result<(Vec<R>, bool)>
     where
         R: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+        K: Copy + Into<Value>,
     {
-        let is_backwards = place.after.is_none() && place.before.is_some();
-        self.when(&format!("{key} < ?"), place.after);
-        if is_backwards {
-            self.when(&format!("{key} > ?"), place.before);
+        if let Some((at, sign)) = cursor.beyond(order) {
+            self.when(&format!("{key} {sign} ?"), Some(at));
         }
-        let order = if is_backwards { "asc" } else { "desc" };
-        let text = format!("{select} where {self} order by {key} {order} limit {}", limit + 1);
-        let mut found: Vec<R> = self.all(session, &text).await?;
-        let limit = usize::try_from(limit).unwrap_or_default();
-        let has_more = found.len() > limit;
-        found.truncate(limit);
-        if is_backwards {
-            found.reverse();
-        }
-        Ok((found, has_more))
+        let direction = cursor.direction(order);
+        let text = format!("{select} where {self} order by {key} {direction} limit {}", limit.saturating_add(1));
+        Ok(cursor.cut(self.all(session, &text).await?, limit))
     }
 
     /// How many rows fit, up to one more than `most`.

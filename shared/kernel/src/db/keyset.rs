@@ -2,9 +2,9 @@
 
 /// Where a page lies: at the beginning of the list, or beside one of its rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Place<K> {
+pub enum Cursor<K> {
     #[default]
-    First,
+    Start,
     /// It begins after this row.
     After(K),
     /// It ends before this row.
@@ -18,13 +18,13 @@ pub enum Order {
     Descending,
 }
 
-impl<K> Place<K> {
+impl<K> Cursor<K> {
     /// What a link asks for: after a row, else before one, else the beginning.
-    pub fn beside(after: Option<K>, before: Option<K>) -> Self {
+    pub fn of_link(after: Option<K>, before: Option<K>) -> Self {
         match (after, before) {
             (Some(key), _) => Self::After(key),
             (None, Some(key)) => Self::Before(key),
-            (None, None) => Self::First,
+            (None, None) => Self::Start,
         }
     }
 
@@ -40,7 +40,7 @@ impl<K> Place<K> {
     pub fn beyond(self, order: Order) -> Option<(K, &'static str)> {
         let sign = if self.direction(order) == "asc" { ">" } else { "<" };
         match self {
-            Self::First => None,
+            Self::Start => None,
             Self::After(key) | Self::Before(key) => Some((key, sign)),
         }
     }
@@ -68,22 +68,22 @@ mod tests {
 
     #[test]
     fn a_page_is_read_away_from_its_row() {
-        for (place, order, direction, beyond) in [
-            (Place::First, Ascending, "asc", None),
-            (Place::First, Descending, "desc", None),
-            (Place::After(7), Ascending, "asc", Some((7, ">"))),
-            (Place::After(7), Descending, "desc", Some((7, "<"))),
-            (Place::Before(7), Ascending, "desc", Some((7, "<"))),
-            (Place::Before(7), Descending, "asc", Some((7, ">"))),
+        for (cursor, order, direction, beyond) in [
+            (Cursor::Start, Ascending, "asc", None),
+            (Cursor::Start, Descending, "desc", None),
+            (Cursor::After(7), Ascending, "asc", Some((7, ">"))),
+            (Cursor::After(7), Descending, "desc", Some((7, "<"))),
+            (Cursor::Before(7), Ascending, "desc", Some((7, "<"))),
+            (Cursor::Before(7), Descending, "asc", Some((7, ">"))),
         ] {
-            assert_eq!((place.direction(order), place.beyond(order)), (direction, beyond), "{place:?} {order:?}");
+            assert_eq!((cursor.direction(order), cursor.beyond(order)), (direction, beyond), "{cursor:?} {order:?}");
         }
     }
 
     #[test]
     fn a_page_keeps_the_order_of_the_list() {
-        assert_eq!(Place::After(1).cut(vec![2, 3, 4], 2), (vec![2, 3], true));
-        assert_eq!(Place::<i32>::First.cut(vec![1, 2], 2), (vec![1, 2], false));
-        assert_eq!(Place::Before(9).cut(vec![8, 7, 6], 2), (vec![7, 8], true));
+        assert_eq!(Cursor::After(1).cut(vec![2, 3, 4], 2), (vec![2, 3], true));
+        assert_eq!(Cursor::<i32>::Start.cut(vec![1, 2], 2), (vec![1, 2], false));
+        assert_eq!(Cursor::Before(9).cut(vec![8, 7, 6], 2), (vec![7, 8], true));
     }
 }

@@ -1,7 +1,7 @@
 //! Lists of customers, and how one is found: by a name, an identifier, a plate, or an address however it is written.
 
 use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::keyset::{self, Order};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::search::{self, Extent, Sought};
 use recado_kernel::db::{Result, Session};
 
@@ -40,9 +40,6 @@ pub async fn list(
     list.page(session, &asked, limit, offset).await
 }
 
-/// Where a page of [`page`] lies, by a `customer_id`.
-pub type Place<'p> = keyset::Place<&'p str>;
-
 /// Customers by `customer_id`, and whether there are more in the direction in which the page was turned. Found by what [`list`]
 /// finds, and by the plates of their vehicles.
 ///
@@ -50,15 +47,15 @@ pub type Place<'p> = keyset::Place<&'p str>;
 pub async fn page(
     session: &mut Session,
     search: Option<(&str, SearchIn)>,
-    place: Place<'_>,
+    cursor: Cursor<&str>,
     limit: i64,
 ) -> Result<(Vec<Customer>, bool)> {
     let mut asked = Filter::default();
-    let beyond = match place.beyond(Order::Ascending) {
+    let beyond = match cursor.beyond(Order::Ascending) {
         Some((id, sign)) => format!("c.customer_id {sign} {}", asked.value(id)),
         None => "true".to_owned(),
     };
-    let (direction, reach, is_embedded) = (place.direction(Order::Ascending), limit + 1, session.is_embedded());
+    let (direction, reach, is_embedded) = (cursor.direction(Order::Ascending), limit + 1, session.is_embedded());
     let sorted = format!("order by c.customer_id {direction} limit {reach}");
     let keys = match search {
         None => format!("select c.customer_id from customers c where {beyond} {sorted}"),
@@ -78,7 +75,7 @@ pub async fn page(
     let text = format!(
         "select {COLUMNS} from customers where customer_id in ({keys}) order by customer_id {direction} limit {reach}"
     );
-    Ok(place.cut(asked.all(session, &text).await?, limit))
+    Ok(cursor.cut(asked.all(session, &text).await?, limit))
 }
 
 /// The first customers in whom a text is found, by `customer_id`. Unlike [`page`] it does not look at their vehicles.

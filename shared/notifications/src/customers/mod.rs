@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-pub use self::listing::{Place, SearchIn, found, list, page};
+pub use self::listing::{SearchIn, found, list, page};
 pub use self::preferences::{
     Choice, Move, Preference, choice_errors, moved, opt_out, order, preferences, set_preferences,
 };

@@ -2,11 +2,10 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{Filter, MOST_COUNTED, count_of};
-use recado_kernel::db::keyset::Order;
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Ids, Result, Session};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
-use recado_queue::tasks::Place;
 use serde::{Deserialize, Serialize};
 
 use super::{Notification, Status};
@@ -298,14 +297,14 @@ async fn page(
 pub async fn keyset(
     session: &mut Session,
     asked: &NotificationFilter,
-    place: Place,
+    cursor: Cursor<Id>,
     limit: i64,
 ) -> Result<(Vec<Record>, bool)> {
     let little = is_little_open(session, asked.status).await?;
     let mut filter = Filter::default();
     let [mut rows, mut reserve] = asked.sources(&mut filter, little);
-    let order = place.direction(Order::Descending);
-    if let Some((id, sign)) = place.beyond(Order::Descending) {
+    let order = cursor.direction(Order::Descending);
+    if let Some((id, sign)) = cursor.beyond(Order::Descending) {
         let (at, id) = (filter.value(accepted_at(session, id).await?), filter.value(id));
         // The first condition is for the index, which knows no ids.
         let beyond =
@@ -336,7 +335,7 @@ pub async fn keyset(
              where k.waits = 1 and (e.value ->> 'id')::uuid = k.id
          ) message order by created_at {order}, id {order}"
     );
-    Ok(place.cut(filter.all(session, &text).await?, limit))
+    Ok(cursor.cut(filter.all(session, &text).await?, limit))
 }
 
 /// When a message was accepted. Of one that is gone the id tells it, to the millisecond.

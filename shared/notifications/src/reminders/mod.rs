@@ -18,7 +18,7 @@ use recado_kernel::audit::{self, Act, Actor};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::config::UnknownCustomer;
 use recado_kernel::db::filter::{Filter, List};
-use recado_kernel::db::keyset::{self, Order};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Result, Session};
 use recado_kernel::fields::{Wrong, between, blank, check_day, check_text, required};
 use recado_kernel::ids::Id;
@@ -293,14 +293,11 @@ impl ReminderFilter {
     }
 }
 
-/// Where a page of [`page`] lies.
-pub type Place = keyset::Place<Id>;
-
 /// Reminders that fit, the newest first, and whether there are more in the direction in which the page was turned.
 pub async fn page(
     session: &mut Session,
     filter: &ReminderFilter,
-    place: Place,
+    cursor: Cursor<Id>,
     limit: i64,
 ) -> Result<(Vec<Reminder>, bool)> {
     let mut asked = Filter::default();
@@ -311,12 +308,7 @@ pub async fn page(
         let statuses = Status::ALL.into_iter().filter(|status| status.is_open() == open).map(Status::as_str);
         asked.when("r.status = any(?)", Some(statuses.collect::<Vec<_>>()));
     }
-    if let Some((id, sign)) = place.beyond(Order::Descending) {
-        asked.when(&format!("r.id {sign} ?"), Some(id));
-    }
-    let direction = place.direction(Order::Descending);
-    let text = format!("{SELECT} where {asked} order by r.id {direction} limit {}", limit.saturating_add(1));
-    Ok(place.cut(asked.all(session, &text).await?, limit))
+    asked.page(session, SELECT, ("r.id", Order::Descending), cursor, limit).await
 }
 
 /// Writes a new reminder. `None` when its vehicle is unknown.

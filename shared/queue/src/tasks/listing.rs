@@ -2,7 +2,7 @@
 
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::filter::{self, MOST_COUNTED};
-use recado_kernel::db::keyset::{self, Order};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Result, Session, contains};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
@@ -151,18 +151,14 @@ async fn oldest_looked_at(session: &mut Session, filter: &TaskFilter) -> Result<
     Ok(found.into_iter().next())
 }
 
-/// Where a page of tasks lies.
-pub type Place = keyset::Place<Id>;
-
 /// A page of tasks, newest first, and whether there are more in its direction. Nothing is counted.
-pub async fn page(session: &mut Session, filter: &TaskFilter, place: Place, limit: i64) -> Result<(Vec<Task>, bool)> {
-    let mut asked = filter.conditions();
-    if let Some((id, sign)) = place.beyond(Order::Descending) {
-        asked.when(&format!("id {sign} ?"), Some(id));
-    }
-    let order = place.direction(Order::Descending);
-    let text = format!("{SELECT} where {asked} order by id {order} limit {}", limit + 1);
-    Ok(place.cut(asked.all(session, &text).await?, limit))
+pub async fn page(
+    session: &mut Session,
+    filter: &TaskFilter,
+    cursor: Cursor<Id>,
+    limit: i64,
+) -> Result<(Vec<Task>, bool)> {
+    filter.conditions().page(session, SELECT, ("id", Order::Descending), cursor, limit).await
 }
 
 /// How many tasks a filter finds, up to one more than [`MOST_TOLD`].

@@ -34,8 +34,7 @@ pub use changes::{cancel, delete_finished, revive, wake};
 pub use claim::{Claimed, begin, claim, claim_waiting, heartbeat};
 pub use finish::{Finish, finish, hand_back, report};
 pub use listing::{
-    Count, Listed, MOST_LOOKED_AT, MOST_TOLD, Place, Task, TaskFilter, count, count_unfinished, dead, find, list, page,
-    walk,
+    Count, Listed, MOST_LOOKED_AT, MOST_TOLD, Task, TaskFilter, count, count_unfinished, dead, find, list, page, walk,
 };
 pub use recovery::{
     Expired, LOST_LEASES_UNTIL_DEAD, bring_back, bring_back_due, expire_leases, next_due, overdue, promote_due,

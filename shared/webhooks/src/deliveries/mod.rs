@@ -3,7 +3,8 @@
 pub mod attempts;
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::filter::{Filter, List, Place};
+use recado_kernel::db::filter::{Filter, List};
+use recado_kernel::db::keyset::{Cursor, Order};
 use recado_kernel::db::{Ids, Result, Session, columns, contains};
 use recado_kernel::ids::Id;
 use recado_kernel::person::Person;
@@ -374,11 +375,11 @@ pub async fn list(
 pub async fn page(
     session: &mut Session,
     filter: &DeliveryFilter,
-    place: Place,
+    cursor: Cursor<Id>,
     limit: i64,
 ) -> Result<(Vec<Delivery>, bool)> {
     let select = format!("select {COLUMNS} from webhook_deliveries");
-    filter.within_ids().newest(session, &select, "id", place, limit).await
+    filter.within_ids().page(session, &select, ("id", Order::Descending), cursor, limit).await
 }
 
 /// How many deliveries fit, up to one more than `most`.
