@@ -410,11 +410,12 @@ struct Pace {
     since: Option<Instant>,
 }
 
-/// The rate is measured over at least this long, but for the first time.
+/// The rate is measured over at least this long.
 const RATE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A worker that begins, and has finished so many jobs for each slot before that time, knows that they are fast.
-const ENOUGH_TO_KNOW: usize = 4;
+/// A lane of which no rate is known, because it begins, does not wait so long for its first one when it has finished so many jobs for
+/// each slot. They count as if they had taken the whole time.
+const FIRST_RATE_AFTER: usize = 4;
 
 impl Pace {
     fn new(slots: usize) -> Self {
@@ -426,8 +427,8 @@ impl Pace {
         self.finished += finished;
         let since = *self.since.get_or_insert(now);
         let elapsed = now.saturating_duration_since(since);
-        let is_known = self.rate == 0.0 && self.finished >= ENOUGH_TO_KNOW * self.slots;
-        if elapsed >= RATE_INTERVAL || is_known {
+        let is_first = self.rate == 0.0 && self.finished >= FIRST_RATE_AFTER * self.slots;
+        if elapsed >= RATE_INTERVAL || is_first {
             let measured = self.finished as f64 / elapsed.max(RATE_INTERVAL).as_secs_f64();
             self.rate = if measured > self.rate { measured } else { 0.5 * (self.rate + measured) };
             self.finished = 0;
@@ -463,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_begins_with_fast_jobs_notices_early() {
+    fn a_lane_that_begins_with_fast_jobs_notices_early() {
         let start = Instant::now();
         let mut pace = Pace::new(10);
         pace.room(0, 0, start);
