@@ -1,4 +1,4 @@
-//! What a text says before it is saved: on all channels of its occasion, by the renderer of the messages themselves, with what there is
+//! What a text says before it is saved: on all channels of its key, by the renderer of the messages themselves, with what there is
 //! to say about it at its line.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use recado_notifications::channels::Channel;
 use recado_notifications::customers::{self, Customer, SearchIn};
 use recado_notifications::mail_body::MailBody;
 use recado_notifications::sent_variables::{self, Sent};
-use recado_notifications::templates::occasion::{PUSH_BODY, PUSH_TITLE, Said, occasion};
+use recado_notifications::templates::all_channels::{PUSH_BODY, PUSH_TITLE, Said, on_all_channels};
 use recado_notifications::templates::remarks::{About, Remark, remarks};
 use recado_notifications::templates::rendering::{
     CompiledTemplate, Context, Part, Rendered, VARIABLES, normalise, sample_context,
@@ -183,7 +183,7 @@ fn rendered(
     let compile = |subject: &str, body: &str| CompiledTemplate::compile(subject, body, strict_case).ok();
     let compiled = compile(&draft.subject, &draft.body);
     let in_use = in_use.and_then(|template| compile(&template.subject, &template.body));
-    let said = occasion(catalogue, compiled.as_ref(), &key, values);
+    let said = on_all_channels(catalogue, compiled.as_ref(), &key, values);
     let remarks = match &compiled {
         Some(compiled) => remarks((&draft.subject, &draft.body), compiled, in_use.as_ref(), sent, strict_case),
         None => {

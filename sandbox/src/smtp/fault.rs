@@ -154,20 +154,20 @@ impl SmtpFault {
     }
 
     /// Whether there is a reason for it here.
-    fn has_reason(&self, occasion: &Occasion<'_>) -> bool {
+    fn has_reason(&self, state: &DialogState<'_>) -> bool {
         match self {
-            Self::TooManyRecipients { limit } => occasion.accepted >= *limit,
-            Self::MailsPerConnection { limit, .. } => occasion.mails >= *limit,
-            Self::ShortHello { .. } => !occasion.hello.contains(['.', '[']),
-            Self::HeloOnly => occasion.extended,
+            Self::TooManyRecipients { limit } => state.accepted >= *limit,
+            Self::MailsPerConnection { limit, .. } => state.mails >= *limit,
+            Self::ShortHello { .. } => !state.hello.contains(['.', '[']),
+            Self::HeloOnly => state.extended,
             _ => true,
         }
     }
 }
 
-/// A point of a dialog, as far as faults ask about it.
+/// Where a dialog stands, as far as faults ask about it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Occasion<'a> {
+pub(super) struct DialogState<'a> {
     pub(super) stage: SmtpStage,
     /// How many recipients of this mail have been accepted.
     pub(super) accepted: usize,
@@ -179,7 +179,7 @@ pub(super) struct Occasion<'a> {
     pub(super) extended: bool,
 }
 
-impl Occasion<'_> {
+impl DialogState<'_> {
     pub(super) fn at(stage: SmtpStage) -> Self {
         Self { stage, accepted: 0, mails: 0, hello: "", extended: false }
     }
@@ -202,12 +202,12 @@ impl Fault for SmtpFault {
 }
 
 /// Whether a rule has something to do here.
-pub(super) fn applies(rule: &Rule<SmtpFault>, occasion: &Occasion<'_>) -> bool {
+pub(super) fn applies(rule: &Rule<SmtpFault>, state: &DialogState<'_>) -> bool {
     let due = match rule.only {
         None => rule.fault.stage(),
         Some(_) => rule.fault.stage().max(SmtpStage::Recipient),
     };
-    due == occasion.stage && rule.fault.has_reason(occasion)
+    due == state.stage && rule.fault.has_reason(state)
 }
 
 fn busy() -> u16 {
@@ -248,17 +248,17 @@ mod tests {
     #[test]
     fn a_fault_for_one_recipient_waits_until_the_recipient_is_known() {
         let early = Rule::always(SmtpFault::GreetingBusy);
-        assert!(applies(&early, &Occasion::at(SmtpStage::Connect)));
-        assert!(applies(&early.clone().only("a@b.ec"), &Occasion::at(SmtpStage::Recipient)));
+        assert!(applies(&early, &DialogState::at(SmtpStage::Connect)));
+        assert!(applies(&early.clone().only("a@b.ec"), &DialogState::at(SmtpStage::Recipient)));
         let late = Rule::always(SmtpFault::reject_data(554)).only("a@b.ec");
-        assert!(!applies(&late, &Occasion::at(SmtpStage::Recipient)));
-        assert!(applies(&late, &Occasion::at(SmtpStage::EndOfData)));
+        assert!(!applies(&late, &DialogState::at(SmtpStage::Recipient)));
+        assert!(applies(&late, &DialogState::at(SmtpStage::EndOfData)));
     }
 
     #[test]
     fn recipients_within_the_limit_do_not_use_the_rule_up() {
         let rule = Rule::always(SmtpFault::TooManyRecipients { limit: 2 });
-        let at = |accepted| Occasion { accepted, ..Occasion::at(SmtpStage::Recipient) };
+        let at = |accepted| DialogState { accepted, ..DialogState::at(SmtpStage::Recipient) };
         let refused = [0, 1, 2, 3].map(|accepted| applies(&rule, &at(accepted)));
         assert_eq!(refused, [false, false, true, true]);
     }

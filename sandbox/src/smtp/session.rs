@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::{
     command::{Command, Sender, needs_smtputf8},
-    fault::{Occasion, SmtpFault, SmtpStage, applies},
+    fault::{DialogState, SmtpFault, SmtpStage, applies},
     mail::{Envelope, Mail},
     reply::Reply,
     server::{Server, SmtpTls},
@@ -64,7 +64,7 @@ struct Transaction {
 }
 
 async fn converse(stream: TcpStream, server: Arc<Server>) -> io::Result<()> {
-    let fault = server.stand_in.take_fault(&[], |rule| applies(rule, &Occasion::at(SmtpStage::Connect)));
+    let fault = server.stand_in.take_fault(&[], |rule| applies(rule, &DialogState::at(SmtpStage::Connect)));
     if fault == Some(SmtpFault::RefuseConnection) {
         return Ok(());
     }
@@ -144,8 +144,8 @@ impl Session {
     fn greet(&mut self, hello: String, extended: bool) -> Next {
         self.transaction = None;
         self.hello = hello;
-        let occasion = Occasion { extended, ..self.occasion(SmtpStage::Ehlo) };
-        let fault = self.server.stand_in.take_fault(&[], |rule| applies(rule, &occasion));
+        let state = DialogState { extended, ..self.dialog_state(SmtpStage::Ehlo) };
+        let fault = self.server.stand_in.take_fault(&[], |rule| applies(rule, &state));
         self.offers_utf8 = fault != Some(SmtpFault::NoSmtpUtf8);
         let reply = match fault {
             Some(SmtpFault::NoSmtpUtf8) | None => Some(Reply::new(250, self.offer(extended))),
@@ -357,13 +357,13 @@ impl Session {
     }
 
     fn fault(&self, stage: SmtpStage, recipients: &[&str]) -> Option<SmtpFault> {
-        let occasion = self.occasion(stage);
-        self.server.stand_in.take_fault(recipients, |rule| applies(rule, &occasion))
+        let state = self.dialog_state(stage);
+        self.server.stand_in.take_fault(recipients, |rule| applies(rule, &state))
     }
 
-    fn occasion(&self, stage: SmtpStage) -> Occasion<'_> {
+    fn dialog_state(&self, stage: SmtpStage) -> DialogState<'_> {
         let accepted = self.transaction.as_ref().map_or(0, |open| open.recipients.len());
-        Occasion { accepted, mails: self.mails, hello: &self.hello, ..Occasion::at(stage) }
+        DialogState { accepted, mails: self.mails, hello: &self.hello, ..DialogState::at(stage) }
     }
 
     /// The right reply, or the one that a fault puts in its place; `None` to hang up.

@@ -1,6 +1,6 @@
 //! Texts that staff write, and which of them fits an event best.
 
-pub mod occasion;
+pub mod all_channels;
 pub mod remarks;
 pub mod rendering;
 pub mod versions;

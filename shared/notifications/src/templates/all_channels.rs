@@ -1,4 +1,4 @@
-//! What one occasion says on all channels: a text that is being written, and beside it the texts that the other channels would carry
+//! What is said on all channels under one template key: a text that is being written, and beside it the texts that the other channels would carry
 //! then, by the renderer of the messages themselves. Pure, and costly for long texts: for a thread of its own.
 
 use recado_kernel::ids::Id;
@@ -24,9 +24,8 @@ pub struct Said {
     pub words: Result<Rendered, Sentence>,
 }
 
-/// The text that is being written, unless it cannot be compiled, and for each other channel the template that fits the same occasion
-/// best.
-pub fn occasion(
+/// The text that is being written, unless it cannot be compiled, and for each other channel the template that fits the same key best.
+pub fn on_all_channels(
     catalogue: &Catalogue,
     written: Option<&CompiledTemplate>,
     key: &TemplateKey<'_>,
