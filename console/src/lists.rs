@@ -75,7 +75,7 @@ impl Query {
 }
 
 /// The fields that say where a page lies.
-pub(crate) const PLACE: [&str; 2] = ["after", "before"];
+pub(crate) const CURSOR: [&str; 2] = ["after", "before"];
 
 /// The links to the pages around one.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +101,7 @@ impl Around {
     ) -> Self {
         let (is_after, is_before) = (asked.text("after").is_some(), asked.text("before").is_some());
         let link = |name: &str, place: Option<String>| {
-            place.map(|place| format!("{path}?{}", asked.with(&PLACE, &[(name, &place)])))
+            place.map(|place| format!("{path}?{}", asked.with(&CURSOR, &[(name, &place)])))
         };
         let has_newer = is_after || (is_before && has_more);
         let has_older = is_before || has_more;
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn filters_are_kept_from_page_to_page() {
         let asked = Query::read("state=dead&error=a%26b&after=x&empty=&nul=%00");
-        assert_eq!(asked.with(&PLACE, &[("before", "y")]), "state=dead&error=a%26b&before=y");
+        assert_eq!(asked.with(&CURSOR, &[("before", "y")]), "state=dead&error=a%26b&before=y");
         let around = Around::of(&asked, "/admin/tasks/", Some(Id::default()), Some(Id::default()), false);
         assert!(around.newer.is_some_and(|url| url.contains("error=a%26b&before=")) && around.older.is_none());
         let first = Around::of(&Query::default(), "/", Some(Id::default()), Some(Id::default()), true);

@@ -19,7 +19,7 @@ use url::form_urlencoded;
 
 use crate::auth::Visit;
 use crate::failure::Failure;
-use crate::lists::{PLACE, Window};
+use crate::lists::{CURSOR, Window};
 use crate::navigation::{self, Link};
 use crate::notice::Notice;
 use crate::words::Value;
@@ -223,8 +223,8 @@ impl Page {
 
 fn filters_set(query: &str) -> i64 {
     let is_set = |name: &str, value: &str| {
-        let is_place = PLACE.contains(&name) || (name == "window" && value == Window::default().as_str());
-        !is_place && !value.trim().is_empty()
+        let is_cursor = CURSOR.contains(&name) || (name == "window" && value == Window::default().as_str());
+        !is_cursor && !value.trim().is_empty()
     };
     let names: BTreeSet<_> = form_urlencoded::parse(query.as_bytes())
         .filter(|(name, value)| is_set(name, value))

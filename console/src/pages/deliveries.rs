@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
-use crate::lists::{Around, PLACE, Query, ROWS, Window};
+use crate::lists::{Around, CURSOR, Query, ROWS, Window};
 use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
@@ -123,7 +123,7 @@ impl Wanted {
     }
 
     fn query(&self) -> String {
-        self.asked.with(&PLACE, &[])
+        self.asked.with(&CURSOR, &[])
     }
 }
 
@@ -171,7 +171,7 @@ pub(crate) async fn list(may: May<Look>, State(console): State<Arc<Console>>) ->
         let since = wanted.filter.created_from.map(|at| at.as_micros().to_string()).unwrap_or_default();
         let kept = wanted
             .asked
-            .with(&[PLACE[0], PLACE[1], "endpoint", "partner", "window", "subject"], &[("since_us", &since)]);
+            .with(&[CURSOR[0], CURSOR[1], "endpoint", "partner", "window", "subject"], &[("since_us", &since)]);
         format!("/admin/webhooks/endpoints/{id}/replay/?{kept}")
     });
     html(&ListPage {

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::Console;
 use crate::auth::{Look, May, Operate};
 use crate::failure::Failure;
-use crate::lists::{Around, PLACE, Query, ROWS, Window};
+use crate::lists::{Around, CURSOR, Query, ROWS, Window};
 use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
@@ -66,7 +66,7 @@ impl Wanted {
 
     /// The filters alone, as they stand in URLs.
     fn query(&self) -> String {
-        self.asked.with(&[PLACE[0], PLACE[1], "action", "asof", "id"], &[])
+        self.asked.with(&[CURSOR[0], CURSOR[1], "action", "asof", "id"], &[])
     }
 }
 

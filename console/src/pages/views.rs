@@ -12,7 +12,7 @@ use crate::Console;
 use crate::auth::{May, Own};
 use crate::failure::Failure;
 use crate::form::Form;
-use crate::lists::{PLACE, Query};
+use crate::lists::{CURSOR, Query};
 use crate::notice::{Notice, is_local, then};
 use crate::page::{Page, html};
 
@@ -37,7 +37,7 @@ pub(crate) async fn of_page(may: May<Own>, State(console): State<Arc<Console>>) 
     let user = may.visit.user.as_ref().ok_or(Failure::NotFound)?;
     let asked = Query::read(&may.visit.query);
     let path = asked.text("of").filter(|path| is_local(path)).ok_or(Failure::NotFound)?;
-    let query = asked.with(&["of", PLACE[0], PLACE[1]], &[]);
+    let query = asked.with(&["of", CURSOR[0], CURSOR[1]], &[]);
     let views = saved_views::of_page(&mut console.context.db.read().await?, user.id, &path).await?;
     html(&ViewsPart { page: Page::new(&console, &may.visit, "", "views"), path, query, views })
 }

@@ -24,7 +24,7 @@ use super::PATH;
 use crate::Console;
 use crate::auth::{Look, May};
 use crate::failure::Failure;
-use crate::lists::{Around, PLACE, Query, ROWS, Window};
+use crate::lists::{Around, CURSOR, Query, ROWS, Window};
 use crate::live::Topic;
 use crate::page::{Page, html};
 
@@ -56,7 +56,7 @@ impl Wanted {
 
     /// The filters alone, as they stand in URLs.
     fn query(&self) -> String {
-        self.asked.with(&PLACE, &[])
+        self.asked.with(&CURSOR, &[])
     }
 }
 
