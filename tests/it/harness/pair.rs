@@ -1,6 +1,8 @@
 //! The two pairs on which every story is told, and the storage that each telling gets for itself.
 
 use recado_systems::SYSTEMS;
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::UNIX_EPOCH;
 
@@ -80,8 +82,9 @@ impl Storage {
                 }
             }
             Pair::Embedded => {
-                let database_url = format!("sqlite://{}", folder.path().join("recado.db").display());
-                fill(&database_url, now).await;
+                let database = folder.path().join("recado.db");
+                create_sqlite_database(&database, now).await;
+                let database_url = format!("sqlite://{}", database.display());
                 Self { folder, database_url, redis_url: None, postgres: None }
             }
         }
@@ -136,9 +139,25 @@ async fn create_postgres_database(server: &mut PgConnection, name: &str, now: Ti
     run(server, format!("create database {name} template {template} strategy file_copy")).await;
 }
 
+/// Likewise. The first story makes the file that the others copy.
+async fn create_sqlite_database(database: &Path, now: Timestamp) {
+    let template = std::env::temp_dir().join(format!("recado_{}.db", this_build()));
+    let unfinished = template.with_extension("unfinished");
+    // The lock ends with the process that has it.
+    let lock = File::create(template.with_extension("lock")).expect("a file in the temporary folder");
+    lock.lock().expect("a lock on it");
+    if !template.exists() {
+        let _ = fs::remove_file(&unfinished);
+        fill(&format!("sqlite://{}", unfinished.display()), now).await;
+        fs::rename(&unfinished, &template).expect("it gets its name");
+    }
+    drop(lock);
+    fs::copy(&template, database).expect("it is copied");
+}
+
 /// Tests that were built anew may have other migrations.
 fn this_build() -> u128 {
-    let program = std::env::current_exe().and_then(std::fs::metadata).expect("this program is a file");
+    let program = std::env::current_exe().and_then(fs::metadata).expect("this program is a file");
     let built = program.modified().expect("files have a time");
     built.duration_since(UNIX_EPOCH).expect("it was built after 1970").as_nanos()
 }
