@@ -58,13 +58,14 @@ impl Figures {
 
 impl Checks {
     pub(crate) fn new(context: Context) -> Self {
+        let clock = &context.clock;
         Self {
-            context,
-            database: Sampled::every(WRITE_EVERY),
-            queue: Sampled::every(WRITE_EVERY),
-            figures: Sampled::every(COUNT_EVERY),
-            whatsapp: Sampled::when_costly(),
+            database: Sampled::every(WRITE_EVERY, clock),
+            queue: Sampled::every(WRITE_EVERY, clock),
+            figures: Sampled::every(COUNT_EVERY, clock),
+            whatsapp: Sampled::when_costly(clock),
             queue_lost_at: Mutex::default(),
+            context,
         }
     }
 

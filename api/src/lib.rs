@@ -106,7 +106,7 @@ fn router_until(context: Context, stop: CancellationToken) -> App {
         rejections: Rejections::default(),
         checks: Checks::new(context.clone()),
         bodies: Memory::new(context.config.api_body_memory),
-        today: Sampled::when_costly(),
+        today: Sampled::when_costly(&context.clock),
         document: LazyLock::new(Box::new(move || Document::of(&document))),
         context,
     });

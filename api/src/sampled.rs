@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use recado_kernel::clock::Clock;
 use tokio::sync::Mutex;
 
 /// A sample may cost a twentieth of the time: one that took long is used for longer.
@@ -16,6 +17,9 @@ const CHEAP: Duration = Duration::from_millis(100);
 pub(crate) struct Sampled<T> {
     /// For so long a sample is used at least.
     period: Duration,
+    /// What a sample costs is counted by the product's clock. It stands still in a story, where nothing is costly because the machine
+    /// was busy.
+    clock: Clock,
     last: Mutex<Option<Sample<T>>>,
 }
 
@@ -26,13 +30,13 @@ struct Sample<T> {
 }
 
 impl<T: Clone> Sampled<T> {
-    pub(crate) fn every(period: Duration) -> Self {
-        Self { period, last: Mutex::default() }
+    pub(crate) fn every(period: Duration, clock: &Clock) -> Self {
+        Self { period, clock: clock.clone(), last: Mutex::default() }
     }
 
     /// As often as it is asked for, unless it is costly.
-    pub(crate) fn when_costly() -> Self {
-        Self::every(Duration::ZERO)
+    pub(crate) fn when_costly(clock: &Clock) -> Self {
+        Self::every(Duration::ZERO, clock)
     }
 
     /// The last sample; a new one where it is too old. Who asks meanwhile waits for that one.
@@ -54,9 +58,10 @@ impl<T: Clone> Sampled<T> {
         {
             return Ok(sample.value.clone());
         }
-        let began = Instant::now();
+        let began = self.clock.elapsed();
         let value = take.await?;
-        *last = Some(Sample { value: value.clone(), taken: Instant::now(), cost: began.elapsed() });
+        let cost = self.clock.elapsed().saturating_sub(began);
+        *last = Some(Sample { value: value.clone(), taken: Instant::now(), cost });
         Ok(value)
     }
 }
@@ -76,7 +81,7 @@ mod tests {
     /// Twenty readers of `/metrics` made a dispatch take seconds, because each counted for itself.
     #[tokio::test]
     async fn many_readers_cost_as_much_as_one() {
-        let sampled = Sampled::every(Duration::from_secs(3600));
+        let sampled = Sampled::every(Duration::from_secs(3600), &Clock::system());
         let taken = AtomicUsize::new(0);
         let take = || async {
             tokio::task::yield_now().await;
@@ -84,6 +89,21 @@ mod tests {
         };
         assert_eq!(join_all((0..20).map(|_| sampled.get(take()))).await, [0; 20]);
         assert_eq!(taken.load(Ordering::SeqCst), 1);
+    }
+
+    /// What took an hour is used for twenty. A clock that stands still says that nothing takes time, however long it took.
+    #[tokio::test]
+    async fn a_cost_is_counted_by_the_clock() {
+        let clock = Clock::manual(Clock::system().now());
+        for (hours, expected) in [(1, [0, 0]), (0, [0, 1])] {
+            let sampled = Sampled::when_costly(&clock);
+            let taken = AtomicUsize::new(0);
+            let take = || async {
+                clock.advance(Duration::from_secs(hours * 3600));
+                taken.fetch_add(1, Ordering::SeqCst)
+            };
+            assert_eq!([sampled.get(take()).await, sampled.get(take()).await], expected, "{hours} h");
+        }
     }
 
     #[test]
