@@ -129,7 +129,7 @@ impl AddressError {
     }
 }
 
-/// Loads the numbering plans of the world, which takes a quarter of a second, so that no caller has to wait for it.
+/// Loads the numbering plans of the world, which takes a processor 70 ms, so that no caller has to wait for it.
 pub fn load_numbering_plans() {
     let _ = DATABASE.by_id("EC");
 }
