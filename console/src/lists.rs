@@ -91,7 +91,7 @@ impl Around {
         Self::of_texts(asked, path, text(first), text(last), has_more)
     }
 
-    /// As [`of`](Self::of), of rows whose place is a text of ours.
+    /// As [`of`](Self::of), of rows with a text of ours as their key.
     pub(crate) fn of_texts(
         asked: &Query,
         path: &str,
@@ -100,9 +100,8 @@ impl Around {
         has_more: bool,
     ) -> Self {
         let (is_after, is_before) = (asked.text("after").is_some(), asked.text("before").is_some());
-        let link = |name: &str, place: Option<String>| {
-            place.map(|place| format!("{path}?{}", asked.with(&CURSOR, &[(name, &place)])))
-        };
+        let link =
+            |name: &str, key: Option<String>| key.map(|key| format!("{path}?{}", asked.with(&CURSOR, &[(name, &key)])));
         let has_newer = is_after || (is_before && has_more);
         let has_older = is_before || has_more;
         Self {

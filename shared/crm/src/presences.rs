@@ -135,16 +135,6 @@ pub struct PresenceFilter {
     pub attended_until: Option<Timestamp>,
 }
 
-/// The same, as a page behind or before a row, and whether there are more in its direction.
-pub async fn page(
-    session: &mut Session,
-    filter: &PresenceFilter,
-    cursor: Cursor<Id>,
-    limit: i64,
-) -> Result<(Vec<Presence>, bool)> {
-    filter.asked().page(session, SELECT, ("id", Order::Descending), cursor, limit).await
-}
-
 const SELECT: &str =
     "select id, id_presencia_crm, client_name, document_type, document_number, phone, email, address, district,
             attended_at, project, medium, modality, status, result, notes, created_at,
@@ -171,4 +161,14 @@ pub async fn list(
 ) -> Result<(Vec<Presence>, i64)> {
     let list = List { select: SELECT, from: "crm_presences", key: "id", order: &["id"], descending: true };
     list.page(session, &filter.asked(), limit, offset).await
+}
+
+/// A page of the presences that fit, the newest first, and whether there are more in its direction.
+pub async fn page(
+    session: &mut Session,
+    filter: &PresenceFilter,
+    cursor: Cursor<Id>,
+    limit: i64,
+) -> Result<(Vec<Presence>, bool)> {
+    filter.asked().page(session, SELECT, ("id", Order::Descending), cursor, limit).await
 }

@@ -30,7 +30,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Who asked for it does not wait longer, and would not know any more why it came.
 pub const WORTHLESS_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// What it begins with, so that whoever gets it knows.
+/// What it begins with, so that the reader knows.
 pub const MARK: &str = "[Prueba]";
 
 /// What is to be sent.

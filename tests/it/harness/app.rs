@@ -181,7 +181,7 @@ impl App {
         Answer::read(request.send().await.expect("the API answers")).await
     }
 
-    /// Sends a request as it is, whoever made it.
+    /// Sends a request as it is.
     pub(crate) async fn execute(&self, request: reqwest::Request) -> Answer {
         Answer::read(self.http.execute(request).await.expect("the API answers")).await
     }
@@ -313,7 +313,7 @@ impl App {
         task.id
     }
 
-    /// Every ring that waits is lost: Redis is flushed, or the process that held the queue starts anew.
+    /// Every ring that waits is lost: Redis is flushed, or the process that held the queue starts again.
     pub(crate) async fn lose_rings(&self) {
         match (&self.context.queue, &self.storage.redis_url) {
             (Queue::Local(queue), _) => queue.forget_everything(),

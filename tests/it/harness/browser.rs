@@ -20,7 +20,7 @@ pub(crate) struct Browser {
 }
 
 impl App {
-    /// A browser in which nobody is logged in.
+    /// A browser in which no one is logged in.
     pub(crate) fn browser(&self) -> Browser {
         #[expect(clippy::disallowed_methods, reason = "it speaks to this test's own server on loopback")]
         let http = tls::http_client().no_proxy().redirect(Policy::none()).build().expect("a client");

@@ -139,7 +139,7 @@ async fn create_postgres_database(server: &mut PgConnection, name: &str, now: Ti
     run(server, format!("create database {name} template {template} strategy file_copy")).await;
 }
 
-/// Likewise. The first story makes the file that the others copy.
+/// A copy of a file that the first story makes.
 async fn create_sqlite_database(database: &Path, now: Timestamp) {
     let template = std::env::temp_dir().join(format!("recado_{}.db", this_build()));
     let unfinished = template.with_extension("unfinished");
@@ -155,7 +155,7 @@ async fn create_sqlite_database(database: &Path, now: Timestamp) {
     fs::copy(&template, database).expect("it is copied");
 }
 
-/// Tests that were built anew may have other migrations.
+/// Tests of another build may have other migrations.
 fn this_build() -> u128 {
     let program = std::env::current_exe().and_then(fs::metadata).expect("this program is a file");
     let built = program.modified().expect("files have a time");

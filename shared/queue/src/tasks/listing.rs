@@ -163,10 +163,7 @@ pub async fn page(
 
 /// How many tasks a filter finds, up to one more than [`MOST_TOLD`].
 pub async fn count(session: &mut Session, filter: &TaskFilter) -> Result<i64> {
-    let asked = filter.conditions();
-    let text = format!("select count(*) from (select 1 from tasks where {asked} limit {}) counted", MOST_TOLD + 1);
-    let counted: Vec<(i64,)> = asked.all(session, &text).await?;
-    Ok(counted.first().map_or(0, |(count,)| *count))
+    filter.conditions().count_up_to(session, "tasks", MOST_TOLD).await
 }
 
 /// The ids and states that a filter finds, by id: the next `limit` after one.
