@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use recado_conversations::sessions::{self, BRIDGE};
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{self, Trouble};
+use recado_kernel::db::{self, Outage};
 use recado_kernel::errors::explain;
 use recado_queue::context::Context;
 use recado_queue::lanes::Lane;
@@ -33,7 +33,7 @@ const WRITTEN: [&str; 2] = ["tasks", "notifications"];
 /// The checks of a process.
 pub(crate) struct Checks {
     context: Context,
-    database: Sampled<Result<(), Trouble>>,
+    database: Sampled<Result<(), Outage>>,
     queue: Sampled<Result<(), String>>,
     figures: Sampled<Arc<Figures>>,
     whatsapp: Sampled<Option<bool>>,
@@ -70,13 +70,13 @@ impl Checks {
     }
 
     /// Whether a dispatch can be written.
-    pub(crate) async fn database(&self) -> Result<(), Trouble> {
+    pub(crate) async fn database(&self) -> Result<(), Outage> {
         if let Some(outcome) = self.context.db.last_write() {
             return outcome;
         }
         let write = async {
             let written = self.context.db.can_write(&WRITTEN, self.context.clock.now());
-            tokio::time::timeout(CHECK_TIMEOUT, written).await.unwrap_or(Err(Trouble::Unavailable))
+            tokio::time::timeout(CHECK_TIMEOUT, written).await.unwrap_or(Err(Outage::Unavailable))
         };
         self.database.get(write).await
     }

@@ -69,12 +69,12 @@ fn read(entry: &str) -> Option<IpAddr> {
 
 /// An address as far as it tells callers apart: an IPv6 host has a whole /64 to call from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub(crate) enum CallerAddress {
     V4(Ipv4Addr),
     V6([u8; 8]),
 }
 
-impl Place {
+impl CallerAddress {
     pub(crate) fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip),
@@ -86,7 +86,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CallerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V4(ip) => ip.fmt(f),
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_place_is_a_network_of_one_subscriber() {
-        let place = |ip: &str| Place::of(ip.parse().unwrap()).to_string();
+        let place = |ip: &str| CallerAddress::of(ip.parse().unwrap()).to_string();
         assert_eq!(place("::ffff:203.0.113.7"), "203.0.113.7");
         assert_eq!(place("2001:db8:0:1:2:3:4:5"), "2001:db8:0:1::/64");
     }

@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::Place;
+use crate::client::CallerAddress;
 
 /// How long a head may take from its first byte on, and how long a new connection may be silent.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ struct Table {
     last_id: u64,
     open: HashMap<u64, Arc<Connection>>,
     /// How many of an address are among them, without those that are for probes.
-    of: HashMap<Place, usize>,
+    of: HashMap<CallerAddress, usize>,
     for_probes: usize,
     /// Connections that were silent when they were last looked for, the oldest first, and among which it was looked.
     oldest: (Among, VecDeque<(u64, Instant)>),
@@ -87,14 +87,14 @@ struct Table {
 enum Among {
     #[default]
     All,
-    Of(Place),
+    Of(CallerAddress),
     Probes,
 }
 
 /// One connection, until it is dropped by the last who serves it.
 pub(crate) struct Connection {
     id: u64,
-    place: Place,
+    place: CallerAddress,
     /// It has one of the last places: only probes are answered.
     pub(crate) is_for_probes: bool,
     /// It has to make room for another.
@@ -128,7 +128,7 @@ impl Connections {
 
     /// A place for a new connection, for which another may have to leave. `None`: there is no place left.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Admitted> {
-        let place = Place::of(peer);
+        let place = CallerAddress::of(peer);
         let is_limited = !self.limits.unlimited.iter().any(|network| network.contains(peer));
         let mut table = self.lock();
         let own = table.of.get(&place).copied().unwrap_or_default();
@@ -151,7 +151,7 @@ impl Connections {
 }
 
 impl Table {
-    fn insert(&mut self, place: Place, is_for_probes: bool) -> Arc<Connection> {
+    fn insert(&mut self, place: CallerAddress, is_for_probes: bool) -> Arc<Connection> {
         self.last_id += 1;
         let connection = Arc::new(Connection {
             id: self.last_id,

@@ -14,7 +14,7 @@ const LONGEST_NAME: usize = "transfer-encoding:".len();
 /// A connection's requests as they come, in pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Framing {
-    place: Place,
+    position: Position,
     head: Head,
     /// The byte before those that come next.
     last: u8,
@@ -22,7 +22,7 @@ pub(crate) struct Framing {
 
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum Position {
     #[default]
     Head,
     /// A body, of which so many bytes are still to come.
@@ -64,22 +64,22 @@ impl Framing {
     pub(crate) fn read(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             // Bodies are stepped over as a whole.
-            let passed = match &mut self.place {
-                Place::Body(left) | Place::Chunk(left) => {
+            let passed = match &mut self.position {
+                Position::Body(left) | Position::Chunk(left) => {
                     let passed = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                     *left -= passed as u64;
                     passed
                 }
-                Place::Head | Place::ChunkSize(..) | Place::Trailer(_) => {
+                Position::Head | Position::ChunkSize(..) | Position::Trailer(_) => {
                     self.step(&mut bytes[0]);
                     1
                 }
             };
             self.last = bytes[passed - 1];
             bytes = &mut bytes[passed..];
-            match self.place {
-                Place::Body(0) => self.begin(),
-                Place::Chunk(0) => self.place = Place::ChunkSize(0, false),
+            match self.position {
+                Position::Body(0) => self.begin(),
+                Position::Chunk(0) => self.position = Position::ChunkSize(0, false),
                 _ => {}
             }
         }
@@ -88,34 +88,34 @@ impl Framing {
     fn begin(&mut self) {
         // hyper ends a connection on which a head was spoiled; until then it is known why.
         let spoiled = self.head.spoiled;
-        (self.place, self.head) = (Place::Head, Head { spoiled, ..Head::default() });
+        (self.position, self.head) = (Position::Head, Head { spoiled, ..Head::default() });
     }
 
     fn step(&mut self, byte: &mut u8) {
-        match self.place {
-            Place::Head => {
+        match self.position {
+            Position::Head => {
                 if self.head.read(byte, self.last) {
                     match self.head.body() {
-                        Place::Head => self.begin(),
-                        body => self.place = body,
+                        Position::Head => self.begin(),
+                        body => self.position = body,
                     }
                 }
             }
-            Place::ChunkSize(size, has_ended) => {
-                self.place = match (*byte as char).to_digit(16).filter(|_| !has_ended) {
-                    Some(digit) => Place::ChunkSize(size.saturating_mul(16).saturating_add(digit.into()), false),
-                    None if *byte == b'\n' && size == 0 => Place::Trailer(false),
-                    None if *byte == b'\n' => Place::Chunk(size.saturating_add(2)),
-                    None => Place::ChunkSize(size, true),
+            Position::ChunkSize(size, has_ended) => {
+                self.position = match (*byte as char).to_digit(16).filter(|_| !has_ended) {
+                    Some(digit) => Position::ChunkSize(size.saturating_mul(16).saturating_add(digit.into()), false),
+                    None if *byte == b'\n' && size == 0 => Position::Trailer(false),
+                    None if *byte == b'\n' => Position::Chunk(size.saturating_add(2)),
+                    None => Position::ChunkSize(size, true),
                 };
             }
-            Place::Trailer(has_letters) => match *byte {
+            Position::Trailer(has_letters) => match *byte {
                 b'\r' => {}
-                b'\n' if has_letters => self.place = Place::Trailer(false),
+                b'\n' if has_letters => self.position = Position::Trailer(false),
                 b'\n' => self.begin(),
-                _ => self.place = Place::Trailer(true),
+                _ => self.position = Position::Trailer(true),
             },
-            Place::Body(_) | Place::Chunk(_) => {}
+            Position::Body(_) | Position::Chunk(_) => {}
         }
     }
 }
@@ -174,11 +174,11 @@ impl Head {
     }
 
     /// What follows this head.
-    fn body(&self) -> Place {
+    fn body(&self) -> Position {
         match self.content_length {
-            _ if self.has_encoding => Place::ChunkSize(0, false),
-            Some(length) if length > 0 => Place::Body(length),
-            _ => Place::Head,
+            _ if self.has_encoding => Position::ChunkSize(0, false),
+            Some(length) if length > 0 => Position::Body(length),
+            _ => Position::Head,
         }
     }
 }

@@ -122,7 +122,7 @@ pub(crate) fn start_worker(stage: &Stage) -> Result<(CancellationToken, Working)
     Ok((stop.clone(), tokio::spawn(worker.run(stop))))
 }
 
-/// Empties the ledger and the bell, so that every run begins alike.
+/// Empties the ledger and the rings, so that every run begins alike.
 pub(crate) async fn forget(stage: &Stage) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut session = stage.context.db.begin().await?;
     recado_kernel::sql!(run, &mut session, "truncate table tasks")?;

@@ -222,7 +222,7 @@ fn named_by_proxy(parts: &Parts, console: &Console, visitor: &Visitor) -> Option
     Some(name.to_owned()).filter(|name| !name.trim().is_empty())
 }
 
-/// Where the door finds the visit of a request that has been answered.
+/// Where the middleware finds the visit of a request that has been answered.
 pub(crate) type Seen = Arc<OnceLock<Arc<Visit>>>;
 
 impl<P: Permission> FromRequestParts<Arc<Console>> for May<P> {

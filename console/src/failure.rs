@@ -1,4 +1,4 @@
-//! Why there is no page. The door draws it, in the language of the person who asked.
+//! Why there is no page. The middleware draws it, in the language of the person who asked.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ impl Failure {
     }
 }
 
-/// A failure on its way to the door, which knows the language in which it is told.
+/// A failure on its way to the middleware, which knows the language in which it is told.
 #[derive(Clone)]
 pub(crate) struct Failed(pub(crate) Arc<Failure>);
 

@@ -9,13 +9,13 @@ mod auth;
 mod bubble;
 mod chart;
 mod cookies;
-mod door;
 mod failure;
 pub mod files;
 mod form;
 mod lists;
 mod live;
 mod masking;
+mod middleware;
 mod navigation;
 mod notice;
 mod page;
@@ -30,7 +30,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware;
+use axum::middleware::from_fn_with_state;
 use recado_kernel::db;
 use recado_notifications::catalogue::Catalogue;
 use recado_notifications::system::Notifications;
@@ -63,7 +63,7 @@ pub type OnRevoked = Box<dyn Fn() + Send + Sync>;
 /// What every page may use.
 struct Console {
     context: Context,
-    /// The catalogue in memory, and the names of variables that come through this process' door.
+    /// The catalogue in memory, and the names of variables that come in through this process.
     notifications: Notifications,
     live: Arc<Live>,
     throttle: Throttle,
@@ -90,7 +90,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(
     let sandbox = Sandbox::of(&context.config);
     let console = Console { context, notifications, live, throttle: Throttle::default(), on_revoked, sandbox };
     let console = Arc::new(console);
-    let router = pages::all().router.layer(middleware::from_fn_with_state(console.clone(), door::pass));
+    let router = pages::all().router.layer(from_fn_with_state(console.clone(), middleware::pass));
     Router::new().merge(router.with_state(console))
 }
 

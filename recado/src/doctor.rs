@@ -6,7 +6,7 @@ use clap::Args;
 use recado_kernel::errors::explain;
 use recado_kernel::language::Language;
 use recado_queue::context::Context;
-use recado_systems::diagnosis::{self, Finding, facts, telling};
+use recado_systems::diagnosis::{self, Finding, facts, sentences};
 use serde_json::{Value, json};
 
 use crate::ledger;
@@ -30,7 +30,7 @@ pub(crate) async fn run(options: Doctor, json: bool) -> Outcome {
     if json {
         print_json(&as_json(&context, &findings, options.lang, is_well))?;
     } else {
-        say(&telling::summary(&findings, options.lang, context.config.time_zone, facts.now));
+        say(&sentences::summary(&findings, options.lang, context.config.time_zone, facts.now));
         print(&describe(&context, &findings, options.lang));
     }
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -40,7 +40,7 @@ fn describe(context: &Context, findings: &[Finding], language: Language) -> Stri
     let (zone, now) = (context.config.time_zone, context.clock.now());
     let mut text = String::new();
     for finding in findings {
-        let told = telling::tell(finding, language, zone, now);
+        let told = sentences::tell(finding, language, zone, now);
         text.push_str(&format!("\n[{}] {}\n  → {}\n", finding.severity, told.sentence, told.remedy));
     }
     text
@@ -50,7 +50,7 @@ fn describe(context: &Context, findings: &[Finding], language: Language) -> Stri
 fn as_json(context: &Context, findings: &[Finding], language: Language, is_well: bool) -> Value {
     let (zone, now) = (context.config.time_zone, context.clock.now());
     let shown = |finding: &Finding| {
-        let told = telling::tell(finding, language, zone, now);
+        let told = sentences::tell(finding, language, zone, now);
         json!({
             "severity": finding.severity,
             "code": finding.what.code(),
@@ -63,7 +63,7 @@ fn as_json(context: &Context, findings: &[Finding], language: Language, is_well:
     };
     json!({
         "healthy": is_well,
-        "summary": telling::summary(findings, language, zone, now),
+        "summary": sentences::summary(findings, language, zone, now),
         "findings": findings.iter().map(shown).collect::<Vec<_>>(),
         "now": now,
     })

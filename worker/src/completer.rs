@@ -123,9 +123,9 @@ async fn complete_until_written(context: &Context, completions: &[Completion]) -
             Ok(rings) => return rings,
             Err(error) => error,
         };
-        match (error.trouble(), completions) {
-            (Trouble::Batch, [one]) => return record_refused(context, one, &error.to_string()).await,
-            (Trouble::Batch | Trouble::Length, [_, _, ..]) => {
+        match (error.fault(), completions) {
+            (Fault::Batch, [one]) => return record_refused(context, one, &error.to_string()).await,
+            (Fault::Batch | Fault::Length, [_, _, ..]) => {
                 let (first, second) = completions.split_at(completions.len() / 2);
                 let mut rings = Box::pin(complete_until_written(context, first)).await;
                 rings.extend(Box::pin(complete_until_written(context, second)).await);
@@ -178,7 +178,7 @@ async fn complete_or_refuse(context: &Context, completion: Completion) -> Option
     loop {
         match try_to_complete(context, std::slice::from_ref(&completion)).await {
             Ok(rings) => return Some(rings),
-            Err(error) if error.trouble() == Trouble::Batch => {
+            Err(error) if error.fault() == Fault::Batch => {
                 tracing::error!(task.id = %completion.finish.id, %error, "it is refused again: {error}");
                 return None;
             }
@@ -203,9 +203,9 @@ impl fmt::Display for Unwritten {
     }
 }
 
-/// What is to be done about it.
+/// Where the fault lies, which decides what is done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
+enum Fault {
     /// The database is in trouble, and the same batch may be written a little later.
     Database,
     /// It takes too long, or too much memory: a shorter batch may do better.
@@ -215,10 +215,10 @@ enum Trouble {
 }
 
 impl Unwritten {
-    fn trouble(&self) -> Trouble {
+    fn fault(&self) -> Fault {
         match self {
-            Self::Panic => Trouble::Batch,
-            Self::Error(error) => trouble(error),
+            Self::Panic => Fault::Batch,
+            Self::Error(error) => fault(error),
         }
     }
 }
@@ -226,17 +226,17 @@ impl Unwritten {
 /// Of PostgreSQL's codes, what is neither the server's state nor another's lock is about the data, as are limits of the program
 /// (54) and errors inside of the server (XX), which the same data meet again. SQLite's codes are about the disk, but for those
 /// of the statement and the data; an extended code has the plain one in its last byte.
-fn trouble(error: &db::Error) -> Trouble {
+fn fault(error: &db::Error) -> Fault {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
     let is_of_postgres = code.len() == 5;
     let of_sqlite = code.parse::<u32>().map(|code| code & 0xff);
     match code.as_ref() {
-        "57014" | "53200" if is_of_postgres => Trouble::Length,
-        code if is_of_postgres && code.starts_with("55") => Trouble::Database,
-        code if is_of_postgres && (code.starts_with("54") || code.starts_with("XX")) => Trouble::Batch,
-        _ if is_of_postgres && !db::is_outage(error) || db::is_refusal(error) => Trouble::Batch,
-        _ if !is_of_postgres && matches!(of_sqlite, Ok(1 | 18 | 19 | 20 | 25)) => Trouble::Batch,
-        _ => Trouble::Database,
+        "57014" | "53200" if is_of_postgres => Fault::Length,
+        code if is_of_postgres && code.starts_with("55") => Fault::Database,
+        code if is_of_postgres && (code.starts_with("54") || code.starts_with("XX")) => Fault::Batch,
+        _ if is_of_postgres && !db::is_outage(error) || db::is_refusal(error) => Fault::Batch,
+        _ if !is_of_postgres && matches!(of_sqlite, Ok(1 | 18 | 19 | 20 | 25)) => Fault::Batch,
+        _ => Fault::Database,
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use recado_kernel::clock::Clock;
 
-use crate::client::Place;
+use crate::client::CallerAddress;
 use crate::problem::{Credential, Problem};
 
 /// What one guess costs; an address pays it off as time passes, so ten a minute can be made without an end.
@@ -22,10 +22,10 @@ const GUESS: Duration = Duration::from_secs(6);
 /// What the same wrong credential costs again.
 const REPETITION: Duration = Duration::from_millis(300);
 
-/// Five guesses are answered at once,
-const PATIENCE: Duration = Duration::from_secs(5 * GUESS.as_secs());
+/// Five guesses are answered at once, …
+const BURST: Duration = Duration::from_secs(5 * GUESS.as_secs());
 
-/// and up to twenty each later than the one before. More are not looked at.
+/// … and up to twenty each later than the one before. More are not looked at.
 const MOST: Duration = Duration::from_secs(20 * GUESS.as_secs());
 
 /// The longest that the answer to a guess is held back.
@@ -46,8 +46,8 @@ pub(crate) struct Guesses {
     clock: Clock,
     /// Credentials are compared by a digest that only this process can make.
     hasher: RandomState,
-    failures: Mutex<HashMap<Place, Failures>>,
-    good: RwLock<HashMap<(Place, u64), Duration>>,
+    failures: Mutex<HashMap<CallerAddress, Failures>>,
+    good: RwLock<HashMap<(CallerAddress, u64), Duration>>,
 }
 
 struct Failures {
@@ -67,7 +67,7 @@ impl Failures {
 /// A credential that is about to be looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
-    place: Option<Place>,
+    place: Option<CallerAddress>,
     digest: u64,
     kind: Credential,
 }
@@ -82,7 +82,7 @@ impl Guesses {
     /// # Errors
     /// [`Problem::Throttled`] when too many from this address were wrong, and this one was not good lately.
     pub(crate) fn admit(&self, ip: Option<IpAddr>, kind: Credential, credential: &str) -> Result<Attempt, Problem> {
-        let attempt = Attempt { place: ip.map(Place::of), digest: self.hasher.hash_one(credential), kind };
+        let attempt = Attempt { place: ip.map(CallerAddress::of), digest: self.hasher.hash_one(credential), kind };
         let Some(place) = attempt.place else { return Ok(attempt) };
         let now = self.clock.elapsed();
         let debt = self.failures().get(&place).map(|failures| failures.debt(now)).unwrap_or_default();
@@ -127,7 +127,7 @@ impl Guesses {
     }
 
     /// What the address owes now, and whether this was another guess.
-    fn count(&self, place: Place, digest: u64) -> (Duration, bool) {
+    fn count(&self, place: CallerAddress, digest: u64) -> (Duration, bool) {
         let now = self.clock.elapsed();
         let mut all = self.failures();
         if !all.contains_key(&place) {
@@ -152,17 +152,17 @@ impl Guesses {
         (failures.debt, is_guess)
     }
 
-    fn good_since(&self, place: Place, digest: u64) -> Option<Duration> {
+    fn good_since(&self, place: CallerAddress, digest: u64) -> Option<Duration> {
         self.good.read().unwrap_or_else(PoisonError::into_inner).get(&(place, digest)).copied()
     }
 
-    fn failures(&self) -> MutexGuard<'_, HashMap<Place, Failures>> {
+    fn failures(&self) -> MutexGuard<'_, HashMap<CallerAddress, Failures>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Forgets who has paid, and if all still owe something, the one who owes least.
-fn make_room(all: &mut HashMap<Place, Failures>, now: Duration) {
+fn make_room(all: &mut HashMap<CallerAddress, Failures>, now: Duration) {
     if all.len() < MOST_REMEMBERED {
         return;
     }
@@ -185,7 +185,7 @@ fn refuse(kind: Credential, debt: Duration) -> Problem {
 }
 
 fn delay(debt: Duration) -> Duration {
-    let (over, range) = (debt.saturating_sub(PATIENCE), MOST.saturating_sub(PATIENCE));
+    let (over, range) = (debt.saturating_sub(BURST), MOST.saturating_sub(BURST));
     LONGEST_DELAY.mul_f64((over.as_secs_f64() / range.as_secs_f64()).min(1.0))
 }
 
@@ -269,19 +269,19 @@ mod tests {
     fn memory_is_bounded() {
         let (guesses, clock) = guesses();
         for number in 0..(MOST_REMEMBERED as u32 + 100) {
-            let place = Place::of(IpAddr::from(number.to_be_bytes()));
+            let place = CallerAddress::of(IpAddr::from(number.to_be_bytes()));
             guesses.count(place, u64::from(number));
             guesses.succeeded(Attempt { place: Some(place), digest: 0, kind: KEY });
         }
         for number in 0..100 {
-            guesses.count(Place::of(ip("203.0.113.7").unwrap()), number);
+            guesses.count(CallerAddress::of(ip("203.0.113.7").unwrap()), number);
         }
-        let kept = guesses.failures()[&Place::of(ip("203.0.113.7").unwrap())].wrong.len();
+        let kept = guesses.failures()[&CallerAddress::of(ip("203.0.113.7").unwrap())].wrong.len();
         assert_eq!((guesses.failures().len(), guesses.good.read().unwrap().len()), (MOST_REMEMBERED, MOST_REMEMBERED));
         assert_eq!(kept, MOST_WRONG);
         clock.advance(GOOD_FOR);
-        guesses.count(Place::of(ip("203.0.113.8").unwrap()), 0);
-        guesses.succeeded(Attempt { place: ip("203.0.113.8").map(Place::of), digest: 0, kind: KEY });
+        guesses.count(CallerAddress::of(ip("203.0.113.8").unwrap()), 0);
+        guesses.succeeded(Attempt { place: ip("203.0.113.8").map(CallerAddress::of), digest: 0, kind: KEY });
         assert_eq!((guesses.failures().len(), guesses.good.read().unwrap().len()), (1, 1));
     }
 }

@@ -18,7 +18,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter, clock};
 use recado_kernel::clock::Clock;
 
-use crate::client::{Client, Place};
+use crate::client::{CallerAddress, Client};
 use crate::problem::Problem;
 
 pub(crate) const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -94,7 +94,7 @@ fn whole_seconds(wait: Duration) -> u64 {
 /// A caller without a name by address; `None` for one on this machine.
 fn address_of(parts: &Parts) -> Option<String> {
     let ip = Client::known(&parts.extensions)?;
-    (!ip.is_loopback()).then(|| Place::of(ip).to_string())
+    (!ip.is_loopback()).then(|| CallerAddress::of(ip).to_string())
 }
 
 /// Writes into the answer what is left to the caller.

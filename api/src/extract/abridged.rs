@@ -13,14 +13,14 @@ pub(crate) const LONGEST_WORDS: usize = 65_536;
 pub(crate) struct Abridged {
     /// The longest text that is kept, in bytes.
     longest: usize,
-    place: Place,
+    position: Position,
     /// Where in what is kept the current text began, and how long it is so far.
     began: usize,
     length: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum Position {
     #[default]
     Outside,
     Inside,
@@ -30,12 +30,12 @@ enum Place {
 
 impl Abridged {
     pub(crate) fn to(longest: usize) -> Self {
-        Self { longest, place: Place::Outside, began: 0, length: 0 }
+        Self { longest, position: Position::Outside, began: 0, length: 0 }
     }
 
     /// How much of what is kept will not be taken back: all but a text that has not ended.
     pub(crate) fn settled(&self, kept: usize) -> usize {
-        if self.place == Place::Outside { kept } else { self.began }
+        if self.position == Position::Outside { kept } else { self.began }
     }
 
     /// So many bytes of what is kept, all settled, are moved elsewhere.
@@ -46,17 +46,17 @@ impl Abridged {
     /// Appends what is kept of a piece to `kept`, which holds what was kept before and not moved.
     pub(crate) fn read(&mut self, piece: &[u8], kept: &mut Vec<u8>) {
         for byte in piece {
-            let after = match (self.place, byte) {
-                (Place::Outside, b'"') => {
+            let after = match (self.position, byte) {
+                (Position::Outside, b'"') => {
                     (self.began, self.length) = (kept.len() + 1, 0);
-                    Place::Inside
+                    Position::Inside
                 }
-                (Place::Outside, _) | (Place::Inside, b'"') => Place::Outside,
-                (Place::Inside, b'\\') => Place::Escape,
-                (Place::Inside | Place::Escape, _) => Place::Inside,
+                (Position::Outside, _) | (Position::Inside, b'"') => Position::Outside,
+                (Position::Inside, b'\\') => Position::Escape,
+                (Position::Inside | Position::Escape, _) => Position::Inside,
             };
-            let is_text = self.place != Place::Outside && after != Place::Outside;
-            self.place = after;
+            let is_text = self.position != Position::Outside && after != Position::Outside;
+            self.position = after;
             if is_text {
                 self.length += 1;
                 if self.length > self.longest {

@@ -13,7 +13,7 @@ use recado_kernel::language::Language;
 use recado_kernel::users::Role;
 use recado_partners::connections::{self, Connection};
 use recado_partners::{inbound, rejected};
-use recado_webhooks::debugger::{self, Question, Report, Reveal};
+use recado_webhooks::debugger::{self, Report, Reveal, SignatureCheck};
 use recado_webhooks::dialect::{Received, Rules};
 use recado_webhooks::signature::Secret;
 use secrecy::SecretString;
@@ -71,7 +71,7 @@ pub(crate) async fn examine(
 ) -> Result<Report, Failure> {
     let examined = tokio::task::spawn_blocking(move || {
         let received = Received { headers: &headers, body: &body };
-        debugger::examine(Question { secrets: &secrets, reveal, rules: &rules, received, now, language })
+        debugger::examine(SignatureCheck { secrets: &secrets, reveal, rules: &rules, received, now, language })
     });
     examined.await.map_err(|_| Failure::Malformed)
 }

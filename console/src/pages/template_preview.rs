@@ -54,7 +54,7 @@ pub(super) struct Preview {
     pub(super) customer: Option<Offered>,
     /// Customers who may be meant.
     pub(super) offered: Vec<Offered>,
-    pub(super) is_nobody: bool,
+    pub(super) is_unknown: bool,
 }
 
 pub(super) struct Offered {
@@ -148,7 +148,7 @@ pub(super) async fn preview(console: &Console, page: &Page, wanted: Wanted<'_>) 
     let workshop = catalogue.workshop(draft.taller_id.as_deref());
     let values = values(&mut session, found.as_ref(), workshop, strict_case).await?;
     drop(session);
-    let is_nobody = !customer.is_empty() && page.may_edit() && found.is_none();
+    let is_unknown = !customer.is_empty() && page.may_edit() && found.is_none();
     let (draft, in_use, language) = (draft.clone(), saved.cloned(), page.visit.words.language);
     let work = move || rendered(&catalogue, &draft, place, in_use.as_ref(), &sent, &values, strict_case);
     let (draft, said, remarks) = off_runtime(work).await;
@@ -158,7 +158,7 @@ pub(super) async fn preview(console: &Console, page: &Page, wanted: Wanted<'_>) 
         remarks: remarks.into_iter().map(|remark| told(&remark, language)).collect(),
         customer: found.as_ref().map(offer),
         offered: offered.iter().map(offer).collect(),
-        is_nobody,
+        is_unknown,
     })
 }
 

@@ -12,7 +12,7 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::db;
 use recado_queue::context::Context;
 use recado_queue::samples::{self, Point, SampleFilter, Window};
-use recado_systems::diagnosis::{self, Finding, What, facts, telling};
+use recado_systems::diagnosis::{self, Finding, What, facts, sentences};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -105,7 +105,7 @@ impl Found {
 
     fn told(&self, language: Language, zone: Tz) -> Diagnosis {
         let told = |finding: &Finding| {
-            let told = telling::tell(finding, language, zone, self.now);
+            let told = sentences::tell(finding, language, zone, self.now);
             Told {
                 severity: finding.severity.as_str().to_owned(),
                 sentence: masking::text(&told.sentence),
@@ -115,7 +115,7 @@ impl Found {
         };
         Diagnosis {
             is_well: diagnosis::is_well(&self.findings),
-            summary: masking::text(&telling::summary(&self.findings, language, zone, self.now)),
+            summary: masking::text(&sentences::summary(&self.findings, language, zone, self.now)),
             findings: self.findings.iter().map(told).collect(),
         }
     }

@@ -9,7 +9,7 @@ use clap::Args;
 use recado_kernel::clock::{Clock, Timestamp};
 use recado_kernel::language::Language;
 use recado_partners::connections;
-use recado_webhooks::debugger::{self, Question, Report, Reveal};
+use recado_webhooks::debugger::{self, Report, Reveal, SignatureCheck};
 use recado_webhooks::dialect::{Received, Rules};
 use recado_webhooks::signature::Secret;
 use secrecy::SecretString;
@@ -91,7 +91,14 @@ pub(super) async fn run(options: Verify, json: bool) -> Outcome {
             let received = Received { headers: &input.headers, body: &input.body };
             let now = judged_at(&options, Clock::system().now());
             let secrets = &[secret];
-            debugger::examine(Question { secrets, reveal: Reveal::All, rules: &rules, received, now, language: SPOKEN })
+            debugger::examine(SignatureCheck {
+                secrets,
+                reveal: Reveal::All,
+                rules: &rules,
+                received,
+                now,
+                language: SPOKEN,
+            })
         }
         (None, None) => return Err("no secret was given".into()),
     };
@@ -127,7 +134,7 @@ async fn of_partner(
     let rules = connection.rules(context.config.webhook_tolerance_seconds);
     let received = Received { headers, body };
     let (secrets, reveal) = (&secrets, Reveal::Beginning);
-    Ok(debugger::examine(Question { secrets, reveal, rules: &rules, received, now, language: SPOKEN }))
+    Ok(debugger::examine(SignatureCheck { secrets, reveal, rules: &rules, received, now, language: SPOKEN }))
 }
 
 /// What the command line names.

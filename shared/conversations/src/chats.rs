@@ -67,7 +67,7 @@ pub(crate) struct Mentioned<'m> {
 
 /// Where the messages of a chat belong.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ChatRef {
     /// The chat; that of the same person under her number, where the two are known to be one.
     pub(crate) id: Id,
     /// WhatsApp's id of that other chat.
@@ -95,20 +95,20 @@ columns!(NewChat<'m> {
 /// The chats that are mentioned, by WhatsApp's id; those that are new are written, and all are held until the end of the
 /// transaction. `mentioned` names each once, in the order of their ids, so that two who write the same chats do not wait for each
 /// other.
-pub(crate) async fn places(
+pub(crate) async fn resolve(
     session: &mut Session,
     mentioned: &[Mentioned<'_>],
     now: Timestamp,
-) -> Result<HashMap<String, Place>> {
+) -> Result<HashMap<String, ChatRef>> {
     let ids: Vec<&str> = mentioned.iter().map(|chat| chat.chat_id).collect();
-    let places = hold(session, &ids).await?;
+    let refs = hold(session, &ids).await?;
     let new: Vec<NewChat<'_>> = mentioned
         .iter()
-        .filter(|chat| !places.contains_key(chat.chat_id))
+        .filter(|chat| !refs.contains_key(chat.chat_id))
         .map(|mentioned| NewChat { id: Id::new(now), mentioned, now })
         .collect();
     if new.is_empty() {
-        return Ok(places);
+        return Ok(refs);
     }
     let insert = "insert into whatsapp_chats ({columns}, participants, tags, is_active, message_count, unread_count)
         select {columns}, '[]'::jsonb, '[]'::jsonb, true, 0, 0 from {rows} r where true on conflict (chat_id) do nothing";
@@ -117,35 +117,35 @@ pub(crate) async fn places(
 }
 
 #[derive(sqlx::FromRow)]
-struct Held {
+struct HeldChat {
     id: Id,
     chat_id: String,
     merged_into: Option<Id>,
 }
 
-/// Finds chats by WhatsApp's id and holds them, with those that they lead to, until the end of the transaction. Whoever moves
+/// Finds chats by WhatsApp's id and holds them, with those that they lead to, until the end of the transaction. Code that moves
 /// messages between chats or counts them holds the chats first, all in the order of our ids: so nothing is counted in a chat that
 /// becomes another's at the same moment, and two who hold the same chats do not wait for each other.
-pub(crate) async fn hold(session: &mut Session, chat_ids: &[&str]) -> Result<HashMap<String, Place>> {
+pub(crate) async fn hold(session: &mut Session, chat_ids: &[&str]) -> Result<HashMap<String, ChatRef>> {
     let mut held = look_and_hold(session, chat_ids).await?;
     // A chat that became another's while we waited for it leads to one that is not held yet; the next look finds both.
     if held.iter().any(|chat| chat.merged_into.is_some_and(|into| !held.iter().any(|other| other.id == into))) {
         held = look_and_hold(session, chat_ids).await?;
     }
     let by_id: HashMap<Id, &str> = held.iter().map(|chat| (chat.id, chat.chat_id.as_str())).collect();
-    let place = |chat: &Held| {
+    let chat_ref = |chat: &HeldChat| {
         // One that leads to a chat that was deleted stands for itself.
         let into = chat.merged_into.filter(|into| by_id.contains_key(into));
-        Place {
+        ChatRef {
             id: into.unwrap_or(chat.id),
             merged_chat_id: into.and_then(|into| by_id.get(&into)).map(|id| (*id).to_owned()),
         }
     };
-    Ok(held.iter().map(|chat| (chat.chat_id.clone(), place(chat))).collect())
+    Ok(held.iter().map(|chat| (chat.chat_id.clone(), chat_ref(chat))).collect())
 }
 
-async fn look_and_hold(session: &mut Session, chat_ids: &[&str]) -> Result<Vec<Held>> {
-    sql!(all Held, session,
+async fn look_and_hold(session: &mut Session, chat_ids: &[&str]) -> Result<Vec<HeldChat>> {
+    sql!(all HeldChat, session,
         "select id, chat_id, merged_into from whatsapp_chats
          where id in (select id from whatsapp_chats where chat_id = any($1)
                       union all

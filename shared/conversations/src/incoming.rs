@@ -21,7 +21,7 @@ use recado_queue::tasks::{self, NewTask};
 use serde_json::json;
 
 use crate::bridge::bare_id;
-use crate::chats::{self, Change, Kind, Mentioned, Place};
+use crate::chats::{self, Change, ChatRef, Kind, Mentioned};
 use crate::codes::{self, Issued};
 use crate::jobs::{ExpireRequest, TellOperator};
 use crate::messages::{self, Direction, Known, Link, NewMessage};
@@ -93,7 +93,7 @@ impl Message {
 
 /// What became of a message (S003-1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct Outcome {
     pub message_id: Id,
     pub effect: Effect,
 }
@@ -128,7 +128,7 @@ struct Rules {
 /// Where messages are handed in. Cheap to clone; all clones share their batches.
 #[derive(Clone)]
 pub struct Incoming {
-    group: Group<Message, Result<Taken, Unavailable>>,
+    group: Group<Message, Result<Outcome, Unavailable>>,
 }
 
 impl Incoming {
@@ -144,12 +144,12 @@ impl Incoming {
     ///
     /// # Errors
     /// When the database did not do its part. What is handed in again takes effect once.
-    pub async fn take(&self, message: Message) -> Result<Taken, Unavailable> {
+    pub async fn take(&self, message: Message) -> Result<Outcome, Unavailable> {
         self.group.call(message).await.unwrap_or(Err(Unavailable))
     }
 }
 
-async fn serve(context: &Context, messages: &[Message]) -> Vec<Result<Taken, Unavailable>> {
+async fn serve(context: &Context, messages: &[Message]) -> Vec<Result<Outcome, Unavailable>> {
     let mut taken = take_all(context, messages).await;
     // What was kept is kept once, so the same again tells what became of it.
     if taken.as_ref().is_err_and(|error| db::may_have_written(error) || db::is_connection_lost(error)) {
@@ -170,7 +170,7 @@ async fn serve(context: &Context, messages: &[Message]) -> Vec<Result<Taken, Una
 }
 
 /// A message that the database refuses costs no other.
-async fn one_by_one(context: &Context, messages: &[Message]) -> Vec<Result<Taken, Unavailable>> {
+async fn one_by_one(context: &Context, messages: &[Message]) -> Vec<Result<Outcome, Unavailable>> {
     let mut all = Vec::with_capacity(messages.len());
     for message in messages {
         let taken = take_all(context, std::slice::from_ref(message)).await;
@@ -190,7 +190,7 @@ fn complain(error: &db::Error, messages: usize) {
 ///
 /// # Errors
 /// When the database fails; then nothing was kept, or all of it.
-pub async fn take_all(context: &Context, messages: &[Message]) -> db::Result<Vec<Taken>> {
+pub async fn take_all(context: &Context, messages: &[Message]) -> db::Result<Vec<Outcome>> {
     let now = context.clock.now();
     let settings = &context.config.conversations;
     let rules = Rules { require_registered: settings.require_registered_codes, timeout: settings.request_timeout };
@@ -230,8 +230,8 @@ async fn as_stored<'m>(session: &mut Session, messages: &'m [Message]) -> db::Re
     Ok(Cow::Owned(messages))
 }
 
-fn again(message_id: Id) -> Taken {
-    Taken { message_id, effect: Effect::AlreadyProcessed }
+fn again(message_id: Id) -> Outcome {
+    Outcome { message_id, effect: Effect::AlreadyProcessed }
 }
 
 /// Messages of one transaction.
@@ -247,7 +247,7 @@ struct Batch<'m> {
 struct Fresh<'m> {
     message: &'m Message,
     id: Id,
-    place: Place,
+    chat: ChatRef,
     codes: Vec<String>,
 }
 
@@ -255,7 +255,7 @@ impl Fresh<'_> {
     /// The ids under which WhatsApp knows this chat.
     fn chat_ids(&self) -> Vec<String> {
         let number = self.message.chat_phone().map(chats::of_phone);
-        let ids = [Some(self.message.chat_id.clone()), self.place.merged_chat_id.clone(), number];
+        let ids = [Some(self.message.chat_id.clone()), self.chat.merged_chat_id.clone(), number];
         ids.into_iter().flatten().collect()
     }
 }
@@ -283,14 +283,14 @@ async fn store<'m>(
         })
         .collect();
     sends::confirm(session, &came_back, now).await?;
-    let places = chats::places(session, &mentioned(unique.values().copied()), now).await?;
+    let chats_by_id = chats::resolve(session, &mentioned(unique.values().copied()), now).await?;
     let mut codes: HashMap<&str, Vec<String>> =
         unique.iter().map(|(id, message)| (*id, codes::find_codes(&message.text))).collect();
     let new: Vec<NewMessage<'_>> = unique
         .values()
         .filter(|message| !known.contains_key(&message.whatsapp_id))
         .filter_map(|message| {
-            Some(row(message, places.get(&message.chat_id)?, &codes[message.whatsapp_id.as_str()], now))
+            Some(row(message, chats_by_id.get(&message.chat_id)?, &codes[message.whatsapp_id.as_str()], now))
         })
         .collect();
     let written: HashSet<String> = messages::insert(session, &new).await?.into_iter().collect();
@@ -307,8 +307,8 @@ async fn store<'m>(
     let fresh = messages.iter().filter_map(|message| {
         let id = message.whatsapp_id.as_str();
         let is_fresh = (written.contains(id) || claimed.contains(id)) && taken.insert(id);
-        let place = places.get(&message.chat_id).filter(|_| is_fresh)?.clone();
-        Some(Fresh { message, id: *ids.get(id)?, place, codes: codes.remove(id).unwrap_or_default() })
+        let chat = chats_by_id.get(&message.chat_id).filter(|_| is_fresh)?.clone();
+        Some(Fresh { message, id: *ids.get(id)?, chat, codes: codes.remove(id).unwrap_or_default() })
     });
     let fresh = fresh.collect();
     Ok(Batch { fresh, ids, effects: HashMap::new(), links: Vec::new() })
@@ -349,11 +349,11 @@ fn mentioned<'m>(messages: impl Iterator<Item = &'m Message>) -> Vec<Mentioned<'
     chats.into_values().collect()
 }
 
-fn row<'m>(message: &'m Message, place: &Place, codes: &[String], now: Timestamp) -> NewMessage<'m> {
+fn row<'m>(message: &'m Message, chat: &ChatRef, codes: &[String], now: Timestamp) -> NewMessage<'m> {
     NewMessage {
         id: Id::new(now),
         whatsapp_id: &message.whatsapp_id,
-        chat: place.id,
+        chat: chat.id,
         direction: if message.is_ours { Direction::Out } else { Direction::In },
         content: &message.text,
         sent_at: message.sent_at.unwrap_or(now),
@@ -493,7 +493,7 @@ impl<'m> Batch<'m> {
     }
 
     /// What became of each message, in their order. Of several with one id, the first took effect.
-    fn taken(mut self, messages: &[Message]) -> Vec<Taken> {
+    fn taken(mut self, messages: &[Message]) -> Vec<Outcome> {
         let fresh: HashMap<&str, bool> =
             self.fresh.iter().map(|fresh| (fresh.message.whatsapp_id.as_str(), fresh.message.is_ours)).collect();
         let mut seen = HashSet::new();
@@ -505,7 +505,7 @@ impl<'m> Batch<'m> {
                 Some(true) => Effect::Saved,
                 Some(false) => self.effects.remove(id).unwrap_or(Effect::Processed),
             };
-            Taken { message_id, effect }
+            Outcome { message_id, effect }
         };
         messages.iter().map(one).collect()
     }
@@ -518,7 +518,7 @@ fn request(fresh: &Fresh<'_>, code: &str, issued: Option<&Issued>, rules: Rules,
         code: code.to_owned(),
         experience_id: issued.map(|issued| issued.experience_id.clone()),
         operator: issued.and_then(|issued| issued.operator),
-        chat: fresh.place.id,
+        chat: fresh.chat.id,
         message: fresh.id,
         customer_phone: fresh.message.customer_phone().map(str::to_owned),
         passengers: codes::passengers(&fresh.message.text).or_else(checkout).unwrap_or(1),

@@ -23,12 +23,12 @@ pub enum List {
 pub struct Refresh {
     context: Context,
     bridge: Option<Bridge>,
-    chats: Arc<Mutex<Question>>,
-    groups: Arc<Mutex<Question>>,
+    chats: Arc<Mutex<Freshness>>,
+    groups: Arc<Mutex<Freshness>>,
 }
 
 #[derive(Default)]
-struct Question {
+struct Freshness {
     asking: Option<Shared<BoxFuture<'static, bool>>>,
     /// When the bridge last answered.
     answered_at: Option<Timestamp>,
@@ -48,16 +48,16 @@ impl Refresh {
     pub async fn list(&self, list: List, must_ask: bool) -> bool {
         let Some(bridge) = &self.bridge else { return false };
         let asking = {
-            let mut question = self.question(list).lock().unwrap_or_else(PoisonError::into_inner);
-            let age = question.answered_at.map(|at| self.context.clock.now().since(at));
+            let mut freshness = self.freshness(list).lock().unwrap_or_else(PoisonError::into_inner);
+            let age = freshness.answered_at.map(|at| self.context.clock.now().since(at));
             if !must_ask && age.is_some_and(|age| age < self.context.config.conversations.cache) {
                 return true;
             }
-            match question.asking.as_ref().filter(|asking| asking.peek().is_none()) {
+            match freshness.asking.as_ref().filter(|asking| asking.peek().is_none()) {
                 Some(asking) => asking.clone(),
                 None => {
                     let asking = self.ask(list, bridge.clone());
-                    question.asking = Some(asking.clone());
+                    freshness.asking = Some(asking.clone());
                     asking
                 }
             }
@@ -65,7 +65,7 @@ impl Refresh {
         asking.await
     }
 
-    fn question(&self, list: List) -> &Arc<Mutex<Question>> {
+    fn freshness(&self, list: List) -> &Arc<Mutex<Freshness>> {
         match list {
             List::Chats => &self.chats,
             List::Groups => &self.groups,
@@ -74,7 +74,7 @@ impl Refresh {
 
     /// The question goes on when those who asked have gone: others may have joined.
     fn ask(&self, list: List, bridge: Bridge) -> Shared<BoxFuture<'static, bool>> {
-        let (context, question) = (self.context.clone(), self.question(list).clone());
+        let (context, freshness) = (self.context.clone(), self.freshness(list).clone());
         let asking = tokio::spawn(async move {
             let asked = match list {
                 List::Chats => sync::chats(&context, &bridge).await,
@@ -82,8 +82,8 @@ impl Refresh {
             };
             match asked {
                 Ok(_) => {
-                    let mut question = question.lock().unwrap_or_else(PoisonError::into_inner);
-                    question.answered_at = Some(context.clock.now());
+                    let mut freshness = freshness.lock().unwrap_or_else(PoisonError::into_inner);
+                    freshness.answered_at = Some(context.clock.now());
                     true
                 }
                 Err(SyncError::Database(error)) => {

@@ -37,7 +37,7 @@ pub struct Next {
     /// The channel that has its turn if this one fails; null: there is none.
     pub then: Option<Channel>,
     /// What keeps it from happening; null: nothing.
-    pub held: Option<Held>,
+    pub held: Option<HeldBy>,
     /// When that ends by itself.
     pub held_until: Option<Timestamp>,
 }
@@ -86,14 +86,14 @@ word_enum!(What, "a next step");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray, ToSchema)]
 #[strum(serialize_all = "snake_case", const_into_str)]
 #[schema(as = HeldBy, rename_all = "snake_case")]
-pub enum Held {
+pub enum HeldBy {
     /// An operator paused the queue of its channel.
     Paused,
     /// No worker takes messages of its channel.
     NoWorker,
 }
 
-word_enum!(Held, "an obstacle to a message");
+word_enum!(HeldBy, "an obstacle to a message");
 
 /// What stands around chains: their tasks, pauses, and lanes that no worker reads.
 #[derive(Clone, Debug)]
@@ -183,8 +183,8 @@ impl Known<'_> {
         let pause = pauses::of_lane(self.pauses, current.channel.lane());
         let held = match pause {
             _ if what == What::IsSending => None,
-            Some(_) => Some(Held::Paused),
-            None => self.unattended.contains(&current.channel).then_some(Held::NoWorker),
+            Some(_) => Some(HeldBy::Paused),
+            None => self.unattended.contains(&current.channel).then_some(HeldBy::NoWorker),
         };
         Next {
             what,
@@ -343,7 +343,7 @@ impl What {
     }
 }
 
-impl Held {
+impl HeldBy {
     fn sentence(self, language: Language) -> &'static str {
         match self {
             Self::Paused => language.pick("Pero su cola está en pausa.", "But its queue is paused."),
@@ -490,15 +490,15 @@ mod tests {
             let next = known.next().expect("a message");
             (next.held, next.held_until)
         };
-        assert_eq!(held(&[pause], &[]), (Some(Held::Paused), Some(at(99))));
-        assert_eq!(held(&[], &[Channel::Email]), (Some(Held::NoWorker), None));
+        assert_eq!(held(&[pause], &[]), (Some(HeldBy::Paused), Some(at(99))));
+        assert_eq!(held(&[], &[Channel::Email]), (Some(HeldBy::NoWorker), None));
         assert_eq!(held(&[], &[Channel::Push]), (None, None));
     }
 
     #[test]
     fn every_step_is_told_in_both_languages() {
         for what in What::ALL {
-            for held in [None, Some(Held::Paused), Some(Held::NoWorker)] {
+            for held in [None, Some(HeldBy::Paused), Some(HeldBy::NoWorker)] {
                 let next = Next {
                     what,
                     channel: Some(Channel::Email),

@@ -134,7 +134,7 @@ fn shown(text: &str) -> String {
 /// How long a receipt waits for its message. It may overtake the commit of "sent" by a moment; but where Evolution took the
 /// message and did not answer, its id is only known when the look-ups have found it (d27). The message may have left through
 /// an account of the database, so the longest time limit counts that one may have.
-pub fn patience(config: &Config) -> Duration {
+pub fn match_window(config: &Config) -> Duration {
     let of_rows = Duration::from_secs(LONGEST_TIMEOUT.unsigned_abs().into());
     let unanswered = config.whatsapp.as_ref().map_or(of_rows, |settings| settings.timeout.max(of_rows));
     unanswered + config.unknown_outcome_window

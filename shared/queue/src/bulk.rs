@@ -45,7 +45,7 @@ pub const MOST_TRIED: u16 = 50;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long the result of a trial is awaited. A message that failed for a passing reason has had several attempts by then.
-pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
+pub const TRIAL_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// What a list of an operation is written by.
 const LISTED: usize = 5_000;
@@ -480,8 +480,8 @@ fn judge(tried: &[(State, bool)], waited: Duration) -> Option<Verdict> {
     }
     let is_decided = well + badly == all;
     match well * 2 > all || all == 0 {
-        true if is_decided || waited >= PATIENCE => Some(Verdict::Passed),
-        false if waited >= PATIENCE => Some(Verdict::Silent),
+        true if is_decided || waited >= TRIAL_TIMEOUT => Some(Verdict::Passed),
+        false if waited >= TRIAL_TIMEOUT => Some(Verdict::Silent),
         _ => None,
     }
 }
@@ -583,7 +583,7 @@ mod tests {
     #[test]
     fn a_trial_passes_when_most_of_it_did_well() {
         use State::{Dead, Queued, Scheduled, Started, Success};
-        let (soon, late) = (Duration::from_secs(10), PATIENCE);
+        let (soon, late) = (Duration::from_secs(10), TRIAL_TIMEOUT);
         let well = (Success, false);
         for (tried, waited, verdict) in [
             (vec![well; 5], soon, Some(Verdict::Passed)),

@@ -3,7 +3,7 @@
 //! It says more than [`dialect::verify`](crate::dialect::verify), which tells a stranger nothing. What it says of a secret that
 //! its reader may not know is bounded by [`Reveal`]: a person who sees a whole signature of bytes of their choice can forge.
 
-mod telling;
+mod sentences;
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 use utoipa::ToSchema;
 
-use self::telling::{Finding, Guess, Key, Variant};
+use self::sentences::{Finding, Guess, Key, Variant};
 use crate::canonical::{Document, Letters};
 use crate::dialect::{
     Dialect, FORMS, LEGACY_HEADERS, Legacy, Received, Refusal, Rules, STANDARD_HEADERS, Signed, Standard, candidates,
@@ -42,12 +42,12 @@ const SHOWN: usize = 24;
 
 /// A request, and what it is held against.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'q> {
+pub struct SignatureCheck<'c> {
     /// The secret in force first.
-    pub secrets: &'q [Secret],
+    pub secrets: &'c [Secret],
     pub reveal: Reveal,
-    pub rules: &'q Rules,
-    pub received: Received<'q>,
+    pub rules: &'c Rules,
+    pub received: Received<'c>,
     /// When it came.
     pub now: Timestamp,
     /// In which what is found is told.
@@ -219,15 +219,15 @@ pub const STANDARD_CODE: Code = Code {
 };
 
 /// Looks at a request in every way there is.
-pub fn examine(question: Question<'_>) -> Report {
-    let Question { secrets, rules, received, now, language, .. } = question;
+pub fn examine(check: SignatureCheck<'_>) -> Report {
+    let SignatureCheck { secrets, rules, received, now, language, .. } = check;
     let verdict = verify(secrets, rules, received, now);
-    let clock = drift(question, verdict.as_ref().ok());
+    let clock = drift(check, verdict.as_ref().ok());
     // The payload's own time is looked at after the signature, as it is when a request comes in.
     let verdict =
         if clock.as_ref().is_some_and(|clock| !clock.is_fresh) { verdict.and(Err(Refusal::Stale)) } else { verdict };
     let signatures = seen(received);
-    let tried = tried(question);
+    let tried = tried(check);
     let guesses = match verdict {
         Err(Refusal::Wrong | Refusal::Differing | Refusal::Missing) => guesses(secrets, received, &signatures, &tried),
         Ok(_) | Err(Refusal::Stale) => Vec::new(),
@@ -250,7 +250,7 @@ pub fn examine(question: Question<'_>) -> Report {
         },
     };
     let mut advice: Vec<Advice> = Vec::new();
-    for one in findings(question, &report, &guesses, &verdict).iter().map(|finding| finding.told(language)) {
+    for one in findings(check, &report, &guesses, &verdict).iter().map(|finding| finding.told(language)) {
         if !advice.contains(&one) {
             advice.push(one);
         }
@@ -311,7 +311,7 @@ impl Reveal {
 }
 
 /// Every dialect that is taken, with every secret, against every signature that the request carries.
-fn tried(Question { secrets, reveal, rules, received, .. }: Question<'_>) -> Vec<Tried> {
+fn tried(SignatureCheck { secrets, reveal, rules, received, .. }: SignatureCheck<'_>) -> Vec<Tried> {
     let legacy: Vec<Legacy> = LEGACY_HEADERS
         .iter()
         .flat_map(|&header| received.all(header).map(move |value| Legacy::read(header, value)))
@@ -552,14 +552,17 @@ fn difference(signed: &[u8], sent: &[u8]) -> Option<Difference> {
 
 fn body_seen(body: &[u8], language: Language) -> BodySeen {
     let no_forms_because = match std::str::from_utf8(body) {
-        Err(error) => Some(telling::not_utf8(error.valid_up_to(), language)),
-        Ok(text) => Document::read(text).err().map(|error| telling::not_canonical(&error, language)),
+        Err(error) => Some(sentences::not_utf8(error.valid_up_to(), language)),
+        Ok(text) => Document::read(text).err().map(|error| sentences::not_canonical(&error, language)),
     };
     BodySeen { bytes: body.len(), sha256: hex::encode(Sha256::digest(body)), no_forms_because }
 }
 
 /// The time that counts for this request.
-fn drift(Question { rules, received, now, language, .. }: Question<'_>, dialect: Option<&Dialect>) -> Option<Drift> {
+fn drift(
+    SignatureCheck { rules, received, now, language, .. }: SignatureCheck<'_>,
+    dialect: Option<&Dialect>,
+) -> Option<Drift> {
     let behind = |seconds: i64| now.to_utc().timestamp().saturating_sub(seconds);
     let fresh = |behind: Option<i64>, tolerance: i64| {
         tolerance == 0 || behind.is_some_and(|seconds| seconds.saturating_abs() <= tolerance)
@@ -585,7 +588,7 @@ fn drift(Question { rules, received, now, language, .. }: Question<'_>, dialect:
     }
     let seconds_behind = value.and_then(read_moment).map(|time| behind(time.to_utc().timestamp()));
     Some(Drift {
-        place: telling::time_of_the_body(language),
+        place: sentences::time_of_the_body(language),
         value: value.unwrap_or_default().chars().take(LONGEST_VALUE).collect(),
         seconds_behind,
         tolerance_seconds,
@@ -595,7 +598,7 @@ fn drift(Question { rules, received, now, language, .. }: Question<'_>, dialect:
 
 /// What the sender should change, the likeliest first.
 fn findings<'f>(
-    question: Question<'_>,
+    check: SignatureCheck<'_>,
     report: &'f Report,
     guesses: &'f [Guess],
     verdict: &Result<Dialect, Refusal>,
@@ -618,7 +621,7 @@ fn findings<'f>(
             found.push(Finding::Differing(report.signatures.iter().map(|one| one.header.as_str()).collect()));
         }
         Err(Refusal::Stale) => found.push(Finding::Clock(report.clock.as_ref())),
-        Err(Refusal::Wrong) => found.extend(wrong(question, report)),
+        Err(Refusal::Wrong) => found.extend(wrong(check, report)),
     }
     found.extend(guesses.iter().map(Finding::Fits));
     if matches!(verdict, Err(Refusal::Wrong)) && found.is_empty() {
@@ -628,7 +631,7 @@ fn findings<'f>(
 }
 
 /// What the shape of the signatures tells.
-fn wrong<'f>(question: Question<'_>, report: &'f Report) -> Vec<Finding<'f>> {
+fn wrong<'f>(check: SignatureCheck<'_>, report: &'f Report) -> Vec<Finding<'f>> {
     let not_allowed = report.tried.iter().find(|one| !one.is_allowed && !one.matches.is_empty());
     let mut found: Vec<Finding<'_>> = not_allowed.map(|form| Finding::StrictRaw(&form.signed)).into_iter().collect();
     for one in report.signatures.iter().filter(|one| one.is_read) {
@@ -642,12 +645,12 @@ fn wrong<'f>(question: Question<'_>, report: &'f Report) -> Vec<Finding<'f>> {
         }
     }
     for [id, timestamp, signature] in STANDARD_HEADERS {
-        if question.received.all(signature).next().is_none() {
+        if check.received.all(signature).next().is_none() {
             continue;
         }
-        let lacking = [id, timestamp].into_iter().filter(|name| question.received.all(name).next().is_none());
+        let lacking = [id, timestamp].into_iter().filter(|name| check.received.all(name).next().is_none());
         found.extend(lacking.map(|name| Finding::LacksHeader { signature, name }));
-        if !question.secrets.iter().any(Secret::signs_standard_webhooks) {
+        if !check.secrets.iter().any(Secret::signs_standard_webhooks) {
             found.push(Finding::SecretIsNoBase64);
         }
     }
@@ -676,7 +679,7 @@ mod tests {
         let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let received = Received { headers: &headers, body: body.as_bytes() };
         let (now, language) = (Timestamp::default(), Language::English);
-        examine(Question { secrets: &[secret()], reveal, rules, received, now, language })
+        examine(SignatureCheck { secrets: &[secret()], reveal, rules, received, now, language })
     }
 
     fn codes(report: &Report) -> Vec<&'static str> {
@@ -812,7 +815,14 @@ mod tests {
             let received = Received { headers: &headers, body: BODY.as_bytes() };
             let told = |language| {
                 let now = Timestamp::default();
-                examine(Question { secrets: &[secret()], reveal: Reveal::All, rules: &RULES, received, now, language })
+                examine(SignatureCheck {
+                    secrets: &[secret()],
+                    reveal: Reveal::All,
+                    rules: &RULES,
+                    received,
+                    now,
+                    language,
+                })
             };
             let (one, other) = (told(Language::English), told(Language::Spanish));
             assert_eq!(codes(&one), codes(&other));

@@ -517,7 +517,7 @@ pub async fn list(
 
 /// How an attempt was taken, for the health of its endpoint.
 #[derive(Clone, Copy, Debug)]
-pub struct Taken {
+pub struct AttemptOutcome {
     pub endpoint_id: Id,
     pub succeeded: bool,
     /// It answered 410.
@@ -565,12 +565,12 @@ pub enum Found {
 }
 
 /// Counts attempts, in their order. Returns what is to be done or told because of them.
-pub async fn count(session: &mut Session, taken: &[Taken]) -> Result<Vec<Finding>> {
-    if taken.is_empty() {
+pub async fn count(session: &mut Session, outcomes: &[AttemptOutcome]) -> Result<Vec<Finding>> {
+    if outcomes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut by_endpoint: BTreeMap<Id, Vec<Taken>> = BTreeMap::new();
-    for one in taken {
+    let mut by_endpoint: BTreeMap<Id, Vec<AttemptOutcome>> = BTreeMap::new();
+    for one in outcomes {
         by_endpoint.entry(one.endpoint_id).or_default().push(*one);
     }
     let ids: Vec<Id> = by_endpoint.keys().copied().collect();
@@ -579,13 +579,13 @@ pub async fn count(session: &mut Session, taken: &[Taken]) -> Result<Vec<Finding
         (&format!("select {COLUMNS} from webhook_endpoints where id = any($1) order by id for update")), Ids(&ids))?;
     let (mut rows, mut findings) = (Vec::with_capacity(endpoints.len()), Vec::new());
     for endpoint in endpoints {
-        let taken = &by_endpoint[&endpoint.id];
+        let outcomes = &by_endpoint[&endpoint.id];
         let before = endpoint.health.clone();
-        let mut health = taken.iter().fold(endpoint.health, |health, one| health.after(one.succeeded, one.at));
-        if let Some(last) = taken.last() {
+        let mut health = outcomes.iter().fold(endpoint.health, |health, one| health.after(one.succeeded, one.at));
+        if let Some(last) = outcomes.last() {
             let is_active = endpoint.status == Status::Active;
             let found = match before.warned_at {
-                _ if is_active && taken.iter().any(|one| one.gone) => Some(Found::Hopeless(DisabledReason::Gone)),
+                _ if is_active && outcomes.iter().any(|one| one.gone) => Some(Found::Hopeless(DisabledReason::Gone)),
                 _ if is_active && health.is_hopeless(last.at) => Some(Found::Hopeless(DisabledReason::Failing)),
                 _ if is_active && health.is_worth_a_warning(last.at) => Some(Found::Failing),
                 Some(_) if health.warned_at.is_none() => Some(Found::Recovered),

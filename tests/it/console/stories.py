@@ -11,7 +11,7 @@ import sys
 import chromium
 
 # How long a person waits for something, in ms, where an order does not say.
-PATIENCE = 15_000
+TIMEOUT = 15_000
 
 # The one piece of a browser that no driver can do: a tab behind another.
 SHOW = """(hidden) => {
@@ -39,7 +39,7 @@ class Story:
 
     def open_in(self, window):
         page = window.new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(TIMEOUT)
         chromium.listen(page, self.url, self.heard)
         self.tabs.append(page)
         return len(self.tabs) - 1
@@ -85,12 +85,12 @@ class Story:
 
     # --- What eyes see ---
 
-    def see(self, tab, selector, text="", patience=PATIENCE):
+    def see(self, tab, selector, text="", timeout=TIMEOUT):
         """Waits until it is there and can be seen, with this text in it."""
         found = self.tabs[tab].locator(selector)
         if text:
             found = found.filter(has_text=text)
-        found.first.wait_for(timeout=patience)
+        found.first.wait_for(timeout=timeout)
 
     def tell(self, tab, expression):
         return self.tabs[tab].evaluate(expression)

@@ -307,7 +307,7 @@ story!(a_receipt_settles_an_unknown_outcome, [("EVOLUTION_TIMEOUT", "0.3")], asy
     assert_eq!(app.whatsapps().len(), 1);
 });
 
-// A receipt of a message that is not ours is looked for during its patience, and then it is over.
+// A receipt of a message that is not ours is looked for during its window, and then it is over.
 // An account in the database may take 300 s for a message, and its outcome is looked up for 60 s more.
 story!(a_receipt_of_a_stranger_is_dropped, [("EVOLUTION_TIMEOUT", "1")], async |app: &App| {
     let stranger = json!({"event": "messages.update", "data": {"keyId": "3EB0F00", "status": "READ"}});

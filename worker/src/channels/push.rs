@@ -46,7 +46,7 @@ const MAX_CONCURRENT_DEVICES: usize = MOST_DEVICES as usize;
 const RECONNECTS: usize = 2;
 
 /// Longer than this without being reached, a device is not waited for: the next channel has its turn at once.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
+const UNREACHED_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// Services of the browsers themselves. If their names or certificates are refused, our network is out of order and not the
 /// device.
@@ -104,7 +104,7 @@ enum Blame {
     /// It speaks against the device, and something else may be the cause: it is removed when it goes on.
     Device,
     /// The device was not reached, which may pass.
-    Nobody,
+    Unknown,
     /// The message or our settings are at fault.
     Us,
 }
@@ -114,7 +114,7 @@ impl Blame {
         match self {
             Self::Gone => Some(Finding::Gone),
             Self::Device => Some(Finding::Blamed),
-            Self::Nobody => Some(Finding::Unreached),
+            Self::Unknown => Some(Finding::Unreached),
             Self::Us => None,
         }
     }
@@ -149,7 +149,7 @@ impl Push {
         let outcome = tokio::time::timeout(self.timeout, self.post(device, payload, topic)).await;
         let outcome = outcome.unwrap_or_else(|_| {
             let reason = format!("no answer from the push service within {} s", self.timeout.as_secs_f64());
-            Err(Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Nobody))
+            Err(Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Unknown))
         });
         outcome.map_err(|undelivered| self.without_waiting(device, undelivered))
     }
@@ -218,7 +218,7 @@ impl Push {
 
     /// A device that nothing has reached for a while does not delay the next channel.
     fn without_waiting(&self, device: &Subscription, undelivered: Undelivered) -> Undelivered {
-        let is_long_ago = device.failing_since.is_some_and(|since| self.clock.now().since(since) >= PATIENCE);
+        let is_long_ago = device.failing_since.is_some_and(|since| self.clock.now().since(since) >= UNREACHED_LIMIT);
         let Undelivered { mut failure, blame } = undelivered;
         if is_long_ago && failure.class == FailureClass::Transient {
             failure.class = FailureClass::Permanent;
@@ -311,10 +311,10 @@ fn classify(status: u16, body: &str) -> (FailureClass, &'static str, &'static st
         410 => (Permanent, EXPIRED, "the device's subscription has expired", Blame::Gone),
         413 => (Permanent, FAILED, "the push service finds the message too large", Blame::Us),
         400 => (Permanent, FAILED, "the push service refuses the message", Blame::Us),
-        408 | 425 => (Transient, FAILED, "the push service asks us to try later", Blame::Nobody),
+        408 | 425 => (Transient, FAILED, "the push service asks us to try later", Blame::Unknown),
         // It has the device.
         429 => (Transient, FAILED, "the push service asks us to try later", Blame::Us),
-        500.. => (Transient, FAILED, "the push service failed", Blame::Nobody),
+        500.. => (Transient, FAILED, "the push service failed", Blame::Unknown),
         // Redirects too: a customer's address must not lead us elsewhere.
         _ => (Permanent, FAILED, "what the device names is no push service", Blame::Device),
     }
@@ -325,7 +325,7 @@ fn classify(status: u16, body: &str) -> (FailureClass, &'static str, &'static st
 fn unanswered(endpoint: &Url, error: &reqwest::Error) -> Undelivered {
     let why = outbound::explain(error);
     let is_known = is_well_known(endpoint);
-    let blame = if is_known { Blame::Nobody } else { Blame::Device };
+    let blame = if is_known { Blame::Unknown } else { Blame::Device };
     if let Some(refusal) = outbound::refusal(error) {
         return Undelivered::new(permanent(format!("the device's endpoint is refused: {refusal}")), blame);
     }
@@ -336,7 +336,7 @@ fn unanswered(endpoint: &Url, error: &reqwest::Error) -> Undelivered {
         return Undelivered::new(permanent(format!("no TLS with the device's push service: {why}")), blame);
     }
     let reason = format!("no answer from the push service: {why}");
-    Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Nobody)
+    Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Unknown)
 }
 
 fn is_well_known(endpoint: &Url) -> bool {
@@ -618,7 +618,7 @@ mod tests {
             (302, "", Permanent, Blame::Device),
             (413, "", Permanent, Blame::Us),
             (429, "", Transient, Blame::Us),
-            (503, "", Transient, Blame::Nobody),
+            (503, "", Transient, Blame::Unknown),
         ];
         for (status, body, class, blame) in table {
             let (found, _, _, whose) = classify(status, body);

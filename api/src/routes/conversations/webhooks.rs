@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use recado_conversations::bridge::bare_id;
 use recado_conversations::chats::Kind;
-use recado_conversations::incoming::{Effect, Message, Taken};
+use recado_conversations::incoming::{Effect, Message, Outcome};
 use recado_conversations::requests::Status as RequestStatus;
 use recado_conversations::sessions::{self, Status as SessionStatus, Told};
 use recado_kernel::clock::Timestamp;
@@ -326,8 +326,8 @@ struct Processed {
     reservation_status: Option<RequestStatus>,
 }
 
-impl From<Taken> for Processed {
-    fn from(Taken { message_id, effect }: Taken) -> Self {
+impl From<Outcome> for Processed {
+    fn from(Outcome { message_id, effect }: Outcome) -> Self {
         let of =
             |status| Self { status, message_id, reservation_id: None, reservation_ids: None, reservation_status: None };
         match effect {

@@ -37,7 +37,7 @@ async fn send(_: KeyHolder, State(api): State<Arc<Api>>) -> Result<axum::Json<Te
     };
     api.context.ring(&told.rings).await;
     let outcome = match told.delivery_id {
-        Some(id) => outcome::of_first_attempt(&api, id, outcome::TEST_PATIENCE).await?,
+        Some(id) => outcome::of_first_attempt(&api, id, outcome::TEST_TIMEOUT).await?,
         None => Outcome::default(),
     };
     Ok(axum::Json(Tested {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use recado_kernel::clock::Timestamp;
-use recado_systems::diagnosis::{self, Finding, Severity, facts, telling};
+use recado_systems::diagnosis::{self, Finding, Severity, facts, sentences};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -35,8 +35,8 @@ async fn diagnose(
     let findings = diagnosis::diagnose(&facts);
     Ok(axum::Json(DiagnosisView {
         healthy: diagnosis::is_well(&findings),
-        summary: telling::summary(&findings, language, zone, now),
-        findings: findings.iter().map(|one| FindingView::of(one, telling::tell(one, language, zone, now))).collect(),
+        summary: sentences::summary(&findings, language, zone, now),
+        findings: findings.iter().map(|one| FindingView::of(one, sentences::tell(one, language, zone, now))).collect(),
         now,
     }))
 }
@@ -79,7 +79,7 @@ struct FindingView {
 }
 
 impl FindingView {
-    fn of(finding: &Finding, told: telling::Told) -> Self {
+    fn of(finding: &Finding, told: sentences::Told) -> Self {
         let facts = match serde_json::to_value(&finding.what) {
             Ok(Value::Object(facts)) => facts,
             _ => Map::new(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use recado_kernel::db::{MAX_CONNECTION_AGE, Server, Trouble};
+use recado_kernel::db::{MAX_CONNECTION_AGE, Outage, Server};
 use recado_queue::lanes::Lane;
 use recado_queue::ring::{Queue, QueueError};
 use serde::Serialize;
@@ -48,9 +48,9 @@ async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, axum::Json<Ready>) {
     let (code, status) = verdict(database.is_ok(), queue.is_ok(), degraded_for, oldest);
     let ready = Ready {
         status,
-        database: database.map_or_else(Trouble::as_str, |()| "ok"),
+        database: database.map_or_else(Outage::as_str, |()| "ok"),
         queue: if queue.is_ok() { "ok" } else { "unavailable" },
-        error: database.err().map(|trouble| in_words(trouble).to_owned()).or(queue.err()),
+        error: database.err().map(|outage| in_words(outage).to_owned()).or(queue.err()),
         version: env!("CARGO_PKG_VERSION"),
     };
     (code, axum::Json(ready))
@@ -66,13 +66,13 @@ fn verdict(takes_writes: bool, rings: bool, degraded_for: Duration, oldest: Dura
     }
 }
 
-fn in_words(trouble: Trouble) -> &'static str {
-    match trouble {
-        Trouble::ReadOnly => "la base de datos es de solo lectura",
-        Trouble::Full => "no queda espacio para la base de datos",
-        Trouble::Locked => "la base de datos está bloqueada",
-        Trouble::Disk => "el disco de la base de datos falla",
-        Trouble::Unavailable => "la base de datos no responde como debe",
+fn in_words(outage: Outage) -> &'static str {
+    match outage {
+        Outage::ReadOnly => "la base de datos es de solo lectura",
+        Outage::Full => "no queda espacio para la base de datos",
+        Outage::Locked => "la base de datos está bloqueada",
+        Outage::Disk => "el disco de la base de datos falla",
+        Outage::Unavailable => "la base de datos no responde como debe",
     }
 }
 
@@ -83,7 +83,7 @@ fn in_words(trouble: Trouble) -> &'static str {
 async fn database(State(api): State<Arc<Api>>) -> Result<axum::Json<DatabaseHealth>, Unhealthy> {
     let server = check(api.context.db.server()).await.map_err(Unhealthy::because)?;
     let written = api.checks.database().await;
-    written.map_err(|trouble| Unhealthy::because(in_words(trouble).to_owned()))?;
+    written.map_err(|outage| Unhealthy::because(in_words(outage).to_owned()))?;
     Ok(axum::Json(DatabaseHealth::of(server)))
 }
 

@@ -28,11 +28,11 @@ use crate::extract::body::{Json, RawBody};
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
-use crate::routes::webhooks::outcome::{self, TEST_PATIENCE};
+use crate::routes::webhooks::outcome::{self, TEST_TIMEOUT};
 use crate::state::{Api, Routes};
 
 /// How long the first attempt is waited for (d8).
-const PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How much of a partner's answer is shown, in characters (S000-7).
 const LONGEST_RESPONSE: usize = 500;
@@ -110,7 +110,7 @@ async fn send_test(
     let rings = operations::test(&mut session, &delivery, &may.actor(), now).await?;
     session.commit().await?;
     api.context.ring(&rings).await;
-    let outcome = outcome::of_first_attempt(&api, delivery.id, TEST_PATIENCE).await?;
+    let outcome = outcome::of_first_attempt(&api, delivery.id, TEST_TIMEOUT).await?;
     Ok(axum::Json(match outcome.status_code {
         Some(status_code) => Tested {
             success: outcome.delivered,
@@ -156,7 +156,7 @@ async fn send(api: &Api, reference: &str, event: Event) -> Result<(StatusCode, a
     let (status, success, message) = if delivery.status == Status::Skipped {
         (StatusCode::OK, false, format!("{name} no está suscrito a {}; no se envió nada", event.event_type))
     } else {
-        match outcome::of_first_attempt(api, delivery.id, PATIENCE).await? {
+        match outcome::of_first_attempt(api, delivery.id, FIRST_ATTEMPT_TIMEOUT).await? {
             outcome if outcome.delivered => (StatusCode::OK, true, format!("Webhook enviado a {name}")),
             outcome if outcome.ended && outcome.status_code == Some(410) => {
                 return Err(Problem::PartnerStopped(Standing::Gone));

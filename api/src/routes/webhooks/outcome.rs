@@ -11,7 +11,7 @@ use crate::problem::Problem;
 use crate::state::Api;
 
 /// How long a test is waited for: shorter than a request may take, for its caller wants an answer (S000-7).
-pub(crate) const TEST_PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The first look, and the longest time between two.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
@@ -31,8 +31,8 @@ pub(crate) struct Outcome {
 }
 
 /// Waits until a delivery was tried once, for so long at most.
-pub(crate) async fn of_first_attempt(api: &Api, id: Id, patience: Duration) -> Result<Outcome, Problem> {
-    let deadline = Instant::now() + patience;
+pub(crate) async fn of_first_attempt(api: &Api, id: Id, timeout: Duration) -> Result<Outcome, Problem> {
+    let deadline = Instant::now() + timeout;
     let mut pause = FIRST_LOOK;
     loop {
         if let Some(outcome) = look(api, id).await? {

@@ -11,7 +11,7 @@ use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
 use recado_partners::connections::{self, Connection};
 use recado_partners::{inbound, rejected};
-use recado_webhooks::debugger::{self, Question, Report, Reveal};
+use recado_webhooks::debugger::{self, Report, Reveal, SignatureCheck};
 use recado_webhooks::dialect::{Received, Rules};
 use recado_webhooks::endpoints::{self, Sealer};
 use recado_webhooks::signature::Secret;
@@ -175,7 +175,7 @@ async fn examine(
 ) -> Result<Report, Problem> {
     let examined = tokio::task::spawn_blocking(move || {
         let received = Received { headers: &headers, body: &body };
-        debugger::examine(Question { secrets: &secrets, reveal, rules: &rules, received, now, language })
+        debugger::examine(SignatureCheck { secrets: &secrets, reveal, rules: &rules, received, now, language })
     });
     examined.await.map_err(|_| Problem::Panicked)
 }

@@ -128,7 +128,7 @@ mod tests {
         let url = format!("postgresql://u:hunter2@{closed}/d");
         let config = Config::from_pairs([("DATABASE_URL", url.as_str())]).expect("valid");
         let told = tokio::time::timeout(Duration::from_secs(2), Db::connect(&config)).await.expect("at once");
-        let error = told.err().expect("nobody listens").to_string();
+        let error = told.err().expect("nothing listens").to_string();
         assert!(error.contains("refused") && !error.contains("hunter2"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use super::Error;
 /// What is wrong with the database itself, so that the same statement may well succeed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case", const_into_str)]
-pub enum Trouble {
+pub enum Outage {
     /// A replica, or a server that was told to take nothing.
     ReadOnly,
     /// No room on its disk.
@@ -20,7 +20,7 @@ pub enum Trouble {
     Unavailable,
 }
 
-crate::word_enum!(Trouble, "a trouble");
+crate::word_enum!(Outage, "an outage");
 
 /// Whether the answer to a commit never came: what was to be written may have been written.
 #[derive(Debug, thiserror::Error)]
@@ -35,11 +35,11 @@ pub fn is_outcome_unknown(error: &Error) -> bool {
 /// Whether the database itself is in trouble, so that the same statement may well succeed a little later. Everything else is
 /// the statement's or its data's own fault and will fail again.
 pub fn is_outage(error: &Error) -> bool {
-    trouble(error).is_some()
+    outage(error).is_some()
 }
 
 /// What is wrong with the database; `None` when the statement itself or its data is.
-pub fn trouble(error: &Error) -> Option<Trouble> {
+pub fn outage(error: &Error) -> Option<Outage> {
     match error {
         Error::Io(_)
         | Error::Tls(_)
@@ -47,54 +47,54 @@ pub fn trouble(error: &Error) -> Option<Trouble> {
         | Error::PoolTimedOut
         | Error::PoolClosed
         | Error::WorkerCrashed
-        | Error::BeginFailed => Some(Trouble::Unavailable),
+        | Error::BeginFailed => Some(Outage::Unavailable),
         Error::AnyDriverError(inner) => {
             let unknown = inner.downcast_ref::<OutcomeUnknown>()?;
-            Some(trouble(&unknown.0).unwrap_or(Trouble::Unavailable))
+            Some(outage(&unknown.0).unwrap_or(Outage::Unavailable))
         }
         Error::Database(error) => match code(error.as_ref())? {
-            Code::Postgres(code) => postgres_trouble(&code),
-            Code::Sqlite(code) => sqlite_trouble(code),
+            Code::Postgres(code) => postgres_outage(&code),
+            Code::Sqlite(code) => sqlite_outage(code),
         },
         _ => None,
     }
 }
 
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-fn postgres_trouble(code: &str) -> Option<Trouble> {
+fn postgres_outage(code: &str) -> Option<Outage> {
     match code {
         // read_only_sql_transaction
-        "25006" => Some(Trouble::ReadOnly),
+        "25006" => Some(Outage::ReadOnly),
         // disk_full
-        "53100" => Some(Trouble::Full),
+        "53100" => Some(Outage::Full),
         // lock_not_available; query_canceled, by a time limit.
-        "55P03" | "57014" => Some(Trouble::Locked),
+        "55P03" | "57014" => Some(Outage::Locked),
         // io_error
-        "58030" => Some(Trouble::Disk),
+        "58030" => Some(Outage::Disk),
         // The next one is not prepared.
-        code if LOST_STATEMENT.contains(&code) => Some(Trouble::Unavailable),
+        code if LOST_STATEMENT.contains(&code) => Some(Outage::Unavailable),
         // Lost connection, wrong state of a transaction, no entry, no database, serialisation and deadlock, no resources,
         // shutdown, the system around it, a bug in it.
         code => ["08", "25", "28", "3D", "40", "53", "57", "58", "XX"]
             .iter()
             .any(|class| code.starts_with(class))
-            .then_some(if code.starts_with("40") { Trouble::Locked } else { Trouble::Unavailable }),
+            .then_some(if code.starts_with("40") { Outage::Locked } else { Outage::Unavailable }),
     }
 }
 
 /// <https://www.sqlite.org/rescode.html>: the low byte is the kind, what stands above it says more.
-fn sqlite_trouble(code: i32) -> Option<Trouble> {
+fn sqlite_outage(code: i32) -> Option<Outage> {
     match code & 0xff {
         // BUSY, LOCKED
-        5 | 6 => Some(Trouble::Locked),
+        5 | 6 => Some(Outage::Locked),
         // READONLY
-        8 => Some(Trouble::ReadOnly),
+        8 => Some(Outage::ReadOnly),
         // FULL
-        13 => Some(Trouble::Full),
+        13 => Some(Outage::Full),
         // IOERR, CORRUPT, NOTADB
-        10 | 11 | 26 => Some(Trouble::Disk),
+        10 | 11 | 26 => Some(Outage::Disk),
         // INTERNAL, PERM, ABORT, NOMEM, INTERRUPT, CANTOPEN, PROTOCOL, SCHEMA
-        2 | 3 | 4 | 7 | 9 | 14 | 15 | 17 => Some(Trouble::Unavailable),
+        2 | 3 | 4 | 7 | 9 | 14 | 15 | 17 => Some(Outage::Unavailable),
         _ => None,
     }
 }
@@ -140,7 +140,7 @@ pub(super) fn leaves_the_connection_sound(error: &Error) -> bool {
             }
             // On FULL, IOERR, NOMEM, BUSY and INTERRUPT SQLite may have ended the transaction by itself
             // (<https://www.sqlite.org/lang_transaction.html>, section 4).
-            Some(Code::Sqlite(code)) => sqlite_trouble(code).is_none(),
+            Some(Code::Sqlite(code)) => sqlite_outage(code).is_none(),
             None => false,
         },
         Error::RowNotFound
@@ -238,40 +238,40 @@ mod tests {
     fn sqlite_names_the_kind_in_the_low_byte() {
         // FULL; IOERR_WRITE and IOERR_FSYNC; BUSY_SNAPSHOT; READONLY_DIRECTORY; NOMEM; CANTOPEN_FULLPATH.
         for (code, expected) in [
-            (13, Trouble::Full),
-            (778, Trouble::Disk),
-            (1034, Trouble::Disk),
-            (517, Trouble::Locked),
-            (1544, Trouble::ReadOnly),
-            (7, Trouble::Unavailable),
-            (782, Trouble::Unavailable),
+            (13, Outage::Full),
+            (778, Outage::Disk),
+            (1034, Outage::Disk),
+            (517, Outage::Locked),
+            (1544, Outage::ReadOnly),
+            (7, Outage::Unavailable),
+            (782, Outage::Unavailable),
         ] {
-            assert_eq!(sqlite_trouble(code), Some(expected), "{code}");
+            assert_eq!(sqlite_outage(code), Some(expected), "{code}");
         }
         // ERROR, and the constraints: unique, check, not null.
         for code in [1, 2067, 275, 1299] {
-            assert_eq!(sqlite_trouble(code), None, "{code}");
+            assert_eq!(sqlite_outage(code), None, "{code}");
         }
     }
 
     #[test]
     fn postgres_names_what_is_wrong() {
         for (code, expected) in [
-            ("25006", Trouble::ReadOnly),
-            ("53100", Trouble::Full),
-            ("55P03", Trouble::Locked),
-            ("57014", Trouble::Locked),
-            ("40001", Trouble::Locked),
-            ("57P01", Trouble::Unavailable),
-            ("53300", Trouble::Unavailable),
-            ("28P01", Trouble::Unavailable),
-            ("26000", Trouble::Unavailable),
-            ("42P05", Trouble::Unavailable),
+            ("25006", Outage::ReadOnly),
+            ("53100", Outage::Full),
+            ("55P03", Outage::Locked),
+            ("57014", Outage::Locked),
+            ("40001", Outage::Locked),
+            ("57P01", Outage::Unavailable),
+            ("53300", Outage::Unavailable),
+            ("28P01", Outage::Unavailable),
+            ("26000", Outage::Unavailable),
+            ("42P05", Outage::Unavailable),
         ] {
-            assert_eq!(postgres_trouble(code), Some(expected), "{code}");
+            assert_eq!(postgres_outage(code), Some(expected), "{code}");
         }
         for code in ["23505", "22021", "42P01", "54000"] {
-            assert_eq!(postgres_trouble(code), None, "{code}");
+            assert_eq!(postgres_outage(code), None, "{code}");
         }
     }
 }

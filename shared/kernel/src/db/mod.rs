@@ -36,8 +36,8 @@ use crate::ids::Id;
 use crate::server_urls::{DatabaseUrl, Pooler};
 
 pub use errors::{
-    OutcomeUnknown, Trouble, Violation, is_connection_lost, is_outage, is_outcome_unknown, is_refusal,
-    may_have_written, too_late, trouble,
+    Outage, OutcomeUnknown, Violation, is_connection_lost, is_outage, is_outcome_unknown, is_refusal, may_have_written,
+    outage, too_late,
 };
 pub use session::{Connection, Session, within};
 
@@ -91,7 +91,7 @@ pub struct Experience {
     /// read-only, or to nowhere.
     suspect_before: Mutex<Option<Instant>>,
     /// The last attempt to write down what a caller wanted, and how it went.
-    last_write: Mutex<Option<(Instant, Option<Trouble>)>>,
+    last_write: Mutex<Option<(Instant, Option<Outage>)>>,
     /// A pooler hands every transaction another connection: prepared statements have no home there.
     is_pooled: AtomicBool,
     /// That may still turn out.

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{Db, Error, Result, Trouble, trouble};
+use super::{Db, Error, Outage, Result, outage};
 use crate::clock::Timestamp;
 use crate::ids::Id;
 use crate::sql;
@@ -24,8 +24,8 @@ impl Db {
         let outcome = match outcome {
             Ok(()) => None,
             // What is wrong with a statement or its data says nothing about the database.
-            Err(error) => match trouble(error) {
-                Some(trouble) => Some(trouble),
+            Err(error) => match outage(error) {
+                Some(outage) => Some(outage),
                 None => return,
             },
         };
@@ -33,7 +33,7 @@ impl Db {
     }
 
     /// How it went with the last work of a caller, where that is seconds ago.
-    pub fn last_write(&self) -> Option<std::result::Result<(), Trouble>> {
+    pub fn last_write(&self) -> Option<std::result::Result<(), Outage>> {
         let last = *self.experience().last_write.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, outcome) = last.filter(|(at, _)| at.elapsed() < TRUSTED_FOR)?;
         Some(outcome.map_or(Ok(()), Err))
@@ -44,11 +44,11 @@ impl Db {
     ///
     /// # Errors
     /// What is wrong.
-    pub async fn can_write(&self, tables: &[&str], now: Timestamp) -> std::result::Result<(), Trouble> {
+    pub async fn can_write(&self, tables: &[&str], now: Timestamp) -> std::result::Result<(), Outage> {
         let written = self.write_probe(tables, now).await;
         written.map_err(|error| {
             tracing::warn!(%error, "nothing can be written into the database: {error}");
-            trouble(&error).unwrap_or(Trouble::Unavailable)
+            outage(&error).unwrap_or(Outage::Unavailable)
         })
     }
 

@@ -34,7 +34,7 @@ const RELEASE_WITHIN: Duration = POSTGRES_ANSWERS_WITHIN;
 /// A connection or a transaction. Features take `&mut Session` and need not know which.
 pub struct Session {
     /// Nothing after the end.
-    held: Option<Held>,
+    held: Option<Pooled>,
     /// False behind a transaction pooler.
     persistent: bool,
     /// When the transaction began.
@@ -44,7 +44,7 @@ pub struct Session {
     experience: Arc<Experience>,
 }
 
-enum Held {
+enum Pooled {
     Postgres(PoolConnection<Postgres>),
     Sqlite(PoolConnection<Sqlite>),
 }
@@ -88,14 +88,14 @@ impl Session {
         persistent: bool,
         experience: &Arc<Experience>,
     ) -> Self {
-        Self::new(Held::Postgres(connection), persistent, experience)
+        Self::new(Pooled::Postgres(connection), persistent, experience)
     }
 
     pub(super) fn sqlite(connection: PoolConnection<Sqlite>, experience: &Arc<Experience>) -> Self {
-        Self::new(Held::Sqlite(connection), true, experience)
+        Self::new(Pooled::Sqlite(connection), true, experience)
     }
 
-    fn new(held: Held, persistent: bool, experience: &Arc<Experience>) -> Self {
+    fn new(held: Pooled, persistent: bool, experience: &Arc<Experience>) -> Self {
         let experience = experience.clone();
         Self { held: Some(held), persistent, begun: None, state: State::Sound, not_after: None, experience }
     }
@@ -122,13 +122,13 @@ impl Session {
 
     /// Whether it is a session of SQLite.
     pub fn is_embedded(&self) -> bool {
-        matches!(self.held, Some(Held::Sqlite(_)))
+        matches!(self.held, Some(Pooled::Sqlite(_)))
     }
 
     pub fn connection(&mut self) -> Connection<'_> {
         match self.held.as_mut().expect("a session holds its connection to its end") {
-            Held::Postgres(connection) => Connection::Postgres(connection, self.persistent),
-            Held::Sqlite(connection) => Connection::Sqlite(connection),
+            Pooled::Postgres(connection) => Connection::Postgres(connection, self.persistent),
+            Pooled::Sqlite(connection) => Connection::Sqlite(connection),
         }
     }
 
@@ -138,8 +138,8 @@ impl Session {
             self.state = State::InDoubt;
         }
         match self.held {
-            Some(Held::Sqlite(_)) => SQLITE_ANSWERS_WITHIN,
-            Some(Held::Postgres(_)) | None => POSTGRES_ANSWERS_WITHIN,
+            Some(Pooled::Sqlite(_)) => SQLITE_ANSWERS_WITHIN,
+            Some(Pooled::Postgres(_)) | None => POSTGRES_ANSWERS_WITHIN,
         }
     }
 
@@ -201,8 +201,8 @@ impl Drop for Session {
         match self.held.take() {
             // The statement of a caller who is gone is waited for, and its connection is a place of the pool meanwhile: those
             // who come and go would otherwise make more connections than there may be.
-            Some(Held::Postgres(connection)) => give_back(connection, self.state != State::Broken, is_open),
-            Some(Held::Sqlite(connection)) => give_back(connection, self.state == State::Sound, is_open),
+            Some(Pooled::Postgres(connection)) => give_back(connection, self.state != State::Broken, is_open),
+            Some(Pooled::Sqlite(connection)) => give_back(connection, self.state == State::Sound, is_open),
             None => {}
         }
     }
@@ -233,7 +233,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Db, Trouble, trouble};
+    use super::super::{Db, Outage, outage};
     use crate::config::Config;
     use crate::sql;
 
@@ -266,7 +266,7 @@ mod tests {
         let mut session = db.begin().await.expect("a transaction");
         sql!(all(i64,), &mut session, "pragma max_page_count = 4").expect("it is limited");
         let error = sql!(run, &mut session, "insert into things (text) values ($1)", "x".repeat(100_000));
-        assert_eq!(trouble(&error.expect_err("it is full")), Some(Trouble::Full));
+        assert_eq!(outage(&error.expect_err("it is full")), Some(Outage::Full));
         drop(session);
         write(&db, 100_000).await.expect("another connection has room");
         assert_eq!(count(&db).await, 1);
@@ -280,7 +280,7 @@ mod tests {
         let mut session = db.begin().await.expect("a transaction");
         sql!(run, &mut session, "insert into things (id, text) values (1, 'a')").expect("it is written");
         let error = sql!(run, &mut session, "insert into things (id, text) values (1, 'b')").expect_err("it is taken");
-        assert!(trouble(&error).is_none() && super::super::is_refusal(&error), "{error}");
+        assert!(outage(&error).is_none() && super::super::is_refusal(&error), "{error}");
         drop(session);
         assert_eq!(count(&db).await, 0, "what was not committed is rolled back");
         write(&db, 1).await.expect("the writer is free");

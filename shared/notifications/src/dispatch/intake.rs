@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use recado_kernel::audit::{self, Act, Actor};
-use recado_kernel::db::{self, Session, Trouble};
+use recado_kernel::db::{self, Outage, Session};
 use recado_kernel::errors::explain;
 use recado_kernel::group_commit::Group;
 use recado_kernel::ids::Id;
@@ -153,7 +153,7 @@ async fn commit(system: &Notifications, requests: &[&Request], since: Instant) -
 /// Whether nothing was written, for a reason that another connection does not have: this one had ended, or leads to a server
 /// that is read-only now. That costs callers nothing.
 fn is_worth_another(error: &db::Error, batch: &Batch) -> bool {
-    db::trouble(error) == Some(Trouble::ReadOnly) || (!batch.has_begun && db::is_connection_lost(error))
+    db::outage(error) == Some(Outage::ReadOnly) || (!batch.has_begun && db::is_connection_lost(error))
 }
 
 async fn write(

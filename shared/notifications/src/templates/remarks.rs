@@ -1,4 +1,4 @@
-//! What an editor is told about a text, at its line: what could never be rendered, names that nobody sends, and variables that some
+//! What an editor is told about a text, at its line: what could never be rendered, names that are not sent, and variables that some
 //! callers leave out. Pure.
 
 use std::collections::HashSet;
@@ -43,8 +43,8 @@ impl About {
                     language.pick(format!(" ¿Quiso decir {{{{{name}}}}}?"), format!(" Did you mean {{{{{name}}}}}?"))
                 });
                 let said = language.pick(
-                    format!("{{{{{variable}}}}} no está en la lista y nadie la envía."),
-                    format!("{{{{{variable}}}}} is not on the list, and nobody sends it."),
+                    format!("{{{{{variable}}}}} no está en la lista y ningún emisor la envía."),
+                    format!("{{{{{variable}}}}} is not on the list, and no caller sends it."),
                 );
                 said + &meant.unwrap_or_default()
             }
@@ -145,7 +145,7 @@ mod tests {
             told.iter().map(|remark| (remark.line, remark.about.sentence(Language::English))).collect();
         assert_eq!(told.len(), 2, "{told:?}");
         assert_eq!(told[0].0, Some(2));
-        assert_eq!(told[0].1, "{{Nombra}} is not on the list, and nobody sends it. Did you mean {{Nombre}}?");
+        assert_eq!(told[0].1, "{{Nombra}} is not on the list, and no caller sends it. Did you mean {{Nombre}}?");
         assert_eq!(told[1].0, Some(3));
         assert!(told[1].1.starts_with("{{Kilometraje}} is new and obligatory, and 1 of 2 callers"), "{}", told[1].1);
         assert!(told[1].1.ends_with("Write {% if Kilometraje %}…{% endif %}."), "{}", told[1].1);

@@ -1,8 +1,8 @@
 //! What is wrong with an installation, since when, whom it hits and what to do: facts in, findings out. Pure; [`facts`] reads them and
-//! [`telling`] makes sentences.
+//! [`sentences`] makes sentences.
 
 pub mod facts;
-pub mod telling;
+pub mod sentences;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

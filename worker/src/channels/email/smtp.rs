@@ -47,7 +47,7 @@ const LIMIT_REMEMBERED: Duration = Duration::from_secs(10 * 60);
 const SILENT_AFTER: u32 = 3;
 
 /// How long a mail waits for the one that asks a silent server. If it answers, it does so in this time.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long we wait for the answer to our QUIT, in the background.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -252,7 +252,7 @@ impl Silence {
         if self.in_a_row.load(Ordering::Relaxed) < SILENT_AFTER {
             return Ok(None);
         }
-        timeout(PATIENCE, self.asking.lock()).await.map(Some).map_err(|_| Cause::StillSilent)
+        timeout(PROBE_TIMEOUT, self.asking.lock()).await.map(Some).map_err(|_| Cause::StillSilent)
     }
 
     /// Any word of the server ends its silence.

@@ -28,7 +28,7 @@ pub(crate) async fn apply(
     for account in &applied.arrived_through {
         context.samples.delivered(Channel::Whatsapp.lane(), account);
     }
-    let next_look = look_again(task.created_at, now, receipts::patience(&context.config));
+    let next_look = look_again(task.created_at, now, receipts::match_window(&context.config));
     if let Some(at) = next_look.filter(|_| applied.unknown > 0) {
         return Ok(Outcome::Later { at, lane: SYNC, because: None });
     }

@@ -19,7 +19,7 @@ use recado_queue::samples::Attempted;
 use recado_queue::tasks::Claimed;
 use recado_webhooks::deliveries::attempts::Attempt;
 use recado_webhooks::deliveries::{self, Change, Delivery, Status};
-use recado_webhooks::endpoints::{self, Endpoint, Taken};
+use recado_webhooks::endpoints::{self, AttemptOutcome, Endpoint};
 use recado_webhooks::jobs::{DeliverWebhook, LANE};
 use recado_webhooks::labels;
 use recado_webhooks::retry::{Next, Reception, after_attempt};
@@ -131,7 +131,7 @@ fn later(delivery: &Delivery, until: Timestamp, because: &str) -> Sent {
         rows: WebhookRows {
             change: Change { next_attempt_at: Some(until), ..unchanged(delivery) },
             attempt: None,
-            taken: None,
+            attempt_outcome: None,
         },
     }
 }
@@ -146,7 +146,7 @@ fn stopped(delivery: &Delivery, now: Timestamp) -> Sent {
         ..unchanged(delivery)
     };
     let outcome = Outcome::Done(json!({ "status": Status::Cancelled, "reason": reason }));
-    Effects { outcome, rows: WebhookRows { change, attempt: None, taken: None } }
+    Effects { outcome, rows: WebhookRows { change, attempt: None, attempt_outcome: None } }
 }
 
 fn unchanged(delivery: &Delivery) -> Change {
@@ -199,14 +199,14 @@ fn follow(sender: &Sender, delivery: &Delivery, endpoint: &Endpoint, tried: Trie
         next_attempt_at: at,
         finished_at: at.is_none().then_some(ended),
     };
-    let taken = Taken {
+    let attempt_outcome = AttemptOutcome {
         endpoint_id: endpoint.id,
         succeeded: status == Status::Delivered,
         gone: matches!(next, Next::Gone),
         at: ended,
     };
     count(endpoint, &next, &reception, &attempt);
-    Effects { outcome, rows: WebhookRows { change, attempt: Some(attempt), taken: Some(taken) } }
+    Effects { outcome, rows: WebhookRows { change, attempt: Some(attempt), attempt_outcome: Some(attempt_outcome) } }
 }
 
 /// Names of endpoints are few, and neither URLs nor secrets are among the labels.

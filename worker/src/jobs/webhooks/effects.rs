@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use recado_kernel::db::{self, Session};
 use recado_webhooks::deliveries::attempts::{self, Attempt};
 use recado_webhooks::deliveries::{self, Change};
-use recado_webhooks::endpoints::{self, Finding, Found, Taken};
+use recado_webhooks::endpoints::{self, AttemptOutcome, Finding, Found};
 use recado_webhooks::notices::{self, Notice, NoticeKind};
 
 use crate::registry::{Effects, Rows, ToWrite};
@@ -14,7 +14,7 @@ use crate::registry::{Effects, Rows, ToWrite};
 pub(crate) struct WebhookRows {
     pub(super) change: Change,
     pub(super) attempt: Option<Attempt>,
-    pub(super) taken: Option<Taken>,
+    pub(super) attempt_outcome: Option<AttemptOutcome>,
 }
 
 /// How a delivery ended, or goes on.
@@ -26,12 +26,14 @@ impl Rows for WebhookRows {
     async fn write(session: &mut Session, batch: &[ToWrite<'_, Self>]) -> db::Result<()> {
         // What happened is true even when the claim is lost; what follows from it is for the claim in force to decide.
         let made: Vec<Attempt> = batch.iter().filter_map(|one| one.rows.attempt.clone()).collect();
-        let taken: Vec<Taken> = batch.iter().filter_map(|one| one.rows.taken).collect();
-        let in_force = batch.iter().filter(|one| one.in_force || one.rows.taken.is_some_and(|taken| taken.succeeded));
+        let outcomes: Vec<AttemptOutcome> = batch.iter().filter_map(|one| one.rows.attempt_outcome).collect();
+        let in_force = batch
+            .iter()
+            .filter(|one| one.in_force || one.rows.attempt_outcome.is_some_and(|outcome| outcome.succeeded));
         let changes: Vec<Change> = in_force.map(|one| one.rows.change.clone()).collect();
         deliveries::apply(session, &changes).await?;
         attempts::record(session, &made).await?;
-        let findings = endpoints::count(session, &taken).await?;
+        let findings = endpoints::count(session, &outcomes).await?;
         if findings.is_empty() { Ok(()) } else { act(session, batch, &findings).await }
     }
 }
@@ -51,8 +53,9 @@ async fn act(session: &mut Session, batch: &[ToWrite<'_, WebhookRows>], findings
             Found::Failing => (NoticeKind::Failing, None),
             Found::Recovered => (NoticeKind::Recovered, None),
         };
-        let of_it =
-            |one: &&ToWrite<'_, WebhookRows>| one.rows.taken.is_some_and(|taken| taken.endpoint_id == endpoint_id);
+        let of_it = |one: &&ToWrite<'_, WebhookRows>| {
+            one.rows.attempt_outcome.is_some_and(|outcome| outcome.endpoint_id == endpoint_id)
+        };
         let last = batch.iter().filter(of_it).filter_map(|one| one.rows.attempt.as_ref()).next_back();
         notices.push(Notice {
             reason,

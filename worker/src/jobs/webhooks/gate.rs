@@ -20,7 +20,7 @@ const MOST_IDLE: usize = 1_000;
 const WORTH_WAITING: Duration = Duration::from_millis(50);
 
 /// How long it waits when it takes longer than was expected.
-const PATIENCE: Duration = Duration::from_millis(250);
+const ROOM_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The part of the last request in how long one usually takes.
 const WEIGHT_OF_THE_LAST: f64 = 0.25;
@@ -77,7 +77,7 @@ impl Gates {
     /// Lets a request through, soon if not at once, or says how long it is to be postponed.
     pub(super) async fn enter(&self, endpoint: &Endpoint, now: Timestamp) -> Result<Entered, Duration> {
         let gate = self.gate(endpoint.id, now);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ROOM_TIMEOUT;
         let mut waiting = None;
         loop {
             let left = gate.left.notified();
@@ -127,7 +127,7 @@ impl State {
 
     /// Whether a place is likely to come free soon.
     fn is_quick(&self) -> bool {
-        self.moved_at.is_some_and(|moved| moved.elapsed() < PATIENCE)
+        self.moved_at.is_some_and(|moved| moved.elapsed() < ROOM_TIMEOUT)
     }
 
     /// Whether one more may wait where so many requests run at a time: those that wait come before it.

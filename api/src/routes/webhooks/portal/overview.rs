@@ -22,7 +22,7 @@ use recado_webhooks::replays::{self, Conditions, Replay};
 use secrecy::ExposeSecret;
 use url::form_urlencoded;
 
-use super::super::outcome::{self, TEST_PATIENCE};
+use super::super::outcome::{self, TEST_TIMEOUT};
 use super::deliveries::DeliveryRow;
 use super::form::{Form, form};
 use super::times::{local, read_local, time_of};
@@ -172,7 +172,7 @@ pub(super) async fn send_test(
         );
         session.commit().await?;
         api.context.ring(&rings).await;
-        outcome::of_first_attempt(&api, delivery.id, TEST_PATIENCE).await?;
+        outcome::of_first_attempt(&api, delivery.id, TEST_TIMEOUT).await?;
         Ok::<_, Problem>(delivery.id)
     };
     match acted.await {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use recado_kernel::language::Language;
-use recado_webhooks::debugger::{self, Question, Report, Reveal, Tried};
+use recado_webhooks::debugger::{self, Report, Reveal, SignatureCheck, Tried};
 use recado_webhooks::dialect::{self, Received, Refusal};
 
 use super::form::form;
@@ -47,7 +47,7 @@ pub(super) async fn test_signature(
     // On a thread of its own kind: a large body is hashed a hundred times.
     let examined = tokio::task::spawn_blocking(move || {
         let received = Received { headers: &headers, body: body.as_bytes() };
-        debugger::examine(Question {
+        debugger::examine(SignatureCheck {
             secrets: &secrets,
             reveal: Reveal::Nothing,
             rules: &rules,
