@@ -81,10 +81,12 @@ impl Rendered {
     ///
     /// When one of them is too long.
     pub fn as_written(subject: &str, body: &str) -> Result<Self, TemplateError> {
-        Self::bounded(subject, body.to_owned())
+        let body = without_control_characters(body.to_owned());
+        let html = looks_like_html(&body);
+        Self::bounded(subject, body, html)
     }
 
-    fn bounded(subject: &str, body: String) -> Result<Self, TemplateError> {
+    fn bounded(subject: &str, body: String, html: bool) -> Result<Self, TemplateError> {
         let subject = one_line(subject);
         let length = subject.chars().count();
         let too_long = |part, problem| TemplateError { part, line: None, problem, by_values: true };
@@ -104,7 +106,6 @@ impl Rendered {
             );
             return Err(too_long(Part::Body, problem));
         }
-        let html = looks_like_html(&body);
         Ok(Self { subject, body, html })
     }
 }
@@ -180,7 +181,7 @@ impl CompiledTemplate {
     pub fn render(&self, context: &Context) -> Result<Rendered, TemplateError> {
         let subject = self.render_part(Part::Subject, context)?;
         let body = self.render_part(Part::Body, context)?;
-        Ok(Rendered { html: self.html, ..Rendered::bounded(&subject, body)? })
+        Rendered::bounded(&subject, body, self.html)
     }
 
     fn render_part(&self, part: Part, context: &Context) -> Result<String, TemplateError> {
@@ -363,7 +364,8 @@ pub fn one_line(text: &str) -> String {
 fn without_control_characters(mut text: String) -> String {
     // 0xC2 begins the control characters from U+0080 on, and `¿` and `¡` with them.
     let suspicious = |byte: u8| (byte < b' ' && !matches!(byte, b'\n' | b'\r' | b'\t')) || matches!(byte, 0x7F | 0xC2);
-    if text.bytes().any(suspicious) {
+    // Counted to the end, because the compiler makes wide instructions of a loop that has no early exit.
+    if text.bytes().filter(|byte| suspicious(*byte)).count() > 0 {
         text.retain(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'));
     }
     text
