@@ -302,54 +302,7 @@ async fn nothing_here(_: May<Enter>) -> Failure {
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::auth::Needs;
-    use crate::routes::Sort;
-
     use super::*;
-
-    /// The table of docs/console.md is this one, so that a change of who may do what is seen. `UPDATE_DOCS=1` writes it.
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "a switch of this test, and no setting of the product")]
-    fn the_table_of_roles_is_in_the_document() {
-        let mut table = String::from("| URL | what | needs |\n|---|---|---|\n");
-        for entry in all().entries {
-            let needs = match entry.needs {
-                Needs::Nothing => "–",
-                Needs::Login => "login",
-                Needs::Role(role) => role.as_str(),
-            };
-            table.push_str(&format!("| `{} {}/` | {} | {needs} |\n", entry.method, entry.path, word(entry.sort)));
-        }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/console.md");
-        let document = std::fs::read_to_string(path).expect("the document is there");
-        let start = document.find("| URL | what | needs |").expect("the document has the table");
-        let end = document[start..].find("\n\n").map_or(document.len(), |end| start + end + 1);
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            let written = [&document[..start], &table, &document[end..]].concat();
-            std::fs::write(path, written).expect("the document is written");
-            return;
-        }
-        assert_eq!(&document[start..end], table, "UPDATE_DOCS=1 cargo test -p recado-console writes it");
-    }
-
-    fn word(sort: Sort) -> &'static str {
-        match sort {
-            Sort::Page => "page",
-            Sort::Part => "part",
-            Sort::Action => "action",
-        }
-    }
-
-    #[test]
-    fn no_action_is_open_but_those_before_the_login() {
-        let open: BTreeSet<&str> = all()
-            .entries
-            .into_iter()
-            .filter(|entry| entry.sort == Sort::Action && entry.needs == Needs::Nothing)
-            .map(|entry| entry.path)
-            .collect();
-        assert_eq!(open, BTreeSet::from(["/admin/login", "/admin/password/{token}"]));
-    }
 
     #[test]
     fn topics_have_names_of_their_own() {

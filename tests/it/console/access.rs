@@ -1,5 +1,8 @@
 //! Who gets into the console, and what each may do there.
 
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
 use std::time::Duration;
 
 use recado_console::{Entry, Needs, Sort};
@@ -8,7 +11,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::harness::app::App;
-use crate::harness::browser::{Browser, PASSWORD};
+use crate::harness::browser::{Browser, PASSWORD, between};
 use crate::harness::pair::story;
 
 story!(nobody_gets_in_without_a_login, async |app: &App| {
@@ -138,6 +141,46 @@ fn entries() -> Vec<Entry> {
     entries
 }
 
+/// The table of docs/console.md is this one, so that a change of who may do what is seen. `UPDATE_DOCS=1` writes it.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a switch of this test, and no setting of the product")]
+fn the_table_of_roles_is_in_the_document() {
+    let mut table = String::from("| URL | what | needs |\n|---|---|---|\n");
+    for entry in recado_console::entries() {
+        let needs = match entry.needs {
+            Needs::Nothing => "–",
+            Needs::Login => "login",
+            Needs::Role(role) => role.as_str(),
+        };
+        let what = match entry.sort {
+            Sort::Page => "page",
+            Sort::Part => "part",
+            Sort::Action => "action",
+        };
+        table.push_str(&format!("| `{} {}/` | {what} | {needs} |\n", entry.method, entry.path));
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/console.md");
+    let document = fs::read_to_string(path).expect("the document is there");
+    let start = document.find("| URL | what | needs |").expect("the document has the table");
+    let end = document[start..].find("\n\n").map_or(document.len(), |end| start + end + 1);
+    if env::var_os("UPDATE_DOCS").is_some() {
+        let written = [&document[..start], &table, &document[end..]].concat();
+        fs::write(path, written).expect("the document is written");
+        return;
+    }
+    assert_eq!(&document[start..end], table, "UPDATE_DOCS=1 cargo test -p recado-tests the_table_of_roles writes it");
+}
+
+#[test]
+fn no_action_is_open_but_those_before_the_login() {
+    let open: BTreeSet<&str> = recado_console::entries()
+        .into_iter()
+        .filter(|entry| entry.sort == Sort::Action && entry.needs == Needs::Nothing)
+        .map(|entry| entry.path)
+        .collect();
+    assert_eq!(open, BTreeSet::from(["/admin/login", "/admin/password/{token}"]));
+}
+
 // Every URL with every role: exactly what the table says. Who may not gets 403, and who is not logged in is sent to the login.
 story!(each_role_may_what_it_may, async |app: &App| {
     app.leave_work();
@@ -166,6 +209,28 @@ story!(each_role_may_what_it_may, async |app: &App| {
         }
     }
     assert!(entries().iter().any(|entry| entry.sort == Sort::Action));
+});
+
+// Every link of the menu leads to a page that there is, and is drawn for every role that may open that page.
+story!(the_menu_shows_each_role_where_it_may_go, async |app: &App| {
+    let mut shown = Vec::new();
+    for role in Role::ALL {
+        let page = app.operator(role.as_str()).await.page("/admin/me/").await;
+        let menu = between(&page, "<details class=\"menu\">", "</details>");
+        let links = menu.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        shown.push((role, links.map(str::to_owned).collect::<BTreeSet<String>>()));
+    }
+    let entries = entries();
+    let all: BTreeSet<&String> = shown.iter().flat_map(|(_, links)| links).collect();
+    assert!(all.len() > 20, "{all:?}");
+    for link in all {
+        let entry = entries.iter().find(|entry| entry.path == link.trim_end_matches('/'));
+        let Some(Entry { needs: Needs::Role(needed), .. }) = entry else { panic!("{link}: {entry:?}") };
+        for (role, links) in &shown {
+            let may = Roles(vec![*role]).include(*needed);
+            assert_eq!(links.contains(link), may, "{link} for {role}");
+        }
+    }
 });
 
 // Each action that a page of another site posts is refused, whatever its role; so is the login, and the session goes on.

@@ -36,14 +36,19 @@ macro_rules! story {
         mod $name {
             use super::*;
 
+            // Once for both: a closure that stands twice is compiled twice.
+            async fn told_on(pair: $crate::harness::pair::Pair) {
+                $crate::harness::app::tell(pair, &$settings, $story).await;
+            }
+
             #[tokio::test]
             async fn postgres_redis() {
-                $crate::harness::app::tell($crate::harness::pair::Pair::PostgresRedis, &$settings, $story).await;
+                told_on($crate::harness::pair::Pair::PostgresRedis).await;
             }
 
             #[tokio::test]
             async fn embedded() {
-                $crate::harness::app::tell($crate::harness::pair::Pair::Embedded, &$settings, $story).await;
+                told_on($crate::harness::pair::Pair::Embedded).await;
             }
         }
     };
