@@ -23,6 +23,7 @@ mod problem;
 mod request_id;
 #[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod routes;
+mod routing;
 mod sampled;
 mod server;
 mod state;

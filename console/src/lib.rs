@@ -9,6 +9,7 @@ mod auth;
 mod bubble;
 mod chart;
 mod cookies;
+pub mod erased;
 mod failure;
 pub mod files;
 mod form;

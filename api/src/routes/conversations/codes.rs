@@ -11,12 +11,12 @@ use recado_kernel::ids::Id;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{Dispatch, May};
 use crate::extract::body::Json;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -7,11 +7,11 @@ use recado_conversations::erasure::{self, Erased};
 use recado_kernel::addresses::normalise_phone;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
 use crate::extract::path::Segment;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

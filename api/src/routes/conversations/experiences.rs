@@ -12,7 +12,6 @@ use recado_conversations::organizers::Organizer;
 use recado_kernel::db::Session;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::{GroupChoice, GroupRef, OrganizerRef, country, group, no_group, organizer};
 use crate::auth::{Admin, May};
@@ -23,6 +22,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::{Member, Request, request};
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

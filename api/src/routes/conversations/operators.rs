@@ -11,7 +11,6 @@ use recado_kernel::db::{self, Session, Violation};
 use recado_kernel::ids::Id;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::{GroupChoice, GroupRef, OrganizerRef, country, group, no_group, organizer};
 use crate::auth::{Admin, May};
@@ -21,6 +20,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -11,7 +11,6 @@ use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
 use crate::extract::language::{Spoken, SpokenQuery};
@@ -20,6 +19,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{Conflict, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

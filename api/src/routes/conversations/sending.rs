@@ -8,13 +8,13 @@ use recado_conversations::bridge::{Failure, Target};
 use recado_conversations::operations;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use super::{bridge_of, operation_problem};
 use crate::auth::{Admin, May};
 use crate::extract::body::Json;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// The longest text that WhatsApp takes, in characters.

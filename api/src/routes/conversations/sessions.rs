@@ -18,7 +18,6 @@ use recado_kernel::qr::Drawing;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::operation_problem;
 use crate::auth::{Admin, May};
@@ -26,6 +25,7 @@ use crate::extract::fields::{Field, choice};
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// A session that no one has looked at for so long may be in any state.

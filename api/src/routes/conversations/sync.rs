@@ -12,13 +12,13 @@ use recado_kernel::ids::Id;
 use recado_queue::jobs::Job;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
 use crate::extract::body::MaybeJson;
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// Messages of a history, unless it is said how many.

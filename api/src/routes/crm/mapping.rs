@@ -8,13 +8,13 @@ use recado_crm::mapping::{self, Mapping, example};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::Json;
 use crate::extract::fields::{Field, Fields};
 use crate::extract::request::Request;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -13,7 +13,6 @@ use recado_webhooks::dialect::{self, Refusal, Rules, Signed};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::appointments::UNREADABLE_TIME;
 use crate::auth::{CrmCaller, May, Read};
@@ -23,6 +22,7 @@ use crate::extract::page::{Page, Paging};
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{Credential, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// What a CRM calls.

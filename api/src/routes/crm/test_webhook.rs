@@ -8,11 +8,11 @@ use recado_crm::mapping::{self, example};
 use recado_kernel::ids::Id;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::KeyHolder;
 use crate::problem::Problem;
 use crate::routes::webhooks::outcome::{self, Outcome};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -7,12 +7,12 @@ use recado_kernel::ids::Id;
 use recado_notifications::catalogue::{Catalogue, Phase, ServiceType};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{May, Read};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// `catalog/`, which browsers of any origin may read.

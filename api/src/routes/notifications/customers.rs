@@ -20,7 +20,6 @@ use recado_notifications::{reminders, vehicles};
 use recado_systems::erasure;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::reminders::ReminderView;
 use super::vehicles::VehicleView;
@@ -34,6 +33,7 @@ use crate::extract::path::{Segment, Segments};
 use crate::extract::query::Query;
 use crate::extract::request::{Member, Request, request};
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// The most vehicles or reminders of one customer in one answer. For more there are the pages of the lists of vehicles and

@@ -14,7 +14,6 @@ use recado_queue::idempotency::IdempotencyKey;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::keys::Caller;
 use crate::auth::{Dispatch, May};
@@ -24,6 +23,7 @@ use crate::extract::once::IdempotencyHeader;
 use crate::extract::query::Query;
 use crate::extract::request::{self, request};
 use crate::problem::{FieldErrors, NotAccepted, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

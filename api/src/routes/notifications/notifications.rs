@@ -26,7 +26,6 @@ use recado_queue::context::Context;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::dispatch::replayable;
 use crate::auth::keys::Caller;
@@ -38,6 +37,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{Conflict, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

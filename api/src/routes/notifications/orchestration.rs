@@ -21,7 +21,6 @@ use recado_notifications::targets::Target;
 use recado_notifications::templates::{self, Template};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Written};
@@ -31,6 +30,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::{Request, Required, request};
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -14,13 +14,13 @@ use recado_notifications::customers::{self, LONGEST_CUSTOMER_ID};
 use recado_notifications::push::{self, NewSubscription};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{Dispatch, May, MaySubscribe, Read};
 use crate::extract::body::Json;
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{Conflict, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

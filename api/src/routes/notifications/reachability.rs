@@ -9,7 +9,6 @@ use recado_notifications::channels::Channel;
 use recado_notifications::reachability::{self, Obstacle, Reach};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{May, Read};
 use crate::extract::language::{Spoken, SpokenQuery};
@@ -17,6 +16,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

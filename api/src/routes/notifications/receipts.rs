@@ -14,13 +14,13 @@ use recado_notifications::receipts::{Connection, Webhook};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::EvolutionCaller;
 use crate::extract::body;
 use crate::extract::path::Segment;
 use crate::problem::Problem;
 use crate::routes::conversations::evolution;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

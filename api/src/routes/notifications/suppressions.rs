@@ -12,7 +12,6 @@ use recado_notifications::channels::{self, Channel};
 use recado_notifications::suppressions::{self, Reason, Suppression, SuppressionDraft, SuppressionFilter};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::keys::Caller;
 use crate::auth::{Admin, May, Read};
@@ -24,6 +23,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -10,12 +10,12 @@ use recado_notifications::jobs::{SyncCustomer, SyncVehicle};
 use recado_notifications::vehicles::VehicleSync;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::InternalCaller;
 use crate::extract::body::{Changes, Form, Json};
 use crate::extract::fields::{Fields, PeoplesDate};
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 type Answer = (StatusCode, axum::Json<Queued>);

@@ -15,7 +15,6 @@ use recado_notifications::templates::{self, Template};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::templates::{TemplateView, off_runtime, written};
 use crate::auth::{Admin, May, Read};
@@ -25,6 +24,7 @@ use crate::extract::path::{Segment, Segments};
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -21,7 +21,6 @@ use recado_notifications::test_sends::{self, NewTest, Refusal, TestSend, To};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Written};
@@ -33,6 +32,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, MissingVariables, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

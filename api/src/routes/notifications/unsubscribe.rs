@@ -15,10 +15,10 @@ use recado_notifications::journal::{self, Entry, Fact};
 use recado_notifications::unsubscribe::Unsubscription;
 use recado_notifications::{customers, notifications};
 use recado_queue::context::Context;
-use utoipa_axum::routes;
 
 use crate::extract::path::Segment;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -11,7 +11,6 @@ use recado_kernel::time_of_day::TimeOfDay;
 use recado_notifications::workshops::{self, Workshop, WorkshopDraft, WorkshopFilter};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::{Changes, Form, Json, Whole};
@@ -22,6 +21,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

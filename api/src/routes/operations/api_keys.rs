@@ -11,7 +11,6 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
 use crate::extract::body::{Form, Whole};
@@ -20,6 +19,7 @@ use crate::extract::once::{Created, IdempotencyHeader, Once};
 use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::problem::{Conflict, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -9,7 +9,6 @@ use recado_kernel::ids::Id;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
 use crate::extract::page::{Keyset, Slice};
@@ -17,6 +16,7 @@ use crate::extract::path::Segments;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -15,7 +15,6 @@ use recado_queue::tasks::{self, MOST_TOLD, State as TaskState, TaskFilter};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use super::queues::lanes_named;
 use crate::auth::{Admin, May, Read};
@@ -25,6 +24,7 @@ use crate::extract::page::{Keyset, Slice};
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{Conflict, FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// How far back a cause is looked for unless asked otherwise, and at most, in hours.

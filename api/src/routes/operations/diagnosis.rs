@@ -8,11 +8,11 @@ use recado_systems::diagnosis::{self, Finding, Severity, facts, sentences};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{May, Read};
 use crate::extract::language::{Spoken, SpokenQuery};
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

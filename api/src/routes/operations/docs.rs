@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 
 use axum::http::header::{CACHE_CONTROL, HeaderName};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use recado_console::erased::get;
 use recado_console::files::{self, CSS, File, JAVASCRIPT};
-use utoipa_axum::routes;
 
 use crate::extract::path::Segment;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::Routes;
 
 /// `/api/docs`

@@ -12,7 +12,6 @@ use recado_notifications::failures::{self, Cause, Code, Sign};
 use recado_notifications::retry::{self, Group};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{May, Read};
 use crate::extract::language::{Spoken, SpokenQuery};
@@ -20,6 +19,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// The longest window.

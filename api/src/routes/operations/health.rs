@@ -12,9 +12,9 @@ use recado_queue::lanes::Lane;
 use recado_queue::ring::{Queue, QueueError};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::checks::check;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// After a minute without the queue, with messages that are due and wait, this process is of no use.

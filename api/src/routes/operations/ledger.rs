@@ -12,7 +12,6 @@ use recado_queue::tasks::{self, Listed, State as TaskState, Task, TaskFilter};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::queues::lanes_named;
 use crate::auth::{Admin, May, Read};
@@ -22,6 +21,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{Conflict, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// How far back a search in the errors of tasks reaches that have not died, unless the caller says since when: no index holds them.

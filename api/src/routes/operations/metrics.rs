@@ -13,8 +13,8 @@ use recado_queue::lanes::Lane;
 use recado_queue::tasks::{Count, State as TaskState};
 use recado_webhooks::endpoints::{Circuit, Status};
 use recado_webhooks::labels;
-use utoipa_axum::routes;
 
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// The states that are counted at each scrape: bounded by what is waiting, running or dead. What was finished is counted

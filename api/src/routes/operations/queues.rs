@@ -15,13 +15,13 @@ use recado_queue::tasks::{Count, State as TaskState};
 use recado_queue::workers::{self, WorkerRow};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::Json;
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// Rates and quantiles are those of the last minutes.

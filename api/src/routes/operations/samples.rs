@@ -8,7 +8,6 @@ use recado_queue::samples::{self, BOUNDS_MS, Point, SampleFilter, Summary, Windo
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::queues::lanes_named;
 use crate::auth::{May, Read};
@@ -16,6 +15,7 @@ use crate::extract::fields::{Field, choice};
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -14,7 +14,6 @@ use recado_queue::schedules::{self, Change, Misfire, Schedule, Zone};
 use recado_queue::tasks::{self, TaskFilter};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use super::ledger::LedgerTask;
 use crate::auth::{Admin, May, Read};
@@ -24,6 +23,7 @@ use crate::extract::page::{Keyset, Slice};
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{Conflict, FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// So many of the next runs are told.

@@ -6,12 +6,12 @@ use axum::extract::State;
 use recado_systems::search::{self, Answer, Kind, LONGEST, Sought};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{May, Read};
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -15,11 +15,11 @@ use recado_queue::tasks::{self, CeleryStatus, State as TaskState, Task};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{InternalCaller, May, Read};
 use crate::extract::path::Segment;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// `/api/internal/v1/tasks`

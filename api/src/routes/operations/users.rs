@@ -14,7 +14,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::Doorkeeper;
 use crate::client;
@@ -25,6 +24,7 @@ use crate::extract::page::{Page, Paging};
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{Conflict, FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

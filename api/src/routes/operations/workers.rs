@@ -9,11 +9,11 @@ use recado_queue::lanes::Lane;
 use recado_queue::workers::{self, RunningTask, Wish, WorkerRow};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
 use crate::extract::path::Segment;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

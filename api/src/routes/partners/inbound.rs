@@ -19,7 +19,6 @@ use recado_webhooks::signature::Secret;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::policy;
 use crate::auth::{May, Read};
@@ -30,6 +29,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{Credential, FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

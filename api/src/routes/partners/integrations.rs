@@ -13,7 +13,6 @@ use recado_partners::registry::{self, Refusal};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use super::{PartnerId, settle};
 use crate::auth::{Admin, May};
@@ -22,6 +21,7 @@ use crate::extract::fields::{Field, choice};
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use super::policy;
 use super::registrations::{check_event_type, known};
@@ -29,6 +28,7 @@ use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
 use crate::routes::webhooks::outcome::{self, TEST_TIMEOUT};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// How long the first attempt is waited for (d8).

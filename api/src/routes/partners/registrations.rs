@@ -23,7 +23,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use super::policy;
 use crate::auth::{Admin, May, Read};
@@ -32,6 +31,7 @@ use crate::extract::fields::Field;
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{Conflict, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// What the document registers FindyourWork with (S000-1).

@@ -16,7 +16,6 @@ use recado_partners::registry::{self, Refusal};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use super::integrations::IntegrationView;
 use super::{PartnerId, policy, settle};
@@ -26,6 +25,7 @@ use crate::extract::fields::{Field, Fields, choice};
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{FieldErrors, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// The most partners, or lines of a history, in one answer. The list of seed 001 has no pages, so that what a usual

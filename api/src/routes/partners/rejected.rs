@@ -8,13 +8,13 @@ use recado_kernel::ids::Id;
 use recado_partners::rejected::{self, Rejected};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{May, Read};
 use crate::extract::page::{Page, Paging};
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::Problem;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

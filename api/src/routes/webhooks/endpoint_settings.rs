@@ -25,7 +25,6 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use super::endpoints::EndpointView;
 use crate::auth::{Admin, May};
@@ -34,6 +33,7 @@ use crate::extract::fields::{Field, Fields, Verbatim, choice};
 use crate::extract::path::Segment;
 use crate::problem::{Conflict, Problem};
 use crate::routes::partners::registrations::{Errors, LONGEST_URL, check_events, check_secret, key};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -16,7 +16,6 @@ use recado_webhooks::replays::{self, Conditions, Replay};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May, Read};
 use crate::extract::body::Json;
@@ -26,6 +25,7 @@ use crate::extract::path::Segment;
 use crate::extract::query::Query;
 use crate::extract::request::request;
 use crate::problem::{Conflict, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

@@ -17,7 +17,6 @@ use recado_webhooks::endpoints::{self, Sealer};
 use recado_webhooks::signature::Secret;
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::keys::Caller;
 use crate::auth::{May, Read};
@@ -28,6 +27,7 @@ use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{Conflict, FieldErrors, Problem};
 use crate::routes::partners::inbound::secrets;
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 pub(crate) fn routes() -> Routes {

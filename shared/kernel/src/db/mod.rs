@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use secrecy::ExposeSecret;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -207,29 +208,36 @@ impl Db {
     }
 
     /// A connection for reading.
-    pub async fn read(&self) -> Result<Session> {
-        match self {
-            // A statement is prepared and run in two steps, and only a transaction keeps both on one connection.
-            Self::Postgres { experience, .. } if experience.is_pooled() => self.begin().await,
-            Self::Postgres { pool, experience } => Ok(Session::postgres(pool.acquire().await?, true, experience)),
-            Self::Sqlite { readers, experience, .. } => Ok(Session::sqlite(readers.acquire().await?, experience)),
-        }
+    ///
+    /// Boxed, as [`Db::begin`] is, for the compiler's sake: each caller, and each that awaits one, is proved to go from thread to thread
+    /// down to the last future in it, and a pool has many.
+    pub fn read(&self) -> BoxFuture<'_, Result<Session>> {
+        Box::pin(async move {
+            match self {
+                // A statement is prepared and run in two steps, and only a transaction keeps both on one connection.
+                Self::Postgres { experience, .. } if experience.is_pooled() => self.begin().await,
+                Self::Postgres { pool, experience } => Ok(Session::postgres(pool.acquire().await?, true, experience)),
+                Self::Sqlite { readers, experience, .. } => Ok(Session::sqlite(readers.acquire().await?, experience)),
+            }
+        })
     }
 
     /// A transaction. What is not [committed](Session::commit) is rolled back.
-    pub async fn begin(&self) -> Result<Session> {
-        match self {
-            Self::Postgres { pool, experience } => {
-                let connection = pool.acquire().await?;
-                let is_pooled = experience.is_pooled();
-                let begin = if is_pooled { BEGIN_POOLED } else { "begin" };
-                Session::postgres(connection, !is_pooled, experience).begin(begin).await
+    pub fn begin(&self) -> BoxFuture<'_, Result<Session>> {
+        Box::pin(async move {
+            match self {
+                Self::Postgres { pool, experience } => {
+                    let connection = pool.acquire().await?;
+                    let is_pooled = experience.is_pooled();
+                    let begin = if is_pooled { BEGIN_POOLED } else { "begin" };
+                    Session::postgres(connection, !is_pooled, experience).begin(begin).await
+                }
+                // `immediate` takes the write lock at once; a lock that is upgraded later may fail with "database is locked".
+                Self::Sqlite { writer, experience, .. } => {
+                    Session::sqlite(writer.acquire().await?, experience).begin("begin immediate").await
+                }
             }
-            // `immediate` takes the write lock at once; a lock that is upgraded later may fail with "database is locked".
-            Self::Sqlite { writer, experience, .. } => {
-                Session::sqlite(writer.acquire().await?, experience).begin("begin immediate").await
-            }
-        }
+        })
     }
 
     /// For one statement that writes: what it does, it does completely or not at all, so PostgreSQL needs no round trips

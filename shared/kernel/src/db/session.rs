@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
@@ -109,15 +110,17 @@ impl Session {
     }
 
     /// Runs a statement without parameters as one message, which may hold several.
-    pub(super) async fn run_plain(&mut self, statement: &'static str) -> Result<()> {
+    pub(super) fn run_plain(&mut self, statement: &'static str) -> BoxFuture<'_, Result<()>> {
         let session = self;
-        within_limits!(
-            session,
-            match session.connection() {
-                Connection::Postgres(connection, _) => connection.execute(statement).await.map(drop),
-                Connection::Sqlite(connection) => connection.execute(statement).await.map(drop),
-            }
-        )
+        Box::pin(async move {
+            within_limits!(
+                session,
+                match session.connection() {
+                    Connection::Postgres(connection, _) => connection.execute(statement).await.map(drop),
+                    Connection::Sqlite(connection) => connection.execute(statement).await.map(drop),
+                }
+            )
+        })
     }
 
     /// Whether it is a session of SQLite.

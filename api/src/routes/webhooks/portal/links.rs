@@ -14,13 +14,13 @@ use recado_partners::{partners, portal};
 use recado_webhooks::portal::{LONGEST_LIFETIME, SHORTEST_LIFETIME, USUAL_LIFETIME};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::routes;
 
 use crate::auth::{Admin, May};
 use crate::extract::body::Json;
 use crate::extract::path::Segment;
 use crate::extract::request::request;
 use crate::problem::{Conflict, Problem};
+use crate::routing::routes;
 use crate::state::{Api, Routes};
 
 /// Links, for staff.

@@ -13,7 +13,7 @@ mod times;
 mod visitor;
 mod words;
 
-use axum::routing::{get, post};
+use recado_console::erased::{get, post};
 
 use self::deliveries::{replay_delivery, show_delivery};
 pub(crate) use self::links::links;
@@ -34,6 +34,6 @@ pub(crate) fn pages() -> Routes {
         .route("/test", post(send_test))
         .route("/resume", post(resume))
         .route("/secret", post(rotate_secret))
-        .route("/signature", get(signature_form).post(test_signature))
+        .route("/signature", get(signature_form).merge(post(test_signature)))
         .route("/style.css", get(style))
 }
