@@ -2,7 +2,7 @@
 
 /// The routes of these handlers, all of one path, for [`Routes::routes`](utoipa_axum::router::OpenApiRouter::routes).
 ///
-/// As `utoipa_axum::routes!`, and the router gets all handlers as one type ([`Erased`](recado_console::erased::Erased) says why).
+/// As `utoipa_axum::routes!`, and the router gets all handlers as one type ([`AnyHandler`](recado_console::any_handler::AnyHandler) says why).
 macro_rules! routes {
     ($($handler:path),+ $(,)?) => {{
         let mut router = axum::routing::MethodRouter::new();
@@ -10,7 +10,7 @@ macro_rules! routes {
         let mut schemas = Vec::new();
         $({
             let (path, operation, methods) = utoipa_axum::routes!(@resolve_types $handler : schemas);
-            let handler = recado_console::erased::Erased::new($handler);
+            let handler = recado_console::any_handler::AnyHandler::new($handler);
             for method in &methods {
                 router = router.on(utoipa_axum::PathItemExt::to_method_filter(method), handler.clone());
             }

@@ -4,12 +4,13 @@
 //! form. All URLs stand on one page, `pages`. A handler's first argument says who may come in (`May<Operate>`), and a route
 //! whose handler does not ask does not compile. `docs/adding-a-page.md` is the way to add one.
 
+pub mod any_handler;
 mod assets;
 mod auth;
 mod bubble;
 mod chart;
 mod cookies;
-pub mod erased;
+
 mod failure;
 pub mod files;
 mod form;

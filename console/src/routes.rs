@@ -10,8 +10,8 @@ use axum::handler::Handler;
 use axum::http::Method;
 
 use crate::Console;
+use crate::any_handler::{HandlerFuture, get, post};
 use crate::auth::{Asks, Needs};
-use crate::erased::{Answering, get, post};
 
 /// What a URL is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Routes {
     /// A page.
     pub(crate) fn page<H, T>(self, path: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<Console>, Future = Answering>,
+        H: Handler<T, Arc<Console>, Future = HandlerFuture>,
         T: Asks + 'static,
     {
         self.add(Sort::Page, Method::GET, path, T::NEEDS, get(handler))
@@ -54,7 +54,7 @@ impl Routes {
     /// Part of a page.
     pub(crate) fn part<H, T>(self, path: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<Console>, Future = Answering>,
+        H: Handler<T, Arc<Console>, Future = HandlerFuture>,
         T: Asks + 'static,
     {
         self.add(Sort::Part, Method::GET, path, T::NEEDS, get(handler))
@@ -63,7 +63,7 @@ impl Routes {
     /// A form that changes something.
     pub(crate) fn action<H, T>(self, path: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<Console>, Future = Answering>,
+        H: Handler<T, Arc<Console>, Future = HandlerFuture>,
         T: Asks + 'static,
     {
         self.add(Sort::Action, Method::POST, path, T::NEEDS, post(handler))

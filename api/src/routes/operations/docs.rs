@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use axum::http::header::{CACHE_CONTROL, HeaderName};
 use axum::response::{Html, IntoResponse, Response};
-use recado_console::erased::get;
+use recado_console::any_handler::get;
 use recado_console::files::{self, CSS, File, JAVASCRIPT};
 
 use crate::extract::path::Segment;

@@ -13,7 +13,7 @@ mod times;
 mod visitor;
 mod words;
 
-use recado_console::erased::{get, post};
+use recado_console::any_handler::{get, post};
 
 use self::deliveries::{replay_delivery, show_delivery};
 pub(crate) use self::links::links;
