@@ -86,6 +86,7 @@ impl Rendered {
         Self::bounded(subject, body, html)
     }
 
+    /// `body` is without control characters.
     fn bounded(subject: &str, body: String, html: bool) -> Result<Self, TemplateError> {
         let subject = one_line(subject);
         let length = subject.chars().count();
@@ -97,7 +98,6 @@ impl Rendered {
             );
             return Err(too_long(Part::Subject, problem));
         }
-        let body = without_control_characters(body);
         if body.len() > LONGEST_BODY {
             let bytes = body.len();
             let problem = Sentence::new(
@@ -180,7 +180,7 @@ impl CompiledTemplate {
     /// When a value is missing (ask [`missing`](Self::missing) first for all of them), or the texts come out too long.
     pub fn render(&self, context: &Context) -> Result<Rendered, TemplateError> {
         let subject = self.render_part(Part::Subject, context)?;
-        let body = self.render_part(Part::Body, context)?;
+        let body = without_control_characters(self.render_part(Part::Body, context)?);
         Rendered::bounded(&subject, body, self.html)
     }
 
