@@ -126,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_a_network_of_one_subscriber() {
-        let place = |ip: &str| CallerAddress::of(ip.parse().unwrap()).to_string();
-        assert_eq!(place("::ffff:203.0.113.7"), "203.0.113.7");
-        assert_eq!(place("2001:db8:0:1:2:3:4:5"), "2001:db8:0:1::/64");
+    fn an_address_is_a_network_of_one_subscriber() {
+        let address = |ip: &str| CallerAddress::of(ip.parse().unwrap()).to_string();
+        assert_eq!(address("::ffff:203.0.113.7"), "203.0.113.7");
+        assert_eq!(address("2001:db8:0:1:2:3:4:5"), "2001:db8:0:1::/64");
     }
 }

@@ -94,7 +94,7 @@ enum Among {
 /// One connection, until it is dropped by the last who serves it.
 pub(crate) struct Connection {
     id: u64,
-    place: CallerAddress,
+    address: CallerAddress,
     /// It has one of the last places: only probes are answered.
     pub(crate) is_for_probes: bool,
     /// It has to make room for another.
@@ -128,19 +128,19 @@ impl Connections {
 
     /// A place for a new connection, for which another may have to leave. `None`: there is no place left.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Admitted> {
-        let place = CallerAddress::of(peer);
+        let address = CallerAddress::of(peer);
         let is_limited = !self.limits.unlimited.iter().any(|network| network.contains(peer));
         let mut table = self.lock();
-        let own = table.of.get(&place).copied().unwrap_or_default();
+        let own = table.of.get(&address).copied().unwrap_or_default();
         let has_place = if is_limited && own >= self.limits.per_address {
-            table.make_room(Among::Of(place))
+            table.make_room(Among::Of(address))
         } else {
             table.open.len() - table.for_probes < self.limits.all || table.make_room(Among::All)
         };
         if !has_place && table.for_probes >= PROBE_PLACES && !table.make_room(Among::Probes) {
             return None;
         }
-        let connection = table.insert(place, !has_place);
+        let connection = table.insert(address, !has_place);
         drop(table);
         Some(Admitted { connection, connections: self.clone() })
     }
@@ -151,11 +151,11 @@ impl Connections {
 }
 
 impl Table {
-    fn insert(&mut self, place: CallerAddress, is_for_probes: bool) -> Arc<Connection> {
+    fn insert(&mut self, address: CallerAddress, is_for_probes: bool) -> Arc<Connection> {
         self.last_id += 1;
         let connection = Arc::new(Connection {
             id: self.last_id,
-            place,
+            address,
             is_for_probes,
             leaves: CancellationToken::new(),
             state: Mutex::new(State { phase: Phase::Waiting, since: Instant::now(), has_asked: false }),
@@ -163,7 +163,7 @@ impl Table {
         if is_for_probes {
             self.for_probes += 1;
         } else {
-            *self.of.entry(place).or_default() += 1;
+            *self.of.entry(address).or_default() += 1;
         }
         self.open.insert(connection.id, connection.clone());
         connection
@@ -173,10 +173,10 @@ impl Table {
         let Some(connection) = self.open.remove(&id) else { return };
         if connection.is_for_probes {
             self.for_probes -= 1;
-        } else if let Some(count) = self.of.get_mut(&connection.place) {
+        } else if let Some(count) = self.of.get_mut(&connection.address) {
             *count -= 1;
             if *count == 0 {
-                self.of.remove(&connection.place);
+                self.of.remove(&connection.address);
             }
         }
     }
@@ -207,7 +207,7 @@ impl Table {
     fn silent(&self, among: Among) -> VecDeque<(u64, Instant)> {
         let is_among = |connection: &&Arc<Connection>| match among {
             Among::All => !connection.is_for_probes,
-            Among::Of(place) => connection.place == place && !connection.is_for_probes,
+            Among::Of(address) => connection.address == address && !connection.is_for_probes,
             Among::Probes => connection.is_for_probes,
         };
         let mut silent: Vec<(bool, Instant, u64)> = self

@@ -264,8 +264,8 @@ async fn staff_who_may_look_may_not_write() {
         let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
         api.call(method, &format!("/api/v1/notifications/{path}"), &headers, "{}").await.status.as_u16()
     };
-    let nobody = "0197c1e0-7b3a-7c52-9d0e-2f6a1b4c8d90";
-    let one = |noun: &str| format!("{noun}/{nobody}/");
+    let unknown = "0197c1e0-7b3a-7c52-9d0e-2f6a1b4c8d90";
+    let one = |noun: &str| format!("{noun}/{unknown}/");
     let (template, config) = (one("templates"), one("orchestration"));
     for (method, path, as_reader, as_admin) in [
         (Method::GET, "templates/", 200, 200),
@@ -473,8 +473,8 @@ async fn people_are_read_with_one_scope_and_changed_with_another() {
     let reads = reads.map(|path| (Method::GET, path, 200)).into_iter();
     for (method, path, status) in reads.chain(writes.map(|(method, path)| (method, path, 403))) {
         let path = format!("/api/v1/notifications/{path}");
-        let nobody = api.call(method.clone(), &path, &[], "{}").await;
-        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{method} {path}");
+        let anonymous = api.call(method.clone(), &path, &[], "{}").await;
+        assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED, "{method} {path}");
         let answer = api.call(method.clone(), &path, &[("authorization", &reader)], "{}").await;
         assert_eq!(answer.status.as_u16(), status, "{method} {path}: {}", answer.text);
     }
@@ -616,7 +616,7 @@ async fn pages_of_the_front_end_may_call_and_others_may_subscribe() {
 
 /// Answers hold data of people, and some a key: no cache keeps them, and no browser guesses what they are.
 #[tokio::test]
-async fn answers_are_kept_by_nobody_and_are_what_they_say() {
+async fn answers_are_kept_by_no_one_and_are_what_they_say() {
     let api = TestApi::open().await;
     let named = ["/api/v1/notifications/customers/", "/nothing", "/health", "/api/schema/", "/api/docs/"];
     for path in named {

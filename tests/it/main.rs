@@ -65,7 +65,7 @@ mod partners {
     mod registry;
 }
 
-/// Webhooks to partners, whoever sends them.
+/// Webhooks to partners, no matter who sends them.
 mod webhooks {
     mod deliveries;
     mod documentation;

@@ -67,7 +67,7 @@ impl Failures {
 /// A credential that is about to be looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
-    place: Option<CallerAddress>,
+    address: Option<CallerAddress>,
     digest: u64,
     kind: Credential,
 }
@@ -82,12 +82,12 @@ impl Guesses {
     /// # Errors
     /// [`Problem::Throttled`] when too many from this address were wrong, and this one was not good lately.
     pub(crate) fn admit(&self, ip: Option<IpAddr>, kind: Credential, credential: &str) -> Result<Attempt, Problem> {
-        let attempt = Attempt { place: ip.map(CallerAddress::of), digest: self.hasher.hash_one(credential), kind };
-        let Some(place) = attempt.place else { return Ok(attempt) };
+        let attempt = Attempt { address: ip.map(CallerAddress::of), digest: self.hasher.hash_one(credential), kind };
+        let Some(address) = attempt.address else { return Ok(attempt) };
         let now = self.clock.elapsed();
-        let debt = self.failures().get(&place).map(|failures| failures.debt(now)).unwrap_or_default();
+        let debt = self.failures().get(&address).map(|failures| failures.debt(now)).unwrap_or_default();
         if debt + GUESS <= MOST
-            || self.good_since(place, attempt.digest).is_some_and(|at| now.saturating_sub(at) < GOOD_FOR)
+            || self.good_since(address, attempt.digest).is_some_and(|at| now.saturating_sub(at) < GOOD_FOR)
         {
             return Ok(attempt);
         }
@@ -96,9 +96,9 @@ impl Guesses {
 
     /// It was good.
     pub(crate) fn succeeded(&self, attempt: Attempt) {
-        let Some(place) = attempt.place else { return };
+        let Some(address) = attempt.address else { return };
         let now = self.clock.elapsed();
-        if self.good_since(place, attempt.digest).is_some_and(|at| now.saturating_sub(at) < RENEWED_AFTER) {
+        if self.good_since(address, attempt.digest).is_some_and(|at| now.saturating_sub(at) < RENEWED_AFTER) {
             return;
         }
         let mut good = self.good.write().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +106,7 @@ impl Guesses {
             good.retain(|_, at| now.saturating_sub(*at) < GOOD_FOR);
         }
         if good.len() < MOST_REMEMBERED {
-            good.insert((place, attempt.digest), now);
+            good.insert((address, attempt.digest), now);
         }
     }
 
@@ -115,7 +115,7 @@ impl Guesses {
     /// # Errors
     /// [`Problem::Throttled`] in the place of that answer, when it was one too many.
     pub(crate) async fn failed(&self, attempt: Attempt) -> Result<(), Problem> {
-        let debt = attempt.place.map(|place| self.count(place, attempt.digest));
+        let debt = attempt.address.map(|address| self.count(address, attempt.digest));
         match debt {
             Some((debt, _)) if debt > MOST => return Err(refuse(attempt.kind, debt)),
             Some((debt, true)) => tokio::time::sleep(delay(debt)).await,
@@ -127,14 +127,14 @@ impl Guesses {
     }
 
     /// What the address owes now, and whether this was another guess.
-    fn count(&self, place: CallerAddress, digest: u64) -> (Duration, bool) {
+    fn count(&self, address: CallerAddress, digest: u64) -> (Duration, bool) {
         let now = self.clock.elapsed();
         let mut all = self.failures();
-        if !all.contains_key(&place) {
+        if !all.contains_key(&address) {
             make_room(&mut all, now);
         }
         let failures =
-            all.entry(place).or_insert_with(|| Failures { debt: Duration::ZERO, at: now, wrong: VecDeque::new() });
+            all.entry(address).or_insert_with(|| Failures { debt: Duration::ZERO, at: now, wrong: VecDeque::new() });
         let is_guess = !failures.wrong.contains(&digest);
         let before = failures.debt(now);
         failures.debt = (before + if is_guess { GUESS } else { REPETITION }).min(MOST + GUESS);
@@ -147,13 +147,13 @@ impl Guesses {
             failures.wrong.push_back(digest);
         }
         if before + GUESS <= MOST && failures.debt + GUESS > MOST {
-            tracing::warn!(from = %place, "too many wrong keys or secrets came from {place}; it has to wait");
+            tracing::warn!(from = %address, "too many wrong keys or secrets came from {address}; it has to wait");
         }
         (failures.debt, is_guess)
     }
 
-    fn good_since(&self, place: CallerAddress, digest: u64) -> Option<Duration> {
-        self.good.read().unwrap_or_else(PoisonError::into_inner).get(&(place, digest)).copied()
+    fn good_since(&self, address: CallerAddress, digest: u64) -> Option<Duration> {
+        self.good.read().unwrap_or_else(PoisonError::into_inner).get(&(address, digest)).copied()
     }
 
     fn failures(&self) -> MutexGuard<'_, HashMap<CallerAddress, Failures>> {
@@ -168,7 +168,7 @@ fn make_room(all: &mut HashMap<CallerAddress, Failures>, now: Duration) {
     }
     all.retain(|_, failures| !failures.debt(now).is_zero());
     if all.len() >= MOST_REMEMBERED
-        && let Some(least) = all.iter().min_by_key(|(_, failures)| failures.debt(now)).map(|(place, _)| *place)
+        && let Some(least) = all.iter().min_by_key(|(_, failures)| failures.debt(now)).map(|(address, _)| *address)
     {
         all.remove(&least);
     }
@@ -269,9 +269,9 @@ mod tests {
     fn memory_is_bounded() {
         let (guesses, clock) = guesses();
         for number in 0..(MOST_REMEMBERED as u32 + 100) {
-            let place = CallerAddress::of(IpAddr::from(number.to_be_bytes()));
-            guesses.count(place, u64::from(number));
-            guesses.succeeded(Attempt { place: Some(place), digest: 0, kind: KEY });
+            let address = CallerAddress::of(IpAddr::from(number.to_be_bytes()));
+            guesses.count(address, u64::from(number));
+            guesses.succeeded(Attempt { address: Some(address), digest: 0, kind: KEY });
         }
         for number in 0..100 {
             guesses.count(CallerAddress::of(ip("203.0.113.7").unwrap()), number);
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(kept, MOST_WRONG);
         clock.advance(GOOD_FOR);
         guesses.count(CallerAddress::of(ip("203.0.113.8").unwrap()), 0);
-        guesses.succeeded(Attempt { place: ip("203.0.113.8").map(CallerAddress::of), digest: 0, kind: KEY });
+        guesses.succeeded(Attempt { address: ip("203.0.113.8").map(CallerAddress::of), digest: 0, kind: KEY });
         assert_eq!((guesses.failures().len(), guesses.good.read().unwrap().len()), (1, 1));
     }
 }

@@ -83,7 +83,7 @@ async fn commands_out_of_place_are_refused_and_the_dialog_goes_on() {
             ("QUE?", 500),
             (MAIL, 250),
             (MAIL, 503),
-            ("DATA", 554), // Nobody to send it to.
+            ("DATA", 554), // No one to send it to.
             ("RCPT TO:<ñandú@cliente.ec>", 553),
             ("RSET", 250),
             (RCPT, 503),

@@ -27,6 +27,7 @@ pub struct Refresh {
     groups: Arc<Mutex<Freshness>>,
 }
 
+/// How young a list is, and the question for a younger one that is under way.
 #[derive(Default)]
 struct Freshness {
     asking: Option<Shared<BoxFuture<'static, bool>>>,

@@ -269,7 +269,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_provider_that_serves_nobody_costs_no_attempt_for_a_while() {
+    fn a_provider_that_serves_no_one_costs_no_attempt_for_a_while() {
         let after = |failures, seconds| {
             let unavailable_for = Some(Duration::from_secs(seconds));
             let failed = FailedAttempt { unavailable_for, ..attempt(FailureClass::Transient, failures) };

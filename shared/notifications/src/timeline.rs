@@ -596,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_reached_nobody_has_its_story_too() {
+    fn an_event_that_reached_no_one_has_its_story_too() {
         let mut opted_out = line(Fact::Skipped { reason: SkipReason::OptedOut }, 0, None);
         (opted_out.task_id, opted_out.channel) = (None, Some("email".into()));
         let moments = tell(&[], &[], &[opted_out], false);

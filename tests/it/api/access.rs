@@ -166,7 +166,7 @@ story!(the_life_of_a_key, CLOSED, async |app: &App| {
     }
 });
 
-// S002-63: without a secret of ours nobody gets in, unless the whole API is open.
+// S002-63: without a secret of ours no one gets in, unless the whole API is open.
 story!(
     internal_endpoints_are_closed_without_a_secret,
     [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", MASTER), ("INTERNAL_API_SECRET_KEY", "")],

@@ -61,7 +61,7 @@ const GET_HEALTH: &str = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
 
 // 1,100 connections that said one letter, with 1,024 descriptors, kept `/health` waiting for 73 s: the oldest silent one makes
 // room for the next.
-story!(silent_connections_keep_nobody_out, [("API_MAX_CONNECTIONS", "20")], async |app: &App| {
+story!(silent_connections_keep_no_one_out, [("API_MAX_CONNECTIONS", "20")], async |app: &App| {
     let mut silent = Vec::new();
     for _ in 0..60 {
         let mut one = Raw::open(app).await;

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// A page of this size without anything on it has about 10 kB; with a table of operations it has 200 or more.
 const SOMETHING_TO_SEE: u64 = 80_000;
 
-/// A page draws every operation of the document, asks nobody but us for anything, gets what it asks for, and complains of
+/// A page draws every operation of the document, asks no one but us for anything, gets what it asks for, and complains of
 /// nothing.
 async fn a_page_draws_the_whole_document(path: &str, title: &str) {
     let app = App::start(Pair::Embedded, &[]).await;

@@ -67,7 +67,7 @@ story!(metrics_are_counted, async |app: &App| {
     app.drain().await;
 });
 
-// d21, d23: with keys configured, nobody gets in without one; probes need none.
+// d21, d23: with keys configured, no one gets in without one; probes need none.
 story!(
     a_key_is_asked_for,
     [("ALLOW_ANONYMOUS_API", "false"), ("API_KEYS", "a-key-of-the-stories")],

@@ -240,7 +240,7 @@ async fn schemathesis(app: &App, phases: &str, examples: &str, hints: &str) -> C
     command
 }
 
-/// Ids that nobody could make up, for each operation that wants one.
+/// Ids that no one could make up, for each operation that wants one.
 async fn hints(app: &App, document: &Value, task: &str, integrations: &[Value]) -> String {
     let mut text = String::new();
     for operation in operations(document) {
@@ -275,7 +275,7 @@ async fn ids_of(app: &App, collection: &str, parameter: &str) -> Vec<Value> {
     items.map(|item| item[parameter].clone()).filter(Value::is_string).collect()
 }
 
-/// Whoever writes needs the thing to be there, or no body would ever be looked at. The others sometimes find nothing.
+/// A request that writes needs the thing to be there, or no body would ever be looked at. The others sometimes find nothing.
 fn hint(operation: &str, parameter: &str, id: &Value) -> String {
     let sometimes = format!("{{ dictionary = \"{operation}\", probability = 0.7 }}");
     let has_body = ["POST ", "PUT ", "PATCH "].iter().any(|method| operation.starts_with(method));

@@ -14,7 +14,7 @@ use crate::harness::app::App;
 use crate::harness::browser::{Browser, PASSWORD, between};
 use crate::harness::pair::story;
 
-story!(nobody_gets_in_without_a_login, async |app: &App| {
+story!(no_one_gets_in_without_a_login, async |app: &App| {
     let stranger = app.browser();
     let answer = stranger.get("/admin/tasks/?state=dead").await;
     assert_eq!((answer.status, answer.header("location")), (303, "/admin/login/?back=%2Fadmin%2Ftasks%3Fstate%3Ddead"));

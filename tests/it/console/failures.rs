@@ -120,7 +120,7 @@ story!(a_cause_is_retried_after_a_trial, async |app: &App| {
     assert!(operator.page(&format!("/admin/bulk/{}/", done.id)).await.contains("Most of them did well"));
 });
 
-// Nobody is written to who got it, said no, or was forgotten; and what is decided when the question is asked is asked again when its
+// No one is written to who got it, said no, or was forgotten; and what is decided when the question is asked is asked again when its
 // turn comes.
 story!(who_is_not_retried_is_told_with_the_reason, async |app: &App| {
     let operator = app.operator("operator").await;

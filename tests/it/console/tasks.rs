@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::harness::app::App;
 use crate::harness::pair::story;
 
-/// A job that nobody can do, so that it dies.
+/// A job that no one can do, so that it dies.
 #[derive(Serialize, Deserialize)]
 struct Hopeless {
     customer_id: String,

@@ -109,8 +109,8 @@ story!(a_code_is_one_request_for_ever, async |app: &App| {
     assert_eq!(reservations(app, "").await.len(), 2);
 });
 
-// d30: nobody is told of a code that was not issued here,
-story!(an_unknown_code_is_a_request_of_which_nobody_is_told, async |app: &App| {
+// d30: no one is told of a code that was not issued here,
+story!(an_unknown_code_is_a_request_of_which_no_one_is_told, async |app: &App| {
     let id = hear(app, CUSTOMER, "RES-A1").await["reservation_id"].clone();
     assert_eq!(app.drain().await, 0);
     let request = &reservations(app, "").await[0];

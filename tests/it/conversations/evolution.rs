@@ -256,7 +256,7 @@ story!(
 
 // A telephone that loses its network for a moment is no outage; one that stays away is.
 story!(
-    a_short_reconnect_alerts_nobody,
+    a_short_reconnect_alerts_no_one,
     [
         ("WHATSAPP_SERVICE_URL", ""),
         ("WHATSAPP_EVOLUTION_INSTANCES", "sandbox"),

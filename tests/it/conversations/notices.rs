@@ -118,7 +118,7 @@ story!(the_group_is_the_first_of_four_levels, async |app: &App| {
     }
 });
 
-// d30: without a group the number, else the contact phone, else mail; else nobody.
+// d30: without a group the number, else the contact phone, else mail; else no one.
 story!(without_a_group_another_means_leads_there, async |app: &App| {
     know_experience(app).await;
     let (id, _) = ask(app).await;

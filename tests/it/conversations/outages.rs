@@ -218,7 +218,7 @@ story!(an_absence_of_the_api_is_made_up_for, async |app: &App| {
     for _ in 0..5 {
         app.later(seconds(45)).await;
     }
-    // Nobody takes this webhook.
+    // No one takes this webhook.
     app.sandbox.bridge.message("593991230002", "Quiero RES-GALAPA-20260120-11112222 para 3 personas");
     sync::attend(&app.context).await.expect("it is noted");
     app.drain().await;

@@ -148,7 +148,7 @@ story!(a_session_that_was_lost_catches_up, [ALERT], async |app| {
     app.look_at_session().await;
     assert_eq!(app.mails().len(), 1, "once");
 
-    // Nobody posts these.
+    // No one posts these.
     app.sandbox.bridge.message("593991230002", "Quiero RES-GALAPA-20260120-11112222 para 3 personas");
     app.sandbox.bridge.message("593991230001", "gracias");
     app.sandbox.bridge.connects();
@@ -171,7 +171,7 @@ story!(a_session_that_was_lost_catches_up, [ALERT], async |app| {
     app.leave_work();
 });
 
-// What becomes of a session is told to endpoints that name the event, once each, whoever asked for its state first; and a monitor
+// What becomes of a session is told to endpoints that name the event, once each, no matter who asked for its state first; and a monitor
 // sees it without the bridge being asked.
 story!(what_becomes_of_a_session_is_told_to_endpoints, [SECRET_KEY, ALERT], async |app| {
     let wanted = ["lost", "zombie", "silent", "recovered"].map(|word| format!("whatsapp_session.{word}"));

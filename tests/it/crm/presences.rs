@@ -63,7 +63,7 @@ story!(only_a_crm_with_the_token_gets_in, [("CRM_WEBHOOK_TOKEN", "old-token-1,ne
     }
 });
 
-story!(without_a_token_of_ours_nobody_gets_in, [("CRM_WEBHOOK_TOKEN", "")], async |app: &App| {
+story!(without_a_token_of_ours_no_one_gets_in, [("CRM_WEBHOOK_TOKEN", "")], async |app: &App| {
     assert_eq!(tell(app, &presence()).await.status, 401);
     let none = app.request(Method::POST, WEBHOOK).header("X-CRM-Webhook-Token", "").json(&presence());
     assert_eq!(app.send(none).await.status, 401);
@@ -143,7 +143,7 @@ story!(a_wrong_presence_is_refused_and_a_sparse_one_is_not, async |app: &App| {
     assert_eq!(kept(app, "CRM-5").await["results"][0]["fecha_hora_presencia"], "2024-01-15T14:30:00.000000Z");
 });
 
-// d26: a token can be replayed by whoever saw it. With a signature demanded the bytes and their time are proved, too; the
+// d26: a token can be replayed by anyone who saw it. With a signature demanded the bytes and their time are proved, too; the
 // sending end of ours signs so by itself.
 story!(a_signature_may_be_demanded, [("CRM_WEBHOOK_REQUIRE_SIGNATURE", "true"), CRM_SECRET], async |app: &App| {
     let secret = Secret::stated(CRM_SECRET.1).expect("a secret");

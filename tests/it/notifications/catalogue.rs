@@ -10,7 +10,7 @@ const PHASES: &str = "/api/v1/notifications/phases/";
 const SERVICE_TYPES: &str = "/api/v1/notifications/service-types/";
 const CATALOG: &str = "/api/v1/notifications/catalog/";
 
-// S002-11, S002-47: in their order, by slug or UUID, and nobody writes them.
+// S002-11, S002-47: in their order, by slug or UUID, and no one writes them.
 story!(phases_are_read, async |app: &App| {
     let page = app.get(PHASES).await.must_be(200);
     let phases = page["results"].as_array().expect("a list");

@@ -164,7 +164,7 @@ story!(a_message_that_has_left_cannot_be_cancelled, async |app: &App| {
     app.cancel("not-an-id").await.must_be(404);
 });
 
-// What a worker holds may leave this very moment; nobody is told that it will not.
+// What a worker holds may leave this very moment; no one is told that it will not.
 story!(a_message_that_is_leaving_is_not_cancelled, async |app: &App| {
     app.know_carlos().await;
     let planned = app.accepted(&sample::event()).await.notifications;
@@ -213,7 +213,7 @@ story!(the_answer_of_a_race_is_what_happened, async |app: &App| {
     }
 });
 
-// It may have left: nobody is told that it will not.
+// It may have left: no one is told that it will not.
 story!(a_message_in_doubt_is_not_cancelled, async |app: &App| {
     app.sync_customer(&sample::customer_with(json!({"email": null}))).await;
     app.sandbox.evolution.misbehave_times(EvolutionFault::AcceptThenDrop, 1);
@@ -265,7 +265,7 @@ story!(a_message_is_sent_again, async |app: &App| {
 });
 
 // d12: permission is asked again.
-story!(nobody_gets_again_what_she_does_not_want, async |app: &App| {
+story!(no_one_gets_again_what_she_does_not_want, async |app: &App| {
     app.know_carlos().await;
     let sent = app.accepted(&sample::event()).await.notifications;
     app.drain().await;

@@ -291,7 +291,7 @@ story!(what_is_a_customers_goes_with_them, async |app: &App| {
     let status = app.status(task).await;
     assert_eq!(status["notifications"][0]["recipient"], "c***@example.com");
 
-    // Whoever comes again begins anew.
+    // A customer who comes again begins again.
     app.post(SYNC_CUSTOMER, &sample::customer()).await.must_be(202);
     app.drain().await;
     assert_eq!(app.get(&url).await.must_be(200)["channel_preferences"], json!([]));

@@ -43,7 +43,7 @@ story!(the_sample_event_arrives_as_a_mail, async |app: &App| {
     assert_eq!(app.attempts(task).await, ["email sent 250"]);
 });
 
-// S002-62: what a client reads about a delivery, with nobody's address in it.
+// S002-62: what a client reads about a delivery, with no one's address in it.
 story!(the_status_tells_the_whole_story, async |app: &App| {
     app.know_carlos().await;
     let task = app.task_for(&sample::event()).await;
@@ -301,8 +301,8 @@ story!(a_whatsapp_in_a_hidden_chat_is_found, async |app: &App| {
     }
 });
 
-// A record that names nobody could be that of another person's message with the same words, which is in doubt as well: then it
-// is nobody's, and neither is sent a second time.
+// A record that names no one could be that of another person's message with the same words, which is in doubt as well: then it
+// is no one's, and neither is sent a second time.
 story!(a_record_that_could_be_anothers_is_not_taken, async |app: &App| {
     know_carlos_by_telephone(app).await;
     let other = json!({"customer_id": "c-2", "email": "eva@example.com", "phone": "+593990000000", "whatsapp": null});
@@ -339,7 +339,7 @@ story!(without_a_look_up_nothing_is_sent_again, async |app: &App| {
     assert_eq!(app.chain(task).await, ["whatsapp failed WHATSAPP_TIMEOUT", "email sent"]);
     assert_eq!((app.whatsapps().len(), app.mails().len()), (1, 1));
 
-    // It answers again after the window: the message is found, and nobody is told twice.
+    // It answers again after the window: the message is found, and no one is told twice.
     app.sandbox.evolution.clear();
     let task = in_silence().await;
     while app.status(task).await["notifications"][0]["attempts"] != json!(1) {

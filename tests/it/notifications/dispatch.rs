@@ -346,7 +346,7 @@ story!(a_refused_request_frees_its_key, async |app: &App| {
     assert_eq!(app.mails().len(), 1);
 });
 
-// Whoever repeats a request before it was answered still gets one message.
+// A caller who repeats a request before it was answered still gets one message.
 story!(simultaneous_repeats_are_one_message, async |app: &App| {
     app.know_carlos().await;
     let event = sample::event();
@@ -357,7 +357,7 @@ story!(simultaneous_repeats_are_one_message, async |app: &App| {
     assert_eq!(app.mails().len(), 1);
 });
 
-// Group commit: what arrives together is written together, and nobody's mistake is anybody else's.
+// Group commit: what arrives together is written together, and no one's mistake is anybody else's.
 story!(simultaneous_events_do_not_disturb_each_other, async |app: &App| {
     app.know_carlos().await;
     let events: Vec<Value> = (0..60)

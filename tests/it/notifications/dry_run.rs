@@ -90,7 +90,7 @@ story!(a_dry_run_of_many, async |app: &App| {
     assert_eq!(app.rows().await, before);
 });
 
-// d14: nobody is made for a question.
+// d14: no one is made for a question.
 story!(a_dry_run_makes_no_customer, [("DISPATCH_UNKNOWN_CUSTOMER", "create")], async |app: &App| {
     let before = app.rows().await;
     let event = sample::event_with(json!({"context": {"email": "carlos@example.com"}}));
@@ -103,7 +103,7 @@ story!(a_dry_run_for_a_customer_who_may_come, [("DISPATCH_UNKNOWN_CUSTOMER", "de
     assert_eq!((&preview["customer_name"], &preview["messages"]), (&Value::Null, &json!([])));
 });
 
-// Whoever may send need not learn where people are reached.
+// Someone who may send need not learn where people are reached.
 story!(addresses_are_for_admins, [("ALLOW_ANONYMOUS_API", "false")], async |app: &App| {
     app.know_carlos().await;
     let mut session = app.begin().await;

@@ -199,7 +199,7 @@ async fn know_zoraida(app: &App) -> Id {
     let open = app.task_for(&event()).await;
     app.drain().await;
     app.suppress_and_journal().await;
-    // News that nobody has read yet.
+    // News that no one has read yet.
     let news = json!({"customer_id": ZORAIDA, "name": "Zoraida Quishpe"});
     app.post(SYNC_CUSTOMER, &news).await.must_be(202);
     open
@@ -248,7 +248,7 @@ story!(nothing_personal_is_left, [("DISPATCH_UNKNOWN_CUSTOMER", "defer")], async
     assert_eq!(app.attempts(open).await, ["email transient 451"]);
     assert_eq!(app.status(open).await["status"], "REVOKED");
 
-    // Nothing leaves any more, whoever tries, and nobody comes back.
+    // Nothing leaves any more, no matter who tries, and no one comes back.
     app.later(seconds(2 * 3600)).await;
     let tasks = operations::retry(&app.context, &[open], &operator()).await.expect("it is tried");
     app.drain().await;

@@ -1,4 +1,4 @@
-//! Several accounts on one channel: who takes over from whom, and when nobody may.
+//! Several accounts on one channel: who takes over from whom, and when no one may.
 
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
@@ -201,7 +201,7 @@ story!(a_second_instance_takes_over, KEY, async |app: &App| {
     }
 });
 
-// The pace belongs to the instance: whoever takes over keeps its own, and a place that was reserved is kept.
+// The pace belongs to the instance: the one that takes over keeps its own, and a place that was reserved is kept.
 story!(each_instance_has_its_own_pace, KEY, async |app: &App| {
     app.know_carlos().await;
     app.prefer("customer-001", &[likes(Channel::Whatsapp, 1)]).await;
@@ -316,7 +316,7 @@ story!(a_wrong_account_is_refused, KEY, async |app: &App| {
     }
 });
 
-// Without SECRET_KEY no secret is kept, and whoever asks is told what is missing.
+// Without SECRET_KEY no secret is kept, and a caller who asks is told what is missing.
 story!(without_a_secret_key_no_secret_is_kept, async |app: &App| {
     let evolution = second_evolution().await;
     let answer = app.post(ACCOUNTS, &evolution_account("phone", &evolution)).await.must_be(400);

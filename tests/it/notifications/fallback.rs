@@ -52,7 +52,7 @@ story!(the_third_attempt_may_succeed, async |app: &App| {
 
 // A server that says 421 in place of a greeting has not been asked for anything (RFC 5321, section 3.8): that is none of the
 // message's three attempts.
-story!(a_server_that_serves_nobody_costs_no_attempt, async |app: &App| {
+story!(a_server_that_serves_no_one_costs_no_attempt, async |app: &App| {
     app.know_carlos().await;
     let task = app.task_for(&sample::event()).await;
     app.sandbox.smtp.misbehave_times(SmtpFault::GreetingBusy, 4);
@@ -64,7 +64,7 @@ story!(a_server_that_serves_nobody_costs_no_attempt, async |app: &App| {
 });
 
 // After five minutes it is one, and the next channel has its turn.
-story!(a_server_that_serves_nobody_for_long_is_given_up, async |app: &App| {
+story!(a_server_that_serves_no_one_for_long_is_given_up, async |app: &App| {
     app.know_carlos().await;
     let task = app.task_for(&sample::event()).await;
     app.sandbox.smtp.misbehave(SmtpFault::GreetingBusy);

@@ -34,7 +34,7 @@ impl App {
     }
 }
 
-// S002-70, S002-64: newest first, by whatever one knows; no words, and nobody's address.
+// S002-70, S002-64: newest first, by whatever one knows; no words, and no one's address.
 story!(messages_are_found_by_what_one_knows, async |app: &App| {
     app.know_carlos().await;
     app.sync_customer(&sample::customer_with(json!({"customer_id": "c-2", "phone": null}))).await;
@@ -136,8 +136,8 @@ story!(
     }
 );
 
-// d16: an event that reaches nobody has a story too.
-story!(an_event_that_reaches_nobody_says_why, async |app: &App| {
+// d16: an event that reaches no one has a story too.
+story!(an_event_that_reaches_no_one_says_why, async |app: &App| {
     app.know_carlos().await;
     app.prefer("customer-001", &[refuses(Channel::Email), refuses(Channel::Whatsapp)]).await;
     let receipt = app.accepted(&sample::event()).await;

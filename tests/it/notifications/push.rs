@@ -196,7 +196,7 @@ story!(a_customer_has_so_many_devices_and_no_more, async |app: &App| {
 // One customer with 200 devices that accept and never answer made the others wait 74 s for their pushes. Devices are asked at
 // once, so that a message takes no longer than one of them may; and of one customer's messages so many are under way that the
 // others have room. Nothing here waits for a time limit: it is longer than the story.
-async fn devices_that_never_answer_delay_nobody_else(pair: Pair) {
+async fn devices_that_never_answer_delay_no_one_else(pair: Pair) {
     /// Of one customer, at once; see the worker's shares.
     const MESSAGES: usize = 4;
     const DEVICES: usize = 20;
@@ -242,15 +242,15 @@ async fn devices_that_never_answer_delay_nobody_else(pair: Pair) {
     app.finish().await;
 }
 
-mod devices_that_never_answer_delay_nobody_else {
+mod devices_that_never_answer_delay_no_one_else {
     #[tokio::test]
     async fn postgres_redis() {
-        super::devices_that_never_answer_delay_nobody_else(super::Pair::PostgresRedis).await;
+        super::devices_that_never_answer_delay_no_one_else(super::Pair::PostgresRedis).await;
     }
 
     #[tokio::test]
     async fn embedded() {
-        super::devices_that_never_answer_delay_nobody_else(super::Pair::Embedded).await;
+        super::devices_that_never_answer_delay_no_one_else(super::Pair::Embedded).await;
     }
 }
 

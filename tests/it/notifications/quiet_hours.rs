@@ -1,4 +1,4 @@
-//! Nobody is disturbed at night.
+//! No one is disturbed at night.
 
 use recado_notifications::dispatch::DeferReason;
 use recado_sandbox::SmtpFault;

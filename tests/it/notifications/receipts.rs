@@ -251,7 +251,7 @@ story!(sent_without_a_receipt_is_no_failure, async |app: &App| {
     assert_eq!(app.chain(task).await, ["whatsapp sent", "email failed EMAIL_SEND_FAILED"]);
 });
 
-// Where no channel comes next, and on channels without receipts, nobody waits.
+// Where no channel comes next, and on channels without receipts, no one waits.
 story!(who_has_nowhere_to_go_does_not_wait, async |app: &App| {
     app.sql("update phase_channel_configs set await_receipt = 'delivered', await_seconds = 600").await;
     app.know_carlos().await;

@@ -232,7 +232,7 @@ story!(a_reminder_that_is_opened_again_is_announced_again, async |app: &App| {
     assert_eq!(app.mails().len(), 2);
 });
 
-// S002-80: every day at 08:00 in Guayaquil, whoever is due within a week.
+// S002-80: every day at 08:00 in Guayaquil, all who are due within a week.
 story!(a_date_that_is_near_is_announced_at_eight, async |app: &App| {
     app.know_the_car(9_000).await;
     app.remind("date", Some("2026-01-28"), None).await;
@@ -299,7 +299,7 @@ story!(kilometres_are_announced_with_the_sync, async |app: &App| {
     assert_eq!(app.reminder_statuses().await, ["overdue"]);
 });
 
-// S002-81, d13: every 15 minutes, what failed for passing reasons begins anew.
+// S002-81, d13: every 15 minutes, what failed for passing reasons begins again.
 story!(what_failed_for_passing_reasons_is_tried_again, [("NOTIFICATION_MAX_ATTEMPTS", "1")], async |app: &App| {
     app.know_carlos().await;
     app.sweep().await;

@@ -35,7 +35,7 @@ story!(the_seed_has_its_totals, async |app: &App| {
     assert_eq!(app.totals().await, totals);
 });
 
-// S002-51: without --force what staff changed stays; with it the seed's own rows are made anew, and only those.
+// S002-51: without --force what staff changed stays; with it the seed's own rows are made again, and only those.
 story!(force_makes_the_seed_anew, async |app: &App| {
     let totals = app.totals().await;
     app.sql("update service_phases set name = 'Cita' where slug = 'phase-schedule'").await;

@@ -150,7 +150,7 @@ story!(a_suppression_counts_before_the_next_attempt, async |app: &App| {
     assert!(app.mails().is_empty());
 });
 
-// All channels are suppressed: the event is accepted, and says that nobody is reached.
+// All channels are suppressed: the event is accepted, and says that no one is reached.
 story!(a_person_may_be_beyond_reach, async |app: &App| {
     app.know_carlos().await;
     for (channel, address) in [("email", "carlos@example.com"), ("whatsapp", "0991234567")] {
@@ -185,7 +185,7 @@ story!(suppressions_are_listed, async |app: &App| {
     app.get(&format!("{SUPPRESSIONS}?channel=fax")).await.must_be(400);
 });
 
-// What is wrong is named, and nobody is put on the list twice.
+// What is wrong is named, and no one is put on the list twice.
 story!(a_wrong_suppression_is_refused, async |app: &App| {
     app.post(SUPPRESSIONS, &json!({"channel": "email", "address": "a@example.com"})).await.must_be(201);
     for (body, field) in [

@@ -179,7 +179,7 @@ story!(the_next_event_is_told_in_the_new_words, async |app: &App| {
     assert_eq!(says("&lt;b&gt;María&lt;/b&gt; & compañía"), 1);
 });
 
-// A variable that nobody listed must come with the event.
+// A variable that no one listed must come with the event.
 story!(an_unknown_variable_is_allowed_and_then_asked_for, async |app: &App| {
     app.know_carlos().await;
     let (created, _) = app.save_template(&own_with("body", json!("Código {{Código}}"))).await;

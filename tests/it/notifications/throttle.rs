@@ -1,4 +1,4 @@
-//! Nobody is flooded.
+//! No one is flooded.
 
 use recado_notifications::channels::Channel;
 use serde_json::json;

@@ -142,7 +142,7 @@ story!(codes_are_forgotten_over_the_api, KEYED, async |app: &App| {
 });
 
 // An API that is open to all does not say who may log in: a key with all scopes does.
-story!(an_open_api_lets_nobody_into_the_console, [("API_KEYS", MASTER)], async |app: &App| {
+story!(an_open_api_lets_no_one_into_the_console, [("API_KEYS", MASTER)], async |app: &App| {
     app.person("ana", "admin").await;
     let keys = "/api/v1/notifications/api-keys/";
     let made = app.post(keys, &json!({"name": "panel", "scopes": ["read", "dispatch"]})).await.must_be(201);

@@ -111,7 +111,7 @@ story!(what_happens_is_told_to_those_who_ask, KEY, async |app: &App| {
     }
 });
 
-// S001-16: nobody who listens, or a partner that is down, fails no request, and what failed is tried again.
+// S001-16: no one who listens, or a partner that is down, fails no request, and what failed is tried again.
 story!(a_receiver_that_is_down_fails_no_request, KEY, async |app: &App| {
     app.listen("down", Some(&["PartnerCreado"])).await;
     app.sandbox.partner.misbehave(recado_sandbox::PartnerFault::status(503));

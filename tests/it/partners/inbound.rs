@@ -65,7 +65,7 @@ story!(a_signed_webhook_is_acknowledged_by_whatever_path, [SECRET_KEY], async |a
     app.drain().await;
 });
 
-// S000-8, S000-20, d2, d6: nobody learns what was wrong, or who is known.
+// S000-8, S000-20, d2, d6: no one learns what was wrong, or who is known.
 story!(what_is_not_signed_by_the_partner_is_a_401, [SECRET_KEY], async |app: &App| {
     register(app).await;
     let (id, good) = (("X-Partner-ID", "findyourwork"), ("X-Partner-Signature", SORTED_HEX));

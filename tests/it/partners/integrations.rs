@@ -130,7 +130,7 @@ story!(secrets_are_sealed_and_masked, KEY, async |app: &App| {
     app.drain().await;
 });
 
-// S001-13: without SECRET_KEY no secret is kept, and whoever asks is told what is missing.
+// S001-13: without SECRET_KEY no secret is kept, and a caller who asks is told what is missing.
 story!(without_a_secret_key_no_secret_is_kept, async |app: &App| {
     let partner = app.partner("uno").await;
     let error = refused(&app.post(&format!("{partner}/integraciones"), &rest()).await, 400, "DATOS_INVALIDOS");

@@ -102,7 +102,7 @@ story!(partners_are_listed, async |app: &App| {
     }
 });
 
-// S001-3: with documents and integrations; what is no id names nobody.
+// S001-3: with documents and integrations; what is no id names no one.
 story!(a_partner_is_shown, async |app: &App| {
     let url = app.partner("uno").await;
     app.post(&format!("{url}/integraciones"), &json!({"tipo": "API", "nombre": "REST"})).await.must_be(201);

@@ -26,7 +26,7 @@ impl App {
     }
 }
 
-// A lane that nobody reads is told with whom it hits and the remedy, in the language of the caller; it is gone when it is mended.
+// A lane that no one reads is told with whom it hits and the remedy, in the language of the caller; it is gone when it is mended.
 story!(a_lane_without_a_reader_is_told, async |app: &App| {
     app.know_carlos().await;
     app.accepted(&sample::event()).await;

@@ -48,7 +48,7 @@ story!(a_task_is_cancelled, async |app: &App| {
     assert_eq!(app.task(task).await.state, State::Cancelled);
 });
 
-// d28: a queue that nobody reads is told.
+// d28: a queue that no one reads is told.
 story!(an_unattended_queue_is_told, async |app: &App| {
     app.live_now();
     app.know_carlos().await;

@@ -250,7 +250,7 @@ async fn a_redis_that_refuses_writes_is_done_without() {
 }
 
 // Field case 08: comet-ml/opik#5525, eggai-tech/EggAI#204, ag2ai/faststream#2611. A flush and a restart without persistence take
-// all rings with them. And with a backlog, which nobody rings again but who looks for it.
+// all rings with them. And with a backlog, which no one rings again but who looks for it.
 #[tokio::test]
 async fn what_redis_forgets_is_delivered_soon() {
     const BACKLOG: usize = 200;

@@ -51,7 +51,7 @@ async fn pgbouncer_at(address: &str, mode: &str, folder: &std::path::Path) -> Ch
     );
     let file = folder.join("pgbouncer.ini");
     tokio::fs::write(&file, settings).await.expect("the settings are written");
-    // It refuses to run as root, and nobody else may look into the folder: the settings come in as its standard input.
+    // It refuses to run as root, and no one else may look into the folder: the settings come in as its standard input.
     let settings = std::fs::File::open(&file).expect("they are there");
     let mut command = Command::new("/usr/sbin/pgbouncer");
     command

@@ -46,7 +46,7 @@ story!(a_lost_ring_is_rung_again, async |app: &App| {
     assert_eq!(app.drain().await, 0, "nobody knows of the task");
 
     app.later(seconds(4)).await;
-    assert!(app.mails().is_empty(), "whoever committed it may be about to ring");
+    assert!(app.mails().is_empty(), "the process that committed it may be about to ring");
     app.later(seconds(2)).await;
     assert_eq!(app.mails().len(), 1);
     assert_eq!(app.chain(task).await[0], "email sent");
@@ -215,7 +215,7 @@ story!(a_clock_that_is_set_back_delays_nothing, async |app: &App| {
     assert_eq!(app.mails().len(), 2, "it is tried again after a minute");
 });
 
-// Hosts whose clocks are an hour off, ahead and behind, work together: nobody takes a task from another that lives, and a
+// Hosts whose clocks are an hour off, ahead and behind, work together: no one takes a task from another that lives, and a
 // retry comes when it is due.
 async fn hosts_that_disagree_on_the_time(pair: Pair) {
     let settings = [("WORKER_LEASE_SECONDS", "0.9"), ("NOTIFICATION_RETRY_BASE_SECONDS", "0.2")];
@@ -378,7 +378,7 @@ story!(a_running_task_can_be_cancelled, [("WORKER_LEASE_SECONDS", "0.3")], async
     assert_eq!(app.chain(task).await, ["whatsapp cancelled"]);
 });
 
-// d27: a provider may take longer than a lease. The heartbeat renews it, and nobody else sends the message too.
+// d27: a provider may take longer than a lease. The heartbeat renews it, and no one else sends the message too.
 async fn a_slow_job_keeps_its_lease(pair: Pair) {
     let app = App::start_at(pair, &[("WORKER_LEASE_SECONDS", "0.6")], Clock::system()).await;
     app.sync_customer(&sample::customer_with(json!({"email": null}))).await;

@@ -69,7 +69,7 @@ story!(a_tick_is_one_task, async |app: &App| {
     app.drain().await;
 });
 
-// What nobody saw is made up for once, or not at all, as the schedule says.
+// What no one saw is made up for once, or not at all, as the schedule says.
 story!(missed_ticks_are_made_up_for_once, async |app: &App| {
     app.sweep().await;
     app.clock.set(at("2026-01-24T20:05:00Z"));

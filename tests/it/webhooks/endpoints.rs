@@ -125,7 +125,7 @@ story!(numbers_keep_their_digits, [SECRET_KEY], async |app: &App| {
     assert!(last.verdict.raw && last.verdict.standard, "{last:?}");
 });
 
-// d26: networks that are allowed to one endpoint are open to that one alone, whoever else is called there; who allowed them is on record.
+// d26: networks that are allowed to one endpoint are open to that one alone, no matter who else is called there; who allowed them is on record.
 story!(
     a_network_is_allowed_to_one_endpoint,
     [SECRET_KEY, ("OUTBOUND_ALLOW_PRIVATE_NETWORKS", "false"), ("WEBHOOK_RETRY_SCHEDULE", "60")],

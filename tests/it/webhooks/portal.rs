@@ -77,7 +77,7 @@ fn shows(page: &Answer, words: &[&str]) {
     }
 }
 
-story!(a_partner_sees_its_own_deliveries_and_nobody_elses, SETTINGS, async |app: &App| {
+story!(a_partner_sees_its_own_deliveries_and_no_one_elses, SETTINGS, async |app: &App| {
     let (own, other) = (register(app, "Uno").await, register(app, "Dos").await);
     let (mine, theirs) = (tell(app, &own, "RES-1").await, tell(app, &other, "RES-2").await);
     let browser = Browser::open(app, &own).await;

@@ -103,8 +103,8 @@ enum Blame {
     Gone,
     /// It speaks against the device, and something else may be the cause: it is removed when it goes on.
     Device,
-    /// The device was not reached, which may pass.
-    Unknown,
+    /// It was not reached, which may pass and says nothing against it.
+    Unreached,
     /// The message or our settings are at fault.
     Us,
 }
@@ -114,7 +114,7 @@ impl Blame {
         match self {
             Self::Gone => Some(Finding::Gone),
             Self::Device => Some(Finding::Blamed),
-            Self::Unknown => Some(Finding::Unreached),
+            Self::Unreached => Some(Finding::Unreached),
             Self::Us => None,
         }
     }
@@ -149,7 +149,7 @@ impl Push {
         let outcome = tokio::time::timeout(self.timeout, self.post(device, payload, topic)).await;
         let outcome = outcome.unwrap_or_else(|_| {
             let reason = format!("no answer from the push service within {} s", self.timeout.as_secs_f64());
-            Err(Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Unknown))
+            Err(Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Unreached))
         });
         outcome.map_err(|undelivered| self.without_waiting(device, undelivered))
     }
@@ -311,10 +311,10 @@ fn classify(status: u16, body: &str) -> (FailureClass, &'static str, &'static st
         410 => (Permanent, EXPIRED, "the device's subscription has expired", Blame::Gone),
         413 => (Permanent, FAILED, "the push service finds the message too large", Blame::Us),
         400 => (Permanent, FAILED, "the push service refuses the message", Blame::Us),
-        408 | 425 => (Transient, FAILED, "the push service asks us to try later", Blame::Unknown),
+        408 | 425 => (Transient, FAILED, "the push service asks us to try later", Blame::Unreached),
         // It has the device.
         429 => (Transient, FAILED, "the push service asks us to try later", Blame::Us),
-        500.. => (Transient, FAILED, "the push service failed", Blame::Unknown),
+        500.. => (Transient, FAILED, "the push service failed", Blame::Unreached),
         // Redirects too: a customer's address must not lead us elsewhere.
         _ => (Permanent, FAILED, "what the device names is no push service", Blame::Device),
     }
@@ -325,7 +325,7 @@ fn classify(status: u16, body: &str) -> (FailureClass, &'static str, &'static st
 fn unanswered(endpoint: &Url, error: &reqwest::Error) -> Undelivered {
     let why = outbound::explain(error);
     let is_known = is_well_known(endpoint);
-    let blame = if is_known { Blame::Unknown } else { Blame::Device };
+    let blame = if is_known { Blame::Unreached } else { Blame::Device };
     if let Some(refusal) = outbound::refusal(error) {
         return Undelivered::new(permanent(format!("the device's endpoint is refused: {refusal}")), blame);
     }
@@ -336,7 +336,7 @@ fn unanswered(endpoint: &Url, error: &reqwest::Error) -> Undelivered {
         return Undelivered::new(permanent(format!("no TLS with the device's push service: {why}")), blame);
     }
     let reason = format!("no answer from the push service: {why}");
-    Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Unknown)
+    Undelivered::new(SendFailure::new(FailureClass::Transient, FAILED, reason), Blame::Unreached)
 }
 
 fn is_well_known(endpoint: &Url) -> bool {
@@ -618,7 +618,7 @@ mod tests {
             (302, "", Permanent, Blame::Device),
             (413, "", Permanent, Blame::Us),
             (429, "", Transient, Blame::Us),
-            (503, "", Transient, Blame::Unknown),
+            (503, "", Transient, Blame::Unreached),
         ];
         for (status, body, class, blame) in table {
             let (found, _, _, whose) = classify(status, body);

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_plans_further_than_a_year() {
+    fn no_one_plans_further_than_a_year() {
         let now = at("2026-01-20T12:00:00Z");
         for good in ["1999-01-01T00:00:00Z", "2026-01-20T12:00:01Z", "2027-01-20T12:00:00Z"] {
             assert!(checked(&event(good), now, Ok(())).is_ok(), "{good}");

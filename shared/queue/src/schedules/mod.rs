@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_that_nobody_saw_are_made_up_for_once_or_not_at_all() {
+    fn ticks_that_no_one_saw_are_made_up_for_once_or_not_at_all() {
         let next = Some(at("2026-01-24T13:00:00Z"));
         let after_three_days =
             |misfire| due(&schedule(misfire, Some("2026-01-20T13:00:00Z")), "2026-01-23T20:00:00Z", Guayaquil);

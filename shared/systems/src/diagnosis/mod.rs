@@ -1,5 +1,5 @@
 //! What is wrong with an installation, since when, whom it hits and what to do: facts in, findings out. Pure; [`facts`] reads them and
-//! [`sentences`] makes sentences.
+//! [`sentences`] says it in two languages.
 
 pub mod facts;
 pub mod sentences;

@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_how_long_a_server_serves_nobody() {
+    fn it_is_known_how_long_a_server_serves_no_one() {
         let at = Duration::from_secs;
         let server = Unavailable::default();
         assert_eq!(server.heard(&reply(Stage::Greeting, 421), at(10)), Some(at(0)));
