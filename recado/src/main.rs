@@ -107,7 +107,7 @@ enum Command {
     Api(recado_api::cli::ApiArgs),
     /// Run jobs; the same program as recado-worker
     #[command(
-        after_help = "Examples:\n  recado worker\n  recado worker -Q notifications,sync,maintenance --concurrency 64"
+        after_help = "Examples:\n  recado worker\n  recado worker --concurrency 64\n  recado worker -Q notifications,webhooks"
     )]
     Worker(recado_worker::cli::WorkerArgs),
     /// Decide when things happen; the same program as recado-scheduler

@@ -15,8 +15,8 @@ use crate::{Options, Worker};
 /// Take tasks from the queues and run them.
 #[derive(Args, Clone, Debug)]
 pub struct WorkerArgs {
-    /// Queues to serve: notifications, sync, maintenance, or a single lane such as notifications.email. Default: all.
-    #[arg(short = 'Q', long = "queues", value_delimiter = ',', value_name = "QUEUE")]
+    /// Queues to serve, or single lanes of them.
+    #[arg(short = 'Q', long = "queues", value_delimiter = ',', value_name = "QUEUE", help = queues_help(SYSTEMS))]
     pub queues: Vec<String>,
 
     /// Jobs at once, per lane. Default: WORKER_CONCURRENCY.
@@ -30,14 +30,8 @@ impl WorkerArgs {
         for word in &self.queues {
             let named = systems.lanes_named(word.trim());
             if named.is_empty() {
-                let lanes: Vec<&str> = systems.lanes().into_iter().map(Lane::as_str).collect();
-                let mut queues: Vec<&str> = systems.lanes().into_iter().map(Lane::queue).collect();
-                queues.dedup();
-                return Err(format!(
-                    "`{word}` is no queue; choose {}, or one of {}",
-                    queues.join(", "),
-                    lanes.join(", ")
-                ));
+                let lanes = words(&systems.lanes());
+                return Err(format!("`{word}` is no queue; choose {}, or one of {lanes}", queues(systems)));
             }
             lanes.extend(named);
         }
@@ -47,11 +41,30 @@ impl WorkerArgs {
     }
 }
 
+fn queues_help(systems: Systems) -> String {
+    format!("Queues to serve: {}, or a single lane such as notifications.email. Default: all", queues(systems))
+}
+
+fn queues(systems: Systems) -> String {
+    let mut queues: Vec<&str> = systems.lanes().into_iter().map(Lane::queue).collect();
+    queues.dedup();
+    queues.join(", ")
+}
+
+fn words(lanes: &[Lane]) -> String {
+    lanes.iter().copied().map(Lane::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// Works until a signal, then drains.
 pub async fn run(args: WorkerArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = process::configure("info,sqlx=warn")?;
     let lanes = args.lanes(SYSTEMS)?;
     let metrics_listen = config.metrics_listen;
+    let left: Vec<Lane> = SYSTEMS.lanes().into_iter().filter(|lane| !lanes.contains(lane)).collect();
+    if !left.is_empty() {
+        let left = words(&left);
+        tracing::info!(left, "other workers must serve {left}");
+    }
     let concurrency = args.concurrency.unwrap_or(config.worker.concurrency).max(1);
     let context = Context::open_for_fleet(config, SYSTEMS).await?;
     let stop = process::until_signal();
