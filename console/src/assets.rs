@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::Path;
 use axum::response::Response;
 
 use crate::auth::{Enter, May};
 use crate::failure::Failure;
 use crate::files::{self, CSS, File, JAVASCRIPT};
+use crate::path::Path;
 
 static ASSETS: [File; 5] = [
     File {

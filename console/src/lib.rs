@@ -22,6 +22,7 @@ mod navigation;
 mod notice;
 mod page;
 mod pages;
+mod path;
 mod routes;
 mod sandbox;
 mod throttle;

@@ -56,6 +56,16 @@ impl Query {
         self.text(name)?.parse().ok()
     }
 
+    /// Whether all fields of this name, if any, can be read.
+    pub(crate) fn is_read<T: std::str::FromStr>(&self, name: &str) -> bool {
+        self.0.iter().filter(|(found, _)| found == name).all(|(_, value)| value.parse::<T>().is_ok())
+    }
+
+    /// Whether no other fields are there.
+    pub(crate) fn has_only(&self, names: &[&str]) -> bool {
+        self.0.iter().all(|(name, _)| names.contains(&name.as_str()))
+    }
+
     pub(crate) fn all<T: std::str::FromStr>(&self, name: &str) -> Vec<T> {
         self.0.iter().filter(|(found, _)| found == name).filter_map(|(_, value)| value.parse().ok()).collect()
     }

@@ -106,7 +106,7 @@ impl Live {
         let mut wakes = self.rounds.subscribe();
         loop {
             let mut asked: Vec<(String, &'static Topic)> = Vec::new();
-            let seats: Vec<Id>;
+            let session_ids: Vec<Id>;
             {
                 let mut watched = self.watched();
                 watched.topics.retain(|_, sampled| sampled.watchers > 0);
@@ -115,9 +115,9 @@ impl Live {
                     return;
                 }
                 asked.extend(watched.topics.iter().map(|(name, sampled)| (name.clone(), sampled.topic)));
-                seats = watched.sessions.keys().copied().collect();
+                session_ids = watched.sessions.keys().copied().collect();
             }
-            if let Err(error) = self.see_who_is_out(&seats).await {
+            if let Err(error) = self.see_who_is_out(&session_ids).await {
                 tracing::debug!("the console cannot see whose session has ended: {}", explain(&error));
             }
             for (name, topic) in asked {
@@ -139,16 +139,16 @@ impl Live {
     }
 
     /// One statement for all viewers.
-    async fn see_who_is_out(&self, seats: &[Id]) -> db::Result<()> {
-        if seats.is_empty() {
+    async fn see_who_is_out(&self, session_ids: &[Id]) -> db::Result<()> {
+        if session_ids.is_empty() {
             return Ok(());
         }
         let now = self.context.clock.now();
-        let in_force = sessions::in_force(&mut self.context.db.read().await?, seats, now).await?;
+        let in_force = sessions::in_force(&mut self.context.db.read().await?, session_ids, now).await?;
         let mut watched = self.watched();
-        for seat in seats {
-            if !in_force.contains(seat) {
-                watched.sessions.remove(seat);
+        for session_id in session_ids {
+            if !in_force.contains(session_id) {
+                watched.sessions.remove(session_id);
             }
         }
         Ok(())

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Form;
+use axum::extract::State;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Path, State};
 use axum::response::Response;
 use recado_kernel::audit::{self, Act};
 use recado_kernel::ids::Id;
 use recado_kernel::language::Language;
 use recado_kernel::login_codes;
 use recado_kernel::saved_views::{self, View};
-use recado_kernel::sessions::{self, Seat};
+use recado_kernel::sessions::{self, OpenSession};
 use recado_kernel::users::{self, Role};
 use serde::Deserialize;
 
@@ -21,6 +21,7 @@ use crate::auth::{May, Own};
 use crate::failure::Failure;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
+use crate::path::Path;
 
 #[derive(Template)]
 #[template(path = "account/me.html")]
@@ -30,7 +31,7 @@ struct AccountPage {
     language: String,
     theme: String,
     utc: bool,
-    seats: Vec<Seat>,
+    open_sessions: Vec<OpenSession>,
     own: Option<Id>,
     has_codes: bool,
     recovery_codes_left: i64,
@@ -40,10 +41,10 @@ struct AccountPage {
 /// `/admin/me/`
 pub(crate) async fn show(may: May<Own>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let visit = &may.visit;
-    let (mut seats, mut views, mut recovery_codes_left) = (Vec::new(), Vec::new(), 0);
+    let (mut open_sessions, mut views, mut recovery_codes_left) = (Vec::new(), Vec::new(), 0);
     if let Some(user) = &visit.user {
         let mut session = console.context.db.read().await?;
-        seats = sessions::of_user(&mut session, user.id, visit.now).await?;
+        open_sessions = sessions::of_user(&mut session, user.id, visit.now).await?;
         views = saved_views::of_user(&mut session, user.id).await?;
         if user.has_codes {
             recovery_codes_left = login_codes::recovery_codes_left(&mut session, user.id).await?;
@@ -59,7 +60,7 @@ pub(crate) async fn show(may: May<Own>, State(console): State<Arc<Console>>) -> 
         has_codes: user.is_some_and(|user| user.has_codes),
         recovery_codes_left,
         views,
-        seats,
+        open_sessions,
         own: visit.session,
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::audit::{self, AuditFilter, Entry};
 
@@ -12,6 +12,7 @@ use crate::auth::{Administer, Look, May};
 use crate::failure::Failure;
 use crate::lists::{Around, Query, ROWS, Window};
 use crate::page::{Page, html};
+use crate::path::Path;
 
 /// Entries of a history.
 const NEWEST: i64 = 20;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -24,6 +24,7 @@ use crate::lists::{Around, Query, ROWS};
 use crate::live::Topic;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
+use crate::path::Path;
 
 #[derive(Template)]
 #[template(path = "bulk/list.html")]

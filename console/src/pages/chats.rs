@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_conversations::bridge::{Bridge, Target};
 use recado_conversations::chats::is_lid;
@@ -26,6 +26,7 @@ use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::pages::endpoints::commit;
+use crate::path::Path;
 
 const PATH: &str = "/admin/conversations/chats/";
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{NaiveTime, Timelike};
 use recado_kernel::audit::{self, AuditFilter, Entry};
@@ -31,6 +31,7 @@ use crate::failure::Failure;
 use crate::form::Form;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 use crate::urls::encoded;
 
 /// So many of the newest messages stand on the card.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -30,6 +30,7 @@ use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
 use crate::pages::endpoints::commit;
+use crate::path::Path;
 
 const PATH: &str = "/admin/webhooks/deliveries/";
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -23,6 +23,7 @@ use crate::auth::{Look, May};
 use crate::failure::Failure;
 use crate::live::Topic;
 use crate::page::{Page, html};
+use crate::path::Path;
 
 /// A caller may give many events the same id; more of them are not shown.
 const MOST_MESSAGES: i64 = 200;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_conversations::bindings::{self, Candidates, Group};
 use recado_conversations::experiences::{self, Experience, ExperienceFilter};
@@ -18,6 +18,7 @@ use crate::lists::Query;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::pages::operators::offered;
+use crate::path::Path;
 use crate::urls::encoded;
 
 const PATH: &str = "/admin/conversations/experiences/";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
@@ -22,6 +22,7 @@ use crate::lists::Query;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 use crate::urls::encoded;
 
 /// How far back a person may look, in hours: the messages `failures-hours-…`.

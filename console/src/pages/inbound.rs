@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::{self, Session};
@@ -23,6 +23,7 @@ use crate::masking;
 use crate::page::{Page, html};
 use crate::pages::deliveries::body_shown;
 use crate::pages::signatures;
+use crate::path::Path;
 
 const PATH: &str = "/admin/webhooks/inbound/";
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -31,6 +31,7 @@ use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Markup, Page, html};
+use crate::path::Path;
 use crate::sandbox::{Arrived, NEWEST, Sandbox};
 
 const PATH: &str = "/admin/inbox/";

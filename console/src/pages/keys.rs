@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::api_keys::{self, ApiKey, KeyDraft, Scope, Scopes};
 use recado_kernel::ids::Id;
@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::form::Form;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 
 const PATH: &str = "/admin/keys/";
 

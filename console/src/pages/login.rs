@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Form;
+use axum::extract::State;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Path, State};
 use axum::http::header::{LOCATION, SET_COOKIE, USER_AGENT};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -24,6 +24,7 @@ use crate::failure::Failure;
 use crate::lists::Query;
 use crate::notice::{Notice, is_local, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 use crate::{Console, cookies};
 
 #[derive(Template)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_conversations::bindings;
 use recado_conversations::chats::listing;
@@ -20,6 +20,7 @@ use crate::lists::Query;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 
 const PATH: &str = "/admin/conversations/operators/";
 

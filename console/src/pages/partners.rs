@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::Session;
@@ -36,6 +36,7 @@ use crate::pages::deliveries::Row as DeliveryRow;
 use crate::pages::endpoints::{
     Facts as EndpointFacts, TEST_EVENT, check_endpoint_url, commit, policy, read_events, test_of,
 };
+use crate::path::Path;
 
 const PATH: &str = "/admin/partners/";
 

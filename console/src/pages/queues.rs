@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::Form;
+use axum::extract::State;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Path, State};
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -32,6 +32,7 @@ use crate::live::Topic;
 use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Markup, Page, html, refused};
+use crate::path::Path;
 
 const PATH: &str = "/admin/queues/";
 

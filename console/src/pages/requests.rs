@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -27,6 +27,7 @@ use crate::notice::{Notice, then};
 use crate::page::{Page, html};
 use crate::pages::endpoints::commit;
 use crate::pages::experiences::path_of;
+use crate::path::Path;
 
 const PATH: &str = "/admin/conversations/requests/";
 

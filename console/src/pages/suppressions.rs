@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::addresses::normalise_phone;
 use recado_kernel::clock::Timestamp;
@@ -20,6 +20,7 @@ use crate::form::Form;
 use crate::lists::{Around, Query, ROWS};
 use crate::notice::{Notice, is_local, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 use crate::urls::encoded;
 
 const PATH: &str = "/admin/suppressions/";

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Form;
+use axum::extract::State;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Path, State};
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -32,6 +32,7 @@ use crate::masking;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::pages::bulk::short;
+use crate::path::Path;
 
 const PATH: &str = "/admin/tasks/";
 
@@ -62,6 +63,17 @@ impl Wanted {
             ..TaskFilter::default()
         };
         Self { asked, window, filter }
+    }
+
+    /// What is done to many is done to those that were asked for: a word that means nothing here would leave all of them.
+    fn is_understood(&self) -> bool {
+        let known = ["state", "lane", "kind", "error", "window", "id", "action", "asof", CURSOR[0], CURSOR[1]];
+        self.asked.has_only(&known)
+            && self.asked.is_read::<TaskState>("state")
+            && self.asked.is_read::<Window>("window")
+            && self.asked.is_read::<Action>("action")
+            && self.asked.is_read::<Id>("id")
+            && (self.asked.text("lane").is_none() || !self.filter.lanes.is_empty())
     }
 
     /// The filters alone, as they stand in URLs.
@@ -392,6 +404,9 @@ struct BulkPage {
 pub(crate) async fn confirm_bulk(may: May<Operate>, State(console): State<Arc<Console>>) -> Result<Response, Failure> {
     let visit = &may.visit;
     let wanted = Wanted::read(&console.context, &visit.query, visit.now);
+    if !wanted.is_understood() {
+        return Err(Failure::Malformed);
+    }
     let action = wanted.asked.get("action").unwrap_or(Action::Retry);
     let asof = wanted.asked.get("asof").map(Timestamp::from_micros).filter(|asof| *asof <= visit.now);
     let frozen_at = asof.unwrap_or(visit.now);

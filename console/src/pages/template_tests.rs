@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -26,6 +26,7 @@ use crate::form::Form;
 use crate::live::Topic;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 
 /// What became of one test.
 pub(crate) const TEST: Topic = Topic { name: "template-test", sample, draw };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::lists::Query;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html};
+use crate::path::Path;
 
 /// Versions of a page.
 const ROWS: i64 = 50;

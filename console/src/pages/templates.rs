@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
@@ -26,6 +26,7 @@ use crate::form::Form;
 use crate::lists::{Around, Query, ROWS};
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 
 const PATH: &str = "/admin/templates/";
 

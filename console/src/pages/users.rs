@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::db::Session;
 use recado_kernel::ids::Id;
 use recado_kernel::login_codes;
-use recado_kernel::sessions::{self, Seat};
+use recado_kernel::sessions::{self, OpenSession};
 use recado_kernel::users::{self, Changed, Role, Roles, User};
 use secrecy::ExposeSecret;
 
@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::form::Form;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 
 const PATH: &str = "/admin/users/";
 
@@ -50,7 +51,7 @@ struct ShowPage {
     user: User,
     roles: [Role; 4],
     form: Form,
-    seats: Vec<Seat>,
+    open_sessions: Vec<OpenSession>,
 }
 
 /// `/admin/users/{id}/`
@@ -61,10 +62,10 @@ pub(crate) async fn show(
 ) -> Result<Response, Failure> {
     let mut session = console.context.db.read().await?;
     let user = users::find(&mut session, id).await?.ok_or(Failure::NotFound)?;
-    let seats = sessions::of_user(&mut session, id, may.visit.now).await?;
+    let open_sessions = sessions::of_user(&mut session, id, may.visit.now).await?;
     drop(session);
     let form = form_of(&user.roles);
-    html(&ShowPage { page: page_of(&console, &may, &user), user, roles: Role::ALL, form, seats })
+    html(&ShowPage { page: page_of(&console, &may, &user), user, roles: Role::ALL, form, open_sessions })
 }
 
 fn page_of(console: &Console, may: &May<Administer>, user: &User) -> Page {

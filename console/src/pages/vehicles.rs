@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::clock::Timestamp;
 use recado_kernel::db::keyset::Cursor;
@@ -20,6 +20,7 @@ use crate::form::Form;
 use crate::lists::{Around, Query, ROWS};
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
+use crate::path::Path;
 use crate::urls::encoded;
 
 const PATH: &str = "/admin/vehicles/";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::ids::Id;
 use recado_kernel::saved_views::{self, View};
@@ -15,6 +15,7 @@ use crate::form::Form;
 use crate::lists::{CURSOR, Query};
 use crate::notice::{Notice, is_local, then};
 use crate::page::{Page, html};
+use crate::path::Path;
 
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 60;

@@ -26,7 +26,7 @@ const LONGEST_AGENT: usize = 300;
 
 /// A session as its owner sees it.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Seat {
+pub struct OpenSession {
     pub id: Id,
     pub agent: String,
     pub address: String,
@@ -68,8 +68,8 @@ pub async fn begin(
 }
 
 /// The person of a session that is in force, the session's id, and when it was last written that it is used.
-pub async fn find(session: &mut Session, token: &str, now: Timestamp) -> Result<Option<Sitting>> {
-    sql!(one Sitting, session,
+pub async fn find(session: &mut Session, token: &str, now: Timestamp) -> Result<Option<LoggedIn>> {
+    sql!(one LoggedIn, session,
         (&format!("select sessions.id as session_id, sessions.seen_at, {COLUMNS} from sessions join users on users.id = sessions.user_id
                    where sessions.digest = $1 and sessions.seen_at > $2 and sessions.created_at > $3
                    and users.disabled_at is null")),
@@ -79,14 +79,14 @@ pub async fn find(session: &mut Session, token: &str, now: Timestamp) -> Result<
 
 /// A person who is logged in.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Sitting {
+pub struct LoggedIn {
     pub session_id: Id,
     pub seen_at: Timestamp,
     #[sqlx(flatten)]
     pub user: User,
 }
 
-impl Sitting {
+impl LoggedIn {
     /// Whether [`touch`] has something to write.
     pub fn is_stale(&self, now: Timestamp) -> bool {
         now.since(self.seen_at) >= SEEN_EVERY
@@ -110,8 +110,8 @@ pub async fn in_force(session: &mut Session, ids: &[Id], now: Timestamp) -> Resu
 }
 
 /// The sessions of a person that are in force, newest first.
-pub async fn of_user(session: &mut Session, user: Id, now: Timestamp) -> Result<Vec<Seat>> {
-    sql!(all Seat, session,
+pub async fn of_user(session: &mut Session, user: Id, now: Timestamp) -> Result<Vec<OpenSession>> {
+    sql!(all OpenSession, session,
         "select id, agent, address, created_at, seen_at from sessions
          where user_id = $1 and seen_at > $2 and created_at > $3 order by id desc limit 50",
         user, now - IDLE, now - LONGEST

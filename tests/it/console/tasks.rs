@@ -122,6 +122,19 @@ story!(one_task_is_retried_cancelled_and_that_undone, async |app: &App| {
     assert!(log.contains(&task.to_string()) && log.contains("operator-1"), "{log}");
 });
 
+// A word that means nothing here would leave all tasks: nothing is offered.
+story!(many_are_offered_only_for_words_that_are_known, async |app: &App| {
+    let operator = app.operator("operator").await;
+    app.dead_tasks(2).await;
+    for wrong in ["state=DEAD", "status=dead", "lane=email", "window=year", "action=delete", "id=7"] {
+        assert_eq!(operator.get(&format!("/admin/tasks/bulk/?action=cancel&{wrong}")).await.status, 400, "{wrong}");
+    }
+    assert!(operator.page("/admin/tasks/bulk/?action=retry&state=dead&lane=&kind=&error=").await.contains("2 tasks"));
+    let nothing = operator.get("/admin/tasks/nada/").await;
+    assert_eq!(nothing.status, 404);
+    assert!(nothing.text.contains("<html"), "{}", nothing.text);
+});
+
 story!(many_are_retried_and_none_that_failed_later, async |app: &App| {
     let operator = app.operator("operator").await;
     app.dead_tasks(30).await;

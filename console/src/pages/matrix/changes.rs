@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::audit;
 use recado_kernel::db::Session;
@@ -23,6 +23,7 @@ use crate::form::Form;
 use crate::notice::{Notice, then};
 use crate::page::{Page, html, refused};
 use crate::pages::texts::{matrix_path, service_name, service_path};
+use crate::path::Path;
 
 #[derive(askama::Template)]
 #[template(path = "matrix/review.html")]

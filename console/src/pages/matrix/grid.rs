@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::ids::Id;
 use recado_notifications::catalogue::{Catalogue, Phase};
@@ -20,6 +20,7 @@ use crate::form::Form;
 use crate::lists::Query;
 use crate::page::{Page, html};
 use crate::pages::texts::{matrix_path, service_name, service_path, template_path};
+use crate::path::Path;
 
 #[derive(askama::Template)]
 #[template(path = "matrix/show.html")]

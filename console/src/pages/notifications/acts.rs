@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use recado_kernel::ids::Id;
 use recado_notifications::cancellation::{self, Cancellation};
@@ -19,6 +19,7 @@ use crate::auth::{May, Operate};
 use crate::failure::Failure;
 use crate::form::Form;
 use crate::notice::{Notice, then};
+use crate::path::Path;
 
 fn there(id: Id) -> String {
     format!("{PATH}{id}/")

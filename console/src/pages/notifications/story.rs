@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -36,6 +36,7 @@ use crate::lists::{Query, Window};
 use crate::live::Topic;
 use crate::masking;
 use crate::page::{Page, html};
+use crate::path::Path;
 use crate::urls::encoded;
 
 /// More of the same failure are not counted.

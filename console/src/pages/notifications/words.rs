@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use recado_kernel::ids::Id;
@@ -12,6 +12,7 @@ use super::story::may_read_words;
 use crate::Console;
 use crate::auth::{Look, May};
 use crate::failure::Failure;
+use crate::path::Path;
 
 /// What its author wrote may do nothing here: no script, no form, no request; only its own styles, and images that it holds itself.
 const POLICY: &str = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'";
