@@ -115,9 +115,11 @@ impl Writer {
 /// What a provider took must not be forgotten because the database was away for a while: this tries until it is written.
 ///
 /// When the database refuses a batch, each half is written by itself, and so on: what can be written is, whatever stands
-/// beside it. One that is refused alone is written without the words of strangers, then as a failure with the reason.
+/// beside it. One that is refused alone is written without the words of strangers, then as a failure with the reason. So is one that
+/// takes too long again and again, because all others wait for it.
 async fn complete_until_written(context: &Context, completions: &[Completion]) -> Vec<Ring> {
     let mut wait = Duration::from_millis(100);
+    let mut too_long = 0;
     loop {
         let error = match try_to_complete(context, completions).await {
             Ok(rings) => return rings,
@@ -125,13 +127,17 @@ async fn complete_until_written(context: &Context, completions: &[Completion]) -
         };
         match (error.fault(), completions) {
             (Fault::Batch, [one]) => return record_refused(context, one, &error.to_string()).await,
+            (Fault::Length, [one]) if too_long == MAX_TOO_LONG => {
+                return record_refused(context, one, &error.to_string()).await;
+            }
             (Fault::Batch | Fault::Length, [_, _, ..]) => {
                 let (first, second) = completions.split_at(completions.len() / 2);
                 let mut rings = Box::pin(complete_until_written(context, first)).await;
                 rings.extend(Box::pin(complete_until_written(context, second)).await);
                 return rings;
             }
-            _ => {
+            (fault, _) => {
+                too_long += u32::from(fault == Fault::Length);
                 tracing::warn!(%error, tasks = completions.len(), "the ledger cannot be written, trying again: {error}");
                 tokio::time::sleep(wait).await;
                 wait = (2 * wait).min(LONGEST_WAIT);
@@ -142,6 +148,9 @@ async fn complete_until_written(context: &Context, completions: &[Completion]) -
 
 /// Between two tries to write while the database is away.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// So often may a completion take too long by itself: a busy server is no reason to give it up, and each time costs a statement's limit.
+const MAX_TOO_LONG: u32 = 2;
 
 /// A completion that is refused by itself: what happened is written as far as it can be, and its task ends for good.
 async fn record_refused(context: &Context, refused: &Completion, reason: &str) -> Vec<Ring> {
@@ -178,7 +187,7 @@ async fn complete_or_refuse(context: &Context, completion: Completion) -> Option
     loop {
         match try_to_complete(context, std::slice::from_ref(&completion)).await {
             Ok(rings) => return Some(rings),
-            Err(error) if error.fault() == Fault::Batch => {
+            Err(error) if error.fault() != Fault::Database => {
                 tracing::error!(task.id = %completion.finish.id, %error, "it is refused again: {error}");
                 return None;
             }

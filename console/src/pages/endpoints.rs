@@ -197,7 +197,7 @@ impl Progress {
     async fn of(session: &mut Session, replay: Replay) -> db::Result<Self> {
         let total = match replay.finished_at {
             Some(_) => None,
-            None => Some(replays::count(session, replay.endpoint_id, &replay.conditions.0).await?),
+            None => Some(replays::count(session, replay.endpoint_id, &replay.conditions.0, replay.created_at).await?),
         };
         Ok(Self {
             id: replay.id,
@@ -490,6 +490,11 @@ pub(crate) async fn confirm_replay(
     Path(id): Path<Id>,
     form: Form,
 ) -> Result<Response, Failure> {
+    // A condition that is none would leave all of them.
+    let status = form.text("status");
+    if !status.is_empty() && status.parse::<DeliveryStatus>().is_err() {
+        return Err(Failure::Malformed);
+    }
     let mut session = console.context.db.read().await?;
     let endpoint = endpoints::find(&mut session, id).await?.ok_or(Failure::NotFound)?;
     let conditions = conditions_of(&form, &endpoint, may.visit.now);
@@ -504,7 +509,8 @@ async fn replay_page(
     form: Form,
     conditions: &Conditions,
 ) -> Result<ReplayPage, Failure> {
-    let total = replays::count(session, endpoint.id, conditions).await?;
+    let until = conditions.created_until.unwrap_or(may.visit.now);
+    let total = replays::count(session, endpoint.id, conditions, until).await?;
     let page = Page::new(console, &may.visit, "endpoints", "replay-title").about(&endpoint.name);
     let mut statuses = vec![(String::new(), page.t("all"))];
     let again = [DeliveryStatus::Failed, DeliveryStatus::Cancelled, DeliveryStatus::Delivered];
@@ -541,7 +547,8 @@ pub(crate) async fn replay(
     if endpoint.status == Status::Disabled {
         return Ok(then(&there, &Notice::new("endpoint-stopped", 0)));
     }
-    let total = replays::count(&mut session, id, &conditions).await?;
+    let until = conditions.created_until.unwrap_or(may.visit.now);
+    let total = replays::count(&mut session, id, &conditions, until).await?;
     let typed: String = form.text("typed").chars().filter(char::is_ascii_digit).collect();
     if total > TYPED_FROM && typed != total.to_string() {
         let page = Page::new(&console, &may.visit, "endpoints", "replay-title");

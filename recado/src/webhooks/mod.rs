@@ -345,7 +345,8 @@ pub(crate) async fn replay_many(
     let mut session = context.db.begin().await?;
     let endpoint = stored::find(&mut session, endpoint_id).await?;
     let endpoint = endpoint.ok_or_else(|| format!("there is no endpoint {endpoint_id}"))?;
-    let number = replays::count(&mut session, endpoint_id, &conditions).await?;
+    let now = context.clock.now();
+    let number = replays::count(&mut session, endpoint_id, &conditions, now).await?;
     let noun = count(usize::try_from(number).unwrap_or(usize::MAX), "webhook");
     if !yes || number == 0 {
         if json {

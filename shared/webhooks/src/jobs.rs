@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const LANE: Lane = Lane::new("webhooks");
 
 /// What the worker must know how to run.
-pub const KINDS: [Kind; 3] = [DeliverWebhook::KIND, ReplayWebhooks::KIND, AnnounceEndpoint::KIND];
+pub const KINDS: [Kind; 4] = [DeliverWebhook::KIND, ReplayWebhooks::KIND, AnnounceEndpoint::KIND, FollowEndpoint::KIND];
 
 /// Tries the delivery that carries this task's id. An attempt is ended by its endpoint's own time limit; the job's is only the
 /// last resort.
@@ -26,6 +26,17 @@ pub struct AnnounceEndpoint {}
 
 impl Job for AnnounceEndpoint {
     const KIND: Kind = Kind::new("announce_endpoint", SYNC);
+}
+
+/// Has what waits for an endpoint follow its status, in steps: stopped where it was disabled, sent where it is active again. Ordered where
+/// that is too much for the transaction that changed the status.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct FollowEndpoint {
+    pub endpoint_id: Id,
+}
+
+impl Job for FollowEndpoint {
+    const KIND: Kind = Kind::new("follow_endpoint", MAINTENANCE).timeout(LONG);
 }
 
 /// Sends many deliveries again, in steps; its row in `webhook_replays` says how far it is.

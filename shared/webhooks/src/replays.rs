@@ -60,9 +60,9 @@ pub async fn order(
     Ok((id, tasks::insert(session, std::slice::from_ref(&task)).await?.rings))
 }
 
-/// How many deliveries a replay would send again.
-pub async fn count(session: &mut Session, endpoint_id: Id, conditions: &Conditions) -> Result<i64> {
-    deliveries::count_to_replay(session, &conditions.filter(endpoint_id)).await
+/// How many deliveries a replay that is ordered at `now` would send again.
+pub async fn count(session: &mut Session, endpoint_id: Id, conditions: &Conditions, now: Timestamp) -> Result<i64> {
+    deliveries::count_to_replay(session, &conditions.filter(endpoint_id), now).await
 }
 
 impl Conditions {

@@ -4,6 +4,7 @@
 use recado_kernel::sql;
 use recado_queue::jobs::Cleanup;
 use recado_sandbox::PartnerFault;
+use recado_webhooks::deliveries;
 use recado_webhooks::signature::Secret;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -134,6 +135,55 @@ story!(an_endpoint_that_is_gone_gets_nothing_more, [SECRET_KEY], async |app: &Ap
     let mut expected = [waiting, missed];
     expected.sort_unstable();
     assert_eq!(ids, expected, "under the ids that they had");
+});
+
+// An endpoint that was away for long has more waiting than one transaction may change. What is too much follows in steps, whether it
+// gives up or is active again.
+story!(more_than_one_transaction_may_change_follows_its_endpoint, [SECRET_KEY], async |app: &App| {
+    let pending =
+        async || app.get(&format!("{DELIVERIES}?status=pending&page_size=1")).await.must_be(200)["count"].clone();
+    let make_many = async |appointment: u32| {
+        let sent = send(app, appointment).await.parse().expect("an id");
+        let mut session = app.begin().await;
+        let one = deliveries::find(&mut session, sent).await;
+        let one = one.expect("it is read").expect("it is there");
+        let now = app.clock.now();
+        let many: Vec<_> = (0..1_200).map(|_| one.again(now)).collect();
+        let rings = deliveries::send(&mut session, &many, now).await.expect("they are written");
+        session.commit().await.expect("it is committed");
+        rings
+    };
+    app.sandbox.partner.misbehave(PartnerFault::status(410));
+    make_many(1).await;
+    app.drain().await;
+    assert_eq!(endpoint(app).await["disabled_reason"], "gone");
+    app.later(seconds(10)).await;
+    assert_eq!((pending().await, app.webhooks().len()), (json!(0), 1));
+
+    app.sandbox.partner.behave();
+    act(app, "resume").await;
+    act(app, "pause").await;
+    let rings = make_many(2).await;
+    app.context.ring(&rings).await;
+    app.drain().await;
+    assert_eq!((pending().await, app.webhooks().len()), (json!(1_201), 1));
+    // They have their turn, a few at a time.
+    let asleep = async || {
+        let soon = app.clock.now() + seconds(60);
+        let waiting: Option<(i64,)> = sql!(
+            one(i64,),
+            &mut app.begin().await,
+            "select count(*) from webhook_deliveries where status = 'pending' and next_attempt_at > $1",
+            soon
+        )
+        .expect("they are counted");
+        waiting.expect("a count").0
+    };
+    assert_eq!(asleep().await, 1_201);
+    act(app, "resume").await;
+    app.drain().await;
+    assert_eq!((asleep().await, app.webhooks().len() > 1), (0, true));
+    app.leave_work();
 });
 
 // Appendix 2: after five failures in a row one probe goes after a minute, and the rest waits for its answer.

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::canonical::NotCanonical;
 use crate::endpoints::{self, DisabledReason, Endpoint};
-use crate::jobs::DeliverWebhook;
+use crate::jobs::{DeliverWebhook, FollowEndpoint};
 use crate::notices::{self, Notice, NoticeKind};
 
 /// A webhook for one endpoint.
@@ -236,17 +236,8 @@ fn stopped(reason: DisabledReason) -> &'static str {
 /// Disables endpoints, and stops what was still to go to them. Whether each was disabled by this.
 pub async fn disable(session: &mut Session, id: Id, reason: DisabledReason, now: Timestamp) -> Result<bool> {
     let changed = endpoints::set_status(session, id, endpoints::Status::Disabled, Some(reason), now).await?;
-    let stopped: Vec<(Id,)> = sql!(
-        all(Id,),
-        session,
-        "update webhook_deliveries set status = 'cancelled', reason = $2, finished_at = $3, next_attempt_at = null
-         where endpoint_id = $1 and status = 'pending' returning id",
-        id,
-        stopped(reason),
-        now
-    )?;
-    let stopped: Vec<Id> = stopped.into_iter().map(|(id,)| id).collect();
-    tasks::cancel(session, &stopped, now).await?;
+    // What is stopped is not rung for. A job that has the rest to do is found by a reader that hears nothing.
+    follow_or_order(session, id, now).await?;
     Ok(changed)
 }
 
@@ -263,10 +254,56 @@ pub async fn resume(session: &mut Session, id: Id, now: Timestamp) -> Result<Vec
     if changed && matches!(before, Some(DisabledReason::Gone | DisabledReason::Failing)) {
         notices::write(session, &[Notice::new(id, NoticeKind::Enabled, now)]).await?;
     }
-    let waiting: Vec<(Id,)> =
-        sql!(all(Id,), session, "select id from webhook_deliveries where endpoint_id = $1 and status = 'pending'", id)?;
+    follow_or_order(session, id, now).await
+}
+
+/// So many deliveries follow their endpoint in one transaction. An endpoint that was away for days has hundreds of thousands, and a
+/// statement about all of them would take longer than any may.
+const STEP: i64 = 1_000;
+
+/// A step of [`follow`].
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// To be rung after the commit.
+    pub rings: Vec<Ring>,
+    /// After which delivery to go on; `None` when that was all.
+    pub next: Option<Id>,
+}
+
+/// Has the first of what waits for an endpoint follow its status now, and orders a job for the rest.
+async fn follow_or_order(session: &mut Session, endpoint_id: Id, now: Timestamp) -> Result<Vec<Ring>> {
+    let Followed { mut rings, next } = follow(session, endpoint_id, None, now).await?;
+    if next.is_some() {
+        let task = NewTask::now(Id::new(now), &FollowEndpoint { endpoint_id }, now);
+        rings.extend(tasks::insert(session, std::slice::from_ref(&task)).await?.rings);
+    }
+    Ok(rings)
+}
+
+/// Has the next of what waits for an endpoint follow its status: stopped where it is disabled, due at once where it is active.
+pub async fn follow(session: &mut Session, endpoint_id: Id, after: Option<Id>, now: Timestamp) -> Result<Followed> {
+    let Some(endpoint) = endpoints::find(session, endpoint_id).await? else { return Ok(Followed::default()) };
+    let waiting: Vec<(Id,)> = sql!(
+        all(Id,),
+        session,
+        "select id from webhook_deliveries where endpoint_id = $1 and status = 'pending' and id > $2 order by id limit $3",
+        endpoint_id,
+        after.unwrap_or(Id::earliest(Timestamp::default())),
+        STEP
+    )?;
     let waiting: Vec<Id> = waiting.into_iter().map(|(id,)| id).collect();
-    tasks::wake(session, &waiting, &[State::Scheduled], now).await
+    let rings = match endpoint.status {
+        endpoints::Status::Paused => return Ok(Followed::default()),
+        endpoints::Status::Active => tasks::wake(session, &waiting, &[State::Scheduled], now).await?,
+        endpoints::Status::Disabled => {
+            let reason = stopped(endpoint.disabled_reason.unwrap_or(DisabledReason::Owner));
+            close(session, &waiting, Status::Cancelled, reason, now).await?;
+            tasks::cancel(session, &waiting, now).await?;
+            Vec::new()
+        }
+    };
+    let is_last = waiting.len() < STEP as usize;
+    Ok(Followed { rings, next: if is_last { None } else { waiting.last().copied() } })
 }
 
 /// Tasks of deliveries begin again.
@@ -387,8 +424,7 @@ pub async fn count_up_to(session: &mut Session, filter: &DeliveryFilter, most: i
     filter.within_ids().count_up_to(session, "webhook_deliveries", most).await
 }
 
-/// The next deliveries that can be sent again, behind `after` and made by `until`, in the order of their ids. What was made in
-/// that very moment by sending again is not among them.
+/// The next deliveries that can be sent again, behind `after` and made by `until`, in the order of their ids.
 pub(crate) async fn to_replay(
     session: &mut Session,
     filter: &DeliveryFilter,
@@ -396,21 +432,35 @@ pub(crate) async fn to_replay(
     until: Timestamp,
     limit: i64,
 ) -> Result<Vec<Delivery>> {
-    let mut asked = filter.conditions();
+    let mut asked = replayable(filter, until);
     asked.when("id > ?", after);
-    asked.when("(created_at < ? or (created_at = ? and replay_of is null))", Some(until));
-    asked.require("body is not null");
     let text = format!("select {COLUMNS} from webhook_deliveries where {asked} order by id limit {limit}");
     asked.all(session, &text).await
 }
 
-/// How many deliveries that fit can be sent again.
-pub(crate) async fn count_to_replay(session: &mut Session, filter: &DeliveryFilter) -> Result<i64> {
-    let mut asked = filter.conditions();
-    asked.require("body is not null");
+/// How many deliveries that fit and were made by `until` can be sent again.
+pub(crate) async fn count_to_replay(session: &mut Session, filter: &DeliveryFilter, until: Timestamp) -> Result<i64> {
+    let asked = replayable(filter, until);
     let found: Vec<(i64,)> =
         asked.all(session, &format!("select count(*) from webhook_deliveries where {asked}")).await?;
     Ok(found.first().map_or(0, |(count,)| *count))
+}
+
+/// Of each message the last delivery by then, so that it goes once, however often it was sent again before, and does not go when it has
+/// arrived meanwhile and only failures are asked for. What a replay makes at that moment is none of it.
+fn replayable(filter: &DeliveryFilter, until: Timestamp) -> Filter {
+    let mut asked = filter.conditions();
+    asked.require("body is not null");
+    asked.when("(created_at < ? or (created_at = ? and replay_of is null))", Some(until));
+    asked.when(
+        "not exists (select 1 from webhook_deliveries newer where newer.message_id = webhook_deliveries.message_id
+             and newer.replay_of is not null and newer.created_at < ?
+             and (newer.created_at > webhook_deliveries.created_at
+                  or newer.created_at = webhook_deliveries.created_at
+                     and (webhook_deliveries.replay_of is null or newer.id > webhook_deliveries.id)))",
+        Some(until),
+    );
+    asked
 }
 
 /// How far a search for a person is, and how many rows named her.

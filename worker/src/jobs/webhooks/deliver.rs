@@ -39,8 +39,9 @@ pub(super) type Loaded = Group<Id, Result<Option<(Delivery, Arc<Target>)>, Arc<d
 /// The most deliveries that share the statements.
 const LARGEST_BATCH: usize = 500;
 
-/// A paused endpoint is looked at again after this long; resuming it wakes its deliveries at once.
-const PAUSED_WAIT: Duration = Duration::from_secs(60 * 60);
+/// A paused endpoint is looked at again after this long. Resuming it wakes its deliveries at once, but for one that was just about to
+/// begin its wait.
+const PAUSED_WAIT: Duration = Duration::from_secs(15 * 60);
 
 pub(super) fn load_together(context: Context, callers: Callers) -> Loaded {
     let callers = Arc::new(callers);

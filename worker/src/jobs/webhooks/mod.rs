@@ -4,6 +4,7 @@ mod attempt;
 mod callers;
 mod deliver;
 mod effects;
+mod follow;
 mod gate;
 mod notices;
 mod replay;
@@ -32,6 +33,7 @@ pub(crate) fn register(jobs: &mut Jobs, context: Context) -> Result<(), Provider
         Arc::new(Sender { loaded: deliver::load_together(context.clone(), callers), gates: Gates::default(), context });
     jobs.add(&sender, deliver::deliver);
     jobs.add(&sender, replay::run);
+    jobs.add(&sender, follow::run);
     jobs.add(&sender, notices::announce);
     Ok(())
 }
