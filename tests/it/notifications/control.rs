@@ -6,12 +6,14 @@ use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::dispatch::{self, Accepted, DeferReason, Request};
 use recado_notifications::system::Notifications;
+use recado_queue::operations;
+use recado_queue::tasks::State;
 use recado_sandbox::{EvolutionFault, SmtpFault};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::answer::Answer;
-use crate::harness::app::{App, at, seconds};
+use crate::harness::app::{App, at, operator, seconds};
 use crate::harness::pair::story;
 use crate::harness::sample::{self, likes, refuses};
 
@@ -230,7 +232,27 @@ story!(a_message_in_doubt_is_not_cancelled, async |app: &App| {
     let id = receipt.notifications[0].id;
     assert_eq!(app.cancel(id).await.must_be(409)["code"], "notification_leaving");
     app.drain().await;
+    let task = receipt.task_id.expect("a task");
+    while app.task(task).await.state == State::Scheduled {
+        assert_eq!(app.cancel(id).await.must_be(409)["code"], "notification_leaving");
+        app.until_due(task).await;
+    }
     assert_eq!(app.cancel(id).await.must_be(409)["code"], "notification_sent");
+});
+
+// Cancelled by mistake days before it was to leave: taken back, it leaves on its day, and not at this moment.
+story!(a_cancel_that_is_taken_back_keeps_the_time, async |app: &App| {
+    app.know_carlos().await;
+    let later = app.accepted(&sample::event_with(json!({"send_at": "2026-01-22T15:00:00Z"}))).await;
+    let task = later.task_id.expect("a task");
+    let run_at = app.task(task).await.run_at;
+    app.cancel(later.notifications[0].id).await.must_be(200);
+    operations::retry(&app.context, &[task], &operator()).await.expect("it is taken back");
+    app.drain().await;
+    let row = app.task(task).await;
+    assert_eq!((row.state, row.run_at, app.mails().len()), (State::Scheduled, run_at, 0));
+    app.until_due(task).await;
+    assert_eq!(app.mails().len(), 1);
 });
 
 // The same words to the same address, with the channels that came after it.

@@ -368,6 +368,31 @@ story!(a_run_that_was_cut_off_is_not_sent_again_without_a_look_up, async |app: &
     assert_eq!((app.chain(task).await, app.whatsapps().len()), (vec!["whatsapp sent".to_owned()], 1));
 });
 
+// A process stopped while a slow Evolution was still working on the message, and the next one looked for it a moment later: nothing was
+// there yet, and the person got it twice.
+story!(one_look_that_finds_nothing_does_not_settle_a_run_that_was_cut_off, async |app: &App| {
+    know_carlos_by_telephone(app).await;
+    let task = app.task_for(&sample::event()).await;
+    app.sql("update tasks set cut_off = true where state = 'queued'").await;
+    app.drain().await;
+    assert_eq!((app.whatsapps().len(), app.status(task).await["status"].clone()), (0, json!("RETRY")));
+
+    let chain = notifications::chains(&mut app.begin().await, &[task]).await.expect("the chain is read");
+    app.sandbox.evolution.write_by_hand("593991234567", &chain[0].body);
+    until_done(app, task).await;
+    assert_eq!((app.chain(task).await, app.whatsapps().len()), (vec!["whatsapp sent".to_owned()], 1));
+});
+
+// It never reached the provider: when the window has closed, it is sent.
+story!(a_run_that_was_cut_off_before_it_sent_is_sent_in_the_end, async |app: &App| {
+    know_carlos_by_telephone(app).await;
+    let task = app.task_for(&sample::event()).await;
+    app.sql("update tasks set cut_off = true where state = 'queued'").await;
+    app.drain().await;
+    until_done(app, task).await;
+    assert_eq!((app.chain(task).await, app.whatsapps().len()), (vec!["whatsapp sent".to_owned()], 1));
+});
+
 // A number that sends too fast is banned: 20 a minute are one every 3 seconds, over all workers.
 story!(whatsapps_leave_at_the_pace_of_the_instance, [("WHATSAPP_RATE_PER_MINUTE", "20")], async |app: &App| {
     app.sync_customer(&sample::customer_with(json!({"email": null}))).await;

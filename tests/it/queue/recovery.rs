@@ -376,6 +376,12 @@ story!(a_running_task_can_be_cancelled, [("WORKER_LEASE_SECONDS", "0.3")], async
     tokio::time::timeout(seconds(20), worker.stop()).await.expect("nothing runs any more");
     assert_eq!(app.task(task).await.state, State::Cancelled);
     assert_eq!(app.chain(task).await, ["whatsapp cancelled"]);
+
+    // The provider had taken it. Who retries what was cancelled asks it first.
+    app.sandbox.evolution.behave();
+    operations::retry(&app.context, &[task], &operator()).await.expect("it begins again");
+    app.drain().await;
+    assert_eq!((app.chain(task).await, app.whatsapps().len()), (vec!["whatsapp sent".to_owned()], 1));
 });
 
 // d27: a provider may take longer than a lease. The heartbeat renews it, and no one else sends the message too.

@@ -8,12 +8,15 @@ use recado_kernel::sql;
 use super::{RingRow, State, rings};
 use crate::ring::Ring;
 
-/// Dead or cancelled tasks begin again: their failures are forgotten. A job that ended in another lane than its first finds
-/// its way back by itself. Returns their rings.
+/// Dead or cancelled tasks begin again: their failures are forgotten, but not that a run was cut off, of which nothing is known. A job
+/// that ended in another lane than its first finds its way back by itself. One that was cancelled before its time had come waits for it
+/// again. Returns their rings.
 pub async fn revive(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<Vec<Ring>> {
     let rows = sql!(all RingRow, session,
-        "update tasks set state = 'queued', failures = 0, lost_leases = 0, suspect_group = 0, cut_off = false, error = null, result = null, finished_at = null,
-                          run_at = $2, rung_at = $2
+        "update tasks set state = case when attempt = 0 and run_at > $2 then 'scheduled' else 'queued' end,
+                          rung_at = case when attempt = 0 and run_at > $2 then null else $2 end,
+                          run_at = case when attempt = 0 and run_at > $2 then run_at else $2 end,
+                          failures = 0, lost_leases = 0, suspect_group = 0, error = null, result = null, finished_at = null
          where id = any($1) and state in ('dead', 'cancelled')
          returning id, lane, priority",
         Ids(ids), now
@@ -37,12 +40,13 @@ pub async fn wake(session: &mut Session, ids: &[Id], from: &[State], now: Timest
     Ok(rings(rows))
 }
 
-/// Cancels what is not finished. A job that is running is told at its worker's next heartbeat.
+/// Cancels what is not finished. A job that is running is told at its worker's next heartbeat, which cuts it off.
 pub async fn cancel(session: &mut Session, ids: &[Id], now: Timestamp) -> Result<Vec<Id>> {
     let cancelled: Vec<(Id,)> = sql!(
         all(Id,),
         session,
-        "update tasks set state = 'cancelled', finished_at = $2, lease_until = null, worker = null
+        "update tasks set state = 'cancelled', finished_at = $2, lease_until = null, worker = null,
+                          cut_off = cut_off or state = 'started'
          where id = any($1) and state in ('scheduled', 'queued', 'started')
          returning id",
         Ids(ids),
