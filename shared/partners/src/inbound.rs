@@ -198,8 +198,9 @@ pub async fn delete_before(session: &mut Session, before: Timestamp, limit: i64)
         run,
         session,
         "delete from partner_inbound_events where id in
-             (select id from partner_inbound_events where received_at < $1 order by id limit $2)",
+             (select id from partner_inbound_events where id < $3 and received_at < $1 order by id limit $2)",
         before,
-        limit
+        limit,
+        Id::earliest(before)
     )
 }

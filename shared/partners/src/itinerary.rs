@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use recado_kernel::clock::Timestamp;
-use recado_kernel::db::{Result, Session};
+use recado_kernel::db::{Result, Session, take_turns};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 use serde::{Deserialize, Serialize};
@@ -162,10 +162,14 @@ pub fn update<'s>(external_event_id: &'s str, services: &'s [Service]) -> Update
 const COLUMNS: &str = "service_key, service_id, name, provider, price, time, status, told_at";
 
 /// Writes what a webhook says; returns the itinerary of its event afterwards, in the order in which the services were booked.
+///
+/// Webhooks about one event take turns until the end of the transaction: two that come together would each miss what the other says, and
+/// the partner would be told half of it. A lock of the row does not do, because there may be none yet.
 pub async fn apply(session: &mut Session, partner: Id, told: &Told, now: Timestamp) -> Result<Vec<Service>> {
+    take_turns(session, &format!("itinerary of {} with {partner}", told.external_event_id)).await?;
     let known: Option<Service> = sql!(one Service, session,
         (&format!("select {COLUMNS} from partner_event_services
-                   where partner = $1 and external_event_id = $2 and service_key = $3 for update")),
+                   where partner = $1 and external_event_id = $2 and service_key = $3")),
         partner, told.external_event_id.as_str(), told.service.service_key.as_str())?;
     let service = match known {
         Some(known) => known.after(told.service.clone()),

@@ -136,6 +136,28 @@ story!(services_make_an_itinerary, [SECRET_KEY], async |app: &App| {
     assert!(services.len() == 2 && services.contains(&dj) && services.contains(&photo), "{body}");
 });
 
+// S000-18: webhooks about one event that come together miss nothing of one another: neither what the other says of the same service, nor
+// the other's service in what the partner is told.
+story!(services_that_come_together_make_one_itinerary, [SECRET_KEY], async |app: &App| {
+    register(app).await;
+    let about = |id: u32, more: Value| {
+        let mut data = json!({"external_event_id": "RES-2026-001", "service_id": id});
+        data.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        data
+    };
+    for id in 1..=6 {
+        let booked = about(id, json!({"service_name": format!("Servicio {id}"), "price": 10 * id, "status": "booked"}));
+        tell(app, "service.booked_for_event", "2026-01-19T16:00:00Z", booked).await;
+        tell(app, "service.confirmed", "2026-01-19T17:00:00Z", about(id, json!({}))).await;
+    }
+    app.drain().await;
+    let of_six = |body: &Value| body["data"]["updates"]["services"].as_array().is_some_and(|all| all.len() == 6);
+    let whole = app.webhooks().into_iter().map(|told| told.json()).filter(of_six).collect::<Vec<_>>();
+    let is_known = |service: &Value| service["price"].is_number() && service["status"] == "confirmed";
+    let all_known = |body: &&Value| body["data"]["updates"]["services"].as_array().expect("six").iter().all(is_known);
+    assert!(whole.iter().any(|body| all_known(&body)), "{whole:#?}");
+});
+
 // S000-19, S000-21: without an id of the service, and of a type that we do not know.
 story!(sparse_and_unknown_webhooks_are_taken, [SECRET_KEY], async |app: &App| {
     register(app).await;
