@@ -191,7 +191,7 @@ pub fn digest(text: &str) -> Id {
 
 /// What is to be done about a request.
 #[derive(Clone, Debug)]
-pub enum Errand {
+pub enum NextNotice {
     /// Nothing is left to do: it was told, answered, or is gone.
     Nothing,
     /// An earlier run was about to tell, and what came of it is not known.
@@ -226,29 +226,29 @@ impl Row {
 }
 
 /// Looks what is to be done, and notes in the request that words are about to leave. To be committed before they do.
-pub async fn prepare(session: &mut Session, request: Id, now: Timestamp) -> Result<Errand> {
+pub async fn prepare(session: &mut Session, request: Id, now: Timestamp) -> Result<NextNotice> {
     let row: Option<Row> = sql!(one Row, session,
         "select code, experience_id, operator, customer_phone, passengers, status, told_by, told_to, telling_since, notice_digest, tell_failures,
              means_spent, created_at
          from reservation_requests where id = $1 for update",
         request
     )?;
-    let Some(row) = row else { return Ok(Errand::Nothing) };
+    let Some(row) = row else { return Ok(NextNotice::Nothing) };
     if row.status.after(Step::Tell).is_none() {
-        return Ok(Errand::Nothing);
+        return Ok(NextNotice::Nothing);
     }
     if let (Some(since), Some(means), Some(to)) = (row.telling_since, row.told_by, row.told_to.clone()) {
         // A mail that goes twice has one Message-ID, and is one in a mailbox.
         if means != Means::Email {
-            return Ok(Errand::InDoubt { way: Way { means, to }, since, digest: row.notice_digest });
+            return Ok(NextNotice::InDoubt { way: Way { means, to }, since, digest: row.notice_digest });
         }
     }
     let Some((way, notice, has_mail)) = way_of(session, &row).await? else {
         no_way(session, request, row.status, now).await?;
-        return Ok(Errand::NoWay);
+        return Ok(NextNotice::NoWay);
     };
     begin(session, request, &way, &notice, now).await?;
-    Ok(Errand::Tell { way, notice, has_mail, failures: row.tell_failures.unsigned_abs() })
+    Ok(NextNotice::Tell { way, notice, has_mail, failures: row.tell_failures.unsigned_abs() })
 }
 
 /// The way, the words, and whether mail is a way too.

@@ -403,7 +403,7 @@ pub async fn catch_up(context: &Context, bridge: &Bridge, since: Timestamp) -> R
         };
         found.chats += 1;
         let mut session = context.db.read().await?;
-        let missing: Vec<Message> = history::without_known(&mut session, &history)
+        let missing: Vec<Message> = history::without_effect(&mut session, &history)
             .await?
             .into_iter()
             .filter(|said| said.timestamp.and_then(moment).is_some_and(|at| at >= since))

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use recado_conversations::jobs::TellOperator;
-use recado_conversations::notices::{self, Errand};
+use recado_conversations::notices::{self, NextNotice};
 use recado_kernel::ids::Id;
 use recado_kernel::sql;
 use recado_queue::tasks;
@@ -247,7 +247,7 @@ story!(a_worker_that_dies_tells_nothing_twice, async |app: &App| {
         let mut session = app.begin().await;
         let errand = notices::prepare(&mut session, request, app.clock.now()).await.expect("it is read");
         session.commit().await.expect("it is committed");
-        let Errand::Tell { notice, .. } = errand else { panic!("{errand:?}") };
+        let NextNotice::Tell { notice, .. } = errand else { panic!("{errand:?}") };
         assert!(notice.text().contains(&code));
         let said = if left { notice.text() } else { "hola".to_owned() };
         app.sandbox.bridge.hears(Writes { chat_id: GROUP.into(), text: said, from_me: true, ..Default::default() });

@@ -262,3 +262,31 @@ story!(webhooks_that_do_not_come_are_made_up_for, async |app: &App| {
     assert_eq!(app.sandbox.bridge.asked("/api/chats/593991230002@c.us/messages"), asked, "nothing is behind any more");
     app.leave_work();
 });
+
+// Staff who see that a message is missing press "sync", which stores it without effect: what it orders is made up for all the same.
+story!(what_a_sync_stored_meanwhile_is_made_up_for, async |app: &App| {
+    app.live_now();
+    app.enqueue(&WatchSession {}).await;
+    app.drain().await;
+    app.clock.advance(seconds(20));
+    let said = |id: &str, text: &str| recado_sandbox::Writes {
+        chat_id: "593991230002@c.us".to_owned(),
+        text: text.to_owned(),
+        id: Some(id.to_owned()),
+        at: Some(app.clock.now().to_utc()),
+        ..recado_sandbox::Writes::default()
+    };
+    let taken = app.sandbox.bridge.hears(said("A1", "hola"));
+    app.post(WEBHOOK, &taken).await.must_be(200);
+    app.clock.advance(seconds(10));
+    app.sandbox.bridge.hears(said("A2", "Quiero RES-GALAPA-20260120-11112222"));
+    let sync = "/api/v1/superadmin/whatsapp/chats/593991230002@c.us/messages/sync/";
+    assert_eq!(app.working(app.post(sync, &json!({}))).await.status / 100, 2);
+    app.drain().await;
+    assert_eq!((messages(app, "593991230002@c.us").await.len(), reservations(app, "").await.len()), (2, 0));
+    for _ in 0..8 {
+        app.later(seconds(45)).await;
+    }
+    assert_eq!(reservations(app, "").await.len(), 1);
+    app.leave_work();
+});

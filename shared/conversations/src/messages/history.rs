@@ -70,11 +70,27 @@ pub(crate) fn count(history: &[Remembered]) -> u64 {
 
 /// Those that are not here, each once. A webhook may have brought one under its longer name.
 pub(crate) async fn without_known<'h>(session: &mut Session, history: &'h [Remembered]) -> Result<Vec<&'h Remembered>> {
+    without(session, history, "").await
+}
+
+/// Those that took no effect here, each once: they did not arrive, or only a sync that staff asked for stored them.
+pub(crate) async fn without_effect<'h>(
+    session: &mut Session,
+    history: &'h [Remembered],
+) -> Result<Vec<&'h Remembered>> {
+    without(session, history, "and processed_at is not null").await
+}
+
+async fn without<'h>(
+    session: &mut Session,
+    history: &'h [Remembered],
+    condition: &'static str,
+) -> Result<Vec<&'h Remembered>> {
     let ids: Vec<&str> = history.iter().flat_map(|said| [said.id.as_str(), said.written_id.as_str()]).collect();
     let known: Vec<(String,)> = sql!(
         all(String,),
         session,
-        "select whatsapp_id from whatsapp_messages where whatsapp_id = any($1)",
+        (&format!("select whatsapp_id from whatsapp_messages where whatsapp_id = any($1) {condition}")),
         Texts(&ids)
     )?;
     let mut known: HashSet<String> = known.into_iter().map(|(id,)| id).collect();
@@ -82,12 +98,13 @@ pub(crate) async fn without_known<'h>(session: &mut Session, history: &'h [Remem
     Ok(history.iter().filter(is_new).collect())
 }
 
-/// When something was last said in these chats, by WhatsApp's id, as far as it is known here.
+/// When something that took effect here was last said in these chats, by WhatsApp's id.
 pub(crate) async fn latest(session: &mut Session, chat_ids: &[&str]) -> Result<HashMap<String, Timestamp>> {
     let latest: Vec<(String, Option<Timestamp>)> = sql!(
         all(String, Option<Timestamp>),
         session,
-        "select c.chat_id, (select max(m.sent_at) from whatsapp_messages m where m.chat = coalesce(c.merged_into, c.id))
+        "select c.chat_id, (select max(m.sent_at) from whatsapp_messages m
+                            where m.chat = coalesce(c.merged_into, c.id) and m.processed_at is not null)
          from whatsapp_chats c where c.chat_id = any($1)",
         Texts(chat_ids)
     )?;

@@ -15,7 +15,7 @@ use crate::channels::{ProviderError, Providers};
 use crate::registry::Jobs;
 
 /// What these jobs hold.
-pub(crate) struct Concierge {
+pub(crate) struct ConversationJobs {
     context: Context,
     /// `None`: there is none.
     bridge: Option<Bridge>,
@@ -25,16 +25,16 @@ pub(crate) struct Concierge {
 
 pub(crate) fn register(jobs: &mut Jobs, context: Context) -> Result<(), ProviderError> {
     let bridge = Bridge::new(&context.config)?;
-    let concierge = Arc::new(Concierge { bridge, providers: Providers::new(&context)?, context });
-    jobs.add(&concierge, notices::tell);
-    jobs.add(&concierge, requests::expire);
-    jobs.add(&concierge, sync::chats);
-    jobs.add(&concierge, sync::groups);
-    jobs.add(&concierge, sync::messages);
-    jobs.add(&concierge, sync::histories);
-    jobs.add(&concierge, sync::catch_up);
-    jobs.add(&concierge, sessions::watch);
-    jobs.add(&concierge, sessions::announce);
+    let conversations = Arc::new(ConversationJobs { bridge, providers: Providers::new(&context)?, context });
+    jobs.add(&conversations, notices::tell);
+    jobs.add(&conversations, requests::expire);
+    jobs.add(&conversations, sync::chats);
+    jobs.add(&conversations, sync::groups);
+    jobs.add(&conversations, sync::messages);
+    jobs.add(&conversations, sync::histories);
+    jobs.add(&conversations, sync::catch_up);
+    jobs.add(&conversations, sessions::watch);
+    jobs.add(&conversations, sessions::announce);
     Ok(())
 }
 

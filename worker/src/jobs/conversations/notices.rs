@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use recado_conversations::bridge::{Bridge, Failure, Target};
 use recado_conversations::jobs::TellOperator;
-use recado_conversations::notices::{self, Errand, Means, Next, Notice, Way};
+use recado_conversations::notices::{self, Means, Next, NextNotice, Notice, Way};
 use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
@@ -16,7 +16,7 @@ use recado_notifications::fallback::FailureClass;
 use recado_queue::tasks::Claimed;
 use serde_json::json;
 
-use super::Concierge;
+use super::ConversationJobs;
 use crate::channels::{Message, Recipient};
 use crate::registry::{JobError, Outcome};
 
@@ -28,29 +28,31 @@ const LOOK_BACK: u32 = 50;
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) async fn tell(
-    concierge: Arc<Concierge>,
+    conversations: Arc<ConversationJobs>,
     task: Arc<Claimed>,
     TellOperator { request_id }: TellOperator,
 ) -> Result<Outcome, JobError> {
-    let context = &concierge.context;
+    let context = &conversations.context;
     let mut session = context.db.begin().await?;
     let errand = notices::prepare(&mut session, request_id, context.clock.now()).await?;
     session.commit().await?;
     match errand {
-        Errand::Nothing => Ok(Outcome::Done(json!({ "told": false, "reason": "nothing is left to tell" }))),
-        Errand::NoWay => {
+        NextNotice::Nothing => Ok(Outcome::Done(json!({ "told": false, "reason": "nothing is left to tell" }))),
+        NextNotice::NoWay => {
             tracing::warn!(request.id = %request_id, "there is no way to the operator of reservation request {request_id}");
             Ok(Outcome::Done(json!({ "told": false, "reason": "there is no way to the operator" })))
         }
-        Errand::InDoubt { way, since, digest } => look_up(&concierge, &task, request_id, &way, (since, digest)).await,
-        Errand::Tell { way, notice, has_mail, failures } => {
-            let outcome = concierge.send(request_id, &way, (&notice, has_mail)).await;
-            concierge.settle(&task, request_id, &way, &outcome, failures).await
+        NextNotice::InDoubt { way, since, digest } => {
+            look_up(&conversations, &task, request_id, &way, (since, digest)).await
+        }
+        NextNotice::Tell { way, notice, has_mail, failures } => {
+            let outcome = conversations.send(request_id, &way, (&notice, has_mail)).await;
+            conversations.settle(&task, request_id, &way, &outcome, failures).await
         }
     }
 }
 
-impl Concierge {
+impl ConversationJobs {
     /// Keeps what came of an attempt, and says how the task goes on.
     async fn settle(
         &self,
@@ -155,15 +157,15 @@ fn mail(request: Id, address: &str, notice: &Notice) -> Message {
 /// An earlier run was cut off when words were about to leave: the history of the chat tells whether they did. One that cannot be
 /// asked, or that knows of nothing at all, proves nothing; then the echo settles it, or staff do.
 async fn look_up(
-    concierge: &Concierge,
+    conversations: &ConversationJobs,
     task: &Claimed,
     request: Id,
     way: &Way,
     (since, digest): (Timestamp, Option<Id>),
 ) -> Result<Outcome, JobError> {
-    let now = concierge.context.clock.now();
+    let now = conversations.context.clock.now();
     let settled_at = since + SETTLED_AFTER;
-    let found = match &concierge.bridge {
+    let found = match &conversations.bridge {
         Some(bridge) => find(bridge, &way.to, digest).await,
         None => Found::Unknown,
     };
@@ -176,7 +178,7 @@ async fn look_up(
         Found::NotThere => notices::Outcome::Lost,
         Found::Unknown => notices::Outcome::Unknown("an earlier run was cut off".to_owned()),
     };
-    concierge.settle(task, request, way, &outcome, 0).await
+    conversations.settle(task, request, way, &outcome, 0).await
 }
 
 /// What a history says of our words.

@@ -7,16 +7,16 @@ use recado_conversations::requests;
 use recado_queue::tasks::Claimed;
 use serde_json::json;
 
-use super::Concierge;
+use super::ConversationJobs;
 use crate::registry::{JobError, Outcome};
 
 pub(super) async fn expire(
-    concierge: Arc<Concierge>,
+    conversations: Arc<ConversationJobs>,
     _: Arc<Claimed>,
     ExpireRequest { request_id }: ExpireRequest,
 ) -> Result<Outcome, JobError> {
-    let mut session = concierge.context.db.begin().await?;
-    let expired = requests::expire(&mut session, request_id, concierge.context.clock.now()).await?;
+    let mut session = conversations.context.db.begin().await?;
+    let expired = requests::expire(&mut session, request_id, conversations.context.clock.now()).await?;
     session.commit().await?;
     if expired {
         metrics::counter!("recado_whatsapp_requests_timed_out_total").increment(1);

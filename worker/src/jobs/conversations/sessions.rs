@@ -27,7 +27,7 @@ use recado_webhooks::deliveries::{self, Delivery};
 use recado_webhooks::endpoints;
 use serde_json::json;
 
-use super::Concierge;
+use super::ConversationJobs;
 use crate::channels::{Message, Recipient};
 use crate::registry::{JobError, Outcome};
 
@@ -67,16 +67,20 @@ pub(crate) async fn begin(context: &Context) -> db::Result<()> {
     Ok(())
 }
 
-pub(super) async fn watch(concierge: Arc<Concierge>, _: Arc<Claimed>, _: WatchSession) -> Result<Outcome, JobError> {
-    let Some(bridge) = &concierge.bridge else {
+pub(super) async fn watch(
+    conversations: Arc<ConversationJobs>,
+    _: Arc<Claimed>,
+    _: WatchSession,
+) -> Result<Outcome, JobError> {
+    let Some(bridge) = &conversations.bridge else {
         return Ok(Outcome::Done(json!({ "reason": "there is no bridge any more" })));
     };
     // A database that is away is away for a while; the next look is another one.
-    if let Err(error) = look(&concierge.context, bridge).await {
+    if let Err(error) = look(&conversations.context, bridge).await {
         let error = explain(&error);
         tracing::warn!(error, "the session of WhatsApp could not be looked at: {error}");
     }
-    let at = concierge.context.clock.now() + EVERY;
+    let at = conversations.context.clock.now() + EVERY;
     Ok(Outcome::Later { at, lane: WatchSession::KIND.lane, because: None })
 }
 
@@ -233,14 +237,14 @@ fn log(session: &str, standing: Standing, why: &str) {
 }
 
 pub(super) async fn announce(
-    concierge: Arc<Concierge>,
+    conversations: Arc<ConversationJobs>,
     task: Arc<Claimed>,
     AnnounceSession { session: name, standing, at }: AnnounceSession,
 ) -> Result<Outcome, JobError> {
-    let Some(address) = &concierge.context.config.conversations.alert_email else {
+    let Some(address) = &conversations.context.config.conversations.alert_email else {
         return Ok(Outcome::Done(json!({ "told": false, "reason": "WHATSAPP_ALERT_EMAIL is not set" })));
     };
-    let zone = concierge.context.config.time_zone;
+    let zone = conversations.context.config.time_zone;
     let when = at.to_utc().with_timezone(&zone).format("%d/%m/%Y %H:%M");
     let (subject, body) = words(standing);
     let which = if name == BRIDGE { String::new() } else { format!("\n\nSesión: {name}.") };
@@ -256,8 +260,8 @@ pub(super) async fn announce(
         sender: None,
     };
     let mut last = "no mail server is configured; set EMAIL_HOST".to_owned();
-    for account in concierge.providers.accounts(None, Channel::Email, None).await? {
-        match concierge.providers.send(&account, &message).await {
+    for account in conversations.providers.accounts(None, Channel::Email, None).await? {
+        match conversations.providers.send(&account, &message).await {
             Ok(_) => return Ok(Outcome::Done(json!({ "told": true }))),
             Err(failure) => last = failure.reason,
         }
@@ -289,7 +293,7 @@ fn words(standing: Standing) -> (&'static str, &'static str) {
     }
 }
 
-impl Concierge {
+impl ConversationJobs {
     /// Whether texts may be given to the session. When that cannot be asked, they may.
     pub(super) async fn is_session_used(&self) -> bool {
         let asked = async {

@@ -11,7 +11,7 @@ use recado_queue::tasks::Claimed;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Concierge;
+use super::ConversationJobs;
 use crate::registry::{JobError, Outcome};
 
 /// How long a run through all chats goes on before it makes room for others; a run has an hour, and a chat may take a minute.
@@ -20,32 +20,40 @@ const WITHIN: Duration = Duration::from_secs(45 * 60);
 /// When a run goes on that the bridge stopped.
 const GOES_ON_AFTER: Duration = Duration::from_secs(30);
 
-pub(super) async fn chats(concierge: Arc<Concierge>, task: Arc<Claimed>, _: SyncChats) -> Result<Outcome, JobError> {
-    let bridge = concierge.bridge()?;
-    done(sync::follow_chats(&concierge.context, bridge, followed(&task)).await)
+pub(super) async fn chats(
+    conversations: Arc<ConversationJobs>,
+    task: Arc<Claimed>,
+    _: SyncChats,
+) -> Result<Outcome, JobError> {
+    let bridge = conversations.bridge()?;
+    done(sync::follow_chats(&conversations.context, bridge, followed(&task)).await)
 }
 
-pub(super) async fn groups(concierge: Arc<Concierge>, task: Arc<Claimed>, _: SyncGroups) -> Result<Outcome, JobError> {
-    let bridge = concierge.bridge()?;
-    done(sync::follow_groups(&concierge.context, bridge, followed(&task)).await)
+pub(super) async fn groups(
+    conversations: Arc<ConversationJobs>,
+    task: Arc<Claimed>,
+    _: SyncGroups,
+) -> Result<Outcome, JobError> {
+    let bridge = conversations.bridge()?;
+    done(sync::follow_groups(&conversations.context, bridge, followed(&task)).await)
 }
 
 pub(super) async fn messages(
-    concierge: Arc<Concierge>,
+    conversations: Arc<ConversationJobs>,
     task: Arc<Claimed>,
     SyncMessages { chat_id, limit }: SyncMessages,
 ) -> Result<Outcome, JobError> {
-    let bridge = concierge.bridge()?;
-    done(sync::follow_messages(&concierge.context, bridge, (&chat_id, limit), followed(&task)).await)
+    let bridge = conversations.bridge()?;
+    done(sync::follow_messages(&conversations.context, bridge, (&chat_id, limit), followed(&task)).await)
 }
 
 pub(super) async fn histories(
-    concierge: Arc<Concierge>,
+    conversations: Arc<ConversationJobs>,
     task: Arc<Claimed>,
     SyncHistories { limit }: SyncHistories,
 ) -> Result<Outcome, JobError> {
-    let bridge = concierge.bridge()?;
-    let context = &concierge.context;
+    let bridge = conversations.bridge()?;
+    let context = &conversations.context;
     match sync::histories(context, bridge, limit, (followed(&task), WITHIN)).await {
         Ok(Histories::Done(progress)) => Ok(Outcome::Done(json!(progress))),
         Ok(Histories::GoesOn(progress)) => {
@@ -62,12 +70,12 @@ fn followed(task: &Claimed) -> Followed {
 }
 
 pub(super) async fn catch_up(
-    concierge: Arc<Concierge>,
+    conversations: Arc<ConversationJobs>,
     _: Arc<Claimed>,
     CatchUp { since }: CatchUp,
 ) -> Result<Outcome, JobError> {
-    let bridge = concierge.bridge()?;
-    let found = sync::catch_up(&concierge.context, bridge, since).await;
+    let bridge = conversations.bridge()?;
+    let found = sync::catch_up(&conversations.context, bridge, since).await;
     if let Ok(found) = &found
         && found.messages > 0
     {
@@ -81,7 +89,7 @@ pub(super) async fn catch_up(
     done(found)
 }
 
-impl Concierge {
+impl ConversationJobs {
     fn bridge(&self) -> Result<&Bridge, JobError> {
         self.bridge.as_ref().ok_or_else(|| JobError::fail("there is no bridge; set WHATSAPP_SERVICE_URL"))
     }
