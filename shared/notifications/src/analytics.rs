@@ -104,15 +104,18 @@ async fn uncounted(session: &mut Session, first: NaiveDate, zone: Tz, now: Times
     Ok(days.filter(|day| counted.get(&day.day) != Some(&day.starts_at)).collect())
 }
 
-/// Hourly: counts the finished days again on which something may still have changed. Returns how many.
-pub async fn count_unsettled(session: &mut Session, zone: Tz, now: Timestamp) -> Result<usize> {
+/// Hourly: counts the finished days again on which something may still have changed. Returns how many. Each is a transaction of its own:
+/// together they would take longer than a statement may, where a day has millions of messages.
+pub async fn count_unsettled(db: &Db, zone: Tz, now: Timestamp) -> Result<usize> {
     let today = now.date_in(zone);
-    let days: Vec<Day> = (1..=UNSETTLED_DAYS)
-        .filter_map(|ago| today.checked_sub_days(Days::new(ago)))
-        .map(|day| Day::new(day, zone, now))
-        .collect();
-    count_days(session, &days).await?;
-    Ok(days.len())
+    let mut counted = 0;
+    for day in (1..=UNSETTLED_DAYS).filter_map(|ago| today.checked_sub_days(Days::new(ago))) {
+        let mut session = db.begin().await?;
+        count_days(&mut session, &[Day::new(day, zone, now)]).await?;
+        session.commit().await?;
+        counted += 1;
+    }
+    Ok(counted)
 }
 
 /// Counts these days, whether they were counted before or not.

@@ -121,7 +121,14 @@ pub async fn keep(session: &mut Session, answers: &[(&IdempotencyKey, Option<Val
     Ok(())
 }
 
-/// Forgets keys that are older than [`KEPT_FOR`].
-pub async fn delete_old(session: &mut Session, now: Timestamp) -> Result<u64> {
-    sql!(run, session, "delete from idempotency_keys where created_at < $1", now - KEPT_FOR)
+/// Forgets keys that were taken before `before`, at most `limit` of them.
+pub async fn delete_before(session: &mut Session, before: Timestamp, limit: i64) -> Result<u64> {
+    sql!(
+        run,
+        session,
+        "delete from idempotency_keys where key in
+             (select key from idempotency_keys where created_at < $1 order by created_at limit $2)",
+        before,
+        limit
+    )
 }

@@ -33,7 +33,6 @@ pub(crate) async fn run(context: Arc<Context>, _: Arc<Claimed>, _: Cleanup) -> R
         deleted.insert(what.to_string(), delete_all(&context, what, ages).await?.into());
     }
     let mut session = context.db.begin().await?;
-    deleted.insert("idempotency_keys".to_owned(), idempotency::delete_old(&mut session, now).await?.into());
     analytics::delete_old(&mut session, context.config.time_zone, now).await?;
     session.commit().await?;
     Ok(Outcome::Done(Value::Object(deleted)))
@@ -62,6 +61,7 @@ struct Ages {
     webhooks: Timestamp,
     whatsapp_messages: Timestamp,
     reservations: Timestamp,
+    idempotency_keys: Timestamp,
 }
 
 impl Ages {
@@ -73,6 +73,7 @@ impl Ages {
             webhooks: now - config.webhook_retention,
             whatsapp_messages: now - config.conversations.message_retention,
             reservations: now - config.conversations.request_retention,
+            idempotency_keys: now - idempotency::KEPT_FOR,
         }
     }
 }
@@ -101,6 +102,7 @@ enum What {
     Audit,
     BulkOperations,
     TestSends,
+    IdempotencyKeys,
 }
 
 word_enum!(What, "what a cleanup deletes");
@@ -127,6 +129,7 @@ impl What {
             Self::Audit => audit::delete_before(session, ages.notifications, batch).await,
             Self::BulkOperations => bulk::delete_before(session, ages.notifications, batch).await,
             Self::TestSends => test_sends::delete_before(session, ages.tasks, batch).await,
+            Self::IdempotencyKeys => idempotency::delete_before(session, ages.idempotency_keys, batch).await,
         }
     }
 }

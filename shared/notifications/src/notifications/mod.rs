@@ -564,7 +564,8 @@ pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> 
         "select id, reserve from notifications where customer_id = $1 and erased_at is null",
         customer_id
     )?;
-    let had_turn: HashSet<Id> = rows.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<Id> = rows.iter().map(|(id, _)| *id).collect();
+    let had_turn: HashSet<Id> = ids.iter().copied().collect();
     let emptied: Vec<Emptied> =
         rows.iter().map(|(id, reserve)| Emptied::of(*id, reserve.as_deref(), &had_turn)).collect();
     if emptied.is_empty() {
@@ -578,8 +579,9 @@ pub async fn erase(session: &mut Session, customer_id: &str, now: Timestamp) -> 
              status = case when status in ('pending', 'queued') then 'cancelled' else status end,
              reserve_status = case when reserve_status = 'pending' then 'cancelled' else reserve_status end,
              reserve_reason = null, next_retry_at = null, erased_at = $2, updated_at = $2
-         where customer_id = $1 and erased_at is null",
-        customer_id,
+         where id = any($1) and erased_at is null",
+        // One that was written meanwhile is left to the next time, with its reserve.
+        Ids(&ids),
         now
     )?;
     columns::run(

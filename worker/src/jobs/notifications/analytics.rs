@@ -13,8 +13,6 @@ use crate::registry::{JobError, Outcome};
 
 pub(crate) async fn count(notifier: Arc<Notifier>, _: Arc<Claimed>, _: CountAnalytics) -> Result<Outcome, JobError> {
     let context = &notifier.system.context;
-    let mut session = context.db.begin().await?;
-    let days = analytics::count_unsettled(&mut session, context.config.time_zone, context.clock.now()).await?;
-    session.commit().await?;
+    let days = analytics::count_unsettled(&context.db, context.config.time_zone, context.clock.now()).await?;
     Ok(Outcome::Done(json!({ "days": days })))
 }
