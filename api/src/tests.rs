@@ -237,6 +237,8 @@ async fn an_event_of_ones_own_needs_a_subject_and_a_body() {
     };
     let accepted = api.post(DISPATCH, &custom(json!({"subject": "Aviso", "body": "Hola"}))).await;
     assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.text);
+    let blank = api.post(DISPATCH, &custom(json!({"subject": "Aviso", "body": "  "}))).await;
+    assert_eq!((blank.status, &blank.json()["missing_fields"]), (StatusCode::BAD_REQUEST, &json!(["body"])));
     let refused = api.post(DISPATCH, &custom(json!({"subject": "Aviso"}))).await.json();
     assert_eq!(
         (&refused["missing_fields"], &refused["minimum_fields"]),
@@ -352,6 +354,11 @@ async fn customers_and_vehicles_are_taken_in() {
     let mut named: Vec<String> = wrong.json().as_object().unwrap().keys().cloned().collect();
     named.sort_unstable();
     assert_eq!(named, ["brand", "customer_id", "model", "year"]);
+    // Read as a number it would be the id of another customer too.
+    let rounded = r#"{"customer_id": 12345678901234567890123, "name": "Ana"}"#;
+    let headers = [("content-type", "application/json"), SECRET];
+    let wrong = api.call(Method::POST, "/api/internal/v1/customers/sync/", &headers, rounded).await;
+    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.json()["customer_id"].is_array(), "{}", wrong.text);
     let wrong = api.post("/api/internal/v1/customers/sync/", &json!({"customer_id": "c", "email": "nobody"})).await;
     assert!(wrong.json()["email"].is_array(), "{}", wrong.text);
 

@@ -48,6 +48,9 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
 }
 
 async fn create(context: &Context, name: &str, scopes: Scopes, json: bool) -> Outcome {
+    if name.trim().is_empty() {
+        return Err("the name is blank: write who will use the key".into());
+    }
     let mut session = context.db.begin().await?;
     let (id, key) =
         api_keys::create(&mut session, name, &scopes, &Actor::command("recado api-key"), context.clock.now()).await?;

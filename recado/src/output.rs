@@ -10,11 +10,17 @@ use tokio::time::Instant;
 /// How a command ends: with an exit status, or with an error that is printed with its causes and ends in status 1.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn Error + Send + Sync>>;
 
-/// Prints a text. When the reader has gone (`recado tasks list | head -1`) the process ends as `cat` would.
+/// Prints a text. When the reader has gone (`recado tasks list | head -1`) the process ends as `cat` would, and when it cannot be written,
+/// on a full disk for example, as a failure.
 pub(crate) fn print(text: &str) {
     let mut stdout = io::stdout().lock();
-    if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
-        std::process::exit(0);
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "the output cannot be written: {error}");
+            std::process::exit(1);
+        }
     }
 }
 

@@ -96,16 +96,16 @@ pub(crate) struct Retry {
     #[arg(long, conflicts_with_all = ["ids", "all_dead"])]
     cause: Option<Group>,
     /// With --where or --cause: written within so many hours
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=720))]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=720), conflicts_with_all = ["ids", "all_dead"])]
     hours: u64,
     /// So many go first, and the rest only if most of them do well; 5 with --cause, else none
-    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=i64::from(MOST_TRIED)))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=i64::from(MOST_TRIED)), conflicts_with_all = ["ids", "all_dead"])]
     trial: Option<u16>,
     /// Then so many a minute; 0: as fast as it goes
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, conflicts_with_all = ["ids", "all_dead"])]
     pace: u16,
-    /// Only say how many would go, and why others would not
-    #[arg(long)]
+    /// Only say how many would go, and with --cause why others would not
+    #[arg(long, conflicts_with = "ids")]
     dry_run: bool,
 }
 
@@ -153,8 +153,12 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
     match command {
         Command::List(options) => list(&context, options, json).await,
         Command::Show { id } => show(&context, id, json).await,
-        Command::Retry(Retry { all_dead: true, queue, .. }) => {
+        Command::Retry(Retry { all_dead: true, queue, dry_run, .. }) => {
             let lanes = queue.map(|queue| queue.0).unwrap_or_default();
+            if dry_run {
+                let dead = TaskFilter { state: Some(State::Dead), lanes, ..TaskFilter::default() };
+                return would_retry(json, tasks::count(&mut context.db.read().await?, &dead).await?);
+            }
             let revived = operations::retry_all_dead(&context, &lanes, &actor).await?;
             if json {
                 print_json(&serde_json::json!({ "retried": revived }))?;
@@ -205,15 +209,17 @@ async fn retry_many(context: &Context, options: Retry, actor: &Actor, json: bool
                     Condition::Error(error) => filter.error = Some(error),
                 }
             }
+            if let Some(state) = filter.state.filter(|state| !matches!(state, State::Dead | State::Cancelled)) {
+                return Err(format!(
+                    "only dead and cancelled tasks can be retried, and not those that are {}",
+                    state.as_str()
+                )
+                .into());
+            }
             let selection = Selection::of(&filter, now);
             let total = tasks::count(&mut context.db.read().await?, &selection.filter()).await?;
             if options.dry_run || total == 0 {
-                let number = usize::try_from(total).unwrap_or_default();
-                return tell_many(
-                    json,
-                    &serde_json::json!({ "total": total }),
-                    &format!("{} would be retried", count(number, "task")),
-                );
+                return would_retry(json, total);
             }
             let plan = Plan {
                 action: Action::Retry,
@@ -241,6 +247,12 @@ async fn retry_many(context: &Context, options: Retry, actor: &Actor, json: bool
         &crate::bulk::as_json(&made),
         &format!("{} to retry; follow it with `recado bulk show {id}`", made.total),
     )
+}
+
+fn would_retry(json: bool, total: i64) -> Outcome {
+    let number = usize::try_from(total).unwrap_or_default();
+    let text = format!("{} would be retried", count(number, "task"));
+    tell_many(json, &serde_json::json!({ "total": total }), &text)
 }
 
 fn tell_many(json: bool, value: &serde_json::Value, text: &str) -> Outcome {

@@ -125,9 +125,9 @@ impl FromRequestParts<Arc<Api>> for KeyHolder {
 /// for no login either.
 ///
 /// An API that was opened on purpose lets others do everything but this: they could log in under the name of another.
-pub(crate) struct Doorkeeper(pub(crate) May<Admin>);
+pub(crate) struct MayManagePeople(pub(crate) May<Admin>);
 
-impl FromRequestParts<Arc<Api>> for Doorkeeper {
+impl FromRequestParts<Arc<Api>> for MayManagePeople {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {

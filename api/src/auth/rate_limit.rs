@@ -110,7 +110,7 @@ pub(crate) async fn tell(serving: impl Future<Output = Response>) -> Response {
     .await
 }
 
-/// Our clock, which tests may move, without what others set: an hour ahead and back must not close the door for an hour.
+/// Our clock, which tests may move, without what others set: an hour ahead and back must not refuse callers for an hour.
 #[derive(Clone)]
 struct OurClock(Clock);
 

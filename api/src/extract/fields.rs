@@ -197,6 +197,9 @@ pub(crate) trait Field: Sized {
     fn read(value: Value) -> Result<Self, String>;
 }
 
+/// Up to 2^53 every whole number has a float of its own; beyond that, digits would be made up.
+const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+
 impl Field for String {
     /// A text without the blanks around it, or a number: core services have integers for keys, plates and telephones. A
     /// number that is whole is written without decimals, because that is what the database of its sender shows. Façades that
@@ -205,9 +208,14 @@ impl Field for String {
         match value {
             Value::String(text) if !Envelope::current().coerces() || text.trim().len() == text.len() => Ok(text),
             Value::String(text) => Ok(text.trim().to_owned()),
-            Value::Number(number) if Envelope::current().coerces() => {
-                Ok(whole(&number).map_or_else(|| number.to_string(), |whole| whole.to_string()))
-            }
+            Value::Number(number) if Envelope::current().coerces() => match whole(&number) {
+                Some(whole) => Ok(whole.to_string()),
+                // Two ids that differ in what was rounded off would be one.
+                None if number.is_f64() && number.as_f64().is_some_and(|number| number.abs() > MOST_EXACT) => {
+                    Err("El número es demasiado grande para leerse sin redondeo: escríbalo entre comillas.".to_owned())
+                }
+                None => Ok(number.to_string()),
+            },
             _ => Err("No es una cadena válida.".to_owned()),
         }
     }
@@ -240,9 +248,7 @@ impl Field for i64 {
 
 /// A number that has nothing behind its point.
 fn whole(number: &Number) -> Option<i64> {
-    // Up to 2^53 every whole number has a float of its own; beyond that, digits would be made up.
-    const MOST: f64 = 9_007_199_254_740_992.0;
-    let of_float = || number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= MOST);
+    let of_float = || number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= MOST_EXACT);
     number.as_i64().or_else(|| of_float().map(|number| number as i64))
 }
 

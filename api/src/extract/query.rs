@@ -1,5 +1,7 @@
 //! What stands behind the `?` of a URL.
 
+use std::borrow::Cow;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
@@ -10,7 +12,7 @@ use crate::extract::request::{self, Request};
 use crate::problem::{FieldErrors, Problem};
 
 /// The query of a request, read like a body whose values are all texts. Of a name that stands there twice the last value
-/// counts; an empty value is none, because forms send fields that were not filled in.
+/// counts; an empty value is none, because forms send fields that were not filled in. A name alone is a flag: `?dry_run` is true.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: Request, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -28,8 +30,12 @@ const LONGEST_VALUE: usize = 1_000;
 fn pairs(query: &str) -> Result<Map<String, Value>, Problem> {
     let mut pairs = Map::new();
     let mut errors = FieldErrors::default();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !value.trim().is_empty()) {
-        if value.contains(char::is_control) {
+    for (is_flag, (name, value)) in query.split('&').filter_map(pair) {
+        if is_flag {
+            pairs.insert(name.into_owned(), true.into());
+        } else if value.trim().is_empty() {
+            continue;
+        } else if value.contains(char::is_control) {
             errors.add(name, "No se permiten caracteres de control.");
         } else if value.chars().count() > LONGEST_VALUE {
             errors.add(name, format!("Asegúrese de que este campo no tenga más de {LONGEST_VALUE} caracteres."));
@@ -38,6 +44,11 @@ fn pairs(query: &str) -> Result<Map<String, Value>, Problem> {
         }
     }
     errors.none_or_problem().map(|()| pairs)
+}
+
+/// One pair of a query, and whether it is a name alone.
+fn pair(text: &str) -> Option<(bool, (Cow<'_, str>, Cow<'_, str>))> {
+    Some((!text.contains('='), form_urlencoded::parse(text.as_bytes()).next()?))
 }
 
 #[cfg(test)]
@@ -51,6 +62,7 @@ mod tests {
         let read = |query| Value::from(pairs(query).expect("a good query"));
         assert_eq!(read(""), json!({}));
         assert_eq!(read("a=1&b=x+y%20z&c=&c=+&a=2"), json!({"a": "2", "b": "x y z"}));
+        assert_eq!(read("dry_run&a=1&&="), json!({"dry_run": true, "a": "1"}), "a name alone is a flag");
         assert_eq!(read("%ff=%ff"), json!({"\u{fffd}": "\u{fffd}"}), "what is no UTF-8 finds nothing");
     }
 

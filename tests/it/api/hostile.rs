@@ -13,7 +13,7 @@ use crate::harness::app::{App, BULK, DISPATCH, SUBSCRIBE, SYNC_CUSTOMER, SYNC_VE
 use crate::harness::pair::story;
 use crate::harness::sample;
 
-const DOORS: [&str; 5] = [DISPATCH, BULK, SYNC_CUSTOMER, SYNC_VEHICLE, SUBSCRIBE];
+const ENDPOINTS: [&str; 5] = [DISPATCH, BULK, SYNC_CUSTOMER, SYNC_VEHICLE, SUBSCRIBE];
 
 /// Where records are written.
 const FORMS: [&str; 9] = [
@@ -100,9 +100,9 @@ fn nasty_bodies() -> Vec<(&'static str, Vec<u8>)> {
 story!(nasty_bodies_are_the_callers_fault, async |app: &App| {
     app.know_carlos().await;
     for (what, body) in nasty_bodies() {
-        for door in DOORS.into_iter().chain(FORMS) {
-            let answer = app.post_bytes(door, "application/json", body.clone()).await;
-            blames_the_caller(&answer, &format!("{what} to {door}"));
+        for endpoint in ENDPOINTS.into_iter().chain(FORMS) {
+            let answer = app.post_bytes(endpoint, "application/json", body.clone()).await;
+            blames_the_caller(&answer, &format!("{what} to {endpoint}"));
         }
         let answer = app
             .send(app.request(Method::DELETE, SUBSCRIBE).header("Content-Type", "application/json").body(body))
@@ -113,11 +113,11 @@ story!(nasty_bodies_are_the_callers_fault, async |app: &App| {
 
 // 1 MiB is the most that is read. Who sends more gets an answer, not a broken connection.
 story!(large_bodies_are_refused, async |app: &App| {
-    for door in DOORS.into_iter().chain(FORMS) {
+    for endpoint in ENDPOINTS.into_iter().chain(FORMS) {
         let body = format!("{{\"customer_id\": \"{}\"}}", "x".repeat(10 * 1024 * 1024));
-        let answer = app.post_bytes(door, "application/json", body.into_bytes()).await;
-        assert_eq!(answer.status, 413, "{door}");
-        blames_the_caller(&answer, door);
+        let answer = app.post_bytes(endpoint, "application/json", body.into_bytes()).await;
+        assert_eq!(answer.status, 413, "{endpoint}");
+        blames_the_caller(&answer, endpoint);
     }
 });
 
@@ -125,9 +125,9 @@ story!(other_content_types_are_refused, async |app: &App| {
     for kind in
         ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "image/png", "\u{ff}"]
     {
-        for door in DOORS {
-            let answer = app.post_bytes(door, kind, b"{}".to_vec()).await;
-            assert_eq!(answer.status, 415, "{kind} to {door}");
+        for endpoint in ENDPOINTS {
+            let answer = app.post_bytes(endpoint, kind, b"{}".to_vec()).await;
+            assert_eq!(answer.status, 415, "{kind} to {endpoint}");
             blames_the_caller(&answer, kind);
         }
     }
@@ -208,15 +208,15 @@ story!(what_cannot_be_read_is_answered_like_the_rest, async |app: &App| {
 });
 
 story!(other_methods_are_answered, async |app: &App| {
-    for door in DOORS {
+    for endpoint in ENDPOINTS {
         for method in [Method::GET, Method::PUT, Method::PATCH] {
-            let answer = app.send(app.request(method.clone(), door)).await;
-            assert_eq!(answer.status, 405, "{method} {door}");
-            assert!(!answer.header("allow").is_empty(), "{method} {door}");
-            blames_the_caller(&answer, door);
+            let answer = app.send(app.request(method.clone(), endpoint)).await;
+            assert_eq!(answer.status, 405, "{method} {endpoint}");
+            assert!(!answer.header("allow").is_empty(), "{method} {endpoint}");
+            blames_the_caller(&answer, endpoint);
         }
         for method in [Method::HEAD, Method::OPTIONS, Method::TRACE] {
-            assert!(app.send(app.request(method, door)).await.status < 500);
+            assert!(app.send(app.request(method, endpoint)).await.status < 500);
         }
     }
     assert_eq!(app.send(app.request(Method::HEAD, "/health")).await.status, 200);

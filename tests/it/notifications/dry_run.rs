@@ -38,6 +38,9 @@ story!(a_dry_run_says_what_would_be_sent_and_leaves_nothing, async |app: &App| {
     let request = app.request(Method::POST, DISPATCH).header("Idempotency-Key", "cita-7");
     let body = sample::event_with(json!({"dry_run": true, "context": {"hora": "15:00"}}));
     app.send(request.json(&body)).await.must_be(200);
+    // A flag without a value is set.
+    let flag = app.post(&format!("{DISPATCH}?dry_run"), &sample::event()).await.must_be(200);
+    assert_eq!(flag["dry_run"], json!(true));
     app.drain().await;
     assert_eq!(app.rows().await, before);
     assert!(app.mails().is_empty() && app.whatsapps().is_empty());

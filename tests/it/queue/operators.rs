@@ -28,6 +28,7 @@ story!(a_dead_task_is_explained_and_retried, async |app: &App| {
     }
 
     app.sandbox.smtp.behave();
+    assert_eq!(app.recado_json(&["tasks", "retry", "--all-dead", "--dry-run"]).await, json!({"total": 1}));
     assert_eq!(app.recado_json(&["tasks", "retry", "--all-dead"]).await, json!({"retried": 1}));
     app.notice().await;
     assert_eq!(app.status(task).await["status"], "SUCCESS");
@@ -137,6 +138,10 @@ story!(mistakes_are_told_with_a_status, async |app: &App| {
         (&["tasks", "show", "not-an-id"], 2),
         (&["tasks", "list", "--state", "tired"], 2),
         (&["tasks", "retry"], 2),
+        (&["tasks", "retry", "0192f0c1-2345-7000-8000-000000000000", "--dry-run"], 2),
+        (&["tasks", "retry", "--all-dead", "--pace", "5"], 2),
+        (&["tasks", "retry", "--where", "state=success"], 1),
+        (&["api-key", "create", " "], 1),
         (&["party"], 2),
         (&["health", "http://127.0.0.1:1"], 1),
         (&["health", &app.url], 0),

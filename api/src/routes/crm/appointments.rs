@@ -152,6 +152,10 @@ request! {
             }
             recado_kernel::fields::check_text(&mut errors, field, Some(text), longest);
         }
+        // It becomes the person's document and telephone.
+        if !self.celular.trim().is_empty() && !self.celular.contains(|character: char| character.is_ascii_digit()) {
+            errors.push(("celular", "Escriba un número, con sus dígitos.".to_owned()));
+        }
         let optional = [
             ("id", &self.id, 100),
             ("distrito", &self.distrito, 255),

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::auth::Doorkeeper;
+use crate::auth::MayManagePeople;
 use crate::client;
 use crate::extract::body::Json;
 use crate::extract::fields::{Field, choice};
@@ -44,7 +44,7 @@ pub(crate) fn routes() -> Routes {
 #[utoipa::path(get, path = "/", tag = "users", params(Paging),
     responses((status = 200, description = "A page of people", body = Page<UserView>)))]
 async fn list_users(
-    _: Doorkeeper,
+    _: MayManagePeople,
     State(api): State<Arc<Api>>,
     paging: Paging,
 ) -> Result<axum::Json<Page<UserView>>, Problem> {
@@ -56,7 +56,7 @@ async fn list_users(
 #[utoipa::path(get, path = "/{id}", tag = "users", params(("id" = String, Path, description = "Name or id of the person")),
     responses((status = 200, description = "The person", body = UserView)))]
 async fn show_user(
-    _: Doorkeeper,
+    _: MayManagePeople,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<UserView>, Problem> {
@@ -73,7 +73,7 @@ async fn show_user(
             content_type = "application/problem+json"),
     ))]
 async fn create_user(
-    Doorkeeper(may): Doorkeeper,
+    MayManagePeople(may): MayManagePeople,
     State(api): State<Arc<Api>>,
     base: Base,
     Once { key: once, body: asked }: Once<UserWrite>,
@@ -106,7 +106,7 @@ async fn create_user(
         (status = 409, description = "The person is disabled", body = Value, content_type = "application/problem+json"),
     ))]
 async fn reset_password(
-    Doorkeeper(may): Doorkeeper,
+    MayManagePeople(may): MayManagePeople,
     State(api): State<Arc<Api>>,
     base: Base,
     Segment(id): Segment<String>,
@@ -135,7 +135,7 @@ async fn reset_password(
             content_type = "application/problem+json"),
     ))]
 async fn set_roles(
-    Doorkeeper(may): Doorkeeper,
+    MayManagePeople(may): MayManagePeople,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
     Json(asked): Json<RolesWrite>,
@@ -155,7 +155,7 @@ async fn set_roles(
             content_type = "application/problem+json"),
     ))]
 async fn disable_user(
-    Doorkeeper(may): Doorkeeper,
+    MayManagePeople(may): MayManagePeople,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<UserView>, Problem> {
@@ -166,7 +166,7 @@ async fn disable_user(
 #[utoipa::path(post, path = "/{id}/enable", tag = "users", params(("id" = String, Path, description = "Name or id of the person")),
     responses((status = 200, description = "The person", body = UserView)))]
 async fn enable_user(
-    Doorkeeper(may): Doorkeeper,
+    MayManagePeople(may): MayManagePeople,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<UserView>, Problem> {
@@ -177,7 +177,7 @@ async fn enable_user(
 #[utoipa::path(post, path = "/{id}/forget-codes", tag = "users", params(("id" = String, Path, description = "Name or id of the person")),
     responses((status = 200, description = "The person", body = UserView)))]
 async fn forget_codes(
-    Doorkeeper(may): Doorkeeper,
+    MayManagePeople(may): MayManagePeople,
     State(api): State<Arc<Api>>,
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<UserView>, Problem> {

@@ -285,8 +285,10 @@ fn custom(event: &Event, person: &Person<'_>, words: &Context, strict_case: bool
 /// The `subject` and the `body` of the context, which are templates for its other values: `Aviso para {{Nombre}}`. What is wrong
 /// with them is the caller's to mend.
 fn own_words(words: &Context, strict_case: bool) -> Result<Rendered, Rejection> {
-    let (Some(subject), Some(body)) = (words.get("subject"), words.get("body")) else {
-        let missing = ["subject", "body"].into_iter().filter(|name| words.get(name).is_none());
+    // A blank one is none: a mail without a subject and a message without words tell no one anything.
+    let own = |name| words.get(name).filter(|text| !text.trim().is_empty());
+    let (Some(subject), Some(body)) = (own("subject"), own("body")) else {
+        let missing = ["subject", "body"].into_iter().filter(|name| own(name).is_none());
         return Err(Rejection::MissingVariables(missing.map(str::to_owned).collect()));
     };
     let wrong = |errors: Vec<TemplateError>| {
