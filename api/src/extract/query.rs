@@ -1,7 +1,5 @@
 //! What stands behind the `?` of a URL.
 
-use std::borrow::Cow;
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde_json::{Map, Value};
@@ -30,8 +28,9 @@ const LONGEST_VALUE: usize = 1_000;
 fn pairs(query: &str) -> Result<Map<String, Value>, Problem> {
     let mut pairs = Map::new();
     let mut errors = FieldErrors::default();
-    for (is_flag, (name, value)) in query.split('&').filter_map(pair) {
-        if is_flag {
+    for pair in query.split('&') {
+        let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).next() else { continue };
+        if !pair.contains('=') {
             pairs.insert(name.into_owned(), true.into());
         } else if value.trim().is_empty() {
             continue;
@@ -44,11 +43,6 @@ fn pairs(query: &str) -> Result<Map<String, Value>, Problem> {
         }
     }
     errors.none_or_problem().map(|()| pairs)
-}
-
-/// One pair of a query, and whether it is a name alone.
-fn pair(text: &str) -> Option<(bool, (Cow<'_, str>, Cow<'_, str>))> {
-    Some((!text.contains('='), form_urlencoded::parse(text.as_bytes()).next()?))
 }
 
 #[cfg(test)]
