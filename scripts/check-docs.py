@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Holds the documents to the tree: every path in them exists, and ARCHITECTURE's code map names every module.
+"""Holds the documents to the tree: every path in them exists, ARCHITECTURE's code map names every module, and docs/indexes.md every index.
 
 What counts as a path: a link; a word in `backticks` that begins with a folder of ours or ends as our files do; a word in a
-code block that begins with a folder of ours. `queue/jobs.rs` may stand for `shared/src/queue/jobs.rs`, and what follows a
+code block that begins with a folder of ours. `queue/src/jobs.rs` may stand for `shared/queue/src/jobs.rs`, and what follows a
 path (`run.rs: Runner::run`) must occur in that file. In the code map, `{a,b}.rs` is two files.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 MAP = "ARCHITECTURE.md"
+INDEXES = "docs/indexes.md"
 # Whose modules the map names. Tests and what stands in for providers have one line each.
 IN_MAP = ["shared", "console", "api", "worker", "scheduler", "recado"]
 # Named by the folder that they are in, or no part of the product.
@@ -27,11 +28,12 @@ def main():
     tree = Tree()
     errors = [error for document in tree.documents() for error in wrong_paths(tree, document)]
     errors += wrong_map(tree)
+    errors += unnamed_indexes()
     for error in errors:
         print(error, file=sys.stderr)
     if errors:
         sys.exit(1)
-    print(f"{len(tree.documents())} documents name paths that exist; the code map names every module.")
+    print(f"{len(tree.documents())} documents name paths that exist; the code map names every module, and every index is explained.")
 
 
 class Tree:
@@ -151,6 +153,18 @@ def braces(word):
     """`a/{b,c}.rs` is a/b.rs and a/c.rs."""
     found = re.fullmatch(r"(.*)\{(.*)\}(.*)", word)
     return [found[1] + name + found[3] for name in found[2].split(",")] if found else [word]
+
+
+# --- Indexes ---
+
+
+def unnamed_indexes():
+    """Unique ones whose name ends in _key are there for their promise, and may be left out."""
+    explained = (ROOT / INDEXES).read_text(encoding="utf-8")
+    for file in sorted((ROOT / "migrations").glob("*.sql")):
+        for name in re.findall(r"\bcreate (?:unique )?index (\w+)", file.read_text(encoding="utf-8")):
+            if not name.endswith("_key") and f"`{name}`" not in explained:
+                yield f"{INDEXES}: no word about {name} of {file.name}"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ pub struct Entry {
     pub customer_id: String,
     /// None when the event reached no one.
     pub task_id: Option<Id>,
-    /// None when no message was made: the channel was skipped at the door.
+    /// None when no message was made: the channel was skipped at intake.
     pub notification_id: Option<Id>,
     pub channel: Option<Channel>,
     pub fact: Fact,

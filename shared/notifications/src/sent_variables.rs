@@ -1,7 +1,7 @@
 //! Which variables callers send with which type of event: their names, by caller, and never a value. Staff who write a new variable into a
 //! template learn from it who would not send it.
 //!
-//! The door notes names in memory, and a statement a minute writes what is new. Each combination of caller, type of event and names is
+//! Intake notes names in memory, and a statement a minute writes what is new. Each combination of caller, type of event and names is
 //! looked at once a day; of what comes again only a number is compared.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -38,7 +38,7 @@ const LONGEST_NAME: usize = 100;
 /// So many rows are read for one answer.
 const MOST_READ: i64 = 50_000;
 
-/// Notes what comes through the door. Cheap to clone; all clones note together.
+/// Notes what comes in. Cheap to clone; all clones note together.
 #[derive(Clone)]
 pub struct Noted(Arc<Inside>);
 

@@ -65,25 +65,25 @@ enum Rank {
 }
 
 impl Timeline<'_> {
-    /// The moments, oldest first.
+    /// The entries, oldest first.
     pub fn tell(&self) -> Vec<TimelineEntry> {
-        let mut moments = Vec::new();
+        let mut entries = Vec::new();
         for record in self.chain {
             if record.fallback_order == 0 {
-                moments.push((Rank::Accepted, 0, self.accepted(record)));
+                entries.push((Rank::Accepted, 0, self.accepted(record)));
             }
-            moments.push((Rank::Chosen, record.fallback_order, self.chosen(record)));
-            self.tell_attempts(record, &mut moments);
+            entries.push((Rank::Chosen, record.fallback_order, self.chosen(record)));
+            self.tell_attempts(record, &mut entries);
             let outcomes = self.outcomes(record).into_iter();
-            moments.extend(outcomes.map(|moment| (Rank::Outcome, record.fallback_order, moment)));
+            entries.extend(outcomes.map(|entry| (Rank::Outcome, record.fallback_order, entry)));
         }
-        moments.extend(self.journal.iter().map(|line| (Self::rank(line), self.place(line), self.told(line))));
-        // What the door decided comes first, step by step; then a channel's whole story before that of its fallback.
-        moments.sort_by_key(|(rank, place, moment)| {
-            let is_behind_the_door = *rank >= Rank::Attempt;
-            (moment.at, if is_behind_the_door { *place + 1 } else { 0 }, *rank, *place)
+        entries.extend(self.journal.iter().map(|line| (Self::rank(line), self.place(line), self.told(line))));
+        // What intake decided comes first, step by step; then a channel's whole story before that of its fallback.
+        entries.sort_by_key(|(rank, place, entry)| {
+            let is_after_intake = *rank >= Rank::Attempt;
+            (entry.at, if is_after_intake { *place + 1 } else { 0 }, *rank, *place)
         });
-        moments.into_iter().map(|(_, _, moment)| moment).collect()
+        entries.into_iter().map(|(_, _, entry)| entry).collect()
     }
 
     fn accepted(&self, record: &Record) -> TimelineEntry {
@@ -108,14 +108,14 @@ impl Timeline<'_> {
             }
         }
         let kind = if record.resend_of.is_some() { "resent" } else { "accepted" };
-        TimelineEntry { channel: None, notification_id: None, facts, ..moment(record.created_at, kind, record, text) }
+        TimelineEntry { channel: None, notification_id: None, facts, ..entry(record.created_at, kind, record, text) }
     }
 
-    fn tell_attempts(&self, record: &Record, moments: &mut Vec<(Rank, i32, TimelineEntry)>) {
+    fn tell_attempts(&self, record: &Record, entries: &mut Vec<(Rank, i32, TimelineEntry)>) {
         let own: Vec<&Attempt> = self.attempts.iter().filter(|attempt| attempt.notification_id == record.id).collect();
         for (number, attempt) in (1..).zip(&own) {
             let told = self.attempt(record, attempt, number);
-            moments.push((Rank::Attempt, record.fallback_order, told));
+            entries.push((Rank::Attempt, record.fallback_order, told));
         }
         if let (Some(last), Status::Queued, Some(next)) = (own.last(), record.status, record.next_retry_at)
             && record.updated_at >= last.started_at
@@ -128,8 +128,8 @@ impl Timeline<'_> {
             let facts = facts(
                 json!({ "next_retry_at": next, "retry_count": record.retry_count, "max_retries": record.max_retries }),
             );
-            let told = TimelineEntry { facts, ..moment(record.updated_at, "retry_planned", record, text) };
-            moments.push((Rank::Outcome, record.fallback_order, told));
+            let told = TimelineEntry { facts, ..entry(record.updated_at, "retry_planned", record, text) };
+            entries.push((Rank::Outcome, record.fallback_order, told));
         }
     }
 
@@ -161,7 +161,7 @@ impl Timeline<'_> {
         if self.shows_answers {
             facts.insert("provider_answer".to_owned(), json!(attempt.provider_answer));
         }
-        TimelineEntry { facts, ..moment(attempt.started_at, "attempt", record, text) }
+        TimelineEntry { facts, ..entry(attempt.started_at, "attempt", record, text) }
     }
 
     /// What the row itself says, unless the journal says it better.
@@ -172,7 +172,7 @@ impl Timeline<'_> {
         };
         let channel = record.channel;
         let pick = |spanish: String, english: String| self.language.pick(spanish, english);
-        let mut moments = Vec::new();
+        let mut entries = Vec::new();
         for (at, kind, spanish, english) in [
             (
                 record.delivered_at,
@@ -183,7 +183,7 @@ impl Timeline<'_> {
             (record.read_at, "read", "El proveedor confirmó que se leyó", "The provider confirmed that it was read"),
         ] {
             let text = pick(format!("{spanish} por {channel}."), format!("{english} by {channel}."));
-            moments.extend(at.map(|at| moment(at, kind, record, text)));
+            entries.extend(at.map(|at| entry(at, kind, record, text)));
         }
         let code = record.error_code.as_deref().unwrap_or(self.language.pick("sin código", "no code"));
         let reason = record.error_reason.as_deref().unwrap_or_default();
@@ -206,16 +206,16 @@ impl Timeline<'_> {
         };
         if let Some((kind, text)) = ended {
             let facts = facts(json!({ "error_code": record.error_code, "error_reason": record.error_reason }));
-            moments.push(TimelineEntry { facts, ..moment(record.updated_at, kind, record, text) });
+            entries.push(TimelineEntry { facts, ..entry(record.updated_at, kind, record, text) });
         }
-        moments
+        entries
     }
 
     fn rank(line: &Line) -> Rank {
         if line.kind == Kind::Skipped.as_str() {
             Rank::Skipped
         } else if line.kind == Kind::Deferred.as_str() && line.notification_id.is_none() {
-            // At the door; what is deferred later has an attempt before it.
+            // At intake; what is deferred later has an attempt before it.
             Rank::HeldBack
         } else {
             Rank::Consequence
@@ -249,7 +249,7 @@ impl Timeline<'_> {
             "fallback_order": record.fallback_order, "priority": record.preferred, "template": record.template_name,
             "template_version": record.template_version,
         }));
-        TimelineEntry { facts, ..moment(record.created_at, "chosen", record, text) }
+        TimelineEntry { facts, ..entry(record.created_at, "chosen", record, text) }
     }
 
     /// A line of the journal.
@@ -351,7 +351,7 @@ fn fallback_reason(why: &FallbackReason, language: Language) -> String {
     }
 }
 
-fn moment(at: Timestamp, kind: &str, record: &Record, text: String) -> TimelineEntry {
+fn entry(at: Timestamp, kind: &str, record: &Record, text: String) -> TimelineEntry {
     TimelineEntry {
         at,
         kind: kind.to_owned(),
@@ -551,8 +551,8 @@ mod tests {
         let why = FallbackReason::Failed { code: "EMAIL_SEND_FAILED".into(), reason: "rechazado".into() };
         let fell_back = Fact::FellBack { to: Channel::Whatsapp, why };
         let journal = [skipped, line(fell_back, 0, Some(Channel::Email))];
-        let moments = tell(&chain, &attempts, &journal, false);
-        let shown: Vec<_> = moments.iter().map(|m| (m.kind.as_str(), m.channel.map(Channel::as_str))).collect();
+        let entries = tell(&chain, &attempts, &journal, false);
+        let shown: Vec<_> = entries.iter().map(|m| (m.kind.as_str(), m.channel.map(Channel::as_str))).collect();
         assert_eq!(
             shown,
             [
@@ -566,16 +566,16 @@ mod tests {
                 ("attempt", Some("whatsapp")),
             ]
         );
-        assert_eq!(moments[3].facts["reason"], "no_push_subscription");
-        assert!(moments[3].text.ends_with("suscrito a notificaciones push."), "{}", moments[3].text);
+        assert_eq!(entries[3].facts["reason"], "no_push_subscription");
+        assert!(entries[3].text.ends_with("suscrito a notificaciones push."), "{}", entries[3].text);
     }
 
     #[test]
     fn a_retry_that_is_planned_says_when() {
         let mut email = record(Channel::Email, 0, Status::Queued);
         email.next_retry_at = Some(at(60));
-        let moments = tell(&[email], &[attempt(Channel::Email, 1, Outcome::Transient)], &[], false);
-        let last = moments.last().expect("moments");
+        let entries = tell(&[email], &[attempt(Channel::Email, 1, Outcome::Transient)], &[], false);
+        let last = entries.last().expect("entries");
         assert_eq!(last.kind, "retry_planned");
         assert!(last.text.contains("2026-01-20 09:31:00 (America/Guayaquil)"), "{}", last.text);
     }
@@ -583,13 +583,13 @@ mod tests {
     #[test]
     fn what_a_provider_said_is_only_for_those_who_may_see_addresses() {
         let told = |shows| {
-            let moments = tell(
+            let entries = tell(
                 &[record(Channel::Email, 0, Status::Sent)],
                 &[attempt(Channel::Email, 1, Outcome::Sent)],
                 &[],
                 shows,
             );
-            serde_json::to_string(&moments).expect("plain data")
+            serde_json::to_string(&entries).expect("plain data")
         };
         assert!(told(true).contains("carlos@example.com"));
         assert!(!told(false).contains("carlos@example.com"));
@@ -599,7 +599,7 @@ mod tests {
     fn an_event_that_reached_no_one_has_its_story_too() {
         let mut opted_out = line(Fact::Skipped { reason: SkipReason::OptedOut }, 0, None);
         (opted_out.task_id, opted_out.channel) = (None, Some("email".into()));
-        let moments = tell(&[], &[], &[opted_out], false);
-        assert_eq!(moments[0].text, "No se envía por email. El cliente desactivó este canal en sus preferencias.");
+        let entries = tell(&[], &[], &[opted_out], false);
+        assert_eq!(entries[0].text, "No se envía por email. El cliente desactivó este canal en sus preferencias.");
     }
 }

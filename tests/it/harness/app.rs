@@ -262,7 +262,7 @@ pub(crate) fn operator() -> Actor {
     Actor::command("a story")
 }
 
-/// What happens behind the door.
+/// What happens after the answer.
 impl App {
     /// The worker runs all that is due, until nothing is. Returns how many runs that took.
     pub(crate) async fn drain(&self) -> usize {

@@ -1,4 +1,4 @@
-//! The dry run: the decision about an event as the door would take it now, and nothing else. Nothing is written, nothing is
+//! The dry run: the decision about an event as intake would take it now, and nothing else. Nothing is written, nothing is
 //! sent, and no key is remembered.
 
 use serde::Serialize;

@@ -29,7 +29,7 @@ pub(crate) async fn send(
     };
     let now = context.clock.now();
     let ended = if now.since(waiting.created_at) > WORTHLESS_AFTER {
-        let reason = "it waited for so long that nobody expects it any more; look at the queue and send another";
+        let reason = "it waited too long to be of use; look at the queue and send another";
         Ended { code: Some("TEST_TOO_LATE".to_owned()), reason: Some(reason.to_owned()), ..Ended::default() }
     } else {
         let accounts = notifier.providers.accounts(waiting.taller_id.as_deref(), channel, None).await?;
