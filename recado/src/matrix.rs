@@ -42,7 +42,7 @@ pub(crate) async fn run(options: Matrix, json: bool) -> Outcome {
     if json {
         print_json(&found.into_iter().map(|config| as_json(config, &catalogue)).collect::<Vec<_>>())?;
     } else if found.is_empty() {
-        say("no such matrix");
+        say("no matrix of its own; a subtype without one has its type's");
     } else if options.service.is_none() {
         print(&overview(&found, &catalogue));
     } else {

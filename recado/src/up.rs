@@ -35,7 +35,7 @@ use crate::provider_settings::is_configured;
 #[cfg(feature = "sandbox")]
 use crate::sample;
 #[cfg(feature = "sandbox")]
-use crate::stand_ins::StandIns;
+use crate::stand_ins::{self, StandIns};
 use crate::{database, ledger};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -269,6 +269,15 @@ async fn open_ledger(mut config: Config, addresses: &[SocketAddr]) -> Result<Con
         },
     }
     config.access.open_on_this_machine = may_stand_open(&config, addresses, way_in(&context).await?)?;
+    let access = &config.access;
+    // Where the API wants keys, so do the bridge's webhooks, and the stand-in has to show something.
+    if config.stand_ins
+        && config.conversations.webhook_secrets.is_empty()
+        && !access.anonymous
+        && !access.open_on_this_machine
+    {
+        config.conversations.webhook_secrets.push(stand_ins::secret()?.into());
+    }
     Ok(Context { config: config.into(), ..context })
 }
 

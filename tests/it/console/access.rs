@@ -18,6 +18,10 @@ story!(no_one_gets_in_without_a_login, async |app: &App| {
     let stranger = app.browser();
     let answer = stranger.get("/admin/tasks/?state=dead").await;
     assert_eq!((answer.status, answer.header("location")), (303, "/admin/login/?back=%2Fadmin%2Ftasks%3Fstate%3Ddead"));
+    // The address alone leads a person to the pages, and tells a program that there is nothing.
+    let home = stranger.send(stranger.request(Method::GET, "/").header("accept", "text/html,*/*")).await;
+    assert_eq!((home.status, home.header("location")), (303, "/admin/"));
+    assert_eq!(app.get("/").await.must_be(404)["detail"], "No encontrado.");
     // Of a form, and of a part of a page, the way back is the page on which it stood.
     let stood = format!("{}/admin/tasks/?state=dead", app.url);
     let form = stranger.request(Method::POST, "/admin/tasks/bulk/").header("sec-fetch-site", "same-origin");

@@ -101,6 +101,7 @@ story!(what_cannot_be_done_to_many_is_refused_with_the_field, async |app: &App| 
         (json!({"action": "retry", "kind": "ping", "trial": 51}), "trial"),
         (json!({"action": "retry", "kind": "ping", "pace": -1}), "pace"),
         (json!({"action": "retry", "lane": "party"}), "lane"),
+        (json!({"action": "retry", "state": "success", "dry_run": true}), "state"),
         (json!({"action": "retry", "error": ""}), "ids"),
     ] {
         let refused = app.post(BULK, &body).await.must_be(400);

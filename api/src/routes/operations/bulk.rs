@@ -260,6 +260,10 @@ request! {
             let rule = "Diga qué tareas: con \"ids\", con \"cause\", o con un filtro (state, lane, kind, error, since), y solo con uno de los tres.";
             errors.push(("ids", rule.to_owned()));
         }
+        let begins_again = self.state.is_none_or(|state| matches!(state, TaskState::Dead | TaskState::Cancelled));
+        if self.action == Action::Retry && !begins_again {
+            errors.push(("state", "Solo se reintentan las tareas en estado dead o cancelled.".to_owned()));
+        }
         if self.cause.is_some() && self.action != Action::Retry {
             errors.push(("cause", "Lo que falló ya terminó: solo se reintenta.".to_owned()));
         }

@@ -189,11 +189,20 @@ impl Settings {
         let host = self.host.as_deref().map(|host| check_host(host, allow_private));
         let url = self.url.as_deref().map(|url| check_url(url, allow_private).map(drop));
         for (field, checked) in [("settings.host", host), ("settings.url", url)] {
-            if let Some(Err(error)) = checked {
-                errors.push((field, explain(&error)));
+            match checked {
+                Some(Err(OutboundError::NotAUrl)) if field == "settings.host" => errors.push((field, no_host())),
+                Some(Err(error)) => errors.push((field, explain(&error))),
+                Some(Ok(())) | None => {}
             }
         }
     }
+}
+
+fn no_host() -> Sentence {
+    Sentence::new(
+        "No es el nombre de un servidor; escriba por ejemplo smtp.example.com, y el puerto en `settings.port`.",
+        "This is not the name of a server; write for example smtp.example.com, and the port in `settings.port`.",
+    )
 }
 
 fn explain(error: &OutboundError) -> Sentence {
