@@ -144,8 +144,18 @@ fn push_settings(config: &Config) -> io::Result<PushSettings> {
     })
 }
 
+/// Where the API wants keys, so do the bridge's webhooks, and the stand-in has to show something. Called when it is known whether the API
+/// stands open: keys may be in the database.
+pub(crate) fn give_bridge_a_secret(config: &mut Config) -> io::Result<()> {
+    let is_open = config.access.anonymous || config.access.open_on_this_machine;
+    if config.stand_ins && !is_open && config.conversations.webhook_secrets.is_empty() {
+        config.conversations.webhook_secrets.push(secret()?.into());
+    }
+    Ok(())
+}
+
 /// One that cannot be guessed, for this run.
-pub(crate) fn secret() -> io::Result<String> {
+fn secret() -> io::Result<String> {
     let mut bytes = [0; 32];
     openssl::rand::rand_bytes(&mut bytes).map_err(io::Error::other)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
