@@ -65,7 +65,7 @@ pub(crate) struct List {
     /// scheduled, queued, started, success, dead or cancelled
     #[arg(long, value_parser = parse_state)]
     state: Option<State>,
-    /// A queue (notifications, sync, maintenance) or a lane (notifications.email)
+    /// A queue, such as webhooks, or a lane, such as notifications.email
     #[arg(long, short = 'Q', value_parser = parse_queue)]
     queue: Option<Queue>,
     /// For example send_notification
@@ -137,7 +137,8 @@ fn parse_queue(word: &str) -> Result<Queue, String> {
     match SYSTEMS.lanes_named(word) {
         lanes if lanes.is_empty() => {
             let known: Vec<&str> = SYSTEMS.lanes().into_iter().map(Lane::as_str).collect();
-            Err(format!("no such queue; choose notifications, or one of {}", known.join(", ")))
+            let queues = SYSTEMS.queues().join(", ");
+            Err(format!("no such queue; choose {queues}, or one of {}", known.join(", ")))
         }
         lanes => Ok(Queue(lanes)),
     }
@@ -168,9 +169,8 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Retry(options) if !options.filter.is_empty() || options.cause.is_some() => {
-            retry_many(&context, options, &actor, json).await
-        }
+        Command::Retry(options) if options.cause.is_some() => retry_cause(&context, &options, &actor, json).await,
+        Command::Retry(options) if !options.filter.is_empty() => retry_where(&context, options, &actor, json).await,
         Command::Retry(Retry { ids, .. }) => {
             let revived = operations::retry(&context, &ids, &actor).await?;
             if !revived.is_empty() {
@@ -185,68 +185,69 @@ pub(crate) async fn run(command: Command, json: bool) -> Outcome {
     }
 }
 
-/// Begins an operation that a worker carries out.
-async fn retry_many(context: &Context, options: Retry, actor: &Actor, json: bool) -> Outcome {
+/// Has a worker retry all messages that failed of one cause.
+async fn retry_cause(context: &Context, options: &Retry, actor: &Actor, json: bool) -> Outcome {
+    let Some(cause) = &options.cause else { return Ok(ExitCode::SUCCESS) };
+    let (now, since) = window(context, options);
+    if !options.dry_run {
+        let how = How { trial: options.trial.unwrap_or(USUAL_TRIAL), pace: options.pace };
+        if let Some((id, _)) = retry::start(context, cause, since, now, how, actor).await? {
+            return say_begun(context, id, json).await;
+        }
+    }
+    let weighed = retry::weigh(&mut context.db.read().await?, cause, since, now).await?;
+    let mut text = format!("{} would be retried", count(weighed.tasks.len(), "task"));
+    for (reason, number) in &weighed.refused {
+        text.push_str(&format!("\n{number} would not: {reason}"));
+    }
+    let told =
+        serde_json::json!({ "total": weighed.tasks.len(), "is_more": weighed.is_more, "left_out": weighed.refused });
+    tell_many(json, &told, &text)
+}
+
+/// Has a worker retry all tasks that fit.
+async fn retry_where(context: &Context, options: Retry, actor: &Actor, json: bool) -> Outcome {
+    let (now, since) = window(context, &options);
+    let mut filter = TaskFilter { state: Some(State::Dead), since: Some(since), ..TaskFilter::default() };
+    for condition in options.filter {
+        match condition {
+            Condition::State(state) => filter.state = Some(state),
+            Condition::Lanes(lanes) => filter.lanes.extend(lanes),
+            Condition::Kind(kind) => filter.kind = Some(kind),
+            Condition::Error(error) => filter.error = Some(error),
+        }
+    }
+    if let Some(state) = filter.state.filter(|state| !state.can_be_retried()) {
+        return Err(format!("only dead and cancelled tasks can be retried, and not those that are {state}").into());
+    }
+    let selection = Selection::of(&filter, now);
+    let total = tasks::count(&mut context.db.read().await?, &selection.filter()).await?;
+    if options.dry_run || total == 0 {
+        return would_retry(json, total);
+    }
+    let plan = Plan {
+        action: Action::Retry,
+        selection: &selection,
+        pace: options.pace,
+        trial: options.trial.unwrap_or_default(),
+        left_out: &BTreeMap::new(),
+    };
+    let id = bulk::begin(context, &plan, &[], actor).await?;
+    say_begun(context, id, json).await
+}
+
+/// Now, and since when tasks are meant.
+fn window(context: &Context, options: &Retry) -> (Timestamp, Timestamp) {
     let now = context.clock.now();
-    let since = now - Duration::from_secs(options.hours * 3600);
-    let (weighed, started) = match &options.cause {
-        Some(group) if options.dry_run => {
-            (Some(retry::weigh(&mut context.db.read().await?, group, since, now).await?), None)
-        }
-        Some(group) => {
-            let how = How { trial: options.trial.unwrap_or(USUAL_TRIAL), pace: options.pace };
-            retry::start(context, group, since, now, how, actor)
-                .await?
-                .map_or((None, None), |(id, weighed)| (Some(weighed), Some(id)))
-        }
-        None => {
-            let mut filter = TaskFilter { state: Some(State::Dead), since: Some(since), ..TaskFilter::default() };
-            for condition in options.filter {
-                match condition {
-                    Condition::State(state) => filter.state = Some(state),
-                    Condition::Lanes(lanes) => filter.lanes.extend(lanes),
-                    Condition::Kind(kind) => filter.kind = Some(kind),
-                    Condition::Error(error) => filter.error = Some(error),
-                }
-            }
-            if let Some(state) = filter.state.filter(|state| !matches!(state, State::Dead | State::Cancelled)) {
-                return Err(format!(
-                    "only dead and cancelled tasks can be retried, and not those that are {}",
-                    state.as_str()
-                )
-                .into());
-            }
-            let selection = Selection::of(&filter, now);
-            let total = tasks::count(&mut context.db.read().await?, &selection.filter()).await?;
-            if options.dry_run || total == 0 {
-                return would_retry(json, total);
-            }
-            let plan = Plan {
-                action: Action::Retry,
-                selection: &selection,
-                pace: options.pace,
-                trial: options.trial.unwrap_or_default(),
-                left_out: &BTreeMap::new(),
-            };
-            (None, Some(bulk::begin(context, &plan, &[], actor).await?))
-        }
-    };
-    let Some(id) = started else {
-        let weighed = weighed.unwrap_or_default();
-        let mut text = format!("{} would be retried", count(weighed.tasks.len(), "task"));
-        for (reason, number) in &weighed.refused {
-            text.push_str(&format!("\n{number} would not: {reason}"));
-        }
-        let told = serde_json::json!({ "total": weighed.tasks.len(), "is_more": weighed.is_more, "left_out": weighed.refused });
-        return tell_many(json, &told, &text);
-    };
+    (now, now - Duration::from_secs(options.hours * 3600))
+}
+
+/// An operation is on its way.
+async fn say_begun(context: &Context, id: Id, json: bool) -> Outcome {
     let made = bulk::find(&mut context.db.read().await?, id).await?.ok_or("the operation is gone")?;
     ledger::say_when_it_is_noticed(context);
-    tell_many(
-        json,
-        &crate::bulk::as_json(&made),
-        &format!("{} to retry; follow it with `recado bulk show {id}`", made.total),
-    )
+    let text = format!("{} to retry; follow it with `recado bulk show {id}`", made.total);
+    tell_many(json, &crate::bulk::as_json(&made), &text)
 }
 
 fn would_retry(json: bool, total: i64) -> Outcome {

@@ -15,7 +15,7 @@ use crate::{Options, Worker};
 /// Take tasks from the queues and run them.
 #[derive(Args, Clone, Debug)]
 pub struct WorkerArgs {
-    /// Queues to serve, or single lanes of them.
+    // All systems of the program name them.
     #[arg(short = 'Q', long = "queues", value_delimiter = ',', value_name = "QUEUE", help = queues_help(SYSTEMS))]
     pub queues: Vec<String>,
 
@@ -30,8 +30,8 @@ impl WorkerArgs {
         for word in &self.queues {
             let named = systems.lanes_named(word.trim());
             if named.is_empty() {
-                let lanes = words(&systems.lanes());
-                return Err(format!("`{word}` is no queue; choose {}, or one of {lanes}", queues(systems)));
+                let (queues, lanes) = (systems.queues().join(", "), listed(&systems.lanes()));
+                return Err(format!("`{word}` is no queue; choose {queues}, or one of {lanes}"));
             }
             lanes.extend(named);
         }
@@ -42,16 +42,11 @@ impl WorkerArgs {
 }
 
 fn queues_help(systems: Systems) -> String {
-    format!("Queues to serve: {}, or a single lane such as notifications.email. Default: all", queues(systems))
+    let queues = systems.queues().join(", ");
+    format!("Queues to serve: {queues}, or a single lane such as notifications.email. Default: all")
 }
 
-fn queues(systems: Systems) -> String {
-    let mut queues: Vec<&str> = systems.lanes().into_iter().map(Lane::queue).collect();
-    queues.dedup();
-    queues.join(", ")
-}
-
-fn words(lanes: &[Lane]) -> String {
+fn listed(lanes: &[Lane]) -> String {
     lanes.iter().copied().map(Lane::as_str).collect::<Vec<_>>().join(", ")
 }
 
@@ -62,7 +57,7 @@ pub async fn run(args: WorkerArgs) -> Result<(), Box<dyn Error + Send + Sync>> {
     let metrics_listen = config.metrics_listen;
     let left: Vec<Lane> = SYSTEMS.lanes().into_iter().filter(|lane| !lanes.contains(lane)).collect();
     if !left.is_empty() {
-        let left = words(&left);
+        let left = listed(&left);
         tracing::info!(left, "other workers must serve {left}");
     }
     let concurrency = args.concurrency.unwrap_or(config.worker.concurrency).max(1);

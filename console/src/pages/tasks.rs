@@ -73,6 +73,7 @@ impl Wanted {
             && self.asked.is_read::<Window>("window")
             && self.asked.is_read::<Action>("action")
             && self.asked.is_read::<Id>("id")
+            && self.asked.is_read::<i64>("asof")
             && (self.asked.text("lane").is_none() || !self.filter.lanes.is_empty())
     }
 
@@ -321,7 +322,7 @@ impl Facts {
     }
 
     fn can_be_retried(&self) -> bool {
-        matches!(self.state, TaskState::Dead | TaskState::Cancelled)
+        self.state.can_be_retried()
     }
 
     fn can_be_cancelled(&self) -> bool {

@@ -81,6 +81,13 @@ impl Systems {
         self.0.iter().flat_map(|system| system.lanes).copied().collect()
     }
 
+    /// Every queue, as users name it, in the order of the systems.
+    pub fn queues(self) -> Vec<&'static str> {
+        let mut queues: Vec<&str> = self.0.iter().flat_map(|system| system.lanes).map(|lane| lane.queue()).collect();
+        queues.dedup();
+        queues
+    }
+
     /// The lanes of a queue, or the one lane of that name; empty for a word that names neither.
     pub fn lanes_named(self, word: &str) -> Vec<Lane> {
         self.lanes().into_iter().filter(|lane| lane.queue() == word || lane.as_str() == word).collect()
@@ -137,6 +144,7 @@ mod tests {
         assert_eq!(names("letters.land"), ["letters.land"]);
         assert_eq!(names("sync"), ["sync"]);
         assert!(names("emails").is_empty());
+        assert_eq!(SYSTEMS.queues(), ["letters", "sync", "maintenance"]);
     }
 
     #[test]

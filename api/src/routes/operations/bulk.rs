@@ -224,7 +224,7 @@ request! {
         /// With `cause`: accepted in so many hours.
         #[schema(minimum = 1, maximum = 720, default = 24, required = false)]
         hours: i64 = USUAL_HOURS,
-        /// Tasks in this state; without it, `dead` for a retry.
+        /// Tasks in this state; for a retry `dead` or `cancelled`, and without it `dead`.
         state: Option<TaskState>,
         /// A lane, or a queue with all its lanes.
         #[schema(examples("notifications.email"))]
@@ -260,8 +260,7 @@ request! {
             let rule = "Diga qué tareas: con \"ids\", con \"cause\", o con un filtro (state, lane, kind, error, since), y solo con uno de los tres.";
             errors.push(("ids", rule.to_owned()));
         }
-        let begins_again = self.state.is_none_or(|state| matches!(state, TaskState::Dead | TaskState::Cancelled));
-        if self.action == Action::Retry && !begins_again {
+        if self.action == Action::Retry && self.state.is_some_and(|state| !state.can_be_retried()) {
             errors.push(("state", "Solo se reintentan las tareas en estado dead o cancelled.".to_owned()));
         }
         if self.cause.is_some() && self.action != Action::Retry {

@@ -106,7 +106,7 @@ impl Story {
     }
 
     fn may_be_retried(&self) -> bool {
-        matches!(self.state, Some(TaskState::Dead | TaskState::Cancelled))
+        self.state.is_some_and(TaskState::can_be_retried)
     }
 
     /// Moments, told in the language of a page.

@@ -244,6 +244,11 @@ impl State {
     pub fn is_final(self) -> bool {
         matches!(self, Self::Success | Self::Dead | Self::Cancelled)
     }
+
+    /// Whether [`revive`] lets it begin again.
+    pub fn can_be_retried(self) -> bool {
+        matches!(self, Self::Dead | Self::Cancelled)
+    }
 }
 
 #[derive(sqlx::FromRow)]
