@@ -127,7 +127,7 @@ async fn complete_until_written(context: &Context, completions: &[Completion]) -
         };
         match (error.fault(), completions) {
             (Fault::Batch, [one]) => return record_refused(context, one, &error.to_string()).await,
-            (Fault::Length, [one]) if too_long == MAX_TOO_LONG => {
+            (Fault::Length, [one]) if too_long == TRIES_AGAIN => {
                 return record_refused(context, one, &error.to_string()).await;
             }
             (Fault::Batch | Fault::Length, [_, _, ..]) => {
@@ -149,8 +149,9 @@ async fn complete_until_written(context: &Context, completions: &[Completion]) -
 /// Between two tries to write while the database is away.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// So often may a completion take too long by itself: a busy server is no reason to give it up, and each time costs a statement's limit.
-const MAX_TOO_LONG: u32 = 2;
+/// How often a completion that takes too long by itself is tried again before it is given up. The server may only be busy; but each try
+/// takes as long as a statement may, and all other completions wait meanwhile.
+const TRIES_AGAIN: u32 = 2;
 
 /// A completion that is refused by itself: what happened is written as far as it can be, and its task ends for good.
 async fn record_refused(context: &Context, refused: &Completion, reason: &str) -> Vec<Ring> {

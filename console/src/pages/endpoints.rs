@@ -509,8 +509,7 @@ async fn replay_page(
     form: Form,
     conditions: &Conditions,
 ) -> Result<ReplayPage, Failure> {
-    let until = conditions.created_until.unwrap_or(may.visit.now);
-    let total = replays::count(session, endpoint.id, conditions, until).await?;
+    let total = replays::count(session, endpoint.id, conditions, may.visit.now).await?;
     let page = Page::new(console, &may.visit, "endpoints", "replay-title").about(&endpoint.name);
     let mut statuses = vec![(String::new(), page.t("all"))];
     let again = [DeliveryStatus::Failed, DeliveryStatus::Cancelled, DeliveryStatus::Delivered];
@@ -547,8 +546,7 @@ pub(crate) async fn replay(
     if endpoint.status == Status::Disabled {
         return Ok(then(&there, &Notice::new("endpoint-stopped", 0)));
     }
-    let until = conditions.created_until.unwrap_or(may.visit.now);
-    let total = replays::count(&mut session, id, &conditions, until).await?;
+    let total = replays::count(&mut session, id, &conditions, may.visit.now).await?;
     let typed: String = form.text("typed").chars().filter(char::is_ascii_digit).collect();
     if total > TYPED_FROM && typed != total.to_string() {
         let page = Page::new(&console, &may.visit, "endpoints", "replay-title");

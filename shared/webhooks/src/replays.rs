@@ -60,9 +60,10 @@ pub async fn order(
     Ok((id, tasks::insert(session, std::slice::from_ref(&task)).await?.rings))
 }
 
-/// How many deliveries a replay that is ordered at `now` would send again.
+/// How many deliveries a replay that is ordered at `now` would send again, of those until the moment that its conditions name.
 pub async fn count(session: &mut Session, endpoint_id: Id, conditions: &Conditions, now: Timestamp) -> Result<i64> {
-    deliveries::count_to_replay(session, &conditions.filter(endpoint_id), now).await
+    let until = conditions.created_until.unwrap_or(now);
+    deliveries::count_to_replay(session, &conditions.filter(endpoint_id), until).await
 }
 
 impl Conditions {

@@ -288,7 +288,7 @@ pub async fn follow(session: &mut Session, endpoint_id: Id, after: Option<Id>, n
         session,
         "select id from webhook_deliveries where endpoint_id = $1 and status = 'pending' and id > $2 order by id limit $3",
         endpoint_id,
-        after.unwrap_or(Id::earliest(Timestamp::default())),
+        after.unwrap_or_default(),
         STEP
     )?;
     let waiting: Vec<Id> = waiting.into_iter().map(|(id,)| id).collect();
