@@ -1,7 +1,7 @@
 //! When things happen: recurring work, tasks that become due, and the recovery of what others lost.
 //!
-//! The scheduler runs no job and calls no provider: it moves rows and rings. Any number of them may run at once without a leader: they pass over each other's
-//! rows (`for update skip locked`), and a tick of a schedule has a unique key.
+//! The scheduler runs no job and calls no provider: it moves rows and rings. Any number of them may run at once without a
+//! leader: they pass over each other's rows (`for update skip locked`), and a tick of a schedule has a unique key.
 
 pub mod cli;
 mod sweep;

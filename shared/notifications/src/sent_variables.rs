@@ -263,6 +263,6 @@ mod tests {
         assert_eq!(told, [Gap { variable: "Órden".into(), lacking: 2, callers: 3 }]);
         assert_eq!(told[0].sentence(Language::English), "Órden: 2 of 3 callers did not send it in 30 days.");
         assert!(gaps(&template("{{Nombre}}"), &sent, false).is_empty());
-        assert!(gaps(&template("{{Orden}}"), &[], false).is_empty(), "nobody sends anything yet");
+        assert!(gaps(&template("{{Orden}}"), &[], false).is_empty(), "nothing was sent yet");
     }
 }

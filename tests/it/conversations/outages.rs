@@ -8,6 +8,7 @@ use recado_conversations::jobs::WatchSession;
 use recado_conversations::sync;
 use recado_kernel::clock::Clock;
 use recado_kernel::sql;
+use recado_sandbox::Writes;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -228,6 +229,17 @@ story!(an_absence_of_the_api_is_made_up_for, async |app: &App| {
     app.leave_work();
 });
 
+/// What a customer writes at this moment.
+fn said(app: &App, id: &str, text: &str) -> Writes {
+    Writes {
+        chat_id: "593991230002@c.us".to_owned(),
+        text: text.to_owned(),
+        id: Some(id.to_owned()),
+        at: Some(app.clock.now().to_utc()),
+        ..Writes::default()
+    }
+}
+
 // The same where the API is there all the time and webhooks do not arrive: the bridge's chats are compared with ours.
 story!(webhooks_that_do_not_come_are_made_up_for, async |app: &App| {
     app.live_now();
@@ -236,17 +248,10 @@ story!(webhooks_that_do_not_come_are_made_up_for, async |app: &App| {
     app.enqueue(&WatchSession {}).await;
     app.drain().await;
     app.clock.advance(seconds(20));
-    let said = |id: &str, text: &str| recado_sandbox::Writes {
-        chat_id: "593991230002@c.us".to_owned(),
-        text: text.to_owned(),
-        id: Some(id.to_owned()),
-        at: Some(app.clock.now().to_utc()),
-        ..recado_sandbox::Writes::default()
-    };
-    let taken = app.sandbox.bridge.hears(said("A1", "hola"));
+    let taken = app.sandbox.bridge.hears(said(app, "A1", "hola"));
     app.post(WEBHOOK, &taken).await.must_be(200);
     app.clock.advance(seconds(10));
-    app.sandbox.bridge.hears(said("A2", "Quiero RES-GALAPA-20260120-11112222"));
+    app.sandbox.bridge.hears(said(app, "A2", "Quiero RES-GALAPA-20260120-11112222"));
     app.later(seconds(45)).await;
     assert_eq!(reservations(app, "").await.len(), 0, "it may be on its way");
     for _ in 0..8 {
@@ -269,17 +274,10 @@ story!(what_a_sync_stored_meanwhile_is_made_up_for, async |app: &App| {
     app.enqueue(&WatchSession {}).await;
     app.drain().await;
     app.clock.advance(seconds(20));
-    let said = |id: &str, text: &str| recado_sandbox::Writes {
-        chat_id: "593991230002@c.us".to_owned(),
-        text: text.to_owned(),
-        id: Some(id.to_owned()),
-        at: Some(app.clock.now().to_utc()),
-        ..recado_sandbox::Writes::default()
-    };
-    let taken = app.sandbox.bridge.hears(said("A1", "hola"));
+    let taken = app.sandbox.bridge.hears(said(app, "A1", "hola"));
     app.post(WEBHOOK, &taken).await.must_be(200);
     app.clock.advance(seconds(10));
-    app.sandbox.bridge.hears(said("A2", "Quiero RES-GALAPA-20260120-11112222"));
+    app.sandbox.bridge.hears(said(app, "A2", "Quiero RES-GALAPA-20260120-11112222"));
     let sync = "/api/v1/superadmin/whatsapp/chats/593991230002@c.us/messages/sync/";
     assert_eq!(app.working(app.post(sync, &json!({}))).await.status / 100, 2);
     app.drain().await;

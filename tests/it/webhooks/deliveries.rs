@@ -168,7 +168,7 @@ story!(more_than_one_transaction_may_change_follows_its_endpoint, [SECRET_KEY], 
     app.drain().await;
     assert_eq!((pending().await, app.webhooks().len()), (json!(1_201), 1));
     // They have their turn, a few at a time.
-    let asleep = async || {
+    let paused = async || {
         let soon = app.clock.now() + seconds(60);
         let waiting: Option<(i64,)> = sql!(
             one(i64,),
@@ -179,10 +179,10 @@ story!(more_than_one_transaction_may_change_follows_its_endpoint, [SECRET_KEY], 
         .expect("they are counted");
         waiting.expect("a count").0
     };
-    assert_eq!(asleep().await, 1_201);
+    assert_eq!(paused().await, 1_201);
     act(app, "resume").await;
     app.drain().await;
-    assert_eq!((asleep().await, app.webhooks().len() > 1), (0, true));
+    assert_eq!((paused().await, app.webhooks().len() > 1), (0, true));
     app.leave_work();
 });
 

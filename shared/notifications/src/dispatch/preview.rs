@@ -123,7 +123,7 @@ impl Preview {
 
     /// The event would wait for its customer.
     fn waiting(customer_id: &str, now: Timestamp) -> Self {
-        let nobody = Customer::default();
+        let unknown = Customer::default();
         let plan = super::Plan {
             delivery_mode: DeliveryMode::Fallback,
             decided: None,
@@ -134,7 +134,7 @@ impl Preview {
         Self {
             customer_id: customer_id.to_owned(),
             customer_name: None,
-            ..Self::of(Decision { customer: &nobody, plan, send_time })
+            ..Self::of(Decision { customer: &unknown, plan, send_time })
         }
     }
 }

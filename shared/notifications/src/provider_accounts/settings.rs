@@ -186,14 +186,12 @@ impl Settings {
             }
         }
         check_sender(errors, "settings.from_email", self.from_email.as_deref());
-        let host = self.host.as_deref().map(|host| check_host(host, allow_private));
-        let url = self.url.as_deref().map(|url| check_url(url, allow_private).map(drop));
-        for (field, checked) in [("settings.host", host), ("settings.url", url)] {
-            match checked {
-                Some(Err(OutboundError::NotAUrl)) if field == "settings.host" => errors.push((field, no_host())),
-                Some(Err(error)) => errors.push((field, explain(&error))),
-                Some(Ok(())) | None => {}
-            }
+        if let Some(Err(error)) = self.host.as_deref().map(|host| check_host(host, allow_private)) {
+            let is_no_name = matches!(error, OutboundError::NotAUrl);
+            errors.push(("settings.host", if is_no_name { no_host() } else { explain(&error) }));
+        }
+        if let Some(Err(error)) = self.url.as_deref().map(|url| check_url(url, allow_private)) {
+            errors.push(("settings.url", explain(&error)));
         }
     }
 }

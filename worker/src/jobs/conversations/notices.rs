@@ -34,9 +34,9 @@ pub(super) async fn tell(
 ) -> Result<Outcome, JobError> {
     let context = &conversations.context;
     let mut session = context.db.begin().await?;
-    let errand = notices::prepare(&mut session, request_id, context.clock.now()).await?;
+    let next = notices::prepare(&mut session, request_id, context.clock.now()).await?;
     session.commit().await?;
-    match errand {
+    match next {
         NextNotice::Nothing => Ok(Outcome::Done(json!({ "told": false, "reason": "nothing is left to tell" }))),
         NextNotice::NoWay => {
             tracing::warn!(request.id = %request_id, "there is no way to the operator of reservation request {request_id}");

@@ -11,7 +11,7 @@ use crate::channels::{Account, Likeness, Lookup, Message, Record, SendReceipt};
 use crate::registry::JobError;
 
 /// What a look-up came to.
-enum Found {
+enum LookUpOutcome {
     /// It left.
     Sent(Arc<Account>, SendReceipt),
     /// The provider has no record of it.
@@ -30,18 +30,18 @@ impl Delivery<'_> {
         let is_looked_up_again = self.current().unknown_until.is_some();
         let window = self.notifier.system.context.config.unknown_outcome_window;
         Ok(match self.look_up(accounts, &message, since).await? {
-            Found::Sent(account, receipt) => Some(self.found(&account, receipt)),
+            LookUpOutcome::Sent(account, receipt) => Some(self.found(&account, receipt)),
             // The provider may be slow to write its record: it counts as missing when the window has closed.
-            Found::NotSent if is_looked_up_again => Some(self.still_unknown()),
+            LookUpOutcome::NotSent if is_looked_up_again => Some(self.still_unknown()),
             // What was cut off may still be under way inside the provider: a look a moment later proves nothing.
-            Found::NotSent if self.current().unknown_since.is_none() && !window.is_zero() => {
+            LookUpOutcome::NotSent if self.current().unknown_since.is_none() && !window.is_zero() => {
                 Some(self.in_doubt(since, window))
             }
-            Found::NotSent | Found::NotAsked => None,
-            Found::Unclear if self.current().unknown_since.is_some() => Some(self.still_unknown()),
+            LookUpOutcome::NotSent | LookUpOutcome::NotAsked => None,
+            LookUpOutcome::Unclear if self.current().unknown_since.is_some() => Some(self.still_unknown()),
             // Looking up is switched off.
-            Found::Unclear if window.is_zero() => None,
-            Found::Unclear => Some(self.in_doubt(since, window)),
+            LookUpOutcome::Unclear if window.is_zero() => None,
+            LookUpOutcome::Unclear => Some(self.in_doubt(since, window)),
         })
     }
 
@@ -53,30 +53,35 @@ impl Delivery<'_> {
 
     /// Did the message leave after all, and through which account? The one that was used is asked, also when messages may
     /// not leave through it any more; all of them when the run was cut off before it could say.
-    async fn look_up(&self, accounts: &[Arc<Account>], message: &Message, since: Timestamp) -> Result<Found, JobError> {
+    async fn look_up(
+        &self,
+        accounts: &[Arc<Account>],
+        message: &Message,
+        since: Timestamp,
+    ) -> Result<LookUpOutcome, JobError> {
         let (current, providers) = (self.current(), &self.notifier.providers);
         let asked = match current.unknown_since.and(current.provider.as_deref()) {
             Some(used) => match providers.named(current.channel, used).await? {
                 Some(account) => vec![Arc::new(account)],
                 // It was deleted, and with it the way to ask.
-                None => return Ok(Found::Unclear),
+                None => return Ok(LookUpOutcome::Unclear),
             },
             None => accounts.to_vec(),
         };
-        let mut found = Found::NotAsked;
+        let mut outcome = LookUpOutcome::NotAsked;
         for account in asked {
             match providers.find(&account, message, since).await {
                 Lookup::NoRecords => {}
-                Lookup::CannotTell => found = Found::Unclear,
+                Lookup::CannotTell => outcome = LookUpOutcome::Unclear,
                 Lookup::Records(records) => match self.own_record(&records).await? {
-                    Owned::This(id) => return Ok(Found::Sent(account, receipt(id))),
-                    Owned::Unclear => found = Found::Unclear,
-                    Owned::None if matches!(found, Found::NotAsked) => found = Found::NotSent,
+                    Owned::This(id) => return Ok(LookUpOutcome::Sent(account, receipt(id))),
+                    Owned::Unclear => outcome = LookUpOutcome::Unclear,
+                    Owned::None if matches!(outcome, LookUpOutcome::NotAsked) => outcome = LookUpOutcome::NotSent,
                     Owned::None => {}
                 },
             }
         }
-        Ok(found)
+        Ok(outcome)
     }
 
     /// Which of these records is this message. A record that belongs to another of our messages is not; one that could
