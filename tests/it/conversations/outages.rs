@@ -1,6 +1,5 @@
 //! Storms and outages: whatever dies or forgets meanwhile, each message takes effect once, and so does each code.
 
-use std::net::TcpListener as StdTcpListener;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -18,6 +17,7 @@ use crate::conversations::notices::{GROUP, know_told_experience};
 use crate::conversations::webhooks::{CUSTOMER, WEBHOOK, hear, messages, reservations};
 use crate::harness::app::{App, seconds};
 use crate::harness::pair::{Pair, story};
+use crate::harness::program::free_port;
 
 /// Messages of the storm, the codes that they name, and how many are on their way at once.
 const MESSAGES: usize = 2_000;
@@ -29,10 +29,6 @@ const AT_ONCE: usize = 48;
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 
 const QUICK: [(&str, &str); 2] = [("WORKER_LEASE_SECONDS", "2"), ("RUST_LOG", "error")];
-
-fn free_port() -> u16 {
-    StdTcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a free port").port()
-}
 
 /// The product beside the story's own API: with PostgreSQL and Redis two workers and a scheduler; embedded all in one process, which
 /// is the API to which the bridge posts, too.

@@ -1,5 +1,7 @@
 //! The product's own programs, started as an operator starts them: as processes.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
@@ -8,6 +10,15 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::harness::app::{App, WAIT_TIMEOUT, seconds};
+
+/// A port for a program that is started afterwards. Not one of those that the system gives away (32768 and above on Linux): another
+/// story would get it before the program binds it.
+pub(crate) fn free_port() -> u16 {
+    let some = || 20_000 + (RandomState::new().build_hasher().finish() % 12_000) as u16;
+    std::iter::repeat_with(some)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("it goes on until then")
+}
 
 impl App {
     /// A program of the product that joins this telling, with further settings.

@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use crate::harness::answer::Answer;
 use crate::harness::app::{App, DISPATCH, START, at, until};
 use crate::harness::pair::{Pair, Storage};
+use crate::harness::program::free_port;
 use crate::harness::proxy::Proxy;
 use crate::harness::sample;
 
@@ -72,7 +73,7 @@ async fn a_disk_that_fills_and_empties_again_loses_nothing() {
     let app = App::start_at(Pair::Embedded, &[], Clock::system()).await;
     app.know_carlos().await;
     let file = app.folder().join("recado.db");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    let port = free_port();
     let (url, listen) = (format!("http://127.0.0.1:{port}"), format!("127.0.0.1:{port}"));
     let settings = [("LISTEN", listen.as_str()), ("RUST_LOG", "warn")];
     let room = std::fs::metadata(&file).expect("the database exists").len() + 300_000;

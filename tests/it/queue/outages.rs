@@ -2,7 +2,6 @@
 //! itself, and health tells the truth meanwhile. The reports are redis-rb/redis-client#65, redis/go-redis#790,
 //! n8n-io/n8n#25038 (a failover), comet-ml/opik#5525 and ag2ai/faststream#2611 (consumer groups that are gone).
 
-use std::net::TcpListener as StdTcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use tokio::process::{Child, Command};
 use super::fleet::until_it_says;
 use crate::harness::app::{App, DISPATCH, SYNC_CUSTOMER, seconds, until};
 use crate::harness::pair::Pair;
-use crate::harness::program::terminate;
+use crate::harness::program::{free_port, terminate};
 use crate::harness::sample;
 
 /// As late as a first message may be.
@@ -66,11 +65,6 @@ impl Redis {
     async fn does(&self, words: &[&str]) {
         self.try_to_do(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"));
     }
-}
-
-fn free_port() -> u16 {
-    let bound = StdTcpListener::bind("127.0.0.1:0").expect("a free port");
-    bound.local_addr().expect("it is bound").port()
 }
 
 /// A name that leads new connections to another server when it is told to; those that are open stay where they are.

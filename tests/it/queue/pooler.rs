@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::harness::app::{App, START, WAIT_TIMEOUT, at, until};
 use crate::harness::pair::{Pair, Storage, server};
-use crate::harness::program::errors;
+use crate::harness::program::{errors, free_port};
 use crate::harness::sample;
 
 /// The port by which Recado recognises a transaction pooler.
@@ -120,8 +120,7 @@ async fn every_process_restarts_behind_a_transaction_pooler() {
 }
 
 fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").to_string()
+    format!("127.0.0.1:{}", free_port())
 }
 
 /// The status with which another process answers; nothing while it does not.
