@@ -379,7 +379,7 @@ async fn chats(context: &Context, Chats { groups, refresh, limit }: Chats, json:
         table.row([
             shorten(&name, 32),
             chat.chat_id,
-            chat.kind,
+            chat.kind.to_string(),
             relative_or_dash(chat.last_message_at, now),
             chat.unread_count.to_string(),
             shorten(&chat.last_message_preview.unwrap_or_default(), TEXT_WIDTH),

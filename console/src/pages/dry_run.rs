@@ -15,7 +15,7 @@ use recado_notifications::channels::Channel;
 use recado_notifications::dispatch::{
     self, CUSTOM, EVENT_TYPES, Event, FARTHEST, Preview, PreviewMessage, Rejection, Request,
 };
-use recado_notifications::orchestration::{self, SkipReason};
+use recado_notifications::orchestration;
 use recado_notifications::targets::Target;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -395,13 +395,7 @@ impl Outcome {
             shown.form.pairs().filter(|(name, _)| *name != "typed").map(owned).collect();
         let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
         let frame = (query.len() <= LONGEST_URL).then(|| format!("{PATH}mail/?{query}"));
-        let skipped = |one: &dispatch::Skipped| {
-            let reason: Option<SkipReason> = one.reason.parse().ok();
-            (
-                one.channel.as_str(),
-                reason.map_or_else(|| one.detail.clone(), |why| why.explanation(language).to_owned()),
-            )
-        };
+        let skipped = |one: &dispatch::Skipped| (one.channel.as_str(), one.reason.explanation(language).to_owned());
         Self {
             customer_id: preview.customer_id,
             customer_name: preview.customer_name,

@@ -11,7 +11,6 @@ use recado_kernel::clock::Timestamp;
 use recado_kernel::ids::Id;
 use recado_notifications::channels::Channel;
 use recado_notifications::dispatch::{Preview, Rejection};
-use recado_notifications::orchestration::SkipReason;
 use recado_notifications::reminders::{
     self, Kind, Planned, Reached, Reminder, ReminderDraft, ReminderFilter, SCHEDULE, Standing, Status, TriedReminder,
 };
@@ -243,11 +242,9 @@ impl Outcome {
     }
 
     fn fill(&mut self, preview: Preview, language: recado_kernel::language::Language) {
-        let why = |reason: &str, detail: String| {
-            reason.parse::<SkipReason>().map_or(detail, |reason| reason.explanation(language).to_owned())
-        };
         self.deferred_until = preview.deferred.map(|_| preview.send_at);
-        self.skipped = preview.skipped.into_iter().map(|one| (one.channel, why(&one.reason, one.detail))).collect();
+        self.skipped =
+            preview.skipped.into_iter().map(|one| (one.channel, one.reason.explanation(language).to_owned())).collect();
         let message = |one: recado_notifications::dispatch::PreviewMessage| Message {
             channel: one.channel,
             address: one.recipient_address,

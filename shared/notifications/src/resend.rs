@@ -118,14 +118,14 @@ async fn check(session: &mut Session, record: &Notification) -> Result<(), Resen
     if preferences.iter().any(|preference| preference.channel == record.channel && !preference.enabled) {
         let reason = SkipReason::OptedOut;
         return Err(ResendError::Refused {
-            reason: reason.code(),
+            reason: reason.as_str(),
             detail: reason.explanation(Language::Spanish).to_owned(),
         });
     }
     if suppressions::contains_address(session, record.channel, &record.recipient_address).await? {
         let reason = SkipReason::Suppressed;
         return Err(ResendError::Refused {
-            reason: reason.code(),
+            reason: reason.as_str(),
             detail: reason.explanation(Language::Spanish).to_owned(),
         });
     }

@@ -44,7 +44,7 @@ story!(a_bounce_is_suppressed_until_it_is_lifted, async |app: &App| {
 
     let receipt = app.accepted(&sample::event()).await;
     let skipped = receipt.skipped.iter().find(|skipped| skipped.channel.as_str() == "email").expect("it is named");
-    assert_eq!(skipped.reason, "suppressed");
+    assert_eq!(skipped.reason.as_str(), "suppressed");
     assert!(skipped.detail.contains("/api/v1/notifications/suppressions/"), "the remedy: {}", skipped.detail);
     assert_eq!(app.told(receipt.correlation_id).await, ["email skipped"]);
     app.drain().await;

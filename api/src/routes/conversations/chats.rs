@@ -194,7 +194,7 @@ impl From<Chat> for ChatView {
             nickname: chat.nickname,
             whatsapp_name: chat.whatsapp_name,
             profile_picture_url: chat.profile_picture_url,
-            kind: chat.kind,
+            kind: chat.kind.to_string(),
             phone: chat.phone,
             assigned_operator: chat.assigned_operator,
             is_active: chat.is_active,

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 
+use super::Kind;
 use crate::bridge::{Listed, Target, moment};
 
 /// Chats that are written with one statement.
@@ -47,7 +48,8 @@ impl Counts {
 pub struct Chat {
     pub id: Id,
     pub chat_id: String,
-    pub kind: String,
+    #[sqlx(try_from = "String")]
+    pub kind: Kind,
     pub name: Option<String>,
     pub nickname: Option<String>,
     pub whatsapp_name: Option<String>,
@@ -66,12 +68,9 @@ pub struct Chat {
 
 impl Chat {
     pub fn is_group(&self) -> bool {
-        self.kind == GROUP
+        self.kind == Kind::Group
     }
 }
-
-const GROUP: &str = "group";
-const INDIVIDUAL: &str = "individual";
 
 const COLUMNS: &str =
     "id, chat_id, kind, name, nickname, whatsapp_name, profile_picture_url, phone, description, participants,
@@ -167,7 +166,7 @@ struct Row<'l> {
 columns!(Row<'l> {
     id: uuid = |row| row.id,
     chat_id: text = |row| row.listed.chat_id.as_str(),
-    kind: text = |row| if row.listed.is_group { GROUP } else { INDIVIDUAL },
+    kind: text = |row| if row.listed.is_group { Kind::Group.as_str() } else { Kind::Individual.as_str() },
     name: text = |row| row.facts.name,
     whatsapp_name: text = |row| row.facts.whatsapp_name,
     profile_picture_url: text = |row| row.facts.profile_picture_url,

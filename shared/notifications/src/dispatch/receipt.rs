@@ -11,7 +11,7 @@ use super::send_time::DeferReason;
 use crate::channels::Channel;
 use crate::notifications::reserve::InReserve;
 use crate::notifications::{NewNotification, Notification, Status};
-use crate::orchestration::SkippedChannel;
+use crate::orchestration::{SkipReason, SkippedChannel};
 
 /// What was accepted (S002-41).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -51,8 +51,8 @@ pub struct Planned {
     /// On which channel.
     pub channel: Channel,
     /// `queued`: it has its turn. `pending`: it waits for the ones before it to fail.
-    #[schema(examples("queued"))]
-    pub status: String,
+    #[schema(value_type = String, examples("queued"))]
+    pub status: Status,
     /// Its place in the chain; 0 is tried first.
     #[schema(examples(0))]
     pub fallback_order: i32,
@@ -67,8 +67,8 @@ pub struct Skipped {
     /// The channel.
     pub channel: Channel,
     /// A stable word: `disabled_in_matrix`, `opted_out`, `no_address`, `no_push_subscription`, `no_template`, ….
-    #[schema(examples("no_push_subscription"))]
-    pub reason: String,
+    #[schema(value_type = String, examples("no_push_subscription"))]
+    pub reason: SkipReason,
     /// A sentence for people.
     #[schema(examples("El cliente no tiene ningún dispositivo suscrito a notificaciones push."))]
     pub detail: String,
@@ -80,7 +80,7 @@ pub(crate) fn planned(first: &NewNotification) -> impl Iterator<Item = Planned> 
         id: message.id,
         task_id: first.task_id,
         channel: message.channel,
-        status: Status::Pending.as_str().to_owned(),
+        status: Status::Pending,
         fallback_order: message.place,
         template: message.template_name.clone(),
     };
@@ -88,7 +88,7 @@ pub(crate) fn planned(first: &NewNotification) -> impl Iterator<Item = Planned> 
         id: first.id,
         task_id: first.task_id,
         channel: first.channel,
-        status: first.status.as_str().to_owned(),
+        status: first.status,
         fallback_order: first.fallback_order,
         template: first.template_name.clone(),
     };
@@ -101,7 +101,7 @@ impl From<&Notification> for Planned {
             id: notification.id,
             task_id: notification.task_id,
             channel: notification.channel,
-            status: notification.status.as_str().to_owned(),
+            status: notification.status,
             fallback_order: notification.fallback_order,
             template: notification.template_name.clone(),
         }
@@ -110,11 +110,7 @@ impl From<&Notification> for Planned {
 
 impl From<&SkippedChannel> for Skipped {
     fn from(SkippedChannel { channel, reason }: &SkippedChannel) -> Self {
-        Self {
-            channel: *channel,
-            reason: reason.code().to_owned(),
-            detail: reason.explanation(Language::Spanish).to_owned(),
-        }
+        Self { channel: *channel, reason: *reason, detail: reason.explanation(Language::Spanish).to_owned() }
     }
 }
 

@@ -102,7 +102,7 @@ fn receipt(
     Receipt {
         success: true,
         correlation_id,
-        notifications_queued: messages.iter().filter(|message| message.status == Status::Queued.as_str()).count(),
+        notifications_queued: messages.iter().filter(|message| message.status == Status::Queued).count(),
         errors: Vec::new(),
         task_id: messages.first().map(|message| message.task_id),
         send_at: send_time.and_then(|send_time| send_time.later()),

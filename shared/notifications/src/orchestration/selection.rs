@@ -26,10 +26,6 @@ pub enum SkipReason {
 word_enum!(SkipReason, "a reason to skip a channel");
 
 impl SkipReason {
-    pub fn code(self) -> &'static str {
-        self.as_str()
-    }
-
     pub fn explanation(self, language: Language) -> &'static str {
         match self {
             Self::DisabledInMatrix => language.pick(
